@@ -1,0 +1,35 @@
+"""Afina: adapt a language model with the fine-tuning method that is worth it, and prove it.
+
+`Study` compares methods, `load` puts an adapter to work, the method classes say how to adapt; all are loaded when used.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "AdaLoRA": "afina.methods.adalora",
+    "AfinaError": "afina.errors",
+    "BitFit": "afina.methods.bitfit",
+    "Features": "afina.methods.features",
+    "Full": "afina.methods.full",
+    "HeadOnly": "afina.methods.head",
+    "IA3": "afina.methods.ia3",
+    "LoRA": "afina.methods.lora",
+    "Study": "afina.study.study",
+    "UsageError": "afina.errors",
+    "load": "afina.train.load",
+}
+
+__all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'afina' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,224 @@
+"""Adapters attached to a backbone: hooks at their sites, and rows of the batch routed to them.
+
+A batch holds the rows of adapter 0, then those of adapter 1, and so on; the backbone runs once for all of them and each
+branch sees only its adapter's rows. One adapter alone is a cohort of one. Leaving the `with` block removes every hook.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.heads import Head, Hidden
+from afina.backbone.load import Backbone
+from afina.ops.attention import attention
+from afina.ops.dropout import DropoutSource, dropout
+
+__all__ = ["Attached", "Attachable"]
+
+
+class Attachable(Protocol):
+    """What an adapter shows to the backbone."""
+
+    head: Head
+
+    def placed(self) -> Sequence[tuple[Site, Branch | AttentionBranch]]: ...
+
+
+# Which attachment an attention module's call belongs to; the registered attention function has no other way to know.
+_ATTENTION: WeakKeyDictionary[nn.Module, "Attached"] = WeakKeyDictionary()
+
+
+class Attached:
+    """A backbone with adapters on it, for the time of a `with` block; calling it gives each adapter's logits."""
+
+    def __init__(self, backbone: Backbone, adapters: Sequence[Attachable], source: DropoutSource | None = None) -> None:
+        self.backbone = backbone
+        self.adapters = list(adapters)
+        self.source = source
+        self.training = False
+        self._rows: list[slice] = [slice(None)]
+        self._branches: dict[str, dict[int, list[tuple[Site, Branch]]]] = defaultdict(lambda: defaultdict(list))
+        self._attention: dict[nn.Module, dict[int, list[AttentionBranch]]] = defaultdict(lambda: defaultdict(list))
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "Attached":
+        modules = dict(self.backbone.model.named_modules())
+        for index, adapter in enumerate(self.adapters):
+            for site, branch in adapter.placed():
+                if isinstance(branch, AttentionBranch):
+                    self._attention[modules[site.module]][index].append(branch)
+                else:
+                    self._branches[site.module][index].append((site, branch))
+        for name, branches in self._branches.items():
+            self._hook(modules[name], branches)
+        for module in modules.values():
+            if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
+                self._handles.append(module.register_forward_hook(self._drop))
+        for name in self.backbone.anatomy.attention_modules:
+            assert modules[name] not in _ATTENTION, "a backbone carries one attachment at a time"
+            _ATTENTION[modules[name]] = self
+        self.train(False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._branches.clear()
+        self._attention.clear()
+        modules = dict(self.backbone.model.named_modules())
+        for name in self.backbone.anatomy.attention_modules:
+            _ATTENTION.pop(modules[name], None)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> None:
+        """Switch dropout on or off, in the backbone and in the adapters."""
+        self.training = mode
+        self.backbone.model.train(mode)
+        for module in self.backbone.model.modules():
+            # On a CPU a hook drops instead of the module itself, which draws a float per element.
+            if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
+                module.training = False
+        for adapter in self.adapters:
+            adapter.head.train(mode)
+            for _, branch in adapter.placed():
+                branch.train(mode)
+
+    def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
+        """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""
+        hidden = self.hidden(inputs, rows)
+        return [
+            adapter.head(hidden.rows(part), self.source)
+            for adapter, part in zip(self.adapters, self._rows, strict=True)
+        ]
+
+    def hidden(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> Hidden:
+        """Return the bare model's output for all rows, adapted."""
+        assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
+        self._rows = [slice(None)] if rows is None else list(rows)
+        autocast = self.backbone.autocast
+        with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
+            output = self.backbone.model(**inputs, **self.backbone.call_settings)
+        return Hidden(output.last_hidden_state, getattr(output, "pooler_output", None), inputs.get("attention_mask"))
+
+    def _hook(self, module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]]) -> None:
+        every = [branch for placed in branches.values() for _, branch in placed]
+
+        if any(type(branch).before is not Branch.before for branch in every):
+
+            def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+                pieces = [
+                    _before(branches.get(index, ()), args[0][rows]) for index, rows in enumerate(self._rows)
+                ]
+                return (_join(pieces), *args[1:])
+
+            self._handles.append(module.register_forward_pre_hook(before))
+
+        if any(type(branch).after is not Branch.after for branch in every):
+
+            def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+                y = output[0] if isinstance(output, tuple) else output
+                x = args[0]
+                pieces = [
+                    _after(branches.get(index, ()), x[rows], y[rows]) for index, rows in enumerate(self._rows)
+                ]
+                joined = _join(pieces)
+                return (joined, *output[1:]) if isinstance(output, tuple) else joined
+
+            self._handles.append(module.register_forward_hook(after))
+
+    def _drop(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        assert isinstance(module, nn.Dropout)
+        return dropout(output, module.p, self.source) if self.training else output
+
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+    ) -> Tensor:
+        """Attention (B, H, T, D/H) of one module, rows of different adapters apart where a branch acts on it."""
+        branches = self._attention.get(module)
+        if branches is None:
+            return attention(query, key, value, mask, source=self.source, **settings)
+        pieces = []
+        for index, rows in enumerate(self._rows):
+            own = mask if mask is None or mask.shape[0] == 1 else mask[rows]
+            pieces.append(self._attend_rows(branches.get(index, []), query[rows], key[rows], value[rows], own, settings))
+        return _join(pieces)
+
+    def _attend_rows(
+        self, branches: list[AttentionBranch], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, settings: Any
+    ) -> Tensor:
+        for branch in branches:
+            q, k, v, mask = branch.before(q, k, v, mask)
+        output = attention(q, k, v, mask, source=self.source, **settings)
+        for branch in reversed(branches):
+            output = branch.after(q, output)
+        return output
+
+
+def _join(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _before(placed: Sequence[tuple[Site, Branch]], x: Tensor) -> Tensor:
+    for _, branch in placed:
+        x = branch.before(x)
+    return x
+
+
+def _after(placed: Sequence[tuple[Site, Branch]], x: Tensor, y: Tensor) -> Tensor:
+    for site, branch in placed:
+        if site.part is None:
+            y = branch.after(x, y)
+        else:
+            start, stop = site.part
+            y = torch.cat([y[..., :start], branch.after(x, y[..., start:stop]), y[..., stop:]], dim=-1)
+    return y
+
+
+def attention_function(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention that transformers' modules call: theirs in meaning, with the attached branches around it."""
+    causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
+    settings = {
+        "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
+        "causal": causal and query.shape[2] > 1,
+        "dropout_probability": dropout,
+    }
+    attached = _ATTENTION.get(module)
+    if attached is None:
+        output = attention(query, key, value, attention_mask, **settings)
+    else:
+        output = attached.attend(module, query, key, value, attention_mask, settings)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def mask_function(*args: Any, **settings: Any) -> Tensor | None:
+    """The mask that goes with `attention_function`: none where nothing is masked, additive where products are explicit.
+
+    Adding it costs nothing in the backward pass; filling by a boolean mask does, in every layer.
+    """
+    from transformers.masking_utils import sdpa_mask
+
+    dtype = settings.get("dtype", torch.float32)
+    mask = sdpa_mask(*args, **settings)
+    if mask is None or mask.device.type != "cpu":
+        return mask  # type: ignore[no-any-return]
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)

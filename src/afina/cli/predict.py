@@ -1,0 +1,96 @@
+"""`afina predict`: labels and probabilities for texts, from an adapter."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="predict")(predict)
+
+
+def predict(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's folder.")],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts; - reads standard input.")] = None,
+    pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text, once for each TEXT.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A text a line, or .csv, .tsv, .jsonl, .parquet with a text column.")
+    ] = None,
+    text_column: Annotated[str | None, typer.Option("--text", help="The file's column of texts.")] = None,
+    pair_column: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
+    format: Annotated[str, typer.Option("--format", help="table or jsonl; default: table at a terminal.")] = "",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
+) -> None:
+    """Predict labels with their probabilities (or numbers) for texts.
+
+    Example: `afina predict demo/runs/minilm-tickets-lora-seed0/adapter "Where is my parcel?"`
+
+    Texts come as arguments, from a file, or line by line from standard input (`-`); JSON lines go out as they are ready.
+    """
+    from afina.errors import UsageError
+
+    if format not in ("", "table", "jsonl"):
+        raise UsageError(f"--format is table or jsonl, not '{format}'.")
+    if file is not None and texts:
+        raise UsageError("Give texts or --file, not both.")
+    if pair and len(pair) != len(texts or []):
+        raise UsageError(f"{len(pair)} --pair for {len(texts or [])} texts; give one for each.")
+    rows = _rows(texts or [], pair, file, text_column, pair_column)
+    import afina
+
+    loaded = afina.load(adapter)
+    write = _write_lines if format == "jsonl" or (not format and not sys.stdout.isatty()) else _write_table
+    write(_predicted(loaded, rows, batch_size))
+
+
+def _rows(
+    texts: list[str], pair: list[str] | None, file: Path | None, text_column: str | None, pair_column: str | None
+) -> Iterator[tuple[str, str | None]]:
+    from afina.data.sources import read_texts
+    from afina.errors import UsageError
+
+    if file is not None:
+        return iter(read_texts(file, text_column, pair_column))
+    if texts == ["-"] or (not texts and not sys.stdin.isatty()):
+        return ((line.rstrip("\n"), None) for line in sys.stdin if line.strip())
+    if not texts:
+        raise UsageError("Give a text, --file, or - for standard input.")
+    return iter(zip(texts, pair or [None] * len(texts), strict=True))
+
+
+def _predicted(loaded: Any, rows: Iterator[tuple[str, str | None]], size: int) -> Iterator[tuple[str, Any]]:
+    """Predict as the rows come: a slow writer on standard input gets its answers batch by batch."""
+    from itertools import islice
+
+    while chunk := list(islice(rows, size)):
+        texts = [text for text, _ in chunk]
+        pairs = [second for _, second in chunk]
+        second = [pair or "" for pair in pairs] if any(pair is not None for pair in pairs) else None
+        yield from zip(texts, loaded.predict(texts, second, batch_size=size), strict=True)
+
+
+def _write_lines(predictions: Iterator[tuple[str, Any]]) -> None:
+    for _, prediction in predictions:
+        sys.stdout.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def _write_table(predictions: Iterator[tuple[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("text", "label", "probability")
+    justify: Literal["right"] = "right"
+    table.columns[2].justify = justify
+    for text, prediction in predictions:
+        probability = "" if prediction.probabilities is None else f"{max(prediction.probabilities.values()):.3f}"
+        label = prediction.label if isinstance(prediction.label, str) else f"{prediction.label:.4g}"
+        table.add_row(Text(text if len(text) <= 100 else text[:99] + "…"), Text(label), probability)
+    Console().print(table)

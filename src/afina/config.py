@@ -1,0 +1,201 @@
+"""What a study file says, checked when it is read.
+
+Names of methods, models and data sets are only carried here; the rooms that know them check them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from afina.errors import UsageError, nearest
+
+__all__ = ["DatasetSpec", "MethodSpec", "StudyConfig", "read_yaml"]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def parse(cls, values: Any, where: str) -> Any:
+        """Return a checked instance, or raise one sentence that names every wrong key and the nearest right one."""
+        if not isinstance(values, Mapping):
+            raise UsageError(f"{where} should be a mapping of keys to values, not {type(values).__name__}.")
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problems = [cls._sentence(problem) for problem in error.errors()]
+            raise UsageError(f"{where}: {'; '.join(dict.fromkeys(problems))}") from None
+
+    @classmethod
+    def _sentence(cls, problem: Any) -> str:
+        if problem["type"] == "extra_forbidden":
+            key = str(problem["loc"][-1])
+            return f"unknown key '{key}'{nearest(key, cls.model_fields)}"
+        if problem["type"] == "missing":
+            return f"'{problem['loc'][0]}' is required"
+        key = problem["loc"][0] if problem["loc"] else "value"
+        return f"'{key}': {problem['msg'].removeprefix('Value error, ')}, but got {problem['input']!r}"
+
+
+class MethodSpec(BaseModel):
+    """A method's name and the settings written beside it; the registry of methods checks both."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    settings: dict[str, Any] = {}
+
+    @property
+    def label(self) -> str:
+        """What tables call it: the name, with the settings that differ from the study's in brackets."""
+        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
+        return f"{self.name}({inside})" if inside else self.name
+
+
+class DatasetSpec(_Checked):
+    """Where the rows are and which columns mean what; columns left out are found by their usual names."""
+
+    path: str
+    """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""
+    config: str | None = None
+    """The hub data set's configuration, e.g. `sst2` of `glue`."""
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+    task: Literal["auto", "classification", "regression"] = "auto"
+    split: dict[Literal["train", "validation", "test"], str] | None = None
+    """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
+    name: str | None = None
+
+    @property
+    def label_name(self) -> str:
+        return self.name or Path(self.path).name or self.path
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _as_method(value: Any) -> Any:
+    if isinstance(value, MethodSpec):
+        return value
+    if isinstance(value, str):
+        return MethodSpec(name=value)
+    if hasattr(value, "changed_settings"):
+        return MethodSpec(name=value.name, settings=value.changed_settings())
+    if isinstance(value, Mapping) and len(value) == 1:
+        (name, settings), = value.items()
+        if settings is None or isinstance(settings, Mapping):
+            return MethodSpec(name=str(name), settings=dict(settings or {}))
+    raise ValueError("each method should be a name or {name: {setting: value}}")
+
+
+def _as_methods(value: Any) -> Any:
+    return [_as_method(item) for item in _as_list(value)]
+
+
+def _as_datasets(value: Any) -> Any:
+    return [DatasetSpec(path=item) if isinstance(item, str) else item for item in _as_list(value)]
+
+
+def _as_seeds(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("seeds should be a number of seeds or a list of them")
+    if isinstance(value, int):
+        if value < 1:
+            raise ValueError("at least one seed is needed")
+        return list(range(value))
+    return value
+
+
+class StudyConfig(_Checked):
+    """A study: every model x data set x method x seed, under one protocol."""
+
+    model: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
+    """Hub name, local folder, or a built-in name; a list makes a grid."""
+    dataset: Annotated[list[DatasetSpec], BeforeValidator(_as_datasets)] = Field(min_length=1)
+    """Preset, hub name, file, folder, or {path:, text:, text_pair:, label:, split:}; a list makes a grid."""
+    methods: Annotated[list[MethodSpec], BeforeValidator(_as_methods)] = Field(min_length=1)
+    """Names, or {name: {setting: value}}."""
+    seeds: Annotated[list[int], BeforeValidator(_as_seeds)] = Field(default=[0], min_length=1)
+    """How many seeds (0, 1, ...), or a list of them."""
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=6, ge=1)
+    """Rows of one optimiser step."""
+    evaluation_batch_size: int = Field(default=64, ge=1)
+    learning_rate: float | Literal["auto"] | dict[str, float] = "auto"
+    """`auto` takes each method's own default; a number sets all; a mapping sets some."""
+    max_length: int = Field(default=512, ge=4)
+    """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
+    rank: int = Field(default=4, ge=1)
+    targets: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    """Roles that low-rank methods adapt; left out, each method's own default."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    cohort: Literal["auto", "off"] | int = "auto"
+    train_limit: int | None = Field(default=None, ge=2)
+    """Rows to train on, stratified by label."""
+    test_limit: int | None = Field(default=None, ge=2)
+    train_evaluation_limit: int | None = Field(default=None, ge=2)
+    """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises to its peak."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    gradient_clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of a step's gradient; null for none."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Rows computed at once; a step adds up as many micro-batches as its batch needs."""
+    sample_seconds: float = Field(default=0.5, gt=0)
+    """Interval of the background memory readings; the published study's is 30."""
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    """Least time between two checkpoints of a run."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    trust_remote_code: bool = False
+    """Run code that comes with a model's repository; never unless asked."""
+
+    @field_validator("cohort")
+    @classmethod
+    def _cohort(cls, value: Any) -> Any:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("a cohort has at least one member")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value):
+            raise ValueError("each seed may stand once")
+        if min(value) < 0:
+            raise ValueError("seeds are not negative")
+        return value
+
+    @classmethod
+    def read(cls, path: Path) -> "StudyConfig":
+        """Read and check a study file; raises `UsageError` in one sentence."""
+        config: StudyConfig = cls.parse(read_yaml(path), str(path))
+        return config
+
+    def learning_rate_for(self, method: str) -> float | None:
+        """The rate this study sets for a method, or None for the method's own default."""
+        if isinstance(self.learning_rate, dict):
+            return self.learning_rate.get(method)
+        return None if self.learning_rate == "auto" else self.learning_rate
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file; raises `UsageError` when it is missing, not UTF-8 or not YAML."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder; give the study file in it.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text.") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise UsageError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None

@@ -1,0 +1,1 @@
+"""Rows to learn from: where they come from, and how they become batches."""

@@ -1,0 +1,169 @@
+"""Texts become tokens once, and tokens become batches of similar length."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from afina.data.sources import Rows
+
+__all__ = ["Batch", "Tokens", "collate", "epoch_batches", "evaluation_batches", "load_tokens", "save_tokens", "tokenize"]
+
+_BUCKETS = 50
+"""Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay shuffled."""
+
+_WIDTHS = 8
+"""Batches are this many tokens wide, or a multiple: each width that a CPU's matrix library meets costs it several
+milliseconds and megabytes of prepared code, and with every width a text can have, it forgets them as fast as it makes
+them (benchmarks/lora_speed.py: a quarter more examples a second, half a gigabyte less)."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised rows of one split, end to end: row i is `ids[offsets[i]:offsets[i + 1]]`."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    labels: np.ndarray
+    segments: np.ndarray | None = None
+    """Which of two sentences a token belongs to, for models that ask."""
+    cut: int = 0
+    """Texts that were longer than the limit."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    def take(self, rows: np.ndarray) -> "Tokens":
+        """Return only these rows, in this order."""
+        pieces = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        segments = None if self.segments is None else np.concatenate([self.segments[piece] for piece in pieces])
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])])
+        return Tokens(np.concatenate([self.ids[piece] for piece in pieces]), offsets, self.labels[rows], segments)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Model inputs (B, T), labels (B,), and the real tokens in it, counted on the host."""
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    tokens: int
+    rows: int = field(default=0)
+
+
+def tokenize(tokenizer: Any, rows: "Rows", max_length: int) -> Tokens:
+    """Tokenise all rows; texts longer than `max_length` tokens are cut (of a pair the longer first) and counted."""
+    uses_segments = "token_type_ids" in tokenizer.model_input_names
+    ids: list[np.ndarray] = []
+    segments: list[np.ndarray] = []
+    cut = 0
+    for start in range(0, len(rows), 5000):
+        part = slice(start, start + 5000)
+        pairs = (rows.text_pair[part],) if rows.text_pair is not None else ()
+        encoded = tokenizer(rows.text[part], *pairs, truncation=True, max_length=max_length, padding=False)
+        for encoding in encoded.encodings:
+            # A tokenizer that adds no marks makes nothing of a blank text; one token stands for it.
+            own = encoding.ids or [tokenizer.pad_token_id]
+            ids.append(np.array(own, dtype=np.int32))
+            segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
+            cut += bool(encoding.overflowing)
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    return Tokens(
+        np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut
+    )
+
+
+def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
+    """Write tokenised splits to one .npz file, atomically."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, tokens in splits.items():
+        arrays |= {f"{name}.ids": tokens.ids, f"{name}.offsets": tokens.offsets, f"{name}.labels": tokens.labels}
+        if tokens.segments is not None:
+            arrays[f"{name}.segments"] = tokens.segments
+    arrays["cut"] = np.frombuffer(json.dumps({k: v.cut for k, v in splits.items()}).encode(), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def load_tokens(path: Path) -> dict[str, Tokens]:
+    """Read what `save_tokens` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        cut = json.loads(file["cut"].tobytes())
+        return {
+            name: Tokens(
+                file[f"{name}.ids"], file[f"{name}.offsets"], file[f"{name}.labels"],
+                file[f"{name}.segments"] if f"{name}.segments" in file else None, cut[name],
+            )
+            for name in cut
+        }  # fmt: skip
+
+
+def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
+    """Return the row indices of each batch of one epoch: shuffled, rows of a batch of similar length.
+
+    The order depends on nothing but these arguments, so that every method sees the same batches and a resumed run goes
+    on where it stopped. No row is left out; the last batch may be smaller.
+    """
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(lengths))
+    chunk = batch_size * _BUCKETS
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), chunk):
+        rows = order[start : start + chunk]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Number of batches that `epoch_batches` makes."""
+    chunk = batch_size * _BUCKETS
+    return sum(math.ceil(min(chunk, rows - start) / batch_size) for start in range(0, rows, chunk))
+
+
+def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 8192) -> Iterator[np.ndarray]:
+    """Yield row indices sorted by length, at most `batch_size` rows and about `tokens` tokens a batch."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = min(start + batch_size, len(order))
+        while stop - start > 1 and lengths[order[stop - 1]] * (stop - start) > tokens:
+            stop = start + (stop - start) // 2
+        yield order[start:stop]
+        start = stop
+
+
+def collate(tokens: Tokens, rows: np.ndarray, pad: int, device: torch.device | str = "cpu") -> Batch:
+    """Make a batch of these rows, padded on the right to little over its longest; rows without padding need no mask."""
+    lengths = tokens.lengths[rows]
+    width = -(-int(lengths.max()) // _WIDTHS) * _WIDTHS
+    ids = np.full((len(rows), width), pad, dtype=np.int64)
+    segments = None if tokens.segments is None else np.zeros((len(rows), width), dtype=np.int64)
+    for place, row in enumerate(rows):
+        piece = slice(tokens.offsets[row], tokens.offsets[row + 1])
+        ids[place, : lengths[place]] = tokens.ids[piece]
+        if segments is not None and tokens.segments is not None:
+            segments[place, : lengths[place]] = tokens.segments[piece]
+    inputs = {"input_ids": torch.from_numpy(ids).to(device)}
+    if segments is not None:
+        inputs["token_type_ids"] = torch.from_numpy(segments).to(device)
+    if (lengths != width).any():
+        mask = np.arange(width) < lengths[:, None]
+        inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
+    labels = torch.from_numpy(tokens.labels[rows]).to(device)
+    return Batch(inputs, labels, int(lengths.sum()), len(rows))

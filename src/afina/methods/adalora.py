@@ -1,0 +1,214 @@
+"""AdaLoRA: y = W x + (alpha / r0) P diag(l) Q x, the ranks re-allotted by importance while training.
+
+Zhang et al., 2023, arXiv:2303.10512: equation 3 (form), 4 (orthogonality), 8 to 11 (importance), 13 (budget).
+P is (out, r0), l (r0,), Q (r0, in) with r0 the starting rank; l starts at zero, so nothing changes at the start.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import AttentionBranch, Branch
+from afina.errors import UsageError
+from afina.methods.base import Method, PeftNames, Schedule, method
+
+__all__ = ["AdaLoRA", "RankSchedule", "Triplets", "budget_at"]
+
+
+class Triplets(Branch):
+    """Adds scale * P diag(l) Q x; a triplet is one column of P, one number of l, one row of Q."""
+
+    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float, orthogonality: float) -> None:
+        super().__init__()
+        self.scale, self.dropout, self.orthogonality = scale, dropout, orthogonality
+        self.q = nn.Parameter(torch.randn(rank, site.width_in) * 0.02)
+        self.l = nn.Parameter(torch.zeros(rank, 1))
+        self.p = nn.Parameter(torch.randn(site.width, rank) * 0.02)
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        inner = linear(dropout(x, self.dropout, self.training), (self.q * self.l).to(x.dtype))
+        return y + linear(inner, (self.scale * self.p).to(x.dtype))
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return weight + self.scale * (self.p @ (self.q * self.l)).to(weight.dtype), bias
+
+    def penalty(self) -> Tensor | None:
+        """orthogonality * the mean of |P^T P - I| and |Q Q^T - I| in Frobenius norm.
+
+        The paper squares the norms and adds them (equation 4); its authors' code and PEFT, which we follow, do not.
+        """
+        unit = torch.eye(len(self.l), device=self.l.device)
+        departures = torch.linalg.norm(self.p.T @ self.p - unit) + torch.linalg.norm(self.q @ self.q.T - unit)
+        return self.orthogonality * departures / 2
+
+
+def budget_at(step: int, *, start: int, target: int, warm_up: int, final: int, total: int, interval: int) -> int | None:
+    """Return the triplets to keep after `step` (from 1), or None when this step re-allots nothing (equation 13)."""
+    if step <= warm_up:
+        return None
+    if step > total - final:
+        return target
+    left = 1 - (step - warm_up) / (total - final - warm_up)
+    return int((start - target) * left**3 + target) if step % interval == 0 else None
+
+
+class RankSchedule(Schedule):
+    """Smoothed sensitivity and uncertainty of every weight, and the budget that they are judged for."""
+
+    def __init__(self, settings: "AdaLoRA", branches: Mapping[str, Triplets], total_steps: int) -> None:
+        self.settings, self.branches = settings, branches
+        self.total, self.warm_up, self.final = total_steps, *settings.phases(total_steps)
+        self.start = sum(len(branch.l) for branch in branches.values())
+        self.target = settings.rank * len(branches)
+        parameters = [
+            (f"{name}.{key}", value) for name, branch in branches.items() for key, value in branch.named_parameters()
+        ]
+        self.parameters = dict(parameters)
+        self.sensitivity = {name: torch.zeros_like(value) for name, value in parameters}
+        self.uncertainty = {name: torch.zeros_like(value) for name, value in parameters}
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        # As in the authors' code and PEFT: the weights are those after the step, the gradients those before it.
+        if step < self.total - self.final:
+            for name, value in self.parameters.items():
+                if value.grad is not None:
+                    self._observe(name, (value * value.grad).abs())
+        budget = budget_at(
+            step, start=self.start, target=self.target, warm_up=self.warm_up, final=self.final, total=self.total,
+            interval=self.settings.interval,
+        )  # fmt: skip
+        if budget is not None:
+            self._keep(budget)
+
+    def _observe(self, name: str, importance: Tensor) -> None:
+        beta1, beta2 = self.settings.beta1, self.settings.beta2
+        self.sensitivity[name].mul_(beta1).add_(importance, alpha=1 - beta1)
+        spread = (importance - self.sensitivity[name]).abs()
+        self.uncertainty[name].mul_(beta2).add_(spread, alpha=1 - beta2)
+
+    def _keep(self, budget: int) -> None:
+        if budget >= self.start:
+            return
+        scores = {name: self._score(name) for name in self.branches}
+        threshold = torch.cat(list(scores.values())).kthvalue(self.start - budget).values
+        for name, branch in self.branches.items():
+            branch.l.masked_fill_((scores[name] <= threshold)[:, None], 0.0)
+
+    def _score(self, name: str) -> Tensor:
+        """Importance of each triplet (rank,): that of l, plus the means of its column of P and row of Q."""
+        element = {key: self.sensitivity[f"{name}.{key}"] * self.uncertainty[f"{name}.{key}"] for key in "plq"}
+        return element["l"][:, 0] + element["q"].mean(dim=1) + element["p"].mean(dim=0)
+
+    def ranks(self) -> dict[str, int]:
+        """Triplets still in use, by site."""
+        return {name: int((branch.l != 0).sum()) for name, branch in self.branches.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        kinds = {"sensitivity": self.sensitivity, "uncertainty": self.uncertainty}
+        return {f"{kind}/{name}": value for kind, values in kinds.items() for name, value in values.items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
+
+@method("adalora")
+@dataclass(frozen=True, kw_only=True)
+class AdaLoRA(Method):
+    """Low-rank adaptation whose budget of ranks moves to where it matters."""
+
+    mergeable = True
+    peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"})
+
+    rank: int = 8
+    """Mean rank that is left at the end; PEFT's `target_r`."""
+    start_rank: int | None = None
+    """Rank of every site at the start; left out, 1.5 times `rank` (the paper, section 4)."""
+    alpha: float = 8.0
+    """Numerator of the scale, over the starting rank; PEFT's default."""
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("query", "value")
+    """Roles to adapt; LoRA's choice, so that the two compare (the paper itself adapts all linear layers)."""
+    warm_up: float = 0.1
+    """Share of the steps before any rank is taken; about the paper's (table 8: 0.09 to 0.15)."""
+    final: float = 0.5
+    """Share of the steps at the end at which the ranks stay; about the paper's (table 8: 0.44 to 0.58)."""
+    interval: int = 10
+    """Steps between two re-allotments; the paper's for the smaller data sets (table 8)."""
+    beta1: float = 0.85
+    """Smoothing of the sensitivity; PEFT's default, the paper's."""
+    beta2: float = 0.85
+    """Smoothing of the uncertainty; PEFT's default, the paper's."""
+    orthogonality: float = 0.5
+    """Weight of the orthogonality penalty; PEFT's default (the paper uses 0.1 to 0.5)."""
+    learning_rate: float = 1e-3
+    """Within the paper's 5e-4 to 2.2e-3 on GLUE (table 8)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 1:
+            raise UsageError(f"{self.name}: rank should be at least 1, not {self.rank}.")
+        if self.first_rank < self.rank:
+            raise UsageError(f"{self.name}: start_rank {self.start_rank} is below rank {self.rank}.")
+        if self.warm_up < 0 or self.final < 0 or self.warm_up + self.final >= 1:
+            raise UsageError(
+                f"{self.name}: warm_up {self.warm_up} and final {self.final} should leave some steps between them."
+            )
+        if self.interval < 1:
+            raise UsageError(f"{self.name}: interval should be at least 1, not {self.interval}.")
+
+    @property
+    def first_rank(self) -> int:
+        return self.start_rank if self.start_rank is not None else max(self.rank + 1, round(1.5 * self.rank))
+
+    def phases(self, total_steps: int) -> tuple[int, int]:
+        """Steps of warm-up and of the final phase."""
+        return int(self.warm_up * total_steps), int(self.final * total_steps)
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        sites = anatomy.by_role(self.targets, for_method=self.name)
+        for site in sites:
+            if self.first_rank > min(site.width_in, site.width):
+                raise UsageError(
+                    f"{self.name}: the starting rank {self.first_rank} is larger than the layer {site.name} "
+                    f"({site.width} x {site.width_in}); set rank or start_rank lower."
+                )
+        return sites
+
+    def branch(self, site: Site) -> Branch:
+        return Triplets(
+            site,
+            rank=self.first_rank,
+            # The 1e-5 is PEFT's, so that its files give the same function here.
+            scale=self.alpha / (self.first_rank + 1e-5),
+            dropout=self.dropout,
+            orthogonality=self.orthogonality,
+        )
+
+    def schedule(self, branches: Mapping[str, Branch | AttentionBranch], total_steps: int) -> Schedule:
+        triplets = {name: branch for name, branch in branches.items() if isinstance(branch, Triplets)}
+        return RankSchedule(self, triplets, total_steps)
+
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+        warm_up, final = self.phases(total_steps or 0)
+        return {
+            "init_r": self.first_rank,
+            "target_r": self.rank,
+            "r": self.first_rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "beta1": self.beta1,
+            "beta2": self.beta2,
+            "orth_reg_weight": self.orthogonality,
+            "tinit": warm_up,
+            "tfinal": final,
+            "deltaT": self.interval,
+            "total_step": total_steps,
+            "bias": "none",
+        }

@@ -1,0 +1,202 @@
+"""An adapter: all branches of one method on one backbone, and its head; built, saved and loaded.
+
+On disk it is a folder in the Hugging Face PEFT format (adapter_config.json, adapter_model.safetensors) wherever PEFT
+knows the method, with afina.json beside it for what PEFT's file has no place for (task, labels, settings).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.heads import Head
+from afina.backbone.load import Backbone
+from afina.errors import AfinaError, UsageError
+from afina.methods.base import Method, make_method
+
+__all__ = ["Adapter", "AdapterRecord", "build_adapter", "load_adapter", "read_record", "save_adapter"]
+
+_BACKBONE = "backbone."
+
+
+class Adapter(nn.Module):
+    """The trained result of one run: branches by site, and a head."""
+
+    def __init__(self, method: Method, sites: Sequence[Site], head: Head) -> None:
+        super().__init__()
+        self.method = method
+        self.sites = list(sites)
+        # Module names may not hold dots.
+        self.branches = nn.ModuleDict({site.name.replace(".", "/"): method.branch(site) for site in sites})
+        self.head: Head = head
+
+    def placed(self) -> list[tuple[Site, Branch | AttentionBranch]]:
+        """Return each site with the branch at it."""
+        return list(zip(self.sites, self.branches.values(), strict=True))  # type: ignore[arg-type]
+
+    def by_site(self) -> dict[str, Branch | AttentionBranch]:
+        """Return the branches by the name of their site."""
+        return {site.name: branch for site, branch in self.placed()}
+
+    def penalty(self) -> Tensor | None:
+        """Return the sum of the terms that the method adds to the loss of a step, or None."""
+        terms = [term for _, branch in self.placed() if (term := branch.penalty()) is not None]
+        # PEFT averages the term over its matrices; so do we, lest it grow with the model's depth.
+        return torch.stack(terms).mean() if terms else None
+
+    def trainable(self, backbone: Backbone) -> dict[str, nn.Parameter]:
+        """Return what a run of this adapter trains, by name."""
+        own = dict(self.named_parameters())
+        if self.method.owns_backbone:
+            own |= {_BACKBONE + name: value for name, value in backbone.model.named_parameters()}
+        return own
+
+
+def build_adapter(method: Method, backbone: Backbone, outputs: int, seed: int) -> Adapter:
+    """Make a fresh adapter; the same seed gives the same head for every method, and the same branches again."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = backbone.new_head(outputs)
+        return Adapter(method, method.sites(backbone.anatomy), head).to(backbone.device)
+
+
+@dataclass(frozen=True)
+class AdapterRecord:
+    """What an adapter's folder says beside its weights."""
+
+    model: str
+    method: str
+    settings: Mapping[str, Any]
+    task: Mapping[str, Any]
+    max_length: int
+    precision: str
+    seed: int
+    total_steps: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Where it comes from: data set, metrics, versions."""
+
+    def make_method(self) -> Method:
+        return make_method(self.method, self.settings)
+
+
+def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> None:
+    """Write the adapter's folder; it is there whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(adapter, backbone).items()}
+    with partial_folder(folder) as partial:
+        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        write_record(partial, _peft_config(adapter, backbone, record), record)
+
+
+def write_record(folder: Path, config: Mapping[str, Any], record: AdapterRecord) -> None:
+    """Write the two JSON files of an adapter's folder."""
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "afina.json").write_text(json.dumps(vars(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class partial_folder:
+    """Context manager: a folder beside `target` that takes its place when the block ends well, and goes when not."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.partial = target.with_name(f".{target.name}.{os.getpid()}")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            shutil.rmtree(self.target, ignore_errors=True)
+            self.partial.replace(self.target)
+        else:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def read_record(folder: Path) -> AdapterRecord:
+    """Read an adapter's description; raises `UsageError` when the folder is none."""
+    path = folder / "afina.json"
+    try:
+        return AdapterRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UsageError(f"{folder} is no adapter of Afina: it has no afina.json.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise AfinaError(f"{path} is damaged ({error}); train the adapter again.") from None
+
+
+def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, outputs: int) -> Adapter:
+    """Load an adapter's weights for a backbone; a method that owns the backbone changes its weights in place.
+
+    Raises `AfinaError` for a damaged file or one of another base model, naming the layer.
+    """
+    adapter = build_adapter(record.make_method(), backbone, outputs, seed=0)
+    wanted = _tensors(adapter, backbone)
+    stored = read_tensors(folder / "adapter_model.safetensors")
+    if missing := sorted(set(wanted) - set(stored)):
+        raise AfinaError(f"{folder} lacks '{missing[0]}'; it is not an adapter of {backbone.name}.")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            if value.shape != stored[name].shape:
+                raise AfinaError(
+                    f"{folder}: '{name}' is {tuple(stored[name].shape)} and {backbone.name} needs {tuple(value.shape)}; "
+                    "it was trained on another base model."
+                )
+            value.copy_(stored[name])
+    return adapter
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; raises `AfinaError` in one sentence when it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise AfinaError(f"{path} does not exist; only safetensors are read.") from None
+    except SafetensorError as error:
+        raise AfinaError(f"{path} is damaged ({error}).") from None
+
+
+def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
+    """Name every tensor as PEFT does where it knows the method; values are the live parameters."""
+    names = adapter.method.peft.parameters if adapter.method.peft else {}
+    root = f"base_model.model.{backbone.prefix}."
+    result: dict[str, Tensor] = {}
+    for site, branch in adapter.placed():
+        for key, value in branch.named_parameters():
+            result[f"{root}{site.name}.{names.get(key, key)}"] = value
+    result |= {f"base_model.model.{key}": value for key, value in adapter.head.named_parameters()}
+    if adapter.method.owns_backbone:
+        result |= {_BACKBONE + key: value for key, value in backbone.model.named_parameters()}
+    return result
+
+
+def _peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
+    method = adapter.method
+    # PEFT has no word for a slice of a fused projection, so such an adapter gets a type of its own.
+    known = method.peft is not None and all(site.part is None for site in adapter.sites)
+    peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"
+    config: dict[str, Any] = {
+        "peft_type": peft_type,
+        "task_type": "SEQ_CLS",
+        "base_model_name_or_path": record.model,
+        "inference_mode": True,
+    }
+    if known:
+        config["target_modules"] = sorted(f"{backbone.prefix}.{site.name}" for site in adapter.sites)
+        config["modules_to_save"] = sorted({key.split(".")[0] for key, _ in adapter.head.named_parameters()})
+        config |= method.peft_config(adapter.sites, record.total_steps)
+        if "feedforward_modules" in config:
+            config["feedforward_modules"] = [f"{backbone.prefix}.{name}" for name in config["feedforward_modules"]]
+    return config

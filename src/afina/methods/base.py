@@ -1,0 +1,165 @@
+"""What a method is, and the registry of all methods: one file a method, found by walking this folder."""
+
+import dataclasses
+import importlib
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import AttentionBranch, Branch
+from afina.errors import UsageError, nearest
+
+__all__ = ["Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
+
+AnyBranch = Branch | AttentionBranch
+
+
+class Schedule:
+    """What a method does beside the optimiser's steps; the loop calls it and knows no more of it."""
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step `step` (from 1), its gradients still in place."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that a checkpoint has to keep."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+
+
+@dataclass(frozen=True)
+class PeftNames:
+    """How a method's parameters are called in PEFT's files: its type, and the name of each of a branch's parameters."""
+
+    peft_type: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way of adapting a backbone; subclasses add their settings as fields and say what they can do."""
+
+    name: ClassVar[str] = ""
+    mergeable: ClassVar[bool] = False
+    """Whether every branch has a `fold`."""
+    owns_backbone: ClassVar[bool] = False
+    """Trains the backbone's own weights, so it runs alone."""
+    gradient_free: ClassVar[bool] = False
+    """Fits on cached features instead of training by steps."""
+    peft: ClassVar[PeftNames | None] = None
+
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise UsageError(f"{self.name}: learning_rate should be above 0, not {self.learning_rate}.")
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        """Return the sites at which this method acts on a model of this anatomy."""
+        return []
+
+    def branch(self, site: Site) -> AnyBranch:
+        """Make the branch for a site, with fresh weights from torch's current random state."""
+        raise NotImplementedError(f"{self.name} has sites and no branch")
+
+    def schedule(self, branches: Mapping[str, AnyBranch], total_steps: int) -> Schedule | None:
+        """Return what acts beside the optimiser over `total_steps` steps, or None."""
+        return None
+
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+        """Return what PEFT's adapter_config.json has to say beyond its type, or nothing."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as JSON-able values."""
+        values = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    def changed_settings(self) -> dict[str, Any]:
+        """The settings that differ from their defaults: what a study file would have to say."""
+        defaults = type(self)().settings()
+        return {key: value for key, value in self.settings().items() if value != defaults[key]}
+
+
+_REGISTRY: dict[str, type[Method]] = {}
+
+
+def method(name: str) -> Callable[[type[Method]], type[Method]]:
+    """Class decorator: enter a method into the registry under the name that study files use."""
+
+    def register(cls: type[Method]) -> type[Method]:
+        assert name not in _REGISTRY, f"two methods are called {name}"
+        cls.name = name
+        _REGISTRY[name] = cls
+        return cls
+
+    return register
+
+
+def registry() -> Mapping[str, type[Method]]:
+    """Return all methods by name."""
+    import afina.methods as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"afina.methods.{module.name}")
+    return types.MappingProxyType(_REGISTRY)
+
+
+def method_names() -> list[str]:
+    """Return the names of all methods, sorted."""
+    return sorted(registry())
+
+
+def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Method:
+    """Make a method from what a study file says.
+
+    `defaults` are the study's own values (rank, targets, ...); a method takes those it has a setting for. Raises
+    `UsageError` for an unknown method or setting, naming the nearest, and for a value of the wrong type.
+    """
+    known = registry()
+    if name not in known:
+        raise UsageError(f"Unknown method '{name}'{nearest(name, known)}")
+    cls = known[name]
+    hints = typing.get_type_hints(cls)
+    fields = {entry.name: hints[entry.name] for entry in dataclasses.fields(cls)}
+    for key in settings:
+        if key not in fields:
+            raise UsageError(f"{name}: unknown setting '{key}'{nearest(key, fields)}")
+    chosen = {key: value for key, value in (defaults or {}).items() if key in fields and value is not None}
+    chosen.update(settings)
+    return cls(**{key: _as_type(name, key, value, fields[key]) for key, value in chosen.items()})
+
+
+def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
+    """Check one setting's value, taking YAML's lists for tuples and whole numbers for floats."""
+    if typing.get_origin(hint) is tuple:
+        values = [value] if isinstance(value, str) else value
+        if isinstance(values, (list, tuple)) and all(isinstance(item, str) for item in values):
+            return tuple(values)
+    elif typing.get_origin(hint) is typing.Literal:
+        if value in typing.get_args(hint):
+            return value
+        possible = ", ".join(map(str, typing.get_args(hint)))
+        raise UsageError(f"{name}: '{key}' is one of {possible}, not {value!r}.")
+    else:
+        options = typing.get_args(hint) or (hint,)
+        if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
+            return float(value)
+        if isinstance(value, str) and float in options:
+            # YAML 1.1 reads 1e-4 as text.
+            try:
+                return float(value)
+            except ValueError:
+                pass
+        if any(type(value) is option for option in options):
+            return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise UsageError(f"{name}: '{key}' should be {wanted}, not {value!r}.")

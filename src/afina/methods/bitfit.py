@@ -1,0 +1,49 @@
+"""BitFit: train the biases only, y + db.  Ben Zaken et al., 2022, arXiv:2106.10199.
+
+db has one number per output feature and starts at zero, so that nothing changes at the start.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Branch
+from afina.methods.base import Method, method
+
+__all__ = ["AddBias", "BitFit"]
+
+
+class AddBias(Branch):
+    """y + db."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        return y + self.bias.to(y.dtype)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        own = self.bias.to(weight.dtype)
+        return weight, own if bias is None else bias + own
+
+
+@method("bitfit")
+@dataclass(frozen=True, kw_only=True)
+class BitFit(Method):
+    """Biases of linear layers and norms."""
+
+    mergeable = True
+
+    learning_rate: float = 1e-3
+    """The largest of the four rates that the paper searches (1e-4 to 1e-3, section 4)."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        # Models without any bias (Llama) get one at every linear layer: the same formula, with b = 0 to start from.
+        places = anatomy.of_kind("linear", "norm")
+        return [site for site in places if site.biased] or anatomy.of_kind("linear")
+
+    def branch(self, site: Site) -> Branch:
+        return AddBias(site.width)

@@ -1,0 +1,138 @@
+"""Classical models on fixed vectors: scikit-learn's and XGBoost's, kept as plain arrays in safetensors, never pickled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afina.errors import UsageError
+from afina.methods.features import Features
+
+__all__ = ["Classical", "fit_classical"]
+
+
+class Classical:
+    """A fitted model as named arrays; `logits` is all that it can do, which is all that is asked of it."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.arrays = dict(arrays)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"classical.{name}": torch.from_numpy(np.ascontiguousarray(a)) for name, a in self.arrays.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Classical":
+        return cls({name.removeprefix("classical."): value.numpy() for name, value in tensors.items()})
+
+    def logits(self, vectors: np.ndarray) -> np.ndarray:
+        """Return (N, K) for vectors (N, D): linear scores, or log-probabilities of trees."""
+        if "booster" in self.arrays:
+            return _boosted_logits(self.arrays, vectors)
+        scaled = ((vectors - self.arrays["mean"]) / self.arrays["deviation"]).astype(np.float32)
+        if "weight" in self.arrays:
+            scores: np.ndarray = scaled @ self.arrays["weight"].T + self.arrays["bias"]
+            return scores
+        values = _forest_values(self.arrays, scaled)
+        return values if values.shape[1] == 1 else np.log(np.maximum(values, 1e-9))
+
+    def parameter_count(self) -> int:
+        """Numbers learned: weights of a linear model, thresholds and leaf values of trees."""
+        if "weight" in self.arrays:
+            return self.arrays["weight"].size + self.arrays["bias"].size
+        return sum(self.arrays[name].size for name in ("threshold", "value") if name in self.arrays)
+
+
+def fit_classical(settings: Features, vectors: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Classical:
+    """Fit the model of these settings on vectors (N, D); `classes` is 1 for regression on standardised labels."""
+    if settings.model == "xgboost":
+        return _fit_boosted(settings, vectors, labels, classes, seed)
+    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
+    scaled = ((vectors - mean) / deviation).astype(np.float32)
+    common = {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
+    if settings.model == "forest":
+        return Classical(common | _fit_forest(settings, scaled, labels, classes, seed))
+    return Classical(common | _fit_linear(settings, scaled, labels, classes, seed))
+
+
+def _fit_linear(
+    settings: Features, x: np.ndarray, labels: np.ndarray, classes: int, seed: int
+) -> dict[str, np.ndarray]:
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if classes == 1:
+        ridge = Ridge(alpha=1 / settings.c).fit(x, labels)
+        return {
+            "weight": ridge.coef_.reshape(1, -1).astype(np.float32),
+            "bias": np.array([ridge.intercept_], dtype=np.float32),
+        }
+    fitted = LogisticRegression(C=settings.c, max_iter=1000, random_state=seed).fit(x, labels)
+    weight, bias = fitted.coef_, fitted.intercept_
+    if classes == 2:
+        # scikit-learn keeps the second class's score only.
+        weight, bias = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([[0.0], bias])
+    return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+def _fit_forest(
+    settings: Features, x: np.ndarray, labels: np.ndarray, classes: int, seed: int
+) -> dict[str, np.ndarray]:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    kind = RandomForestRegressor if classes == 1 else RandomForestClassifier
+    trees = [entry.tree_ for entry in kind(settings.trees, n_jobs=-1, random_state=seed).fit(x, labels).estimators_]
+    starts = np.cumsum([0, *(tree.node_count for tree in trees)])
+    return {
+        "roots": starts[:-1].astype(np.int64),
+        # Children count from their own tree's root; a leaf is its own child, so that walking may go on past it.
+        "left": np.concatenate([_children(t.children_left, s) for t, s in zip(trees, starts[:-1], strict=True)]),
+        "right": np.concatenate([_children(t.children_right, s) for t, s in zip(trees, starts[:-1], strict=True)]),
+        "feature": np.concatenate([np.maximum(tree.feature, 0) for tree in trees]).astype(np.int64),
+        "threshold": np.concatenate([tree.threshold for tree in trees]),
+        "value": np.concatenate([tree.value[:, 0, :] for tree in trees]),
+        "depth": np.array([max(tree.max_depth for tree in trees)]),
+    }
+
+
+def _children(children: np.ndarray, start: int) -> np.ndarray:
+    own = np.arange(len(children))
+    result: np.ndarray = np.where(children < 0, own, children) + start
+    return result
+
+
+def _forest_values(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    """Mean over trees of the reached leaf's value, (N, K)."""
+    total = np.zeros((len(x), arrays["value"].shape[1]))
+    rows = np.arange(len(x))
+    for root in arrays["roots"]:
+        node = np.full(len(x), root)
+        for _ in range(int(arrays["depth"][0])):
+            goes_left = x[rows, arrays["feature"][node]] <= arrays["threshold"][node]
+            node = np.where(goes_left, arrays["left"][node], arrays["right"][node])
+        total += arrays["value"][node]
+    return total / len(arrays["roots"])
+
+
+def _xgboost() -> Any:
+    try:
+        import xgboost
+    except ImportError:
+        raise UsageError("features: model xgboost needs an extra package; pip install 'afina[xgboost]'.") from None
+    return xgboost
+
+
+def _fit_boosted(settings: Features, x: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Classical:
+    xgboost = _xgboost()
+    objective = {1: "reg:squarederror"}.get(classes, "multi:softprob")
+    parameters = {"objective": objective, "seed": seed} | ({"num_class": classes} if classes > 1 else {})
+    booster = xgboost.train(parameters, xgboost.DMatrix(x, label=labels), num_boost_round=settings.trees)
+    return Classical({"booster": np.frombuffer(bytes(booster.save_raw("ubj")), dtype=np.uint8).copy()})
+
+
+def _boosted_logits(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    xgboost = _xgboost()
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(arrays["booster"].tobytes()))
+    values: np.ndarray = booster.predict(xgboost.DMatrix(x))
+    return values[:, None] if values.ndim == 1 else np.log(np.maximum(values, 1e-9))

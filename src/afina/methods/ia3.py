@@ -1,0 +1,72 @@
+"""IA3: scale keys, values and hidden units by learned vectors, y = l * (W x).  Liu et al., 2022, arXiv:2205.05638.
+
+l has one number per feature and starts at one, so that nothing changes at the start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Branch
+from afina.methods.base import Method, PeftNames, method
+
+__all__ = ["IA3", "ScaleInput", "ScaleOutput"]
+
+
+class ScaleOutput(Branch):
+    """y * l."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        return y * self.scale.to(y.dtype)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        scale = self.scale.to(weight.dtype)
+        return weight * scale[:, None], None if bias is None else bias * scale
+
+
+class ScaleInput(Branch):
+    """W (x * l) + b."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def before(self, x: Tensor) -> Tensor:
+        return x * self.scale.to(x.dtype)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return weight * self.scale.to(weight.dtype), bias
+
+
+@method("ia3")
+@dataclass(frozen=True, kw_only=True)
+class IA3(Method):
+    """Learned scales on keys, values and the feed-forward layer's hidden units."""
+
+    mergeable = True
+    peft = PeftNames("IA3", {"scale": "ia3_l"})
+
+    targets: tuple[str, ...] = ("key", "value", "ffn_down")
+    """Where to scale (the paper, section 3.3); at `ffn_down` the input is scaled, elsewhere the output."""
+    learning_rate: float = 5e-3
+    """Within the range 1e-3 to 5e-3 that comparisons of rates found best; the paper's 3e-3 is for Adafactor."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.by_role(self.targets, for_method=self.name)
+
+    def branch(self, site: Site) -> Branch:
+        return ScaleInput(site.width_in) if site.role == "ffn_down" else ScaleOutput(site.width)
+
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+        return {
+            "feedforward_modules": sorted({site.module for site in sites if site.role == "ffn_down"}),
+            "fan_in_fan_out": any(site.transposed for site in sites),
+        }

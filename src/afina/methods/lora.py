@@ -1,0 +1,96 @@
+"""LoRA: y = W x + (alpha / rank) B A x.  Hu et al., 2021, arXiv:2106.09685, equation 3.
+
+A is (rank, in), B is (out, rank); B starts at zero, so that nothing changes at the start. With `rslora` the scale is
+alpha / sqrt(rank) (Kalajdzievski, 2023, arXiv:2312.03732).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Branch
+from afina.errors import UsageError
+from afina.methods.base import Method, PeftNames, method
+
+__all__ = ["LoRA", "LowRank"]
+
+
+class LowRank(Branch):
+    """Adds scale * B A dropout(x) to the output."""
+
+    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
+        super().__init__()
+        self.scale, self.dropout = scale, dropout
+        self.a = nn.Parameter(torch.empty(rank, site.width_in))
+        self.b = nn.Parameter(torch.zeros(site.width, rank))
+        # PEFT's start for A; the paper's own is a normal distribution, and both give zero change as B is zero.
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        inner = linear(dropout(x, self.dropout, self.training), self.a.to(x.dtype))  # (B, T, D_in) -> (B, T, rank)
+        return y + linear(inner, (self.scale * self.b).to(x.dtype))
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return weight + self.scale * (self.b @ self.a).to(weight.dtype), bias
+
+
+@method("lora")
+@dataclass(frozen=True, kw_only=True)
+class LoRA(Method):
+    """Low-rank adaptation of linear layers."""
+
+    mergeable = True
+    peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"})
+
+    rank: int = 8
+    """Rank of the change; the paper's for RoBERTa (table 9)."""
+    alpha: float = 8.0
+    """Numerator of the scale; the paper's for RoBERTa (table 9) and PEFT's default."""
+    dropout: float = 0.0
+    """Dropout on the branch's input; PEFT's default, and the paper's for RoBERTa."""
+    targets: tuple[str, ...] = ("query", "value")
+    """Roles to adapt; the paper's choice (section 4.2)."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank)."""
+    learning_rate: float = 5e-4
+    """The paper's for RoBERTa-base on most of GLUE (table 9)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 1:
+            raise UsageError(f"{self.name}: rank should be at least 1, not {self.rank}.")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"{self.name}: dropout should be from 0 up to 1, not {self.dropout}.")
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        sites = anatomy.by_role(self.targets, for_method=self.name)
+        for site in sites:
+            if self.rank > min(site.width_in, site.width):
+                raise UsageError(
+                    f"{self.name}: rank {self.rank} is larger than the layer {site.name} "
+                    f"({site.width} x {site.width_in}); choose at most {min(site.width_in, site.width)}."
+                )
+        return sites
+
+    def branch(self, site: Site) -> Branch:
+        return LowRank(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
+
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+        return {
+            "r": self.rank,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "use_rslora": self.rslora,
+            "bias": "none",
+            "fan_in_fan_out": any(site.transposed for site in sites),
+        }

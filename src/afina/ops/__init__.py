@@ -1,0 +1,1 @@
+"""Fused and fast operations, each beside its plain definition."""

@@ -1,0 +1,134 @@
+"""Carrying out jobs one after another, each in a fresh process, so that its memory is its own and its end is its own.
+
+The processes are forked from a server that has already imported torch and transformers and has run nothing: a start
+takes milliseconds, and no thread pool is forked.
+"""
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from afina.errors import AfinaError, UsageError
+
+__all__ = ["FAILED", "locked", "run_apart", "start_server"]
+
+FAILED = "failed"
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def start_server() -> None:
+    """Start importing what the jobs need, beside whatever the caller does meanwhile; safe to call again."""
+    _CONTEXT.set_forkserver_preload(["afina.study.worker"])
+    from multiprocessing import forkserver
+
+    forkserver.ensure_running()
+
+
+def run_apart(
+    target: Callable[[Any, Callable[[Mapping[str, Any]], None]], Any],
+    argument: Any,
+    on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
+) -> Any:
+    """Call `target(argument, send)` in a process of its own and return its value.
+
+    Events that it sends reach `on_event`. Raises `AfinaError` with the reason when it fails or is killed; an interrupt
+    here ends the process there.
+    """
+    start_server()
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_serve, args=(target, argument, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while True:
+            try:
+                kind, value = ours.recv()
+            except EOFError:
+                process.join()
+                raise AfinaError(_ending(process.exitcode)) from None
+            if kind == "event":
+                on_event(value)
+            elif kind == "value":
+                return value
+            else:
+                raise value
+    finally:
+        if process.is_alive():
+            process.join(timeout=5 if not _interrupted() else 0)
+        if process.is_alive():
+            process.kill()
+        process.join()
+        ours.close()
+
+
+def _interrupted() -> bool:
+    import sys
+
+    return isinstance(sys.exc_info()[1], KeyboardInterrupt)
+
+
+def _serve(target: Callable[..., Any], argument: Any, connection: Connection) -> None:
+    # An interrupt at the terminal reaches this process too; the parent decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def send(event: Mapping[str, Any]) -> None:
+        try:
+            connection.send(("event", dict(event)))
+        except OSError:
+            # The parent is gone (killed): what is saved is saved, and another may be starting on this run.
+            os._exit(1)
+
+    try:
+        connection.send(("value", target(argument, send)))
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            connection.send((FAILED, _explain(error)))
+
+
+def _explain(error: BaseException) -> AfinaError:
+    """Turn what ended a job into one sentence that can travel between processes."""
+    if isinstance(error, UsageError):
+        return UsageError(str(error))
+    if isinstance(error, AfinaError):
+        return AfinaError(str(error))
+    text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text.lower():
+        return AfinaError("Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model.")
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return AfinaError(f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})")
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        why = "most likely for want of memory" if name == "SIGKILL" else "from outside or by a fault in a library"
+        return f"The run's process was ended by {name}, {why}."
+    return f"The run's process ended with code {code} and no word."
+
+
+@contextlib.contextmanager
+def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold a folder for this process; raises `UsageError` when another still holds it after `wait_seconds`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + wait_seconds
+    with (folder / ".lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise UsageError(
+                        f"{folder} is in use by another afina; wait for it or choose another --out."
+                    ) from None
+                time.sleep(0.1)
+        yield

@@ -1,0 +1,116 @@
+"""A feature-based run: embeddings of the frozen backbone, computed once for all seeds and cached, then a classical fit."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from afina.backbone.load import Backbone
+from afina.data.batching import Tokens
+from afina.measure.energy import EnergyMeter
+from afina.measure.hardware import versions
+from afina.measure.memory import MemoryMonitor
+from afina.methods.adapter import AdapterRecord, partial_folder, write_record
+from afina.methods.base import Method
+from afina.methods.classical import fit_classical
+from afina.methods.features import Features
+from afina.study.results import write_predictions
+from afina.tasks.base import Task
+from afina.train.embed import embed
+
+if TYPE_CHECKING:
+    from afina.study.carry_out import Job
+
+__all__ = ["fit_features"]
+
+
+def fit_features(
+    job: "Job", method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor,
+    send: Callable[[Mapping[str, Any]], None],
+) -> dict[str, Any]:  # fmt: skip
+    """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache."""
+    from afina.study.carry_out import final_metrics
+
+    assert isinstance(method, Features)
+    energy = EnergyMeter()
+    with monitor.phase("train"):
+        energy.start()
+        train, seconds = _embeddings(job, method, backbone, splits, "train", send)
+        started = perf_counter()
+        labels = splits["train"].labels
+        if task.name == "regression":
+            state = task.state()
+            labels = (labels - state["mean"]) / state["deviation"]
+        fitted = fit_classical(method, train, labels, task.outputs, job.run.seed)
+        seconds += perf_counter() - started
+        energy.stop()
+    with monitor.phase("evaluate"):
+        test, _ = _embeddings(job, method, backbone, splits, "test", send)
+        decoded = {"train": task.decode(fitted.logits(train)), "test": task.decode(fitted.logits(test))}
+    entry: dict[str, Any] = {"epoch": job.config.epochs, "train_loss": None, "seconds": seconds}
+    for split, result in decoded.items():
+        metrics = task.metrics(splits[split].labels, result.predictions)
+        entry |= {f"{split}_{name}": value for name, value in metrics.items()}
+    record = AdapterRecord(
+        model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,
+        max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
+        facts={"dataset": job.run.dataset_name, "history": [entry], "versions": versions()},
+    )  # fmt: skip
+    from safetensors.torch import save_file
+
+    with partial_folder(job.folder / "adapter") as partial:
+        save_file(fitted.tensors(), partial / "adapter_model.safetensors")
+        write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
+    write_predictions(
+        job.folder / "predictions.parquet", splits["test"].labels, decoded["test"].predictions, decoded["test"].scores
+    )
+    total = sum(parameter.numel() for parameter in backbone.model.parameters()) + fitted.parameter_count()
+    return {
+        "trainable_parameters": fitted.parameter_count(),
+        "total_parameters": total,
+        "trainable_percent": 100 * fitted.parameter_count() / total,
+        "train_seconds": seconds,
+        "step_seconds": None,
+        "steps": None,
+        "examples_per_second": len(train) / seconds,
+        "tokens_per_second": int(splits["train"].offsets[-1]) / seconds,
+        "energy_joules": energy.joules,
+        "history": [entry],
+        "resumed": 0,
+        **final_metrics(task, entry),
+    }
+
+
+def _embeddings(
+    job: "Job", method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str,
+    send: Callable[[Mapping[str, Any]], None],
+) -> tuple[np.ndarray, float]:  # fmt: skip
+    """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
+    key = json.dumps([job.run.model, job.tokens.name, method.pooling, job.precision, split])
+    path = job.directory / "cache" / f"embeddings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["vectors"], float(stored["seconds"])
+    started = perf_counter()
+    tokens = splits[split]
+
+    def tick(done: int) -> None:
+        send({"kind": "embed", "split": split, "done": done, "rows": len(tokens)})
+
+    vectors = embed(backbone, tokens, method.pooling, batch_size=job.config.evaluation_batch_size, tick=tick)
+    seconds = perf_counter() - started
+    _save_atomically(path, vectors=vectors, seconds=np.array(seconds))
+    return vectors, seconds
+
+
+def _save_atomically(path: Path, **arrays: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)

@@ -1,0 +1,83 @@
+"""From a study file to its runs: every model x data set x method x seed, checked before anything starts."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from afina.config import MethodSpec, StudyConfig
+from afina.errors import UsageError, nearest
+from afina.methods.base import Method, make_method, registry
+
+__all__ = ["Run", "expand"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell of the grid with one seed."""
+
+    id: str
+    model: str
+    dataset: int
+    """Place in the study's list of data sets."""
+    dataset_name: str
+    method: str
+    label: str
+    """What tables call the method; unique in the study."""
+    settings: Mapping[str, Any] = field(hash=False)
+    seed: int = 0
+    rate_is_default: bool = True
+
+    def make_method(self) -> Method:
+        return make_method(self.method, self.settings)
+
+
+def expand(config: StudyConfig) -> list[Run]:
+    """Return all runs in the order in which they are carried out; raises `UsageError` for what no run could be."""
+    labels = Counter(spec.label for spec in config.methods)
+    if doubled := [label for label, count in labels.items() if count > 1]:
+        raise UsageError(f"The method '{doubled[0]}' stands twice in the study; leave one out or change its settings.")
+    names = Counter(spec.label_name for spec in config.dataset)
+    if doubled := [name for name, count in names.items() if count > 1]:
+        raise UsageError(f"Two data sets are called '{doubled[0]}'; give one a name: of its own.")
+    if isinstance(config.learning_rate, Mapping):
+        for name in config.learning_rate:
+            if name not in registry():
+                raise UsageError(f"learning_rate: unknown method '{name}'{nearest(name, registry())}")
+    methods = [(spec, _settle(spec, config)) for spec in config.methods]
+    taken: Counter[str] = Counter()
+    return [
+        Run(
+            id=_new_id(f"{Path(model).name}-{dataset.label_name}-{spec.label}-seed{seed}", taken),
+            model=model,
+            dataset=index,
+            dataset_name=dataset.label_name,
+            method=spec.name,
+            label=spec.label,
+            settings=method.settings(),
+            seed=seed,
+            rate_is_default="learning_rate" not in spec.settings and config.learning_rate_for(spec.name) is None,
+        )
+        for model in config.model
+        for index, dataset in enumerate(config.dataset)
+        for seed in config.seeds
+        for spec, method in methods
+    ]
+
+
+def _settle(spec: MethodSpec, config: StudyConfig) -> Method:
+    defaults = {
+        "rank": config.rank,
+        "targets": config.targets,
+        "learning_rate": config.learning_rate_for(spec.name),
+    }
+    return make_method(spec.name, spec.settings, defaults)
+
+
+def _new_id(text: str, taken: Counter[str]) -> str:
+    """Make a folder's name of a run's description; two descriptions never share one."""
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:120]
+    taken[slug] += 1
+    return slug if taken[slug] == 1 else f"{slug}-{taken[slug]}"

@@ -1,0 +1,66 @@
+"""`precision: auto`: bfloat16 where the processor has it and a few timed steps prove that it is not slower."""
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from afina.backbone.attach import Attached
+from afina.backbone.load import load_backbone
+from afina.measure.hardware import hardware
+from afina.methods.adapter import build_adapter
+from afina.methods.lora import LoRA
+from afina.ops.dropout import DropoutSource
+
+__all__ = ["choose_precision"]
+
+_ROUNDS = 5
+
+
+def choose_precision(
+    *, model: str, device: str, batch_size: int, length: int, trust_remote_code: bool = False
+) -> dict[str, Any]:
+    """Return `precision` with the evidence: median seconds of a LoRA step in each form at these sizes.
+
+    bf16 is taken when its median is not above fp32's; where the hardware lacks it nothing is timed.
+    """
+    if not _has_bfloat16(device):
+        return {"precision": "fp32", "reason": "the hardware has no bfloat16 arithmetic", "step_seconds": {}}
+    seconds = {
+        precision: _step_seconds(model, device, batch_size, length, precision, trust_remote_code)
+        for precision in ("fp32", "bf16")
+    }
+    faster = seconds["bf16"] <= seconds["fp32"]
+    return {
+        "precision": "bf16" if faster else "fp32",
+        "reason": f"a step took {seconds['bf16']:.4g} s in bf16 and {seconds['fp32']:.4g} s in fp32",
+        "step_seconds": seconds,
+    }
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = hardware()["cpu_capabilities"]
+    return bool({"avx512_bf16", "amx_bf16"} & set(capabilities))
+
+
+def _step_seconds(
+    model: str, device: str, batch_size: int, length: int, precision: str, trust_remote_code: bool
+) -> float:
+    backbone = load_backbone(model, precision=precision, device=device, trust_remote_code=trust_remote_code)
+    adapter = build_adapter(LoRA(rank=min(4, backbone.anatomy.width)), backbone, outputs=2, seed=0)
+    ids = torch.randint(backbone.config.vocab_size, (batch_size, length), device=device)
+    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
+    times = []
+    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+        attached.train(True)
+        for _ in range(_ROUNDS + 2):
+            started = perf_counter()
+            (logits,) = attached({"input_ids": ids})
+            torch.nn.functional.cross_entropy(logits, labels).backward()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times.append(perf_counter() - started)
+    return float(np.median(times[2:]))

@@ -1,0 +1,90 @@
+"""From a data set to tokens on disk, once for each model and data set of a study."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.backbone.load import load_tokenizer
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.batching import Tokens, load_tokens, save_tokens, tokenize
+from afina.data.sources import TextDataset, load_text_dataset
+from afina.tasks.base import make_task
+
+__all__ = ["Prepared", "prepare"]
+
+_VERSION = 1
+"""Raised when the same texts would give other tokens."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the tokens are, and what is known of them."""
+
+    tokens: Path
+    task: Mapping[str, Any]
+    digest: str
+    notes: tuple[str, ...]
+    cut: Mapping[str, int]
+    train_rows: int
+    test_rows: int
+    median_length: int
+    train_evaluation_rows: np.ndarray | None
+
+
+def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path) -> Prepared:
+    """Read, check and tokenise a data set for a model; raises `UsageError` for what is wrong with either."""
+    task = spec.task if spec.task != "auto" else config.task
+    data = load_text_dataset(
+        spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
+        trust_remote_code=config.trust_remote_code,
+    )  # fmt: skip
+    tokenizer, longest = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    limit = min(config.max_length, longest)
+    key = json.dumps([_VERSION, model, data.digest, limit])
+    path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if path.exists():
+        splits = load_tokens(path)
+    else:
+        splits = {name: tokenize(tokenizer, rows, limit) for name, rows in (("train", data.train), ("test", data.test))}
+        save_tokens(path, splits)
+    return Prepared(
+        tokens=path,
+        task=make_task(data.task, data.train.label, data.label_names).state(),
+        digest=data.digest,
+        notes=data.notes + _cut_notes(splits, limit),
+        cut={name: tokens.cut for name, tokens in splits.items()},
+        train_rows=len(splits["train"]),
+        test_rows=len(splits["test"]),
+        median_length=int(np.median(splits["train"].lengths)),
+        train_evaluation_rows=_train_evaluation(config, data),
+    )
+
+
+def _cut_notes(splits: Mapping[str, Tokens], limit: int) -> tuple[str, ...]:
+    return tuple(
+        f"{tokens.cut:,} of {len(tokens):,} {name} texts were longer than {limit} tokens and were cut"
+        for name, tokens in splits.items()
+        if tokens.cut
+    )
+
+
+def _train_evaluation(config: StudyConfig, data: TextDataset) -> np.ndarray | None:
+    """Rows of the train split that the train metric is taken on, the same for every run; None for all."""
+    limit = config.train_evaluation_limit
+    if limit is None or limit >= len(data.train):
+        return None
+    order = np.random.default_rng(0).permutation(len(data.train))
+    if data.task == "classification":
+        # In a stable sort by rank within the class, any first part holds the classes in their proportions.
+        labels = data.train.label[order]
+        rank = np.empty(len(order))
+        for label in np.unique(labels):
+            places = np.flatnonzero(labels == label)
+            rank[places] = (np.arange(len(places)) + 0.5) / len(places)
+        order = order[np.argsort(rank, kind="stable")]
+    return np.sort(order[:limit])

@@ -1,0 +1,211 @@
+"""A study: its folder, its runs, what is finished and what is left."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from afina.backbone.load import model_path
+from afina.config import DatasetSpec, StudyConfig
+from afina.errors import AfinaError, UsageError
+from afina.measure.hardware import fingerprint, hardware, versions
+from afina.measure.metrics import EVALUATOR
+from afina.study.execute import locked, run_apart, start_server
+from afina.study.plan import Run, expand
+from afina.study.prepare import Prepared, prepare
+from afina.study.results import append_result, read_results, write_text
+
+__all__ = ["Study"]
+
+Observer = Callable[[Mapping[str, Any]], None]
+"""Is told what happens: {"kind": "prepare" | "run" | "step" | "epoch" | "finished" | ..., ...}."""
+
+
+class Study:
+    """Every model x data set x method x seed of a configuration, carried out in a folder.
+
+    `Study(model=..., dataset=..., methods=[...])` takes a study file's keys; `Study.read(path)` takes the file. `run`
+    carries out what is not finished yet and returns all results; calling it again goes on where it stopped.
+    """
+
+    def __init__(self, out: str | Path, config: StudyConfig | None = None, **settings: Any) -> None:
+        self.directory = Path(out)
+        self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
+        self.runs = expand(self.config)
+
+    @classmethod
+    def read(cls, path: str | Path, out: str | Path) -> "Study":
+        """Make a study from a study file; raises `UsageError` for what is wrong in it."""
+        return cls(out, StudyConfig.read(Path(path)))
+
+    def run(self, observer: Observer = lambda event: None) -> list[dict[str, Any]]:
+        """Carry out what is left and return the results of all runs, the failed ones too."""
+        start_server()
+        with _disk_errors(self.directory), locked(self.directory):
+            self._claim()
+            return self._run(observer)
+
+    def _run(self, observer: Observer) -> list[dict[str, Any]]:
+        finished = self._finished()
+        left = [run for run in self.runs if run.id not in finished]
+        prepared: dict[tuple[str, int], Prepared | AfinaError] = {}
+        for key in dict.fromkeys((run.model, run.dataset) for run in left):
+            observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
+            prepared[key] = prepare(self.config, self.config.dataset[key[1]], key[0], self.directory)
+            observer({"kind": "prepared", "notes": prepared[key].notes, "cut": prepared[key].cut})
+        precision = self._choose_precision(left, prepared, observer)
+        self._write_resolved(precision, prepared)
+        for number, run in enumerate(left, start=len(self.runs) - len(left) + 1):
+            observer({"kind": "run", "run": run, "number": number, "runs": len(self.runs)})
+            result = self._carry_out(run, prepared[run.model, run.dataset], precision[run.model]["precision"], observer)
+            append_result(self.directory, result)
+            observer({"kind": "finished", "result": result})
+        return [entry for entry in read_results(self.directory) if entry["run"] in {run.id for run in self.runs}]
+
+    def _carry_out(self, run: Run, prepared: Prepared, precision: str, observer: Observer) -> dict[str, Any]:
+        from afina.study.carry_out import Job
+        from afina.study.worker import carry_out_job
+
+        job = Job(
+            run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
+            precision=precision, device=self._device(), train_evaluation_rows=prepared.train_evaluation_rows,
+            fingerprint=fingerprint(
+                data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision)
+            ),
+        )  # fmt: skip
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / "events.jsonl").open("a", encoding="utf-8") as log:
+
+            def on_event(event: Mapping[str, Any]) -> None:
+                if event["kind"] in ("epoch", "resumed"):
+                    log.write(json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n")
+                    log.flush()
+                observer(event)
+
+            try:
+                result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
+            except AfinaError as error:
+                on_event({"kind": "failed", "error": str(error)})
+                return self._failed(run, prepared, str(error))
+        return result
+
+    def _failed(self, run: Run, prepared: Prepared, error: str) -> dict[str, Any]:
+        return {
+            "run": run.id, "status": "failed", "error": error, "model": run.model, "dataset": run.dataset_name,
+            "task": prepared.task["name"], "method": run.method, "method_label": run.label,
+            "method_config": dict(run.settings), "seed": run.seed,
+        }  # fmt: skip
+
+    # -- the folder --------------------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        """Take the folder for this study; raises `UsageError` when it is another's."""
+        path = self.directory / "study.yaml"
+        if path.exists():
+            stored = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("study")
+            if stored != self._settings():
+                changed = sorted(k for k, v in self._settings().items() if (stored or {}).get(k) != v)
+                raise UsageError(
+                    f"{self.directory} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
+                    "choose another --out, or give the same study to go on with it."
+                )
+        elif strangers := [entry.name for entry in self.directory.iterdir() if entry.name != ".lock"]:
+            raise UsageError(
+                f"{self.directory} is not empty and holds no study (it has {strangers[0]}); choose another --out."
+            )
+        else:
+            write_text(path, yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True))
+
+    def _finished(self) -> set[str]:
+        """Return the runs that need not be done again; a result that a kill kept from the list is entered."""
+        listed = {r["run"]: r for r in read_results(self.directory)} if self._results.exists() else {}
+        for run in self.runs:
+            stored = self.directory / "runs" / run.id / "result.json"
+            if stored.exists() and listed.get(run.id, {}).get("status") != "ok":
+                result = json.loads(stored.read_text(encoding="utf-8"))
+                append_result(self.directory, result)
+                listed[run.id] = result
+        return {run for run, result in listed.items() if result["status"] == "ok"}
+
+    @property
+    def _results(self) -> Path:
+        return self.directory / "results.jsonl"
+
+    def _settings(self) -> dict[str, Any]:
+        values: dict[str, Any] = self.config.model_dump(mode="json")
+        return values
+
+    def _write_resolved(self, precision: Mapping[str, Any], prepared: Mapping[tuple[str, int], Prepared]) -> None:
+        path = self.directory / "study.yaml"
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        resolved = stored.get("resolved") or {}
+        resolved |= {"versions": versions(), "hardware": hardware(), "device": self._device()}
+        resolved["precision"] = {**resolved.get("precision", {}), **precision}
+        resolved.setdefault("data", {}).update({
+            f"{Path(model).name} / {self.config.dataset[index].label_name}": {
+                "digest": entry.digest, "train_rows": entry.train_rows, "test_rows": entry.test_rows,
+                "texts_cut": dict(entry.cut), "notes": list(entry.notes),
+            }
+            for (model, index), entry in prepared.items()
+        })  # fmt: skip
+        resolved["runs"] = {run.id: {"method": run.method, "settings": dict(run.settings)} for run in self.runs}
+        write_text(path, yaml.safe_dump({**stored, "resolved": resolved}, sort_keys=False, allow_unicode=True))
+
+    # -- what `auto` becomes -----------------------------------------------------------------------------------------
+
+    def _device(self) -> str:
+        if self.config.device != "auto":
+            return self.config.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _choose_precision(
+        self, left: list[Run], prepared: Mapping[tuple[str, int], Prepared], observer: Observer
+    ) -> dict[str, dict[str, Any]]:
+        """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
+        path = self.directory / "study.yaml"
+        stored = (yaml.safe_load(path.read_text(encoding="utf-8")).get("resolved") or {}).get("precision", {})
+        chosen: dict[str, dict[str, Any]] = {}
+        for model in dict.fromkeys(run.model for run in left):
+            if self.config.precision != "auto":
+                chosen[model] = {"precision": self.config.precision, "reason": "the study says so"}
+            elif model in stored:
+                chosen[model] = stored[model]
+            else:
+                from afina.study.worker import choose_precision_for
+
+                observer({"kind": "precision", "model": model})
+                length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
+                chosen[model] = run_apart(choose_precision_for, {
+                    "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,
+                    "trust_remote_code": self.config.trust_remote_code,
+                })  # fmt: skip
+        return chosen
+
+    def _protocol(self, precision: str) -> dict[str, Any]:
+        """Everything that results have to share to be comparable, beside data, evaluator, versions and hardware."""
+        own = {"model", "dataset", "methods", "seeds", "learning_rate", "rank", "targets", "cohort", "checkpoint_seconds"}
+        return {**{k: v for k, v in self._settings().items() if k not in own}, "precision": precision}
+
+
+class _disk_errors:
+    """Context manager: a full disk or a folder that may not be written becomes one sentence."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, OSError):
+            raise AfinaError(
+                f"Writing to {self.directory} failed ({error.strerror or error}); what was finished is kept: "
+                "make room and run the same command again."
+            ) from error

@@ -1,0 +1,67 @@
+"""What a task is: the size of its output, its loss, its predictions and its metrics; one file a task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+__all__ = ["Decoded", "Task", "load_task", "make_task"]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Predictions (N,) and scores (N, K): class probabilities, or the number itself."""
+
+    predictions: np.ndarray
+    scores: np.ndarray
+
+
+class Task(ABC):
+    """What is learned from rows with labels."""
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    """The metric that a table shows first."""
+    outputs: int
+    """Width of the head."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss summed over the rows of logits (B, K)."""
+
+    @abstractmethod
+    def decode(self, logits: np.ndarray) -> Decoded:
+        """Return predictions and scores for logits (N, K)."""
+
+    @abstractmethod
+    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        """Return all metrics of this task."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """JSON-able description from which `load_task` makes the task again."""
+
+
+def make_task(name: str, labels: np.ndarray, label_names: tuple[str, ...] | None) -> Task:
+    """Make the task of a data set from its train labels."""
+    from afina.tasks.classification import Classification
+    from afina.tasks.regression import Regression
+
+    if name == Regression.name:
+        spread = float(np.std(labels))
+        return Regression(mean=float(np.mean(labels)), deviation=spread or 1.0)
+    assert label_names is not None
+    return Classification(label_names)
+
+
+def load_task(state: Mapping[str, Any]) -> Task:
+    """Make a task again from its `state`."""
+    from afina.tasks.classification import Classification
+    from afina.tasks.regression import Regression
+
+    if state["name"] == Regression.name:
+        return Regression(mean=state["mean"], deviation=state["deviation"])
+    return Classification(tuple(state["label_names"]))

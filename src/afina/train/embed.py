@@ -1,0 +1,38 @@
+"""Embeddings: one vector a text from the frozen backbone."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from afina.backbone.attach import Attached
+from afina.backbone.heads import Hidden, last_token, mean_pool
+from afina.backbone.load import Backbone
+from afina.data.batching import Tokens, collate, evaluation_batches
+
+__all__ = ["embed"]
+
+
+def embed(
+    backbone: Backbone, tokens: Tokens, pooling: str, *, batch_size: int, tick: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Return one float32 vector (N, D) a row from the frozen backbone."""
+    parts: list[np.ndarray] = []
+    order: list[np.ndarray] = []
+    done = 0
+    with Attached(backbone, []) as attached, torch.inference_mode():
+        for rows in evaluation_batches(tokens.lengths, batch_size):
+            batch = collate(tokens, rows, backbone.tokenizer.pad_token_id, backbone.device)
+            parts.append(_pool(backbone, attached.hidden(batch.inputs), pooling).float().cpu().numpy())
+            order.append(rows)
+            done += len(rows)
+            if tick is not None:
+                tick(done)
+    return np.concatenate(parts)[np.argsort(np.concatenate(order), kind="stable")]
+
+
+def _pool(backbone: Backbone, hidden: Hidden, pooling: str) -> torch.Tensor:
+    if pooling == "mean":
+        return mean_pool(hidden)
+    # A causal model's first token has seen nothing: its last one stands for the text.
+    return last_token(hidden) if backbone.anatomy.row.causal else hidden.states[:, 0]

@@ -1,0 +1,46 @@
+"""Evaluation: logits of every row, in the order of the rows."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from afina.backbone.attach import Attached
+from afina.data.batching import Tokens, collate, evaluation_batches
+
+__all__ = ["predict_logits"]
+
+
+def predict_logits(
+    attached: Attached,
+    tokens: Tokens,
+    *,
+    batch_size: int,
+    tick: Callable[[int], None] | None = None,
+) -> list[np.ndarray]:
+    """Return each adapter's logits (N, K) for all rows; `tick` is told the rows done after each batch.
+
+    Rows run sorted by length with little padding, every adapter on the same batch, without gradients or dropout.
+    """
+    backbone = attached.backbone
+    attached.train(False)
+    members = len(attached.adapters)
+    parts: list[list[torch.Tensor]] = [[] for _ in range(members)]
+    order: list[np.ndarray] = []
+    done = 0
+    with torch.inference_mode():
+        for rows in evaluation_batches(tokens.lengths, batch_size):
+            batch = collate(tokens, np.tile(rows, members), backbone.tokenizer.pad_token_id, backbone.device)
+            for part, logits in zip(parts, attached(batch.inputs, member_rows(members, len(rows))), strict=True):
+                part.append(logits)
+            order.append(rows)
+            done += len(rows)
+            if tick is not None:
+                tick(done)
+    back = np.argsort(np.concatenate(order), kind="stable")
+    return [torch.cat(part).float().cpu().numpy()[back] for part in parts]
+
+
+def member_rows(members: int, rows: int) -> Sequence[slice]:
+    """Return the slices of a batch that holds the same `rows` rows once for each member."""
+    return [slice(index * rows, (index + 1) * rows) for index in range(members)]

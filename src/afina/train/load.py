@@ -1,0 +1,96 @@
+"""A trained adapter with its backbone, ready to predict: what `afina.load` returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from afina.backbone.attach import Attached
+from afina.backbone.load import load_backbone, load_tokenizer
+from afina.data.batching import Tokens, tokenize
+from afina.data.sources import Rows
+from afina.errors import UsageError
+from afina.methods.adapter import load_adapter, read_record, read_tensors
+from afina.methods.classical import Classical
+from afina.methods.features import Features
+from afina.tasks.base import load_task
+from afina.train.embed import embed
+from afina.train.evaluate import predict_logits
+
+__all__ = ["LoadedAdapter", "Prediction", "load"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label with its probabilities in label order, or for regression a number alone."""
+
+    label: str | float
+    probabilities: dict[str, float] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"label": self.label} if self.probabilities is None else vars(self)
+
+
+class LoadedAdapter:
+    """An adapter on its backbone; `predict` is what it is for."""
+
+    def __init__(self, folder: str | Path, *, device: str = "cpu", trust_remote_code: bool = False) -> None:
+        self.folder = Path(folder)
+        self.record = read_record(self.folder)
+        self.method = self.record.make_method()
+        self.task = load_task(self.record.task)
+        precision = "fp32" if self.method.owns_backbone else self.record.precision
+        self.backbone = load_backbone(
+            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code
+        )
+        if self.method.owns_backbone and self.record.precision != "fp32":
+            self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
+        self._longest = load_tokenizer(self.record.model, trust_remote_code=trust_remote_code)[1]
+        if self.method.gradient_free:
+            self.classical = Classical.from_tensors(read_tensors(self.folder / "adapter_model.safetensors"))
+        else:
+            self.adapter = load_adapter(self.folder, self.backbone, self.record, self.task.outputs)
+
+    def predict(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
+    ) -> list[Prediction]:
+        """Return one prediction a text (or pair); raises `UsageError` for an empty text."""
+        decoded = self.task.decode(self.logits(texts, text_pairs, batch_size=batch_size))
+        names = self.record.task.get("label_names")
+        if names is None:
+            return [Prediction(float(value), None) for value in decoded.predictions]
+        return [
+            Prediction(names[label], dict(zip(names, map(float, scores), strict=True)))
+            for label, scores in zip(decoded.predictions, decoded.scores, strict=True)
+        ]
+
+    def logits(
+        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
+    ) -> np.ndarray:
+        """Return logits (N, K)."""
+        if isinstance(texts, str):
+            raise UsageError("predict takes a list of texts, not one text.")
+        if empty := [index for index, text in enumerate(texts) if not text.strip()]:
+            raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
+        if not texts:
+            return np.zeros((0, self.task.outputs), dtype=np.float32)
+        pairs = None if text_pairs is None else list(text_pairs)
+        rows = Rows(text=list(texts), text_pair=pairs, label=np.zeros(len(texts), dtype=np.int64))
+        tokens = tokenize(self.backbone.tokenizer, rows, min(self.record.max_length, self._longest))
+        return self._logits(tokens, batch_size)
+
+    def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
+        if isinstance(self.method, Features):
+            vectors = embed(self.backbone, tokens, self.method.pooling, batch_size=batch_size)
+            return self.classical.logits(vectors)
+        with Attached(self.backbone, [self.adapter]) as attached:
+            (logits,) = predict_logits(attached, tokens, batch_size=batch_size)
+        return logits
+
+
+def load(folder: str | Path, *, device: str = "cpu", trust_remote_code: bool = False) -> LoadedAdapter:
+    """Load an adapter that Afina saved, with the backbone that it names."""
+    return LoadedAdapter(folder, device=device, trust_remote_code=trust_remote_code)

@@ -1,0 +1,73 @@
+"""AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) with the learning-rate schedules of the field."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Optimiser", "rate_factor"]
+
+
+def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float:
+    """Return the share of the peak rate at `step` (from 1) of `total`: a linear rise, then linear, cosine or constant."""
+    rise = int(warmup * total)
+    done = step - 1
+    if done < rise:
+        return (done + 1) / rise
+    left = 1 - (done - rise) / max(1, total - rise)
+    return {"linear": left, "cosine": 0.5 * (1 + math.cos(math.pi * (1 - left))), "constant": 1.0}[schedule]
+
+
+class Optimiser:
+    """AdamW over named parameters, clipped by the norm of all gradients together."""
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        learning_rate: float,
+        total_steps: int,
+        schedule: str = "linear",
+        warmup: float = 0.0,
+        weight_decay: float = 0.0,
+        gradient_clip: float | None = 1.0,
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.learning_rate, self.total_steps = learning_rate, total_steps
+        self.schedule, self.warmup, self.gradient_clip = schedule, warmup, gradient_clip
+        # Biases, scales and norms are vectors; decaying them is left out, as in the original BERT.
+        matrices = [p for p in self.parameters.values() if p.ndim > 1]
+        vectors = [p for p in self.parameters.values() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
+
+    def step(self, step: int) -> None:
+        """Take step `step` (from 1) with the gradients that are there."""
+        factor = rate_factor(step, self.total_steps, schedule=self.schedule, warmup=self.warmup)
+        for group in self.adamw.param_groups:
+            group["lr"] = self.learning_rate * factor
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.gradient_clip)
+        self.adamw.step()
+
+    def clear(self) -> None:
+        self.adamw.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return moments and step counts by parameter name, for a checkpoint."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self.parameters.items()
+            for key, value in self.adamw.state.get(parameter, {}).items()
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        for name, parameter in self.parameters.items():
+            own: dict[str, Any] = {
+                key.rpartition("/")[2]: value.clone() for key, value in state.items() if key.rpartition("/")[0] == name
+            }
+            if own:
+                self.adamw.state[parameter] = own

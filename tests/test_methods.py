@@ -1,0 +1,254 @@
+"""Properties that every method holds on every architecture; cases are found by walking the registries."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import DECODERS, FAMILIES
+from torch import Tensor
+
+from afina.backbone.anatomy import ROWS
+from afina.backbone.attach import Attached
+from afina.backbone.branch import AttentionBranch
+from afina.backbone.load import Backbone, load_backbone
+from afina.errors import AfinaError, UsageError
+from afina.methods.adapter import Adapter, build_adapter
+from afina.methods.base import make_method, registry
+from afina.ops.dropout import DropoutSource
+
+TRAINED = [name for name, cls in sorted(registry().items()) if not cls.gradient_free]
+FROZEN = [name for name in TRAINED if not registry()[name].owns_backbone]
+Loader = Callable[[str], Path]
+
+
+def make(name: str, **settings: Any) -> Any:
+    return make_method(name, settings, {"rank": 3})
+
+
+def load(family_folder: Loader, family: str) -> Backbone:
+    return load_backbone(str(family_folder(family)))
+
+
+def batch(pad: int = 0, side: str = "right") -> dict[str, Tensor]:
+    """Three rows of 9, 6 and 4 tokens, padded on one side."""
+    torch.manual_seed(1)
+    ids, mask = torch.full((3, 9), pad), torch.zeros(3, 9, dtype=torch.long)
+    for row, length in enumerate((9, 6, 4)):
+        place = slice(0, length) if side == "right" else slice(9 - length, 9)
+        ids[row, place], mask[row, place] = torch.randint(5, 60, (length,)), 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def stir(adapter: Adapter) -> None:
+    """Move every parameter away from its start, so that the adapter really does something."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for value in adapter.parameters():
+            value.add_(torch.randn_like(value) * 0.3)
+
+
+def logits(backbone: Backbone, adapter: Adapter, inputs: dict[str, Tensor]) -> Tensor:
+    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+        return attached(inputs)[0]
+
+
+def test_every_row_of_the_anatomy_has_a_small_model() -> None:
+    assert set(FAMILIES) == set(ROWS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_backbone_and_head_give_the_logits_of_transformers(family: str, family_folder: Loader) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    theirs = AutoModelForSequenceClassification.from_pretrained(family_folder(family), attn_implementation="eager")
+    theirs.eval()
+    theirs.config.pad_token_id = 0
+    backbone = load(family_folder, family)
+    adapter = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    own = dict(theirs.named_parameters())
+    with torch.no_grad():
+        for name, value in adapter.head.named_parameters():
+            value.copy_(own[name])
+        expected = theirs(**batch()).logits
+    torch.testing.assert_close(logits(backbone, adapter, batch()), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", TRAINED)
+def test_nothing_changes_at_the_start(name: str, family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    adapter = build_adapter(make(name), backbone, outputs=3, seed=5)
+    plain = build_adapter(make("head"), backbone, outputs=3, seed=5)
+    assert torch.equal(logits(backbone, adapter, batch()), logits(backbone, plain, batch()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
+    name: str, family: str, family_folder: Loader
+) -> None:
+    backbone = load(family_folder, family)
+    before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
+    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in backbone.model.modules())
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    optimiser = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
+    labels, losses = torch.tensor([0, 1, 0]), []
+    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+        for _ in range(8):
+            attached.train(False)
+            loss = torch.nn.functional.cross_entropy(attached(batch())[0], labels)
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+            missing = [key for key, value in adapter.named_parameters() if value.grad is None]
+            assert not missing, f"no gradient reaches {missing}"
+            optimiser.zero_grad()
+    assert losses[-1] < losses[0]
+    assert all(value.grad is None for value in backbone.model.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in backbone.model.state_dict().items())
+    assert hooks == sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in backbone.model.modules())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_padding_changes_nothing(name: str, family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    stir(adapter)
+    inputs = batch()
+    together = logits(backbone, adapter, inputs)
+    for row, length in enumerate((9, 6, 4)):
+        alone = logits(backbone, adapter, {"input_ids": inputs["input_ids"][row : row + 1, :length]})
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_merged_backbone_equals_the_adapter(name: str, family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    stir(adapter)
+    expected = logits(backbone, adapter, batch())
+    modules = dict(backbone.model.named_modules())
+    for site, branch in adapter.placed():
+        if not registry()[name].mergeable or isinstance(branch, AttentionBranch):
+            with pytest.raises(AfinaError, match="cannot be merged"):
+                branch.fold(torch.zeros(2, 2), None)  # type: ignore[operator]
+            continue
+        _merge(modules[site.module], site, branch)
+    plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    plain.head.load_state_dict(adapter.head.state_dict())
+    torch.testing.assert_close(logits(backbone, plain, batch()), expected, rtol=1e-4, atol=1e-5)
+
+
+def _merge(module: Any, site: Any, branch: Any) -> None:
+    """Fold a branch into its module's weights, slice and storage order regarded."""
+    with torch.no_grad():
+        weight = module.weight.T if site.transposed else module.weight
+        start, stop = site.part or (0, weight.shape[0])
+        bias = getattr(module, "bias", None)
+        new_weight, new_bias = branch.fold(weight[start:stop], None if bias is None else bias[start:stop])
+        weight[start:stop] = new_weight
+        if bias is not None:
+            bias[start:stop] = new_bias
+        elif new_bias is not None:
+            module.bias = torch.nn.Parameter(new_bias)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_of_mixed_methods_are_routed(family: str, family_folder: Loader) -> None:
+    """All methods in one batch, each on other rows: every row's logits and gradients are those of its adapter alone."""
+    backbone = load(family_folder, family)
+    adapters = [build_adapter(make(name), backbone, outputs=2 + i, seed=i) for i, name in enumerate(FROZEN)]
+    for adapter in adapters:
+        stir(adapter)
+    inputs = batch()
+    many = {key: value.repeat(len(adapters), 1) for key, value in inputs.items()}
+    rows = [slice(3 * i, 3 * i + 3) for i in range(len(adapters))]
+    with Attached(backbone, adapters) as attached:
+        together = attached(many, rows)
+        torch.stack([part.square().sum() for part in together]).sum().backward()
+    gradients = [[value.grad.clone() for value in adapter.parameters()] for adapter in adapters]
+    for adapter, part, own in zip(adapters, together, gradients, strict=True):
+        adapter.zero_grad()
+        with Attached(backbone, [adapter]) as attached:
+            (alone,) = attached(inputs)
+            alone.square().sum().backward()
+        torch.testing.assert_close(part, alone, rtol=1e-4, atol=1e-5)
+        for value, expected in zip(own, adapter.parameters(), strict=True):
+            torch.testing.assert_close(value, expected.grad, rtol=1e-3, atol=1e-4)
+
+
+class _Prefix(AttentionBranch):
+    """A sketch of prefix tuning: the interface has to carry it."""
+
+    def __init__(self, heads: int, length: int, width: int) -> None:
+        super().__init__()
+        self.key = torch.nn.Parameter(torch.randn(1, heads, length, width))
+        self.value = torch.nn.Parameter(torch.randn(1, heads, length, width))
+
+    def before(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Any:
+        rows, length = len(key), self.key.shape[2]
+        if mask is not None:
+            mask = torch.cat([mask.new_zeros(*mask.shape[:3], length), mask], dim=-1)
+        key = torch.cat([self.key.expand(rows, -1, -1, -1), key], dim=2)
+        return query, key, torch.cat([self.value.expand(rows, -1, -1, -1), value], dim=2), mask
+
+
+def test_an_attention_branch_sees_the_rows_of_its_adapter_only(family_folder: Loader) -> None:
+    from afina.backbone.anatomy import Site
+
+    backbone = load(family_folder, "bert")
+    plain, prefixed = (build_adapter(make("head"), backbone, outputs=2, seed=0) for _ in range(2))
+    site = Site(
+        name="prefix", module=backbone.anatomy.attention_modules[1], role="attention", kind="attention", layer=1,
+        width_in=24, width=24,
+    )  # fmt: skip
+    branch = _Prefix(heads=4, length=3, width=6)
+    prefixed.placed = lambda: [(site, branch)]  # type: ignore[method-assign]
+    inputs = batch()
+    many = {key: value.repeat(2, 1) for key, value in inputs.items()}
+    with Attached(backbone, [plain, prefixed]) as attached, torch.no_grad():
+        first, second = attached(many, [slice(0, 3), slice(3, 6)])
+    torch.testing.assert_close(first, logits(backbone, plain, inputs), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(second, logits(backbone, prefixed, inputs), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", DECODERS)
+def test_a_decoder_classifies_at_its_last_real_token_whatever_the_pad_token(family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    assert backbone.tokenizer.pad_token is not None
+    adapter = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    expected = logits(backbone, adapter, batch(pad=0))
+    torch.testing.assert_close(logits(backbone, adapter, batch(pad=7)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_fused_projections_are_reached_by_slices(family_folder: Loader) -> None:
+    backbone = load(family_folder, "gpt2")
+    sites = backbone.anatomy.by_role(["query", "value"], for_method="lora")
+    assert [site.part for site in sites[:2]] == [(0, 24), (48, 72)]
+    assert sites[0].transposed
+
+
+def test_settings_are_checked_when_made() -> None:
+    with pytest.raises(UsageError, match="unknown setting 'rnk'; did you mean 'rank'"):
+        make_method("lora", {"rnk": 4})
+    with pytest.raises(UsageError, match="Unknown method 'lroa'; did you mean 'lora'"):
+        make_method("lroa", {})
+    with pytest.raises(UsageError, match="rank should be at least 1, not 0"):
+        make_method("lora", {"rank": 0})
+    with pytest.raises(UsageError, match="'rank' should be int, not 'four'"):
+        make_method("lora", {"rank": "four"})
+    with pytest.raises(UsageError, match="start_rank 2 is below rank 8"):
+        make_method("adalora", {"start_rank": 2})
+
+
+def test_what_a_model_cannot_carry_is_said(family_folder: Loader) -> None:
+    backbone = load(family_folder, "bert")
+    with pytest.raises(UsageError, match="bert has no 'ffn_gate' for 'lora' to adapt.*its roles are query, key"):
+        build_adapter(make("lora", targets=("ffn_gate",)), backbone, 2, 0)
+    with pytest.raises(UsageError, match="rank 400 is larger than the layer"):
+        build_adapter(make_method("lora", {"rank": 400}), backbone, 2, 0)
