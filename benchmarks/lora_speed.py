@@ -166,11 +166,13 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
     from afina.data.sources import Rows
     from afina.methods.adapter import build_adapter
     from afina.methods.lora import LoRA
+    from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource
     from afina.tasks.classification import Classification
     from afina.train.loop import Callbacks, Member, Position, train
     from afina.train.optimiser import Optimiser
 
+    keep_freed_memory()  # as every run of a study does
     tokenizer, _ = load_tokenizer("minilm")
     tokens = tokenize(tokenizer, Rows(text=texts, text_pair=None, label=np.array(labels)), 512)
     import transformers.models.bert.modeling_bert  # noqa: F401 - its import is no part of the model's memory

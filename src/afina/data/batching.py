@@ -136,7 +136,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return sum(math.ceil(min(chunk, rows - start) / batch_size) for start in range(0, rows, chunk))
 
 
-def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 8192) -> Iterator[np.ndarray]:
+def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 4096) -> Iterator[np.ndarray]:
     """Yield row indices sorted by length, at most `batch_size` rows and about `tokens` tokens a batch."""
     order = np.argsort(lengths, kind="stable")
     start = 0

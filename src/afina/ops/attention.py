@@ -1,7 +1,7 @@
 """Attention, softmax(Q K^T * scaling + mask) V, in the form that is fastest where it runs.  Vaswani et al., 2017.
 
-Explicit products on a CPU: there the backward of torch's fused kernel takes a third of a training step of a small model
-(benchmarks/attention.py measures both). The fused kernel elsewhere.
+Explicit products where gradients are wanted on a CPU: there the backward of torch's fused kernel takes a third of a
+training step of a small model (benchmarks/attention.py measures both). The fused kernel elsewhere.
 """
 
 import torch
@@ -31,7 +31,7 @@ def attention(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    if query.device.type != "cpu":
+    if query.device.type != "cpu" or not torch.is_grad_enabled():
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )

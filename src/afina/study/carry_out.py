@@ -25,7 +25,7 @@ from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_ad
 from afina.methods.base import Method
 from afina.ops.dropout import DropoutSource
 from afina.study.plan import Run
-from afina.study.results import write_json, write_predictions
+from afina.study.files import write_json, write_predictions
 from afina.tasks.base import Decoded, Task, load_task
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits

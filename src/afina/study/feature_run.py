@@ -19,7 +19,7 @@ from afina.methods.adapter import AdapterRecord, partial_folder, write_record
 from afina.methods.base import Method
 from afina.methods.classical import fit_classical
 from afina.methods.features import Features
-from afina.study.results import write_predictions
+from afina.study.files import write_predictions
 from afina.tasks.base import Task
 from afina.train.embed import embed
 

@@ -12,7 +12,7 @@ import numpy as np
 from afina.backbone.load import load_tokenizer
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens, load_tokens, save_tokens, tokenize
-from afina.data.sources import TextDataset, load_text_dataset
+from afina.data.sources import TextDataset, load_text_dataset, stratified_rows
 from afina.tasks.base import make_task
 
 __all__ = ["Prepared", "prepare"]
@@ -78,13 +78,4 @@ def _train_evaluation(config: StudyConfig, data: TextDataset) -> np.ndarray | No
     limit = config.train_evaluation_limit
     if limit is None or limit >= len(data.train):
         return None
-    order = np.random.default_rng(0).permutation(len(data.train))
-    if data.task == "classification":
-        # In a stable sort by rank within the class, any first part holds the classes in their proportions.
-        labels = data.train.label[order]
-        rank = np.empty(len(order))
-        for label in np.unique(labels):
-            places = np.flatnonzero(labels == label)
-            rank[places] = (np.arange(len(places)) + 0.5) / len(places)
-        order = order[np.argsort(rank, kind="stable")]
-    return np.sort(order[:limit])
+    return stratified_rows(data.train.label, limit, classes=data.task == "classification")

@@ -18,7 +18,8 @@ from afina.measure.metrics import EVALUATOR
 from afina.study.execute import locked, run_apart, start_server
 from afina.study.plan import Run, expand
 from afina.study.prepare import Prepared, prepare
-from afina.study.results import append_result, read_results, write_text
+from afina.study.files import write_text
+from afina.study.results import append_result, read_results
 
 __all__ = ["Study"]
 

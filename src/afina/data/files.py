@@ -1,0 +1,129 @@
+"""Reading tables of text from files: .csv, .tsv, .jsonl, .json, .parquet; UTF-8, and never anything pickled."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as arrow
+
+from afina.errors import UsageError
+
+__all__ = ["SUFFIXES", "label_names_of", "read_table"]
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
+
+
+def read_table(path: Path) -> arrow.Table:
+    """Read a file into a table with at least one row; raises `UsageError` that says what is wrong and where."""
+    suffix = path.suffix.lower()
+    if suffix in _PICKLED:
+        raise UsageError(f"{path} may hold pickled objects, which can run code; give {', '.join(SUFFIXES)}.")
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist.")
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty.")
+    if suffix == ".parquet":
+        table = _read_parquet(path)
+    else:
+        table = _read_delimited(path, "\t" if suffix == ".tsv" else ",") if suffix in (".csv", ".tsv") else _read_json(path)
+    if table.num_rows == 0:
+        raise UsageError(f"{path} has column names and no rows.")
+    return table
+
+
+def _read_parquet(path: Path) -> arrow.Table:
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path)
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise UsageError(f"{path} is no readable parquet file ({str(error).splitlines()[0]}).") from None
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UsageError(
+            f"{path}, line {line}: the byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8."
+        ) from None
+
+
+def _read_delimited(path: Path, delimiter: str) -> arrow.Table:
+    # A field may be longer than the csv module's default of 128 KiB.
+    csv.field_size_limit(1 << 30)
+    reader = csv.reader(_text(path).splitlines(keepends=True), delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, [])
+        rows = []
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise UsageError(
+                    f"{path}, line {reader.line_num}: {len(row)} fields where the header has {len(header)}; "
+                    "quote fields that hold the delimiter."
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}.") from None
+    if len(set(header)) != len(header):
+        raise UsageError(f"{path} has two columns of the same name in its first line: {', '.join(header)}.")
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    return arrow.table({name: _column(values) for name, values in zip(header, columns, strict=True)})
+
+
+def _column(values: tuple[str, ...]) -> arrow.Array:
+    """Take a column of a text file for whole numbers or numbers where all of it is; blank is missing."""
+    given = [value if value.strip() else None for value in values]
+    for kind in (int, float):
+        try:
+            return arrow.array([None if value is None else kind(value) for value in given])
+        except (ValueError, OverflowError):
+            continue
+    return arrow.array(given, type=arrow.string())
+
+
+def _read_json(path: Path) -> arrow.Table:
+    text = _text(path)
+    rows: list[Any] = []
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
+    else:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise UsageError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+            if not isinstance(rows[-1], dict):
+                raise UsageError(f"{path}, line {number}: an object is wanted, as in {{\"text\": ..., \"label\": ...}}.")
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = arrow.array(values)
+        except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+            columns[name] = arrow.array([None if value is None else str(value) for value in values])
+    return arrow.table(columns) if columns else arrow.table({"text": arrow.array([], type=arrow.string())})
+
+
+def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
+    """Return the label names that Hugging Face datasets wrote into a parquet file's schema, or None."""
+    stored = (table.schema.metadata or {}).get(b"huggingface")
+    if stored is None:
+        return None
+    feature = json.loads(stored).get("info", {}).get("features", {}).get(column, {})
+    names = feature.get("names")
+    return tuple(map(str, names)) if names else None

@@ -1,0 +1,44 @@
+"""Data sets known by name: where they are, which columns mean what, and how large they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["PACKAGED", "PRESETS", "Preset"]
+
+PACKAGED = ("tickets",)
+"""Data sets that come with Afina."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A hub data set; rows and tokens a text (by BERT's tokenizer, about) let a study be planned without network."""
+
+    hub: str
+    text: str
+    label_names: tuple[str, ...]
+    rows: Mapping[str, int]
+    tokens: int
+    text_pair: str | None = None
+    config: str | None = None
+    test_split: str = "test"
+    label: str = "label"
+
+
+PRESETS = {
+    "imdb": Preset(
+        hub="stanfordnlp/imdb", text="text", label_names=("neg", "pos"), rows={"train": 25_000, "test": 25_000}, tokens=290
+    ),
+    "ag_news": Preset(
+        hub="fancyzhx/ag_news", text="text", label_names=("World", "Sports", "Business", "Sci/Tech"),
+        rows={"train": 120_000, "test": 7_600}, tokens=53,
+    ),
+    "snli": Preset(
+        hub="stanfordnlp/snli", text="premise", text_pair="hypothesis", tokens=27,
+        label_names=("entailment", "neutral", "contradiction"), rows={"train": 549_367, "test": 9_824},
+    ),
+    # The test split's labels are not public: the validation split is what is tested on.
+    "sst2": Preset(
+        hub="nyu-mll/glue", config="sst2", text="sentence", label_names=("negative", "positive"),
+        rows={"train": 67_349, "test": 872}, tokens=14, test_split="validation",
+    ),
+}  # fmt: skip

@@ -1,0 +1,169 @@
+"""Memory of this process by phase: exact peaks where the system keeps them, and means of background readings.
+
+On a CPU it is the resident set, less what was there before the model was loaded. On an NVIDIA GPU it is what the
+allocator gave out and reserved, and what NVML reads for this process.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+__all__ = ["MemoryMonitor", "current_resident_bytes"]
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+def current_resident_bytes() -> int:
+    """Return this process's resident set."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+class MemoryMonitor:
+    """Context manager that samples in the background; `phase` says what the run is doing."""
+
+    def __init__(self, device: str = "cpu", interval_seconds: float = 0.5, baseline_bytes: int | None = None) -> None:
+        self.device, self.interval = device, interval_seconds
+        self.baseline = current_resident_bytes() if baseline_bytes is None else baseline_bytes
+        self._cuda = device.startswith("cuda")
+        self._gpu = _process_reading() if self._cuda else None
+        self._phase: str | None = None
+        self._peaks: dict[str, dict[str, int | None]] = {}
+        self._sum, self._count = 0.0, 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
+
+    def __enter__(self) -> "MemoryMonitor":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens in this block towards a phase; a phase may come again."""
+        exact = self._reset_peak()
+        with self._lock:
+            self._phase = name
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sample(exact)
+                self._phase = None
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.interval):
+            with self._lock:
+                if self._phase is not None:
+                    self._sample(exact_peak=False)
+
+    def _sample(self, exact_peak: bool) -> None:
+        assert self._phase is not None
+        now = self._reading()
+        peak = now
+        if self._cuda:
+            import torch
+
+            peak = max(now, torch.cuda.max_memory_reserved())
+            self._raise("peak_allocated_bytes", torch.cuda.max_memory_allocated())
+            self._raise("peak_reserved_bytes", torch.cuda.max_memory_reserved())
+        elif exact_peak:
+            peak = max(now, _high_water_mark() - self.baseline)
+        self._raise("peak_bytes", peak)
+        if self._phase == "train" and not (exact_peak and self._count):
+            # The reading at a phase's end is no sample of an interval, unless there is no other.
+            self._sum, self._count = self._sum + now, self._count + 1
+
+    def _raise(self, key: str, value: int) -> None:
+        assert self._phase is not None
+        empty: dict[str, int | None] = {"peak_bytes": None, "peak_allocated_bytes": None, "peak_reserved_bytes": None}
+        peaks = self._peaks.setdefault(self._phase, empty)
+        peaks[key] = max(peaks[key] or 0, value)
+
+    def _reading(self) -> int:
+        if self._cuda:
+            import torch
+
+            return self._gpu() if self._gpu is not None else torch.cuda.memory_reserved()
+        return max(0, current_resident_bytes() - self.baseline)
+
+    def _reset_peak(self) -> bool:
+        """Start the system's own peak anew; returns whether it keeps one."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            return True
+        try:
+            _CLEAR.write_text("5")
+        except OSError:
+            return False
+        return _high_water_mark() > 0
+
+    def report(self) -> dict[str, Any]:
+        """Return the figures of a result, all of them bytes."""
+        return {
+            "peak_memory_bytes": self._peaks.get("train", {}).get("peak_bytes"),
+            "mean_memory_bytes": self._sum / self._count if self._count else None,
+            "baseline_bytes": self.baseline,
+            "memory_samples": self._count,
+            "memory": {phase: dict(peaks) for phase, peaks in self._peaks.items()},
+        }
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able state, so that a resumed run keeps its earlier peaks and samples."""
+        return {"peaks": {k: dict(v) for k, v in self._peaks.items()}, "sum": self._sum, "count": self._count}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Add what an earlier part of the same run measured."""
+        for phase, peaks in state["peaks"].items():
+            own = self._peaks.setdefault(phase, dict.fromkeys(peaks))
+            for key, value in peaks.items():
+                if value is not None:
+                    own[key] = max(own.get(key) or 0, value)
+        self._sum, self._count = self._sum + state["sum"], self._count + state["count"]
+
+
+def _high_water_mark() -> int:
+    """Return the resident set's peak since it was last reset, or 0 where the system does not keep it."""
+    try:
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux: samples have to do
+    return 0
+
+
+def _process_reading() -> Any:
+    """Return a function that gives NVML's reading of this process, or None without NVML."""
+    try:
+        import os
+
+        import pynvml
+        import torch
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+    except Exception:  # without NVML the allocator's own figure is used
+        return None
+
+    def read() -> int:
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            if process.pid == os.getpid() and process.usedGpuMemory is not None:
+                return int(process.usedGpuMemory)
+        # In a container NVML may know this process by another number.
+        return int(torch.cuda.memory_reserved())
+
+    return read

@@ -1,0 +1,224 @@
+"""Figures as inline SVG: drawn to be read, in colours that everybody can tell apart and in either light."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from afina.report.language import Words
+from afina.report.tables import Group, Material, scaled
+from afina.study.statistics import Cell, Interval
+
+__all__ = ["cost_figure", "curves_figure", "metric_figure", "pareto_front"]
+
+_SHAPES = ("circle", "square", "diamond", "triangle")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear scale from values to pixels, with ticks at round numbers."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+
+    def at(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+    def ticks(self, about: int = 5) -> list[float]:
+        raw = (self.high - self.low) / about
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+        first = math.ceil(self.low / step - 1e-9) * step
+        return [first + i * step for i in range(int((self.high - first) / step + 1e-9) + 1)]
+
+
+def _axis(values: Sequence[float], start: float, stop: float, *, margin: float = 0.08, zero: bool = False) -> Axis:
+    low, high = min(values), max(values)
+    pad = (high - low) * margin or abs(high) * 0.05 or 1.0
+    return Axis(0.0 if zero else low - pad, high + pad, start, stop)
+
+
+def _label(value: float) -> str:
+    return f"{value:,.10g}" if abs(value) < 1e5 else f"{value / 1000:,.10g}k"
+
+
+def _svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px" role="img" '
+        f'aria-label="{escape(title, quote=True)}">{"".join(parts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
+
+
+def _mark(x: float, y: float, colour: int, shape: int, tip: str) -> str:
+    kind = f'class="c{colour % 8}"'
+    name = _SHAPES[shape % len(_SHAPES)]
+    if name == "circle":
+        body = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {kind}>'
+    elif name == "square":
+        body = f'<rect x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9" {kind}>'
+    else:
+        points = [(0, -6), (6, 0), (0, 6), (-6, 0)] if name == "diamond" else [(0, -6), (5.5, 4.5), (-5.5, 4.5)]
+        body = f'<polygon points="{" ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in points)}" {kind}>'
+    return f"{body}<title>{escape(tip)}</title></{body[1:].split(' ', 1)[0]}>"
+
+
+def metric_figure(material: Material, dataset: str, words: Words) -> str:
+    """Dots with intervals: one row a method, one shape a model."""
+    groups = [group for group in material.groups if group.dataset == dataset]
+    rows = [name for name in material.methods if any(cell.method == name and cell.runs for g in groups for cell in g.cells)]
+    done = [(i, cell) for i, group in enumerate(groups) for cell in group.cells if cell.test is not None]
+    if not done:
+        return ""
+    metric = done[0][1].metric
+    scale = scaled(metric)
+    left, width, top = 22 + 7.2 * max(map(len, rows)), 640.0, 14.0
+    height = top + 26 * len(rows) + 44
+    bounds = [scale * v for _, cell in done for v in _bounds(cell.test)]
+    axis = _axis(bounds, left, width - 20)
+    parts = [_line(axis.at(t), top, axis.at(t), top + 26 * len(rows), "grid") for t in axis.ticks()]
+    parts += [_text(axis.at(t), height - 26, _label(t), "tick", "middle") for t in axis.ticks()]
+    unit = ", %" if scale == 100 else ""
+    parts.append(_text((left + width - 20) / 2, height - 8, f"{words('test')} {words(metric)}{unit}", "name", "middle"))
+    for place, name in enumerate(rows):
+        middle = top + 26 * place + 13
+        parts.append(_text(left - 10, middle + 4, name, "", "end"))
+        for model, cell in done:
+            if cell.method != name or cell.test is None:
+                continue
+            y = middle + (model - (len(groups) - 1) / 2) * (18 / max(1, len(groups)))
+            low, high = scale * _bounds(cell.test)[0], scale * _bounds(cell.test)[-1]
+            if high > low:
+                parts.append(_line(axis.at(low), y, axis.at(high), y, f"whisker s{place % 8}"))
+            tip = f"{name}, {Path(cell.model).name}: {words.number(scale * cell.test.mean, 2)}"
+            parts.append(_mark(axis.at(scale * cell.test.mean), y, place, model, tip))
+    legend = _model_legend(groups, left) if len(groups) > 1 else ""
+    return legend + _svg(width, height, parts, f"{metric} by method on {dataset}")
+
+
+def _model_legend(groups: Sequence[Group], left: float) -> str:
+    parts, x = [], left
+    for place, group in enumerate(groups):
+        name = Path(group.model).name
+        parts += [_mark(x, 12, 7, place, name), _text(x + 12, 16, name)]
+        x += 40 + 7.2 * len(name)
+    return _svg(640, 24, parts, "models")
+
+
+def _bounds(interval: Interval | None) -> list[float]:
+    if interval is None:
+        return []
+    if interval.low is None or interval.high is None:
+        return [interval.mean]
+    return [interval.low, interval.mean, interval.high]
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices, by rising cost, of points (cost, value) that none beats in value at no more cost."""
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -> str:
+    """Metric against memory (`memory_bytes`) or time (`seconds`), with the Pareto front."""
+    done = [cell for cell in group.cells if cell.test is not None and getattr(cell, cost) is not None]
+    if not done:
+        return ""
+    metric, factor = done[0].metric, 1e-6 if cost == "memory_bytes" else 1.0
+    scale = scaled(metric)
+    sign = -1 if metric == "mse" else 1
+    points = [(factor * getattr(cell, cost).mean, scale * (cell.test.mean if cell.test else 0)) for cell in done]
+    width, height, left, bottom = 470.0, 300.0, 52.0, 44.0
+    x = _axis([p[0] for p in points], left, width - 70, zero=True)
+    y = _axis([p[1] for p in points], height - bottom, 16, margin=0.12)
+    parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks()]
+    parts += [_text(left - 8, y.at(t) + 4, _label(t), "tick", "end") for t in y.ticks()]
+    parts += [_text(x.at(t), height - bottom + 16, _label(t), "tick", "middle") for t in x.ticks(4)]
+    name = words("peak memory, MB") if cost == "memory_bytes" else words("training time, s")
+    parts.append(_text((left + width) / 2, height - 8, name, "name", "middle"))
+    unit = ", %" if scale == 100 else ""
+    parts.append(_text(6, 10, f"{words('test')} {words(metric)}{unit}", "name"))
+    front = pareto_front([(p[0], sign * p[1]) for p in points])
+    steps = " ".join(f"{x.at(points[i][0]):.1f},{y.at(points[i][1]):.1f}" for i in front)
+    parts.append(f'<polyline points="{steps}" class="front"/>')
+    for cell, (a, b) in zip(done, points, strict=True):
+        tip = f"{cell.method}: {words.compact(a)}, {words.number(b, 2)}"
+        parts.append(_mark(x.at(a), y.at(b), colours.index(cell.method), 0, tip))
+    taken = [(x.at(a) - 6, y.at(b) - 6, 12.0, 12.0) for a, b in points]
+    for index in sorted(range(len(done)), key=lambda i: i not in front):
+        parts.append(_place_label(x.at(points[index][0]), y.at(points[index][1]), done[index].method, taken, width, height))
+    return _svg(width, height, parts, f"{metric} against {name}")
+
+
+def _place_label(x: float, y: float, text: str, taken: list[tuple[float, float, float, float]], width: float, height: float) -> str:
+    """Put a label beside its point where it covers no other label or point; the nearest free place wins."""
+    size = 6.6 * len(text)
+    choices = [(9, 4), (9, -9), (9, 16), (-9 - size, 4), (-9 - size, -9), (-9 - size, 16), (-size / 2, -11), (-size / 2, 20)]
+    choices += [(9, 30), (9, -24), (-9 - size, 30), (-9 - size, -24), (14, 44), (14, -38)]
+    for dx, dy in choices:
+        box = (x + dx, y + dy - 10, size, 12.0)
+        inside = box[0] >= 50 and box[0] + size <= width and box[1] >= 12 and box[1] + 12 <= height - 40
+        if inside and not any(_overlap(box, other) for other in taken):
+            break
+    else:
+        box = (x + 9, y - 6, size, 12.0)
+    taken.append(box)
+    lead = ""
+    if abs(box[1] + 10 - y) > 20:
+        lead = _line(x, y, box[0], box[1] + 6, "lead")
+    return lead + _text(box[0], box[1] + 10, text)
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
+
+
+def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
+    """Small multiples: train (dashed) and test (solid) by epoch, means over seeds; one panel a method."""
+    done = [cell for cell in group.cells if cell.runs and len(cell.runs[0]["history"]) > 1]
+    if not done:
+        return ""
+    metric = done[0].metric
+    series = {
+        (cell.method, split): [scaled(metric) * v for v in _curve(cell, f"{split}_{metric}")]
+        for cell in done for split in ("train", "test")
+    }  # fmt: skip
+    every = [value for values in series.values() for value in values]
+    panel, tall, across = 168.0, 150.0, min(4, len(done))
+    down = math.ceil(len(done) / across)
+    width, height = 44 + panel * across, 26 + tall * down + 14
+    parts = []
+    for place, cell in enumerate(done):
+        left, top = 40 + panel * (place % across), 22 + tall * (place // across)
+        y = _axis(every, top + tall - 34, top + 4)
+        epochs = [entry["epoch"] for entry in cell.runs[0]["history"]]
+        x = Axis(min(epochs) - 0.15, max(epochs) + 0.15, left, left + panel - 18)
+        parts += [_line(left, y.at(t), left + panel - 18, y.at(t), "grid") for t in y.ticks(4)]
+        if place % across == 0:
+            parts += [_text(left - 6, y.at(t) + 4, _label(t), "tick", "end") for t in y.ticks(4)]
+        marks = epochs if len(epochs) <= 6 else [epochs[0], epochs[len(epochs) // 2], epochs[-1]]
+        parts += [_text(x.at(e), top + tall - 20, str(e), "tick", "middle") for e in marks]
+        parts.append(_text(left, top - 4, cell.method, "strong"))
+        for split in ("train", "test"):
+            line = " ".join(f"{x.at(e):.1f},{y.at(v):.1f}" for e, v in zip(epochs, series[cell.method, split], strict=True))
+            parts.append(f'<polyline points="{line}" class="curve {split} s{colours.index(cell.method) % 8}"/>')
+    parts.append(_text(40 + (width - 40) / 2, height - 4, words("epoch"), "name", "middle"))
+    return _svg(width, height, parts, f"learning curves, {group.title}")
+
+
+def _curve(cell: Cell, key: str) -> list[float]:
+    length = len(cell.runs[0]["history"])
+    return [sum(run["history"][i][key] for run in cell.runs) / len(cell.runs) for i in range(length)]

@@ -1,0 +1,113 @@
+"""What a report says, in English and in Brazilian Portuguese; the English sentence is the key."""
+
+from collections.abc import Callable
+
+from afina.errors import UsageError, nearest
+
+__all__ = ["LANGUAGES", "Words", "check_language"]
+
+LANGUAGES = ("en", "pt")
+
+_PT = {
+    "A study of {methods} methods, {models} models and {datasets} data sets": "Estudo de {methods} métodos, {models} modelos e {datasets} conjuntos de dados",
+    "runs finished": "execuções concluídas",
+    "failed": "falharam",
+    "The answer": "A resposta",
+    "on": "em",
+    "{best} is best ({value}).": "{best} é o melhor ({value}).",
+    "{best} is best by a difference that could be chance ({value}): it ties with {tied}.": "{best} é o melhor por uma diferença que pode ser acaso ({value}): empata com {tied}.",
+    "{best} has the highest value ({value}); its results were made under different conditions and are not tested.": "{best} tem o maior valor ({value}); os resultados foram obtidos em condições diferentes e não são testados.",
+    "One seed only: training's own chance is not in the intervals.": "Só uma semente: o acaso do próprio treino não está nos intervalos.",
+    "Nothing finished here.": "Nada foi concluído aqui.",
+    "These results do not share one fingerprint (data, evaluator, versions, hardware or protocol differ); compare them with care. No differences are tested across fingerprints.": "Estes resultados não têm a mesma impressão digital (dados, avaliador, versões, equipamento ou protocolo diferem); compare-os com cautela. Diferenças entre impressões digitais não são testadas.",
+    "Comparison": "Comparação",
+    "method": "método",
+    "test": "teste",
+    "train": "treino",
+    "peak memory": "memória de pico",
+    "train time": "tempo de treino",
+    "tokens/s": "tokens/s",
+    "trainable": "treináveis",
+    "% of all": "% do total",
+    "energy": "energia",
+    "rate": "taxa",
+    "seeds": "sementes",
+    "default": "padrão",
+    "set": "definida",
+    "= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).": "= marca o que não se distingue do melhor (p corrigido por Holm de 0,05 ou mais).",
+    "Accuracy by method and model": "Resultado por método e modelo",
+    "Against memory and time": "Em função de memória e tempo",
+    "peak memory, MB": "memória de pico, MB",
+    "training time, s": "tempo de treino, s",
+    "Pareto front": "fronteira de Pareto",
+    "Learning curves": "Curvas de aprendizado",
+    "Solid: test; dashed: train. A gap that opens is overfitting.": "Contínua: teste; tracejada: treino. Uma distância que se abre é sobreajuste.",
+    "epoch": "época",
+    "Which differences are real": "Que diferenças são reais",
+    "first": "primeiro",
+    "second": "segundo",
+    "difference": "diferença",
+    "95% interval": "intervalo de 95%",
+    "p (Holm)": "p (Holm)",
+    "verdict": "veredito",
+    "tie": "empate",
+    "better": "melhor",
+    "worse": "pior",
+    "Differences are first minus second, tested on the same test items with seeds taken into account.": "As diferenças são primeiro menos segundo, testadas nos mesmos itens de teste e levando em conta as sementes.",
+    "Tables in the published layout": "Tabelas no formato publicado",
+    "Mean memory while training, GB": "Memória média durante o treino, GB",
+    "Training time, minutes": "Tempo de treino, minutos",
+    "Test {metric} after the last epoch, %": "{metric} de teste após a última época, %",
+    "{metric} by epoch, {model}, %": "{metric} por época, {model}, %",
+    "Trainable parameters": "Parâmetros treináveis",
+    "data set": "conjunto de dados",
+    "In brackets: published.": "Entre colchetes: publicado.",
+    "Failed runs": "Execuções que falharam",
+    "run": "execução",
+    "reason": "motivo",
+    "Set-up": "Configuração",
+    "key": "chave",
+    "value": "valor",
+    "Light or dark": "Claro ou escuro",
+    "Made by Afina {version}.": "Feito por Afina {version}.",
+    "accuracy": "acurácia",
+    "macro_f1": "F1 macro",
+    "mcc": "MCC",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "mse": "EQM",
+    "r2": "R²",
+    "mean and 95% interval over seeds": "média e intervalo de 95% sobre as sementes",
+}
+
+
+def check_language(language: str) -> None:
+    """Raise `UsageError` for a language that reports are not written in."""
+    if language not in LANGUAGES:
+        raise UsageError(f"Reports are written in {' and '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}")
+
+
+class Words:
+    """Phrases and numbers in one language."""
+
+    def __init__(self, language: str) -> None:
+        check_language(language)
+        self.language = language
+        self._phrase: Callable[[str], str] = (lambda text: _PT.get(text, text)) if language == "pt" else (lambda text: text)
+
+    def __call__(self, text: str, **values: object) -> str:
+        return self._phrase(text).format(**values) if values else self._phrase(text)
+
+    def number(self, value: float | None, digits: int = 0) -> str:
+        """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
+        if value is None:
+            return "—"
+        text = f"{value:,.{digits}f}"
+        return text.translate(str.maketrans(",.", ".,")) if self.language == "pt" else text
+
+    def compact(self, value: float | None) -> str:
+        """Write a number with three digits that count."""
+        if value is None:
+            return "—"
+        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
+        return self.number(value, digits)

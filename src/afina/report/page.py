@@ -1,0 +1,162 @@
+"""The page: one self-contained HTML file that answers first, then shows why."""
+
+from collections.abc import Sequence
+from html import escape
+
+import afina
+from afina.report.figures import cost_figure, curves_figure, metric_figure
+from afina.report.language import Words
+from afina.report.tables import (
+    Group,
+    Material,
+    Table,
+    comparison_table,
+    difference_table,
+    failed_table,
+    metric_digits,
+    scaled,
+    setup_table,
+)
+
+__all__ = ["answer", "page"]
+
+_STYLE = """
+:root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--accent:#0b62a3;
+--warn:#8a4b00;--warnwash:#fff4e0;--c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#b8559a;--c4:#a07800;--c5:#3a96c8;--c6:#7a5230;--c7:#4d5560}
+@media(prefers-color-scheme:dark){:root:not([data-theme=light]){--page:#14181d;--ink:#e6e9ec;--soft:#9aa5b0;--line:#323a43;
+--wash:#1c2229;--accent:#6cb6f0;--warn:#ffc46b;--warnwash:#33280f;--c0:#56a8e8;--c1:#ff8a4a;--c2:#3fcf9f;--c3:#e58fc8;--c4:#e0b53c;--c5:#8ed0f5;--c6:#c99a6e;--c7:#b6bec7}}
+:root[data-theme=dark]{color-scheme:dark;--page:#14181d;--ink:#e6e9ec;--soft:#9aa5b0;--line:#323a43;--wash:#1c2229;--accent:#6cb6f0;
+--warn:#ffc46b;--warnwash:#33280f;--c0:#56a8e8;--c1:#ff8a4a;--c2:#3fcf9f;--c3:#e58fc8;--c4:#e0b53c;--c5:#8ed0f5;--c6:#c99a6e;--c7:#b6bec7}
+:root[data-theme=light]{color-scheme:light}
+*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:1060px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.6rem;line-height:1.25;margin:0 0 4px}
+h2{font-size:1.2rem;margin:44px 0 10px;padding-top:14px;border-top:1px solid var(--line)}h3{font-size:1rem;margin:22px 0 8px}
+p{margin:6px 0}.soft,.note{color:var(--soft);font-size:.88rem}.answer{background:var(--wash);border-left:4px solid var(--accent);
+padding:10px 16px;margin:8px 0;border-radius:0 6px 6px 0}.warning{background:var(--warnwash);color:var(--warn);padding:10px 16px;
+border-radius:6px;margin:10px 0}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
+th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600;
+vertical-align:bottom;white-space:normal}th.w,td.w{text-align:left}td.w{white-space:normal}.wrap td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}
+td.strong{font-weight:700}svg{width:100%;height:auto;display:block;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}
+svg .tick,svg .name{fill:var(--soft)}svg .strong{font-weight:600}svg .grid{stroke:var(--line);stroke-width:1}
+svg .whisker{stroke-width:2;opacity:.65}svg .front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:2 3}
+svg .lead{stroke:var(--soft);stroke-width:.7}svg .curve{fill:none;stroke-width:2}svg .train{stroke-dasharray:5 4}
+.pair{display:flex;flex-wrap:wrap;gap:24px}.pair>div{flex:1 1 380px;min-width:0}button{font:inherit;font-size:.82rem;color:var(--soft);
+background:none;border:1px solid var(--line);border-radius:6px;padding:3px 10px;cursor:pointer;float:right}
+@media print{button{display:none}h2{break-after:avoid}svg,table{break-inside:avoid}}
+""" + "".join(f"svg .c{i}{{fill:var(--c{i})}}svg .s{i}{{stroke:var(--c{i})}}" for i in range(8))
+
+_SCRIPT = """
+document.querySelector('button').onclick=()=>{const r=document.documentElement;
+const dark=r.dataset.theme?r.dataset.theme==='dark':matchMedia('(prefers-color-scheme:dark)').matches;r.dataset.theme=dark?'light':'dark'}
+"""
+
+
+def page(material: Material, words: Words, published: Sequence[Table]) -> str:
+    """Return the whole HTML document."""
+    done = sum(run["status"] == "ok" for run in material.results)
+    head = words(
+        "A study of {methods} methods, {models} models and {datasets} data sets",
+        methods=len(material.methods), models=len(material.models), datasets=len(material.datasets),
+    )  # fmt: skip
+    counted = f"{done} {words('runs finished')}" + (f", {len(material.failed)} {words('failed')}" if material.failed else "")
+    parts = [
+        f"<button type=button>{escape(words('Light or dark'))}</button><h1>{escape(head)}</h1>",
+        f'<p class=soft>{escape(", ".join(material.methods))}<br>{escape(counted)}</p>',
+        f"<h2>{escape(words('The answer'))}</h2>",
+        *(_answer_box(group, words) for group in material.groups),
+        f"<h2>{escape(words('Comparison'))}</h2>",
+        *(html_table(comparison_table(group, words)) for group in material.groups),
+        *_figures(material, words),
+    ]
+    tested = [group for group in material.groups if group.comparisons]
+    if tested:
+        parts.append(f"<h2>{escape(words('Which differences are real'))}</h2>")
+        parts += [html_table(difference_table(group, words)) for group in tested]
+    if published:
+        parts.append(f"<h2>{escape(words('Tables in the published layout'))}</h2>")
+        parts += [html_table(table) for table in published]
+    if material.failed:
+        parts += [f"<h2>{escape(words('Failed runs'))}</h2>", html_table(failed_table(material, words), titled=False)]
+    parts += [f"<h2>{escape(words('Set-up'))}</h2>", html_table(setup_table(material, words), titled=False)]
+    parts.append(f"<p class=soft>{escape(words('Made by Afina {version}.', version=afina.__version__))}</p>")
+    language = "pt-BR" if words.language == "pt" else "en"
+    return (
+        f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(head)}</title>'
+        f"<style>{_STYLE}</style></head><body><main>{''.join(parts)}</main><script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+def answer(group: Group, words: Words) -> str:
+    """Say in one or two sentences which method is best and whether that could be chance."""
+    if group.verdict is None:
+        return words("Nothing finished here.")
+    best = next(cell for cell in group.cells if cell.method == group.verdict.best)
+    assert best.test is not None
+    unit = "%" if scaled(best.metric) == 100 else ""
+    number = words.number(best.test.mean * scaled(best.metric), metric_digits(best.metric))
+    value = f"{words(best.metric)} {number}{unit}"
+    if not group.comparable:
+        return words(
+            "{best} has the highest value ({value}); its results were made under different conditions and are not tested.",
+            best=best.method, value=value,
+        )  # fmt: skip
+    if group.verdict.tied:
+        said = words(
+            "{best} is best by a difference that could be chance ({value}): it ties with {tied}.",
+            best=best.method, value=value, tied=", ".join(group.verdict.tied),
+        )  # fmt: skip
+    else:
+        said = words("{best} is best ({value}).", best=best.method, value=value)
+    once = words("One seed only: training's own chance is not in the intervals.") if group.verdict.single_seed else ""
+    return f"{said} {once}".strip()
+
+
+def _answer_box(group: Group, words: Words) -> str:
+    warning = ""
+    if not group.comparable:
+        said = words(
+            "These results do not share one fingerprint (data, evaluator, versions, hardware or protocol differ); compare "
+            "them with care. No differences are tested across fingerprints."
+        )
+        warning = f"<div class=warning>{escape(said)}</div>"
+    return f"<div class=answer><b>{escape(group.title)}</b><br>{escape(answer(group, words))}</div>{warning}"
+
+
+def _figures(material: Material, words: Words) -> list[str]:
+    methods = material.methods
+    parts = [f"<h2>{escape(words('Accuracy by method and model'))}</h2>"]
+    for dataset in material.datasets:
+        if figure := metric_figure(material, dataset, words):
+            parts.append(f"<h3>{escape(dataset)}</h3>{figure}")
+    parts.append(f"<h2>{escape(words('Against memory and time'))}</h2>")
+    parts.append(f"<p class=note>&#8943; {escape(words('Pareto front'))}</p>")
+    for group in material.groups:
+        figures = [cost_figure(group, cost, words, methods) for cost in ("memory_bytes", "seconds")]
+        if any(figures):
+            parts.append(f"<h3>{escape(group.title)}</h3><div class=pair>{''.join(f'<div>{f}</div>' for f in figures)}</div>")
+    curves = [(group, curves_figure(group, words, methods)) for group in material.groups]
+    if any(figure for _, figure in curves):
+        parts.append(f"<h2>{escape(words('Learning curves'))}</h2>")
+        parts.append(f"<p class=note>{escape(words('Solid: test; dashed: train. A gap that opens is overfitting.'))}</p>")
+        parts += [f"<h3>{escape(group.title)}</h3>{figure}" for group, figure in curves if figure]
+    return parts
+
+
+def html_table(table: Table, *, titled: bool = True) -> str:
+    """Return a table as HTML, under its title."""
+    left = [' class="w"' if i < table.words else "" for i in range(len(table.columns))]
+    head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(table.columns, left, strict=True))
+    body = ""
+    for row, values in enumerate(table.rows):
+        kinds = [
+            " ".join(filter(None, ("w" if i < table.words else "", "strong" if (row, i) in table.strong else "")))
+            for i in range(len(values))
+        ]
+        cells = "".join(f'<td class="{kind}">{escape(v)}</td>' for v, kind in zip(values, kinds, strict=True))
+        body += f"<tr>{cells}</tr>"
+    title = f"<h3>{escape(table.title)}</h3>" if titled else ""
+    note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
+    kind = ' class="wrap"' if not titled else ""
+    return f"{title}<div class=wide><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+

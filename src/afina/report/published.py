@@ -1,0 +1,146 @@
+"""The published study's tables 4.1 to 4.7 in their layout, with its own figures beside ours where they cover a cell."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from afina.config import read_yaml
+from afina.errors import UsageError
+from afina.report.language import Words
+from afina.report.tables import Material, Table, metric_digits, scaled
+from afina.study.statistics import Cell
+
+__all__ = ["Reference", "published_tables"]
+
+
+class Reference:
+    """Published figures; models match by key, hub name or the last part of a path, data sets by their key."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.values: Mapping[str, Any] = {} if path is None else read_yaml(path)
+        if path is not None and (not isinstance(self.values, Mapping) or "columns" not in self.values):
+            raise UsageError(f"{path} is no reference file: it has no 'columns'; see docs/report.md for the form.")
+
+    def _model(self, model: str) -> str | None:
+        name = Path(model).name.lower()
+        for key, facts in (self.values.get("models") or {}).items():
+            hub = str(facts.get("hub", "")).lower()
+            if name in (key, hub) or model.lower() == hub or name.startswith(f"{key}-"):
+                return str(key)
+        return None
+
+    def cell(self, table: str, model: str, dataset: str, method: str) -> float | None:
+        """Return a figure of tables 4.1 to 4.3, or None."""
+        column = f"{self._model(model)}/{dataset}"
+        row = (self.values.get(table) or {}).get(method)
+        columns = list(self.values.get("columns") or [])
+        return float(row[columns.index(column)]) if row and column in columns else None
+
+    def epoch(self, model: str, dataset: str, method: str, epoch: int) -> list[float] | None:
+        """Return [train, test] percent after an epoch (from 1), or None."""
+        by_model = (self.values.get("accuracy_by_epoch_percent") or {}).get(self._model(model) or "") or {}
+        rows = (by_model.get(dataset) or {}).get(method) or []
+        return list(rows[epoch - 1]) if len(rows) >= epoch else None
+
+    def parameters(self, model: str, method: str) -> list[float] | None:
+        """Return [count, percent], or None."""
+        return ((self.values.get("trainable_parameters") or {}).get(method) or {}).get(self._model(model) or "")
+
+
+def published_tables(material: Material, words: Words, reference: Reference) -> list[Table]:
+    """Return tables 4.1 to 4.3 (methods by model and data set), 4.4 and on (by epoch, a model each), 4.7 (parameters)."""
+    groups = [group for group in material.groups if any(cell.runs for cell in group.cells)]
+    if not groups:
+        return []
+    metric = groups[0].cells[0].metric
+    percent = scaled(metric)
+    grids: list[tuple[str, str, str, Callable[[Cell], float | None], int]] = [
+        ("4.1", words("Mean memory while training, GB"), "gpu_memory_gb", lambda c: _over(c, "mean_memory_bytes", 1e-9), 2),
+        ("4.2", words("Training time, minutes"), "train_minutes", lambda c: _over(c, "train_seconds", 1 / 60), 1),
+        ("4.3", words("Test {metric} after the last epoch, %", metric=words(metric)), "test_accuracy_percent",
+         lambda c: _over(c, "test_metric", percent), metric_digits(metric)),
+    ]  # fmt: skip
+    tables = [_grid(material, words, reference, *grid) for grid in grids]
+    for place, model in enumerate(material.models):
+        if len(material.models) > 3:
+            number = f"4.4{chr(ord('a') + place)}"
+        else:
+            number = f"4.{4 + place}"
+        tables.append(_by_epoch(material, words, reference, number, model))
+    return [*tables, _parameters(material, words, reference)]
+
+
+def _over(cell: Cell, key: str, scale: float) -> float | None:
+    values = [run[key] for run in cell.runs if run.get(key) is not None]
+    return scale * sum(values) / len(values) if values else None
+
+
+def _beside(ours: str, published: float | None, words: Words, digits: int) -> str:
+    return ours if published is None else f"{ours} [{words.number(published, digits)}]"
+
+
+def _table(number: str, title: str, columns: list[str], rows: list[list[str]], words: Words, count: int = 1) -> Table:
+    bracketed = any("[" in value for row in rows for value in row[count:])
+    note = words("In brackets: published.") if bracketed else ""
+    return Table(f"table-{number}", f"{number} {title}", columns, rows, note, words=count)
+
+
+def _grid(
+    material: Material, words: Words, reference: Reference, number: str, title: str, key: str,
+    value: Callable[[Cell], float | None], digits: int,
+) -> Table:  # fmt: skip
+    places = [(group.model, group.dataset) for group in material.groups]
+    columns = [words("method"), *(f"{Path(model).name}/{dataset}" for model, dataset in places)]
+    rows = []
+    for method in material.methods:
+        row = [method]
+        for model, dataset in places:
+            cell = material.find(model, dataset, method)
+            ours = words.number(value(cell) if cell else None, digits)
+            row.append(_beside(ours, reference.cell(key, model, dataset, method), words, min(digits, 1)))
+        rows.append(row)
+    return _table(number, title, columns, rows, words)
+
+
+def _by_epoch(material: Material, words: Words, reference: Reference, number: str, model: str) -> Table:
+    rows: list[list[str]] = []
+    last = max((run["epochs"] for run in material.results if run.get("model") == model and run["status"] == "ok"), default=1)
+    metric = next(c.metric for g in material.groups if g.model == model for c in g.cells)
+    for dataset in material.datasets:
+        for method in material.methods:
+            cell = material.find(model, dataset, method)
+            if cell is None:
+                continue
+            row = [dataset, method]
+            for epoch in range(1, last + 1):
+                published = reference.epoch(model, dataset, method, epoch)
+                for place, split in enumerate(("train", "test")):
+                    ours = words.number(_at_epoch(cell, epoch, f"{split}_{metric}"), metric_digits(metric))
+                    row.append(_beside(ours, published[place] if published else None, words, 1))
+            rows.append(row)
+    heads = [f"{words('epoch')} {e} {words(s)}" for e in range(1, last + 1) for s in ("train", "test")]
+    title = words("{metric} by epoch, {model}, %", metric=words(metric), model=Path(model).name)
+    return _table(number, title, [words("data set"), words("method"), *heads], rows, words, count=2)
+
+
+def _at_epoch(cell: Cell, epoch: int, key: str) -> float | None:
+    values = [entry[key] for run in cell.runs for entry in run["history"] if entry["epoch"] == epoch]
+    return scaled(cell.metric) * sum(values) / len(values) if values else None
+
+
+def _parameters(material: Material, words: Words, reference: Reference) -> Table:
+    columns = [words("method")]
+    for model in material.models:
+        columns += [Path(model).name, f"{Path(model).name} %"]
+    rows = []
+    for method in material.methods:
+        row = [method]
+        for model in material.models:
+            found = [material.find(model, dataset, method) for dataset in material.datasets]
+            cell = next((one for one in found if one is not None), None)
+            published = reference.parameters(model, method) or [None, None]
+            percent = cell.runs[0]["trainable_percent"] if cell else None
+            row.append(_beside(words.number(cell.trainable_parameters if cell else None), published[0], words, 0))
+            row.append(_beside(words.compact(percent), published[1], words, 2))
+        rows.append(row)
+    return _table("4.7", words("Trainable parameters"), columns, rows, words)

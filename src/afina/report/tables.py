@@ -1,0 +1,227 @@
+"""A study's results as neutral tables, which the formats write and the page shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from afina.report.language import Words
+from afina.study.recommend import comparable
+from afina.study.results import read_predictions, read_results
+from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
+
+__all__ = ["Group", "Material", "Table", "comparison_table", "difference_table", "failed_table", "gather", "setup_table"]
+
+_PERCENT = {"accuracy", "macro_f1"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns; `strong` holds the (row, column) places to stress, `words` counts left-set columns."""
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    strong: frozenset[tuple[int, int]] = frozenset()
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """All cells of one model and data set, compared where they may be."""
+
+    model: str
+    dataset: str
+    cells: Sequence[Cell]
+    comparisons: Sequence[Comparison]
+    verdict: Verdict | None
+    comparable: bool
+
+    @property
+    def title(self) -> str:
+        return f"{Path(self.model).name} · {self.dataset}"
+
+    @property
+    def slug(self) -> str:
+        return "".join(c if c.isalnum() else "-" for c in f"{Path(self.model).name}-{self.dataset}".lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a report is made of."""
+
+    directory: Path
+    groups: Sequence[Group]
+    failed: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    results: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(group.model for group in self.groups))
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(dict.fromkeys(group.dataset for group in self.groups))
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(cell.method for group in self.groups for cell in group.cells))
+
+    def find(self, model: str, dataset: str, method: str) -> Cell | None:
+        """Return the cell, or None when it is not in the study or did not finish."""
+        for group in self.groups:
+            if (group.model, group.dataset) == (model, dataset):
+                return next((cell for cell in group.cells if cell.method == method and cell.runs), None)
+        return None
+
+
+def gather(directory: Path) -> Material:
+    """Read a study's folder and test its differences; raises `UsageError` when it is none."""
+    results = read_results(directory)
+    by_group: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells(results):
+        by_group.setdefault((cell.model, cell.dataset), []).append(cell)
+    groups = []
+    for (model, dataset), members in by_group.items():
+        same = comparable(members)
+        comparisons = _compare(directory, members) if same else []
+        groups.append(Group(model, dataset, members, comparisons, verdict(members, comparisons), same))
+    path = directory / "study.yaml"
+    settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    failed = [result for result in results if result["status"] == "failed"]
+    return Material(directory, groups, failed, settings, results)
+
+
+def _compare(directory: Path, members: Sequence[Cell]) -> list[Comparison]:
+    done = [cell for cell in members if cell.runs]
+    if len(done) < 2:
+        return []
+    loaded = {cell.method: {run["seed"]: read_predictions(directory, run) for run in cell.runs} for cell in done}
+    return compare(loaded, done[0].metric)
+
+
+def scaled(metric: str) -> float:
+    """Accuracies are shown in percent, correlations and errors as they are."""
+    return 100.0 if metric in _PERCENT else 1.0
+
+
+def metric_digits(metric: str) -> int:
+    return 1 if metric in _PERCENT else 3
+
+
+def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
+    """Write `88.8 [88.1, 89.5]`, or the mean alone."""
+    if interval is None:
+        return "—"
+    scale, digits = scaled(metric), metric_digits(metric)
+    mean = words.number(interval.mean * scale, digits)
+    if interval.low is None or interval.high is None:
+        return mean
+    between = "; " if words.language == "pt" else ", "
+    return f"{mean} [{words.number(interval.low * scale, digits)}{between}{words.number(interval.high * scale, digits)}]"
+
+
+def comparison_table(group: Group, words: Words) -> Table:
+    """One row a method: metric, costs, size, rate."""
+    energy = any(run.get("energy_joules") is not None for cell in group.cells for run in cell.runs)
+    metric = group.cells[0].metric
+    unit = " (%)" if scaled(metric) == 100 else ""
+    columns = [
+        words("method"), f"{words('test')} {words(metric)}{unit}", f"{words('train')} {words(metric)}{unit}",
+        f"{words('peak memory')} (MB)", f"{words('train time')} (s)", words("tokens/s"), words("trainable"),
+        words("% of all"), *([f"{words('energy')} (J)"] if energy else []), words("rate"), words("seeds"),
+    ]  # fmt: skip
+    rows, strong = [], set()
+    best, tied = (group.verdict.best, set(group.verdict.tied)) if group.verdict else ("", set())
+    for cell in group.cells:
+        if not cell.runs:
+            rows.append([cell.method, words("failed"), *["—"] * (len(columns) - 2)])
+            continue
+        if cell.method == best:
+            strong |= {(len(rows), 0), (len(rows), 1)}
+        first = cell.runs[0]
+        rows.append([
+            cell.method,
+            with_interval(cell.test, metric, words) + (" =" if cell.method in tied else ""),
+            words.number(_mean(cell.train, scaled(metric)), metric_digits(metric)),
+            words.number(_mean(cell.memory_bytes, 1e-6)),
+            words.compact(_mean(cell.seconds)),
+            words.number(_over(cell, "tokens_per_second")),
+            words.number(cell.trainable_parameters),
+            words.compact(first.get("trainable_percent")),
+            *([words.compact(_over(cell, "energy_joules"))] if energy else []),
+            _rate(first, words),
+            str(len(cell.runs)),
+        ])  # fmt: skip
+    note = words("= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).") if tied else ""
+    if any(len(cell.runs) > 1 for cell in group.cells):
+        note = f"[ ]: {words('mean and 95% interval over seeds')}. {note}".strip()
+    return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
+
+
+def _rate(run: Mapping[str, Any], words: Words) -> str:
+    if run.get("step_seconds") is None:
+        return "—"
+    kind = words("default") if run.get("rate_is_default", True) else words("set")
+    return f"{run['method_config']['learning_rate']:g} ({kind})"
+
+
+def _mean(interval: Interval | None, scale: float = 1.0) -> float | None:
+    return None if interval is None else interval.mean * scale
+
+
+def _over(cell: Cell, key: str) -> float | None:
+    values = [run[key] for run in cell.runs if run.get(key) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def difference_table(group: Group, words: Words) -> Table:
+    """One row a pair of methods."""
+    metric = group.cells[0].metric
+    scale, digits = scaled(metric), metric_digits(metric) + (scaled(metric) == 100)
+    between = "; " if words.language == "pt" else ", "
+    rows = []
+    for entry in group.comparisons:
+        outcome = words("tie") if entry.tie else words("better" if entry.difference > 0 else "worse")
+        low, high = words.number(entry.low * scale, digits), words.number(entry.high * scale, digits)
+        p = f"< {words.number(0.001, 3)}" if entry.p_holm < 0.001 else words.number(entry.p_holm, 3)
+        gap = words.number(entry.difference * scale, digits)
+        rows.append([entry.first, entry.second, gap, f"[{low}{between}{high}]", p, outcome])
+    columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
+    note = words("Differences are first minus second, tested on the same test items with seeds taken into account.")
+    if group.comparisons:
+        note += f" ({', '.join(sorted({entry.test for entry in group.comparisons}))}, n = {group.comparisons[0].items:,})"
+    return Table(f"differences-{group.slug}", group.title, columns, rows, note, words=2)
+
+
+def failed_table(material: Material, words: Words) -> Table:
+    """One row a failed run, with its reason."""
+    rows = [[result["run"], str(result.get("error") or "")] for result in material.failed]
+    return Table("failed", words("Failed runs"), [words("run"), words("reason")], rows, words=2)
+
+
+def setup_table(material: Material, words: Words) -> Table:
+    """The study's settings, data, versions and hardware, flat."""
+    rows: list[list[str]] = []
+    study = material.settings.get("study", {})
+    resolved = material.settings.get("resolved", {})
+    rows += [[key, _plain(value)] for key, value in study.items() if value is not None]
+    for section in ("precision", "data", "hardware", "versions"):
+        rows += [[f"{section}: {key}", _plain(value)] for key, value in (resolved.get(section) or {}).items()]
+    digests = list(dict.fromkeys(r["fingerprint"]["digest"][:12] for r in material.results if r.get("fingerprint")))
+    commits = {str(r["fingerprint"]["git"]) for r in material.results if r.get("fingerprint", {}).get("git")}
+    rows += [["fingerprints", ", ".join(digests)], *([["git", "; ".join(sorted(commits))]] if commits else [])]
+    return Table("setup", words("Set-up"), [words("key"), words("value")], rows, words=2)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_plain(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return "; ".join(_plain(item) for item in value)
+    return str(value)

@@ -1,0 +1,77 @@
+"""Writing a study's report: the page, and every table in three formats; and the table that a terminal shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group as Stack
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+from afina.report.formats import FORMATS
+from afina.report.language import Words
+from afina.report.page import answer, page
+from afina.report.published import Reference, published_tables
+from afina.report.tables import Material, Table, comparison_table, difference_table, failed_table, gather, setup_table
+from afina.study.files import write_text
+
+__all__ = ["ReportFiles", "terminal_report", "write_report"]
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report is."""
+
+    html: Path
+    tables: Sequence[Path]
+
+
+def write_report(directory: Path, *, language: str = "en", reference: Path | None = None) -> ReportFiles:
+    """Write DIR/report.html and DIR/tables/*.md, .csv, .tex; raises `UsageError` when DIR is no study's folder."""
+    words, published = Words(language), Reference(reference)
+    material = gather(directory)
+    in_layout = published_tables(material, words, published)
+    folder = directory / "tables"
+    folder.mkdir(exist_ok=True)
+    written = []
+    for table in _tables(material, words, in_layout):
+        for suffix, form in FORMATS.items():
+            path = folder / f"{table.name}.{suffix}"
+            write_text(path, form(table))
+            written.append(path)
+    html = directory / "report.html"
+    write_text(html, page(material, words, in_layout))
+    return ReportFiles(html, written)
+
+
+def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> list[Table]:
+    tables = [comparison_table(group, words) for group in material.groups]
+    tables += [difference_table(group, words) for group in material.groups if group.comparisons]
+    tables += in_layout
+    if material.failed:
+        tables.append(failed_table(material, words))
+    return [*tables, setup_table(material, words)]
+
+
+def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
+    """Return the comparison of every model and data set, with the answer under it, for rich's console."""
+    words = Words(language)
+    material = gather(directory)
+    parts: list[RenderableType] = []
+    for group in material.groups:
+        parts += [_shown(comparison_table(group, words)), Padding(Text(answer(group, words)), (0, 0, 1, 1))]
+    if material.failed:
+        parts.append(_shown(failed_table(material, words)))
+    return Stack(*parts)
+
+
+def _shown(table: Table) -> TerminalTable:
+    shown = TerminalTable(title=Text(table.title, style="bold"), title_justify="left", caption_justify="left")
+    shown.caption = Text(table.note, style="dim") if table.note else None
+    for place, column in enumerate(table.columns):
+        shown.add_column(Text(column), justify="left" if place < table.words else "right", overflow="fold")
+    for row, values in enumerate(table.rows):
+        shown.add_row(*(Text(v, style="bold" if (row, c) in table.strong else "") for c, v in enumerate(values)))
+    return shown

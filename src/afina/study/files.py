@@ -1,0 +1,52 @@
+"""Files of a study's folder, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["write_json", "write_predictions", "write_text"]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; after a kill at any moment it is the old one or the new one, whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write one JSON object, as `write_text` does."""
+    write_text(path, json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def write_predictions(path: Path, labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> None:
+    """Write each test item's label, prediction and scores (N, K) as predictions.parquet."""
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    flat = arrow.array(np.ascontiguousarray(scores, dtype=np.float32).reshape(-1))
+    offsets = arrow.array(np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32))
+    table = arrow.table({
+        "item": np.arange(len(labels)),
+        "label": labels,
+        "prediction": predictions.astype(labels.dtype),
+        "scores": arrow.ListArray.from_arrays(offsets, flat),
+    })  # fmt: skip
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        parquet.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

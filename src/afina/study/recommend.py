@@ -1,0 +1,176 @@
+"""One answer from a finished study: the best method within a person's limits, why, and what comes second."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from afina.errors import UsageError, nearest
+from afina.measure.metrics import higher_is_better
+from afina.study.results import Predictions, read_predictions, read_results
+from afina.study.statistics import Cell, Comparison, cells, compare, mean_interval
+
+__all__ = ["Recommendation", "comparable", "parse_memory", "recommend"]
+
+_UNITS = {"": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The choice and the runner-up (None where nothing fits), the reason, and what was left out and why."""
+
+    choice: Cell | None
+    runner_up: Cell | None
+    reason: str
+    decided: bool
+    excluded: Sequence[tuple[str, str]]
+
+
+def parse_memory(text: str) -> float:
+    """Return bytes for `4GB` (10^9), `4GiB` (2^30), `800MB` ...; raises `UsageError` for anything else."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in _UNITS or float(match[1]) <= 0:
+        raise UsageError(f"'{text}' is no amount of memory; write it as 4GB, 800MB or 2GiB.")
+    return float(match[1]) * _UNITS[match[2].upper()]
+
+
+def recommend(
+    directory: Path,
+    *,
+    memory_bytes: float | None = None,
+    minutes: float | None = None,
+    metric: str | None = None,
+    minimum: float | None = None,
+    model: str | None = None,
+    dataset: str | None = None,
+) -> Recommendation:
+    """Choose among the cells of one data set (over all its models) the best one within the limits.
+
+    Among those whose metric cannot be told from the best's, the one with the least memory is chosen, and the reason
+    says that the metric did not decide. Raises `UsageError` for names that the study lacks.
+    """
+    group = _group(directory, metric, model, dataset)
+    name = group[0].metric
+    excluded = [(cell_name(cell), why) for cell in group if (why := _beyond(cell, memory_bytes, minutes, minimum))]
+    out = {label for label, _ in excluded}
+    left = [cell for cell in group if cell_name(cell) not in out]
+    if not left:
+        return _none_fits(group, excluded, memory_bytes, minutes, minimum)
+    sign = 1 if higher_is_better(name) else -1
+    ranked = sorted(left, key=lambda cell: -sign * _mean(cell))
+    best = ranked[0]
+    if not comparable(group):
+        reason = (
+            f"{cell_name(best)} has the best {name} ({_mean(best):.4f}), but these results were made under different "
+            "conditions (data, versions, hardware or protocol), so no difference can be tested."
+        )
+        return Recommendation(best, ranked[1] if len(ranked) > 1 else None, reason, False, excluded)
+    comparisons = compare({cell_name(c): _predictions(directory, c) for c in left}, name)
+    tied = [best, *(cell for cell in ranked[1:] if _tie(comparisons, best, cell))]
+    if len(tied) > 1:
+        cheapest = min(tied, key=lambda cell: (_cost(cell.memory_bytes), _cost(cell.seconds)))
+        others = [cell for cell in tied if cell is not cheapest]
+        listed = ", ".join(f"{cell_name(cell)} {_mean(cell):.4f}" for cell in others)
+        reason = (
+            f"By {name} the data cannot decide: {cell_name(cheapest)} ({_mean(cheapest):.4f}) and {listed} differ by no more "
+            f"than chance could, so the one with the least memory is taken ({_costs(cheapest)})."
+        )
+        return Recommendation(cheapest, others[0], reason, False, excluded)
+    runner_up = ranked[1] if len(ranked) > 1 else None
+    reason = f"{cell_name(best)} has the best {name}, {_mean(best):.4f} ({_costs(best)})"
+    if runner_up is not None:
+        p = next(entry.p_holm for entry in comparisons if {entry.first, entry.second} == {cell_name(best), cell_name(runner_up)})
+        reason += f", ahead of {cell_name(runner_up)} ({_mean(runner_up):.4f}) by more than chance (p = {p:.3g})"
+    return Recommendation(best, runner_up, reason + ".", True, excluded)
+
+
+def cell_name(cell: Cell) -> str:
+    """What to call a cell where models compete: the method on its model."""
+    return f"{cell.method} on {Path(cell.model).name}"
+
+
+def comparable(group: Sequence[Cell]) -> bool:
+    """Whether all runs of these cells share one fingerprint, precision aside where models chose their own."""
+    digests = {run.get("fingerprint", {}).get("digest") for cell in group for run in cell.runs}
+    return len(digests) <= 1
+
+
+def _group(directory: Path, metric: str | None, model: str | None, dataset: str | None) -> list[Cell]:
+    every = [cell for cell in cells(read_results(directory)) if cell.test is not None]
+    if not every:
+        raise UsageError(f"{directory} has no finished run to recommend from.")
+    for key, wanted in (("model", model), ("dataset", dataset)):
+        names = {getattr(cell, key) for cell in every} | {Path(getattr(cell, key)).name for cell in every}
+        if wanted is not None and wanted not in names:
+            raise UsageError(f"{directory} has no {key} '{wanted}'{nearest(wanted, names)}")
+        every = [cell for cell in every if wanted in (None, getattr(cell, key), Path(getattr(cell, key)).name)]
+    sets = sorted({cell.dataset for cell in every})
+    if len(sets) > 1:
+        raise UsageError(f"{directory} has several data sets; choose one with --dataset: {', '.join(sets)}.")
+    if metric is None:
+        return every
+    return [_by_metric(cell, metric, directory) for cell in every]
+
+
+def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
+    known = cell.runs[0]["test_metrics"]
+    if metric not in known:
+        raise UsageError(f"{directory} has no metric '{metric}'{nearest(metric, known)}")
+    return replace(cell, metric=metric, test=mean_interval(run["test_metrics"][metric] for run in cell.runs))
+
+
+def _beyond(cell: Cell, memory: float | None, minutes: float | None, minimum: float | None) -> str | None:
+    """Say which limit a cell breaks, or None; memory is judged by the largest peak of its seeds."""
+    peak, seconds = _largest_peak(cell), _cost(cell.seconds)
+    if memory is not None and peak > memory:
+        return f"needs {peak / 1e9:.2f} GB, the limit is {memory / 1e9:.2f} GB"
+    if minutes is not None and seconds > 60 * minutes:
+        return f"takes {seconds / 60:.1f} minutes, the limit is {minutes:g}"
+    if minimum is not None and (_mean(cell) < minimum) == higher_is_better(cell.metric) and _mean(cell) != minimum:
+        return f"{cell.metric} is {_mean(cell):.4f}, the limit is {minimum:g}"
+    return None
+
+
+def _none_fits(
+    group: Sequence[Cell], excluded: Sequence[tuple[str, str]], memory: float | None, minutes: float | None,
+    minimum: float | None,
+) -> Recommendation:  # fmt: skip
+    def excess(cell: Cell) -> float:
+        parts = [
+            _largest_peak(cell) / memory - 1 if memory else 0.0,
+            _cost(cell.seconds) / (60 * minutes) - 1 if minutes else 0.0,
+            abs(minimum - _mean(cell)) / max(abs(minimum), 1e-9) if minimum and _beyond(cell, None, None, minimum) else 0.0,
+        ]
+        return sum(max(0.0, part) for part in parts)
+
+    closest = min(group, key=excess)
+    why = dict(excluded)[cell_name(closest)]
+    return Recommendation(None, None, f"Nothing fits; {cell_name(closest)} comes nearest: it {why}.", True, excluded)
+
+
+def _tie(comparisons: Sequence[Comparison], best: Cell, other: Cell) -> bool:
+    names = {cell_name(best), cell_name(other)}
+    return any(entry.tie for entry in comparisons if {entry.first, entry.second} == names)
+
+
+def _predictions(directory: Path, cell: Cell) -> dict[int, Predictions]:
+    return {run["seed"]: read_predictions(directory, run) for run in cell.runs}
+
+
+def _mean(cell: Cell) -> float:
+    return cell.test.mean if cell.test is not None else float("nan")
+
+
+def _largest_peak(cell: Cell) -> float:
+    peaks = [run["peak_memory_bytes"] for run in cell.runs if run.get("peak_memory_bytes") is not None]
+    return float(max(peaks)) if peaks else 0.0
+
+
+def _cost(interval: object) -> float:
+    return float(getattr(interval, "mean", np.inf))
+
+
+def _costs(cell: Cell) -> str:
+    return f"{_largest_peak(cell) / 1e9:.2f} GB, {_cost(cell.seconds) / 60:.1f} minutes"

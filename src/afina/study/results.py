@@ -1,0 +1,79 @@
+"""results.jsonl: one object a run, appended so that a kill can cost no more than the line being written."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.errors import AfinaError, UsageError
+
+__all__ = ["Predictions", "append_result", "read_predictions", "read_results"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A run's answers on the test items: `item`, `label` and `prediction` (N,), `scores` (N, K)."""
+
+    item: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    scores: np.ndarray
+
+
+def append_result(directory: Path, result: Mapping[str, Any]) -> None:
+    """Append one result; a line torn by an earlier kill is ended first, so that it cannot take this one with it."""
+    path = directory / "results.jsonl"
+    line = json.dumps(result, ensure_ascii=False) + "\n"
+    with path.open("a+b") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_results(directory: Path) -> list[dict[str, Any]]:
+    """Return the last result of every run, in the order in which the runs first came; a torn line is passed over.
+
+    Raises `UsageError` when the folder is no study's.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"{directory} does not exist; give a study's folder.")
+    path = directory / "results.jsonl"
+    if not path.exists():
+        if (directory / "study.yaml").exists():
+            return []
+        raise UsageError(f"{directory} is no study's folder: it has no results.jsonl.")
+    found: dict[str, dict[str, Any]] = {}
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            result = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            continue
+        found[result["run"]] = result
+    return list(found.values())
+
+
+def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
+    """Return a finished run's predictions; raises `AfinaError` when its file is gone or damaged."""
+    import pyarrow
+    from pyarrow import parquet
+
+    path = directory / str(result["predictions"])
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowInvalid):
+        raise AfinaError(f"{path} is missing or damaged; delete runs/{result['run']} and run the study again.") from None
+    scores = table["scores"].combine_chunks()
+    return Predictions(
+        item=table["item"].to_numpy(),
+        label=table["label"].to_numpy(),
+        prediction=table["prediction"].to_numpy(),
+        scores=scores.flatten().to_numpy().reshape(len(table), -1),
+    )

@@ -1,0 +1,248 @@
+"""Which differences are real: intervals over seeds, and paired tests of methods on the same test items.
+
+The test is a hierarchical bootstrap (Efron and Tibshirani, 1993, chapter 16): items are drawn again jointly for both
+methods, and seeds within each, so that both the test set's and training's chance are in the interval. One seed each and
+accuracy is McNemar's exact test. P-values of all pairs are corrected together by Holm's method (1979).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from afina.measure.metrics import classification_metrics, higher_is_better, regression_metrics
+from afina.study.results import Predictions
+
+__all__ = ["Cell", "Comparison", "Interval", "Verdict", "cells", "compare", "holm", "mean_interval", "verdict"]
+
+LEVEL = 0.05
+"""A difference whose corrected p-value is not below this is called a tie."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of some values and its 95% interval; without bounds for a single value."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same test items; `difference` is first minus second, in units of the metric."""
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    p_holm: float
+    tie: bool
+    test: str
+    seeds: int
+    items: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one model and data set, over its seeds."""
+
+    model: str
+    dataset: str
+    method: str
+    task: str
+    metric: str
+    runs: Sequence[Mapping[str, Any]]
+    failed: Sequence[Mapping[str, Any]]
+    test: Interval | None
+    train: Interval | None
+    memory_bytes: Interval | None
+    seconds: Interval | None
+    trainable_parameters: int | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The best method of one model and data set, and those that cannot be told from it."""
+
+    best: str
+    tied: tuple[str, ...]
+    certain: bool
+    single_seed: bool = field(default=False)
+
+
+def mean_interval(values: Iterable[float], level: float = 0.95) -> Interval:
+    """Return the mean with Student's t interval over the values."""
+    numbers = np.asarray(list(values), dtype=float)
+    if len(numbers) < 2:
+        return Interval(float(numbers.mean()), None, None, len(numbers))
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + level) / 2, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers)))
+    mean = float(numbers.mean())
+    return Interval(mean, mean - half, mean + half, len(numbers))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's step-down corrected p-values, in the order given."""
+    order = np.argsort(p_values)
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def cells(results: Iterable[Mapping[str, Any]]) -> list[Cell]:
+    """Group results by model, data set and method, in the order in which they first came."""
+    grouped: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        grouped.setdefault((result["model"], result["dataset"], result["method_label"]), []).append(result)
+    return [_cell(key, group) for key, group in grouped.items()]
+
+
+def _cell(key: tuple[str, str, str], group: list[Mapping[str, Any]]) -> Cell:
+    runs = [result for result in group if result["status"] == "ok"]
+
+    def over(name: str) -> Interval | None:
+        values = [result[name] for result in runs if result.get(name) is not None]
+        return mean_interval(values) if values else None
+
+    first = runs[0] if runs else group[0]
+    return Cell(
+        *key, task=first.get("task", "classification"), metric=first.get("metric", "accuracy"), runs=runs,
+        failed=[result for result in group if result["status"] == "failed"], test=over("test_metric"),
+        train=over("train_metric"), memory_bytes=over("peak_memory_bytes"), seconds=over("train_seconds"),
+        trainable_parameters=first.get("trainable_parameters"),
+    )  # fmt: skip
+
+
+def compare(
+    predictions: Mapping[str, Mapping[int, Predictions]], metric: str, *, resamples: int = 2000, seed: int = 0
+) -> list[Comparison]:
+    """Compare every pair of methods; `predictions` maps method to seed to predictions on the same test items."""
+    pairs = list(combinations(predictions, 2))
+    if not pairs:
+        return []
+    any_run = next(iter(next(iter(predictions.values())).values()))
+    draws = _Draws(any_run, predictions, metric, resamples, seed)
+    raw = [_compare_pair(first, second, predictions, metric, draws) for first, second in pairs]
+    corrected = holm([entry.p_value for entry in raw])
+    return [
+        Comparison(**{**vars(entry), "p_holm": p, "tie": p >= LEVEL}) for entry, p in zip(raw, corrected, strict=True)
+    ]
+
+
+class _Draws:
+    """Bootstrap values of the metric of every run, on the same redrawn items for all, and redrawn seeds."""
+
+    def __init__(
+        self, run: Predictions, predictions: Mapping[str, Mapping[int, Predictions]], metric: str, count: int, seed: int
+    ) -> None:
+        self.random = np.random.default_rng(seed)
+        self.count, self.items = count, len(run.item)
+        self.values: dict[tuple[str, int], np.ndarray] = {
+            (method, own): np.empty(count) for method, runs in predictions.items() for own in runs
+        }
+        value = metric_function(metric, run.label)
+        hits = {key: predictions[key[0]][key[1]] for key in self.values}
+        exact = {key: (one.prediction == one.label).astype(np.float32) for key, one in hits.items()}
+        for start in range(0, count, 100):
+            stop = min(start + 100, count)
+            drawn = self.random.integers(0, self.items, (stop - start, self.items))
+            if metric == "accuracy":
+                # A mean over redrawn items is a product with how often each was drawn: one for all runs.
+                weights = np.stack([np.bincount(row, minlength=self.items) for row in drawn]).astype(np.float32)
+                means = weights @ np.stack(list(exact.values()), axis=1) / self.items
+                for column, key in enumerate(exact):
+                    self.values[key][start:stop] = means[:, column]
+            else:
+                for key, one in hits.items():
+                    self.values[key][start:stop] = [value(one.label[row], one.prediction[row]) for row in drawn]
+
+    def difference(self, first: str, second: str) -> np.ndarray:
+        """Redrawn differences: shared seeds are drawn jointly, as they saw the same batches; others apart."""
+        mine = {seed: values for (method, seed), values in self.values.items() if method == first}
+        theirs = {seed: values for (method, seed), values in self.values.items() if method == second}
+        rows = np.arange(self.count)
+        shared = sorted(set(mine) & set(theirs))
+        if shared:
+            gaps = _widened(np.stack([mine[seed] - theirs[seed] for seed in shared]))
+            return np.asarray(np.mean([gaps[pick, rows] for pick in self._pick(len(gaps))], axis=0))
+        a, b = _widened(np.stack(list(mine.values()))), _widened(np.stack(list(theirs.values())))
+        first_mean = np.mean([a[pick, rows] for pick in self._pick(len(a))], axis=0)
+        return np.asarray(first_mean - np.mean([b[pick, rows] for pick in self._pick(len(b))], axis=0))
+
+    def _pick(self, seeds: int) -> np.ndarray:
+        return self.random.integers(0, seeds, (seeds, self.count))
+
+
+def _widened(values: np.ndarray) -> np.ndarray:
+    """Spread (S, draws) about its mean over seeds by sqrt(S / (S - 1)): redrawing few seeds shows too little variance."""
+    seeds = len(values)
+    if seeds == 1:
+        return values
+    centre = values.mean(axis=0)
+    return np.asarray(centre + (values - centre) * np.sqrt(seeds / (seeds - 1)))
+
+
+def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return the function (labels, predictions) -> value of a metric by name."""
+    if metric in ("accuracy", "macro_f1", "mcc"):
+        classes = int(labels.max()) + 1
+        return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]
+    return lambda a, b: regression_metrics(a, b)[metric]
+
+
+def _compare_pair(
+    first: str, second: str, predictions: Mapping[str, Mapping[int, Predictions]], metric: str, draws: _Draws
+) -> Comparison:
+    mine, theirs = predictions[first], predictions[second]
+    value = metric_function(metric, next(iter(mine.values())).label)
+    observed = float(
+        np.mean([value(one.label, one.prediction) for one in mine.values()])
+        - np.mean([value(one.label, one.prediction) for one in theirs.values()])
+    )
+    gaps = draws.difference(first, second)
+    low, high = np.percentile(gaps, [2.5, 97.5])
+    if metric == "accuracy" and len(mine) == len(theirs) == 1:
+        p_value, test = _mcnemar(next(iter(mine.values())), next(iter(theirs.values()))), "McNemar"
+    else:
+        # Twice the smaller tail, with one added so that a finite number of draws never claims zero.
+        tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
+        p_value, test = min(1.0, 2 * (tail + 1) / (len(gaps) + 1)), "paired bootstrap"
+    return Comparison(
+        first, second, observed, float(low), float(high), p_value, p_holm=p_value, tie=False, test=test,
+        seeds=min(len(mine), len(theirs)), items=draws.items,
+    )  # fmt: skip
+
+
+def _mcnemar(first: Predictions, second: Predictions) -> float:
+    from scipy.stats import binomtest
+
+    right, other = first.prediction == first.label, second.prediction == second.label
+    only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
+
+
+def verdict(group: Sequence[Cell], comparisons: Sequence[Comparison]) -> Verdict | None:
+    """Return the best of one model's and data set's cells and what ties with it; None when nothing finished."""
+    done = [cell for cell in group if cell.test is not None]
+    if not done:
+        return None
+    sign = 1 if higher_is_better(done[0].metric) else -1
+    best = max(done, key=lambda cell: sign * cell.test.mean if cell.test else -np.inf)
+    tied = {
+        entry.second if entry.first == best.method else entry.first
+        for entry in comparisons
+        if entry.tie and best.method in (entry.first, entry.second)
+    }
+    order = tuple(cell.method for cell in done if cell.method in tied)
+    return Verdict(best.method, order, certain=not order, single_seed=max(len(cell.runs) for cell in done) == 1)
