@@ -1,7 +1,73 @@
 """`afina plan`: what a study will cost, before anything starts."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+if TYPE_CHECKING:
+    from afina.study.estimate import Estimate
+
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    """Placed once the estimator is there."""
+    app.command(name="plan")(plan)
+
+
+def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study to plan.")]) -> None:
+    """Predict memory, time and disk of every run of a study on this machine; loads no weights, needs no network.
+
+    Example: `afina plan studies/published.yaml`
+    """
+    from rich.console import Console
+
+    from afina.config import StudyConfig
+
+    config = StudyConfig.read(file)
+    console = Console()
+    from afina.study.estimate import estimate_study
+
+    with console.status("timing a few steps of one and two layers") as status:
+        estimates, failed = estimate_study(config, tick=lambda what: status.update(f"timing {what}"))
+    _show(console, estimates, len(config.seeds))
+    for run, why in {run.label + run.model: (run, why) for run, why in failed}.values():
+        console.print(f"{run.label} on {Path(run.model).name} cannot run: {why}", style="red", markup=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ignore[no-untyped-def]
+    from rich.table import Table
+
+    seen: dict[str, Table] = {}
+    for entry in estimates:
+        if entry.run.seed != estimates[0].run.seed:
+            continue
+        title = f"{Path(entry.run.model).name} · {entry.run.dataset_name}"
+        if title not in seen:
+            seen[title] = Table("method", "trainable", "memory", "step", "train", "evaluate", "disk", title=title)
+            seen[title].title_justify = "left"
+            for column in seen[title].columns[1:]:
+                column.justify = "right"
+        seen[title].add_row(
+            entry.run.label, f"{entry.trainable_parameters:,}", f"{entry.peak_memory_bytes / 1e9:.2f} GB",
+            f"{entry.step_seconds:.3g} s", _time(entry.train_seconds), _time(entry.evaluate_seconds),
+            f"{entry.disk_bytes / 1e6:,.0f} MB",
+        )  # fmt: skip
+    for table in seen.values():
+        console.print(table)
+    seconds = sum(entry.train_seconds + entry.evaluate_seconds for entry in estimates)
+    disk = sum(entry.disk_bytes for entry in estimates)
+    largest = max((entry.peak_memory_bytes for entry in estimates), default=0)
+    console.print(
+        f"{len(estimates)} runs ({seeds} seed{'s' if seeds > 1 else ''} each): {_time(seconds)} in all, one after another; "
+        f"at most {largest / 1e9:.2f} GB of memory and {disk / 1e9:.2f} GB of disk.",
+        soft_wrap=True,
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

@@ -1,6 +1,7 @@
 """Reading tables of text from files: .csv, .tsv, .jsonl, .json, .parquet; UTF-8, and never anything pickled."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ def read_table(path: Path) -> arrow.Table:
         raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {', '.join(SUFFIXES)}.")
     if not path.is_file():
         raise UsageError(f"{path} does not exist.")
-    if path.stat().st_size == 0:
-        raise UsageError(f"{path} is empty.")
-    if suffix == ".parquet":
-        table = _read_parquet(path)
-    else:
-        table = _read_delimited(path, "\t" if suffix == ".tsv" else ",") if suffix in (".csv", ".tsv") else _read_json(path)
+    try:
+        if path.stat().st_size == 0:
+            raise UsageError(f"{path} is empty.")
+        if suffix == ".parquet":
+            table = _read_parquet(path)
+        elif suffix in (".csv", ".tsv"):
+            table = _read_delimited(path, "\t" if suffix == ".tsv" else ",")
+        else:
+            table = _read_json(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from None
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
     return table
@@ -39,8 +45,9 @@ def _read_parquet(path: Path) -> arrow.Table:
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(path)
-    except (arrow.ArrowInvalid, OSError) as error:
+        # Without partitioning: a folder called label=1 adds no column.
+        return parquet.read_table(path, partitioning=None)
+    except (arrow.ArrowException, OSError) as error:
         raise UsageError(f"{path} is no readable parquet file ({str(error).splitlines()[0]}).") from None
 
 
@@ -58,7 +65,8 @@ def _text(path: Path) -> str:
 def _read_delimited(path: Path, delimiter: str) -> arrow.Table:
     # A field may be longer than the csv module's default of 128 KiB.
     csv.field_size_limit(1 << 30)
-    reader = csv.reader(_text(path).splitlines(keepends=True), delimiter=delimiter, strict=True)
+    # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])
         rows = []
@@ -80,43 +88,59 @@ def _read_delimited(path: Path, delimiter: str) -> arrow.Table:
 
 
 def _column(values: tuple[str, ...]) -> arrow.Array:
-    """Take a column of a text file for whole numbers or numbers where all of it is; blank is missing."""
-    given = [value if value.strip() else None for value in values]
-    for kind in (int, float):
-        try:
-            return arrow.array([None if value is None else kind(value) for value in given])
-        except (ValueError, OverflowError):
-            continue
-    return arrow.array(given, type=arrow.string())
+    """Keep a column of a text file as it is written; blank is missing."""
+    return arrow.array([value if value.strip() else None for value in values], type=arrow.large_string())
 
 
 def _read_json(path: Path) -> arrow.Table:
     text = _text(path)
-    rows: list[Any] = []
-    if text.lstrip().startswith("["):
-        try:
-            rows = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
-    else:
-        for number, line in enumerate(text.split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise UsageError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
-            if not isinstance(rows[-1], dict):
-                raise UsageError(f"{path}, line {number}: an object is wanted, as in {{\"text\": ..., \"label\": ...}}.")
-    names = list(dict.fromkeys(key for row in rows for key in row))
+    # Each row with the line it stands on, or its place in a list.
+    rows = _json_list(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UsageError(f'{path}, {where}: an object is wanted, as in {{"text": ..., "label": ...}}.')
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_surrogates(path, rows)
+    names = list(dict.fromkeys(key for _, row in rows for key in row))
     columns = {}
     for name in names:
-        values = [row.get(name) for row in rows]
+        values = [row.get(name) for _, row in rows]
         try:
             columns[name] = arrow.array(values)
-        except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+        except (arrow.ArrowException, OverflowError):
             columns[name] = arrow.array([None if value is None else str(value) for value in values])
     return arrow.table(columns) if columns else arrow.table({"text": arrow.array([], type=arrow.string())})
+
+
+def _json_list(path: Path, text: str) -> list[tuple[str, Any]]:
+    try:
+        return [(f"item {number}", row) for number, row in enumerate(json.loads(text), start=1)]
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
+    except RecursionError:
+        raise UsageError(f"{path}: the JSON is nested too deeply.") from None
+
+
+def _json_lines(path: Path, text: str) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append((f"line {number}", json.loads(line)))
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
+        except RecursionError:
+            raise UsageError(f"{path}, line {number}: the JSON is nested too deeply.") from None
+    return rows
+
+
+def _refuse_surrogates(path: Path, rows: list[tuple[str, Any]]) -> None:
+    for where, row in rows:
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{path}, {where}: half of a surrogate pair (\\ud800 to \\udfff) is not UTF-8.") from None
 
 
 def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
@@ -125,5 +149,5 @@ def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
     if stored is None:
         return None
     feature = json.loads(stored).get("info", {}).get("features", {}).get(column, {})
-    names = feature.get("names")
+    names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if names else None

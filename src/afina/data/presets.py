@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PACKAGED", "PRESETS", "Preset"]
+__all__ = ["PACKAGED", "PRESETS", "Preset", "describe_preset"]
 
 PACKAGED = ("tickets",)
 """Data sets that come with Afina."""
@@ -22,11 +22,17 @@ class Preset:
     config: str | None = None
     test_split: str = "test"
     label: str = "label"
+    task: str = "classification"
+
+    @property
+    def classes(self) -> int:
+        return len(self.label_names)
 
 
 PRESETS = {
     "imdb": Preset(
-        hub="stanfordnlp/imdb", text="text", label_names=("neg", "pos"), rows={"train": 25_000, "test": 25_000}, tokens=290
+        hub="stanfordnlp/imdb", text="text", label_names=("neg", "pos"),
+        rows={"train": 25_000, "test": 25_000}, tokens=290,
     ),
     "ag_news": Preset(
         hub="fancyzhx/ag_news", text="text", label_names=("World", "Sports", "Business", "Sci/Tech"),
@@ -42,3 +48,8 @@ PRESETS = {
         rows={"train": 67_349, "test": 872}, tokens=14, test_split="validation",
     ),
 }  # fmt: skip
+
+
+def describe_preset(name: str) -> Preset | None:
+    """Return what is known of a preset without reading it, or None for any other name."""
+    return PRESETS.get(name)

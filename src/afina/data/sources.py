@@ -1,8 +1,9 @@
 """Where rows come from: packaged sets, files, folders and the hub; checked, and with everything dropped counted."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,16 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 
 from afina.config import DatasetSpec
+from afina.data.columns import ROW, find_columns, find_label, numbered, texts
 from afina.data.files import SUFFIXES, label_names_of, read_table
+from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.presets import PACKAGED, PRESETS
 from afina.errors import UsageError, nearest
 
 __all__ = ["Rows", "TextDataset", "load_text_dataset", "read_texts", "stratified_rows"]
 
-_TEXT = ("text", "sentence", "content", "review", "body", "message", "premise", "sentence1", "question1", "question")
-_PAIRS = {"premise": "hypothesis", "sentence1": "sentence2", "question1": "question2", "text": "text_pair"}
-_LABEL = ("label", "labels", "class", "category", "target", "score", "stars", "sentiment")
-_MOST_CLASSES = 200
+_MOST_STRATA = 200
+"""Different labels up to which a single file is divided by label; more are quantities."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class _Parts:
     spec: DatasetSpec
     label_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, split: str) -> str:
+        """Return what to call a split in an error that names a row: its file, where it has one."""
+        return self.files.get(split, f"{self.where} ({split})")
 
 
 def load_text_dataset(
@@ -79,23 +85,31 @@ def load_text_dataset(
 
     Limits are stratified by label and the same for every run. Raises `UsageError` in one sentence for what is wrong.
     """
-    parts = _single_split(_find(spec, trust_remote_code))
-    columns = _columns(parts)
+    parts = _find(spec, trust_remote_code)
+    parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
+    column = find_columns(parts.tables, parts.spec, parts.where)["label"]
+    parts = _single_split(replace(parts, tables=typed(parts.tables, column, parts.where)), column)
+    columns = find_columns(parts.tables, parts.spec, parts.where)
     notes = list(parts.notes)
-    kept = {name: _drop(table, columns, name, parts.where, notes) for name, table in parts.tables.items()}
-    chosen = _choose_task(kept["train"], columns["label"], task, parts)
+    kept, first, second = _drop(parts, columns, notes)
+    asked = spec.task if spec.task != "auto" else task
+    given = parts.label_names or label_names_of(parts.tables["train"], column)
+    chosen = choose_task(kept, column, asked, parts.where, given)
+    names = None
     if chosen == "regression":
-        names, labels = None, {name: _numbers(t, columns["label"], parts.where, name) for name, t in kept.items()}
+        labels = {name: numbers(table, column, parts.place(name)) for name, table in kept.items()}
+        if (labels["train"] == labels["train"][0]).all():
+            raise UsageError(f"{parts.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
     else:
-        names, labels = _classes(kept, columns["label"], parts, notes)
-    splits = {name: _rows(table, columns, labels[name]) for name, table in kept.items()}
+        names, labels = classes(kept, column, parts.where, given, notes)
+    splits = {name: Rows(first[name], second.get(name), labels[name]) for name in kept}
     if names is not None:
         splits = {name: _drop_unlabelled(rows, name, notes) for name, rows in splits.items()}
-        names, splits = _check_classes(names, splits, parts.where)
+        check_classes(names, {name: rows.label for name, rows in splits.items()}, parts.where)
     splits["train"] = _limit(splits["train"], train_limit, names, "train_limit")
     splits["test"] = _limit(splits["test"], test_limit, names, "test_limit")
     if overlap := len(set(_keys(splits["train"])) & set(_keys(splits["test"]))):
-        notes.append(f"{overlap:,} texts stand in both train and test")
+        notes.append(f"{overlap:,} {'text stands' if overlap == 1 else 'texts stand'} in both train and test")
     return TextDataset(
         name=spec.label_name, task=chosen, label_names=names, train=splits["train"], test=splits["test"],
         validation=splits.get("validation"), notes=tuple(notes), digest=_digest(splits),
@@ -108,14 +122,17 @@ def read_texts(path: Path, text: str | None = None, text_pair: str | None = None
         if not path.is_file():
             raise UsageError(f"{path} does not exist.")
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
+            lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from None
         return [(line, None) for line in lines if line.strip()]
     table = read_table(path)
-    columns = _columns(_Parts({"train": table}, str(path), DatasetSpec(path=str(path), text=text, text_pair=text_pair)), False)
-    first = _strings(table, columns["text"])
-    second: list[Any] = _strings(table, columns["text_pair"]) if "text_pair" in columns else [None] * len(first)
+    spec = DatasetSpec(path=str(path), text=text, text_pair=text_pair)
+    columns = find_columns({"train": table}, spec, str(path), with_label=False)
+    first = texts(table, columns["text"], str(path))
+    pair = columns.get("text_pair")
+    second: list[Any] = texts(table, pair, str(path)) if pair else [None] * len(first)
     return list(zip(first, second, strict=True))
 
 
@@ -124,24 +141,34 @@ def read_texts(path: Path, text: str | None = None, text_pair: str | None = None
 
 def _find(spec: DatasetSpec, trust_remote_code: bool) -> _Parts:
     name, path = spec.path, Path(spec.path)
-    if name in PACKAGED:
-        return _packaged(spec)
-    if name in PRESETS:
-        return _preset(spec, trust_remote_code)
+    if name in PACKAGED or name in PRESETS:
+        parts = _packaged(spec) if name in PACKAGED else _preset(spec, trust_remote_code)
+        if path.exists():
+            note = f"'{name}' is the data set known by that name; to read what is called so here, write ./{name}"
+            return replace(parts, notes=(*parts.notes, note))
+        return parts
     if path.is_dir():
         return _folder(spec, path)
     if path.suffix.lower() in SUFFIXES or path.is_file():
-        table = read_table(path)
-        return _Parts({"train": table}, str(path), spec)
+        _refuse_split(spec)
+        return _Parts({"train": read_table(path)}, str(path), spec, files={"train": str(path), "test": str(path)})
     if name.startswith((".", "/")) or name.count("/") > 1:
         raise UsageError(f"{name} does not exist.")
     return _hub(spec, trust_remote_code)
 
 
+def _refuse_split(spec: DatasetSpec) -> None:
+    if spec.split is not None:
+        raise UsageError(
+            f"split: names the files of a folder or the splits of a hub data set, and {spec.path} is neither."
+        )
+
+
 def _packaged(spec: DatasetSpec) -> _Parts:
+    _refuse_split(spec)
     with resources.as_file(resources.files("afina.data") / f"{spec.path}.jsonl") as file:
         table = read_table(file)
-    part = {s: table.filter(compute.equal(table["split"], s)) for s in ("train", "test")}
+    part = {split: table.filter(compute.equal(table["split"], split)) for split in ("train", "test")}
     return _Parts(part, spec.path, _fill(spec, text="text", label="label"))
 
 
@@ -153,28 +180,38 @@ def _fill(spec: DatasetSpec, **values: Any) -> DatasetSpec:
 
 def _folder(spec: DatasetSpec, path: Path) -> _Parts:
     wanted = {"train": ("train",), "test": ("test",), "validation": ("validation", "valid", "dev")}
-    tables: dict[str, arrow.Table] = {}
+    split: Mapping[str, str] = {str(part): file for part, file in (spec.split or {}).items()}
+    chosen: dict[str, Path] = {}
     for part, stems in wanted.items():
-        if spec.split and part in spec.split:
-            tables[part] = read_table(path / spec.split[part])
+        if part in split:
+            chosen[part] = path / split[part]
             continue
-        files = [path / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES if (path / f"{stem}{suffix}").is_file()]
+        files = [
+            path / f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES if (path / f"{stem}{suffix}").is_file()
+        ]
         if len(files) > 1:
             raise UsageError(f"{path} has both {files[0].name} and {files[1].name}; say which with split:.")
         if files:
-            tables[part] = read_table(files[0])
+            chosen[part] = files[0]
     for part in ("train", "test"):
-        if part not in tables:
+        if part not in chosen:
             raise UsageError(f"{path} has no {part}.* ({', '.join(SUFFIXES)}); a folder needs a train and a test file.")
-    return _Parts(tables, str(path), spec)
+    tables = {part: read_table(file) for part, file in chosen.items()}
+    return _Parts(tables, str(path), spec, files={part: str(file) for part, file in chosen.items()})
 
 
 def _preset(spec: DatasetSpec, trust_remote_code: bool) -> _Parts:
     preset = PRESETS[spec.path]
     filled = _fill(
-        spec, text=preset.text, text_pair=preset.text_pair, label=preset.label, config=preset.config,
-        split={"train": "train", "test": preset.test_split}, name=spec.path,
-    ).model_copy(update={"path": preset.hub})  # fmt: skip
+        spec,
+        text=preset.text,
+        text_pair=preset.text_pair,
+        label=preset.label,
+        config=preset.config,
+        name=spec.path,
+    )
+    split = {"train": "train", "test": preset.test_split} | (spec.split or {})
+    filled = filled.model_copy(update={"path": preset.hub, "split": split})
     return replace(_hub(filled, trust_remote_code), label_names=preset.label_names)
 
 
@@ -182,161 +219,90 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool) -> _Parts:
     import datasets
 
     datasets.utils.logging.set_verbosity_error()
-    splits = spec.split or {"train": "train", "test": "test"}
+    # Its lines about each retry would stand between the progress lines; the error says it once.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    given: Mapping[str, str] = {str(part): name for part, name in (spec.split or {"test": "test"}).items()}
+    splits = {"train": "train", **given}
     try:
         found = {part: datasets.load_dataset(spec.path, spec.config, split=name) for part, name in splits.items()}
     except Exception as error:  # datasets raises a dozen kinds, all of which mean that the data could not be had
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        known = nearest(spec.path, [*PACKAGED, *PRESETS])
-        raise UsageError(
-            f"The data set '{spec.name or spec.path}' is neither a packaged name, a file nor a folder, and could not be had from "
-            f"the hub ({first[:120]}){known}"
-        ) from None
-    label = spec.label or next((name for name in _LABEL if name in found["train"].column_names), None)
+        raise UsageError(_not_had(spec, error)) from None
+    label = spec.label or find_label(found["train"].column_names)
     names = getattr(found["train"].features.get(label), "names", None) if label else None
     tables = {part: data.with_format("arrow")[:] for part, data in found.items()}
     return _Parts(tables, spec.path, spec, tuple(names) if names else None)
 
 
-def _single_split(parts: _Parts) -> _Parts:
+def _not_had(spec: DatasetSpec, error: Exception) -> str:
+    """Say in one sentence why the hub did not give a data set, and what to do."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    if "nknown split" in first or "onfig name" in first:
+        return f"{spec.path} on the hub: {first} (say which with split: or config:)"
+    if spec.name in PRESETS:
+        start, known = f"The preset '{spec.name}' is read from the hub ({spec.path})", ""
+    else:
+        start = f"'{spec.path}' is no packaged data set, preset, file or folder"
+        known = nearest(spec.path, [*PACKAGED, *PRESETS])
+    if isinstance(error, ConnectionError):
+        return f"{start}, and the hub cannot be reached from here (offline); give a local file or folder{known}"
+    return f"{start}, and could not be had from the hub ({first}){known}"
+
+
+def _single_split(parts: _Parts, column: str) -> _Parts:
     """Divide a single table 80/20, stratified, always the same way."""
     if "test" in parts.tables:
         return parts
     table = parts.tables["train"]
     if table.num_rows < 5:
         raise UsageError(f"{parts.where} has {table.num_rows} rows; at least 5 are needed to keep some for the test.")
-    column = _columns(parts)["label"]
     labels = np.array([str(value) for value in table[column].to_pylist()])
-    order = _stratified(labels if len(set(labels)) <= _MOST_CLASSES else np.zeros(len(labels)), seed=0)
+    order = _stratified(labels if len(set(labels)) <= _MOST_STRATA else np.zeros(len(labels)), seed=0)
     test = np.sort(order[: max(1, round(0.2 * len(order)))])
     train = np.setdiff1d(np.arange(len(order)), test)
-    note = f"{parts.where} is one file: {len(train):,} rows to train on, {len(test):,} to test on (80/20, always the same)"
-    tables = {"train": table.take(train), "test": table.take(test)}
+    counts = f"{len(train):,} rows to train on, {len(test):,} to test on"
+    note = f"{parts.where} has no test part: {counts} (80/20, always the same)"
+    tables = {**parts.tables, "train": table.take(train), "test": table.take(test)}
     return replace(parts, tables=tables, notes=(*parts.notes, note))
 
 
-# -- columns and rows ------------------------------------------------------------------------------------------------
+# -- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _columns(parts: _Parts, with_label: bool = True) -> dict[str, str]:
-    table, spec = parts.tables["train"], parts.spec
-    names = table.column_names
-    found = {
-        "text": spec.text or next((name for name in _TEXT if name in names), None),
-        "label": spec.label or next((name for name in _LABEL if name in names), None),
-    }
-    found["text_pair"] = spec.text_pair or (_PAIRS.get(found["text"] or "") if spec.text is None else None)
-    if spec.text_pair is None and found["text_pair"] not in names:
-        found["text_pair"] = None
-    if not with_label:
-        del found["label"]
-    for key in ("text", "label")[: 1 + with_label]:
-        if found[key] is None:
-            raise UsageError(f"{parts.where} has no column that looks like a {key}; say which with {key}: ({', '.join(names)}).")
-    for split, part in parts.tables.items():
-        for key, name in found.items():
-            if name is not None and name not in part.column_names:
-                raise UsageError(
-                    f"{parts.where} ({split}) has no column '{name}' for {key}{nearest(name, part.column_names)}"
-                )
-    return {key: name for key, name in found.items() if name is not None}
-
-
-def _strings(table: arrow.Table, column: str) -> list[str]:
-    return [str(value) if value is not None else "" for value in table[column].to_pylist()]
-
-
-def _drop(table: arrow.Table, columns: Mapping[str, str], split: str, where: str, notes: list[str]) -> arrow.Table:
-    """Leave out rows without a text or a label, and say how many."""
-    texts = np.array([bool(text.strip()) for text in _strings(table, columns["text"])], dtype=bool)
-    if "text_pair" in columns:
-        texts &= np.array([bool(text.strip()) for text in _strings(table, columns["text_pair"])], dtype=bool)
-    if not texts.any():
-        raise UsageError(f"{where} ({split}): every text in column '{columns['text']}' is empty.")
-    labelled = ~np.asarray(table[columns["label"]].is_null())
-    if not labelled.any():
-        raise UsageError(f"{where} ({split}): every label in column '{columns['label']}' is missing.")
-    for bad, what in ((~texts, "an empty text"), (~labelled, "no label")):
-        if bad.any():
-            notes.append(f"{int(bad.sum()):,} {split} rows with {what} were left out")
-    return table.filter(arrow.array(texts & labelled))
-
-
-def _choose_task(train: arrow.Table, column: str, task: str, parts: _Parts) -> str:
-    asked = parts.spec.task if parts.spec.task != "auto" else task
-    kind = train[column].type
-    if asked == "regression":
-        return asked
-    if asked == "auto" and arrow.types.is_floating(kind) and parts.label_names is None:
-        values = np.asarray(train[column], dtype=np.float64)
-        if (values != np.round(values)).any():
-            return "regression"
-    distinct = len(compute.unique(train[column]))
-    if distinct > _MOST_CLASSES or (distinct == train.num_rows and distinct > 2):
-        raise UsageError(
-            f"{parts.where}: column '{column}' has {distinct:,} different labels in {train.num_rows:,} rows; "
-            "name another label: column, or set task: regression if they are quantities."
-        )
-    return "classification"
-
-
-def _numbers(table: arrow.Table, column: str, where: str, split: str) -> np.ndarray:
-    values = table[column].to_pylist()
-    result = np.empty(len(values))
-    for row, value in enumerate(values):
-        try:
-            result[row] = float(value)
-        except (TypeError, ValueError):
-            result[row] = np.nan
-        if not np.isfinite(result[row]):
-            raise UsageError(f"{where} ({split}), row {row + 1}: the label {value!r} is not a number, as regression needs.")
-    return result
-
-
-def _classes(
-    tables: Mapping[str, arrow.Table], column: str, parts: _Parts, notes: list[str]
-) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Return label names and class indices; -1 stands for rows that their source left without a label."""
-    names = parts.label_names or label_names_of(tables["train"], column)
-    values = {split: table[column].to_pylist() for split, table in tables.items()}
-    if names is not None and all(isinstance(value, int) for part in values.values() for value in part):
-        return names, {split: np.array(part, dtype=np.int64) for split, part in values.items()}
-    every = {value for part in values.values() for value in part}
-    numeric = all(isinstance(value, (int, float)) for value in every)
-    if numeric:
-        order = sorted(value for value in every if value != -1)
-    else:
-        order = list(names) if names and {str(v) for v in every} <= set(names) else sorted(every, key=str)
-    index = {value: place for place, value in enumerate(order)} | ({-1: -1} if numeric else {})
-    shown = tuple(str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in order)
-    return shown, {split: np.array([index[v] for v in part], dtype=np.int64) for split, part in values.items()}
-
-
-def _rows(table: arrow.Table, columns: Mapping[str, str], labels: np.ndarray) -> Rows:
-    pair = _strings(table, columns["text_pair"]) if "text_pair" in columns else None
-    return Rows(_strings(table, columns["text"]), pair, labels)
+def _drop(
+    parts: _Parts, columns: Mapping[str, str], notes: list[str]
+) -> tuple[dict[str, arrow.Table], dict[str, list[str]], dict[str, list[str]]]:
+    """Leave out rows without a text or a label, and note how many; return labels, texts and second texts by split."""
+    kept: dict[str, arrow.Table] = {}
+    both: dict[str, dict[str, list[str]]] = {"text": {}, "text_pair": {}}
+    for split, table in parts.tables.items():
+        own = {key: texts(table, columns[key], parts.place(split)) for key in both if key in columns}
+        filled = {key: np.array([bool(text.strip()) for text in column], dtype=bool) for key, column in own.items()}
+        for key, there in filled.items():
+            if not there.any():
+                raise UsageError(f"{parts.where} ({split}): every text in column '{columns[key]}' is empty.")
+        full = np.logical_and.reduce(list(filled.values()))
+        labelled = np.asarray(table[columns["label"]].is_valid())
+        if not labelled.any():
+            raise UsageError(f"{parts.where} ({split}): every label in column '{columns['label']}' is missing.")
+        if not (full & labelled).any():
+            raise UsageError(f"{parts.where} ({split}): no row has both a text and a label.")
+        for bad, what in ((~full, "an empty text"), (~labelled, "no label")):
+            if bad.any():
+                count = int(bad.sum())
+                notes.append(f"{count:,} {split} {'row' if count == 1 else 'rows'} with {what} left out")
+        keep = np.flatnonzero(full & labelled)
+        kept[split] = table.select([columns["label"], ROW]).take(keep)
+        for key, column in own.items():
+            both[key][split] = column if len(keep) == len(column) else [column[row] for row in keep]
+    return kept, both["text"], both["text_pair"]
 
 
 def _drop_unlabelled(rows: Rows, split: str, notes: list[str]) -> Rows:
     unlabelled = rows.label < 0
     if unlabelled.any():
-        notes.append(f"{int(unlabelled.sum()):,} {split} rows with the label -1 (no agreed label) were left out")
+        notes.append(f"{int(unlabelled.sum()):,} {split} rows with the label -1 (no agreed label) left out")
         return rows.take(np.flatnonzero(~unlabelled))
     return rows
-
-
-def _check_classes(
-    names: tuple[str, ...], splits: dict[str, Rows], where: str
-) -> tuple[tuple[str, ...], dict[str, Rows]]:
-    present = np.unique(splits["train"].label)
-    if len(present) < 2:
-        raise UsageError(f"{where}: train has only one class ('{names[int(present[0])]}'); at least two are needed.")
-    unseen = [label for label in np.unique(splits["test"].label) if label not in present]
-    if unseen:
-        count = int(np.isin(splits["test"].label, unseen).sum())
-        listed = ", ".join(f"'{names[int(label)]}'" for label in unseen[:5])
-        raise UsageError(f"{where}: the label {listed} stands in {count:,} test rows and in no train row.")
-    return names, splits
 
 
 # -- limits and digests ----------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def fit_classical(settings: Features, vectors: np.ndarray, labels: np.ndarray, c
     """Fit the model of these settings on vectors (N, D); `classes` is 1 for regression on standardised labels."""
     if settings.model == "xgboost":
         return _fit_boosted(settings, vectors, labels, classes, seed)
-    mean, deviation = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
+    # Standardised, then divided by the root of the width: vectors of length about one, for which c = 1 is a fair penalty.
+    mean, deviation = vectors.mean(axis=0), (vectors.std(axis=0) + 1e-6) * np.sqrt(vectors.shape[1])
     scaled = ((vectors - mean) / deviation).astype(np.float32)
     common = {"mean": mean.astype(np.float32), "deviation": deviation.astype(np.float32)}
     if settings.model == "forest":

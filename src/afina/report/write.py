@@ -1,7 +1,7 @@
 """Writing a study's report: the page, and every table in three formats; and the table that a terminal shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Group as Stack
@@ -61,17 +61,27 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     material = gather(directory)
     parts: list[RenderableType] = []
     for group in material.groups:
-        parts += [_shown(comparison_table(group, words)), Padding(Text(answer(group, words)), (0, 0, 1, 1))]
+        parts += [_shown(_narrow(comparison_table(group, words))), Padding(Text(answer(group, words)), (0, 0, 1, 1))]
     if material.failed:
         parts.append(_shown(failed_table(material, words)))
     return Stack(*parts)
+
+
+def _narrow(table: Table) -> Table:
+    """Keep the columns that fit a terminal of 80: method, metrics, memory, time and trainable parameters."""
+    keep = (0, 1, 2, 3, 4, 6)
+    rows = [[row[place] for place in keep] for row in table.rows]
+    strong = frozenset((row, keep.index(column)) for row, column in table.strong if column in keep)
+    return replace(table, columns=[table.columns[place] for place in keep], rows=rows, strong=strong)
 
 
 def _shown(table: Table) -> TerminalTable:
     shown = TerminalTable(title=Text(table.title, style="bold"), title_justify="left", caption_justify="left")
     shown.caption = Text(table.note, style="dim") if table.note else None
     for place, column in enumerate(table.columns):
-        shown.add_column(Text(column), justify="left" if place < table.words else "right", overflow="fold")
+        shown.add_column(
+            Text(column), justify="left" if place < table.words else "right", overflow="fold", no_wrap=place == 0
+        )
     for row, values in enumerate(table.rows):
         shown.add_row(*(Text(v, style="bold" if (row, c) in table.strong else "") for c, v in enumerate(values)))
     return shown

@@ -23,6 +23,7 @@ from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import Method
+from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.plan import Run
 from afina.study.files import write_json, write_predictions
@@ -67,6 +68,7 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
     with MemoryMonitor(job.device, job.config.sample_seconds, baseline_bytes=baseline) as monitor:
         with monitor.phase("load"):
             backbone = _load(job, method)
+        give_back_freed_memory()
         if method.gradient_free:
             from afina.study.feature_run import fit_features
 
@@ -175,6 +177,7 @@ class _Training:
         self.member.loss_sum.zero_()
         for split, tokens in (("train", self.train_evaluation), ("test", self.splits["test"])):
             self.decoded = self._evaluate(split, tokens)
+            give_back_freed_memory()
             metrics = self.task.metrics(tokens.labels, self.decoded.predictions)
             entry |= {f"{split}_{name}": value for name, value in metrics.items()}
         entry["seconds"] = self.position.seconds

@@ -1,0 +1,25 @@
+# `make demo` sets up .venv if it is not there and runs the demo; `make test` sets it up and runs tests, lint and types.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.ready
+	$(VENV)/bin/afina demo --out demo
+
+test: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest -n auto
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,xgboost]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

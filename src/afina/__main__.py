@@ -1,0 +1,5 @@
+"""`python -m afina` is `afina`."""
+
+from afina.cli.main import main
+
+main()

@@ -1,0 +1,60 @@
+"""Shapes of well-known hub models, so that a study of them can be planned with no network; facts from their config.json."""
+
+from typing import Any
+
+from afina.backbone.load import read_config, register_attention
+from afina.errors import UsageError, nearest
+
+__all__ = ["KNOWN_SHAPES", "bare_model", "read_shape"]
+
+_LLAMA_1B = {
+    "model_type": "llama", "vocab_size": 32000, "hidden_size": 2048, "num_hidden_layers": 22, "num_attention_heads": 32,
+    "num_key_value_heads": 4, "intermediate_size": 5632, "max_position_embeddings": 2048,
+}  # fmt: skip
+
+KNOWN_SHAPES: dict[str, dict[str, Any]] = {
+    "distilbert-base-uncased": {"model_type": "distilbert", "vocab_size": 30522, "dim": 768, "n_layers": 6, "n_heads": 12},
+    "bert-base-uncased": {"model_type": "bert", "vocab_size": 30522},
+    "roberta-base": {
+        "model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
+        "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
+    },
+    "gpt2": {"model_type": "gpt2"},
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": _LLAMA_1B,
+    "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": _LLAMA_1B,
+    "answerdotai/ModernBERT-base": {"model_type": "modernbert"},
+}  # fmt: skip
+
+
+def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
+    """Return a model's configuration from its files, or from the table above; raises `UsageError` if in neither."""
+    try:
+        return read_config(name, trust_remote_code=trust_remote_code)
+    except UsageError as error:
+        from transformers import AutoConfig
+
+        short = {key.rpartition("/")[2].lower(): values for key, values in KNOWN_SHAPES.items()}
+        found = short.get(name.rpartition("/")[2].lower())
+        if found is None:
+            raise UsageError(f"{error} (shapes known without network{nearest(name, KNOWN_SHAPES)})") from None
+        values = dict(found)
+        return AutoConfig.for_model(values.pop("model_type"), **values)
+
+
+def bare_model(config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None) -> Any:
+    """Build a bare model of a configuration with random weights (or none, on `meta`), of fewer layers if asked."""
+    import copy
+
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    register_attention()
+    own = copy.deepcopy(config)
+    if layers is not None:
+        name = next(key for key in ("num_hidden_layers", "n_layers", "n_layer") if key in own.to_dict())
+        setattr(own, name, layers)
+        if getattr(own, "layer_types", None):
+            own.layer_types = own.layer_types[:layers]
+    with torch.device(device):
+        model = AutoModelForSequenceClassification.from_config(own, attn_implementation="afina", dtype=dtype)
+    return model.base_model.requires_grad_(False)

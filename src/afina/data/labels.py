@@ -1,0 +1,165 @@
+"""From a column of labels to a task: class indices with their names, or numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.compute as compute
+
+from afina.data.columns import ROW
+from afina.errors import UsageError
+
+__all__ = ["check_classes", "choose_task", "classes", "numbers", "typed"]
+
+_MOST_CLASSES = 200
+# 007 is a name and no number: reading it as 7 would change it.
+_WHOLE = r"^-?(0|[1-9][0-9]{0,17})$"
+_NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+_PLAIN = r"^-?(0|[1-9][0-9]*|0?\.[0-9]+|[1-9][0-9]*\.[0-9]*|0\.[0-9]*)([eE][-+]?[0-9]+)?$"
+
+
+def typed(tables: Mapping[str, arrow.Table], column: str, where: str) -> dict[str, arrow.Table]:
+    """Return the tables with labels of one type in all of them: whole numbers, numbers, bools or strings.
+
+    Text files know only strings: they are numbers where every one of them, in every table, is written as one.
+    """
+    parts = {split: _plain(table[column], column, where) for split, table in tables.items()}
+    kinds = {part.type for part in parts.values()}
+    if len(kinds) > 1:
+        mixed = kinds <= {arrow.int64(), arrow.float64()}
+        parts = {split: part.cast(arrow.float64() if mixed else arrow.string()) for split, part in parts.items()}
+    if all(part.type == arrow.string() for part in parts.values()):
+        for pattern, kind in ((_WHOLE, arrow.int64()), (_PLAIN, arrow.float64())):
+            blanked = {split: _without_nan(part) for split, part in parts.items()}
+            if all(_every(part, pattern) for part in blanked.values()):
+                parts = {split: part.cast(kind) for split, part in blanked.items()}
+                break
+    return {
+        split: table.set_column(table.column_names.index(column), column, parts[split])
+        for split, table in tables.items()
+    }
+
+
+def _plain(values: arrow.ChunkedArray, column: str, where: str) -> arrow.ChunkedArray:
+    """Bring a column to int64, float64 (missing for not a number), bool or string."""
+    kind = values.type
+    if arrow.types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if arrow.types.is_nested(kind):
+        raise UsageError(f"{where}: column '{column}' holds {kind}; a label is one number or string for each row.")
+    if arrow.types.is_boolean(kind):
+        return values
+    try:
+        if arrow.types.is_integer(kind):
+            return values.cast(arrow.int64())
+        if arrow.types.is_floating(kind) or arrow.types.is_decimal(kind):
+            values = values.cast(arrow.float64())
+            return compute.if_else(compute.is_nan(values), None, values)
+        return values.cast(arrow.string())
+    except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError):
+        raise UsageError(f"{where}: column '{column}' of type {kind} cannot be read as labels.") from None
+
+
+def _without_nan(values: arrow.ChunkedArray) -> arrow.ChunkedArray:
+    missing = compute.is_in(values, value_set=arrow.array(["nan", "NaN", "NAN"]))
+    return compute.if_else(missing, arrow.scalar(None, arrow.string()), values)
+
+
+def _every(values: arrow.ChunkedArray, pattern: str) -> bool:
+    """Tell whether all values that are there, of which there is one at least, are written so."""
+    return compute.all(compute.match_substring_regex(values, pattern)).as_py() is True
+
+
+def choose_task(
+    tables: Mapping[str, arrow.Table], column: str, asked: str, where: str, names: tuple[str, ...] | None
+) -> str:
+    """Return the task asked for, or the one that typed labels show; quantities taken for classes are an error."""
+    if asked != "auto":
+        return asked
+    train = tables["train"][column]
+    if names is None and train.type == arrow.float64():
+        for table in tables.values():
+            values = table[column].drop_null().to_numpy()
+            if (values != np.round(values)).any():
+                return "regression"
+    distinct = len(compute.unique(train.drop_null()))
+    number = train.type in (arrow.int64(), arrow.float64())
+    if (number and names is None and distinct > _MOST_CLASSES) or (distinct == len(train) and distinct > 2):
+        advice = ", or set task: regression if they are quantities" if number else ""
+        raise UsageError(
+            f"{where}: column '{column}' has {distinct:,} different labels in {len(train):,} train rows; "
+            f"name another label: column{advice}."
+        )
+    return "classification"
+
+
+def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:
+    """Return labels as float64; one that is no finite number is an error that names its row."""
+    values = table[column]
+    good = compute.match_substring_regex(values, _NUMBER) if values.type == arrow.string() else compute.is_valid(values)
+    if compute.all(good).as_py():
+        if values.type == arrow.string():
+            values = compute.utf8_trim_whitespace(values)
+            values = compute.replace_substring_regex(values, r"^\+", "")
+        result: np.ndarray = np.array(values.cast(arrow.float64()).to_numpy(), dtype=np.float64)
+        bad = np.flatnonzero(~np.isfinite(result))
+    else:
+        result, bad = np.empty(0), np.flatnonzero(~good.to_numpy())
+    if len(bad):
+        row, value = table[ROW][int(bad[0])].as_py(), table[column][int(bad[0])].as_py()
+        raise UsageError(f"{place}, row {row}: the label {value!r} is not a number, as regression needs.")
+    return result
+
+
+def classes(
+    tables: Mapping[str, arrow.Table], column: str, where: str, names: tuple[str, ...] | None, notes: list[str]
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Return label names and class indices; -1 stands for rows whose source, which names its labels, left them without.
+
+    Where nothing names the labels, -1 is one like any other: as many data sets mean "negative" by it as "none".
+    """
+    kind = tables["train"][column].type
+    if names is not None and kind == arrow.int64():
+        return names, {split: _indices(table, column, where, split, names) for split, table in tables.items()}
+    every: set[Any] = set().union(*(compute.unique(table[column]).to_pylist() for table in tables.values()))
+    order = sorted(every)
+    shown = tuple(str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in order)
+    if kind != arrow.string() and -1 in every and len(every) > 2:
+        notes.append("-1 is taken for a label like the others; leave its rows out if it means that there is none")
+    if names and every <= set(names):
+        order, shown = list(names), names
+    values = arrow.array(order, type=kind)
+    found = {split: compute.index_in(table[column], value_set=values) for split, table in tables.items()}
+    return shown, {split: part.to_numpy().astype(np.int64) for split, part in found.items()}
+
+
+def _indices(table: arrow.Table, column: str, where: str, split: str, names: tuple[str, ...]) -> np.ndarray:
+    values: np.ndarray = table[column].to_numpy().astype(np.int64)
+    wrong = np.flatnonzero((values < -1) | (values >= len(names)))
+    if len(wrong):
+        raise UsageError(
+            f"{where} ({split}), row {table[ROW][int(wrong[0])].as_py()}: the label {values[wrong[0]]} has no name; "
+            f"the data names {len(names)}: {', '.join(names[:10])}."
+        )
+    if len(values) and (values == -1).all():
+        raise UsageError(
+            f"{where} ({split}): every label is -1, so its labels are not public; "
+            "name a split that has them, such as split: {test: validation}."
+        )
+    return values
+
+
+def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], where: str) -> None:
+    """Raise `UsageError` when train has one class only, or another split has a class that train lacks."""
+    present = np.unique(labels["train"])
+    if len(present) < 2:
+        raise UsageError(f"{where}: train has only one class ('{names[int(present[0])]}'); at least two are needed.")
+    for split, values in labels.items():
+        unseen = [int(label) for label in np.unique(values) if label not in present]
+        if unseen:
+            count = int(np.isin(values, unseen).sum())
+            listed = ", ".join(f"'{names[label]}'" for label in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+            what = f"label {listed} stands" if len(unseen) == 1 else f"labels {listed} stand"
+            raise UsageError(f"{where}: the {what} in {count:,} {split} rows and in no train row.")
