@@ -44,6 +44,9 @@ class Row:
     head: str
     """Name of the classification head's form in `heads.py`."""
     causal: bool = False
+    narrow: str | None = None
+    """Module of a layer that takes (states, residual) and after which no token looks at another: in the last layer a
+    head that wants the first token only needs just that one from here on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ _BERT = Row(
     outer_norms=("embeddings.LayerNorm",),
     outer_linears=("pooler.dense",),
     head="pooler_classifier",
+    narrow="attention.output",
 )
 _LLAMA = Row(
     layers="layers",

@@ -61,6 +61,7 @@ class Attached:
         for module in modules.values():
             if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
                 self._handles.append(module.register_forward_hook(self._drop))
+        self._narrow(modules)
         for name in self.backbone.anatomy.attention_modules:
             assert modules[name] not in _ATTENTION, "a backbone carries one attachment at a time"
             _ATTENTION[modules[name]] = self
@@ -135,6 +136,18 @@ class Attached:
                 return (joined, *output[1:]) if isinstance(output, tuple) else joined
 
             self._handles.append(module.register_forward_hook(after))
+
+    def _narrow(self, modules: Mapping[str, nn.Module]) -> None:
+        """Leave out of the last layer what no head will look at: everything but the first token, after attention."""
+        row = self.backbone.anatomy.row
+        if row.narrow is None or not self.adapters or not all(a.head.first_token_only for a in self.adapters):
+            return
+        layer = self.backbone.anatomy.attention_modules[-1].removesuffix(row.attention)
+
+        def first(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(x[:, :1] for x in args)
+
+        self._handles.append(modules[layer + row.narrow].register_forward_pre_hook(first))
 
     def _drop(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         assert isinstance(module, nn.Dropout)

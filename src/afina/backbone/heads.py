@@ -34,6 +34,9 @@ class Hidden:
 class Head(nn.Module):
     """Base of all heads: `pool` picks or makes one vector a row, `classify` maps it to logits."""
 
+    first_token_only = False
+    """Whether `pool` looks at nothing but the first token's state."""
+
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__()
         self.outputs = outputs
@@ -66,6 +69,8 @@ class Head(nn.Module):
 class PoolerClassifier(Head):
     """BERT: the backbone's (frozen) pooler, then one linear layer."""
 
+    first_token_only = True
+
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
         self.classifier = nn.Linear(config.hidden_size, outputs)
@@ -87,6 +92,8 @@ class _DenseOut(nn.Module):
 
 class DenseClassifier(Head):
     """RoBERTa: first token, dense, tanh, linear."""
+
+    first_token_only = True
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)

@@ -1,0 +1,241 @@
+"""The command line as a person uses it: exit codes, one clear sentence for bad input, predictions as JSON lines."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_study import settings, write_csv
+
+Loader = Callable[[str], Path]
+
+
+def afina(*arguments: object, cwd: Path | None = None, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "afina", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, input=text, check=False)
+
+
+def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:
+    """The exit code is right, and standard error is one sentence with these parts, no traceback."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr, result.stderr
+
+
+@pytest.fixture(scope="session")
+def study_folder(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study carried out by the command, on a single CSV file."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_csv(folder / "mail.csv", 100, 0)
+    study = settings(family_folder, folder, methods=["lora", "features"]) | {"dataset": "mail.csv"}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    result = afina("study", "study.yaml", "--out", "out", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert "lora" in result.stdout
+    assert "report.html" in result.stdout
+    return folder
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['afina', '--help']\n"
+        "from afina.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'sklearn', 'scipy', 'pandas', 'numpy', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["demo", "study", "plan", "report", "recommend", "predict"])
+def test_every_command_shows_an_example(command: str) -> None:
+    result = afina(command, "--help")
+    assert result.returncode == 0
+    assert "Example" in result.stdout
+
+
+def test_predict_prints_one_object_a_text_in_label_order(study_folder: Path) -> None:
+    adapters = sorted((study_folder / "out" / "runs").glob("*/adapter"))
+    assert len(adapters) == 2
+    for adapter in adapters:
+        result = afina("predict", adapter, "great parcel", "bad late kettle", "--format", "jsonl", cwd=study_folder)
+        assert result.returncode == 0, result.stderr
+        first, second = (json.loads(line) for line in result.stdout.splitlines())
+        assert list(first["probabilities"]) == ["complaint", "praise"]
+        assert (first["label"], second["label"]) == ("praise", "complaint")
+        assert sum(first["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_predict_reads_files_and_standard_input(study_folder: Path) -> None:
+    adapter = next((study_folder / "out" / "runs").glob("*lora*/adapter"))
+    piped = afina("predict", adapter, "-", cwd=study_folder, text="great app\n\nbad app\n")
+    (study_folder / "new.txt").write_text("great app\nbad app\n")
+    (study_folder / "new.csv").write_text("id,text\n1,great app\n2,bad app\n")
+    for name in ("new.txt", "new.csv"):
+        assert afina("predict", adapter, "--file", name, cwd=study_folder).stdout == piped.stdout
+    assert len(piped.stdout.splitlines()) == 2
+
+
+def test_python_gives_the_same_predictions(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import afina as package
+
+    monkeypatch.chdir(study_folder)
+    adapter = next((study_folder / "out" / "runs").glob("*lora*/adapter"))
+    printed = json.loads(afina("predict", adapter, "great app", "--format", "jsonl", cwd=study_folder).stdout)
+    assert package.load(adapter).predict(["great app"])[0].as_dict() == pytest.approx(printed)
+
+
+def test_report_and_recommend(study_folder: Path) -> None:
+    portuguese = afina("report", "out", "--language", "pt", cwd=study_folder)
+    assert portuguese.returncode == 0
+    assert "método" in portuguese.stdout
+    assert "A resposta" in (study_folder / "out" / "report.html").read_text()
+    answer = afina("recommend", "out", "--memory", "4GB", "--metric", "macro_f1", cwd=study_folder)
+    assert answer.returncode == 0
+    assert "macro_f1" in answer.stdout
+    nothing = afina("recommend", "out", "--memory", "1MB", cwd=study_folder)
+    assert nothing.returncode == 1
+    assert "Nothing fits" in nothing.stdout
+
+
+def test_a_failed_run_shows_in_the_exit_code(study_folder: Path, family_folder: Loader) -> None:
+    study = settings(family_folder, study_folder, methods=["head", {"lora": {"targets": ["ffn_gate"]}}])
+    (study_folder / "bad.yaml").write_text(yaml.safe_dump(study | {"dataset": "mail.csv"}))
+    result = afina("study", "bad.yaml", "--out", "bad", cwd=study_folder)
+    assert result.returncode == 1
+    assert "bert has no 'ffn_gate' for 'lora' to adapt" in result.stdout
+
+
+def test_plan_needs_no_network() -> None:
+    published = Path(__file__).parents[1] / "studies" / "published.yaml"
+    from afina.backbone.anatomy import read_anatomy
+    from afina.backbone.load import Backbone
+    from afina.backbone.shapes import bare_model, read_shape
+    from afina.config import StudyConfig
+    from afina.methods.adapter import build_adapter
+    from afina.study.plan import expand
+
+    config = StudyConfig.read(published)
+    runs = expand(config)
+    assert len(runs) == 36
+    counts = {}
+    for model in config.model:
+        shape = read_shape(model)
+        bare = bare_model(shape)
+        backbone = Backbone(model, bare, None, shape, read_anatomy(bare, shape))
+        for run in runs:
+            if run.model == model and run.dataset_name == "imdb" and run.method != "full":
+                adapter = build_adapter(run.make_method(), backbone, 2, 0)
+                counts[model.rpartition("/")[2][:9], run.method] = sum(p.numel() for p in adapter.parameters())
+    # The published table 4.7.
+    assert counts["distilber", "lora"] == 665_858
+    assert counts["roberta-b", "lora"] == 739_586
+    assert counts["distilber", "ia3"] == 601_346
+    assert counts["roberta-b", "ia3"] == 610_562
+
+
+def test_plan_of_a_small_study(study_folder: Path) -> None:
+    result = afina("plan", "study.yaml", cwd=study_folder)
+    assert result.returncode == 0, result.stderr
+    assert "2 runs (1 seed each)" in result.stdout
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+
+def study_of(folder: Path, **changes: Any) -> Path:
+    write_csv(folder / "mail.csv", 40, 0)
+    path = folder / "study.yaml"
+    values = {"model": "minilm", "dataset": "mail.csv", "methods": ["head"], "epochs": 1} | changes
+    path.write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"epoch": 3}, ["unknown key 'epoch'", "did you mean 'epochs'"]),
+        ({"methods": ["lroa"]}, ["Unknown method 'lroa'", "did you mean 'lora'"]),
+        ({"methods": [{"lora": {"rnak": 4}}]}, ["unknown setting 'rnak'", "did you mean 'rank'"]),
+        ({"methods": ["lora", "lora"]}, ["'lora' stands twice"]),
+        ({"methods": None}, ["'methods' is required"]),
+        ({"epochs": "many"}, ["'epochs'", "'many'"]),
+        ({"model": "no/such-model"}, ["no/such-model", "neither a folder, nor a built-in name"]),
+        ({"model": "minilmm"}, ["did you mean 'minilm'"]),
+        ({"dataset": "gone.csv"}, ["gone.csv does not exist"]),
+        ({"dataset": {"path": "mail.csv", "text": "txet"}}, ["no column 'txet'", "did you mean 'text'"]),
+        ({"dataset": {"path": "mail.csv", "label": "labels"}}, ["no column 'labels'", "did you mean 'label'"]),
+        ({"learning_rate": {"lroa": 1e-3}}, ["unknown method 'lroa'"]),
+    ],
+)
+def test_a_wrong_study_file_is_one_sentence(changes: dict[str, Any], parts: list[str], tmp_path: Path) -> None:
+    refused(afina("study", study_of(tmp_path, **changes), "--out", tmp_path / "out", cwd=tmp_path), *parts)
+
+
+def test_other_misuse_is_one_sentence(tmp_path: Path) -> None:
+    refused(afina("study", tmp_path / "no.yaml"), "no.yaml does not exist")
+    (tmp_path / "broken.yaml").write_text("model: [minilm\n")
+    refused(afina("study", tmp_path / "broken.yaml"), "not valid YAML")
+    refused(afina("report", tmp_path), "no study's folder")
+    refused(afina("report", tmp_path / "gone"), "does not exist")
+    refused(afina("predict", tmp_path, "text"), "is no adapter of Afina")
+    refused(afina("recommend", tmp_path, "--memory", "much"), "no amount of memory")
+    refused(afina("study", study_of(tmp_path), "--language", "de", cwd=tmp_path), "not 'de'")
+
+
+def test_pickled_weights_are_refused(tmp_path: Path, family_folder: Loader) -> None:
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(family_folder("bert"), model)
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    result = afina("study", study_of(tmp_path, model=str(model)), "--out", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode in (1, 2)
+    assert "pickled weights (pytorch_model.bin), which can run code" in result.stderr + result.stdout
+
+
+def test_damaged_weights_are_said(tmp_path: Path, family_folder: Loader) -> None:
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(family_folder("bert"), model)
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    study = study_of(tmp_path, model=str(model), precision="fp32")
+    result = afina("study", study, "--out", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr + result.stdout
+    assert "damaged" in result.stdout
+
+
+def test_an_adapter_of_another_base_is_refused(study_folder: Path, tmp_path: Path, family_folder: Loader) -> None:
+    import shutil
+
+    adapter = tmp_path / "adapter"
+    shutil.copytree(next((study_folder / "out" / "runs").glob("*lora*/adapter")), adapter)
+    record = json.loads((adapter / "afina.json").read_text())
+    (adapter / "afina.json").write_text(json.dumps(record | {"model": str(family_folder("gpt2"))}))
+    refused(afina("predict", adapter, "text"), "not an adapter of", code=1)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(study_folder: Path, family_folder: Loader) -> None:
+    """A limit on the size of files stands for a disk without room: the tokens of the second study cannot be written."""
+    study = settings(family_folder, study_folder, methods=["head"], max_length=16) | {"dataset": "mail.csv"}
+    (study_folder / "full.yaml").write_text(yaml.safe_dump(study))
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))\n"
+        "sys.argv = ['afina', 'study', 'full.yaml', '--out', 'full']\n"
+        "from afina.cli.main import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=study_folder, check=False
+    )
+    refused(result, "Writing to full failed", "run the same command again", code=1)
+    assert afina("study", "full.yaml", "--out", "full", cwd=study_folder).returncode == 0

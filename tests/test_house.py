@@ -1,0 +1,70 @@
+"""The order of the house: imports run one way, names stay in their own file, export lists are true."""
+
+import ast
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import afina
+
+SOURCE = Path(afina.__file__).parent
+# From the bottom up: a room may import rooms before it, and its own.
+ROOMS = (
+    ("errors", "config"), ("measure", "ops"), ("data", "tasks"), ("backbone",), ("methods",), ("train",), ("study",),
+    ("report",), ("cli",),
+)  # fmt: skip
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+# tasks take metrics' names only; data and tasks stand beside each other.
+FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem in LEVEL)
+MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], "afina."))
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("afina."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("afina.")}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_run_one_way(path: Path) -> None:
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    above = {name for name in imported(ast.parse(path.read_text())) if LEVEL.get(name, -1) > LEVEL[room]}
+    assert not above, f"{room} stands below {above}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "afina.__main__"])
+def test_export_lists_are_sorted_and_true(name: str) -> None:
+    module = importlib.import_module(name)
+    if (SOURCE / Path(*name.split(".")[1:]) / "__init__.py").exists():
+        return
+    assert module.__all__ == sorted(module.__all__)
+    assert all(hasattr(module, entry) for entry in module.__all__)
+
+
+def test_everything_promised_at_the_top_is_there() -> None:
+    assert all(hasattr(afina, name) for name in afina.__all__)
+
+
+def test_methods_are_named_in_their_own_files_only() -> None:
+    from afina.methods.base import method_names
+
+    own = {"methods", "data"}
+    for path in SOURCE.rglob("*.py"):
+        if path.relative_to(SOURCE).parts[0] in own or path.name == "demo.py":
+            continue
+        text = re.sub(r'"""(.|\n)*?"""', "", path.read_text())
+        for name in method_names():
+            pattern = rf"""==\s*["']{name}["']|["']{name}["']\s*=="""
+            assert not re.search(pattern, text), f"{path.name} asks for the method {name} by its name"
+
+
+def test_files_are_of_a_readable_size() -> None:
+    long = {path.name: n for path in SOURCE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
+    assert not long

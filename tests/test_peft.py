@@ -1,0 +1,165 @@
+"""The real peft as oracle: our saved adapters load there and give the same logits, and so do gradients and ranks."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES
+from test_methods import batch, logits, stir
+
+from afina.backbone.attach import Attached
+from afina.backbone.load import load_backbone
+from afina.methods.adapter import AdapterRecord, build_adapter, load_adapter, save_adapter
+from afina.methods.base import make_method, registry
+
+Loader = Callable[[str], Path]
+KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None)
+UNFUSED = [family for family in FAMILIES if family not in ("gpt2", "modernbert")]
+
+
+def saved(name: str, family: str, family_folder: Loader, folder: Path, **settings: Any) -> tuple[Any, Any, Path]:
+    backbone = load_backbone(str(family_folder(family)))
+    method = make_method(name, settings, {"rank": 3})
+    adapter = build_adapter(method, backbone, outputs=2, seed=0)
+    stir(adapter)
+    record = AdapterRecord(
+        model=str(family_folder(family)), method=name, settings=method.settings(), max_length=64, precision="fp32",
+        task={"name": "classification", "label_names": ["a", "b"]}, seed=0, total_steps=100,
+    )  # fmt: skip
+    save_adapter(folder / "adapter", adapter, backbone, record)
+    return backbone, adapter, folder / "adapter"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", sorted(n for n, cls in registry().items() if not cls.gradient_free))
+def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
+    from afina.methods.adapter import read_record
+
+    backbone, adapter, folder = saved(name, family, family_folder, tmp_path)
+    expected = logits(backbone, adapter, batch())
+    record = read_record(folder)
+    fresh = load_backbone(record.model)
+    again = load_adapter(folder, fresh, record, outputs=2)
+    assert torch.equal(logits(fresh, again, batch()), expected)
+
+
+@pytest.mark.parametrize("family", UNFUSED)
+@pytest.mark.parametrize("name", KNOWN)
+def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
+    """Equal logits and, for the loss of the same batch, equal gradients of every parameter of the method."""
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
+    backbone, adapter, folder = saved(name, family, family_folder, tmp_path)
+    base = AutoModelForSequenceClassification.from_pretrained(family_folder(family))
+    base.config.pad_token_id = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        theirs = PeftModel.from_pretrained(base, folder, is_trainable=True).eval()
+    expected = theirs(**batch()).logits
+    with Attached(backbone, [adapter]) as attached:
+        (ours,) = attached(batch())
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+        ours.square().sum().backward()
+    expected.square().sum().backward()
+    theirs_by_name = {
+        key.replace(".default", "").replace(".modules_to_save", ""): value for key, value in theirs.named_parameters()
+    }
+    names = registry()[name].peft.parameters  # type: ignore[union-attr]
+    compared = 0
+    for site, branch in adapter.placed():
+        for key, value in branch.named_parameters():
+            oracle = theirs_by_name[f"base_model.model.{backbone.prefix}.{site.name}.{names[key]}"]
+            assert oracle.grad is not None
+            torch.testing.assert_close(value.grad, oracle.grad.view_as(value), rtol=1e-4, atol=1e-5)
+            compared += 1
+    assert compared >= 4
+
+
+def test_adalora_gives_up_ranks_as_peft_does(family_folder: Loader, tmp_path: Path) -> None:
+    """Same gradients fed to both allocators, step by step: the same triplets are left after every one of them."""
+    from peft import AdaLoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    total, settings = 60, {"rank": 2, "start_rank": 4, "warm_up": 0.1, "final": 0.3, "interval": 5}
+    backbone = load_backbone(str(family_folder("bert")))
+    method = make_method("adalora", settings)
+    adapter = build_adapter(method, backbone, outputs=2, seed=0)
+    base = AutoModelForSequenceClassification.from_pretrained(family_folder("bert"))
+    config = AdaLoraConfig(
+        init_r=4, target_r=2, lora_alpha=8, tinit=6, tfinal=18, deltaT=5, total_step=total, task_type="SEQ_CLS",
+        target_modules=["query", "value"],
+    )  # fmt: skip
+    theirs = get_peft_model(base, config)
+    modules = dict(theirs.named_modules())
+    ours = adapter.by_site()
+    oracle = {
+        name: [modules[f"base_model.model.bert.{name}.lora_{letter}"]["default"] for letter in "AEB"] for name in ours
+    }
+    schedule = method.schedule(ours, total)
+    assert schedule is not None
+    left = []
+    draw = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for branch, values in zip(ours.values(), oracle.values(), strict=True):
+            branch.l.add_(torch.randn(branch.l.shape, generator=draw))
+            for mine, other in zip((branch.q, branch.l, branch.p), values, strict=True):
+                other.copy_(mine)
+    for step in range(1, total + 1):
+        for branch, values in zip(ours.values(), oracle.values(), strict=True):
+            for mine, other in zip((branch.q, branch.l, branch.p), values, strict=True):
+                mine.grad = torch.randn(mine.shape, generator=draw)
+                other.grad = mine.grad.clone()
+        schedule.after_step(step)
+        if step < total:  # peft prunes its modules for good at the last step
+            theirs.base_model.update_and_allocate(step)
+            for name, branch in ours.items():
+                assert torch.equal(branch.l, oracle[name][1]), f"step {step}, {name}"
+        left.append(sum(int((branch.l != 0).sum()) for branch in ours.values()))
+    assert left[0] == 16
+    assert left[-1] == 8
+    assert len(set(left)) > 2
+
+
+def test_a_trainer_step_of_lora_is_our_step(family_folder: Loader) -> None:
+    """Ten AdamW steps with clipping, schedule and penalty-free loss: the weights stay equal to peft's under transformers."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
+
+    from afina.train.optimiser import Optimiser
+
+    backbone = load_backbone(str(family_folder("roberta")))
+    adapter = build_adapter(make_method("lora", {"rank": 3}), backbone, outputs=2, seed=0)
+    base = AutoModelForSequenceClassification.from_pretrained(family_folder("roberta"))
+    theirs = get_peft_model(base, LoraConfig(r=3, lora_alpha=8, target_modules=["query", "value"], task_type="SEQ_CLS"))
+    theirs.eval()
+    modules = dict(theirs.named_modules())
+    head = dict(theirs.base_model.model.classifier.modules_to_save["default"].named_parameters())
+    with torch.no_grad():
+        for site, branch in adapter.placed():
+            module = modules[f"base_model.model.roberta.{site.name}"]
+            module.lora_A["default"].weight.copy_(branch.a)
+            module.lora_B["default"].weight.copy_(branch.b)
+        for key, value in adapter.head.named_parameters():
+            head[key.removeprefix("classifier.")].copy_(value)
+    ours = Optimiser(adapter.trainable(backbone), learning_rate=1e-2, total_steps=10)
+    parameters = [value for value in theirs.parameters() if value.requires_grad]
+    adamw = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0)
+    rates = get_linear_schedule_with_warmup(adamw, 0, 10)
+    labels = torch.tensor([0, 1, 0])
+    with Attached(backbone, [adapter]) as attached:
+        for step in range(1, 11):
+            torch.nn.functional.cross_entropy(attached(batch())[0], labels).backward()
+            ours.step(step)
+            ours.clear()
+            torch.nn.functional.cross_entropy(theirs(**batch()).logits, labels).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            adamw.step()
+            adamw.zero_grad()
+            rates.step()
+    for site, branch in adapter.placed():
+        module = modules[f"base_model.model.roberta.{site.name}"]
+        torch.testing.assert_close(branch.b, module.lora_B["default"].weight, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,239 @@
+"""Studies end to end on a small model: what they leave, how they go on after a kill, what they do when a run fails."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from families import WORDS
+
+from afina.errors import UsageError
+from afina.study.results import read_predictions, read_results
+from afina.study.study import Study
+
+Loader = Callable[[str], Path]
+
+CONTRACT = (
+    "run status error model dataset task method method_config seed epochs batch_size max_length precision device "
+    "trainable_parameters total_parameters trainable_percent train_seconds step_seconds tokens_per_second "
+    "peak_memory_bytes mean_memory_bytes energy_joules cohort_size metric test_metric train_metric history adapter "
+    "versions started_at measured fingerprint"
+).split()
+
+
+def write_csv(path: Path, rows: int, seed: int, *, number: bool = False) -> None:
+    """Texts whose label is a matter of which words stand in them."""
+    draw = random.Random(seed)
+    lines = ["text,label"]
+    for _ in range(rows):
+        good = draw.random() < 0.5
+        words = draw.choices(WORDS, k=draw.randint(3, 12)) + [draw.choice(["good", "great"] if good else ["bad", "late"])]
+        label = f"{draw.gauss(3.5 if good else 1.5, 0.1):.2f}" if number else ("praise" if good else "complaint")
+        lines.append(f"{' '.join(words)},{label}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def csv_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mail")
+    write_csv(folder / "train.csv", 60, 0)
+    write_csv(folder / "test.csv", 40, 1)
+    return folder
+
+
+def settings(family_folder: Loader, csv_folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "model": str(family_folder("bert")), "dataset": str(csv_folder), "methods": ["lora"], "epochs": 2,
+        "precision": "fp32", "max_length": 32, "learning_rate": 1e-2, "rank": 2, "checkpoint_seconds": 0, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished(family_folder: Loader, csv_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of every kind of method, two seeds, one method that cannot run."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    methods = ["full", "head", "features", "lora", "adalora", "ia3", "bitfit", {"lora": {"rank": 500}}]
+    Study(out, **settings(family_folder, csv_folder, methods=methods, seeds=2)).run()
+    return out
+
+
+def test_a_study_leaves_what_the_contract_says(finished: Path) -> None:
+    results = read_results(finished)
+    good = [result for result in results if result["status"] == "ok"]
+    assert len(good) == 14
+    for result in good:
+        assert not [key for key in CONTRACT if key not in result]
+        assert (finished / result["adapter"] / "adapter_config.json").is_file()
+        assert (finished / result["adapter"] / "adapter_model.safetensors").is_file()
+        predictions = read_predictions(finished, result)
+        accuracy = (predictions.prediction == predictions.label).mean()
+        assert accuracy == pytest.approx(result["test_metric"])
+        assert predictions.scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+        assert result["peak_memory_bytes"] > 0
+        assert result["train_seconds"] > 0
+        epochs = [entry["epoch"] for entry in result["history"]]
+        assert epochs == ([2] if result["method"] == "features" else [1, 2])
+        assert result["label_names"] == ["complaint", "praise"]
+    resolved = yaml.safe_load((finished / "study.yaml").read_text())["resolved"]
+    assert resolved["versions"]["torch"]
+    assert resolved["hardware"]["cores"] >= 1
+    assert len({result["fingerprint"]["digest"] for result in good}) == 1
+
+
+def test_training_seconds_are_the_steps_alone(finished: Path) -> None:
+    for result in read_results(finished):
+        if result["status"] == "ok" and result["step_seconds"]:
+            assert result["steps"] == 2 * 10
+            assert result["train_seconds"] == pytest.approx(result["history"][-1]["seconds"])
+
+
+def test_methods_learn_and_differ_by_seed(finished: Path) -> None:
+    from safetensors.torch import load_file
+
+    results = {r["run"]: r for r in read_results(finished) if r["status"] == "ok"}
+    assert max(r["test_metric"] for r in results.values()) > 0.8
+    weights = [
+        load_file(finished / r["adapter"] / "adapter_model.safetensors") for r in results.values() if r["method_label"] == "lora"
+    ]
+    assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
+
+
+def test_a_failing_method_is_recorded_and_the_study_goes_on(finished: Path) -> None:
+    failed = [result for result in read_results(finished) if result["status"] == "failed"]
+    assert [result["seed"] for result in failed] == [0, 1]
+    assert "rank 500 is larger than the layer" in failed[0]["error"]
+
+
+def test_a_finished_study_is_not_done_again(finished: Path, family_folder: Loader, csv_folder: Path) -> None:
+    before = {r["run"]: r["started_at"] for r in read_results(finished) if r["status"] == "ok"}
+    seen = []
+    methods = ["full", "head", "features", "lora", "adalora", "ia3", "bitfit", {"lora": {"rank": 500}}]
+    Study(finished, **settings(family_folder, csv_folder, methods=methods, seeds=2)).run(lambda event: seen.append(event))
+    assert before == {r["run"]: r["started_at"] for r in read_results(finished) if r["status"] == "ok"}
+    assert {event["run"].label for event in seen if event["kind"] == "run"} == {"lora(rank=500)"}
+
+
+def test_the_folder_of_another_study_is_refused(finished: Path, family_folder: Loader, csv_folder: Path) -> None:
+    with pytest.raises(UsageError, match="holds another study .it differs in .*epochs"):
+        Study(finished, **settings(family_folder, csv_folder, epochs=5)).run()
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("years of work")
+    with pytest.raises(UsageError, match=r"is not empty and holds no study .it has thesis\.doc"):
+        Study(tmp_path, **settings(family_folder, csv_folder)).run()
+    assert (tmp_path / "thesis.doc").read_text() == "years of work"
+
+
+def test_a_result_that_a_kill_kept_from_the_list_is_entered(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    out = tmp_path / "out"
+    study = settings(family_folder, csv_folder, methods=["head"])
+    Study(out, **study).run()
+    (out / "results.jsonl").write_text('{"run": "torn')
+    seen: list[Any] = []
+    (result,) = Study(out, **study).run(lambda event: seen.append(event["kind"]))
+    assert result["status"] == "ok"
+    assert "run" not in seen
+
+
+def test_regression_and_pairs(tmp_path: Path, family_folder: Loader) -> None:
+    write_csv(tmp_path / "scores.csv", 80, 0, number=True)
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    rows = [f"{line.rsplit(',', 1)[0]},the second text,{line.rsplit(',', 1)[1]}" for line in lines[1:]]
+    (tmp_path / "pairs.csv").write_text("\n".join(["sentence1,sentence2,score", *rows]) + "\n")
+    study = settings(family_folder, tmp_path, methods=["lora", "features", {"features": {"model": "forest", "trees": 10}}])
+    study |= {"dataset": str(tmp_path / "pairs.csv"), "epochs": 6}
+    results = Study(tmp_path / "out", **study).run()
+    for result in results:
+        assert result["status"] == "ok", result["error"]
+        assert result["task"] == "regression"
+        assert result["metric"] == "pearson"
+        assert set(result["test_metrics"]) == {"mse", "r2", "pearson", "spearman"}
+    assert results[0]["test_metric"] > 0.5
+
+
+def test_a_diverging_run_says_so(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
+    study = settings(family_folder, csv_folder, methods=[{"lora": {"learning_rate": 1e30}}, "head"], gradient_clip=None)
+    bad, good = Study(tmp_path / "out", **study).run()
+    assert bad["status"] == "failed"
+    assert "loss became" in bad["error"]
+    assert "set a lower learning_rate" in bad["error"]
+    assert good["status"] == "ok"
+
+
+def test_a_killed_run_process_is_recorded(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
+    import psutil
+
+    def kill(event: Any) -> None:
+        if event["kind"] == "epoch":
+            for child in psutil.Process().children(recursive=True):
+                if any(name.endswith("events.jsonl") for name in _open(child)) or _is_worker(child):
+                    child.kill()
+
+    study = settings(family_folder, csv_folder, epochs=300)
+    (result,) = Study(tmp_path / "out", **study).run(kill)
+    assert result["status"] == "failed"
+    assert "ended by SIGKILL" in result["error"]
+
+
+def _open(process: Any) -> list[str]:
+    return [file.path for file in process.open_files()]
+
+
+def _is_worker(process: Any) -> bool:
+    """The forked run: the child of the fork server."""
+    return process.parent() is not None and process.parent().pid != os.getpid()
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "adalora"])
+def test_killed_and_resumed_is_as_if_undisturbed(
+    method: str, tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    """kill -9 in the middle, twice; the weights at the end are bit for bit those of a run left alone."""
+    study = settings(family_folder, csv_folder, methods=[method], epochs=12)
+    if method == "lora":
+        study["methods"] = [{"lora": {"dropout": 0.1}}]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    (undisturbed,) = Study(tmp_path / "whole", **study).run()
+    folder = tmp_path / "killed" / "runs" / undisturbed["run"]
+    for least in (15, 60):
+        process = _start(tmp_path)
+        _wait_for_step(folder / "checkpoint.safetensors", least, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = _start(tmp_path)
+    assert process.wait() == 0, process.stderr
+    (resumed,) = read_results(tmp_path / "killed")
+    assert resumed["resumed"] >= 1
+    first = (tmp_path / "whole" / undisturbed["adapter"] / "adapter_model.safetensors").read_bytes()
+    assert first == (tmp_path / "killed" / resumed["adapter"] / "adapter_model.safetensors").read_bytes()
+    assert [e["test_accuracy"] for e in resumed["history"]] == [e["test_accuracy"] for e in undisturbed["history"]]
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "afina", "study", str(folder / "study.yaml"), "--out", str(folder / "killed")]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _wait_for_step(path: Path, least: int, process: subprocess.Popen[bytes]) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    while process.poll() is None:
+        try:
+            with safe_open(path, framework="pt") as file:
+                if json.loads(file.metadata()["state"])["position"]["step"] >= least:
+                    return
+        except (OSError, SafetensorError):
+            pass
+        time.sleep(0.01)
+    raise AssertionError("the run ended before it could be killed")
