@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-WORDS = (
-    "the a my your parcel order invoice lamp kettle app login password refund return late broken charged twice where is "
-    "not works when i please help team cat sat on mat good bad film great terrible news sport market science phone"
-).split()
+WORDS = """
+the a my your parcel order invoice lamp kettle app login password refund return late broken charged twice where is not
+works when i please help team cat sat on mat good bad film great terrible news sport market science phone
+""".split()  # noqa: SIM905
 SPECIAL = ["<pad>", "<unk>", "<cls>", "<sep>", "</s>"]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from test_study import settings, write_csv
 
 Loader = Callable[[str], Path]
@@ -234,8 +235,6 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(study_folder: Path, famil
         "sys.argv = ['afina', 'study', 'full.yaml', '--out', 'full']\n"
         "from afina.cli.main import main; main()"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=study_folder, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=study_folder, check=False)
     refused(result, "Writing to full failed", "run the same command again", code=1)
     assert afina("study", "full.yaml", "--out", "full", cwd=study_folder).returncode == 0

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from families import DECODERS, FAMILIES
 from torch import Tensor
 
 from afina.backbone.anatomy import ROWS
@@ -17,6 +16,7 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import make_method, registry
 from afina.ops.dropout import DropoutSource
+from families import DECODERS, FAMILIES
 
 TRAINED = [name for name, cls in sorted(registry().items()) if not cls.gradient_free]
 FROZEN = [name for name in TRAINED if not registry()[name].owns_backbone]
@@ -248,7 +248,7 @@ def test_settings_are_checked_when_made() -> None:
 
 def test_what_a_model_cannot_carry_is_said(family_folder: Loader) -> None:
     backbone = load(family_folder, "bert")
-    with pytest.raises(UsageError, match="bert has no 'ffn_gate' for 'lora' to adapt.*its roles are query, key"):
+    with pytest.raises(UsageError, match=r"bert has no 'ffn_gate' for 'lora' to adapt.*its roles are query, key"):
         build_adapter(make("lora", targets=("ffn_gate",)), backbone, 2, 0)
     with pytest.raises(UsageError, match="rank 400 is larger than the layer"):
         build_adapter(make_method("lora", {"rank": 400}), backbone, 2, 0)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES
-from test_methods import batch, logits, stir
 
 from afina.backbone.attach import Attached
 from afina.backbone.load import load_backbone
 from afina.methods.adapter import AdapterRecord, build_adapter, load_adapter, save_adapter
 from afina.methods.base import make_method, registry
+from families import FAMILIES
+from test_methods import batch, logits, stir
 
 Loader = Callable[[str], Path]
 KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None)

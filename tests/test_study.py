@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 import yaml
-from families import WORDS
 
 from afina.errors import UsageError
 from afina.study.results import read_predictions, read_results
 from afina.study.study import Study
+from families import WORDS
 
 Loader = Callable[[str], Path]
 
-CONTRACT = (
-    "run status error model dataset task method method_config seed epochs batch_size max_length precision device "
-    "trainable_parameters total_parameters trainable_percent train_seconds step_seconds tokens_per_second "
-    "peak_memory_bytes mean_memory_bytes energy_joules cohort_size metric test_metric train_metric history adapter "
-    "versions started_at measured fingerprint"
-).split()
+CONTRACT = """
+run status error model dataset task method method_config seed epochs batch_size max_length precision device
+trainable_parameters total_parameters trainable_percent train_seconds step_seconds tokens_per_second
+peak_memory_bytes mean_memory_bytes energy_joules cohort_size metric test_metric train_metric history adapter
+versions started_at measured fingerprint
+""".split()  # noqa: SIM905
 
 
 def write_csv(path: Path, rows: int, seed: int, *, number: bool = False) -> None:
@@ -35,7 +35,8 @@ def write_csv(path: Path, rows: int, seed: int, *, number: bool = False) -> None
     lines = ["text,label"]
     for _ in range(rows):
         good = draw.random() < 0.5
-        words = draw.choices(WORDS, k=draw.randint(3, 12)) + [draw.choice(["good", "great"] if good else ["bad", "late"])]
+        telling = draw.choice(["good", "great"] if good else ["bad", "late"])
+        words = [*draw.choices(WORDS, k=draw.randint(3, 12)), telling]
         label = f"{draw.gauss(3.5 if good else 1.5, 0.1):.2f}" if number else ("praise" if good else "complaint")
         lines.append(f"{' '.join(words)},{label}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -101,7 +102,9 @@ def test_methods_learn_and_differ_by_seed(finished: Path) -> None:
     results = {r["run"]: r for r in read_results(finished) if r["status"] == "ok"}
     assert max(r["test_metric"] for r in results.values()) > 0.8
     weights = [
-        load_file(finished / r["adapter"] / "adapter_model.safetensors") for r in results.values() if r["method_label"] == "lora"
+        load_file(finished / r["adapter"] / "adapter_model.safetensors")
+        for r in results.values()
+        if r["method_label"] == "lora"
     ]
     assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
 
@@ -116,13 +119,15 @@ def test_a_finished_study_is_not_done_again(finished: Path, family_folder: Loade
     before = {r["run"]: r["started_at"] for r in read_results(finished) if r["status"] == "ok"}
     seen = []
     methods = ["full", "head", "features", "lora", "adalora", "ia3", "bitfit", {"lora": {"rank": 500}}]
-    Study(finished, **settings(family_folder, csv_folder, methods=methods, seeds=2)).run(lambda event: seen.append(event))
+    Study(finished, **settings(family_folder, csv_folder, methods=methods, seeds=2)).run(
+        lambda event: seen.append(event)
+    )
     assert before == {r["run"]: r["started_at"] for r in read_results(finished) if r["status"] == "ok"}
     assert {event["run"].label for event in seen if event["kind"] == "run"} == {"lora(rank=500)"}
 
 
 def test_the_folder_of_another_study_is_refused(finished: Path, family_folder: Loader, csv_folder: Path) -> None:
-    with pytest.raises(UsageError, match="holds another study .it differs in .*epochs"):
+    with pytest.raises(UsageError, match=r"holds another study .it differs in .*epochs"):
         Study(finished, **settings(family_folder, csv_folder, epochs=5)).run()
 
 
@@ -151,7 +156,9 @@ def test_regression_and_pairs(tmp_path: Path, family_folder: Loader) -> None:
     lines = (tmp_path / "scores.csv").read_text().splitlines()
     rows = [f"{line.rsplit(',', 1)[0]},the second text,{line.rsplit(',', 1)[1]}" for line in lines[1:]]
     (tmp_path / "pairs.csv").write_text("\n".join(["sentence1,sentence2,score", *rows]) + "\n")
-    study = settings(family_folder, tmp_path, methods=["lora", "features", {"features": {"model": "forest", "trees": 10}}])
+    study = settings(
+        family_folder, tmp_path, methods=["lora", "features", {"features": {"model": "forest", "trees": 10}}]
+    )
     study |= {"dataset": str(tmp_path / "pairs.csv"), "epochs": 6}
     results = Study(tmp_path / "out", **study).run()
     for result in results:

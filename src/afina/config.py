@@ -86,7 +86,7 @@ def _as_method(value: Any) -> Any:
     if hasattr(value, "changed_settings"):
         return MethodSpec(name=value.name, settings=value.changed_settings())
     if isinstance(value, Mapping) and len(value) == 1:
-        (name, settings), = value.items()
+        ((name, settings),) = value.items()
         if settings is None or isinstance(settings, Mapping):
             return MethodSpec(name=str(name), settings=dict(settings or {}))
     raise ValueError("each method should be a name or {name: {setting: value}}")

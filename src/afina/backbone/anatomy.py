@@ -211,7 +211,9 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
             if not isinstance(modules[f"{layer}.{norm}"], nn.Identity):
                 sites.append(_site(modules, norm, "norm", index, prefix=f"{layer}."))
         sites.append(
-            Site(name=layer, module=layer, role="layer", kind="layer", layer=index, width_in=0, width=config.hidden_size)
+            Site(
+                name=layer, module=layer, role="layer", kind="layer", layer=index, width_in=0, width=config.hidden_size
+            )
         )
     sites += [_site(modules, name, "norm", None) for name in row.outer_norms if name in modules]
     sites += [_site(modules, name, "outer", None) for name in row.outer_linears if name in modules]

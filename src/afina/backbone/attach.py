@@ -20,7 +20,7 @@ from afina.backbone.load import Backbone
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
-__all__ = ["Attached", "Attachable"]
+__all__ = ["Attachable", "Attached"]
 
 
 class Attachable(Protocol):
@@ -117,9 +117,7 @@ class Attached:
         if any(type(branch).before is not Branch.before for branch in every):
 
             def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                pieces = [
-                    _before(branches.get(index, ()), args[0][rows]) for index, rows in enumerate(self._rows)
-                ]
+                pieces = [_before(branches.get(index, ()), args[0][rows]) for index, rows in enumerate(self._rows)]
                 return (_join(pieces), *args[1:])
 
             self._handles.append(module.register_forward_pre_hook(before))
@@ -129,9 +127,7 @@ class Attached:
             def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
                 y = output[0] if isinstance(output, tuple) else output
                 x = args[0]
-                pieces = [
-                    _after(branches.get(index, ()), x[rows], y[rows]) for index, rows in enumerate(self._rows)
-                ]
+                pieces = [_after(branches.get(index, ()), x[rows], y[rows]) for index, rows in enumerate(self._rows)]
                 joined = _join(pieces)
                 return (joined, *output[1:]) if isinstance(output, tuple) else joined
 
@@ -163,7 +159,9 @@ class Attached:
         pieces = []
         for index, rows in enumerate(self._rows):
             own = mask if mask is None or mask.shape[0] == 1 else mask[rows]
-            pieces.append(self._attend_rows(branches.get(index, []), query[rows], key[rows], value[rows], own, settings))
+            pieces.append(
+                self._attend_rows(branches.get(index, []), query[rows], key[rows], value[rows], own, settings)
+            )
         return _join(pieces)
 
     def _attend_rows(
@@ -210,7 +208,7 @@ def attention_function(
 ) -> tuple[Tensor, None]:
     """The attention that transformers' modules call: theirs in meaning, with the attached branches around it."""
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
-    settings = {
+    settings: dict[str, Any] = {
         "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
         "causal": causal and query.shape[2] > 1,
         "dropout_probability": dropout,

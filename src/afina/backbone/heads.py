@@ -198,5 +198,7 @@ def build_head(form: str, config: Any, outputs: int, pretrained: dict[str, Tenso
     head = HEADS[form](config, outputs)
     head.reset(config)
     own = head.state_dict()
-    head.load_state_dict({**own, **{k: v for k, v in (pretrained or {}).items() if k in own and v.shape == own[k].shape}})
+    head.load_state_dict(
+        {**own, **{k: v for k, v in (pretrained or {}).items() if k in own and v.shape == own[k].shape}}
+    )
     return head

@@ -77,7 +77,9 @@ def load_backbone(
     bare.requires_grad_(False)
     bare.eval()
     bare.to(device)
-    head = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{model.base_model_prefix}.")}
+    head = {
+        key: value for key, value in model.state_dict().items() if not key.startswith(f"{model.base_model_prefix}.")
+    }
     return Backbone(
         name=name,
         model=bare,

@@ -61,7 +61,8 @@ def _rows(
         return ((line.rstrip("\n"), None) for line in sys.stdin if line.strip())
     if not texts:
         raise UsageError("Give a text, --file, or - for standard input.")
-    return iter(zip(texts, pair or [None] * len(texts), strict=True))
+    second: list[str | None] = [*pair] if pair else [None] * len(texts)
+    return iter(zip(texts, second, strict=True))
 
 
 def _predicted(loaded: Any, rows: Iterator[tuple[str, str | None]], size: int) -> Iterator[tuple[str, Any]]:

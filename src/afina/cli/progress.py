@@ -63,7 +63,9 @@ class Progress:
         self.bars.update(self.one, note=f"evaluating on {event['split']}, {event['done']:,} of {event['rows']:,} rows")
 
     def _embed(self, event: Mapping[str, Any]) -> None:
-        self.bars.update(self.one, completed=event["done"], total=event["rows"], note=f"embedding {event['split']} rows")
+        self.bars.update(
+            self.one, completed=event["done"], total=event["rows"], note=f"embedding {event['split']} rows"
+        )
 
     def _finished(self, event: Mapping[str, Any]) -> None:
         result = event["result"]

@@ -36,4 +36,6 @@ def show(directory: Path, language: str, reference: Path | None) -> None:
     files = write_report(directory, language=language, reference=reference)
     console.print(terminal_report(directory, language=language))
     console.print(f"{files.html}", style="bold", soft_wrap=True, highlight=False)
-    console.print(f"{files.html.parent / 'tables'} (Markdown, CSV, LaTeX)", style="dim", soft_wrap=True, highlight=False)
+    console.print(
+        f"{files.html.parent / 'tables'} (Markdown, CSV, LaTeX)", style="dim", soft_wrap=True, highlight=False
+    )

@@ -15,7 +15,16 @@ from torch import Tensor
 if TYPE_CHECKING:
     from afina.data.sources import Rows
 
-__all__ = ["Batch", "Tokens", "collate", "epoch_batches", "evaluation_batches", "load_tokens", "save_tokens", "tokenize"]
+__all__ = [
+    "Batch",
+    "Tokens",
+    "collate",
+    "epoch_batches",
+    "evaluation_batches",
+    "load_tokens",
+    "save_tokens",
+    "tokenize",
+]
 
 _BUCKETS = 50
 """Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay shuffled."""
@@ -80,9 +89,7 @@ def tokenize(tokenizer: Any, rows: "Rows", max_length: int) -> Tokens:
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
             cut += bool(encoding.overflowing)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
-    return Tokens(
-        np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut
-    )
+    return Tokens(np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut)
 
 
 def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
@@ -107,7 +114,7 @@ def load_tokens(path: Path) -> dict[str, Tokens]:
         return {
             name: Tokens(
                 file[f"{name}.ids"], file[f"{name}.offsets"], file[f"{name}.labels"],
-                file[f"{name}.segments"] if f"{name}.segments" in file else None, cut[name],
+                file.get(f"{name}.segments"), cut[name],
             )
             for name in cut
         }  # fmt: skip

@@ -43,7 +43,7 @@ class Triplets(Branch):
         The paper squares the norms and adds them (equation 4); its authors' code and PEFT, which we follow, do not.
         """
         unit = torch.eye(len(self.l), device=self.l.device)
-        departures = torch.linalg.norm(self.p.T @ self.p - unit) + torch.linalg.norm(self.q @ self.q.T - unit)
+        departures: Tensor = torch.linalg.norm(self.p.T @ self.p - unit) + torch.linalg.norm(self.q @ self.q.T - unit)
         return self.orthogonality * departures / 2
 
 

@@ -32,11 +32,11 @@ class DropoutSource:
 
     def state(self) -> dict[str, Any]:
         """JSON-able state, for `load_state`."""
-        state = dict(self._bits.state)
+        state: Any = self._bits.state
         return {"state": [int(word) for word in state["state"]["state"]]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        current = dict(self._bits.state)
+        current: Any = dict(self._bits.state)
         current["state"] = {"state": np.array(state["state"], dtype=np.uint64)}
         current.update(has_uint32=0, uinteger=0)
         self._bits.state = current
@@ -71,7 +71,9 @@ def dropout(x: Tensor, probability: float, source: DropoutSource | None) -> Tens
     if source is None or x.device.type != "cpu" or probability >= 1.0:
         return torch.nn.functional.dropout(x, probability)
     scale = 1.0 / (1.0 - round(probability * _STEPS) / _STEPS)
-    result: Tensor = _MaskedScale.apply(x, source.keep_mask(x.numel(), probability), scale)
+    result: Tensor = _MaskedScale.apply(  # type: ignore[no-untyped-call]
+        x, source.keep_mask(x.numel(), probability), scale
+    )
     return result
 
 

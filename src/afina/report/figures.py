@@ -76,7 +76,9 @@ def _mark(x: float, y: float, colour: int, shape: int, tip: str) -> str:
 def metric_figure(material: Material, dataset: str, words: Words) -> str:
     """Dots with intervals: one row a method, one shape a model."""
     groups = [group for group in material.groups if group.dataset == dataset]
-    rows = [name for name in material.methods if any(cell.method == name and cell.runs for g in groups for cell in g.cells)]
+    rows = [
+        name for name in material.methods if any(cell.method == name and cell.runs for g in groups for cell in g.cells)
+    ]
     done = [(i, cell) for i, group in enumerate(groups) for cell in group.cells if cell.test is not None]
     if not done:
         return ""
@@ -159,14 +161,27 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
         parts.append(_mark(x.at(a), y.at(b), colours.index(cell.method), 0, tip))
     taken = [(x.at(a) - 6, y.at(b) - 6, 12.0, 12.0) for a, b in points]
     for index in sorted(range(len(done)), key=lambda i: i not in front):
-        parts.append(_place_label(x.at(points[index][0]), y.at(points[index][1]), done[index].method, taken, width, height))
+        parts.append(
+            _place_label(x.at(points[index][0]), y.at(points[index][1]), done[index].method, taken, width, height)
+        )
     return _svg(width, height, parts, f"{metric} against {name}")
 
 
-def _place_label(x: float, y: float, text: str, taken: list[tuple[float, float, float, float]], width: float, height: float) -> str:
+def _place_label(
+    x: float, y: float, text: str, taken: list[tuple[float, float, float, float]], width: float, height: float
+) -> str:
     """Put a label beside its point where it covers no other label or point; the nearest free place wins."""
     size = 6.6 * len(text)
-    choices = [(9, 4), (9, -9), (9, 16), (-9 - size, 4), (-9 - size, -9), (-9 - size, 16), (-size / 2, -11), (-size / 2, 20)]
+    choices = [
+        (9, 4),
+        (9, -9),
+        (9, 16),
+        (-9 - size, 4),
+        (-9 - size, -9),
+        (-9 - size, 16),
+        (-size / 2, -11),
+        (-size / 2, 20),
+    ]
     choices += [(9, 30), (9, -24), (-9 - size, 30), (-9 - size, -24), (14, 44), (14, -38)]
     for dx, dy in choices:
         box = (x + dx, y + dy - 10, size, 12.0)
@@ -213,7 +228,9 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
         parts += [_text(x.at(e), top + tall - 20, str(e), "tick", "middle") for e in marks]
         parts.append(_text(left, top - 4, cell.method, "strong"))
         for split in ("train", "test"):
-            line = " ".join(f"{x.at(e):.1f},{y.at(v):.1f}" for e, v in zip(epochs, series[cell.method, split], strict=True))
+            line = " ".join(
+                f"{x.at(e):.1f},{y.at(v):.1f}" for e, v in zip(epochs, series[cell.method, split], strict=True)
+            )
             parts.append(f'<polyline points="{line}" class="curve {split} s{colours.index(cell.method) % 8}"/>')
     parts.append(_text(40 + (width - 40) / 2, height - 4, words("epoch"), "name", "middle"))
     return _svg(width, height, parts, f"learning curves, {group.title}")

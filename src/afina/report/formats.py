@@ -45,7 +45,12 @@ def latex_table(table: Table) -> str:
         return "".join(_LATEX.get(c, c) for c in text)
 
     aligned = "l" * table.words + "r" * (len(table.columns) - table.words)
-    lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{cell(table.title)}}}", rf"  \begin{{tabular}}{{{aligned}}}"]
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{cell(table.title)}}}",
+        rf"  \begin{{tabular}}{{{aligned}}}",
+    ]
     lines += [r"    \toprule", "    " + " & ".join(cell(c) for c in table.columns) + r" \\", r"    \midrule"]
     for row, values in enumerate(table.rows):
         shown = [

@@ -84,7 +84,9 @@ _PT = {
 def check_language(language: str) -> None:
     """Raise `UsageError` for a language that reports are not written in."""
     if language not in LANGUAGES:
-        raise UsageError(f"Reports are written in {' and '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}")
+        raise UsageError(
+            f"Reports are written in {' and '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}"
+        )
 
 
 class Words:
@@ -93,7 +95,9 @@ class Words:
     def __init__(self, language: str) -> None:
         check_language(language)
         self.language = language
-        self._phrase: Callable[[str], str] = (lambda text: _PT.get(text, text)) if language == "pt" else (lambda text: text)
+        self._phrase: Callable[[str], str] = (
+            (lambda text: _PT.get(text, text)) if language == "pt" else (lambda text: text)
+        )
 
     def __call__(self, text: str, **values: object) -> str:
         return self._phrase(text).format(**values) if values else self._phrase(text)

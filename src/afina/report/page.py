@@ -58,10 +58,12 @@ def page(material: Material, words: Words, published: Sequence[Table]) -> str:
         "A study of {methods} methods, {models} models and {datasets} data sets",
         methods=len(material.methods), models=len(material.models), datasets=len(material.datasets),
     )  # fmt: skip
-    counted = f"{done} {words('runs finished')}" + (f", {len(material.failed)} {words('failed')}" if material.failed else "")
+    counted = f"{done} {words('runs finished')}" + (
+        f", {len(material.failed)} {words('failed')}" if material.failed else ""
+    )
     parts = [
         f"<button type=button>{escape(words('Light or dark'))}</button><h1>{escape(head)}</h1>",
-        f'<p class=soft>{escape(", ".join(material.methods))}<br>{escape(counted)}</p>',
+        f"<p class=soft>{escape(', '.join(material.methods))}<br>{escape(counted)}</p>",
         f"<h2>{escape(words('The answer'))}</h2>",
         *(_answer_box(group, words) for group in material.groups),
         f"<h2>{escape(words('Comparison'))}</h2>",
@@ -134,11 +136,15 @@ def _figures(material: Material, words: Words) -> list[str]:
     for group in material.groups:
         figures = [cost_figure(group, cost, words, methods) for cost in ("memory_bytes", "seconds")]
         if any(figures):
-            parts.append(f"<h3>{escape(group.title)}</h3><div class=pair>{''.join(f'<div>{f}</div>' for f in figures)}</div>")
+            parts.append(
+                f"<h3>{escape(group.title)}</h3><div class=pair>{''.join(f'<div>{f}</div>' for f in figures)}</div>"
+            )
     curves = [(group, curves_figure(group, words, methods)) for group in material.groups]
     if any(figure for _, figure in curves):
         parts.append(f"<h2>{escape(words('Learning curves'))}</h2>")
-        parts.append(f"<p class=note>{escape(words('Solid: test; dashed: train. A gap that opens is overfitting.'))}</p>")
+        parts.append(
+            f"<p class=note>{escape(words('Solid: test; dashed: train. A gap that opens is overfitting.'))}</p>"
+        )
         parts += [f"<h3>{escape(group.title)}</h3>{figure}" for group, figure in curves if figure]
     return parts
 
@@ -158,5 +164,6 @@ def html_table(table: Table, *, titled: bool = True) -> str:
     title = f"<h3>{escape(table.title)}</h3>" if titled else ""
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     kind = ' class="wrap"' if not titled else ""
-    return f"{title}<div class=wide><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
-
+    return (
+        f"{title}<div class=wide><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
+    )

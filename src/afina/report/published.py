@@ -1,6 +1,6 @@
 """The published study's tables 4.1 to 4.7 in their layout, with its own figures beside ours where they cover a cell."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,7 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     ]  # fmt: skip
     tables = [_grid(material, words, reference, *grid) for grid in grids]
     for place, model in enumerate(material.models):
-        if len(material.models) > 3:
-            number = f"4.4{chr(ord('a') + place)}"
-        else:
-            number = f"4.{4 + place}"
+        number = f"4.{4 + place}" if len(material.models) <= 3 else f"4.4{chr(ord('a') + place)}"
         tables.append(_by_epoch(material, words, reference, number, model))
     return [*tables, _parameters(material, words, reference)]
 
@@ -104,7 +101,9 @@ def _grid(
 
 def _by_epoch(material: Material, words: Words, reference: Reference, number: str, model: str) -> Table:
     rows: list[list[str]] = []
-    last = max((run["epochs"] for run in material.results if run.get("model") == model and run["status"] == "ok"), default=1)
+    last = max(
+        (run["epochs"] for run in material.results if run.get("model") == model and run["status"] == "ok"), default=1
+    )
     metric = next(c.metric for g in material.groups if g.model == model for c in g.cells)
     for dataset in material.datasets:
         for method in material.methods:
@@ -138,7 +137,7 @@ def _parameters(material: Material, words: Words, reference: Reference) -> Table
         for model in material.models:
             found = [material.find(model, dataset, method) for dataset in material.datasets]
             cell = next((one for one in found if one is not None), None)
-            published = reference.parameters(model, method) or [None, None]
+            published: Sequence[float | None] = reference.parameters(model, method) or (None, None)
             percent = cell.runs[0]["trainable_percent"] if cell else None
             row.append(_beside(words.number(cell.trainable_parameters if cell else None), published[0], words, 0))
             row.append(_beside(words.compact(percent), published[1], words, 2))

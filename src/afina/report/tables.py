@@ -12,7 +12,16 @@ from afina.study.recommend import comparable
 from afina.study.results import read_predictions, read_results
 from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
 
-__all__ = ["Group", "Material", "Table", "comparison_table", "difference_table", "failed_table", "gather", "setup_table"]
+__all__ = [
+    "Group",
+    "Material",
+    "Table",
+    "comparison_table",
+    "difference_table",
+    "failed_table",
+    "gather",
+    "setup_table",
+]
 
 _PERCENT = {"accuracy", "macro_f1"}
 
@@ -123,7 +132,9 @@ def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
     if interval.low is None or interval.high is None:
         return mean
     between = "; " if words.language == "pt" else ", "
-    return f"{mean} [{words.number(interval.low * scale, digits)}{between}{words.number(interval.high * scale, digits)}]"
+    return (
+        f"{mean} [{words.number(interval.low * scale, digits)}{between}{words.number(interval.high * scale, digits)}]"
+    )
 
 
 def comparison_table(group: Group, words: Words) -> Table:
@@ -195,7 +206,9 @@ def difference_table(group: Group, words: Words) -> Table:
     columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
     note = words("Differences are first minus second, tested on the same test items with seeds taken into account.")
     if group.comparisons:
-        note += f" ({', '.join(sorted({entry.test for entry in group.comparisons}))}, n = {group.comparisons[0].items:,})"
+        note += (
+            f" ({', '.join(sorted({entry.test for entry in group.comparisons}))}, n = {group.comparisons[0].items:,})"
+        )
     return Table(f"differences-{group.slug}", group.title, columns, rows, note, words=2)
 
 

@@ -21,12 +21,12 @@ from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
-from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
+from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.study.plan import Run
 from afina.study.files import write_json, write_predictions
+from afina.study.plan import Run
 from afina.tasks.base import Decoded, Task, load_task
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
@@ -312,9 +312,7 @@ def final_metrics(task: Task, last: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _describe(
-    job: Job, method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens]
-) -> dict[str, Any]:
+def _describe(job: Job, method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens]) -> dict[str, Any]:
     run, config = job.run, job.config
     return {
         "run": run.id,

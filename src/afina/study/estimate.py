@@ -80,7 +80,9 @@ def estimate_study(
     precision = "fp32" if config.precision == "auto" else config.precision
     shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
     sizes = {
-        (model, index): _sizes(config, spec, model) for model in config.model for index, spec in enumerate(config.dataset)
+        (model, index): _sizes(config, spec, model)
+        for model in config.model
+        for index, spec in enumerate(config.dataset)
     }
     done: dict[tuple[str, int, str], Estimate] = {}
     failed: list[tuple[Run, str]] = []
@@ -168,7 +170,7 @@ def _measure(
                     count.stop()
                 started = _now(device)
                 loss = torch.nn.functional.cross_entropy(attached(inputs)[0][:, :classes], labels * 0)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step(turn + 1)
             optimiser.clear()
             steps.append(_now(device) - started)
@@ -212,7 +214,9 @@ class _SavedBytes:
 def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     if spec.path in PRESETS:
         preset = PRESETS[spec.path]
-        sizes = Sizes(preset.rows["train"], preset.rows["test"], preset.tokens, len(preset.label_names), "published size")
+        sizes = Sizes(
+            preset.rows["train"], preset.rows["test"], preset.tokens, len(preset.label_names), "published size"
+        )
         return _limited(sizes, config)
     data = load_text_dataset(spec, task=config.task, train_limit=config.train_limit, test_limit=config.test_limit)
     tokens, source = _mean_tokens(data.train, model, config)

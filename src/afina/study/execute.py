@@ -102,7 +102,9 @@ def _explain(error: BaseException) -> AfinaError:
         return AfinaError(str(error))
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
     if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text.lower():
-        return AfinaError("Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model.")
+        return AfinaError(
+            "Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model."
+        )
     place = traceback.extract_tb(error.__traceback__)[-1]
     return AfinaError(f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})")
 

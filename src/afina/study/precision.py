@@ -41,7 +41,7 @@ def choose_precision(
 
 def _has_bfloat16(device: str) -> bool:
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = hardware()["cpu_capabilities"]
     return bool({"avx512_bf16", "amx_bf16"} & set(capabilities))
 
@@ -59,7 +59,7 @@ def _step_seconds(
         for _ in range(_ROUNDS + 2):
             started = perf_counter()
             (logits,) = attached({"input_ids": ids})
-            torch.nn.functional.cross_entropy(logits, labels).backward()
+            torch.nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
             if device == "cuda":
                 torch.cuda.synchronize()
             times.append(perf_counter() - started)

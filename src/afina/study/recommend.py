@@ -81,7 +81,11 @@ def recommend(
     runner_up = ranked[1] if len(ranked) > 1 else None
     reason = f"{cell_name(best)} has the best {name}, {_mean(best):.4f} ({_costs(best)})"
     if runner_up is not None:
-        p = next(entry.p_holm for entry in comparisons if {entry.first, entry.second} == {cell_name(best), cell_name(runner_up)})
+        p = next(
+            entry.p_holm
+            for entry in comparisons
+            if {entry.first, entry.second} == {cell_name(best), cell_name(runner_up)}
+        )
         reason += f", ahead of {cell_name(runner_up)} ({_mean(runner_up):.4f}) by more than chance (p = {p:.3g})"
     return Recommendation(best, runner_up, reason + ".", True, excluded)
 
@@ -141,7 +145,9 @@ def _none_fits(
         parts = [
             _largest_peak(cell) / memory - 1 if memory else 0.0,
             _cost(cell.seconds) / (60 * minutes) - 1 if minutes else 0.0,
-            abs(minimum - _mean(cell)) / max(abs(minimum), 1e-9) if minimum and _beyond(cell, None, None, minimum) else 0.0,
+            abs(minimum - _mean(cell)) / max(abs(minimum), 1e-9)
+            if minimum and _beyond(cell, None, None, minimum)
+            else 0.0,
         ]
         return sum(max(0.0, part) for part in parts)
 

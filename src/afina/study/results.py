@@ -69,7 +69,9 @@ def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
     try:
         table = parquet.read_table(path)
     except (OSError, pyarrow.ArrowInvalid):
-        raise AfinaError(f"{path} is missing or damaged; delete runs/{result['run']} and run the study again.") from None
+        raise AfinaError(
+            f"{path} is missing or damaged; delete runs/{result['run']} and run the study again."
+        ) from None
     scores = table["scores"].combine_chunks()
     return Predictions(
         item=table["item"].to_numpy(),

@@ -1,24 +1,21 @@
 """A study: its folder, its runs, what is finished and what is left."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from afina.backbone.load import model_path
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.errors import AfinaError, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
 from afina.study.execute import locked, run_apart, start_server
+from afina.study.files import write_text
 from afina.study.plan import Run, expand
 from afina.study.prepare import Prepared, prepare
-from afina.study.files import write_text
 from afina.study.results import append_result, read_results
 
 __all__ = ["Study"]
@@ -54,7 +51,7 @@ class Study:
     def _run(self, observer: Observer) -> list[dict[str, Any]]:
         finished = self._finished()
         left = [run for run in self.runs if run.id not in finished]
-        prepared: dict[tuple[str, int], Prepared | AfinaError] = {}
+        prepared: dict[tuple[str, int], Prepared] = {}
         for key in dict.fromkeys((run.model, run.dataset) for run in left):
             observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
             prepared[key] = prepare(self.config, self.config.dataset[key[1]], key[0], self.directory)
@@ -191,7 +188,17 @@ class Study:
 
     def _protocol(self, precision: str) -> dict[str, Any]:
         """Everything that results have to share to be comparable, beside data, evaluator, versions and hardware."""
-        own = {"model", "dataset", "methods", "seeds", "learning_rate", "rank", "targets", "cohort", "checkpoint_seconds"}
+        own = {
+            "model",
+            "dataset",
+            "methods",
+            "seeds",
+            "learning_rate",
+            "rank",
+            "targets",
+            "cohort",
+            "checkpoint_seconds",
+        }
         return {**{k: v for k, v in self._settings().items() if k not in own}, "precision": precision}
 
 

@@ -28,7 +28,9 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise AfinaError(f"{path} cannot be written ({error.strerror or error}); the last checkpoint is kept.") from error
+        raise AfinaError(
+            f"{path} cannot be written ({error.strerror or error}); the last checkpoint is kept."
+        ) from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

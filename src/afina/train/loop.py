@@ -100,13 +100,17 @@ def train(
                     for member, logits, own in zip(members, outputs, slices, strict=True)
                 ]
                 # Each member's loss is a sum over rows, divided once: micro-batches cannot change the gradient.
-                torch.stack(losses).sum().div(len(rows)).backward()
+                torch.stack(losses).sum().div(len(rows)).backward()  # type: ignore[no-untyped-call]
                 position.tokens += batch.tokens // len(members)
             for member in members:
                 member.step(position.step + 1)
             position.step_seconds.append(perf_counter() - started)
             position.seconds += position.step_seconds[-1]
-            position.step, position.batch, position.rows = position.step + 1, position.batch + 1, position.rows + len(rows)
+            position.step, position.batch, position.rows = (
+                position.step + 1,
+                position.batch + 1,
+                position.rows + len(rows),
+            )
             callbacks.after_step()
         if backbone.device.type == "cuda":
             # Steps were only queued: what is left of their work belongs to their time.
