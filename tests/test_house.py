@@ -40,11 +40,12 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "afina.__main__"])
-def test_export_lists_are_sorted_and_true(name: str) -> None:
+def test_export_lists_are_true(name: str) -> None:
     module = importlib.import_module(name)
     if (SOURCE / Path(*name.split(".")[1:]) / "__init__.py").exists():
         return
-    assert module.__all__ == sorted(module.__all__)
+    # Their order is lint's business.
+    assert len(set(module.__all__)) == len(module.__all__)
     assert all(hasattr(module, entry) for entry in module.__all__)
 
 

@@ -200,7 +200,6 @@ class AdaLoRA(Method):
         return {
             "init_r": self.first_rank,
             "target_r": self.rank,
-            "r": self.first_rank,
             "lora_alpha": self.alpha,
             "lora_dropout": self.dropout,
             "beta1": self.beta1,

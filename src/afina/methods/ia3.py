@@ -18,29 +18,29 @@ __all__ = ["IA3", "ScaleInput", "ScaleOutput"]
 
 
 class ScaleOutput(Branch):
-    """y * l."""
+    """y * l, with l kept as (out, 1), the shape of PEFT's files."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(width))
+        self.scale = nn.Parameter(torch.ones(width, 1))
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
-        return y * self.scale.to(y.dtype)
+        return y * self.scale[:, 0].to(y.dtype)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         scale = self.scale.to(weight.dtype)
-        return weight * scale[:, None], None if bias is None else bias * scale
+        return weight * scale, None if bias is None else bias * scale[:, 0]
 
 
 class ScaleInput(Branch):
-    """W (x * l) + b."""
+    """W (x * l) + b, with l kept as (1, in)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(width))
+        self.scale = nn.Parameter(torch.ones(1, width))
 
     def before(self, x: Tensor) -> Tensor:
-        return x * self.scale.to(x.dtype)
+        return x * self.scale[0].to(x.dtype)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return weight * self.scale.to(weight.dtype), bias
