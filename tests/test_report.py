@@ -1,0 +1,156 @@
+"""The report: true to the results, offline, in two languages, safe with hostile names."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_statistics import write_study
+
+from afina.report.figures import pareto_front
+from afina.report.formats import csv_table, latex_table, markdown_table
+from afina.report.tables import Table
+from afina.report.write import write_report
+from afina.study.results import append_result, read_results
+
+SKILLS = {"full": (0.92, 2, 9), "lora": (0.91, 1, 5), "head": (0.7, 0.5, 1)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("report"), SKILLS)
+
+
+class _Balance(HTMLParser):
+    """Every tag that is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in ("meta", "br", "line", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_no_network(folder: Path) -> None:
+    html = write_report(folder).html.read_text()
+    assert not re.search(r"""(src|href)\s*=|url\(|@import|https?://""", html)
+    balance = _Balance()
+    balance.feed(html)
+    assert balance.open == []
+    assert html.count("<svg") >= 4
+
+
+def test_figures_in_tables_are_those_of_the_results(folder: Path) -> None:
+    write_report(folder)
+    text = (folder / "tables" / "comparison-m-d.csv").read_text().splitlines()
+    values = [r["test_metric"] for r in read_results(folder) if r["method_label"] == "full"]
+    row = next(line for line in text if line.startswith("full"))
+    assert f"{100 * sum(values) / 3:.1f} [" in row
+    assert ",2,000," in row.replace('"', "")
+    tied = next(line for line in text if line.startswith("lora"))
+    assert " =" in tied
+
+
+def test_a_tie_is_said_in_those_words(folder: Path) -> None:
+    assert "by a difference that could be chance" in write_report(folder).html.read_text()
+    assert "por uma diferença que pode ser acaso" in write_report(folder, language="pt").html.read_text()
+
+
+def test_portuguese_has_no_english_left(folder: Path) -> None:
+    from afina.report import language
+
+    html = write_report(folder, language="pt").html.read_text()
+    assert 'lang="pt-BR"' in html
+    for english in language._PT:
+        if "{" not in english and len(english) > 12 and language._PT[english] != english:
+            assert english not in html
+    assert re.search(r"\d,\d \[\d+,\d; \d+,\d\]", html)
+
+
+def test_published_layout_with_reference(folder: Path, tmp_path: Path) -> None:
+    reference = tmp_path / "reference.yaml"
+    reference.write_text(
+        "models: {m: {hub: some/m}}\ncolumns: [m/d]\ntest_accuracy_percent: {full: [91.5]}\n"
+        "accuracy_by_epoch_percent: {m: {d: {full: [[94.7, 90.5], [98.4, 91.4]]}}}\n"
+        "trainable_parameters: {full: {m: [66448900, 100.0]}}\n"
+    )
+    write_report(folder, reference=reference)
+    names = {path.stem for path in (folder / "tables").glob("table-4*")}
+    assert names == {"table-4.1", "table-4.2", "table-4.3", "table-4.4", "table-4.7"}
+    assert "[91.5]" in (folder / "tables" / "table-4.3.md").read_text()
+    assert "[98.4]" in (folder / "tables" / "table-4.4.md").read_text()
+    assert "[66,448,900]" in (folder / "tables" / "table-4.7.md").read_text()
+
+
+def test_the_published_study_itself_is_a_reference(folder: Path, shared: Path) -> None:
+    write_report(folder, reference=shared / "reference" / "peft_comparison_2024.yaml")
+
+
+def test_other_fingerprints_are_not_compared(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, SKILLS)
+    other = next(r for r in read_results(folder) if r["method_label"] == "lora")
+    append_result(folder, other | {"fingerprint": {"digest": "y" * 64, "git": None}})
+    html = write_report(folder).html.read_text()
+    assert "do not share one fingerprint" in html
+    assert not list((folder / "tables").glob("differences-*"))
+
+
+def test_hostile_names_do_no_harm(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"full": (0.9, 1, 1)}, seeds=1)
+    evil = "<script>alert(1)</script>&|_%$"
+    (result,) = read_results(folder)
+    append_result(folder, result | {"run": "evil", "method_label": evil, "dataset": "d"})
+    html = write_report(folder).html.read_text()
+    assert "<script>alert" not in html
+    table = Table("t", "a_b & c", ["x", evil], [["=1+1", evil]])
+    assert r"a\_b \& c" in latex_table(table)
+    assert "'=1+1" in csv_table(table)
+    assert "\\|" in markdown_table(table)
+
+
+def test_failed_runs_alone_make_a_report(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("study: {}\n")
+    append_result(tmp_path, {
+        "run": "r", "status": "failed", "error": "Out of memory; set a smaller batch_size.", "model": "m", "dataset": "d",
+        "task": "classification", "method": "full", "method_label": "full", "seed": 0,
+    })  # fmt: skip
+    html = write_report(tmp_path).html.read_text()
+    assert "Out of memory; set a smaller batch_size." in html
+    assert "Nothing finished here." in html
+
+
+def test_the_pareto_front() -> None:
+    points = [(1.0, 0.5), (2.0, 0.9), (3.0, 0.8), (4.0, 0.95), (1.0, 0.4)]
+    assert pareto_front(points) == [0, 1, 3]
+
+
+def test_reports_open_without_torch() -> None:
+    code = "import sys, afina.report.write; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_browser_draws_the_page_without_complaint(folder: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    html = write_report(folder).html
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+               "--no-first-run", "--disable-component-update", f"--user-data-dir={tmp_path}", "--enable-logging=stderr",
+               "--dump-dom"]  # fmt: skip
+    result = subprocess.run([browser, *options, html.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+    assert "</html>" in result.stdout
+    assert "CONSOLE" not in result.stderr
+    assert json.dumps("Comparison")[1:-1] in result.stdout

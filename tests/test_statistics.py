@@ -1,0 +1,185 @@
+"""Differences that are real are found, those that are not are ties, and the arithmetic is that of the textbooks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from afina.errors import UsageError
+from afina.study.recommend import parse_memory, recommend
+from afina.study.results import Predictions, append_result, read_results
+from afina.study.statistics import cells, compare, holm, mean_interval, verdict
+
+
+def answers(accuracy: float, *, seed: int, items: int = 400, like: np.ndarray | None = None) -> Predictions:
+    """Answers that are right with a probability, or where `like` is right."""
+    random = np.random.default_rng(seed)
+    label = np.arange(items) % 3
+    right = random.random(items) < accuracy if like is None else like
+    prediction = np.where(right, label, (label + 1) % 3)
+    return Predictions(np.arange(items), label, prediction, np.zeros((items, 3)))
+
+
+def test_holm_is_the_textbooks() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_intervals_are_students() -> None:
+    interval = mean_interval([1.0, 2.0, 3.0])
+    assert (interval.low, interval.high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-3)
+    assert mean_interval([1.0]).low is None
+
+
+def test_mcnemar_for_single_seeds() -> None:
+    from scipy.stats import binomtest
+
+    first, second = answers(0.8, seed=1), answers(0.7, seed=2)
+    a, b = first.prediction == first.label, second.prediction == second.label
+    (entry,) = compare({"x": {0: first}, "y": {0: second}}, "accuracy")
+    assert entry.test == "McNemar"
+    assert entry.p_value == pytest.approx(binomtest(int((a & ~b).sum()), int((a ^ b).sum())).pvalue)
+    assert entry.difference == pytest.approx(a.mean() - b.mean())
+    assert entry.low < entry.difference < entry.high
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "mcc"])
+def test_a_clear_difference_is_found_and_signed(metric: str) -> None:
+    runs = {
+        name: {seed: answers(level, seed=10 * seed + int(100 * level)) for seed in range(3)}
+        for name, level in (("good", 0.9), ("bad", 0.7), ("twin", 0.9))
+    }
+    found = {(e.first, e.second): e for e in compare(runs, metric, resamples=300)}
+    assert not found["good", "bad"].tie
+    assert found["good", "bad"].difference > 0
+    assert found["bad", "twin"].difference < 0
+    assert found["good", "twin"].tie
+    assert all(entry.p_holm >= entry.p_value > 0 for entry in found.values())
+
+
+def test_true_nulls_are_seldom_called_differences() -> None:
+    """Methods of equal skill whose seeds differ: a corrected p below 0.05 should come in about one study of twenty."""
+    wrong = 0
+    for trial in range(120):
+        random = np.random.default_rng(trial)
+        runs = {
+            name: {s: answers(0.8 + random.normal() * 0.01, seed=int(random.integers(1 << 30))) for s in range(5)}
+            for name in "ab"
+        }
+        wrong += not compare(runs, "accuracy", resamples=200, seed=trial)[0].tie
+    assert wrong / 120 < 0.13
+
+
+def test_pairing_by_item_helps() -> None:
+    """Two methods that fail on nearly the same items: a small difference is seen that independent answers would hide."""
+    random = np.random.default_rng(0)
+    base = random.random(2000) < 0.8
+    better = base | (random.random(2000) < 0.06)
+    pair = {"a": {0: answers(0, seed=0, items=2000, like=better)}, "b": {0: answers(0, seed=0, items=2000, like=base)}}
+    assert not compare(pair, "accuracy")[0].tie
+    shuffled = {"a": pair["a"], "b": {0: answers(0, seed=0, items=2000, like=random.permutation(base))}}
+    assert compare(shuffled, "accuracy")[0].p_value > 10 * compare(pair, "accuracy")[0].p_value
+
+
+def test_regression_metrics_are_compared() -> None:
+    random = np.random.default_rng(0)
+    label = random.normal(size=300)
+
+    def near(noise: float, seed: int) -> Predictions:
+        value = label + noise * np.random.default_rng(seed).normal(size=300)
+        return Predictions(np.arange(300), label, value, value[:, None])
+
+    runs = {"a": {s: near(0.2, s) for s in range(3)}, "b": {s: near(1.0, 9 + s) for s in range(3)}}
+    assert compare(runs, "pearson", resamples=200)[0].difference > 0.1
+    assert compare(runs, "mse", resamples=200)[0].difference < 0
+
+
+# -- results and recommendations -------------------------------------------------------------------------------------
+
+
+def write_study(folder: Path, skills: dict[str, tuple[float, float, float]], seeds: int = 3) -> Path:
+    """A folder of results: method -> (accuracy, gigabytes, minutes)."""
+    from afina.study.files import write_predictions
+
+    (folder / "study.yaml").write_text("study: {}\n")
+    for name, (skill, memory, minutes) in skills.items():
+        for seed in range(seeds):
+            run = f"m-d-{name}-{seed}"
+            (folder / "runs" / run).mkdir(parents=True)
+            own = answers(skill, seed=hash((name, seed)) % 10_000, items=800)
+            write_predictions(folder / "runs" / run / "predictions.parquet", own.label, own.prediction, own.scores)
+            value = float((own.label == own.prediction).mean())
+            metrics = {"accuracy": value, "macro_f1": value - 0.01, "mcc": value - 0.1}
+            history = [
+                {"epoch": e, "train_loss": 1.0, "train_accuracy": value, "test_accuracy": value - 0.01 * (2 - e)}
+                for e in (1, 2)
+            ]
+            append_result(folder, {
+                "run": run, "status": "ok", "error": None, "model": "m", "dataset": "d", "task": "classification",
+                "method": name, "method_label": name, "method_config": {"learning_rate": 1e-3}, "seed": seed,
+                "metric": "accuracy", "test_metric": value, "train_metric": value, "test_metrics": metrics,
+                "train_metrics": metrics, "peak_memory_bytes": memory * 1e9, "mean_memory_bytes": memory * 9e8,
+                "train_seconds": minutes * 60, "step_seconds": 0.1, "tokens_per_second": 1000.0, "epochs": 2,
+                "trainable_parameters": 1000, "trainable_percent": 1.0, "history": history, "energy_joules": None,
+                "predictions": f"runs/{run}/predictions.parquet", "fingerprint": {"digest": "x" * 64, "git": None},
+            })  # fmt: skip
+    return folder
+
+
+def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
+    append_result(tmp_path, {"run": "a", "status": "ok"})
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"run": "b", "sta')
+    append_result(tmp_path, {"run": "c", "status": "failed"})
+    append_result(tmp_path, {"run": "c", "status": "ok"})
+    assert [(r["run"], r["status"]) for r in read_results(tmp_path)] == [("a", "ok"), ("c", "ok")]
+
+
+def test_the_best_within_the_limits_is_recommended(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"big": (0.95, 8, 50), "small": (0.85, 1, 5), "poor": (0.6, 0.5, 2)})
+    free = recommend(folder)
+    assert free.choice is not None
+    assert free.runner_up is not None
+    assert (free.choice.method, free.runner_up.method, free.decided) == ("big", "small", True)
+    limited = recommend(folder, memory_bytes=4e9)
+    assert limited.choice is not None
+    assert limited.choice.method == "small"
+    assert dict(limited.excluded)["big on m"].startswith("needs 8.00 GB")
+    nothing = recommend(folder, minutes=1)
+    assert nothing.choice is None
+    assert "poor on m comes nearest" in nothing.reason
+    assert recommend(folder, minimum=0.9).choice == free.choice
+
+
+def test_a_tie_goes_to_the_cheaper_and_says_so(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"dear": (0.9, 8, 50), "cheap": (0.9, 1, 50)})
+    answer = recommend(folder)
+    assert answer.choice is not None
+    assert answer.choice.method == "cheap"
+    assert not answer.decided
+    assert "the data cannot decide" in answer.reason
+
+
+def test_verdicts_name_the_ties() -> None:
+    runs = {name: {0: answers(level, seed=int(level * 100))} for name, level in (("a", 0.9), ("b", 0.89), ("c", 0.4))}
+    results = [
+        {"run": n, "status": "ok", "model": "m", "dataset": "d", "method_label": n, "metric": "accuracy",
+         "test_metric": float((r[0].label == r[0].prediction).mean()), "seed": 0}
+        for n, r in runs.items()
+    ]  # fmt: skip
+    found = verdict(cells(results), compare(runs, "accuracy"))
+    assert found is not None
+    assert {found.best, *found.tied} == {"a", "b"}
+    assert not found.certain
+    assert found.single_seed
+
+
+@pytest.mark.parametrize(("text", "value"), [("4GB", 4e9), ("2 GiB", 2 * 2**30), ("800mb", 8e8)])
+def test_amounts_of_memory(text: str, value: float) -> None:
+    assert parse_memory(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "four", "4XB"])
+def test_no_amounts_of_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="no amount of memory"):
+        parse_memory(text)
