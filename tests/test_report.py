@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_statistics import write_study
 
 from afina.report.figures import pareto_front
 from afina.report.formats import csv_table, latex_table, markdown_table
 from afina.report.tables import Table
 from afina.report.write import write_report
 from afina.study.results import append_result, read_results
+from test_statistics import write_study
 
 SKILLS = {"full": (0.92, 2, 9), "lora": (0.91, 1, 5), "head": (0.7, 0.5, 1)}
 

@@ -242,3 +242,15 @@ def _wait_for_step(path: Path, least: int, process: subprocess.Popen[bytes]) -> 
             pass
         time.sleep(0.01)
     raise AssertionError("the run ended before it could be killed")
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
+    study = settings(family_folder, csv_folder, methods=["head"], epochs=1)
+    script = tmp_path / "script.py"
+    script.write_text(f"import afina\nprint('begun')\nafina.Study('out', **{study!r}).run()\n")
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("begun") == 1
+    assert read_results(tmp_path / "out")[0]["status"] == "ok"

@@ -91,7 +91,9 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
     parts = [_line(axis.at(t), top, axis.at(t), top + 26 * len(rows), "grid") for t in axis.ticks()]
     parts += [_text(axis.at(t), height - 26, _label(t), "tick", "middle") for t in axis.ticks()]
     unit = ", %" if scale == 100 else ""
-    parts.append(_text((left + width - 20) / 2, height - 8, f"{words('test')} {words(metric)}{unit}", "name", "middle"))
+    parts.append(
+        _text((left + width - 20) / 2, height - 8, f"{words(metric)}, {words('test')}{unit}", "name", "middle")
+    )
     for place, name in enumerate(rows):
         middle = top + 26 * place + 13
         parts.append(_text(left - 10, middle + 4, name, "", "end"))
@@ -152,7 +154,7 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
     name = words("peak memory, MB") if cost == "memory_bytes" else words("training time, s")
     parts.append(_text((left + width) / 2, height - 8, name, "name", "middle"))
     unit = ", %" if scale == 100 else ""
-    parts.append(_text(6, 10, f"{words('test')} {words(metric)}{unit}", "name"))
+    parts.append(_text(6, 10, f"{words(metric)}, {words('test')}{unit}", "name"))
     front = pareto_front([(p[0], sign * p[1]) for p in points])
     steps = " ".join(f"{x.at(points[i][0]):.1f},{y.at(points[i][1]):.1f}" for i in front)
     parts.append(f'<polyline points="{steps}" class="front"/>')

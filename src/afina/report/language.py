@@ -9,7 +9,7 @@ __all__ = ["LANGUAGES", "Words", "check_language"]
 LANGUAGES = ("en", "pt")
 
 _PT = {
-    "A study of {methods} methods, {models} models and {datasets} data sets": "Estudo de {methods} métodos, {models} modelos e {datasets} conjuntos de dados",
+    "Which fine-tuning method is worth it": "Que método de ajuste vale a pena",
     "runs finished": "execuções concluídas",
     "failed": "falharam",
     "The answer": "A resposta",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import afina
 from afina.report.figures import cost_figure, curves_figure, metric_figure
@@ -54,16 +55,15 @@ const dark=r.dataset.theme?r.dataset.theme==='dark':matchMedia('(prefers-color-s
 def page(material: Material, words: Words, published: Sequence[Table]) -> str:
     """Return the whole HTML document."""
     done = sum(run["status"] == "ok" for run in material.results)
-    head = words(
-        "A study of {methods} methods, {models} models and {datasets} data sets",
-        methods=len(material.methods), models=len(material.models), datasets=len(material.datasets),
-    )  # fmt: skip
+    head = words("Which fine-tuning method is worth it")
+    names = [material.methods, [Path(model).name for model in material.models], material.datasets]
+    studied = " · ".join(", ".join(part) for part in names)
     counted = f"{done} {words('runs finished')}" + (
         f", {len(material.failed)} {words('failed')}" if material.failed else ""
     )
     parts = [
         f"<button type=button>{escape(words('Light or dark'))}</button><h1>{escape(head)}</h1>",
-        f"<p class=soft>{escape(', '.join(material.methods))}<br>{escape(counted)}</p>",
+        f"<p class=soft>{escape(studied)}<br>{escape(counted)}</p>",
         f"<h2>{escape(words('The answer'))}</h2>",
         *(_answer_box(group, words) for group in material.groups),
         f"<h2>{escape(words('Comparison'))}</h2>",

@@ -143,7 +143,7 @@ def comparison_table(group: Group, words: Words) -> Table:
     metric = group.cells[0].metric
     unit = " (%)" if scaled(metric) == 100 else ""
     columns = [
-        words("method"), f"{words('test')} {words(metric)}{unit}", f"{words('train')} {words(metric)}{unit}",
+        words("method"), f"{words(metric)}, {words('test')}{unit}", f"{words(metric)}, {words('train')}{unit}",
         f"{words('peak memory')} (MB)", f"{words('train time')} (s)", words("tokens/s"), words("trainable"),
         words("% of all"), *([f"{words('energy')} (J)"] if energy else []), words("rate"), words("seeds"),
     ]  # fmt: skip

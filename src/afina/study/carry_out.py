@@ -123,7 +123,7 @@ class _Training:
         self.member = Member(self.adapter, task, optimiser, schedule, loss_sum)
         self.source = DropoutSource(job.run.seed)
         self.position = Position()
-        self.energy = EnergyMeter()
+        self.energy = EnergyMeter(job.device)
         self.history: list[dict[str, Any]] = []
         self.resumed = 0
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")

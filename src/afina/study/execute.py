@@ -9,8 +9,10 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,7 +48,8 @@ def run_apart(
     start_server()
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_serve, args=(target, argument, theirs), daemon=True)
-    process.start()
+    with _without_main():
+        process.start()
     theirs.close()
     try:
         while True:
@@ -70,9 +73,18 @@ def run_apart(
         ours.close()
 
 
-def _interrupted() -> bool:
-    import sys
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep the new process from running the caller's script again, which a script without a main guard would suffer."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
+
+def _interrupted() -> bool:
     return isinstance(sys.exc_info()[1], KeyboardInterrupt)
 
 

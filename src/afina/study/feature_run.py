@@ -37,10 +37,10 @@ def fit_features(
     from afina.study.carry_out import final_metrics
 
     assert isinstance(method, Features)
-    energy = EnergyMeter()
+    energy = EnergyMeter(job.device)
+    energy.start()
+    train, seconds = _embeddings(job, method, backbone, splits, "train", monitor, send)
     with monitor.phase("train"):
-        energy.start()
-        train, seconds = _embeddings(job, method, backbone, splits, "train", send)
         started = perf_counter()
         labels = splits["train"].labels
         if task.name == "regression":
@@ -48,9 +48,9 @@ def fit_features(
             labels = (labels - state["mean"]) / state["deviation"]
         fitted = fit_classical(method, train, labels, task.outputs, job.run.seed)
         seconds += perf_counter() - started
-        energy.stop()
+    energy.stop()
+    test, _ = _embeddings(job, method, backbone, splits, "test", monitor, send)
     with monitor.phase("evaluate"):
-        test, _ = _embeddings(job, method, backbone, splits, "test", send)
         decoded = {"train": task.decode(fitted.logits(train)), "test": task.decode(fitted.logits(test))}
     entry: dict[str, Any] = {"epoch": job.config.epochs, "train_loss": None, "seconds": seconds}
     for split, result in decoded.items():
@@ -87,7 +87,7 @@ def fit_features(
 
 
 def _embeddings(
-    job: "Job", method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str,
+    job: "Job", method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
     send: Callable[[Mapping[str, Any]], None],
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
@@ -95,6 +95,9 @@ def _embeddings(
     path = job.directory / "cache" / f"embeddings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
+            if split == "train":
+                # What computing them took is part of every run that uses them, memory as well as time.
+                monitor.load_state(json.loads(stored["memory"].tobytes()))
             return stored["vectors"], float(stored["seconds"])
     started = perf_counter()
     tokens = splits[split]
@@ -102,9 +105,11 @@ def _embeddings(
     def tick(done: int) -> None:
         send({"kind": "embed", "split": split, "done": done, "rows": len(tokens)})
 
-    vectors = embed(backbone, tokens, method.pooling, batch_size=job.config.evaluation_batch_size, tick=tick)
-    seconds = perf_counter() - started
-    _save_atomically(path, vectors=vectors, seconds=np.array(seconds))
+    with monitor.phase("train" if split == "train" else "evaluate"):
+        vectors = embed(backbone, tokens, method.pooling, batch_size=job.config.evaluation_batch_size, tick=tick)
+        seconds = perf_counter() - started
+    memory = np.frombuffer(json.dumps(monitor.state()).encode(), dtype=np.uint8)
+    _save_atomically(path, vectors=vectors, seconds=np.array(seconds), memory=memory)
     return vectors, seconds
 
 
