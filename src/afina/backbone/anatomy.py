@@ -190,6 +190,17 @@ class Anatomy:
                 )
         return [site for site in self.sites if site.role in roles]
 
+    def by_role_for_rank(self, roles: Sequence[str], rank: int, *, for_method: str) -> list[Site]:
+        """Return the sites of these roles; raises `UsageError` too for one that is smaller than a low-rank change."""
+        sites = self.by_role(roles, for_method=for_method)
+        for site in sites:
+            if rank > (most := min(site.width_in, site.width)):
+                raise UsageError(
+                    f"{for_method}: rank {rank} is larger than the layer {site.name} "
+                    f"({site.width} x {site.width_in}); choose at most {most}."
+                )
+        return sites
+
     def of_kind(self, *kinds: Kind) -> list[Site]:
         """Return the whole-module sites (fused projections once, not by part) of these kinds."""
         return [site for site in self.sites if site.kind in kinds and site.part is None]

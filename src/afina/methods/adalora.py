@@ -172,14 +172,7 @@ class AdaLoRA(Method):
         return int(self.warm_up * total_steps), int(self.final * total_steps)
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        sites = anatomy.by_role(self.targets, for_method=self.name)
-        for site in sites:
-            if self.first_rank > min(site.width_in, site.width):
-                raise UsageError(
-                    f"{self.name}: the starting rank {self.first_rank} is larger than the layer {site.name} "
-                    f"({site.width} x {site.width_in}); set rank or start_rank lower."
-                )
-        return sites
+        return anatomy.by_role_for_rank(self.targets, self.first_rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return Triplets(

@@ -73,14 +73,7 @@ class LoRA(Method):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        sites = anatomy.by_role(self.targets, for_method=self.name)
-        for site in sites:
-            if self.rank > min(site.width_in, site.width):
-                raise UsageError(
-                    f"{self.name}: rank {self.rank} is larger than the layer {site.name} "
-                    f"({site.width} x {site.width_in}); choose at most {min(site.width_in, site.width)}."
-                )
-        return sites
+        return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return LowRank(site, rank=self.rank, scale=self.scale, dropout=self.dropout)

@@ -30,7 +30,7 @@ class Axis:
     def ticks(self, about: int = 5) -> list[float]:
         raw = (self.high - self.low) / about
         power = 10.0 ** math.floor(math.log10(raw))
-        step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+        step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw)
         first = math.ceil(self.low / step - 1e-9) * step
         return [first + i * step for i in range(int((self.high - first) / step + 1e-9) + 1)]
 
