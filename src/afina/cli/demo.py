@@ -11,8 +11,8 @@ DEMO = {
     "model": "minilm",
     "dataset": "tickets",
     "methods": ["full", "head", "features", "lora", "adalora", "ia3", "bitfit"],
-    "epochs": 3,
-    "batch_size": 16,
+    "epochs": 2,
+    "batch_size": 12,
     "max_length": 128,
     # The methods' own defaults are meant for thousands of steps; these few hundred want to go faster.
     "learning_rate": {"full": 2e-4, "lora": 4e-3, "adalora": 1e-2, "ia3": 1e-2, "bitfit": 4e-3, "head": 2e-2},

@@ -1,72 +1,133 @@
-"""Energy from counters that the hardware keeps: NVML for NVIDIA GPUs, RAPL for processors; never a guess."""
+"""Energy from counters that the hardware keeps: NVML for NVIDIA GPUs, RAPL for processors; never a guess.
 
+The counters belong to a whole GPU or processor: what else runs on it meanwhile is in them.
+"""
+
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+
+from afina.measure.hardware import nvml_device
 
 __all__ = ["EnergyMeter"]
 
 _RAPL = Path("/sys/class/powercap")
 
 
-class EnergyMeter:
-    """Adds up joules over the intervals between `start` and `stop`; `joules` is None where nothing can be read."""
+@dataclass(frozen=True)
+class _Counter:
+    read: Callable[[], float]
+    """Joules since some moment in the past."""
+    wrap: float | None
+    """The value at which the counter starts again at zero; None where it never does."""
 
-    def __init__(self, device: str = "cpu", rapl: Path = _RAPL) -> None:
-        self._counters = _nvml_counters() if device.startswith("cuda") else _rapl_counters(rapl)
+
+class EnergyMeter:
+    """Adds up joules over the intervals between `start` and `stop`; `joules` is None where they cannot all be known."""
+
+    def __init__(self, device: str = "cpu", rapl: Path = _RAPL, interval_seconds: float = 30.0) -> None:
+        self.interval = interval_seconds
+        self._counters = _nvml_counters(device) if device.startswith("cuda") else _rapl_counters(rapl)
         self._before: list[float] | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self.joules: float | None = 0.0 if self._counters else None
 
+    def __enter__(self) -> "EnergyMeter":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def start(self) -> None:
-        self._before = [read() for read, _ in self._counters]
+        """Count from now on."""
+        assert self._before is None, "the meter is running"
+        self._before = self._read()
+        if self._before is not None:
+            self._stop = threading.Event()
+            self._thread = threading.Thread(target=self._watch, args=(self._stop,), name="energy", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        if self._before is None:
-            return
-        for (read, wrap), before in zip(self._counters, self._before, strict=True):
-            used = read() - before
-            # RAPL's counters start again at zero when they are full.
-            self.add(used + wrap if used < 0 else used)
+        """Count no more until the next `start`; does nothing where the meter is not running."""
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+            self._thread = None
+        self.update()
         self._before = None
 
+    def update(self) -> None:
+        """Add what was used since the last reading: a counter read too seldom could wrap twice unseen."""
+        with self._lock:
+            if self._before is None:
+                return
+            before, self._before = self._before, self._read()
+            if self._before is None:
+                return
+            for counter, earlier, now in zip(self._counters, before, self._before, strict=True):
+                if now >= earlier:
+                    self.add(now - earlier)
+                else:
+                    # A counter that should not wrap was set back: what it held is lost.
+                    self.add(now - earlier + counter.wrap if counter.wrap is not None else None)
+
     def add(self, joules: float | None) -> None:
-        """Add what an earlier part of the same run used."""
-        if joules is not None:
-            self.joules = (self.joules or 0.0) + joules
+        """Add what an earlier part of the same run used; None, for a part that was not measured, leaves no honest sum."""
+        self.joules = None if joules is None or self.joules is None else self.joules + joules
 
-
-Counter = tuple[Callable[[], float], float]
-
-
-def _rapl_counters(root: Path) -> list[Counter]:
-    """Joules of each processor package, with the value at which its counter wraps."""
-    counters: list[Counter] = []
-    for folder in sorted(root.glob("intel-rapl:*")):
-        # intel-rapl:0 is a package; intel-rapl:0:1 is a part of it and would be counted twice.
-        if folder.name.count(":") > 1:
-            continue
-        energy = folder / "energy_uj"
+    def _read(self) -> list[float] | None:
         try:
-            energy.read_text()
-            wrap = float((folder / "max_energy_range_uj").read_text()) / 1e6
+            return [counter.read() for counter in self._counters] or None
+        except Exception:  # a counter lost on the way (rights, driver) must end the measuring, never the training
+            self.joules = None
+            return None
+
+    def _watch(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self.interval):
+            self.update()
+
+
+def _rapl_counters(root: Path) -> list[_Counter]:
+    """Return a counter for each processor package, or none where one of them cannot be read: half is no total."""
+    counters: list[_Counter] = []
+    for folder in sorted(root.glob("intel-rapl:*")):
+        try:
+            # Its parts (core, uncore, dram) and the whole platform (psys) lie beside it and would count it twice.
+            if not (folder / "name").read_text().startswith("package"):
+                continue
+            counter = _rapl_counter(folder)
+            counter.read()
         except (OSError, ValueError):
-            continue
-        counters.append((lambda file=energy: float(file.read_text()) / 1e6, wrap))  # type: ignore[misc]
+            return []
+        counters.append(counter)
     return counters
 
 
-def _nvml_counters() -> list[Counter]:
-    try:
-        import pynvml
-        import torch
+def _rapl_counter(folder: Path) -> _Counter:
+    def read() -> float:
+        return int((folder / "energy_uj").read_text()) / 1e6
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(_bus_id(torch.cuda.get_device_properties(0)))
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except Exception:  # without NVML, or on a card without the counter, energy is not measurable
+    return _Counter(read, int((folder / "max_energy_range_uj").read_text()) / 1e6)
+
+
+def _nvml_counters(device: str) -> list[_Counter]:
+    found = nvml_device(device)
+    if found is None:
         return []
-    return [(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3, 0.0)]
+    nvml, handle = found
 
+    def read() -> float:
+        return int(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
 
-def _bus_id(properties: object) -> str:
-    parts = [getattr(properties, f"pci_{name}_id") for name in ("domain", "bus", "device")]
-    return "{:08x}:{:02x}:{:02x}.0".format(*parts)
+    try:
+        read()
+    except nvml.NVMLError:  # cards before Volta have no such counter
+        return []
+    return [_Counter(read, None)]

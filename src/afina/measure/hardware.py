@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["fingerprint", "git_state", "hardware", "versions"]
+__all__ = ["fingerprint", "git_state", "hardware", "nvml_device", "versions"]
 
 _PACKAGES = (
     "afina", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "scikit-learn", "peft", "xgboost",
@@ -22,7 +22,10 @@ _CAPABILITIES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asim
 
 @cache
 def hardware() -> dict[str, Any]:
-    """Return processor, cores that this process may use, memory, the arithmetic it has, and the GPUs."""
+    """Return processor, cores that this process may use, memory, the arithmetic it has, and the GPUs.
+
+    `cores` counts what the system schedules on, so two for a physical core with hyper-threading.
+    """
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -30,6 +33,7 @@ def hardware() -> dict[str, Any]:
     return {
         "cpu": name,
         "cores": cores,
+        "physical_cores": psutil.cpu_count(logical=False),
         "memory_bytes": psutil.virtual_memory().total,
         "cpu_capabilities": [flag for flag in _CAPABILITIES if flag in flags],
         "gpus": _gpus(),
@@ -49,11 +53,14 @@ def _processor() -> tuple[str, set[str]]:
                 flags = set(value.split())
                 break
     except OSError:
-        pass  # not Linux: the platform module's name has to do
+        # Not Linux; a Mac's platform module knows only the family ("arm").
+        if platform.system() == "Darwin":
+            name = _answer("sysctl", "-n", "machdep.cpu.brand_string") or name
     return name, flags
 
 
 def _gpus() -> list[dict[str, Any]]:
+    """Return name, memory and driver of each NVIDIA GPU, as NVML or else the driver's own tool tells them."""
     try:
         import pynvml
 
@@ -68,8 +75,36 @@ def _gpus() -> list[dict[str, Any]]:
             }
             for handle in handles
         ]
-    except Exception:  # any missing piece of NVIDIA's stack (package, driver, device) means that no GPU can be named
-        return []
+    except Exception:  # any missing piece of NVIDIA's stack (package, driver, device)
+        return _gpus_listed(_answer("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv") or "")
+
+
+def _gpus_listed(table: str) -> list[dict[str, Any]]:
+    """Read nvidia-smi's table, `name, memory.total [MiB], driver_version` and a line a GPU."""
+    rows = [line.rsplit(", ", 2) for line in table.splitlines()[1:]]
+    return [
+        {"name": row[0], "memory_bytes": _mebibytes(row[1]), "driver": row[2].strip()} for row in rows if len(row) == 3
+    ]
+
+
+def _mebibytes(text: str) -> int | None:
+    number = text.partition(" ")[0]
+    return int(number) * 2**20 if number.isdecimal() else None
+
+
+def nvml_device(device: str) -> tuple[Any, Any] | None:
+    """Return NVML and its handle of a torch device, or None where NVML is missing or does not know the device.
+
+    NVML numbers all GPUs, CUDA those that `CUDA_VISIBLE_DEVICES` leaves and in its own order: the UUID tells which.
+    """
+    try:
+        import pynvml
+        import torch
+
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    except Exception:  # any missing piece of NVIDIA's stack; a part of a GPU (MIG) has no counters of its own either
+        return None
 
 
 @cache
@@ -87,16 +122,19 @@ def versions() -> dict[str, str]:
 @cache
 def git_state(path: Path) -> dict[str, Any] | None:
     """Return commit and whether there are changes for the git checkout around `path`, or None."""
+    # Without its optional locks git writes nothing, so that a person's own git beside it is not disturbed.
+    git = ("git", "--no-optional-locks", "-C", str(path))
+    commit = _answer(*git, "rev-parse", "HEAD")
+    changes = _answer(*git, "status", "--porcelain", "--untracked-files=no") if commit else None
+    return None if not commit or changes is None else {"commit": commit, "dirty": bool(changes)}
+
+
+def _answer(*command: str) -> str | None:
+    """Return what a command prints, or None where it is missing, fails or takes long."""
     try:
-        commit = _git(path, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(path, "status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-
-
-def _git(path: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(path), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
 
 
 def fingerprint(*, data: str, evaluator: str, protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,8 +148,14 @@ def fingerprint(*, data: str, evaluator: str, protocol: Mapping[str, Any]) -> di
         "evaluator": evaluator,
         "protocol": dict(protocol),
         "versions": versions(),
-        "hardware": {key: machine[key] for key in ("cpu", "cores", "gpus")},
+        # Of the GPUs, what NVML and nvidia-smi tell alike; they round the memory differently.
+        "hardware": {
+            "cpu": machine["cpu"],
+            "cores": machine["cores"],
+            "gpus": [{key: gpu[key] for key in ("name", "driver")} for gpu in machine["gpus"]],
+        },
     }
-    digest = hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
+    # Strict: a value that JSON does not know could read differently each time, and no two digests would be equal.
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     git = git_state(Path(__file__).parent) or git_state(Path.cwd())
     return {"digest": digest, **same, "hardware": machine, "git": git}

@@ -5,11 +5,13 @@ allocator gave out and reserved, and what NVML reads for this process.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from afina.measure.hardware import nvml_device
 
 __all__ = ["MemoryMonitor", "current_resident_bytes"]
 
@@ -31,7 +33,7 @@ class MemoryMonitor:
         self.device, self.interval = device, interval_seconds
         self.baseline = current_resident_bytes() if baseline_bytes is None else baseline_bytes
         self._cuda = device.startswith("cuda")
-        self._gpu = _process_reading() if self._cuda else None
+        self._gpu = _gpu_reading(device) if self._cuda else None
         self._phase: str | None = None
         self._peaks: dict[str, dict[str, int | None]] = {}
         self._sum, self._count = 0.0, 0
@@ -51,7 +53,8 @@ class MemoryMonitor:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens in this block towards a phase; a phase may come again."""
+        """Count what happens in this block towards a phase; a phase may come again, but not within another."""
+        assert self._phase is None, f"{name!r} began within {self._phase!r}"
         exact = self._reset_peak()
         with self._lock:
             self._phase = name
@@ -59,30 +62,31 @@ class MemoryMonitor:
             yield
         finally:
             with self._lock:
-                self._sample(exact)
+                self._sample(exact, at_end=True)
                 self._phase = None
 
     def _watch(self) -> None:
         while not self._stop.wait(self.interval):
             with self._lock:
                 if self._phase is not None:
-                    self._sample(exact_peak=False)
+                    self._sample(exact=False)
 
-    def _sample(self, exact_peak: bool) -> None:
+    def _sample(self, exact: bool, at_end: bool = False) -> None:
         assert self._phase is not None
         now = self._reading()
         peak = now
         if self._cuda:
             import torch
 
-            peak = max(now, torch.cuda.max_memory_reserved())
-            self._raise("peak_allocated_bytes", torch.cuda.max_memory_allocated())
-            self._raise("peak_reserved_bytes", torch.cuda.max_memory_reserved())
-        elif exact_peak:
+            reserved = torch.cuda.max_memory_reserved(self.device)
+            peak = max(now, reserved)
+            self._raise("peak_allocated_bytes", torch.cuda.max_memory_allocated(self.device))
+            self._raise("peak_reserved_bytes", reserved)
+        elif exact:
             peak = max(now, _high_water_mark() - self.baseline)
         self._raise("peak_bytes", peak)
-        if self._phase == "train" and not (exact_peak and self._count):
-            # The reading at a phase's end is no sample of an interval, unless there is no other.
+        # The reading at a phase's end is no sample of an interval: it counts only where there is no other.
+        if self._phase == "train" and not (at_end and self._count):
             self._sum, self._count = self._sum + now, self._count + 1
 
     def _raise(self, key: str, value: int) -> None:
@@ -92,10 +96,8 @@ class MemoryMonitor:
         peaks[key] = max(peaks[key] or 0, value)
 
     def _reading(self) -> int:
-        if self._cuda:
-            import torch
-
-            return self._gpu() if self._gpu is not None else torch.cuda.memory_reserved()
+        if self._gpu is not None:
+            return self._gpu()
         return max(0, current_resident_bytes() - self.baseline)
 
     def _reset_peak(self) -> bool:
@@ -103,7 +105,7 @@ class MemoryMonitor:
         if self._cuda:
             import torch
 
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(self.device)
             return True
         try:
             _CLEAR.write_text("5")
@@ -146,24 +148,27 @@ def _high_water_mark() -> int:
     return 0
 
 
-def _process_reading() -> Any:
-    """Return a function that gives NVML's reading of this process, or None without NVML."""
-    try:
-        import os
+def _gpu_reading(device: str) -> Callable[[], int]:
+    """Return a function that gives NVML's reading of this process, or what torch reserved where NVML has none."""
+    import os
 
-        import pynvml
-        import torch
+    import torch
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
-    except Exception:  # without NVML the allocator's own figure is used
-        return None
+    # This starts CUDA; before, the allocator keeps no peaks, and resetting them fails.
+    torch.cuda.current_device()
+    found = nvml_device(device)
 
     def read() -> int:
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            if process.pid == os.getpid() and process.usedGpuMemory is not None:
-                return int(process.usedGpuMemory)
-        # In a container NVML may know this process by another number.
-        return int(torch.cuda.memory_reserved())
+        if found is not None:
+            nvml, handle = found
+            try:
+                processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            except nvml.NVMLError:  # not on every system (WSL)
+                processes = []
+            for process in processes:
+                # In a container NVML may know this process by another number.
+                if process.pid == os.getpid() and process.usedGpuMemory is not None:
+                    return int(process.usedGpuMemory)
+        return int(torch.cuda.memory_reserved(device))
 
     return read

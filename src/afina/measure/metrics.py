@@ -1,4 +1,4 @@
-"""Metrics of predictions, as scikit-learn and scipy define them."""
+"""Metrics of predictions, as scikit-learn and scipy define them; where they are undefined, 0, without a warning."""
 
 import numpy as np
 
@@ -22,23 +22,29 @@ def classification_metrics(labels: np.ndarray, predictions: np.ndarray, classes:
 
 
 def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Return mean squared error, R2 and the correlations of Pearson and Spearman (0 where a side is constant)."""
+    """Return mean squared error, R2 (0 for constant labels), Pearson's and Spearman's correlations (0 if a side is)."""
     from scipy.stats import rankdata
 
     error = float(np.square(labels - predictions).mean())
-    variance = float(np.var(labels))
     return {
         "mse": error,
-        "r2": 1 - error / variance if variance > 0 else 0.0,
+        "r2": 0.0 if _constant(labels) else 1 - error / float(np.var(labels)),
         "pearson": _correlation(labels, predictions),
         "spearman": _correlation(rankdata(labels), rankdata(predictions)),
     }
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    if _constant(first) or _constant(second):
+        return 0.0
     a, b = first - first.mean(), second - second.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum() / scale) if scale > 0 else 0.0
+
+
+def _constant(values: np.ndarray) -> bool:
+    # Not by the variance: the mean of equal numbers is rounded, and what is left would count as a spread.
+    return bool((values == values[0]).all())
 
 
 def higher_is_better(metric: str) -> bool:
