@@ -38,9 +38,9 @@ def fit_features(
 
     assert isinstance(method, Features)
     energy = EnergyMeter(job.device)
-    energy.start()
-    train, seconds = _embeddings(job, method, backbone, splits, "train", monitor, send)
+    train, seconds = _embeddings(job, method, backbone, splits, "train", monitor, energy, send)
     with monitor.phase("train"):
+        energy.start()
         started = perf_counter()
         labels = splits["train"].labels
         if task.name == "regression":
@@ -48,8 +48,8 @@ def fit_features(
             labels = (labels - state["mean"]) / state["deviation"]
         fitted = fit_classical(method, train, labels, task.outputs, job.run.seed)
         seconds += perf_counter() - started
-    energy.stop()
-    test, _ = _embeddings(job, method, backbone, splits, "test", monitor, send)
+        energy.stop()
+    test, _ = _embeddings(job, method, backbone, splits, "test", monitor, EnergyMeter(job.device), send)
     with monitor.phase("evaluate"):
         decoded = {"train": task.decode(fitted.logits(train)), "test": task.decode(fitted.logits(test))}
     entry: dict[str, Any] = {"epoch": job.config.epochs, "train_loss": None, "seconds": seconds}
@@ -88,7 +88,7 @@ def fit_features(
 
 def _embeddings(
     job: "Job", method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
-    send: Callable[[Mapping[str, Any]], None],
+    energy: EnergyMeter, send: Callable[[Mapping[str, Any]], None],
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
     key = json.dumps([job.run.model, job.tokens.name, method.pooling, job.precision, split])
@@ -98,6 +98,7 @@ def _embeddings(
             if split == "train":
                 # What computing them took is part of every run that uses them, memory as well as time.
                 monitor.load_state(json.loads(stored["memory"].tobytes()))
+                energy.add(None if np.isnan(stored["joules"]) else float(stored["joules"]))
             return stored["vectors"], float(stored["seconds"])
     started = perf_counter()
     tokens = splits[split]
@@ -106,10 +107,13 @@ def _embeddings(
         send({"kind": "embed", "split": split, "done": done, "rows": len(tokens)})
 
     with monitor.phase("train" if split == "train" else "evaluate"):
+        energy.start()
         vectors = embed(backbone, tokens, method.pooling, batch_size=job.config.evaluation_batch_size, tick=tick)
         seconds = perf_counter() - started
+        energy.stop()
+    joules = np.array(np.nan if energy.joules is None else energy.joules)
     memory = np.frombuffer(json.dumps(monitor.state()).encode(), dtype=np.uint8)
-    _save_atomically(path, vectors=vectors, seconds=np.array(seconds), memory=memory)
+    _save_atomically(path, vectors=vectors, seconds=np.array(seconds), memory=memory, joules=joules)
     return vectors, seconds
 
 
