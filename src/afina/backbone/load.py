@@ -131,14 +131,17 @@ def register_attention() -> None:
     AttentionMaskInterface.register("afina", mask_function)
 
 
-def read_config(name: str, *, trust_remote_code: bool = False) -> Any:
-    """Return the transformers configuration of a model without its weights; raises `UsageError` if it is nowhere."""
+def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool = False) -> Any:
+    """Return the transformers configuration of a model without its weights; raises `UsageError` if it is nowhere.
+
+    With `local_only` nothing but this machine is looked at: folders and what the hub's cache holds.
+    """
     from transformers import AutoConfig
 
     path = model_path(name)
     try:
         return AutoConfig.from_pretrained(
-            path, local_files_only=Path(path).is_dir(), trust_remote_code=trust_remote_code
+            path, local_files_only=local_only or Path(path).is_dir(), trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
         raise _loading_error(name, error) from error

@@ -29,16 +29,19 @@ KNOWN_SHAPES: dict[str, dict[str, Any]] = {
 def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
     """Return a model's configuration from its files, or from the table above; raises `UsageError` if in neither."""
     try:
-        return read_config(name, trust_remote_code=trust_remote_code)
-    except UsageError as error:
+        return read_config(name, trust_remote_code=trust_remote_code, local_only=True)
+    except UsageError:
         from transformers import AutoConfig
 
         short = {key.rpartition("/")[2].lower(): values for key, values in KNOWN_SHAPES.items()}
-        found = short.get(name.rpartition("/")[2].lower())
-        if found is None:
-            raise UsageError(f"{error} (shapes known without network{nearest(name, KNOWN_SHAPES)})") from None
-        values = dict(found)
-        return AutoConfig.for_model(values.pop("model_type"), **values)
+        if (found := short.get(name.rpartition("/")[2].lower())) is not None:
+            values = dict(found)
+            return AutoConfig.for_model(values.pop("model_type"), **values)
+    # Only now the network, whose client tries for a while before it gives up.
+    try:
+        return read_config(name, trust_remote_code=trust_remote_code)
+    except UsageError as error:
+        raise UsageError(f"{error} (shapes known without network{nearest(name, KNOWN_SHAPES)})") from None
 
 
 def bare_model(config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None) -> Any:
