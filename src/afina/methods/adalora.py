@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch, Branch
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
+from afina.ops.low_rank import low_rank_update
 
 __all__ = ["AdaLoRA", "RankSchedule", "Triplets", "budget_at"]
 
@@ -31,8 +32,7 @@ class Triplets(Branch):
         self.p = nn.Parameter(torch.randn(site.width, rank) * 0.02)
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
-        inner = linear(dropout(x, self.dropout, self.training), (self.q * self.l).to(x.dtype))
-        return y + linear(inner, (self.scale * self.p).to(x.dtype))
+        return low_rank_update(dropout(x, self.dropout, self.training), y, self.q * self.l, self.p, self.scale)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return weight + self.scale * (self.p @ (self.q * self.l)).to(weight.dtype), bias

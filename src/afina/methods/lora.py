@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, method
+from afina.ops.low_rank import low_rank_update
 
 __all__ = ["LoRA", "LowRank"]
 
@@ -33,8 +34,7 @@ class LowRank(Branch):
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
-        inner = linear(dropout(x, self.dropout, self.training), self.a.to(x.dtype))  # (B, T, D_in) -> (B, T, rank)
-        return y + linear(inner, (self.scale * self.b).to(x.dtype))
+        return low_rank_update(dropout(x, self.dropout, self.training), y, self.a, self.b, self.scale)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return weight + self.scale * (self.b @ self.a).to(weight.dtype), bias

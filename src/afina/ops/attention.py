@@ -4,8 +4,11 @@ Explicit products where gradients are wanted on a CPU: there the backward of tor
 training step of a small model (benchmarks/attention.py measures both). The fused kernel elsewhere.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from afina.ops.dropout import DropoutSource, dropout
 
@@ -35,11 +38,84 @@ def attention(
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )
-    scores = torch.matmul(query * scaling, key.transpose(2, 3))  # (B, H, T, S)
     if mask is None and causal:
-        rows, columns = scores.shape[-2:]
+        rows, columns = query.shape[2], key.shape[2]
         mask = torch.ones(rows, columns, dtype=torch.bool).tril(columns - rows)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) if mask.dtype == torch.bool else scores + mask
-    weights = dropout(torch.softmax(scores, dim=-1), dropout_probability, source)
-    return torch.matmul(weights, value)
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, torch.finfo(query.dtype).min)
+    if (mask is not None and mask.requires_grad) or (dropout_probability > 0 and source is None):
+        scores = torch.matmul(query * scaling, key.transpose(2, 3))  # (B, H, T, S)
+        weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+        return torch.matmul(dropout(weights, dropout_probability, source), value)
+    factors = None
+    if dropout_probability > 0 and source is not None:
+        shape = torch.Size((*query.shape[:3], key.shape[2]))
+        factors = source.factors(shape, dropout_probability, value.dtype)
+    result: Tensor = _Attention.apply(query, key, value, mask, scaling, factors)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Attention(torch.autograd.Function):
+    """The plain products with their gradients written out.
+
+    Autograd would copy query, key and value for each product, multiply by the scales in passes of their own and keep
+    the dropped weights beside the weights. The softmax is taken in float32, which for bfloat16 is also twice as fast.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        scaling: float,
+        factors: Tensor | None,
+    ) -> Tensor:
+        shape = (*query.shape[:3], key.shape[2])  # (B, H, T, S)
+        ctx.kinds = query.dtype, key.dtype
+        # Under autocast a norm or rotation may have left query and key in float32; the value comes from a linear layer.
+        query, key, value = _flat(query.to(value.dtype)), _flat(key.to(value.dtype)), _flat(value)  # (B * H, T|S, D/H)
+        scores = _product(query, key.mT, scaling)
+        if mask is not None:
+            scores.view(shape).add_(mask)
+        # In place: what is largest here, (B, H, T, S), is allocated as seldom as can be.
+        precise = scores.to(torch.promote_types(value.dtype, torch.float32))
+        weights = scores.copy_(torch.softmax(precise, dim=-1, out=precise))
+        factors = None if factors is None else _flat(factors)
+        ctx.save_for_backward(query, key, value, weights, factors)
+        ctx.scaling, ctx.heads = scaling, shape[:2]
+        return _by_head(torch.bmm(weights if factors is None else weights * factors, value), ctx.heads)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights, factors = ctx.saved_tensors
+        gradient = _flat(gradients[0])
+        of_query = of_key = of_value = None
+        if ctx.needs_input_grad[2]:
+            dropped = weights if factors is None else weights * factors
+            of_value = _by_head(torch.bmm(dropped.mT, gradient), ctx.heads)
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+            of_weights = torch.bmm(gradient, value.mT)
+            if factors is not None:
+                of_weights *= factors
+            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            if ctx.needs_input_grad[0]:
+                of_query = _by_head(_product(of_scores, key, ctx.scaling), ctx.heads).to(ctx.kinds[0])
+            if ctx.needs_input_grad[1]:
+                of_key = _by_head(_product(of_scores.mT, query, ctx.scaling), ctx.heads).to(ctx.kinds[1])
+        return of_query, of_key, of_value, None, None, None
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+
+def _by_head(x: Tensor, shape: torch.Size) -> Tensor:
+    return x.view(*shape, *x.shape[1:])
+
+
+def _product(left: Tensor, right: Tensor, scale: float) -> Tensor:
+    """scale * left @ right, batched, the scale inside the product."""
+    return torch.baddbmm(left.new_empty(1, 1, 1), left, right, beta=0, alpha=scale)

@@ -1,64 +1,96 @@
 """Dropout, y = x * m / (1 - p) with m ~ Bernoulli(1 - p).  Srivastava et al., 2014.
 
-On a CPU, drawing one random float per element takes longer than the layer around it. Here a draw of 64 bits gives
-four elements 16 bits each (15 are used, so that p is met to 1/32768) and the mask is applied with integer operations.
+On a CPU, drawing one random float per element takes longer than the layer around it. Here a draw of 64 bits gives four
+elements 16 bits each (15 are used), and integer operations turn them into factors: 0 or 1 / (1 - p).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["DropoutSource", "dropout", "dropout_reference"]
+__all__ = ["DropoutSource", "dropout"]
 
 _STEPS = 1 << 15
+_POOL = 1 << 20
 _LANE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class DropoutSource:
-    """Random bits for CPU dropout, with a state that a checkpoint can keep."""
+    """Random factors for CPU dropout, with a state that a checkpoint can keep."""
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.SFC64(seed)
+        self._pools: dict[tuple[float, torch.dtype], _Pool] = {}
 
-    def keep_mask(self, count: int, probability: float) -> Tensor:
-        """Return int16 (count,): all bits set where an element is kept, none where it is dropped."""
+    def factors(self, shape: torch.Size, probability: float, dtype: torch.dtype) -> Tensor:
+        """Return factors of `shape` and `dtype`: 0 with `probability`, else what makes their mean 1.
+
+        That factor is rounded to `dtype` first and the probability set to match it, so that the mean stays 1: for 0.1
+        in bfloat16, 1.109 with 0.0986, where rounding alone would shrink every activation by 0.16%. Where that would
+        move the probability by more than a tenth of itself (small ones in bfloat16), it stays and the mean is rounded.
+        """
+        count, key = shape.numel(), (probability, dtype)
+        pool = self._pools.get(key)
+        if pool is None or pool.used + count > len(pool.factors):
+            # One draw serves many layers: on a small model the calls would take longer than the drawing.
+            pool = self._pools[key] = self._draw(max(count, _POOL), probability, dtype)
+        pool.used += count
+        return pool.factors[pool.used - count : pool.used].view(shape)
+
+    def _draw(self, count: int, probability: float, dtype: torch.dtype) -> "_Pool":
+        state = _to_json(self._bits)
         words = self._bits.random_raw((count + 3) // 4)
         draws = torch.from_numpy(words).view(torch.int16)[:count]
+        factor = torch.tensor(1 / (1 - probability), dtype=dtype)
         # A draw of 0..32767 is dropped when it is below p * 32768: (threshold - 1 - draw) is negative where it is kept,
-        # and the arithmetic shift spreads that sign over all bits.
-        return draws.bitwise_and_(_STEPS - 1).neg_().add_(round(probability * _STEPS) - 1).bitwise_right_shift_(15)
+        # the arithmetic shift spreads that sign over all bits, and what stands there lets the factor's bits through.
+        matching = 1 - 1 / factor.item()
+        met = matching if abs(matching - probability) <= probability / 10 else probability
+        limit = torch.tensor(round(met * _STEPS) - 1, dtype=torch.int16)
+        kept = torch.sub(limit, draws.bitwise_and_(_STEPS - 1), out=draws).bitwise_right_shift_(15)
+        lane = _LANE[dtype.itemsize]
+        return _Pool(state, kept.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
 
     def state(self) -> dict[str, Any]:
         """JSON-able state, for `load_state`."""
-        state: Any = self._bits.state
-        return {"state": [int(word) for word in state["state"]["state"]]}
+        pools = [
+            [probability, str(dtype).removeprefix("torch."), pool.state, len(pool.factors), pool.used]
+            for (probability, dtype), pool in self._pools.items()
+        ]
+        return {"state": _to_json(self._bits), "pools": pools}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        current: Any = dict(self._bits.state)
-        current["state"] = {"state": np.array(state["state"], dtype=np.uint64)}
-        current.update(has_uint32=0, uinteger=0)
-        self._bits.state = current
+        self._pools = {}
+        for probability, name, start, count, used in state["pools"]:
+            _from_json(self._bits, start)
+            pool = self._draw(count, probability, getattr(torch, name))
+            pool.used = used
+            self._pools[probability, pool.factors.dtype] = pool
+        _from_json(self._bits, state["state"])
 
 
-class _MaskedScale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(mask)
-        ctx.scale = scale
-        return _masked_scale(x, mask, scale)
+@dataclass
+class _Pool:
+    """Factors drawn ahead, and the state that drew them."""
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (mask,) = ctx.saved_tensors
-        return _masked_scale(gradients[0], mask, ctx.scale), None, None
+    state: list[int]
+    factors: Tensor
+    used: int = 0
 
 
-def _masked_scale(x: Tensor, mask: Tensor, scale: float) -> Tensor:
-    lane = _LANE[x.element_size()]
-    kept = torch.bitwise_and(x.contiguous().view(lane), mask.to(lane).view(x.shape))
-    return kept.view(x.dtype).mul_(scale)
+def _to_json(bits: np.random.SFC64) -> list[int]:
+    state: Any = bits.state
+    return [int(word) for word in state["state"]["state"]]
+
+
+def _from_json(bits: np.random.SFC64, words: list[int]) -> None:
+    state: Any = dict(bits.state)
+    state["state"] = {"state": np.array(words, dtype=np.uint64)}
+    state.update(has_uint32=0, uinteger=0)
+    bits.state = state
 
 
 def dropout(x: Tensor, probability: float, source: DropoutSource | None) -> Tensor:
@@ -70,13 +102,4 @@ def dropout(x: Tensor, probability: float, source: DropoutSource | None) -> Tens
         return x
     if source is None or x.device.type != "cpu" or probability >= 1.0:
         return torch.nn.functional.dropout(x, probability)
-    scale = 1.0 / (1.0 - round(probability * _STEPS) / _STEPS)
-    result: Tensor = _MaskedScale.apply(  # type: ignore[no-untyped-call]
-        x, source.keep_mask(x.numel(), probability), scale
-    )
-    return result
-
-
-def dropout_reference(x: Tensor, mask: Tensor, probability: float) -> Tensor:
-    """The plain definition, for a given keep mask of `x`'s shape (non-zero where kept)."""
-    return x * (mask.view(x.shape) != 0) / (1.0 - round(probability * _STEPS) / _STEPS)
+    return x * source.factors(x.shape, probability, x.dtype)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from afina.errors import AfinaError, UsageError
+from afina.ops.allocator import huge_pages_for_new_processes
 
 __all__ = ["FAILED", "locked", "run_apart", "start_server"]
 
@@ -32,7 +33,8 @@ def start_server() -> None:
     _CONTEXT.set_forkserver_preload(["afina.study.worker"])
     from multiprocessing import forkserver
 
-    forkserver.ensure_running()
+    with huge_pages_for_new_processes():
+        forkserver.ensure_running()
 
 
 def run_apart(
