@@ -47,6 +47,7 @@ class Attached:
         self._branches: dict[str, dict[int, list[tuple[Site, Branch]]]] = defaultdict(lambda: defaultdict(list))
         self._attention: dict[nn.Module, dict[int, list[AttentionBranch]]] = defaultdict(lambda: defaultdict(list))
         self._handles: list[Any] = []
+        self._first_token_attention: nn.Module | None = None
 
     def __enter__(self) -> "Attached":
         modules = dict(self.backbone.model.named_modules())
@@ -76,6 +77,7 @@ class Attached:
         self._handles.clear()
         self._branches.clear()
         self._attention.clear()
+        self._first_token_attention = None
         modules = dict(self.backbone.model.named_modules())
         for name in self.backbone.anatomy.attention_modules:
             _ATTENTION.pop(modules[name], None)
@@ -134,16 +136,32 @@ class Attached:
             self._handles.append(module.register_forward_hook(after))
 
     def _narrow(self, modules: Mapping[str, nn.Module]) -> None:
-        """Leave out of the last layer what no head will look at: everything but the first token, after attention."""
+        """Leave out of the last layer what no head will look at: every query and what follows but the first token's.
+
+        What the layer shapes by its input's length (query and attention) is spread over it again, as a view.
+        """
         row = self.backbone.anatomy.row
         if row.narrow is None or not self.adapters or not all(a.head.first_token_only for a in self.adapters):
             return
-        layer = self.backbone.anatomy.attention_modules[-1].removesuffix(row.attention)
+        attention_module = self.backbone.anatomy.attention_modules[-1]
+        layer, query = attention_module.removesuffix(row.attention), row.roles["query"]
+        assert isinstance(query, str), "a row with `narrow` has a query projection of its own"
+        length = 0
 
         def first(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            nonlocal length
+            length = args[0].shape[1]
             return tuple(x[:, :1] for x in args)
 
-        self._handles.append(modules[layer + row.narrow].register_forward_pre_hook(first))
+        def spread(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            return output.expand(-1, length, -1)
+
+        self._first_token_attention = modules[attention_module]
+        self._handles += [
+            modules[layer + query].register_forward_pre_hook(first),
+            modules[layer + query].register_forward_hook(spread),
+            modules[layer + row.narrow].register_forward_pre_hook(first),
+        ]
 
     def _drop(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         assert isinstance(module, nn.Dropout)
@@ -153,6 +171,17 @@ class Attached:
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
     ) -> Tensor:
         """Attention (B, H, T, D/H) of one module, rows of different adapters apart where a branch acts on it."""
+        if module is self._first_token_attention:
+            length, query = query.shape[2], query[:, :, :1]
+            mask = mask if mask is None else mask[:, :, :1]
+            return self._attend(module, query, key, value, mask, settings | {"causal": False}).expand(
+                -1, -1, length, -1
+            )
+        return self._attend(module, query, key, value, mask, settings)
+
+    def _attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+    ) -> Tensor:
         branches = self._attention.get(module)
         if branches is None:
             return attention(query, key, value, mask, source=self.source, **settings)

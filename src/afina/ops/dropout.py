@@ -21,8 +21,10 @@ _LANE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 class DropoutSource:
     """Random factors for CPU dropout, with a state that a checkpoint can keep."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, pool: int = _POOL) -> None:
+        """Draw from `seed`, at least `pool` factors at a time."""
         self._bits = np.random.SFC64(seed)
+        self._pool = pool
         self._pools: dict[tuple[float, torch.dtype], _Pool] = {}
 
     def factors(self, shape: torch.Size, probability: float, dtype: torch.dtype) -> Tensor:
@@ -36,7 +38,7 @@ class DropoutSource:
         pool = self._pools.get(key)
         if pool is None or pool.used + count > len(pool.factors):
             # One draw serves many layers: on a small model the calls would take longer than the drawing.
-            pool = self._pools[key] = self._draw(max(count, _POOL), probability, dtype)
+            pool = self._pools[key] = self._draw(max(count, self._pool), probability, dtype)
         pool.used += count
         return pool.factors[pool.used - count : pool.used].view(shape)
 

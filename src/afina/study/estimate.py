@@ -2,7 +2,9 @@
 
 A step's time and the tensors that autograd keeps for its backward pass grow by the same amount with every layer. So the
 model's own shape with one layer and with two, random weights, is trained for a few steps here and now, and the line
-through both is followed to the full depth. No weights are loaded and no network is needed.
+through both is followed to the full depth. Time is taken at the data's mean length; what is kept, which decides the
+peak, at the longest: it is a quadratic in the length, found from three short ones. No weights are loaded and no
+network is needed.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,26 +26,32 @@ from afina.data.sources import Rows, load_text_dataset
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
+from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 from afina.study.plan import Run, expand
+from afina.study.precision import has_bfloat16
 from afina.train.optimiser import Optimiser
 
 __all__ = ["Estimate", "Sizes", "estimate_study"]
 
-_STEPS = 4
+_STEPS = 3
+_STEP_OPERATIONS = 1e11
+"""Operations of a timed step, at most; of larger ones fewer rows are timed, and their time is scaled."""
+_LENGTHS = (16, 32, 64)
 _RUNTIME_BYTES = 200_000_000
 """What a process takes beside weights and activations: code that is loaded with the first step, and the allocator's
-slack; the median of what the demo's runs took beyond the sum (docs/plan.md)."""
+slack (docs/plan.md)."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows and mean tokens a row of a data set, and its classes."""
+    """Rows of a data set, mean and most tokens of a row, and its classes."""
 
     train_rows: int
     test_rows: int
     tokens: float
+    longest: int
     classes: int
     source: str
 
@@ -66,7 +74,6 @@ class Estimate:
 class _Depth:
     step_seconds: float
     forward_seconds: float
-    saved_bytes: float
 
 
 def estimate_study(
@@ -77,13 +84,13 @@ def estimate_study(
     Seeds of one cell share one estimate. Raises `UsageError` for a model or data set that is nowhere.
     """
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = "fp32" if config.precision == "auto" else config.precision
     shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
     sizes = {
         (model, index): _sizes(config, spec, model)
         for model in config.model
         for index, spec in enumerate(config.dataset)
     }
+    precisions = {model: _precision(config, shape, device, tick) for model, shape in shapes.items()}
     done: dict[tuple[str, int, str], Estimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
@@ -92,7 +99,9 @@ def estimate_study(
         try:
             if key not in done:
                 tick(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
-                done[key] = _estimate(run, config, shapes[run.model], sizes[run.model, run.dataset], device, precision)
+                done[key] = _estimate(
+                    run, config, shapes[run.model], sizes[run.model, run.dataset], device, precisions[run.model]
+                )
         except AfinaError as error:
             failed.append((run, str(error)))
             continue
@@ -113,12 +122,16 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     layers = whole.anatomy.layer_count
     step = _follow(one.step_seconds, two.step_seconds, layers) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
-    saved = _follow(one.saved_bytes, two.saved_bytes, layers)
+    saved = 0.0
+    if not method.gradient_free:
+        longest = min(config.max_length, sizes.longest)
+        kept = (_saved_bytes(shape, n, method, sizes.classes, longest, device, precision) for n in (1, 2))
+        saved = rows * _follow(next(kept), next(kept), layers)
     own_bytes = 4 if method.owns_backbone else _DTYPES[precision].itemsize
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
     evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     if method.gradient_free:
-        train, evaluate, step, saved = forward * sizes.train_rows, forward * sizes.test_rows, 0.0, 0.0
+        train, evaluate, step = forward * sizes.train_rows, forward * sizes.test_rows, 0.0
     else:
         train = step * np.ceil(sizes.train_rows / config.batch_size) * config.epochs
         evaluate = forward * evaluated * config.epochs
@@ -140,42 +153,83 @@ def _follow(one: float, two: float, layers: int) -> float:
     return max(one, one + (two - one) * (layers - 1))
 
 
-def _measure(
-    shape: Any, layers: int, method: Method, classes: int, rows: int, length: int, device: str, precision: str
-) -> _Depth:
-    """Median time of a training step and of a forward pass, and the bytes kept for the backward pass."""
+def _precision(config: StudyConfig, shape: Any, device: str, tick: Callable[[str], None]) -> str:
+    """What `precision: auto` will choose, from two layers with a LoRA."""
+    if config.precision != "auto":
+        return config.precision
+    if not has_bfloat16(device):
+        return "fp32"
+    tick("precision")
+    method = LoRA(rank=1)
+    seconds = {
+        precision: _measure(shape, 2, method, 2, config.batch_size, 32, device, precision).step_seconds
+        for precision in ("fp32", "bf16")
+    }
+    return "bf16" if seconds["bf16"] <= seconds["fp32"] else "fp32"
+
+
+def _shallow(
+    shape: Any, layers: int, method: Method, classes: int, device: str, precision: str
+) -> tuple[Backbone, Adapter]:
+    """The shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
     own = method.owns_backbone
     model = bare_model(shape, layers=layers, device=device, dtype=torch.float32 if own else _DTYPES[precision])
     backbone = Backbone("", model, None, model.config, read_anatomy(model, model.config))
     if own:
         model.requires_grad_(True)
         backbone.autocast = _DTYPES[precision] if precision != "fp32" else None
-    adapter = build_adapter(method, backbone, classes, seed=0)
-    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
+    return backbone, build_adapter(method, backbone, classes, seed=0)
+
+
+def _random_loss(attached: Attached, shape: Any, rows: int, length: int, classes: int) -> torch.Tensor:
+    device = attached.backbone.device
     inputs = {"input_ids": torch.randint(10, shape.vocab_size - 1, (rows, length), device=device)}
     labels = torch.zeros(rows, dtype=torch.long, device=device)
-    steps, forwards, saved = [], [], 0.0
+    return torch.nn.functional.cross_entropy(attached(inputs)[0][:, :classes], labels)
+
+
+def _measure(
+    shape: Any, layers: int, method: Method, classes: int, rows: int, length: int, device: str, precision: str
+) -> _Depth:
+    """Median time of a training step and of a forward pass."""
+    backbone, adapter = _shallow(shape, layers, method, classes, device, precision)
+    operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
+    timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
+    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
+    steps, forwards = [], []
     with Attached(backbone, [adapter], DropoutSource(0)) as attached:
         for turn in range(_STEPS + 1):
             attached.train(False)
             started = _now(device)
             with torch.inference_mode():
-                attached(inputs)
+                _random_loss(attached, shape, timed, length, classes)
             forwards.append(_now(device) - started)
             if method.gradient_free:
                 continue
             attached.train(True)
-            with _SavedBytes(backbone, adapter) as count:
-                if turn:
-                    count.stop()
-                started = _now(device)
-                loss = torch.nn.functional.cross_entropy(attached(inputs)[0][:, :classes], labels * 0)
-                loss.backward()  # type: ignore[no-untyped-call]
+            started = _now(device)
+            _random_loss(attached, shape, timed, length, classes).backward()  # type: ignore[no-untyped-call]
+            passed = _now(device)
             optimiser.step(turn + 1)
             optimiser.clear()
-            steps.append(_now(device) - started)
-            saved = max(saved, count.bytes)
-    return _Depth(float(np.median(steps[1:])) if steps else 0.0, float(np.median(forwards[1:])), saved)
+            # The optimiser's share does not grow with the rows.
+            steps.append((passed - started) * rows / timed + _now(device) - passed)
+    return _Depth(float(np.median(steps[1:])) if steps else 0.0, float(np.median(forwards[1:])) * rows / timed)
+
+
+def _saved_bytes(
+    shape: Any, layers: int, method: Method, classes: int, length: int, device: str, precision: str
+) -> float:
+    """Bytes that autograd keeps for the backward pass of one row of `length` tokens."""
+    backbone, adapter = _shallow(shape, layers, method, classes, device, precision)
+    bytes_at = []
+    with Attached(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
+        attached.train(True)
+        for short in _LENGTHS:
+            with _SavedBytes(backbone, adapter) as count:
+                _random_loss(attached, shape, 1, short, classes)
+            bytes_at.append(count.bytes)
+    return float(np.polyval(np.polyfit(_LENGTHS, bytes_at, 2), length))
 
 
 def _now(device: str) -> float:
@@ -191,17 +245,14 @@ class _SavedBytes:
         values = [*backbone.model.parameters(), *adapter.parameters()]
         self._seen = {value.untyped_storage().data_ptr() for value in values}
         self._hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-        self._counting, self.bytes = True, 0
+        self.bytes = 0
 
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if self._counting and storage.data_ptr() not in self._seen:
+        if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
             self.bytes += storage.nbytes()
         return tensor
-
-    def stop(self) -> None:
-        self._counting = False
 
     def __enter__(self) -> "_SavedBytes":
         self._hooks.__enter__()
@@ -215,12 +266,12 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     if spec.path in PRESETS:
         preset = PRESETS[spec.path]
         sizes = Sizes(
-            preset.rows["train"], preset.rows["test"], preset.tokens, len(preset.label_names), "published size"
+            preset.rows["train"], preset.rows["test"], preset.tokens, preset.longest, preset.classes, "published size"
         )
         return _limited(sizes, config)
     data = load_text_dataset(spec, task=config.task, train_limit=config.train_limit, test_limit=config.test_limit)
-    tokens, source = _mean_tokens(data.train, model, config)
-    return Sizes(len(data.train), len(data.test), tokens, len(data.label_names or [0]), source)
+    mean, longest, source = _tokens(data.train, model, config)
+    return Sizes(len(data.train), len(data.test), mean, longest, len(data.label_names or [0]), source)
 
 
 def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
@@ -231,14 +282,16 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
     return Sizes(**{**vars(sizes), **limits})
 
 
-def _mean_tokens(rows: Rows, model: str, config: StudyConfig) -> tuple[float, str]:
-    sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 500)))
+def _tokens(rows: Rows, model: str, config: StudyConfig) -> tuple[float, int, str]:
+    """Mean and most tokens of a row, and how they were found."""
+    sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
     try:
         from afina.data.batching import tokenize
 
         tokenizer, longest = load_tokenizer(model)
-        return float(tokenize(tokenizer, sample, min(config.max_length, longest)).lengths.mean()), "500 rows tokenised"
+        lengths = tokenize(tokenizer, sample, min(config.max_length, longest)).lengths
+        return float(lengths.mean()), int(lengths.max()), f"{len(sample)} rows tokenised"
     except UsageError:
-        words = [len(f"{a} {b}".split()) for a, b in zip(sample.text, sample.text_pair or sample.text, strict=True)]
-        halve = 1 if sample.text_pair else 2
-        return 1.35 * float(np.mean(words)) / halve + 2, "words counted"
+        pairs = zip(sample.text, sample.text_pair or [""] * len(sample), strict=True)
+        words = np.array([len(f"{a} {b}".split()) for a, b in pairs])
+        return 1.35 * float(words.mean()) + 2, int(1.35 * words.max() + 2), "words counted"

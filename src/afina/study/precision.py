@@ -13,7 +13,7 @@ from afina.methods.adapter import build_adapter
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 
-__all__ = ["choose_precision"]
+__all__ = ["choose_precision", "has_bfloat16"]
 
 _ROUNDS = 5
 
@@ -25,7 +25,7 @@ def choose_precision(
 
     bf16 is taken when its median is not above fp32's; where the hardware lacks it nothing is timed.
     """
-    if not _has_bfloat16(device):
+    if not has_bfloat16(device):
         return {"precision": "fp32", "reason": "the hardware has no bfloat16 arithmetic", "step_seconds": {}}
     seconds = {
         precision: _step_seconds(model, device, batch_size, length, precision, trust_remote_code)
@@ -39,7 +39,8 @@ def choose_precision(
     }
 
 
-def _has_bfloat16(device: str) -> bool:
+def has_bfloat16(device: str) -> bool:
+    """Return whether the device computes in bfloat16 rather than imitating it."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = hardware()["cpu_capabilities"]
