@@ -76,8 +76,12 @@ def test_backbone_and_head_give_the_logits_of_transformers(family: str, family_f
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", TRAINED)
-def test_nothing_changes_at_the_start(name: str, family: str, family_folder: Loader) -> None:
+@pytest.mark.parametrize("name", [name for name in TRAINED if registry()[name].identity_start])
+def test_nothing_changes_at_the_start(
+    name: str, family: str, family_folder: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Leaving tokens out of the last layer changes the order of sums, so that it is off for both or on for both.
+    monkeypatch.setattr(Attached, "_narrow", lambda self, modules: None)
     backbone = load(family_folder, family)
     adapter = build_adapter(make(name), backbone, outputs=3, seed=5)
     plain = build_adapter(make("head"), backbone, outputs=3, seed=5)
@@ -132,11 +136,12 @@ def test_a_merged_backbone_equals_the_adapter(name: str, family: str, family_fol
     stir(adapter)
     expected = logits(backbone, adapter, batch())
     modules = dict(backbone.model.named_modules())
-    for site, branch in adapter.placed():
-        if not registry()[name].mergeable or isinstance(branch, AttentionBranch):
+    if not registry()[name].mergeable:
+        for _, branch in adapter.placed():
             with pytest.raises(AfinaError, match="cannot be merged"):
-                branch.fold(torch.zeros(2, 2), None)  # type: ignore[operator]
-            continue
+                branch.fold(torch.zeros(2, 2), None)
+        return
+    for site, branch in adapter.placed():
         _merge(modules[site.module], site, branch)
     plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
     plain.head.load_state_dict(adapter.head.state_dict())

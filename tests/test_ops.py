@@ -68,6 +68,17 @@ def test_attention_is_torchs(groups: int, causal: bool, masked: bool) -> None:
         torch.testing.assert_close(attention(query, key, value, mask, scaling=0.3, causal=causal), theirs.detach())
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_causal_attention_lines_up_the_last_query_with_the_last_key(gradient: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4)
+    mask = torch.ones(1, 1, 3, 5, dtype=torch.bool).tril(2)
+    with torch.set_grad_enabled(gradient):
+        causal = attention(query, key, value, None, scaling=0.5, causal=True)
+        torch.testing.assert_close(causal, attention(query, key, value, mask, scaling=0.5))
+        torch.testing.assert_close(causal, attention(query, key, value, mask, scaling=0.5, causal=True))
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("probability", [0.0, 0.3])
 def test_attention_gradients_are_those_of_finite_differences(masked: bool, probability: float) -> None:

@@ -47,6 +47,7 @@ def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_f
 
 @pytest.mark.parametrize("family", UNFUSED)
 @pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")  # PEFT warns of norms, and tunes them
 def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
     """Equal logits and, for the loss of the same batch, equal gradients of every parameter of the method."""
     from peft import PeftModel
@@ -69,7 +70,10 @@ def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, 
     compared = 0
     for site, branch in adapter.placed():
         for key, value in branch.named_parameters():
-            oracle = theirs_by_name[f"base_model.model.{backbone.prefix}.{site.name}.{names[key]}"]
+            name_there = f"base_model.model.{backbone.prefix}.{site.name}.{names[key]}"
+            # In its files PEFT drops the last word of DoRA's magnitude.
+            oracle = theirs_by_name.get(name_there, theirs_by_name.get(f"{name_there}.weight"))
+            assert oracle is not None, name_there
             assert oracle.grad is not None
             torch.testing.assert_close(value.grad, oracle.grad.view_as(value), rtol=1e-4, atol=1e-5)
             compared += 1

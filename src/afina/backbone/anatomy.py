@@ -53,8 +53,9 @@ class Row:
 class Site:
     """A place where a method may act.
 
-    `width_in` and `width` count features in and out; `part` is the slice (start, stop) of the module's output that
-    this site means, None for all of it; `transposed` says that the weight is stored (in, out).
+    `width_in` and `width` count features in and out (at an attention call: in, and of one head); `part` is the slice
+    (start, stop) of the module's output that this site means, None for all of it; `transposed` says that the weight is
+    stored (in, out).
     """
 
     name: str
@@ -67,6 +68,8 @@ class Site:
     biased: bool = False
     part: tuple[int, int] | None = None
     transposed: bool = False
+    heads: int = 0
+    """At an attention call, the heads of its keys and values (B, heads, S, width)."""
 
 
 _BERT = Row(
@@ -221,11 +224,17 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
         for norm in row.norms:
             if not isinstance(modules[f"{layer}.{norm}"], nn.Identity):
                 sites.append(_site(modules, norm, "norm", index, prefix=f"{layer}."))
-        sites.append(
+        attention = f"{layer}.{row.attention}"
+        sites += [
             Site(
-                name=layer, module=layer, role="layer", kind="layer", layer=index, width_in=0, width=config.hidden_size
-            )
-        )
+                name=attention, module=attention, role="attention", kind="attention", layer=index,
+                width_in=config.hidden_size, width=_head_width(config), heads=_key_heads(config),
+            ),
+            Site(
+                name=layer, module=layer, role="layer", kind="layer", layer=index,
+                width_in=config.hidden_size, width=config.hidden_size,
+            ),
+        ]  # fmt: skip
     sites += [_site(modules, name, "norm", None) for name in row.outer_norms if name in modules]
     sites += [_site(modules, name, "outer", None) for name in row.outer_linears if name in modules]
     return Anatomy(
@@ -236,6 +245,14 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
         sites=tuple(sites),
         attention_modules=tuple(f"{layer}.{row.attention}" for layer in layers),
     )
+
+
+def _key_heads(config: Any) -> int:
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def _head_width(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _site(modules: dict[str, nn.Module], place: str | Part, role: str, layer: int | None, prefix: str = "") -> Site:

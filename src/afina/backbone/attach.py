@@ -108,10 +108,15 @@ class Attached:
         """Return the bare model's output for all rows, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
         self._rows = [slice(None)] if rows is None else list(rows)
+        mask, ids = inputs.get("attention_mask"), inputs["input_ids"]
+        for adapter, part in zip(self.adapters, self._rows, strict=True):
+            own = ids[part]
+            for _, branch in adapter.placed():
+                branch.begin(None if mask is None else mask[part], *own.shape)
         autocast = self.backbone.autocast
         with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
             output = self.backbone.model(**inputs, **self.backbone.call_settings)
-        return Hidden(output.last_hidden_state, getattr(output, "pooler_output", None), inputs.get("attention_mask"))
+        return Hidden(output.last_hidden_state, getattr(output, "pooler_output", None), mask)
 
     def _hook(self, module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]]) -> None:
         every = [branch for placed in branches.values() for _, branch in placed]
@@ -142,6 +147,8 @@ class Attached:
         """
         row = self.backbone.anatomy.row
         if row.narrow is None or not self.adapters or not all(a.head.first_token_only for a in self.adapters):
+            return
+        if not all(branch.per_token for adapter in self.adapters for _, branch in adapter.placed()):
             return
         attention_module = self.backbone.anatomy.attention_modules[-1]
         layer, query = attention_module.removesuffix(row.attention), row.roles["query"]

@@ -1,13 +1,62 @@
 """What a method puts at a site: up to three formulas around a frozen call, never the call itself."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from torch import Tensor, nn
 
+from afina.backbone.anatomy import Anatomy, Site
 from afina.errors import AfinaError
 
-__all__ = ["AttentionBranch", "Branch"]
+__all__ = ["AttentionBranch", "Branch", "Frozen", "Placed"]
 
 
-class Branch(nn.Module):
+@dataclass(frozen=True)
+class Frozen:
+    """What a branch may read of the frozen model, at the site where it is placed; nothing of it is to be changed."""
+
+    model: nn.Module
+    anatomy: Anatomy
+    site: Site
+
+    @property
+    def module(self) -> nn.Module:
+        return self.model.get_submodule(self.site.module)
+
+    def linear(self, role: str | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return weight (out, in) and bias (out,) or None of the site, or of the linear layer of a role beside it."""
+        site = self.site
+        if role is not None:
+            site = next(s for s in self.anatomy.sites if s.layer == self.site.layer and s.role == role)
+        module = self.model.get_submodule(site.module)
+        weight, bias = module.get_parameter("weight").detach(), getattr(module, "bias", None)
+        weight = weight.T if site.transposed else weight
+        rows = slice(None) if site.part is None else slice(*site.part)
+        return weight[rows], None if bias is None else bias.detach()[rows]
+
+
+class Placed(nn.Module):
+    """What every branch has."""
+
+    per_token: ClassVar[bool] = True
+    """Whether each token's result depends on that token alone; if not, no token may be left out of the last layer."""
+
+    def start(self, frozen: Frozen) -> None:
+        """Called once when the adapter is built, after `__init__`, for what depends on the frozen weights."""
+
+    def begin(self, mask: Tensor | None, rows: int, length: int) -> None:
+        """Called before each pass with the attention mask (rows, length) of the adapter's rows, or None for all ones."""
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the weight, (out, in) or a norm's (width,), and bias of the one layer that equals module and branch."""
+        raise AfinaError(f"{type(self).__name__} has no equal layer, so it cannot be merged.")
+
+    def penalty(self) -> Tensor | None:
+        """A term that the method adds to the loss of a step, or None."""
+        return None
+
+
+class Branch(Placed):
     """At a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
 
     def before(self, x: Tensor) -> Tensor:
@@ -18,16 +67,8 @@ class Branch(nn.Module):
         """Return the module's output in place of `y` (B, T, D_out), given its input `x`."""
         return y
 
-    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the (out, in) weight and bias of the one linear layer that equals module and branch together."""
-        raise AfinaError(f"{type(self).__name__} has no equal linear layer, so it cannot be merged.")
 
-    def penalty(self) -> Tensor | None:
-        """A term that the method adds to the loss of a step, or None."""
-        return None
-
-
-class AttentionBranch(nn.Module):
+class AttentionBranch(Placed):
     """At an attention call, for the rows of one adapter."""
 
     def before(
@@ -39,7 +80,3 @@ class AttentionBranch(nn.Module):
     def after(self, query: Tensor, output: Tensor) -> Tensor:
         """Return the attention's output (B, H, T, D/H) in place of `output`."""
         return output
-
-    def penalty(self) -> Tensor | None:
-        """A term that the method adds to the loss of a step, or None."""
-        return None

@@ -48,6 +48,7 @@ def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ig
         if title not in seen:
             seen[title] = Table("method", "trainable", "memory", "step", "train", "evaluate", "disk", title=title)
             seen[title].title_justify = "left"
+            seen[title].columns[0].overflow = "fold"
             for column in seen[title].columns[1:]:
                 column.justify = "right"
         seen[title].add_row(

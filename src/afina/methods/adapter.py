@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.branch import AttentionBranch, Branch, Frozen
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
@@ -65,7 +65,12 @@ def build_adapter(method: Method, backbone: Backbone, outputs: int, seed: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = backbone.new_head(outputs)
-        return Adapter(method, method.sites(backbone.anatomy), head).to(backbone.device)
+        adapter = Adapter(method, method.sites(backbone.anatomy), head).to(backbone.device)
+        method.connect(adapter.by_site())
+        with torch.no_grad():
+            for site, branch in adapter.placed():
+                branch.start(Frozen(backbone.model, backbone.anatomy, site))
+    return adapter
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class Method:
     """Whether every branch has a `fold`."""
     owns_backbone: ClassVar[bool] = False
     """Trains the backbone's own weights, so it runs alone."""
+    identity_start: ClassVar[bool] = True
+    """Whether a fresh adapter leaves the model's logits exactly as they are."""
     gradient_free: ClassVar[bool] = False
     """Fits on cached features instead of training by steps."""
     peft: ClassVar[PeftNames | None] = None
@@ -69,6 +71,9 @@ class Method:
     def branch(self, site: Site) -> AnyBranch:
         """Make the branch for a site, with fresh weights from torch's current random state."""
         raise NotImplementedError(f"{self.name} has sites and no branch")
+
+    def connect(self, branches: Mapping[str, AnyBranch]) -> None:
+        """Let branches of one adapter share what they have to share; called once, with the branches by site name."""
 
     def schedule(self, branches: Mapping[str, AnyBranch], total_steps: int) -> Schedule | None:
         """Return what acts beside the optimiser over `total_steps` steps, or None."""

@@ -34,13 +34,17 @@ def attention(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    causal = causal and mask is None
+    if causal and query.shape[2] != key.shape[2]:
+        # A prefix stands before the keys; the fused kernels would line up the first query with the first key.
+        rows, columns = query.shape[2], key.shape[2]
+        mask, causal = torch.ones(rows, columns, dtype=torch.bool, device=query.device).tril(columns - rows), False
     if query.device.type != "cpu" or not torch.is_grad_enabled():
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )
-    if mask is None and causal:
-        rows, columns = query.shape[2], key.shape[2]
-        mask = torch.ones(rows, columns, dtype=torch.bool).tril(columns - rows)
+    if causal:
+        mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool).tril()
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, torch.finfo(query.dtype).min)
     if (mask is not None and mask.requires_grad) or (dropout_probability > 0 and source is None):

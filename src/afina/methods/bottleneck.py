@@ -1,0 +1,164 @@
+"""Bottleneck adapters: h + scale * U f(D h + d) + u, a small network beside or after a sublayer.
+
+D is (size, width), U (width, size), f a nonlinearity. U and u start at zero, so that nothing changes at the start; the
+papers start near zero instead.
+
+- houlsby: after the attention's output and after the feed-forward layer (Houlsby et al., 2019, arXiv:1902.00751);
+- pfeiffer: after the feed-forward layer alone (Pfeiffer et al., 2021, arXiv:2005.00247, section 4.1);
+- parallel: beside the feed-forward layer, which it shares its input with (He et al., 2022, arXiv:2110.04366, the scaled
+  parallel adapter, equation 8).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import AttentionBranch, Branch
+from afina.errors import UsageError
+from afina.methods.base import Method, method
+
+__all__ = ["Bottleneck", "Houlsby", "Parallel", "Pfeiffer"]
+
+Activation = Literal["relu", "gelu", "silu", "tanh"]
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+class Network(nn.Module):
+    """U f(D h + d) + u."""
+
+    def __init__(self, width: int, size: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+        self.down = nn.Linear(width, size)
+        self.up = nn.Linear(size, width)
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        for value in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = nn.functional.linear(x, self.down.weight.to(x.dtype), self.down.bias.to(x.dtype))
+        inner = _ACTIVATIONS[self.activation](inner)
+        result: Tensor = nn.functional.linear(inner, self.up.weight.to(x.dtype), self.up.bias.to(x.dtype))
+        return result
+
+
+class After(Branch):
+    """On a sublayer's output, before the residual connection."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        change: Tensor = self.network(y)
+        return y + change
+
+
+class Beside(Branch):
+    """At the feed-forward layer's first linear layer: keeps what the network makes of the input."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.result: Tensor | None = None
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        self.result = self.network(x)
+        return y
+
+
+class Rejoin(Branch):
+    """At its last: adds what `Beside` kept."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.beside: tuple[Beside, ...] = ()
+        """The one branch to rejoin, in a tuple, so that it is not a submodule of two."""
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        (beside,) = self.beside
+        assert beside.result is not None, "the first linear layer runs before the last"
+        result, beside.result = beside.result, None
+        return y + self.scale * result.view_as(y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bottleneck(Method):
+    """What the three have in common."""
+
+    reduction: int = 16
+    """Width of the model over the size of the bottleneck."""
+    activation: Activation = "relu"
+    learning_rate: float = 1e-4
+    """Pfeiffer et al.'s, and the `adapters` library's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reduction < 1:
+            raise UsageError(f"{self.name}: reduction should be at least 1, not {self.reduction}.")
+
+    def network(self, width: int) -> Network:
+        return Network(width, max(1, width // self.reduction), self.activation)
+
+
+@method("houlsby")
+@dataclass(frozen=True, kw_only=True)
+class Houlsby(Bottleneck):
+    """Adapters after both sublayers."""
+
+    activation: Activation = "gelu"
+    """The authors' code's."""
+    learning_rate: float = 3e-4
+    """The middle of the three that the paper searches (section 3.2)."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.by_role(("attention_out", "ffn_down"), for_method=self.name)
+
+    def branch(self, site: Site) -> Branch:
+        return After(self.network(site.width))
+
+
+@method("pfeiffer")
+@dataclass(frozen=True, kw_only=True)
+class Pfeiffer(Bottleneck):
+    """Adapters after the feed-forward layer."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.by_role(("ffn_down",), for_method=self.name)
+
+    def branch(self, site: Site) -> Branch:
+        return After(self.network(site.width))
+
+
+@method("parallel")
+@dataclass(frozen=True, kw_only=True)
+class Parallel(Bottleneck):
+    """Scaled adapters beside the feed-forward layer."""
+
+    reduction: int = 2
+    """The `adapters` library's; the paper's bottleneck of 512 in a model of 1024 (section 4.1)."""
+    scale: float = 4.0
+    """The paper's (section 4.6)."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.by_role(("ffn_up", "ffn_down"), for_method=self.name)
+
+    def branch(self, site: Site) -> Branch:
+        return Rejoin(self.scale) if site.role == "ffn_down" else Beside(self.network(site.width_in))
+
+    def connect(self, branches: Mapping[str, Branch | AttentionBranch]) -> None:
+        kept = [branch for branch in branches.values() if isinstance(branch, Beside)]
+        joined = [branch for branch in branches.values() if isinstance(branch, Rejoin)]
+        for beside, rejoin in zip(kept, joined, strict=True):
+            rejoin.beside = (beside,)

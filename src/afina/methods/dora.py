@@ -1,0 +1,71 @@
+"""DoRA: y = m / |W + s B A| * (W + s B A) x + b, magnitude and direction apart.  Liu et al., 2024, arXiv:2402.09353.
+
+Equation 5; |.| is the norm of each output's row of weights, m (out,) starts at |W|, A and B as in LoRA, s = alpha / rank.
+As the paper proposes (section 4.3), no gradient flows through the norm. B starts at zero, so nothing changes at the start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import Branch, Frozen
+from afina.methods.base import PeftNames, method
+from afina.methods.lora import LoRA, LowRank
+from afina.ops.low_rank import low_rank_update
+
+__all__ = ["DoRA", "MagnitudeDirection"]
+
+
+class MagnitudeDirection(LowRank):
+    """The low-rank update of the direction, and the magnitude of each output."""
+
+    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
+        super().__init__(site, rank=rank, scale=scale, dropout=dropout)
+        self.magnitude = nn.Parameter(torch.ones(site.width))
+        self._weight: Tensor = torch.empty(0)
+        self._bias: Tensor | None = None
+
+    def start(self, frozen: Frozen) -> None:
+        self._weight, self._bias = frozen.linear()
+        self._squared_norm = self._weight.float().square().sum(dim=1)  # (out,)
+        self.magnitude.copy_(self._norm())
+
+    def _norm(self) -> Tensor:
+        """|W + s B A| by rows, (out,), without making the matrix: |W|^2 + 2 s <W, B A> + s^2 |B A|^2."""
+        with torch.no_grad():
+            a, b = self.a, self.b
+            shared = ((self._weight @ a.T.to(self._weight.dtype)).float() * b).sum(dim=1)
+            own = ((b @ (a @ a.T)) * b).sum(dim=1)
+            return (self._squared_norm + 2 * self.scale * shared + self.scale**2 * own).clamp_min_(0).sqrt()
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        turned = low_rank_update(dropout(x, self.dropout, self.training), y, self.a, self.b, self.scale)
+        ratio = (self.magnitude / self._norm()).to(y.dtype)
+        if self._bias is None:
+            return turned * ratio
+        bias = self._bias.to(y.dtype)
+        # Written so that a ratio of one changes no bit.
+        return turned + (turned - bias) * (ratio - 1)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        turned, _ = super().fold(weight, bias)
+        return turned * (self.magnitude / self._norm())[:, None].to(weight.dtype), bias
+
+
+@method("dora")
+@dataclass(frozen=True, kw_only=True)
+class DoRA(LoRA):
+    """Weight-decomposed low-rank adaptation; LoRA's settings."""
+
+    peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"})
+
+    def branch(self, site: Site) -> Branch:
+        return MagnitudeDirection(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
+
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+        return super().peft_config(sites, total_steps) | {"use_dora": True}

@@ -1,0 +1,83 @@
+"""LoReFT: at chosen positions of each layer's output, h + R^T (W h + b - R h).  Wu et al., 2024, arXiv:2404.03592, eq. 2.
+
+R is (rank, width) with orthonormal rows, W (rank, width), b (rank,). The authors draw W afresh; here it starts at R and b
+at zero, so that nothing changes at the start.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Branch, Frozen
+from afina.errors import UsageError
+from afina.methods.base import Method, method
+
+__all__ = ["Intervention", "LoReFT"]
+
+
+class Intervention(Branch):
+    """Edits the states at the first and last positions of each text."""
+
+    per_token = False
+
+    def __init__(self, site: Site, *, rank: int, first: int, last: int) -> None:
+        super().__init__()
+        self.first, self.last = first, last
+        self.basis = nn.Parameter(torch.randn(rank, site.width))
+        self.weight = nn.Parameter(torch.empty(rank, site.width))
+        self.bias = nn.Parameter(torch.zeros(rank))
+        self._chosen: Tensor | None = None
+
+    def rotation(self) -> Tensor:
+        """R (rank, width): orthonormal rows that span those of the free parameter `basis`."""
+        orthonormal: Tensor = torch.linalg.qr(self.basis.float().T).Q
+        return orthonormal.T
+
+    def start(self, frozen: Frozen) -> None:
+        self.weight.copy_(self.rotation())
+
+    def begin(self, mask: Tensor | None, rows: int, length: int) -> None:
+        own = torch.ones(rows, length, dtype=torch.long, device=self.bias.device) if mask is None else mask.long()
+        place = own.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
+        chosen = (place <= self.first) | (place > place[:, -1:] - self.last)
+        self._chosen = (chosen & (own == 1))[..., None]  # (rows, length, 1)
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        assert self._chosen is not None, "begin is called before each pass"
+        rotation = self.rotation().to(y.dtype)
+        edit = nn.functional.linear(y, self.weight.to(y.dtype), self.bias.to(y.dtype)) - nn.functional.linear(
+            y, rotation
+        )
+        return y + (edit @ rotation) * self._chosen
+
+
+@method("loreft")
+@dataclass(frozen=True, kw_only=True)
+class LoReFT(Method):
+    """Low-rank edits of hidden states at a text's ends."""
+
+    rank: int = 4
+    """Rank of the edit; the example's of the authors' library, pyreft."""
+    first: int = 4
+    """Positions from the text's start, at each layer; fewer where a text is shorter."""
+    last: int = 4
+    """Positions from its end."""
+    learning_rate: float = 4e-3
+    """That example's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first < 0 or self.last < 0 or self.first + self.last == 0:
+            raise UsageError(
+                f"loreft: first and last should be at least 0 and one of them above, not {self.first}, {self.last}."
+            )
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        if not 1 <= self.rank <= anatomy.width:
+            raise UsageError(f"loreft: rank should be from 1 to the model's width {anatomy.width}, not {self.rank}.")
+        return anatomy.of_kind("layer")
+
+    def branch(self, site: Site) -> Branch:
+        return Intervention(site, rank=self.rank, first=self.first, last=self.last)

@@ -1,0 +1,68 @@
+"""Norm tuning: train each norm's scale and shift, y = norm(x) * w + b.  Zhao et al., 2024, arXiv:2312.11420.
+
+w and b (LayerNorm's; RMSNorm has no b) have one number per feature and start at the model's own, so that nothing changes
+at the start.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Branch, Frozen
+from afina.errors import UsageError
+from afina.methods.base import Method, PeftNames, method
+
+__all__ = ["Norms", "OwnNorm"]
+
+
+class OwnNorm(Branch):
+    """The norm once more, with weights of its own."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(site.width))
+        self.bias = nn.Parameter(torch.zeros(site.width)) if site.biased else None
+        self.centred, self.epsilon = True, 1e-5
+
+    def start(self, frozen: Frozen) -> None:
+        module = frozen.module
+        self.centred = isinstance(module, nn.LayerNorm)
+        epsilon = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
+        if epsilon is None or not (self.centred or "RMSNorm" in type(module).__name__):
+            raise UsageError(f"norms: {frozen.site.name} is a {type(module).__name__}, not a LayerNorm or RMSNorm.")
+        self.epsilon = float(epsilon)
+        for name, value in self.named_parameters():
+            value.copy_(module.get_parameter(name))
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        weight = self.weight.to(y.dtype)
+        if self.centred:
+            bias = None if self.bias is None else self.bias.to(y.dtype)
+            return nn.functional.layer_norm(x, weight.shape, weight, bias, self.epsilon)
+        # In transformers' order of roundings, so that equal weights give equal results.
+        exact = x.float()
+        exact = exact * torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + self.epsilon)
+        return weight * exact.to(y.dtype)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self.weight.to(weight.dtype), None if self.bias is None else self.bias.to(weight.dtype)
+
+
+@method("norms")
+@dataclass(frozen=True, kw_only=True)
+class Norms(Method):
+    """Scales and shifts of all norms."""
+
+    mergeable = True
+    peft = PeftNames("LN_TUNING", {"weight": "ln_tuning_layers.weight", "bias": "ln_tuning_layers.bias"})
+
+    learning_rate: float = 1e-3
+    """As for biases (bitfit), which are about as many; the paper's 2e-5 to 2e-4 are for models of 7 billion weights."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.of_kind("norm")
+
+    def branch(self, site: Site) -> Branch:
+        return OwnNorm(site)

@@ -1,0 +1,74 @@
+"""Prefix tuning: trainable keys and values before each layer's own.  Li and Liang, 2021, arXiv:2101.00190, equation 3.
+
+With `reparametrise` they come from a smaller matrix through a network (section 4.3), which the trained adapter still
+has. The prefix is attended from the first step on, so that a fresh one already changes the model's output.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import AttentionBranch
+from afina.errors import UsageError
+from afina.methods.base import Method, method
+
+__all__ = ["KeysAndValues", "Prefix"]
+
+
+class KeysAndValues(AttentionBranch):
+    """`length` keys and values of a layer, (heads, length, head width) each."""
+
+    def __init__(self, site: Site, *, length: int, hidden: int | None) -> None:
+        super().__init__()
+        self.heads, self.width = site.heads, site.width
+        out = 2 * site.heads * site.width
+        if hidden is None:
+            self.embedding = nn.Parameter(torch.randn(length, out) * 0.02)
+            self.network: nn.Module | None = None
+        else:
+            self.embedding = nn.Parameter(torch.randn(length, site.width_in))
+            self.network = nn.Sequential(nn.Linear(site.width_in, hidden), nn.Tanh(), nn.Linear(hidden, out))
+
+    def keys_and_values(self) -> tuple[Tensor, Tensor]:
+        both = self.embedding if self.network is None else self.network(self.embedding)  # (length, out)
+        key, value = both.view(len(both), 2, self.heads, self.width).permute(1, 2, 0, 3)
+        return key, value
+
+    def before(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        own_key, own_value = (own.to(key.dtype).expand(len(query), -1, -1, -1) for own in self.keys_and_values())
+        if mask is not None:
+            seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
+            mask = torch.cat([seen(*mask.shape[:3], own_key.shape[2]), mask], dim=3)
+        return query, torch.cat([own_key, key], dim=2), torch.cat([own_value, value], dim=2), mask
+
+
+@method("prefix")
+@dataclass(frozen=True, kw_only=True)
+class Prefix(Method):
+    """Trainable keys and values in every layer."""
+
+    identity_start = False
+
+    length: int = 20
+    """Keys and values a layer; of the lengths in the paper's figure 4, where classification is served well."""
+    reparametrise: bool = False
+    """Make them by a network from a matrix; the paper found it steadier, later work did not need it."""
+    hidden: int = 512
+    """Width of that network; the paper's for its smaller task (appendix A)."""
+    learning_rate: float = 1e-2
+    """PEFT's example for classification; the paper's 5e-5 to 8e-5 are for the reparametrised form."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1 or self.hidden < 1:
+            raise UsageError(f"prefix: length and hidden should be at least 1, not {self.length} and {self.hidden}.")
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.of_kind("attention")
+
+    def branch(self, site: Site) -> AttentionBranch:
+        return KeysAndValues(site, length=self.length, hidden=self.hidden if self.reparametrise else None)
