@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -160,6 +161,41 @@ def _merge(module: Any, site: Any, branch: Any) -> None:
             bias[start:stop] = new_bias
         elif new_bias is not None:
             module.bias = torch.nn.Parameter(new_bias)
+
+
+@pytest.mark.parametrize("name", ["prompt", "ptuning"])
+def test_a_prompt_too_long_for_the_context_is_one_sentence(name: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, "bert")
+    adapter = build_adapter(make(name, length=60), backbone, outputs=2, seed=0)
+    with pytest.raises(AfinaError, match="do not fit the model's 64 positions; set max_length to at most 4"):
+        logits(backbone, adapter, batch())
+
+
+def test_a_prompt_is_what_transformers_makes_of_its_embeddings(family_folder: Loader) -> None:
+    """A causal classifier of transformers, given the same vectors before the text, gives the same logits."""
+    from transformers import AutoModelForSequenceClassification
+
+    for family in DECODERS:
+        theirs = AutoModelForSequenceClassification.from_pretrained(family_folder(family)).eval()
+        theirs.config.pad_token_id = 0
+        backbone = load(family_folder, family)
+        adapter = build_adapter(make("prompt", length=5), backbone, outputs=2, seed=0)
+        ids = batch()["input_ids"][:1]
+        with torch.no_grad():
+            for name, value in adapter.head.named_parameters():
+                value.copy_(dict(theirs.named_parameters())[name])
+            (_, branch), *_ = adapter.placed()
+            words = theirs.get_input_embeddings()(ids)
+            expected = theirs(inputs_embeds=torch.cat([branch.vectors()[None], words], dim=1)).logits
+        torch.testing.assert_close(logits(backbone, adapter, {"input_ids": ids}), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_is_not_padded_beyond_the_context() -> None:
+    from afina.data.batching import Tokens, collate
+
+    tokens = Tokens(np.arange(61, dtype=np.int32), np.array([0, 61]), np.array([0]), None)
+    assert collate(tokens, np.array([0]), 0, most=62).inputs["input_ids"].shape == (1, 62)
+    assert collate(tokens, np.array([0]), 0).inputs["input_ids"].shape == (1, 64)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

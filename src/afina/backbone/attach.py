@@ -10,13 +10,16 @@ from types import TracebackType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.load import Backbone
+from afina.backbone.prompts import Prompts
+from afina.data.batching import Batch, Tokens, collate
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
@@ -28,7 +31,7 @@ class Attachable(Protocol):
 
     head: Head
 
-    def placed(self) -> Sequence[tuple[Site, Branch | AttentionBranch]]: ...
+    def placed(self) -> Sequence[tuple[Site, Placed]]: ...
 
 
 # Which attachment an attention module's call belongs to; the registered attention function has no other way to know.
@@ -48,21 +51,28 @@ class Attached:
         self._attention: dict[nn.Module, dict[int, list[AttentionBranch]]] = defaultdict(lambda: defaultdict(list))
         self._handles: list[Any] = []
         self._first_token_attention: nn.Module | None = None
+        self._prompts: Prompts | None = None
 
     def __enter__(self) -> "Attached":
         modules = dict(self.backbone.model.named_modules())
+        prompts: list[PromptBranch | None] = [None] * len(self.adapters)
         for index, adapter in enumerate(self.adapters):
             for site, branch in adapter.placed():
                 if isinstance(branch, AttentionBranch):
                     self._attention[modules[site.module]][index].append(branch)
-                else:
+                elif isinstance(branch, Branch):
                     self._branches[site.module][index].append((site, branch))
+                elif isinstance(branch, PromptBranch):
+                    prompts[index] = branch
         for name, branches in self._branches.items():
             self._hook(modules[name], branches)
         for module in modules.values():
             if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
                 self._handles.append(module.register_forward_hook(self._drop))
         self._narrow(modules)
+        if any(prompt is not None for prompt in prompts):
+            self._prompts = Prompts(prompts)
+            self._place_prompts(modules, self._prompts)
         for name in self.backbone.anatomy.attention_modules:
             assert modules[name] not in _ATTENTION, "a backbone carries one attachment at a time"
             _ATTENTION[modules[name]] = self
@@ -77,7 +87,7 @@ class Attached:
         self._handles.clear()
         self._branches.clear()
         self._attention.clear()
-        self._first_token_attention = None
+        self._first_token_attention = self._prompts = None
         modules = dict(self.backbone.model.named_modules())
         for name in self.backbone.anatomy.attention_modules:
             _ATTENTION.pop(modules[name], None)
@@ -96,6 +106,11 @@ class Attached:
             for _, branch in adapter.placed():
                 branch.train(mode)
 
+    def batch(self, tokens: Tokens, rows: np.ndarray) -> Batch:
+        """Return these rows as a batch for this backbone."""
+        backbone = self.backbone
+        return collate(tokens, rows, backbone.tokenizer.pad_token_id, backbone.device, most=backbone.context)
+
     def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
         """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""
         hidden = self.hidden(inputs, rows)
@@ -105,18 +120,38 @@ class Attached:
         ]
 
     def hidden(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> Hidden:
-        """Return the bare model's output for all rows, adapted."""
+        """Return the bare model's output for all rows and their own tokens, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
         self._rows = [slice(None)] if rows is None else list(rows)
-        mask, ids = inputs.get("attention_mask"), inputs["input_ids"]
+        text_mask, width = inputs.get("attention_mask"), inputs["input_ids"].shape[1]
+        if self._prompts is not None:
+            pad = self.backbone.config.pad_token_id or 0
+            inputs = self._prompts.lengthen(inputs, self._rows, pad=pad, context=self.backbone.context)
+        mask = inputs.get("attention_mask")
         for adapter, part in zip(self.adapters, self._rows, strict=True):
-            own = ids[part]
+            own = inputs["input_ids"][part]
             for _, branch in adapter.placed():
                 branch.begin(None if mask is None else mask[part], *own.shape)
         autocast = self.backbone.autocast
         with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
             output = self.backbone.model(**inputs, **self.backbone.call_settings)
-        return Hidden(output.last_hidden_state, getattr(output, "pooler_output", None), mask)
+        states = output.last_hidden_state
+        if self._prompts is not None:
+            states = self._prompts.without(states, self._rows, width)
+        return Hidden(states, getattr(output, "pooler_output", None), text_mask)
+
+    def _place_prompts(self, modules: Mapping[str, nn.Module], prompts: Prompts) -> None:
+        """Put the prompts into the embeddings, and let the pooler look at the text's first token behind them."""
+
+        def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            return prompts.place(output, self._rows)
+
+        def first(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (prompts.without(args[0], self._rows, 1), *args[1:])
+
+        self._handles.append(modules[self.backbone.anatomy.row.embedding].register_forward_hook(place))
+        if "pooler" in modules:
+            self._handles.append(modules["pooler"].register_forward_pre_hook(first))
 
     def _hook(self, module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]]) -> None:
         every = [branch for placed in branches.values() for _, branch in placed]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.errors import AfinaError
 
-__all__ = ["AttentionBranch", "Branch", "Frozen", "Placed"]
+__all__ = ["AttentionBranch", "Branch", "Frozen", "Placed", "PromptBranch"]
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,15 @@ class AttentionBranch(Placed):
     def after(self, query: Tensor, output: Tensor) -> Tensor:
         """Return the attention's output (B, H, T, D/H) in place of `output`."""
         return output
+
+
+class PromptBranch(Placed):
+    """At the embeddings: vectors that stand before every text, as tokens that no vocabulary has."""
+
+    per_token = False
+    length: int
+    """How many."""
+
+    def vectors(self) -> Tensor:
+        """Return them, (length, D)."""
+        raise NotImplementedError

@@ -47,6 +47,11 @@ class Backbone:
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 
+    @property
+    def context(self) -> int:
+        """Most tokens that the model's positions allow."""
+        return context_of(self.config)
+
     def new_head(self, outputs: int) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state."""
         head = build_head(self.anatomy.row.head, self.config, outputs, self.pretrained_head)
@@ -150,11 +155,14 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:
     """Return a model's tokenizer and the most tokens that the model's positions allow."""
     config = read_config(name, trust_remote_code=trust_remote_code)
+    return _load_tokenizer(name, model_path(name), trust_remote_code), context_of(config)
+
+
+def context_of(config: Any) -> int:
+    """Return the most tokens that a model's positions allow."""
     longest = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
-    if config.model_type == "roberta":
-        # RoBERTa's positions start after the padding index.
-        longest -= config.pad_token_id + 1
-    return _load_tokenizer(name, model_path(name), trust_remote_code), longest
+    # RoBERTa's positions start after the padding index.
+    return longest - config.pad_token_id - 1 if config.model_type == "roberta" else longest
 
 
 def _load_tokenizer(name: str, path: str, trust_remote_code: bool) -> Any:

@@ -158,10 +158,16 @@ def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 40
         start = stop
 
 
-def collate(tokens: Tokens, rows: np.ndarray, pad: int, device: torch.device | str = "cpu") -> Batch:
-    """Make a batch of these rows, padded on the right to little over its longest; rows without padding need no mask."""
+def collate(
+    tokens: Tokens, rows: np.ndarray, pad: int, device: torch.device | str = "cpu", *, most: int = 1 << 30
+) -> Batch:
+    """Make a batch of these rows, padded on the right to little over its longest, and not beyond `most` tokens.
+
+    Rows without padding need no mask.
+    """
     lengths = tokens.lengths[rows]
-    width = -(-int(lengths.max()) // _WIDTHS) * _WIDTHS
+    longest = int(lengths.max())
+    width = max(longest, min(most, -(-longest // _WIDTHS) * _WIDTHS))
     ids = np.full((len(rows), width), pad, dtype=np.int64)
     segments = None if tokens.segments is None else np.zeros((len(rows), width), dtype=np.int64)
     for place, row in enumerate(rows):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
 from afina.ops.low_rank import low_rank_update
@@ -184,7 +184,7 @@ class AdaLoRA(Method):
             orthogonality=self.orthogonality,
         )
 
-    def schedule(self, branches: Mapping[str, Branch | AttentionBranch], total_steps: int) -> Schedule:
+    def schedule(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule:
         triplets = {name: branch for name, branch in branches.items() if isinstance(branch, Triplets)}
         return RankSchedule(self, triplets, total_steps)
 

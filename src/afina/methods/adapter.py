@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import AttentionBranch, Branch, Frozen
+from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
@@ -38,11 +38,11 @@ class Adapter(nn.Module):
         self.branches = nn.ModuleDict({site.name.replace(".", "/"): method.branch(site) for site in sites})
         self.head: Head = head
 
-    def placed(self) -> list[tuple[Site, Branch | AttentionBranch]]:
+    def placed(self) -> list[tuple[Site, Placed]]:
         """Return each site with the branch at it."""
         return list(zip(self.sites, self.branches.values(), strict=True))  # type: ignore[arg-type]
 
-    def by_site(self) -> dict[str, Branch | AttentionBranch]:
+    def by_site(self) -> dict[str, Placed]:
         """Return the branches by the name of their site."""
         return {site.name: branch for site, branch in self.placed()}
 

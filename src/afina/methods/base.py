@@ -12,12 +12,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.branch import Placed
 from afina.errors import UsageError, nearest
 
 __all__ = ["Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
-
-AnyBranch = Branch | AttentionBranch
 
 
 class Schedule:
@@ -68,14 +66,14 @@ class Method:
         """Return the sites at which this method acts on a model of this anatomy."""
         return []
 
-    def branch(self, site: Site) -> AnyBranch:
+    def branch(self, site: Site) -> Placed:
         """Make the branch for a site, with fresh weights from torch's current random state."""
         raise NotImplementedError(f"{self.name} has sites and no branch")
 
-    def connect(self, branches: Mapping[str, AnyBranch]) -> None:
+    def connect(self, branches: Mapping[str, Placed]) -> None:
         """Let branches of one adapter share what they have to share; called once, with the branches by site name."""
 
-    def schedule(self, branches: Mapping[str, AnyBranch], total_steps: int) -> Schedule | None:
+    def schedule(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule | None:
         """Return what acts beside the optimiser over `total_steps` steps, or None."""
         return None
 

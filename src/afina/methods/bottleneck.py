@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import AttentionBranch, Branch
+from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 
@@ -157,7 +157,7 @@ class Parallel(Bottleneck):
     def branch(self, site: Site) -> Branch:
         return Rejoin(self.scale) if site.role == "ffn_down" else Beside(self.network(site.width_in))
 
-    def connect(self, branches: Mapping[str, Branch | AttentionBranch]) -> None:
+    def connect(self, branches: Mapping[str, Placed]) -> None:
         kept = [branch for branch in branches.values() if isinstance(branch, Beside)]
         joined = [branch for branch in branches.values() if isinstance(branch, Rejoin)]
         for beside, rejoin in zip(kept, joined, strict=True):

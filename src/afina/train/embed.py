@@ -8,7 +8,7 @@ import torch
 from afina.backbone.attach import Attached
 from afina.backbone.heads import Hidden, last_token, mean_pool
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens, collate, evaluation_batches
+from afina.data.batching import Tokens, evaluation_batches
 
 __all__ = ["embed"]
 
@@ -22,7 +22,7 @@ def embed(
     done = 0
     with Attached(backbone, []) as attached, torch.inference_mode():
         for rows in evaluation_batches(tokens.lengths, batch_size):
-            batch = collate(tokens, rows, backbone.tokenizer.pad_token_id, backbone.device)
+            batch = attached.batch(tokens, rows)
             parts.append(_pool(backbone, attached.hidden(batch.inputs), pooling).float().cpu().numpy())
             order.append(rows)
             done += len(rows)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.data.batching import Tokens, collate, evaluation_batches
+from afina.data.batching import Tokens, evaluation_batches
 
 __all__ = ["predict_logits"]
 
@@ -22,7 +22,6 @@ def predict_logits(
 
     Rows run sorted by length with little padding, every adapter on the same batch, without gradients or dropout.
     """
-    backbone = attached.backbone
     attached.train(False)
     members = len(attached.adapters)
     parts: list[list[torch.Tensor]] = [[] for _ in range(members)]
@@ -30,7 +29,7 @@ def predict_logits(
     done = 0
     with torch.inference_mode():
         for rows in evaluation_batches(tokens.lengths, batch_size):
-            batch = collate(tokens, np.tile(rows, members), backbone.tokenizer.pad_token_id, backbone.device)
+            batch = attached.batch(tokens, np.tile(rows, members))
             for part, logits in zip(parts, attached(batch.inputs, member_rows(members, len(rows))), strict=True):
                 part.append(logits)
             order.append(rows)

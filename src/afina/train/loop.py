@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attach import Attached
-from afina.data.batching import Tokens, collate, epoch_batches
+from afina.data.batching import Tokens, epoch_batches
 from afina.methods.adapter import Adapter
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
@@ -92,7 +92,7 @@ def train(
             started = perf_counter()
             for start in range(0, len(rows), micro):
                 part = rows[start : start + micro]
-                batch = collate(tokens, np.tile(part, len(members)), backbone.tokenizer.pad_token_id, backbone.device)
+                batch = attached.batch(tokens, np.tile(part, len(members)))
                 slices = member_rows(len(members), len(part))
                 outputs = attached(batch.inputs, slices)
                 losses = [

@@ -1,0 +1,60 @@
+"""Prompt tuning: P trainable vectors before the text's embeddings.  Lester et al., 2021, arXiv:2104.08691, section 2.
+
+They are attended from the first step on, so that a fresh prompt already changes the model's output.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Frozen, PromptBranch
+from afina.errors import UsageError
+from afina.methods.base import Method, method
+
+__all__ = ["Prompt", "SoftPrompt"]
+
+
+class SoftPrompt(PromptBranch):
+    """The vectors themselves, (length, width)."""
+
+    def __init__(self, site: Site, *, length: int, from_vocabulary: bool) -> None:
+        super().__init__()
+        self.length, self.from_vocabulary = length, from_vocabulary
+        self.embedding = nn.Parameter(torch.randn(length, site.width) * 0.5)
+
+    def start(self, frozen: Frozen) -> None:
+        if self.from_vocabulary:
+            words = frozen.module.get_parameter("weight")
+            self.embedding.copy_(words[torch.randint(len(words), (self.length,), device=words.device)])
+
+    def vectors(self) -> Tensor:
+        return self.embedding
+
+
+@method("prompt")
+@dataclass(frozen=True, kw_only=True)
+class Prompt(Method):
+    """Trainable vectors before the text."""
+
+    identity_start = False
+
+    length: int = 20
+    """Vectors; beyond 20 the paper saw little more (section 3.2)."""
+    init: Literal["vocabulary", "random"] = "vocabulary"
+    """Start from the embeddings of words drawn at random, or from noise; the paper found the former better."""
+    learning_rate: float = 3e-1
+    """The paper's, for Adafactor (section 3), which held for AdamW in PEFT's examples too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1:
+            raise UsageError(f"prompt: length should be at least 1, not {self.length}.")
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.of_kind("embedding")
+
+    def branch(self, site: Site) -> PromptBranch:
+        return SoftPrompt(site, length=self.length, from_vocabulary=self.init == "vocabulary")

@@ -1,0 +1,71 @@
+"""P-tuning: vectors before the text that a small network makes.  Liu et al., 2021, arXiv:2103.10385, section 3.2.
+
+h_i = MLP([LSTM forwards; LSTM backwards]) over P trainable vectors, or the MLP alone. They are attended from the first
+step on, so that a fresh prompt already changes the model's output.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import PromptBranch
+from afina.errors import UsageError
+from afina.methods.base import Method, method
+
+__all__ = ["MadePrompt", "PTuning"]
+
+
+class MadePrompt(PromptBranch):
+    """The vectors (length, width) and the network that they pass through."""
+
+    def __init__(self, site: Site, *, length: int, encoder: Literal["mlp", "lstm"], hidden: int) -> None:
+        super().__init__()
+        self.length = length
+        width = site.width
+        self.embedding = nn.Parameter(torch.randn(length, width))
+        self.lstm: nn.LSTM | None = None
+        sizes = [width, hidden, hidden, width]
+        if encoder == "lstm":
+            self.lstm = nn.LSTM(width, hidden, num_layers=2, bidirectional=True)
+            sizes = [2 * hidden, 2 * hidden, width]
+        layers: list[nn.Module] = []
+        for size_in, size_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers[:-1])
+
+    def vectors(self) -> Tensor:
+        x = self.embedding if self.lstm is None else self.lstm(self.embedding)[0]
+        result: Tensor = self.mlp(x)
+        return result
+
+
+@method("ptuning")
+@dataclass(frozen=True, kw_only=True)
+class PTuning(Method):
+    """Vectors before the text, made by a network."""
+
+    identity_start = False
+
+    length: int = 20
+    """Vectors; PEFT's examples."""
+    encoder: Literal["mlp", "lstm"] = "mlp"
+    """PEFT's default; the paper's is the LSTM with an MLP of two layers behind it."""
+    hidden: int = 128
+    """Width of the network; PEFT's example for classification."""
+    learning_rate: float = 1e-3
+    """PEFT's example for classification."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1 or self.hidden < 1:
+            raise UsageError(f"ptuning: length and hidden should be at least 1, not {self.length} and {self.hidden}.")
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.of_kind("embedding")
+
+    def branch(self, site: Site) -> PromptBranch:
+        return MadePrompt(site, length=self.length, encoder=self.encoder, hidden=self.hidden)
