@@ -163,6 +163,58 @@ def _merge(module: Any, site: Any, branch: Any) -> None:
             module.bias = torch.nn.Parameter(new_bias)
 
 
+VARIANTS = [("prefix", {"reparametrise": True}), ("ptuning", {"encoder": "lstm"}), ("prompt", {"init": "random"}),
+            ("lora", {"init": "pissa"}), ("lora", {"init": "pissa", "rslora": True}), ("llama-adapter", {"layers": 2}),
+            ("loreft", {"first": 0, "last": 2})]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "qwen3"])
+@pytest.mark.parametrize(("name", "settings"), VARIANTS, ids=str)
+def test_variants_learn_and_are_saved(
+    name: str, settings: dict[str, Any], family: str, family_folder: Loader, tmp_path: Path
+) -> None:
+    from afina.methods.adapter import AdapterRecord, load_adapter, read_record, save_adapter
+
+    backbone = load(family_folder, family)
+    adapter = build_adapter(make(name, **settings), backbone, outputs=2, seed=0)
+    optimiser = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
+    losses = []
+    with Attached(backbone, [adapter]) as attached:
+        for _ in range(6):
+            loss = torch.nn.functional.cross_entropy(attached(batch())[0], torch.tensor([0, 1, 0]))
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    record = AdapterRecord(
+        model=str(family_folder(family)), method=name, settings=adapter.method.settings(), max_length=64, precision="fp32",
+        task={"name": "classification", "label_names": ["a", "b"]}, seed=0,
+    )  # fmt: skip
+    save_adapter(tmp_path / "adapter", adapter, backbone, record)
+    again = load_adapter(tmp_path / "adapter", backbone, read_record(tmp_path / "adapter"), outputs=2)
+    torch.testing.assert_close(
+        logits(backbone, again, batch()), logits(backbone, adapter, batch()), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pissa_starts_at_the_base_and_at_its_largest_directions(family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    adapter = build_adapter(make("lora", init="pissa", alpha=6.0), backbone, outputs=2, seed=0)
+    plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    torch.testing.assert_close(
+        logits(backbone, adapter, batch()), logits(backbone, plain, batch()), rtol=1e-4, atol=1e-5
+    )
+    modules = dict(backbone.model.named_modules())
+    for site, branch in adapter.placed():
+        weight = modules[site.module].weight.T if site.transposed else modules[site.module].weight
+        weight = weight[slice(*(site.part or (None,)))]
+        largest = torch.linalg.svdvals(weight)
+        left = torch.linalg.svdvals(weight - branch.scale * branch.b @ branch.a)
+        torch.testing.assert_close(left[: len(largest) - 3], largest[3:], rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["prompt", "ptuning"])
 def test_a_prompt_too_long_for_the_context_is_one_sentence(name: str, family_folder: Loader) -> None:
     backbone = load(family_folder, "bert")

@@ -46,6 +46,20 @@ def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_f
 
 
 @pytest.mark.parametrize("family", UNFUSED)
+def test_peft_loads_pissa_as_a_plain_lora(family: str, family_folder: Loader, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
+    backbone, adapter, folder = saved("lora", family, family_folder, tmp_path, init="pissa", rslora=True)
+    base = AutoModelForSequenceClassification.from_pretrained(family_folder(family))
+    base.config.pad_token_id = 0
+    theirs = PeftModel.from_pretrained(base, folder).eval()
+    assert theirs.peft_config["default"].r == 6
+    with torch.no_grad():
+        torch.testing.assert_close(logits(backbone, adapter, batch()), theirs(**batch()).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", UNFUSED)
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")  # PEFT warns of norms, and tunes them
 def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:

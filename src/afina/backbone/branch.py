@@ -44,6 +44,10 @@ class Placed(nn.Module):
     def start(self, frozen: Frozen) -> None:
         """Called once when the adapter is built, after `__init__`, for what depends on the frozen weights."""
 
+    def stored(self) -> dict[str, Tensor]:
+        """Return the tensors that an adapter's file keeps, by name; the parameters themselves unless overridden."""
+        return dict(self.named_parameters())
+
     def begin(self, mask: Tensor | None, rows: int, length: int) -> None:
         """Called before each pass with the attention mask (rows, length) of the adapter's rows, or None for all ones."""
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
     tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(adapter, backbone).items()}
     with partial_folder(folder) as partial:
         save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        record = replace(record, settings=adapter.method.stored().settings())
         write_record(partial, _peft_config(adapter, backbone, record), record)
 
 
@@ -179,7 +180,7 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     root = f"base_model.model.{backbone.prefix}."
     result: dict[str, Tensor] = {}
     for site, branch in adapter.placed():
-        for key, value in branch.named_parameters():
+        for key, value in branch.stored().items():
             result[f"{root}{site.name}.{names.get(key, key)}"] = value
     result |= {f"base_model.model.{key}": value for key, value in adapter.head.named_parameters()}
     if adapter.method.owns_backbone:
@@ -188,7 +189,7 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
 
 
 def _peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
-    method = adapter.method
+    method = adapter.method.stored()
     # PEFT has no word for a slice of a fused projection, so such an adapter gets a type of its own.
     known = method.peft is not None and all(site.part is None for site in adapter.sites)
     peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"

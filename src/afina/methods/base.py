@@ -81,6 +81,10 @@ class Method:
         """Return what PEFT's adapter_config.json has to say beyond its type, or nothing."""
         return {}
 
+    def stored(self) -> "Method":
+        """Return the method that a saved adapter is loaded as, when its branches are stored in another form."""
+        return self
+
     def settings(self) -> dict[str, Any]:
         """All settings as JSON-able values."""
         values = dataclasses.asdict(self)

@@ -14,6 +14,7 @@ from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Frozen
+from afina.errors import UsageError
 from afina.methods.base import PeftNames, method
 from afina.methods.lora import LoRA, LowRank
 from afina.ops.low_rank import low_rank_update
@@ -63,6 +64,11 @@ class DoRA(LoRA):
     """Weight-decomposed low-rank adaptation; LoRA's settings."""
 
     peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init != "kaiming":
+            raise UsageError(f"dora: init is 'kaiming', not '{self.init}', whose start the magnitude would not fit.")
 
     def branch(self, site: Site) -> Branch:
         return MagnitudeDirection(site, rank=self.rank, scale=self.scale, dropout=self.dropout)

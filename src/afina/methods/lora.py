@@ -2,22 +2,27 @@
 
 A is (rank, in), B is (out, rank); B starts at zero, so that nothing changes at the start. With `rslora` the scale is
 alpha / sqrt(rank) (Kalajdzievski, 2023, arXiv:2312.03732).
+
+PiSSA (Meng et al., 2024, arXiv:2404.02948, equations 2 to 4) starts B A at W's largest singular directions and takes them
+out of W. W is never changed here, so that what is added is (alpha / rank) (B A - B0 A0) x, which starts at zero but for
+rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads anywhere.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch
+from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, method
 from afina.ops.low_rank import low_rank_update
+from afina.ops.singular import low_rank_factors
 
 __all__ = ["LoRA", "LowRank"]
 
@@ -33,11 +38,35 @@ class LowRank(Branch):
         # PEFT's start for A; the paper's own is a normal distribution, and both give zero change as B is zero.
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and B as they act."""
+        return self.a, self.b
+
     def after(self, x: Tensor, y: Tensor) -> Tensor:
-        return low_rank_update(dropout(x, self.dropout, self.training), y, self.a, self.b, self.scale)
+        a, b = self.factors()
+        return low_rank_update(dropout(x, self.dropout, self.training), y, a, b, self.scale)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        return weight + self.scale * (self.b @ self.a).to(weight.dtype), bias
+        a, b = self.factors()
+        return weight + self.scale * (b @ a).to(weight.dtype), bias
+
+
+class Principal(LowRank):
+    """PiSSA: A and B from W's largest singular directions, which are taken out again."""
+
+    def start(self, frozen: Frozen) -> None:
+        weight, _ = frozen.linear()
+        b, a = low_rank_factors(weight, len(self.a))
+        self.a.copy_(a / math.sqrt(self.scale))
+        self.b.copy_(b / math.sqrt(self.scale))
+        self._first = self.a.detach().clone(), self.b.detach().clone()
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        first_a, first_b = self._first
+        return torch.cat([self.a, first_a]), torch.cat([self.b, -first_b], dim=1)
+
+    def stored(self) -> dict[str, Tensor]:
+        return dict(zip("ab", self.factors(), strict=True))
 
 
 @method("lora")
@@ -56,6 +85,8 @@ class LoRA(Method):
     """Dropout on the branch's input; PEFT's default, and the paper's for RoBERTa."""
     targets: tuple[str, ...] = ("query", "value")
     """Roles to adapt; the paper's choice (section 4.2)."""
+    init: Literal["kaiming", "pissa"] = "kaiming"
+    """How A and B start: PEFT's default, or W's largest singular directions."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank)."""
     learning_rate: float = 5e-4
@@ -76,7 +107,14 @@ class LoRA(Method):
         return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
-        return LowRank(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
+        kind = Principal if self.init == "pissa" else LowRank
+        return kind(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
+
+    def stored(self) -> Method:
+        if self.init != "pissa":
+            return self
+        rank = 2 * self.rank
+        return replace(self, init="kaiming", rank=rank, alpha=self.scale * (math.sqrt(rank) if self.rslora else rank))
 
     def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
         return {

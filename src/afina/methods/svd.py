@@ -1,0 +1,62 @@
+"""Truncated SVD as a baseline of compression: y = B A x + b in place of W x + b, B A the nearest to W of its rank.
+
+Eckart and Young, 1936. A is (rank, in) and B (out, rank); both are then trained. What W has beyond the rank is lost, so
+that a fresh one already changes the model's output.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.branch import Branch, Frozen
+from afina.methods.base import Method, method
+from afina.ops.singular import low_rank_factors
+
+__all__ = ["SVD", "Factors"]
+
+
+class Factors(Branch):
+    """The layer once more, in factors."""
+
+    def __init__(self, site: Site, *, rank: int) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.empty(rank, site.width_in))
+        self.b = nn.Parameter(torch.empty(site.width, rank))
+        self._bias: Tensor | None = None
+
+    def start(self, frozen: Frozen) -> None:
+        weight, self._bias = frozen.linear()
+        b, a = low_rank_factors(weight, len(self.a))
+        self.a.copy_(a)
+        self.b.copy_(b)
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        inner = nn.functional.linear(x, self.a.to(y.dtype))
+        return nn.functional.linear(inner, self.b.to(y.dtype), None if self._bias is None else self._bias.to(y.dtype))
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return (self.b @ self.a).to(weight.dtype), bias
+
+
+@method("svd")
+@dataclass(frozen=True, kw_only=True)
+class SVD(Method):
+    """Linear layers replaced by their approximation of low rank, which is trained on."""
+
+    identity_start = False
+    mergeable = True
+
+    rank: int = 8
+    """Rank of what is left; LoRA's default, for comparison at equal size."""
+    targets: tuple[str, ...] = ("query", "value")
+    """Roles to approximate; LoRA's default."""
+    learning_rate: float = 5e-4
+    """LoRA's default."""
+
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
+
+    def branch(self, site: Site) -> Branch:
+        return Factors(site, rank=self.rank)
