@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from afina.methods.base import registry
 from test_study import settings, write_csv
 
 Loader = Callable[[str], Path]
@@ -55,7 +56,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["demo", "study", "plan", "report", "recommend", "predict"])
+@pytest.mark.parametrize("command", ["demo", "study", "train", "plan", "methods", "report", "recommend", "predict"])
 def test_every_command_shows_an_example(command: str) -> None:
     result = afina(command, "--help")
     assert result.returncode == 0
@@ -143,6 +144,39 @@ def test_plan_needs_no_network() -> None:
     assert counts["roberta-b", "lora"] == 739_586
     assert counts["distilber", "ia3"] == 601_346
     assert counts["roberta-b", "ia3"] == 610_562
+
+
+def test_methods_counts_what_each_trains_without_weights_or_network() -> None:
+    result = afina("methods", "--model", "distilbert-base-uncased", "--rank", "4", "--format", "jsonl")
+    assert result.returncode == 0, result.stderr
+    entries = {entry["name"]: entry for entry in map(json.loads, result.stdout.splitlines())}
+    assert set(entries) == set(registry())
+    assert entries["lora"]["trainable_parameters"] == 665_858  # the published table 4.7
+    assert entries["full"]["trainable_percent"] == 100
+    assert entries["features"]["trainable_parameters"] is None
+    table = afina("methods")
+    assert table.returncode == 0
+    assert "loreft" in table.stdout
+
+
+def test_train_makes_one_adapter_and_says_where(study_folder: Path, tmp_path: Path) -> None:
+    run = yaml.safe_load((study_folder / "study.yaml").read_text())
+    run |= {"method": {"dora": {"rank": 2}}, "seed": 3, "epochs": 1}
+    for key in ("methods", "seeds"):
+        run.pop(key, None)
+    (study_folder / "run.yaml").write_text(yaml.safe_dump(run))
+    result = afina("train", "run.yaml", "--out", str(tmp_path / "one"), cwd=study_folder)
+    assert result.returncode == 0, result.stderr
+    adapter = Path(result.stdout.strip().splitlines()[-1])
+    assert (adapter / "adapter_model.safetensors").exists()
+    assert afina("predict", str(adapter), "hello", cwd=study_folder).returncode == 0
+    (study_folder / "run.yaml").write_text(yaml.safe_dump(run | {"method": ["lora", "ia3"]}))
+    refused(afina("train", "run.yaml", cwd=study_folder), "each method should be a name")
+    (study_folder / "run.yaml").write_text(yaml.safe_dump(run | {"seeds": 2}))
+    refused(afina("train", "run.yaml", cwd=study_folder), "'seed' and 'seeds' say the same")
+    several = {key: value for key, value in run.items() if key != "seed"} | {"seeds": 2}
+    (study_folder / "run.yaml").write_text(yaml.safe_dump(several))
+    refused(afina("train", "run.yaml", cwd=study_folder), "'seeds' should name one")
 
 
 def test_plan_of_a_small_study(study_folder: Path) -> None:

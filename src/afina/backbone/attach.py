@@ -122,7 +122,7 @@ class Attached:
     def hidden(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> Hidden:
         """Return the bare model's output for all rows and their own tokens, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
-        self._rows = [slice(None)] if rows is None else list(rows)
+        self._rows = [slice(None)] * len(self.adapters) if rows is None else list(rows)
         text_mask, width = inputs.get("attention_mask"), inputs["input_ids"].shape[1]
         if self._prompts is not None:
             pad = self.backbone.config.pad_token_id or 0

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from afina.cli import demo, plan, predict, recommend, report, study
+from afina.cli import demo, methods, plan, predict, recommend, report, study, train
 from afina.errors import AfinaError
 
 __all__ = ["app", "main"]
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (demo, study, plan, report, recommend, predict):
+for module in (demo, study, train, plan, methods, report, recommend, predict):
     module.register(app)
 
 

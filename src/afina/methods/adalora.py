@@ -121,7 +121,7 @@ class RankSchedule(Schedule):
 @method("adalora")
 @dataclass(frozen=True, kw_only=True)
 class AdaLoRA(Method):
-    """Low-rank adaptation whose budget of ranks moves to where it matters."""
+    """Low-rank adaptation, its ranks re-allotted by importance."""
 
     mergeable = True
     peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"})

@@ -15,7 +15,10 @@ __all__ = ["Features"]
 @method("features")
 @dataclass(frozen=True, kw_only=True)
 class Features(Method):
-    """A classical model on frozen, cached embeddings; for regression its regressor twin is fitted."""
+    """A classical model on frozen, cached embeddings.
+
+    For regression its regressor twin is fitted.
+    """
 
     gradient_free = True
 

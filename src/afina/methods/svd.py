@@ -43,7 +43,7 @@ class Factors(Branch):
 @method("svd")
 @dataclass(frozen=True, kw_only=True)
 class SVD(Method):
-    """Linear layers replaced by their approximation of low rank, which is trained on."""
+    """Linear layers in low-rank factors, trained on."""
 
     identity_start = False
     mergeable = True
