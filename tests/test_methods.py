@@ -117,6 +117,24 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", TRAINED)
+def test_trains_in_bfloat16(name: str, family: str, family_folder: Loader) -> None:
+    """As a run does it: weights in bfloat16, or autocast from float32 where the method trains the weights."""
+    own = registry()[name].owns_backbone
+    backbone = load_backbone(str(family_folder(family)), precision="fp32" if own else "bf16")
+    if own:
+        backbone.autocast = torch.bfloat16
+        backbone.model.requires_grad_(True)
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+        attached.train(True)
+        torch.nn.functional.cross_entropy(attached(batch())[0], torch.tensor([0, 1, 0])).backward()
+    for value in adapter.trainable(backbone).values():
+        assert value.dtype == torch.float32
+        assert value.grad is None or value.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", FROZEN)
 def test_padding_changes_nothing(name: str, family: str, family_folder: Loader) -> None:
     backbone = load(family_folder, family)

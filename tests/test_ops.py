@@ -101,16 +101,17 @@ def test_attention_gives_a_learned_mask_its_gradient() -> None:
     assert torch.autograd.gradcheck(lambda b: attention(query, key, value, b, scaling=0.5), (bias,))
 
 
-def test_attention_takes_what_autocast_leaves_in_float32() -> None:
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_attention_takes_what_autocast_leaves_in_float32(kind: torch.dtype) -> None:
     torch.manual_seed(0)
     query, key = (torch.randn(2, 2, 3, 4, requires_grad=True) for _ in range(2))
-    value = torch.randn(2, 2, 3, 4, dtype=torch.bfloat16, requires_grad=True)
+    value = torch.randn(2, 2, 3, 4, dtype=kind, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = attention(query, key, value, None, scaling=0.5)
+        output = attention(query, key, value, None, scaling=0.5, dropout_probability=0.1, source=DropoutSource(0))
     output.float().sum().backward()
     assert output.dtype == torch.bfloat16
     assert query.grad.dtype == torch.float32
-    assert value.grad.dtype == torch.bfloat16
+    assert value.grad.dtype == kind
 
 
 @pytest.mark.parametrize("kinds", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)])

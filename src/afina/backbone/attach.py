@@ -159,7 +159,7 @@ class Attached:
         if any(type(branch).before is not Branch.before for branch in every):
 
             def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                pieces = [_before(branches.get(index, ()), args[0][rows]) for index, rows in enumerate(self._rows)]
+                pieces = [_before(branches.get(index, ()), x) for index, x in enumerate(self._cut(args[0]))]
                 return (_join(pieces), *args[1:])
 
             self._handles.append(module.register_forward_pre_hook(before))
@@ -168,12 +168,15 @@ class Attached:
 
             def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
                 y = output[0] if isinstance(output, tuple) else output
-                x = args[0]
-                pieces = [_after(branches.get(index, ()), x[rows], y[rows]) for index, rows in enumerate(self._rows)]
-                joined = _join(pieces)
+                cut = zip(self._cut(args[0]), self._cut(y), strict=True)
+                joined = _join([_after(branches.get(index, ()), *own) for index, own in enumerate(cut)])
                 return (joined, *output[1:]) if isinstance(output, tuple) else joined
 
             self._handles.append(module.register_forward_hook(after))
+
+    def _cut(self, x: Tensor) -> list[Tensor]:
+        """Each adapter's rows; what belongs to one alone is not cut, as even a whole slice costs a step in backward."""
+        return [x] if len(self._rows) == 1 else [x[rows] for rows in self._rows]
 
     def _narrow(self, modules: Mapping[str, nn.Module]) -> None:
         """Leave out of the last layer what no head will look at: every query and what follows but the first token's.
@@ -227,13 +230,9 @@ class Attached:
         branches = self._attention.get(module)
         if branches is None:
             return attention(query, key, value, mask, source=self.source, **settings)
-        pieces = []
-        for index, rows in enumerate(self._rows):
-            own = mask if mask is None or mask.shape[0] == 1 else mask[rows]
-            pieces.append(
-                self._attend_rows(branches.get(index, []), query[rows], key[rows], value[rows], own, settings)
-            )
-        return _join(pieces)
+        masks = [mask] * len(self._rows) if mask is None or mask.shape[0] == 1 else self._cut(mask)
+        cut = zip(self._cut(query), self._cut(key), self._cut(value), masks, strict=True)
+        return _join([self._attend_rows(branches.get(index, []), *own, settings) for index, own in enumerate(cut)])
 
     def _attend_rows(
         self, branches: list[AttentionBranch], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, settings: Any

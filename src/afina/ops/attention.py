@@ -54,7 +54,7 @@ def attention(
     factors = None
     if dropout_probability > 0 and source is not None:
         shape = torch.Size((*query.shape[:3], key.shape[2]))
-        factors = source.factors(shape, dropout_probability, value.dtype)
+        factors = source.factors(shape, dropout_probability, _computing(value))
     result: Tensor = _Attention.apply(query, key, value, mask, scaling, factors)  # type: ignore[no-untyped-call]
     return result
 
@@ -77,14 +77,15 @@ class _Attention(torch.autograd.Function):
         factors: Tensor | None,
     ) -> Tensor:
         shape = (*query.shape[:3], key.shape[2])  # (B, H, T, S)
-        ctx.kinds = query.dtype, key.dtype
-        # Under autocast a norm or rotation may have left query and key in float32; the value comes from a linear layer.
-        query, key, value = _flat(query.to(value.dtype)), _flat(key.to(value.dtype)), _flat(value)  # (B * H, T|S, D/H)
+        ctx.kinds = query.dtype, key.dtype, value.dtype
+        dtype = _computing(value)
+        query, key, value = (_flat(x.to(dtype)) for x in (query, key, value))  # (B * H, T or S, D/H)
         scores = _product(query, key.mT, scaling)
-        if mask is not None:
-            scores.view(shape).add_(mask)
         # In place: what is largest here, (B, H, T, S), is allocated as seldom as can be.
         precise = scores.to(torch.promote_types(value.dtype, torch.float32))
+        if mask is not None:
+            # In float32: its least number, added in bfloat16, would be minus infinity, and a row of those has no softmax.
+            precise.view(shape).add_(mask)
         weights = scores.copy_(torch.softmax(precise, dim=-1, out=precise))
         factors = None if factors is None else _flat(factors)
         ctx.save_for_backward(query, key, value, weights, factors)
@@ -99,7 +100,7 @@ class _Attention(torch.autograd.Function):
         of_query = of_key = of_value = None
         if ctx.needs_input_grad[2]:
             dropped = weights if factors is None else weights * factors
-            of_value = _by_head(torch.bmm(dropped.mT, gradient), ctx.heads)
+            of_value = _by_head(torch.bmm(dropped.mT, gradient), ctx.heads).to(ctx.kinds[2])
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
             of_weights = torch.bmm(gradient, value.mT)
             if factors is not None:
@@ -110,6 +111,11 @@ class _Attention(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 of_key = _by_head(_product(of_scores.mT, query, ctx.scaling), ctx.heads).to(ctx.kinds[1])
         return of_query, of_key, of_value, None, None, None
+
+
+def _computing(value: Tensor) -> torch.dtype:
+    """The precision of the products: under autocast a rotation or a repeat may have left its inputs in float32."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
 
 
 def _flat(x: Tensor) -> Tensor:
