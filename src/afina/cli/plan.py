@@ -26,8 +26,10 @@ def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The st
 
     config = StudyConfig.read(file)
     console = Console()
+    from afina.ops.allocator import keep_freed_memory
     from afina.study.estimate import estimate_study
 
+    keep_freed_memory()  # as the processes do that carry a study out
     with console.status("timing a few steps of one and two layers") as status:
         estimates, failed = estimate_study(config, tick=lambda what: status.update(f"timing {what}"))
     _show(console, estimates, len(config.seeds))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from afina.data.sources import Rows
 
 __all__ = [
+    "WIDTH_STEP",
     "Batch",
     "Tokens",
     "collate",
@@ -29,7 +30,7 @@ __all__ = [
 _BUCKETS = 50
 """Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay shuffled."""
 
-_WIDTHS = 8
+WIDTH_STEP = 8
 """Batches are this many tokens wide, or a multiple: each width that a CPU's matrix library meets costs it several
 milliseconds and megabytes of prepared code, and with every width a text can have, it forgets them as fast as it makes
 them (benchmarks/lora_speed.py: a quarter more examples a second, half a gigabyte less)."""
@@ -167,7 +168,7 @@ def collate(
     """
     lengths = tokens.lengths[rows]
     longest = int(lengths.max())
-    width = max(longest, min(most, -(-longest // _WIDTHS) * _WIDTHS))
+    width = max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
     ids = np.full((len(rows), width), pad, dtype=np.int64)
     segments = None if tokens.segments is None else np.zeros((len(rows), width), dtype=np.int64)
     for place, row in enumerate(rows):

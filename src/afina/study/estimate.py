@@ -21,6 +21,7 @@ from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone, load_tokenizer
 from afina.backbone.shapes import bare_model, read_shape
 from afina.config import DatasetSpec, StudyConfig
+from afina.data.batching import WIDTH_STEP
 from afina.data.presets import PRESETS
 from afina.data.sources import Rows, load_text_dataset
 from afina.errors import AfinaError, UsageError
@@ -41,6 +42,9 @@ _LENGTHS = (16, 32, 64)
 _RUNTIME_BYTES = 200_000_000
 """What a process takes beside weights and activations: code that is loaded with the first step, and the allocator's
 slack (docs/plan.md)."""
+_WIDTH_BYTES = {"forward": 6_000_000, "train": 18_000_000}
+"""What a CPU's matrix library keeps for each width of batches that it meets, found from real runs (docs/plan.md)."""
+_WIDTHS_KEPT = 70
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -122,11 +126,15 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     layers = whole.anatomy.layer_count
     step = _follow(one.step_seconds, two.step_seconds, layers) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
-    saved = 0.0
+    longest, saved, phase = min(config.max_length, sizes.longest), 0.0, "forward"
     if not method.gradient_free:
-        longest = min(config.max_length, sizes.longest)
-        kept = (_saved_bytes(shape, n, method, sizes.classes, longest, device, precision) for n in (1, 2))
-        saved = rows * _follow(next(kept), next(kept), layers)
+        one_saved, two_saved = (
+            _saved_bytes(shape, n, method, sizes.classes, longest, device, precision) for n in (1, 2)
+        )
+        saved = rows * _follow(one_saved, two_saved, layers)
+        phase = "train" if two_saved > one_saved else "forward"  # a head alone sends no gradient through the layers
+    widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP))
+    prepared = widths * _WIDTH_BYTES[phase]
     own_bytes = 4 if method.owns_backbone else _DTYPES[precision].itemsize
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
     evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
@@ -139,7 +147,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     return Estimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
         train_seconds=float(train), evaluate_seconds=float(evaluate),
-        peak_memory_bytes=weights * own_bytes + state + saved + _RUNTIME_BYTES,
+        peak_memory_bytes=weights * own_bytes + state + saved + prepared + _RUNTIME_BYTES,
         # The adapter, a checkpoint while it runs (weights and two moments), predictions, and the data's tokens.
         disk_bytes=4 * trainable * 4 + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
     )  # fmt: skip
