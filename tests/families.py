@@ -18,6 +18,9 @@ def configuration(family: str) -> Any:
     bert = {"vocab_size": size, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
             "intermediate_size": 37, "max_position_embeddings": 64, "pad_token_id": 0}  # fmt: skip
     llama = bert | {"num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": 4}
+    bart = {"vocab_size": size, "d_model": 24, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 37,
+            "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_position_embeddings": 64,
+            "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 4, "forced_eos_token_id": None}  # fmt: skip
     makers = {
         "bert": lambda: t.BertConfig(**bert),
         "distilbert": lambda: t.DistilBertConfig(
@@ -34,32 +37,76 @@ def configuration(family: str) -> Any:
         "mistral": lambda: t.MistralConfig(**llama, sliding_window=None),
         "qwen2": lambda: t.Qwen2Config(**llama),
         "qwen3": lambda: t.Qwen3Config(**llama, head_dim=6),
-    }
+        "xlm-roberta": lambda: t.XLMRobertaConfig(**bert, bos_token_id=2, eos_token_id=3),
+        "electra": lambda: t.ElectraConfig(**bert, embedding_size=16),
+        "deberta-v2": lambda: t.DebertaV2Config(
+            **bert, relative_attention=True, position_buckets=8, pos_att_type=["c2p", "p2c"], share_att_key=True,
+            norm_rel_ebd="layer_norm", position_biased_input=False, type_vocab_size=0,
+        ),
+        "albert": lambda: t.AlbertConfig(**bert, embedding_size=16, num_hidden_groups=1),
+        "opt": lambda: t.OPTConfig(
+            vocab_size=size, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, ffn_dim=37, pad_token_id=0,
+            max_position_embeddings=64, word_embed_proj_dim=16, bos_token_id=4, eos_token_id=4,
+        ),
+        "gemma2": lambda: t.Gemma2Config(
+            **llama, head_dim=6, sliding_window=4, query_pre_attn_scalar=6, attn_logit_softcapping=5.0
+        ),
+        "gemma3_text": lambda: t.Gemma3TextConfig(**llama, head_dim=6, sliding_window=4, query_pre_attn_scalar=6),
+        "phi3": lambda: t.Phi3Config(**llama),
+        "t5": lambda: t.T5Config(
+            vocab_size=size, d_model=24, d_kv=6, d_ff=37, num_layers=2, num_decoder_layers=2, num_heads=4,
+            relative_attention_num_buckets=8, feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=4,
+            decoder_start_token_id=0,
+        ),
+        "bart": lambda: t.BartConfig(**bart, decoder_start_token_id=4),
+        "mbart": lambda: t.MBartConfig(**bart),
+        "vit": lambda: t.ViTConfig(
+            hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, image_size=8, patch_size=4,
+            num_channels=1,
+        ),
+        "whisper": lambda: t.WhisperConfig(
+            vocab_size=size, d_model=24, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=37,
+            decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=37, num_mel_bins=8, max_source_positions=10,
+            classifier_proj_size=16, pad_token_id=0, bos_token_id=4, eos_token_id=4, decoder_start_token_id=4,
+        ),
+    }  # fmt: skip
     return makers[family]()
 
 
-FAMILIES = ("bert", "distilbert", "gpt2", "llama", "mistral", "modernbert", "qwen2", "qwen3", "roberta")
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+DECODERS = ("gpt2", "llama", "mistral", "opt", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3")
+ENCODERS = ("bert", "distilbert", "modernbert", "roberta", "xlm-roberta", "electra", "deberta-v2", "albert")
+BOTH = ("t5", "bart", "mbart")
+TEXT = (*ENCODERS, *DECODERS, *BOTH)
+FAMILIES = (*TEXT, "vit", "whisper")
+
+
+def classifier(family: str) -> Any:
+    """Return transformers' class of classifiers for a family's inputs."""
+    import transformers as t
+
+    kinds = {"vit": t.AutoModelForImageClassification, "whisper": t.AutoModelForAudioClassification}
+    return kinds.get(family, t.AutoModelForSequenceClassification)
 
 
 def save_family(family: str, folder: Path, *, num_labels: int = 2) -> Path:
     """Save a small model with its classifier and a word-level tokenizer; decoders come without a pad token."""
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     torch.manual_seed(0)
     config = configuration(family)
-    config.num_labels = num_labels
-    model = AutoModelForSequenceClassification.from_config(config)
+    # Names of their own, or BART's configuration, which expects three classes, does not keep that there are two.
+    config.id2label = {index: f"class {index}" for index in range(num_labels)}
+    model = classifier(family).from_config(config)
     with torch.no_grad():
         for name, value in model.named_parameters():
             # Weights large enough, and biases and norms far enough from their usual start, that no fault can hide.
             if value.ndim == 1:
                 value.add_(torch.randn_like(value) * 0.1)
-            elif "embed" not in name:
+            elif "embed" not in name and family != "t5":  # whose weights start large enough
                 value.mul_(4)
     model.save_pretrained(folder)
-    tokenizer(family).save_pretrained(folder)
+    if family in TEXT:
+        tokenizer(family).save_pretrained(folder)
     return folder
 
 
@@ -75,10 +122,18 @@ def tokenizer(family: str) -> Any:
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     if family in DECODERS:
         return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
+    if family in BOTH:
+        inner.post_processor = processors.TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 4)]
+        )
+        return PreTrainedTokenizerFast(
+            tokenizer_object=inner, unk_token="<unk>", pad_token="<pad>", eos_token="</s>",
+            model_input_names=["input_ids", "attention_mask"],
+        )  # fmt: skip
     inner.post_processor = processors.TemplateProcessing(
         single="<cls> $A <sep>", pair="<cls> $A <sep> $B:1 <sep>:1", special_tokens=[("<cls>", 2), ("<sep>", 3)]
     )
-    names = ["input_ids", "attention_mask"] + (["token_type_ids"] if family == "bert" else [])
+    names = ["input_ids", "attention_mask"] + (["token_type_ids"] if family in ("bert", "electra", "albert") else [])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner, unk_token="<unk>", pad_token="<pad>", cls_token="<cls>", sep_token="<sep>",
         model_input_names=names,

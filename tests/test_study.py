@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +225,32 @@ def test_killed_and_resumed_is_as_if_undisturbed(
     assert [e["test_accuracy"] for e in resumed["history"]] == [e["test_accuracy"] for e in undisturbed["history"]]
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
+def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    study = settings(family_folder, csv_folder, methods=["full"], epochs=30)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    process = _start(tmp_path, stderr=subprocess.PIPE)
+    _wait_for_step(next(_appearing(tmp_path / "killed", "checkpoint.safetensors", process)), 15, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said.decode()
+    again = [sys.executable, "-m", "afina", "study", str(tmp_path / "killed" / "study.yaml")]
+    assert subprocess.run([*again, "--out", str(tmp_path / "killed")], capture_output=True, check=False).returncode == 0
+    (resumed,) = read_results(tmp_path / "killed")
+    assert resumed["resumed"] == 1
+
+
+def _appearing(folder: Path, name: str, process: subprocess.Popen[bytes]) -> Iterator[Path]:
+    while process.poll() is None:
+        yield from folder.rglob(name)
+        time.sleep(0.01)
+
+
+def _start(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "afina", "study", str(folder / "study.yaml"), "--out", str(folder / "killed")]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def _wait_for_step(path: Path, least: int, process: subprocess.Popen[bytes]) -> None:

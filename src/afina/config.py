@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_serializer
 
 from afina.errors import UsageError, nearest
 
@@ -27,7 +27,10 @@ class _Checked(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             problems = [cls._sentence(problem) for problem in error.errors()]
-            raise UsageError(f"{where}: {'; '.join(dict.fromkeys(problems))}") from None
+            # All that may be said is named once, however many keys are wrong.
+            everything = nearest("", cls.model_fields)
+            text = "; ".join(dict.fromkeys(problems))
+            raise UsageError(f"{where}: {text.replace(everything, '', text.count(everything) - 1)}") from None
 
     @classmethod
     def _sentence(cls, problem: Any) -> str:
@@ -46,6 +49,11 @@ class MethodSpec(BaseModel):
     model_config = ConfigDict(frozen=True)
     name: str
     settings: dict[str, Any] = {}
+
+    @model_serializer
+    def as_written(self) -> str | dict[str, Any]:
+        """As a study file says it."""
+        return {self.name: self.settings} if self.settings else self.name
 
     @property
     def label(self) -> str:
@@ -175,7 +183,10 @@ class StudyConfig(_Checked):
     @classmethod
     def read(cls, path: Path) -> "StudyConfig":
         """Read and check a study file; raises `UsageError` in one sentence."""
-        config: StudyConfig = cls.parse(read_yaml(path), str(path))
+        values = read_yaml(path)
+        if isinstance(values, dict) and set(values) == {"study", "resolved"}:
+            values = values["study"]  # as a study's folder keeps it, with what was resolved beside it
+        config: StudyConfig = cls.parse(values, str(path))
         return config
 
     def learning_rate_for(self, method: str) -> float | None:

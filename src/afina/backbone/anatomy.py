@@ -1,52 +1,24 @@
-"""Where things are: a map from roles to the modules of each architecture, one row an architecture.
+"""Where things are: the sites of a model by the roles that its architecture's row gives them.
 
-Methods speak of roles (`query`, `ffn_down`, ...) and never know a module's name. To add an architecture, add a row to
-`ROWS` under its `config.model_type` and a small configuration to tests/families.py; everything else follows.
+Methods speak of roles (`query`, `ffn_down`, ...) and never know a module's name.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from afina.backbone.rows import ROWS, Part, Row, Stack, head_width, key_heads
 from afina.errors import UsageError, nearest
 
-__all__ = ["ATTENTION_ROLES", "LINEAR_ROLES", "ROWS", "Anatomy", "Part", "Row", "Site", "read_anatomy"]
+__all__ = ["ATTENTION_ROLES", "LINEAR_ROLES", "Anatomy", "Site", "read_anatomy"]
 
 Kind = Literal["linear", "norm", "embedding", "attention", "layer"]
 
 ATTENTION_ROLES = ("query", "key", "value", "attention_out")
 LINEAR_ROLES = (*ATTENTION_ROLES, "ffn_up", "ffn_gate", "ffn_down")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of `of` equal slices of a fused projection's output: GPT-2's query is the first third of `c_attn`."""
-
-    path: str
-    index: int
-    of: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """An architecture: paths are inside one layer, those in `outer_*` and `embedding` inside the bare model."""
-
-    layers: str
-    attention: str
-    roles: dict[str, str | Part]
-    norms: tuple[str, ...]
-    embedding: str
-    outer_norms: tuple[str, ...] = ()
-    outer_linears: tuple[str, ...] = ()
-    head: str
-    """Name of the classification head's form in `heads.py`."""
-    causal: bool = False
-    narrow: str | None = None
-    """Module of a layer that takes (states, residual) and after which no token looks at another: in the last layer a
-    head that wants the first token only needs just that one from here on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,105 +42,8 @@ class Site:
     transposed: bool = False
     heads: int = 0
     """At an attention call, the heads of its keys and values (B, heads, S, width)."""
-
-
-_BERT = Row(
-    layers="encoder.layer",
-    attention="attention.self",
-    roles={
-        "query": "attention.self.query",
-        "key": "attention.self.key",
-        "value": "attention.self.value",
-        "attention_out": "attention.output.dense",
-        "ffn_up": "intermediate.dense",
-        "ffn_down": "output.dense",
-    },
-    norms=("attention.output.LayerNorm", "output.LayerNorm"),
-    embedding="embeddings.word_embeddings",
-    outer_norms=("embeddings.LayerNorm",),
-    outer_linears=("pooler.dense",),
-    head="pooler_classifier",
-    narrow="attention.output",
-)
-_LLAMA = Row(
-    layers="layers",
-    attention="self_attn",
-    roles={
-        "query": "self_attn.q_proj",
-        "key": "self_attn.k_proj",
-        "value": "self_attn.v_proj",
-        "attention_out": "self_attn.o_proj",
-        "ffn_gate": "mlp.gate_proj",
-        "ffn_up": "mlp.up_proj",
-        "ffn_down": "mlp.down_proj",
-    },
-    norms=("input_layernorm", "post_attention_layernorm"),
-    embedding="embed_tokens",
-    outer_norms=("norm",),
-    head="last_token_score",
-    causal=True,
-)
-
-ROWS: dict[str, Row] = {
-    "bert": _BERT,
-    "roberta": replace(_BERT, head="dense_classifier"),
-    "distilbert": Row(
-        layers="transformer.layer",
-        attention="attention",
-        roles={
-            "query": "attention.q_lin",
-            "key": "attention.k_lin",
-            "value": "attention.v_lin",
-            "attention_out": "attention.out_lin",
-            "ffn_up": "ffn.lin1",
-            "ffn_down": "ffn.lin2",
-        },
-        norms=("sa_layer_norm", "output_layer_norm"),
-        embedding="embeddings.word_embeddings",
-        outer_norms=("embeddings.LayerNorm",),
-        head="pre_classifier",
-    ),
-    "modernbert": Row(
-        layers="layers",
-        attention="attn",
-        roles={
-            "qkv": "attn.Wqkv",
-            "query": Part("attn.Wqkv", 0, 3),
-            "key": Part("attn.Wqkv", 1, 3),
-            "value": Part("attn.Wqkv", 2, 3),
-            "attention_out": "attn.Wo",
-            "ffn_gate": Part("mlp.Wi", 0, 2),
-            "ffn_up": Part("mlp.Wi", 1, 2),
-            "ffn_down": "mlp.Wo",
-        },
-        norms=("attn_norm", "mlp_norm"),
-        embedding="embeddings.tok_embeddings",
-        outer_norms=("embeddings.norm", "final_norm"),
-        head="prediction_head",
-    ),
-    "gpt2": Row(
-        layers="h",
-        attention="attn",
-        roles={
-            "qkv": "attn.c_attn",
-            "query": Part("attn.c_attn", 0, 3),
-            "key": Part("attn.c_attn", 1, 3),
-            "value": Part("attn.c_attn", 2, 3),
-            "attention_out": "attn.c_proj",
-            "ffn_up": "mlp.c_fc",
-            "ffn_down": "mlp.c_proj",
-        },
-        norms=("ln_1", "ln_2"),
-        embedding="wte",
-        outer_norms=("ln_f",),
-        head="last_token_score",
-        causal=True,
-    ),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": replace(_LLAMA, norms=(*_LLAMA.norms, "self_attn.q_norm", "self_attn.k_norm")),
-}
+    decoder: bool = False
+    """Whether it is in the decoder of an encoder-decoder."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +53,7 @@ class Anatomy:
     model_type: str
     row: Row
     layer_count: int
+    """Layers that a pass goes through, a shared one each time; of an encoder-decoder the mean of both sides'."""
     width: int
     sites: tuple[Site, ...]
     attention_modules: tuple[str, ...]
@@ -216,46 +92,98 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
     """
     row = ROWS.get(config.model_type) or _recognise(model, config.model_type)
     modules = dict(model.named_modules())
-    layers = [name for name in modules if name.rpartition(".")[0] == row.layers]
-    sites: list[Site] = [_site(modules, row.embedding, "embedding", None)]
-    for index, layer in enumerate(layers):
-        for role, place in row.roles.items():
-            sites.append(_site(modules, place, role, index, prefix=f"{layer}."))
-        for norm in row.norms:
-            if not isinstance(modules[f"{layer}.{norm}"], nn.Identity):
-                sites.append(_site(modules, norm, "norm", index, prefix=f"{layer}."))
-        attention = f"{layer}.{row.attention}"
-        sites += [
-            Site(
-                name=attention, module=attention, role="attention", kind="attention", layer=index,
-                width_in=config.hidden_size, width=_head_width(config), heads=_key_heads(config),
-            ),
-            Site(
-                name=layer, module=layer, role="layer", kind="layer", layer=index,
-                width_in=config.hidden_size, width=config.hidden_size,
-            ),
-        ]  # fmt: skip
-    sites += [_site(modules, name, "norm", None) for name in row.outer_norms if name in modules]
-    sites += [_site(modules, name, "outer", None) for name in row.outer_linears if name in modules]
+    sites: list[Site] = []
+    attention_modules: list[str] = []
+    places: dict[str, int] = {}
+    for stack in row.stacks:
+        for layer in _layers(stack, modules):
+            index = places.setdefault(layer, len(places))
+            if index == 0:
+                sites.append(_embedding(row, modules, layer, config))
+            sites += _layer_sites(stack, modules, layer, index, config)
+            attention_modules.append(f"{layer}.{stack.attention}")
+    sites += [_site(modules, name, "norm", None, config) for name in row.outer_norms if name in modules]
+    sites += [_site(modules, name, "outer", None, config) for name in row.outer_linears if name in modules]
+    sides = 2 if row.further else 1
     return Anatomy(
         model_type=config.model_type,
         row=row,
-        layer_count=len(layers),
+        layer_count=max(len(places) // sides, 0 if row.further else config.num_hidden_layers),
         width=config.hidden_size,
         sites=tuple(sites),
-        attention_modules=tuple(f"{layer}.{row.attention}" for layer in layers),
+        attention_modules=tuple(attention_modules),
     )
 
 
-def _key_heads(config: Any) -> int:
-    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+def _layers(stack: Stack, modules: dict[str, nn.Module]) -> list[str]:
+    parts = stack.layers.split(".")
+
+    def belongs(name: str) -> bool:
+        own = name.split(".")[:-1]
+        return len(own) == len(parts) and all(a == b or a == "*" for a, b in zip(parts, own, strict=True))
+
+    return [name for name in modules if belongs(name)]
 
 
-def _head_width(config: Any) -> int:
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+def _embedding(row: Row, modules: dict[str, nn.Module], first_layer: str, config: Any) -> Site:
+    if row.embedding is not None:
+        return _site(modules, row.embedding, "embedding", None, config)
+    width = config.hidden_size
+    return Site(
+        name="embedding",
+        module=first_layer,
+        role="embedding",
+        kind="embedding",
+        layer=None,
+        width_in=width,
+        width=width,
+    )
 
 
-def _site(modules: dict[str, nn.Module], place: str | Part, role: str, layer: int | None, prefix: str = "") -> Site:
+def _layer_sites(stack: Stack, modules: dict[str, nn.Module], layer: str, index: int, config: Any) -> list[Site]:
+    sites: list[Site] = []
+    for role, place in stack.roles.items():
+        if (found := _present(place, layer, modules)) is not None:
+            sites.append(_site(modules, found, role, index, config, prefix=f"{layer}.", decoder=stack.decoder))
+    for norm in stack.norms:
+        # OPT and ModernBERT leave some norms without weights.
+        if getattr(modules[f"{layer}.{norm}"], "weight", None) is not None:
+            sites.append(_site(modules, norm, "norm", index, config, prefix=f"{layer}.", decoder=stack.decoder))
+    attention, width = f"{layer}.{stack.attention}", config.hidden_size
+    sites.append(
+        Site(
+            name=attention, module=attention, role="attention", kind="attention", layer=index, width_in=width,
+            width=head_width(config), heads=key_heads(config), decoder=stack.decoder,
+        )
+    )  # fmt: skip
+    if not stack.cross:
+        sites.append(
+            Site(
+                name=layer, module=layer, role="layer", kind="layer", layer=index, width_in=width, width=width,
+                decoder=stack.decoder,
+            )
+        )  # fmt: skip
+    return sites
+
+
+def _present(place: str | Part, layer: str, modules: dict[str, nn.Module]) -> str | Part | None:
+    """Of paths `one|another` the one that the layer has; `?path` may be missing."""
+    if isinstance(place, Part):
+        return place
+    paths = place.removeprefix("?").split("|")
+    present = [path for path in paths if f"{layer}.{path}" in modules]
+    return present[0] if present else (None if place.startswith("?") else paths[0])
+
+
+def _site(
+    modules: dict[str, nn.Module],
+    place: str | Part,
+    role: str,
+    layer: int | None,
+    config: Any,
+    prefix: str = "",
+    decoder: bool = False,
+) -> Site:
     path = prefix + (place.path if isinstance(place, Part) else place)
     module = modules[path]
     weight = module.weight
@@ -265,34 +193,46 @@ def _site(modules: dict[str, nn.Module], place: str | Part, role: str, layer: in
         width = weight.shape[-1]
         kind: Kind = "norm" if role == "norm" else "embedding"
         return Site(
-            name=path, module=path, role=role, kind=kind, layer=layer, width_in=width, width=width, biased=biased
-        )
+            name=path, module=path, role=role, kind=kind, layer=layer, width_in=width, width=width, biased=biased,
+            decoder=decoder,
+        )  # fmt: skip
     # transformers' Conv1D keeps its weight (in, out), torch's Linear (out, in).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
     width_in, width = weight.shape if transposed else weight.shape[::-1]
     part, name = None, path
     if isinstance(place, Part):
-        size = width // place.of
-        part, width, name = (place.index * size, (place.index + 1) * size), size, f"{path}:{role}"
+        part = place.within(width, config)
+        width, name = part[1] - part[0], f"{path}:{role}"
     return Site(
         name=name, module=path, role=role, kind="linear", layer=layer, width_in=width_in, width=width, biased=biased,
-        part=part, transposed=transposed,
+        part=part, transposed=transposed, decoder=decoder,
     )  # fmt: skip
 
 
 def _recognise(model: nn.Module, model_type: str) -> Row:
-    """Take an unknown architecture for the known one whose every path it has, when just one fits."""
+    """Take an unknown architecture for the known one whose every path it has; of several that one with the most."""
     names = {name for name, _ in model.named_modules()}
-    fitting = {id(row): row for row in ROWS.values() if _fits(row, names)}
-    if len(fitting) == 1:
-        return next(iter(fitting.values()))
+    fitting: list[tuple[int, Row]] = []
+    for row in ROWS.values():
+        wanted = _signs(row)
+        if wanted <= names and all(row != other for _, other in fitting):
+            fitting.append((len(wanted), row))
+    most = max((count for count, _ in fitting), default=0)
+    best = [row for count, row in fitting if count == most]
+    if len(best) == 1:
+        return best[0]
     raise UsageError(
         f"The architecture '{model_type}' is not known{nearest(model_type, ROWS)}; "
-        "to teach it, add a row to afina/backbone/anatomy.py that says where its query, key, value and so on are."
+        "to teach it, add a row to afina/backbone/rows.py that says where its query, key, value and so on are."
     )
 
 
-def _fits(row: Row, names: Iterable[str]) -> bool:
-    places = [place.path if isinstance(place, Part) else place for place in row.roles.values()]
-    wanted = [row.embedding, *(f"{row.layers}.0.{path}" for path in (*places, *row.norms, row.attention))]
-    return set(wanted) <= set(names)
+def _signs(row: Row) -> set[str]:
+    """Names of modules by which an architecture is known: all that are not one of alternatives."""
+    signs = {row.embedding} if row.embedding else set()
+    for stack in row.stacks:
+        layer = f"{stack.layers}.0".replace("*", "0")
+        places = [place.path if isinstance(place, Part) else place for place in stack.roles.values()]
+        plain = [path for path in places if not set("?|") & set(path)]
+        signs |= {f"{layer}.{path}" for path in (*plain, *stack.norms, stack.attention)}
+    return signs

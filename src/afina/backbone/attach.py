@@ -5,10 +5,10 @@ branch sees only its adapter's rows. One adapter alone is a cohort of one. Leavi
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
+from afina.backbone.disentangled import disentangled_attention
+from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
@@ -34,10 +36,6 @@ class Attachable(Protocol):
     def placed(self) -> Sequence[tuple[Site, Placed]]: ...
 
 
-# Which attachment an attention module's call belongs to; the registered attention function has no other way to know.
-_ATTENTION: WeakKeyDictionary[nn.Module, "Attached"] = WeakKeyDictionary()
-
-
 class Attached:
     """A backbone with adapters on it, for the time of a `with` block; calling it gives each adapter's logits."""
 
@@ -52,6 +50,8 @@ class Attached:
         self._handles: list[Any] = []
         self._first_token_attention: nn.Module | None = None
         self._prompts: Prompts | None = None
+        self._seen: Tensor | None = None
+        """For images and sound, which know no mask of their own: what may be looked at behind prompts of unlike length."""
 
     def __enter__(self) -> "Attached":
         modules = dict(self.backbone.model.named_modules())
@@ -74,8 +74,12 @@ class Attached:
             self._prompts = Prompts(prompts)
             self._place_prompts(modules, self._prompts)
         for name in self.backbone.anatomy.attention_modules:
-            assert modules[name] not in _ATTENTION, "a backbone carries one attachment at a time"
-            _ATTENTION[modules[name]] = self
+            assert modules[name] not in ATTACHED, "a backbone carries one attachment at a time"
+            ATTACHED[modules[name]] = self
+            if self.backbone.anatomy.row.disentangled:
+                modules[name].forward = partial(
+                    disentangled_attention, modules[name], attention_function, self._for_each_adapter
+                )
         self.train(False)
         return self
 
@@ -87,10 +91,11 @@ class Attached:
         self._handles.clear()
         self._branches.clear()
         self._attention.clear()
-        self._first_token_attention = self._prompts = None
+        self._first_token_attention = self._prompts = self._seen = None
         modules = dict(self.backbone.model.named_modules())
         for name in self.backbone.anatomy.attention_modules:
-            _ATTENTION.pop(modules[name], None)
+            ATTACHED.pop(modules[name], None)
+            modules[name].__dict__.pop("forward", None)  # DeBERTa's, lent
         self.train(False)
 
     def train(self, mode: bool = True) -> None:
@@ -122,36 +127,84 @@ class Attached:
     def hidden(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> Hidden:
         """Return the bare model's output for all rows and their own tokens, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
-        self._rows = [slice(None)] * len(self.adapters) if rows is None else list(rows)
-        text_mask, width = inputs.get("attention_mask"), inputs["input_ids"].shape[1]
+        first = next(iter(inputs.values()))
+        self._rows = [slice(0, len(first))] * len(self.adapters) if rows is None else list(rows)
+        inputs = _padded_behind(inputs)
+        text_mask = mask = inputs.get("attention_mask")
+        shape = self._shape(inputs)
+        width = shape[1]
+        floating = self.backbone.dtype
+        given = {name: value.to(floating) if value.is_floating_point() else value for name, value in inputs.items()}
+        if self.backbone.anatomy.row.further:
+            given["decoder_input_ids"] = self._decoder_inputs(inputs)
         if self._prompts is not None:
-            pad = self.backbone.config.pad_token_id or 0
-            inputs = self._prompts.lengthen(inputs, self._rows, pad=pad, context=self.backbone.context)
-        mask = inputs.get("attention_mask")
+            most = self._prompts.room(width, self.backbone.context)
+            given |= self._prompts.lengthen(
+                inputs, self._rows, pad=getattr(self.backbone.config, "pad_token_id", None) or 0
+            )
+            mask = self._prompts.mask(mask, self._rows, shape, self.backbone.device)
+            shape = (shape[0], width + most)
+            if "input_ids" not in inputs:
+                self._seen = None if mask is None else mask[:, None, None, :].bool()
+            elif mask is not None:
+                given["attention_mask"] = mask
         for adapter, part in zip(self.adapters, self._rows, strict=True):
-            own = inputs["input_ids"][part]
-            for _, branch in adapter.placed():
-                branch.begin(None if mask is None else mask[part], *own.shape)
+            for site, branch in adapter.placed():
+                own, length = (text_mask, width) if site.decoder else (mask, shape[1])
+                branch.begin(None if own is None else own[part], part.stop - part.start, length)
         autocast = self.backbone.autocast
         with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
-            output = self.backbone.model(**inputs, **self.backbone.call_settings)
+            output = self.backbone.model(**given, **self.backbone.call_settings)
         states = output.last_hidden_state
-        if self._prompts is not None:
+        if self._prompts is not None and states.shape[1] != width:
             states = self._prompts.without(states, self._rows, width)
         return Hidden(states, getattr(output, "pooler_output", None), text_mask)
 
+    def _shape(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Rows and tokens (patches, frames) that the first layer will see."""
+        if "input_ids" in inputs:
+            rows, length = inputs["input_ids"].shape
+            return rows, length
+        config = self.backbone.config
+        if "pixel_values" in inputs:
+            rows, _, height, width = inputs["pixel_values"].shape
+            return rows, 1 + (height // config.patch_size) * (width // config.patch_size)
+        return len(inputs["input_features"]), int(config.max_source_positions)
+
+    def _decoder_inputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The text one place later, behind the decoder's start: what an encoder-decoder classifies from."""
+        ids, config = inputs["input_ids"], self.backbone.config
+        if self.backbone.anatomy.row.starts_with_last:
+            mask = inputs.get("attention_mask")
+            last = torch.full_like(ids[:, :1], ids.shape[1] - 1) if mask is None else mask.sum(1, keepdim=True) - 1
+            start = ids.gather(1, last)
+        else:
+            start = torch.full_like(ids[:, :1], config.decoder_start_token_id)
+        return torch.cat([start, ids[:, :-1]], dim=1)
+
     def _place_prompts(self, modules: Mapping[str, nn.Module], prompts: Prompts) -> None:
-        """Put the prompts into the embeddings, and let the pooler look at the text's first token behind them."""
+        """Put the prompts where the text's vectors are, and keep them from the pooler behind the last layer."""
+        anatomy = self.backbone.anatomy
+        module = modules[anatomy.of_kind("embedding")[0].module]
 
         def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             return prompts.place(output, self._rows)
 
-        def first(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (prompts.without(args[0], self._rows, 1), *args[1:])
+        def insert(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (prompts.insert(args[0], self._rows), *args[1:])
 
-        self._handles.append(modules[self.backbone.anatomy.row.embedding].register_forward_hook(place))
+        def cut(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            states = output.last_hidden_state
+            width = states.shape[1] - max(prompts.lengths)
+            output.last_hidden_state = prompts.without(states, self._rows, width)
+            return output
+
+        if anatomy.row.embedding is None:
+            self._handles.append(module.register_forward_pre_hook(insert))
+        else:
+            self._handles.append(module.register_forward_hook(place))
         if "pooler" in modules:
-            self._handles.append(modules["pooler"].register_forward_pre_hook(first))
+            self._handles.append(modules["encoder"].register_forward_hook(cut))
 
     def _hook(self, module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]]) -> None:
         every = [branch for placed in branches.values() for _, branch in placed]
@@ -176,7 +229,22 @@ class Attached:
 
     def _cut(self, x: Tensor) -> list[Tensor]:
         """Each adapter's rows; what belongs to one alone is not cut, as even a whole slice costs a step in backward."""
-        return [x] if len(self._rows) == 1 else [x[rows] for rows in self._rows]
+        if len(self._rows) == 1:
+            return [x]
+        each = len(x) // self._rows[-1].stop  # OPT lays the tokens of all rows end to end
+        return [x[rows.start * each : rows.stop * each] for rows in self._rows]
+
+    def _for_each_adapter(self, module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Call a module with what all rows share (1, S, D), once for each adapter, and give each row its adapter's."""
+        if len(self._rows) <= 1:
+            return module(x)
+        rows, self._rows = self._rows, [slice(index, index + 1) for index in range(len(self._rows))]
+        try:
+            result = module(x.expand(len(rows), -1, -1))
+        finally:
+            self._rows = rows
+        counts = torch.tensor([part.stop - part.start for part in rows], device=x.device)
+        return result.repeat_interleave(counts, dim=0, output_size=rows[-1].stop)
 
     def _narrow(self, modules: Mapping[str, nn.Module]) -> None:
         """Leave out of the last layer what no head will look at: every query and what follows but the first token's.
@@ -216,6 +284,7 @@ class Attached:
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
     ) -> Tensor:
         """Attention (B, H, T, D/H) of one module, rows of different adapters apart where a branch acts on it."""
+        mask = self._seen if mask is None else mask
         if module is self._first_token_attention:
             length, query = query.shape[2], query[:, :, :1]
             mask = mask if mask is None else mask[:, :, :1]
@@ -245,6 +314,15 @@ class Attached:
         return output
 
 
+def _padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Move padding before a text behind it: absolute positions, heads and prompts count from the text's start."""
+    mask = inputs.get("attention_mask")
+    if mask is None or "input_ids" not in inputs:
+        return inputs
+    order = mask.argsort(dim=1, descending=True, stable=True)
+    return {name: value.gather(1, order) for name, value in inputs.items()}
+
+
 def _join(pieces: list[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
@@ -263,43 +341,3 @@ def _after(placed: Sequence[tuple[Site, Branch]], x: Tensor, y: Tensor) -> Tenso
             start, stop = site.part
             y = torch.cat([y[..., :start], branch.after(x, y[..., start:stop]), y[..., stop:]], dim=-1)
     return y
-
-
-def attention_function(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """The attention that transformers' modules call: theirs in meaning, with the attached branches around it."""
-    causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
-    settings: dict[str, Any] = {
-        "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
-        "causal": causal and query.shape[2] > 1,
-        "dropout_probability": dropout,
-    }
-    attached = _ATTENTION.get(module)
-    if attached is None:
-        output = attention(query, key, value, attention_mask, **settings)
-    else:
-        output = attached.attend(module, query, key, value, attention_mask, settings)
-    return output.transpose(1, 2).contiguous(), None
-
-
-def mask_function(*args: Any, **settings: Any) -> Tensor | None:
-    """The mask that goes with `attention_function`: none where nothing is masked, additive where products are explicit.
-
-    Adding it costs nothing in the backward pass; filling by a boolean mask does, in every layer.
-    """
-    from transformers.masking_utils import sdpa_mask
-
-    dtype = settings.get("dtype", torch.float32)
-    mask = sdpa_mask(*args, **settings)
-    if mask is None or mask.device.type != "cpu":
-        return mask  # type: ignore[no-any-return]
-    return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)

@@ -27,7 +27,9 @@ class Frozen:
         """Return weight (out, in) and bias (out,) or None of the site, or of the linear layer of a role beside it."""
         site = self.site
         if role is not None:
-            site = next(s for s in self.anatomy.sites if s.layer == self.site.layer and s.role == role)
+            beside = [s for s in self.anatomy.sites if s.layer == self.site.layer and s.role == role]
+            # A decoder's layer has two attentions: the projections of this one are inside it.
+            site = next((s for s in beside if s.module.startswith(f"{self.site.module}.")), beside[0])
         module = self.model.get_submodule(site.module)
         weight, bias = module.get_parameter("weight").detach(), getattr(module, "bias", None)
         weight = weight.T if site.transposed else weight

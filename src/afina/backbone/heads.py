@@ -73,6 +73,7 @@ class PoolerClassifier(Head):
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
+        self.dropout = float(getattr(config, "classifier_dropout_prob", None) or self.dropout)  # ALBERT's name
         self.classifier = nn.Linear(config.hidden_size, outputs)
 
     def pool(self, hidden: Hidden) -> Tensor:
@@ -94,14 +95,95 @@ class DenseClassifier(Head):
     """RoBERTa: first token, dense, tanh, linear."""
 
     first_token_only = True
+    activation: Callable[[Tensor], Tensor] = staticmethod(torch.tanh)
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
         self.classifier = _DenseOut(config.hidden_size, outputs)
 
     def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
-        inner = torch.tanh(self.classifier.dense(self.drop(pooled, source)))
+        inner = self.activation(self.classifier.dense(self.drop(pooled, source)))
         logits: Tensor = self.classifier.out_proj(self.drop(inner, source))
+        return logits
+
+
+class ElectraClassifier(DenseClassifier):
+    """ELECTRA: first token, dense, GELU, linear."""
+
+    activation = staticmethod(nn.functional.gelu)
+
+
+class LastTokenClassifier(Head):
+    """T5 and BART: the decoder's state at the text's last token (its end mark), dense, tanh, linear."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.classification_head = _DenseOut(config.hidden_size, outputs)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return last_token(hidden)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        inner = torch.tanh(self.classification_head.dense(self.drop(pooled, source)))
+        logits: Tensor = self.classification_head.out_proj(self.drop(inner, source))
+        return logits
+
+
+class _Pooler(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+
+
+class ContextPoolerClassifier(Head):
+    """DeBERTa: first token, dense, activation, linear."""
+
+    first_token_only = True
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        from transformers.activations import ACT2FN
+
+        chosen = getattr(config, "cls_dropout", None)
+        self.dropout = float(config.hidden_dropout_prob if chosen is None else chosen)
+        self.before = float(config.pooler_dropout)
+        self.activation: Callable[[Tensor], Tensor] = ACT2FN[config.pooler_hidden_act]
+        self.pooler = _Pooler(config.pooler_hidden_size)
+        self.classifier = nn.Linear(config.hidden_size, outputs)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        pooled = dropout(pooled, self.before, source) if self.training else pooled
+        inner = self.activation(self.pooler.dense(pooled))
+        logits: Tensor = self.classifier(self.drop(inner, source))
+        return logits
+
+
+class FirstTokenClassifier(Head):
+    """ViT: first token, linear."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.dropout = 0.0
+        self.classifier = nn.Linear(config.hidden_size, outputs)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        logits: Tensor = self.classifier(pooled)
+        return logits
+
+
+class ProjectedMeanClassifier(Head):
+    """Whisper: dense, mean over all frames, linear."""
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        self.projector = nn.Linear(config.hidden_size, config.classifier_proj_size)
+        self.classifier = nn.Linear(config.classifier_proj_size, outputs)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return mean_pool(hidden)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        logits: Tensor = self.classifier(self.projector(pooled))  # the mean of projections is that of the mean
         return logits
 
 
@@ -157,7 +239,9 @@ class LastTokenScore(Head):
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
         self.dropout = 0.0
-        self.score = nn.Linear(config.hidden_size, outputs, bias=False)
+        # OPT's smaller models project their states to the width of their words.
+        width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+        self.score = nn.Linear(width, outputs, bias=False)
 
     def pool(self, hidden: Hidden) -> Tensor:
         return last_token(hidden)
@@ -170,6 +254,11 @@ class LastTokenScore(Head):
 HEADS: dict[str, type[Head]] = {
     "pooler_classifier": PoolerClassifier,
     "dense_classifier": DenseClassifier,
+    "electra_classifier": ElectraClassifier,
+    "context_pooler_classifier": ContextPoolerClassifier,
+    "last_token_classifier": LastTokenClassifier,
+    "first_token_classifier": FirstTokenClassifier,
+    "projected_mean_classifier": ProjectedMeanClassifier,
     "pre_classifier": PreClassifier,
     "prediction_head": PredictionHead,
     "last_token_score": LastTokenScore,

@@ -12,9 +12,19 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.heads import Head, build_head
+from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
 
-__all__ = ["BUILT_IN", "Backbone", "load_backbone", "load_tokenizer", "model_path", "read_config"]
+__all__ = [
+    "BUILT_IN",
+    "Backbone",
+    "bare_of",
+    "classifier_of",
+    "load_backbone",
+    "load_tokenizer",
+    "model_path",
+    "read_config",
+]
 
 BUILT_IN = {"minilm": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
 """Built-in models and the SHA-256 of their weights; `minilm` is all-MiniLM-L6-v2 (22M parameters)."""
@@ -29,6 +39,7 @@ class Backbone:
     name: str
     model: nn.Module
     tokenizer: Any
+    """None for images and sound."""
     config: Any
     anatomy: Anatomy
     pretrained_head: dict[str, Tensor] = field(default_factory=dict)
@@ -76,40 +87,51 @@ def load_backbone(
     path = model_path(name)
     _check_weights(name, path)
     model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code)
-    bare = model.base_model
+    prefix, bare = bare_of(model)
     missing = set(loading["missing_keys"])
-    tokenizer = _load_tokenizer(name, path, trust_remote_code)
+    anatomy = read_anatomy(bare, bare.config)
+    tokenizer = _load_tokenizer(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     bare.requires_grad_(False)
     bare.eval()
     bare.to(device)
-    head = {
-        key: value for key, value in model.state_dict().items() if not key.startswith(f"{model.base_model_prefix}.")
-    }
+    head = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{prefix}.")}
     return Backbone(
         name=name,
         model=bare,
         tokenizer=tokenizer,
         config=bare.config,
-        anatomy=read_anatomy(bare, bare.config),
+        anatomy=anatomy,
         pretrained_head={key: value.float() for key, value in head.items() if key not in missing},
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
-        prefix=model.base_model_prefix,
+        prefix=prefix,
     )
 
 
-def _is_decoder(config: Any) -> bool:
-    from afina.backbone.anatomy import ROWS
+def bare_of(model: Any) -> tuple[str, Any]:
+    """Return the model inside a classifier of transformers, with its name there; Whisper's is its encoder alone."""
+    prefix = model.base_model_prefix if hasattr(model, model.base_model_prefix) else "encoder"
+    return prefix, getattr(model, prefix)
+
+
+def classifier_of(config: Any) -> Any:
+    """Return transformers' class of classifiers for a model's inputs: texts, images or sound."""
+    import transformers
 
     row = ROWS.get(config.model_type)
-    return row is not None and row.causal
+    kind = {"image": "Image", "sound": "Audio"}.get(row.inputs if row else "text", "Sequence")
+    return getattr(transformers, f"AutoModelFor{kind}Classification")
+
+
+def _is_decoder(config: Any) -> bool:
+    row = ROWS.get(config.model_type)
+    return row is not None and (row.causal or bool(row.further))
 
 
 def _from_pretrained(name: str, path: str, dtype: torch.dtype, trust_remote_code: bool) -> tuple[Any, Any]:
     register_attention()
-    from transformers import AutoModelForSequenceClassification
-
+    config = read_config(name, trust_remote_code=trust_remote_code)
     try:
-        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+        return classifier_of(config).from_pretrained(  # type: ignore[no-any-return]
             path,
             dtype=dtype,
             attn_implementation="afina",
@@ -127,7 +149,7 @@ def register_attention() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.utils import logging
 
-    from afina.backbone.attach import attention_function, mask_function
+    from afina.backbone.function import attention_function, mask_function
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     logging.set_verbosity_error()
@@ -162,7 +184,7 @@ def context_of(config: Any) -> int:
     """Return the most tokens that a model's positions allow."""
     longest = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
     # RoBERTa's positions start after the padding index.
-    return longest - config.pad_token_id - 1 if config.model_type == "roberta" else longest
+    return longest - config.pad_token_id - 1 if config.model_type in ("roberta", "xlm-roberta") else longest
 
 
 def _load_tokenizer(name: str, path: str, trust_remote_code: bool) -> Any:

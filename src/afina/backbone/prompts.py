@@ -22,30 +22,42 @@ class Prompts:
         self.branches = list(branches)
         self.lengths = [0 if branch is None else branch.length for branch in branches]
 
-    def lengthen(
-        self, inputs: Mapping[str, Tensor], rows: Sequence[slice], *, pad: int, context: int
-    ) -> dict[str, Tensor]:
-        """Return the inputs (B, T + P) with room for the prompts; raises `AfinaError` beyond `context` positions."""
-        ids, most = inputs["input_ids"], max(self.lengths)
-        width = ids.shape[1]
+    def room(self, width: int, context: int) -> int:
+        """Return the most that the prompts add to texts of `width` tokens; raises `AfinaError` beyond `context`."""
+        most = max(self.lengths)
         if width + most > context:
             raise AfinaError(
                 f"A prompt of {most} and texts of {width} tokens do not fit the model's {context} positions; "
                 f"set max_length to at most {context - most}."
             )
-        mask = inputs.get("attention_mask")
-        if mask is None and len(set(self.lengths)) > 1:
-            mask = torch.ones_like(ids)
+        return most
+
+    def lengthen(self, inputs: Mapping[str, Tensor], rows: Sequence[slice], *, pad: int) -> dict[str, Tensor]:
+        """Return the token inputs (B, T) but the mask with room for the prompts, (B, T + P)."""
         # What stands in a prompt's place must not be padding: RoBERTa counts positions by it.
-        values = {"input_ids": (ids, int(pad == 0), pad), "attention_mask": (mask, 1, 0)}
-        values |= {key: (value, 0, 0) for key, value in inputs.items() if key not in values}
-        result = {}
-        for name, (value, before, behind) in values.items():
-            if value is not None:
-                result[name] = value.new_full((len(value), width + most), behind)
-                for part, length in zip(rows, self.lengths, strict=True):
-                    result[name][part, :length] = before
-                    result[name][part, length : length + width] = value[part]
+        fillings = {"input_ids": (int(pad == 0), pad), "token_type_ids": (0, 0)}
+        return {
+            name: self._between(inputs[name], rows, before, behind)
+            for name, (before, behind) in fillings.items()
+            if name in inputs
+        }
+
+    def mask(
+        self, mask: Tensor | None, rows: Sequence[slice], shape: tuple[int, int], device: torch.device
+    ) -> Tensor | None:
+        """Return the mask (B, T + P): prompts are seen; None where every row is full."""
+        if mask is None:
+            if len(set(self.lengths)) == 1:
+                return None
+            mask = torch.ones(shape, dtype=torch.long, device=device)
+        return self._between(mask, rows, 1, 0)
+
+    def _between(self, value: Tensor, rows: Sequence[slice], before: int, behind: int) -> Tensor:
+        width = value.shape[1]
+        result = value.new_full((len(value), width + max(self.lengths)), behind)
+        for part, length in zip(rows, self.lengths, strict=True):
+            result[part, :length] = before
+            result[part, length : length + width] = value[part]
         return result
 
     def place(self, embedded: Tensor, rows: Sequence[slice]) -> Tensor:
@@ -57,6 +69,17 @@ class Prompts:
                 vectors = branch.vectors().to(own.dtype).expand(len(own), -1, -1)
                 own = torch.cat([vectors, own[:, branch.length :]], dim=1)
             pieces.append(own)
+        return torch.cat(pieces)
+
+    def insert(self, states: Tensor, rows: Sequence[slice]) -> Tensor:
+        """Return the vectors (B, T + P, D) of images or sound (B, T, D) with the prompts before them, zeros behind."""
+        most, pieces = max(self.lengths), []
+        for part, branch in zip(rows, self.branches, strict=True):
+            own = states[part]
+            if branch is not None:
+                own = torch.cat([branch.vectors().to(own.dtype).expand(len(own), -1, -1), own], dim=1)
+            missing = most + states.shape[1] - own.shape[1]
+            pieces.append(torch.nn.functional.pad(own, (0, 0, 0, missing)) if missing else own)
         return torch.cat(pieces)
 
     def without(self, states: Tensor, rows: Sequence[slice], width: int) -> Tensor:

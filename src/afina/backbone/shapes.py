@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from afina.backbone.load import read_config, register_attention
+from afina.backbone.load import bare_of, classifier_of, read_config, register_attention
 from afina.errors import UsageError, nearest
 
 __all__ = ["KNOWN_SHAPES", "bare_model", "read_shape"]
@@ -24,6 +24,18 @@ KNOWN_SHAPES: dict[str, dict[str, Any]] = {
     "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": _LLAMA_1B,
     "answerdotai/ModernBERT-base": {"model_type": "modernbert"},
 }  # fmt: skip
+
+
+_DEPTHS = {
+    "num_hidden_layers",
+    "n_layers",
+    "n_layer",
+    "num_layers",
+    "num_decoder_layers",
+    "encoder_layers",
+    "decoder_layers",
+}
+"""What configurations call the number of layers."""
 
 
 def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
@@ -49,15 +61,14 @@ def bare_model(config: Any, *, layers: int | None = None, device: str = "meta", 
     import copy
 
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     register_attention()
     own = copy.deepcopy(config)
     if layers is not None:
-        name = next(key for key in ("num_hidden_layers", "n_layers", "n_layer") if key in own.to_dict())
-        setattr(own, name, layers)
+        for name in _DEPTHS & own.to_dict().keys():
+            setattr(own, name, layers)
         if getattr(own, "layer_types", None):
             own.layer_types = own.layer_types[:layers]
     with torch.device(device):
-        model = AutoModelForSequenceClassification.from_config(own, attn_implementation="afina", dtype=dtype)
-    return model.base_model.requires_grad_(False)
+        model = classifier_of(own).from_config(own, attn_implementation="afina", dtype=dtype)
+    return bare_of(model)[1].requires_grad_(False)

@@ -17,6 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+_INTERRUPTED = 130
+"""The exit code that typer makes of Ctrl-C: 128 and the signal's number."""
+
 for module in (demo, study, train, plan, methods, report, recommend, predict):
     module.register(app)
 
@@ -32,9 +35,10 @@ def main() -> None:
     except AfinaError as error:
         _say(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("Interrupted; what is finished is kept, and the same command goes on from there.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            _say("Interrupted; what is finished is kept, and the same command goes on from there.")
+        raise
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,15 +24,17 @@ class OwnNorm(Branch):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(site.width))
         self.bias = nn.Parameter(torch.zeros(site.width)) if site.biased else None
-        self.centred, self.epsilon = True, 1e-5
+        self.centred, self.epsilon, self.offset = True, 1e-5, 0.0
 
     def start(self, frozen: Frozen) -> None:
         module = frozen.module
         self.centred = isinstance(module, nn.LayerNorm)
         epsilon = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
-        if epsilon is None or not (self.centred or "RMSNorm" in type(module).__name__):
+        # T5's is called LayerNorm and is an RMSNorm.
+        if epsilon is None or not (self.centred or type(module).__name__.endswith(("RMSNorm", "T5LayerNorm"))):
             raise UsageError(f"norms: {frozen.site.name} is a {type(module).__name__}, not a LayerNorm or RMSNorm.")
         self.epsilon = float(epsilon)
+        self.offset = 1.0 if type(module).__name__.startswith("Gemma") else 0.0  # Gemma keeps w - 1
         for name, value in self.named_parameters():
             value.copy_(module.get_parameter(name))
 
@@ -44,6 +46,8 @@ class OwnNorm(Branch):
         # In transformers' order of roundings, so that equal weights give equal results.
         exact = x.float()
         exact = exact * torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + self.epsilon)
+        if self.offset:
+            return (exact * (self.offset + self.weight.float())).to(y.dtype)
         return weight * exact.to(y.dtype)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -26,9 +26,10 @@ class SoftPrompt(PromptBranch):
         self.embedding = nn.Parameter(torch.randn(length, site.width) * 0.5)
 
     def start(self, frozen: Frozen) -> None:
-        if self.from_vocabulary:
-            words = frozen.module.get_parameter("weight")
-            self.embedding.copy_(words[torch.randint(len(words), (self.length,), device=words.device)])
+        module = frozen.module
+        if self.from_vocabulary and isinstance(module, nn.Embedding):  # images and sound have no words
+            words = torch.randint(module.num_embeddings, (self.length,), device=module.weight.device)
+            self.embedding.copy_(module(words))  # as the model scales them
 
     def vectors(self) -> Tensor:
         return self.embedding

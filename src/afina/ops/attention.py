@@ -24,12 +24,14 @@ def attention(
     scaling: float,
     causal: bool = False,
     dropout_probability: float = 0.0,
+    softcap: float | None = None,
     source: DropoutSource | None = None,
 ) -> Tensor:
     """Return the attention output (B, H, T, D/H) of query (B, H, T, D/H) over key and value (B, Hkv, S, D/H).
 
     `mask` is boolean (True: attend) or additive, broadcastable to (B, H, T, S), or None; `causal` is only looked at
-    without a mask. Fewer key and value heads than query heads are shared by groups (grouped-query attention).
+    without a mask. Fewer key and value heads than query heads are shared by groups (grouped-query attention). With
+    `softcap` c the scores s become c tanh(s / c) before the mask (Gemma 2, 2024, arXiv:2408.00118, section 2).
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -39,17 +41,19 @@ def attention(
         # A prefix stands before the keys; the fused kernels would line up the first query with the first key.
         rows, columns = query.shape[2], key.shape[2]
         mask, causal = torch.ones(rows, columns, dtype=torch.bool, device=query.device).tril(columns - rows), False
-    if query.device.type != "cpu" or not torch.is_grad_enabled():
+    if softcap is None and (query.device.type != "cpu" or not torch.is_grad_enabled()):
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )
     if causal:
-        mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool).tril()
+        mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()
     if mask is not None and mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, torch.finfo(query.dtype).min)
-    if (mask is not None and mask.requires_grad) or (dropout_probability > 0 and source is None):
-        scores = torch.matmul(query * scaling, key.transpose(2, 3))  # (B, H, T, S)
-        weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+        mask = query.new_zeros(mask.shape).masked_fill_(~mask, torch.finfo(query.dtype).min)
+    if softcap is not None or (mask is not None and mask.requires_grad) or (dropout_probability > 0 and source is None):
+        scores = torch.matmul(query * scaling, key.transpose(2, 3)).float()  # (B, H, T, S)
+        if softcap is not None:
+            scores = softcap * torch.tanh(scores / softcap)
+        weights = torch.softmax(scores if mask is None else scores + mask, dim=-1).to(value.dtype)
         return torch.matmul(dropout(weights, dropout_probability, source), value)
     factors = None
     if dropout_probability > 0 and source is not None:

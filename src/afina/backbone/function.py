@@ -1,0 +1,78 @@
+"""The attention that transformers' models call here, under the name `afina`, and the masks that go with it."""
+
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from afina.ops.attention import attention
+
+__all__ = ["ATTACHED", "attention_function", "mask_function"]
+
+
+class _Attends(Protocol):
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+    ) -> Tensor: ...
+
+
+ATTACHED: WeakKeyDictionary[nn.Module, _Attends] = WeakKeyDictionary()
+"""Which attachment an attention module's call belongs to; the registered function has no other way to know."""
+
+
+def attention_function(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    softcap: float | None = None,
+    position_bias: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """The attention that transformers' modules call: theirs in meaning, with the attached branches around it."""
+    causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
+    causal = causal and query.shape[2] > 1
+    settings: dict[str, Any] = {
+        "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
+        "causal": causal,
+        "dropout_probability": dropout,
+        "softcap": softcap,
+    }
+    if position_bias is not None:
+        attention_mask = _biased(position_bias, attention_mask, causal=causal)
+    attached = ATTACHED.get(module)
+    if attached is None:
+        output = attention(query, key, value, attention_mask, **settings)
+    else:
+        output = attached.attend(module, query, key, value, attention_mask, settings)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _biased(bias: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+    """T5's bias (1, H, T, S) with the mask in it."""
+    if mask is None and causal:
+        mask = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).tril()
+    if mask is None:
+        return bias
+    if mask.dtype == torch.bool:
+        return bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
+    return bias + mask
+
+
+def mask_function(*args: Any, **settings: Any) -> Tensor | None:
+    """The mask that goes with `attention_function`: none where nothing is masked, additive where products are explicit.
+
+    Adding it costs nothing in the backward pass; filling by a boolean mask does, in every layer.
+    """
+    from transformers.masking_utils import sdpa_mask
+
+    dtype = settings.get("dtype", torch.float32)
+    mask = sdpa_mask(*args, **settings)
+    if mask is None or mask.device.type != "cpu":
+        return mask  # type: ignore[no-any-return]
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
