@@ -89,7 +89,8 @@ def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, 
             oracle = theirs_by_name.get(name_there, theirs_by_name.get(f"{name_there}.weight"))
             assert oracle is not None, name_there
             assert oracle.grad is not None
-            torch.testing.assert_close(value.grad, oracle.grad.view_as(value), rtol=1e-4, atol=5e-5)
+            difference = (value.grad - oracle.grad.view_as(value)).norm()
+            assert difference <= 5e-5 * oracle.grad.norm() + 1e-6, name_there
             compared += 1
     assert compared >= 3
 

@@ -13,7 +13,7 @@ from torch import nn
 from afina.backbone.rows import ROWS, Part, Row, Stack, head_width, key_heads
 from afina.errors import UsageError, nearest
 
-__all__ = ["ATTENTION_ROLES", "LINEAR_ROLES", "Anatomy", "Site", "read_anatomy"]
+__all__ = ["ATTENTION_ROLES", "LINEAR_ROLES", "Anatomy", "Site", "module_site", "read_anatomy"]
 
 Kind = Literal["linear", "norm", "embedding", "attention", "layer"]
 
@@ -113,6 +113,24 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
         sites=tuple(sites),
         attention_modules=tuple(attention_modules),
     )
+
+
+def module_site(model: nn.Module, anatomy: Anatomy, path: str) -> Site:
+    """Return the site that is a whole module, whether the row names it or not."""
+    named = (
+        s for s in anatomy.sites if s.module == path and s.part is None and s.kind in ("linear", "norm", "embedding")
+    )
+    if (site := next(named, None)) is not None:
+        return site
+    module = model.get_submodule(path)
+    kind = (
+        "embedding"
+        if isinstance(module, nn.Embedding)
+        else "norm"
+        if module.get_parameter("weight").ndim == 1
+        else "other"
+    )
+    return _site({path: module}, path, kind, None, None)
 
 
 def _layers(stack: Stack, modules: dict[str, nn.Module]) -> list[str]:

@@ -26,8 +26,9 @@ def predict(
     pair_column: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
     format: Annotated[str, typer.Option("--format", help="table or jsonl; default: table at a terminal.")] = "",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
+    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
-    """Predict labels with their probabilities (or numbers) for texts.
+    """Predict labels with their probabilities (or numbers) for texts, with an adapter that Afina or PEFT saved.
 
     Example: `afina predict demo/runs/minilm-tickets-lora-seed0/adapter "Where is my parcel?"`
 
@@ -44,7 +45,7 @@ def predict(
     rows = _rows(texts or [], pair, file, text_column, pair_column)
     import afina
 
-    loaded = afina.load(adapter)
+    loaded = afina.load(adapter, model=model)
     write = _write_lines if format == "jsonl" or (not format and not sys.stdout.isatty()) else _write_table
     write(_predicted(loaded, rows, batch_size))
 

@@ -1,7 +1,7 @@
 """A trained adapter with its backbone, ready to predict: what `afina.load` returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import load_backbone, load_tokenizer
+from afina.backbone.load import load_backbone
 from afina.data.batching import Tokens, tokenize
 from afina.data.sources import Rows
 from afina.errors import UsageError
 from afina.methods.adapter import load_adapter, read_record, read_tensors
 from afina.methods.classical import Classical
 from afina.methods.features import Features
+from afina.methods.peft_files import Given, read_peft, read_peft_record
 from afina.tasks.base import load_task
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
@@ -37,22 +38,33 @@ class Prediction:
 class LoadedAdapter:
     """An adapter on its backbone; `predict` is what it is for."""
 
-    def __init__(self, folder: str | Path, *, device: str = "cpu", trust_remote_code: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, *, model: str | None = None, device: str = "cpu", trust_remote_code: bool = False
+    ) -> None:
         self.folder = Path(folder)
-        self.record = read_record(self.folder)
-        self.method = self.record.make_method()
-        self.task = load_task(self.record.task)
+        ours = (self.folder / "afina.json").exists() or not (self.folder / "adapter_config.json").exists()
+        self.record = read_record(self.folder) if ours else read_peft_record(self.folder)
+        if model is not None:
+            self.record = replace(self.record, model=model)
+        self.method = self.record.make_method() if ours else Given()
         precision = "fp32" if self.method.owns_backbone else self.record.precision
         self.backbone = load_backbone(
             self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code
         )
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
-        self._longest = load_tokenizer(self.record.model, trust_remote_code=trust_remote_code)[1]
-        if self.method.gradient_free:
+        if not ours:
+            self.adapter, names = read_peft(self.folder, self.backbone, self.record)
+            state: dict[str, Any] = {"name": "classification", "label_names": names}
+            state = state if len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
+            self.record = replace(self.record, task=state)
+            self.method = self.adapter.method
+        elif self.method.gradient_free:
             self.classical = Classical.from_tensors(read_tensors(self.folder / "adapter_model.safetensors"))
         else:
-            self.adapter = load_adapter(self.folder, self.backbone, self.record, self.task.outputs)
+            outputs = load_task(self.record.task).outputs
+            self.adapter = load_adapter(self.folder, self.backbone, self.record, outputs)
+        self.task = load_task(self.record.task)
 
     def predict(
         self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
@@ -79,7 +91,7 @@ class LoadedAdapter:
             return np.zeros((0, self.task.outputs), dtype=np.float32)
         pairs = None if text_pairs is None else list(text_pairs)
         rows = Rows(text=list(texts), text_pair=pairs, label=np.zeros(len(texts), dtype=np.int64))
-        tokens = tokenize(self.backbone.tokenizer, rows, min(self.record.max_length, self._longest))
+        tokens = tokenize(self.backbone.tokenizer, rows, min(self.record.max_length, self.backbone.context))
         return self._logits(tokens, batch_size)
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
@@ -91,6 +103,8 @@ class LoadedAdapter:
         return logits
 
 
-def load(folder: str | Path, *, device: str = "cpu", trust_remote_code: bool = False) -> LoadedAdapter:
-    """Load an adapter that Afina saved, with the backbone that it names."""
-    return LoadedAdapter(folder, device=device, trust_remote_code=trust_remote_code)
+def load(
+    folder: str | Path, *, model: str | None = None, device: str = "cpu", trust_remote_code: bool = False
+) -> LoadedAdapter:
+    """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere)."""
+    return LoadedAdapter(folder, model=model, device=device, trust_remote_code=trust_remote_code)

@@ -1,0 +1,180 @@
+"""Adapters that the real peft trained and saved load here and predict the same."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import afina
+from afina.backbone.attach import Attached
+from afina.errors import AfinaError, UsageError
+from families import FAMILIES, classifier
+from test_methods import batch
+
+Loader = Callable[[str], Path]
+
+
+def targets(family: str) -> list[str]:
+    """Give names that peft knows query and value, or the projection that holds them, by."""
+    own = {
+        "distilbert": ["q_lin", "v_lin"], "modernbert": ["Wqkv"], "gpt2": ["c_attn"], "phi3": ["qkv_proj"],
+        "t5": ["q", "v"], "deberta-v2": ["query_proj", "value_proj"],
+    }  # fmt: skip
+    like_bert = family in ("bert", "roberta", "xlm-roberta", "electra", "albert")
+    return own.get(family, ["query", "value"] if like_bert else ["q_proj", "v_proj"])
+
+
+def trained(family: str, config: Any, family_folder: Loader, folder: Path, prepare: Any = None) -> tuple[Any, Path]:
+    """Adapt a model with peft, move all that it trains, save it."""
+    from peft import get_peft_model
+
+    base = classifier(family).from_pretrained(family_folder(family))
+    base.config.pad_token_id = 0
+    model = get_peft_model(base, config)
+    if prepare is not None:
+        prepare(model)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.requires_grad and "original_module" not in name and "ranknum" not in name:
+                value.add_(torch.randn_like(value) * 0.2)
+    model.save_pretrained(folder)
+    return model.eval(), folder
+
+
+def same(family: str, model: Any, folder: Path) -> None:
+    inputs = batch(family)
+    loaded = afina.load(folder)
+    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+        (ours,) = attached(inputs)
+        theirs = model(**inputs).logits
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+def task(family: str) -> str | None:
+    return None if family in ("vit", "whisper") else "SEQ_CLS"
+
+
+def lora(family: str, **settings: Any) -> Any:
+    from peft import LoraConfig
+
+    keep = {"vit": ["classifier"], "whisper": ["projector", "classifier"]}.get(family)
+    # T5's and BART's heads have a name that peft does not look for.
+    keep = ["classification_head"] if family in ("t5", "bart", "mbart") else keep
+    defaults: dict[str, Any] = {
+        "task_type": task(family), "r": 3, "target_modules": targets(family), "modules_to_save": keep,
+        "fan_in_fan_out": family == "gpt2",
+    }  # fmt: skip
+    return LoraConfig(**(defaults | settings))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "settings", [{}, {"use_dora": True, "use_rslora": True, "lora_alpha": 4}], ids=["lora", "dora"]
+)
+def test_lora_of_peft(settings: dict[str, Any], family: str, family_folder: Loader, tmp_path: Path) -> None:
+    same(family, *trained(family, lora(family, **settings), family_folder, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bias": "all"},
+        {"bias": "lora_only"},
+        {"target_modules": r".*layer\.1\.attention\.self\.(query|key)"},
+        {"target_modules": "all-linear"},
+        {"target_modules": ["query", "dense"], "rank_pattern": {"query": 2, "layer.1.output.dense": 5},
+         "alpha_pattern": {"query": 5, r"^bert.encoder.layer.0.output.dense": 1}},
+        {"modules_to_save": ["classifier", "pooler", "LayerNorm"]},
+        {"target_modules": ["query", "word_embeddings"]},
+        {"layers_to_transform": [1], "bias": "all", "use_dora": True},
+    ],
+    ids=["all biases", "own biases", "pattern", "all linear", "patterns", "modules", "embedding", "one layer"],
+)  # fmt: skip
+def test_settings_of_lora(settings: dict[str, Any], family_folder: Loader, tmp_path: Path) -> None:
+    same("bert", *trained("bert", lora("bert", **settings), family_folder, tmp_path))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ia3_of_peft(family: str, family_folder: Loader, tmp_path: Path) -> None:
+    from peft import IA3Config
+
+    down = {
+        "bert": "output.dense", "distilbert": "lin2", "gpt2": "mlp.c_proj", "modernbert": "mlp.Wo", "t5": "wo",
+        "albert": "ffn_output", "vit": "fc2",
+        **dict.fromkeys(("opt", "bart", "mbart", "whisper"), "fc2"),
+        **dict.fromkeys(("roberta", "xlm-roberta", "electra", "deberta-v2"), "output.dense"),
+    }.get(family, "down_proj")  # fmt: skip
+    config = IA3Config(
+        task_type=task(family), target_modules=[*targets(family), down], feedforward_modules=[down],
+        modules_to_save=lora(family).modules_to_save, fan_in_fan_out=family == "gpt2",
+    )  # fmt: skip
+    same(family, *trained(family, config, family_folder, tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:.*LoRA tensor.*invalid shape")  # a matrix that no rank is left of
+@pytest.mark.parametrize("family", ["bert", "llama", "t5"])
+def test_adalora_of_peft_after_its_ranks_are_cut(family: str, family_folder: Loader, tmp_path: Path) -> None:
+    from peft import AdaLoraConfig, PeftModel
+
+    def cut(model: Any) -> None:
+        draw = torch.Generator().manual_seed(0)
+        for step in range(1, 21):
+            for value in model.parameters():
+                if value.requires_grad:
+                    value.grad = torch.randn(value.shape, generator=draw)
+            model.base_model.update_and_allocate(step)
+
+    config = AdaLoraConfig(
+        task_type="SEQ_CLS", init_r=4, target_r=2, tinit=2, tfinal=5, deltaT=2, total_step=20,
+        target_modules=targets(family), modules_to_save=lora(family).modules_to_save,
+    )  # fmt: skip
+    _, folder = trained(family, config, family_folder, tmp_path, cut)
+    # As peft itself loads it: the model that has just been cut gives other logits than its own file.
+    base = classifier(family).from_pretrained(family_folder(family))
+    base.config.pad_token_id = 0
+    same(family, PeftModel.from_pretrained(base, folder).eval(), folder)
+
+
+@pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")
+@pytest.mark.parametrize(("family", "norms"), [("bert", ["LayerNorm"]), ("llama", ["input_layernorm", "norm"])])
+def test_norm_tuning_of_peft(family: str, norms: list[str], family_folder: Loader, tmp_path: Path) -> None:
+    from peft import LNTuningConfig
+
+    config = LNTuningConfig(task_type="SEQ_CLS", target_modules=norms)
+    same(family, *trained(family, config, family_folder, tmp_path))
+
+
+def test_predicts_with_the_models_label_names(family_folder: Loader, tmp_path: Path) -> None:
+    _, folder = trained("bert", lora("bert"), family_folder, tmp_path)
+    (prediction,) = afina.load(folder).predict(["my parcel is late"])
+    assert set(prediction.probabilities or {}) == {"class 0", "class 1"}
+
+
+def test_what_does_not_fit_is_one_sentence(family_folder: Loader, tmp_path: Path) -> None:
+    _, folder = trained("bert", lora("bert"), family_folder, tmp_path / "bert")
+    with pytest.raises(AfinaError, match=r"is no part of .*another model's adapter"):
+        afina.load(folder, model=str(family_folder("llama")))
+    with pytest.raises(AfinaError, match=r"layer.0.attention.self.query' has lora_A of \(3, 24\) .* needs \(3, 384\)"):
+        afina.load(folder, model="minilm")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    weights = folder / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(AfinaError, match="is damaged"):
+        afina.load(folder)
+    weights.unlink()
+    (folder / "adapter_model.bin").write_bytes(b"pickle")
+    with pytest.raises(UsageError, match=r"pickled weights \(adapter_model.bin\), which can run code"):
+        afina.load(folder)
+    (folder / "adapter_config.json").write_text(json.dumps(config | {"peft_type": "LOHA"}))
+    with pytest.raises(UsageError, match="adapters of PEFT's type LOHA are not read"):
+        afina.load(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(UsageError, match="no adapter"):
+        afina.load(folder)
