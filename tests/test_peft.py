@@ -16,6 +16,7 @@ from test_methods import batch, logits, stir
 
 Loader = Callable[[str], Path]
 KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None)
+JOINED = [name for name in KNOWN if registry()[name].peft.fused]  # type: ignore[union-attr]
 UNFUSED = [family for family in FAMILIES if family not in ("gpt2", "modernbert", "phi3")]
 
 
@@ -45,7 +46,25 @@ def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_f
     assert torch.equal(logits(fresh, again, batch(family)), expected)
 
 
-@pytest.mark.parametrize("family", UNFUSED)
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(UNFUSED)))
+@pytest.mark.parametrize("targets", [("query", "value"), ("query", "key", "value", "ffn_up", "ffn_down")], ids=len)
+@pytest.mark.parametrize("name", JOINED)
+def test_peft_loads_slices_of_a_fused_projection_as_one(
+    name: str, targets: tuple[str, ...], family: str, family_folder: Loader, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    backbone, adapter, folder = saved(name, family, family_folder, tmp_path, targets=targets)
+    base = classifier(family).from_pretrained(family_folder(family))
+    base.config.pad_token_id = 0
+    theirs = PeftModel.from_pretrained(base, folder).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            logits(backbone, adapter, batch(family)), theirs(**batch(family)).logits, rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_peft_loads_pissa_as_a_plain_lora(family: str, family_folder: Loader, tmp_path: Path) -> None:
     from peft import PeftModel
 

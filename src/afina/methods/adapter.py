@@ -21,8 +21,9 @@ from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
+from afina.methods.fused import Kind, by_module, join, split
 
-__all__ = ["Adapter", "AdapterRecord", "build_adapter", "load_adapter", "read_record", "save_adapter"]
+__all__ = ["Adapter", "AdapterRecord", "build_adapter", "load_adapter", "read_record", "save_adapter", "stored_tensors"]
 
 _BACKBONE = "backbone."
 
@@ -96,7 +97,7 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
     """Write the adapter's folder; it is there whole or not at all."""
     from safetensors.torch import save_file
 
-    tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(adapter, backbone).items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in stored_tensors(adapter, backbone).items()}
     with partial_folder(folder) as partial:
         save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         record = replace(record, settings=adapter.method.stored().settings())
@@ -147,7 +148,7 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
     """
     adapter = build_adapter(record.make_method(), backbone, outputs, seed=0)
     wanted = _tensors(adapter, backbone)
-    stored = read_tensors(folder / "adapter_model.safetensors")
+    stored = _apart(read_tensors(folder / "adapter_model.safetensors"), adapter, backbone)
     if missing := sorted(set(wanted) - set(stored)):
         raise AfinaError(f"{folder} lacks '{missing[0]}'; it is not an adapter of {backbone.name}.")
     with torch.no_grad():
@@ -174,6 +175,40 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise AfinaError(f"{path} is damaged ({error}).") from None
 
 
+def stored_tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
+    """Name every tensor as PEFT does where it knows the method, slices of a fused projection as one adapter of it."""
+    tensors = _tensors(adapter, backbone)
+    for key, (kind, names, sites) in _fused(adapter, backbone).items():
+        values = [tensors.pop(name) for name in names]
+        tensors[key] = join(kind, values, sites, backbone.model.get_submodule(sites[0].module))
+    return tensors
+
+
+def _apart(stored: dict[str, Tensor], adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
+    """Undo what `stored_tensors` joined."""
+    own = _tensors(adapter, backbone)
+    for key, (kind, names, sites) in _fused(adapter, backbone).items():
+        if key in stored:
+            ranks = [own[name].shape[1 if kind == "block" else 0] for name in names]
+            stored |= zip(names, split(kind, stored.pop(key), sites, ranks), strict=True)
+    return stored
+
+
+def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[str], list[Site]]]:
+    """Return, by the name in the file, how it is joined, from which tensors and of which sites."""
+    names = adapter.method.peft
+    if names is None:
+        return {}
+    root = f"base_model.model.{backbone.prefix}."
+    return {
+        f"{root}{module}.{names.parameters[key]}": (
+            kind, [f"{root}{site.name}.{names.parameters[key]}" for site in sites], sites,
+        )
+        for module, sites in by_module(adapter.sites).items()
+        for key, kind in names.fused.items()
+    }  # fmt: skip
+
+
 def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     """Name every tensor as PEFT does where it knows the method; values are the live parameters."""
     names = adapter.method.peft.parameters if adapter.method.peft else {}
@@ -190,8 +225,8 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
 
 def _peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
     method = adapter.method.stored()
-    # PEFT has no word for a slice of a fused projection, so such an adapter gets a type of its own.
-    known = method.peft is not None and all(site.part is None for site in adapter.sites)
+    # Slices of a fused projection that cannot be joined have no word in PEFT: such an adapter gets a type of its own.
+    known = method.peft is not None and (bool(method.peft.fused) or not by_module(adapter.sites))
     peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"
     config: dict[str, Any] = {
         "peft_type": peft_type,
@@ -200,7 +235,7 @@ def _peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) ->
         "inference_mode": True,
     }
     if known:
-        config["target_modules"] = sorted(f"{backbone.prefix}.{site.name}" for site in adapter.sites)
+        config["target_modules"] = sorted({f"{backbone.prefix}.{site.module}" for site in adapter.sites})
         config["modules_to_save"] = sorted({key.split(".")[0] for key, _ in adapter.head.named_parameters()})
         config |= method.peft_config(adapter.sites, record.total_steps)
         if "feedforward_modules" in config:

@@ -38,6 +38,8 @@ class PeftNames:
 
     peft_type: str
     parameters: Mapping[str, str]
+    fused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """How the parameters of slices of a fused projection become the projection's (`fused.py`); empty if they cannot."""
 
 
 @dataclass(frozen=True, kw_only=True)

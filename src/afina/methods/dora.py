@@ -63,7 +63,11 @@ class MagnitudeDirection(LowRank):
 class DoRA(LoRA):
     """Weight-decomposed low-rank adaptation; LoRA's settings."""
 
-    peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"})
+    peft = PeftNames(
+        "LORA",
+        {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"},
+        {"a": "rank", "b": "block", "magnitude": "rows"},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -52,7 +52,7 @@ class IA3(Method):
     """Learned scales on keys, values and the feed-forward layer's hidden units."""
 
     mergeable = True
-    peft = PeftNames("IA3", {"scale": "ia3_l"})
+    peft = PeftNames("IA3", {"scale": "ia3_l"}, {"scale": "rows"})
 
     targets: tuple[str, ...] = ("key", "value", "ffn_down")
     """Where to scale (the paper, section 3.3); at `ffn_down` the input is scaled, elsewhere the output."""

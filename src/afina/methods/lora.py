@@ -21,6 +21,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, method
+from afina.methods.fused import by_module
 from afina.ops.low_rank import low_rank_update
 from afina.ops.singular import low_rank_factors
 
@@ -75,7 +76,7 @@ class LoRA(Method):
     """Low-rank adaptation of linear layers."""
 
     mergeable = True
-    peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"})
+    peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"}, {"a": "rank", "b": "block"})
 
     rank: int = 8
     """Rank of the change; the paper's for RoBERTa (table 9)."""
@@ -117,7 +118,14 @@ class LoRA(Method):
         return replace(self, init="kaiming", rank=rank, alpha=self.scale * (math.sqrt(rank) if self.rslora else rank))
 
     def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+        # A fused projection's adapter is joined from those of its slices, and its rank the sum of theirs.
+        ranks = {module: self.rank * len(own) for module, own in by_module(sites).items()}
+        growth = {module: rank / self.rank for module, rank in ranks.items()}
         return {
+            "rank_pattern": ranks,
+            "alpha_pattern": {
+                module: self.alpha * (math.sqrt(times) if self.rslora else times) for module, times in growth.items()
+            },
             "r": self.rank,
             "lora_alpha": self.alpha,
             "lora_dropout": self.dropout,

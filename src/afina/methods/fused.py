@@ -1,0 +1,61 @@
+"""Adapters of slices of a fused projection, as PEFT's files can say them: one adapter of the whole projection.
+
+A query alone has no name in GPT-2's `c_attn`. But low-rank changes of k slices are together one change of rank k * r,
+[B_1 0; 0 B_2] [A_1; A_2], and scales are ones everywhere else: so they are saved, and taken apart again when loaded.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Site
+
+__all__ = ["Kind", "by_module", "join", "split"]
+
+Kind = str
+"""How a parameter of a slice lies in that of the whole: `rank` (rows are ranks), `block` (out, rank), `rows` (out, ...)."""
+
+
+def by_module(sites: Sequence[Site]) -> dict[str, list[Site]]:
+    """Return the sites that are slices, by the module that they are slices of."""
+    grouped: dict[str, list[Site]] = {}
+    for site in sites:
+        if site.part is not None:
+            grouped.setdefault(site.module, []).append(site)
+    return grouped
+
+
+def join(kind: Kind, values: Sequence[Tensor], sites: Sequence[Site], module: nn.Module) -> Tensor:
+    """Return the tensor of the whole projection from those of its slices."""
+    if kind == "rank":
+        return torch.cat(list(values))
+    weight = module.get_parameter("weight").detach()
+    weight = weight.T if sites[0].transposed else weight
+    if kind == "block":
+        whole = values[0].new_zeros(len(weight), sum(value.shape[1] for value in values))
+        column = 0
+        for value, site in zip(values, sites, strict=True):
+            assert site.part is not None
+            whole[slice(*site.part), column : column + value.shape[1]] = value
+            column += value.shape[1]
+        return whole
+    # A scale of one changes nothing; nor does a magnitude (one number a row) that is the weight's own.
+    rest = weight.float().norm(dim=1) if values[0].ndim == 1 else weight.new_ones(len(weight), 1).float()
+    whole = rest.to(values[0].dtype).clone()
+    for value, site in zip(values, sites, strict=True):
+        assert site.part is not None
+        whole[slice(*site.part)] = value
+    return whole
+
+
+def split(kind: Kind, whole: Tensor, sites: Sequence[Site], ranks: Sequence[int]) -> list[Tensor]:
+    """Return the slices' tensors from the whole projection's; `ranks` has that of each slice."""
+    pieces: list[Tensor] = []
+    column = 0
+    for site, rank in zip(sites, ranks, strict=True):
+        assert site.part is not None
+        rows, columns = slice(*site.part), slice(column, column + rank)
+        column += rank
+        pieces.append(whole[columns] if kind == "rank" else whole[rows, columns] if kind == "block" else whole[rows])
+    return pieces
