@@ -14,6 +14,7 @@ from afina.backbone.branch import AttentionBranch
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError
+from afina.export.merge import fold_into
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import make_method, registry
 from afina.ops.dropout import DropoutSource
@@ -168,24 +169,10 @@ def test_a_merged_backbone_equals_the_adapter(name: str, family: str, family_fol
                 branch.fold(torch.zeros(2, 2), None)
         return
     for site, branch in adapter.placed():
-        _merge(modules[site.module], site, branch)
+        fold_into(modules[site.module], site, branch)
     plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
     plain.head.load_state_dict(adapter.head.state_dict())
     torch.testing.assert_close(logits(backbone, plain, batch(family)), expected, rtol=1e-4, atol=1e-5)
-
-
-def _merge(module: Any, site: Any, branch: Any) -> None:
-    """Fold a branch into its module's weights, slice and storage order regarded."""
-    with torch.no_grad():
-        weight = module.weight.T if site.transposed else module.weight
-        start, stop = site.part or (0, weight.shape[0])
-        bias = getattr(module, "bias", None)
-        new_weight, new_bias = branch.fold(weight[start:stop], None if bias is None else bias[start:stop])
-        weight[start:stop] = new_weight
-        if bias is not None:
-            bias[start:stop] = new_bias
-        elif new_bias is not None:
-            module.bias = torch.nn.Parameter(new_bias)
 
 
 VARIANTS = [("prefix", {"reparametrise": True}), ("ptuning", {"encoder": "lstm"}), ("prompt", {"init": "random"}),

@@ -23,7 +23,16 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
 from afina.methods.fused import Kind, by_module, join, split
 
-__all__ = ["Adapter", "AdapterRecord", "build_adapter", "load_adapter", "read_record", "save_adapter", "stored_tensors"]
+__all__ = [
+    "Adapter",
+    "AdapterRecord",
+    "build_adapter",
+    "load_adapter",
+    "peft_config",
+    "read_record",
+    "save_adapter",
+    "stored_tensors",
+]
 
 _BACKBONE = "backbone."
 
@@ -101,7 +110,7 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
     with partial_folder(folder) as partial:
         save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         record = replace(record, settings=adapter.method.stored().settings())
-        write_record(partial, _peft_config(adapter, backbone, record), record)
+        write_record(partial, peft_config(adapter, backbone, record), record)
 
 
 def write_record(folder: Path, config: Mapping[str, Any], record: AdapterRecord) -> None:
@@ -223,7 +232,7 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     return result
 
 
-def _peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
+def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
     method = adapter.method.stored()
     # Slices of a fused projection that cannot be joined have no word in PEFT: such an adapter gets a type of its own.
     known = method.peft is not None and (bool(method.peft.fused) or not by_module(adapter.sites))

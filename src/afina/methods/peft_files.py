@@ -176,7 +176,11 @@ def _divide(
         name = key.removeprefix("base_model.").removeprefix("model.")
         if ".original_module." in name:
             continue
-        name = name.replace(".modules_to_save.", ".")
+        if ".modules_to_save." in name:
+            # With all biases PEFT writes those of saved modules twice.
+            name = name.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
+            if key.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".") in tensors:
+                continue
         if name in head_names:
             head[name] = value
         elif name.startswith(f"{backbone.prefix}."):

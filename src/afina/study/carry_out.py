@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,15 @@ class Job:
     @property
     def folder(self) -> Path:
         return self.directory / "runs" / self.run.id
+
+    def facts(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What an adapter's record keeps of where it comes from."""
+        source = self.config.dataset[self.run.dataset].model_dump(mode="json")
+        if Path(source["path"]).exists():
+            source["path"] = str(Path(source["path"]).resolve())
+        return {
+            "dataset": self.run.dataset_name, "source": source, "history": list(history), "versions": versions(),
+        }  # fmt: skip
 
 
 def carry_out(job: Job, send: Send) -> dict[str, Any]:
@@ -268,7 +277,7 @@ class _Training:
         record = AdapterRecord(
             model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,
             max_length=job.config.max_length, precision=job.precision, seed=job.run.seed, total_steps=self.total_steps,
-            facts={"dataset": job.run.dataset_name, "history": self.history, "versions": versions()},
+            facts=job.facts(self.history),
         )  # fmt: skip
         save_adapter(job.folder / "adapter", self.adapter, self.backbone, record)
         write_predictions(

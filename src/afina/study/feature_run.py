@@ -13,7 +13,6 @@ import numpy as np
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens
 from afina.measure.energy import EnergyMeter
-from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor
 from afina.methods.adapter import AdapterRecord, partial_folder, write_record
 from afina.methods.base import Method
@@ -59,7 +58,7 @@ def fit_features(
     record = AdapterRecord(
         model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,
         max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
-        facts={"dataset": job.run.dataset_name, "history": [entry], "versions": versions()},
+        facts=job.facts([entry]),
     )  # fmt: skip
     from safetensors.torch import save_file
 

@@ -39,13 +39,21 @@ class LoadedAdapter:
     """An adapter on its backbone; `predict` is what it is for."""
 
     def __init__(
-        self, folder: str | Path, *, model: str | None = None, device: str = "cpu", trust_remote_code: bool = False
+        self,
+        folder: str | Path,
+        *,
+        model: str | None = None,
+        precision: str | None = None,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
     ) -> None:
+        """Load from a folder; `model` and `precision` are the record's own unless given."""
         self.folder = Path(folder)
         ours = (self.folder / "afina.json").exists() or not (self.folder / "adapter_config.json").exists()
         self.record = read_record(self.folder) if ours else read_peft_record(self.folder)
-        if model is not None:
-            self.record = replace(self.record, model=model)
+        self.record = replace(
+            self.record, model=model or self.record.model, precision=precision or self.record.precision
+        )
         self.method = self.record.make_method() if ours else Given()
         precision = "fp32" if self.method.owns_backbone else self.record.precision
         self.backbone = load_backbone(

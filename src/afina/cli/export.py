@@ -1,0 +1,121 @@
+"""`afina export`: an adapter as other programs load it, checked against what was trained."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["register"]
+
+_KINDS = ("peft", "merged", "lora")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="export")(export)
+
+
+def export(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's.")],
+    to: Annotated[str, typer.Option("--to", help="peft, merged or lora.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to; by default ADAPTER-peft and so on.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Rows to check with; by default the test rows that it was trained for.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="For --to lora: the highest rank.")] = 32,
+    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
+) -> None:
+    """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
+
+    Example: `afina export demo/runs/minilm-tickets-lora-seed0/adapter --to merged --out tickets-model`
+
+    What is exported is loaded afresh by its own library and compared with the adapter, logits and metric, before the folder
+    stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
+    """
+    from afina.errors import AfinaError, UsageError, nearest
+
+    if to not in _KINDS:
+        raise UsageError(f"--to is {', '.join(_KINDS)}, not '{to}'{nearest(to, _KINDS)}")
+    target = out or adapter.with_name(f"{adapter.resolve().name}-{to}")
+    if target.exists():
+        raise UsageError(f"{target} exists already; choose another --out.")
+    from rich.console import Console
+
+    from afina.export.merge import merge
+    from afina.export.parity import check_parity, load_merged, load_peft
+    from afina.export.peft import as_lora, write_peft
+    from afina.methods.adapter import partial_folder
+    from afina.train.load import LoadedAdapter
+
+    console = Console()
+    with console.status("loading the adapter") as status, partial_folder(target) as partial:
+        tested = LoadedAdapter(adapter, model=model)
+        exact = LoadedAdapter(adapter, model=model, precision="fp32")
+        status.update("reading rows to check with")
+        sample = _sample(tested, data, rows)
+        status.update(f"writing {target}")
+        loss = None
+        if to == "merged":
+            merge(exact, partial)
+        elif to == "peft":
+            write_peft(exact, partial)
+        else:
+            loss = as_lora(LoadedAdapter(adapter, model=model, precision="fp32"), partial, rank)
+        status.update("loading it afresh to compare")
+        outside = load_merged(partial) if to == "merged" else load_peft(tested, partial)
+        parity = check_parity(tested, exact, *outside, sample)
+        if loss is None and not parity.equal:
+            raise AfinaError(
+                f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
+                f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. Please report this."
+            )
+    _show(console, parity, tested.record.precision, loss)
+    console.print(str(target), soft_wrap=True)
+
+
+def _sample(tested: Any, data: str | None, count: int) -> Any:
+    """Rows of the data that the adapter was trained for, or of `--data`; else texts without labels; None for no texts."""
+    import numpy as np
+
+    from afina.config import DatasetSpec
+    from afina.data.sources import Rows, load_text_dataset
+    from afina.errors import UsageError
+
+    if tested.backbone.tokenizer is None:
+        return None
+    source = tested.record.facts.get("source")
+    spec = DatasetSpec(path=data) if data is not None else DatasetSpec(**source) if source else None
+    if spec is not None:
+        try:
+            found = load_text_dataset(spec, task=tested.record.task["name"])
+            test = found.test.take(np.arange(min(count, len(found.test))))
+            names = tested.record.task.get("label_names")
+            same = names is None or list(found.label_names or ()) == list(names)
+            return test if same else Rows(test.text, test.text_pair, np.full(len(test), -1))
+        except UsageError:
+            if data is not None:
+                raise
+    texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
+    return Rows(texts, None, np.full(len(texts), -1))
+
+
+def _show(console: Any, parity: Any, precision: str, loss: Any) -> None:
+    from rich.table import Table
+
+    table = Table("compared on", f"{parity.rows} rows", show_header=True)
+    table.add_row("largest difference of logits", f"{parity.exact_difference:.2g} (they reach {parity.scale:.3g})")
+    if precision != "fp32":
+        table.add_row(f"the same, from the adapter in {precision}", f"{parity.difference:.2g}")
+    if parity.agreeing is not None:
+        table.add_row("rows with the same label", f"{parity.agreeing} of {parity.rows}")
+    for name, (ours, theirs) in parity.metrics.items():
+        table.add_row(name, f"{ours:.4f} adapter, {theirs:.4f} exported")
+    if loss:
+        table.add_row("left out of the changes, at most", f"{100 * max(loss.values()):.2g}%")
+    console.print(table)
+    if parity.agreeing is not None and parity.agreeing < parity.rows:
+        why = "what the rank left out" if loss and max(loss.values()) > 0 else f"rounding, {precision} against float32"
+        changed = parity.rows - parity.agreeing
+        console.print(f"[yellow]{changed} of {parity.rows} labels changed: {why}.[/yellow]")

@@ -1,0 +1,101 @@
+"""A plain transformers model with an adapter folded into its weights; nothing of Afina is needed to load it."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import Placed
+from afina.backbone.heads import Head
+from afina.backbone.load import bare_of, classifier_of, model_path, read_config
+from afina.errors import AfinaError, UsageError
+from afina.methods.adapter import Adapter
+from afina.train.load import LoadedAdapter
+
+__all__ = ["base_classifier", "fold_into", "merge", "plain_head"]
+
+
+def merge(loaded: LoadedAdapter, folder: Path) -> None:
+    """Write model, tokenizer and configuration to `folder`; raises `UsageError` for a method that has no merged form."""
+    if not hasattr(loaded, "adapter"):
+        raise UsageError(f"{loaded.record.method} is a classical model on embeddings; it has no merged form.")
+    model = base_classifier(loaded)
+    bare = bare_of(model)[1]
+    if loaded.method.owns_backbone:
+        bare.load_state_dict(loaded.backbone.model.state_dict())
+    modules, given = dict(bare.named_modules()), set(dict(model.named_parameters()))
+    try:
+        for site, branch in loaded.adapter.placed():
+            fold_into(modules[site.module], site, branch)
+    except (AfinaError, AttributeError):  # no equal layer, or not at a layer with a weight at all
+        raise UsageError(
+            f"{loaded.record.method} has no merged form: what it adds depends on each input. Export it --to peft where "
+            "PEFT knows it, or --to lora for a near form where there is one."
+        ) from None
+    own = dict(model.named_parameters())
+    if added := sorted(set(own) - given):
+        raise UsageError(
+            f"{loaded.record.method} adds {added[0]}, which {loaded.backbone.anatomy.model_type} has not, to {len(added)} "
+            "layers; it can be used with `afina predict` only."
+        )
+    with torch.no_grad():
+        for name, value in plain_head(loaded).named_parameters():
+            own[name].copy_(value)
+    model.save_pretrained(folder)
+    if loaded.backbone.tokenizer is not None:
+        loaded.backbone.tokenizer.save_pretrained(folder)
+
+
+def base_classifier(loaded: LoadedAdapter) -> Any:
+    """Return transformers' classifier on the base model in float32, its head made for this task's labels."""
+    record, names = loaded.record, loaded.record.task.get("label_names")
+    names = list(names) if names else ["number"]
+    config = read_config(record.model)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: index for index, name in enumerate(names)}
+    config.problem_type = "single_label_classification" if len(names) > 1 else "regression"
+    if getattr(config, "pad_token_id", None) is None and loaded.backbone.tokenizer is not None:
+        config.pad_token_id = loaded.backbone.tokenizer.pad_token_id  # transformers' decoders classify before it
+    return classifier_of(config).from_pretrained(
+        model_path(record.model), config=config, dtype=torch.float32, use_safetensors=True,
+        ignore_mismatched_sizes=True,
+    )  # fmt: skip
+
+
+def fold_into(module: nn.Module, site: Site, branch: Placed) -> None:
+    """Fold a branch into its module's weight and bias, slice and order of storage regarded."""
+    with torch.no_grad():
+        parameter = module.get_parameter("weight")
+        weight: Tensor = parameter.T if site.transposed else parameter
+        bias = getattr(module, "bias", None)
+        rows = slice(None) if site.part is None else slice(*site.part)
+        new_weight, new_bias = branch.fold(weight[rows].clone(), None if bias is None else bias[rows].clone())
+        weight[rows] = new_weight
+        if bias is not None and new_bias is not None:
+            bias[rows] = new_bias
+        elif new_bias is not None:
+            module.bias = nn.Parameter(new_bias)
+
+
+def plain_head(loaded: LoadedAdapter) -> Head:
+    """Return the head as it is outside: a regression's numbers in their own unit, not as deviations from the mean."""
+    adapter: Adapter = loaded.adapter
+    head = copy.deepcopy(adapter.head)
+    task = loaded.record.task
+    if task["name"] != "regression":
+        return head
+    last = [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.mul_(task["deviation"])
+        bias: Tensor | None = last.bias
+        if bias is not None:
+            bias.mul_(task["deviation"]).add_(task["mean"])
+        elif task["mean"] != 0:
+            raise UsageError(
+                f"The head of {loaded.backbone.anatomy.model_type} has no bias to hold the labels' mean {task['mean']:g}; "
+                "this regression can be used with `afina predict` only."
+            )
+    return head

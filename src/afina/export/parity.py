@@ -1,0 +1,127 @@
+"""What is exported beside what was trained: both read the same rows, the exported by its own library, loaded afresh."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afina.backbone.attach import Attached
+from afina.backbone.load import classifier_of
+from afina.data.batching import Tokens, collate, tokenize
+from afina.data.sources import Rows
+from afina.errors import UsageError
+from afina.export.merge import base_classifier
+from afina.train.load import LoadedAdapter
+
+__all__ = ["Parity", "check_parity", "load_merged", "load_peft"]
+
+TOLERANCE = 1e-3
+"""Largest difference of logits, relative to the largest logit and at least 1, that float32 may make."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How near the exported model is to the adapter."""
+
+    rows: int
+    exact_difference: float
+    """Largest difference of logits from the adapter in float32; `scale` says how large logits are."""
+    scale: float
+    difference: float
+    """The same from the adapter in the precision that it was trained and tested in."""
+    agreeing: int | None
+    """Rows whose label is the adapter's (tested precision); None for regression."""
+    metrics: Mapping[str, tuple[float, float]]
+    """By name, the tested adapter's and the exported model's, where the rows have labels."""
+
+    @property
+    def equal(self) -> bool:
+        return self.exact_difference <= TOLERANCE * max(1.0, self.scale)
+
+
+def load_merged(folder: Path) -> tuple[Any, Any]:
+    """Load a merged folder as anyone would: transformers alone."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    model = classifier_of(AutoConfig.from_pretrained(folder)).from_pretrained(folder)
+    has_tokenizer = any(folder.glob("tokenizer*"))
+    return model.eval(), AutoTokenizer.from_pretrained(folder) if has_tokenizer else None
+
+
+def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
+    """Load a PEFT folder as anyone would: transformers and peft; raises `UsageError` when peft is not installed."""
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise UsageError("To check what is exported, peft has to be there: pip install 'afina[peft]'.") from None
+    model = PeftModel.from_pretrained(base_classifier(loaded), str(folder))
+    return model.eval(), loaded.backbone.tokenizer
+
+
+def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokenizer: Any, rows: Rows | None) -> Parity:
+    """Compare an exported model with the adapter on these rows (labels below 0: none), or on noise without texts."""
+    limit = min(tested.record.max_length, tested.backbone.context, 512)
+    tokens = tokenize(tokenizer, rows, limit) if tokenizer is not None and rows is not None else None
+    batches = list(_batches(tokens, tested))
+    outside = torch.cat([_outside(model, inputs) for inputs in batches]).float()
+    logits = {
+        name: torch.cat([_inside(own, inputs) for inputs in batches]).float()
+        for name, own in (("tested", tested), ("exact", exact))
+    }
+    task, regression = tested.task, tested.record.task["name"] == "regression"
+    if regression:
+        state = tested.record.task
+        logits = {name: value * state["deviation"] + state["mean"] for name, value in logits.items()}
+    labels = rows.label if tokens is not None and rows is not None else None
+    metrics: dict[str, tuple[float, float]] = {}
+    if labels is not None and (labels >= 0).all() and len(labels) > 1:
+
+        def predicted(values: Tensor) -> np.ndarray:
+            return values.numpy()[:, 0] if regression else values.argmax(1).numpy()
+
+        ours, theirs = (task.metrics(labels, predicted(value)) for value in (logits["tested"], outside))
+        metrics = {name: (ours[name], theirs[name]) for name in ours}
+    return Parity(
+        rows=len(outside),
+        exact_difference=float((outside - logits["exact"]).abs().max()),
+        scale=float(logits["exact"].abs().max()),
+        difference=float((outside - logits["tested"]).abs().max()),
+        agreeing=None if regression else int((outside.argmax(1) == logits["tested"].argmax(1)).sum()),
+        metrics=metrics,
+    )
+
+
+def _batches(tokens: Tokens | None, tested: LoadedAdapter) -> Sequence[Mapping[str, Tensor]]:
+    """One row at a time: padding, which libraries treat differently, stays out of the comparison."""
+    if tokens is None:
+        return [_noise(tested, seed) for seed in range(8)]
+    return [_unpadded(tokens, row) for row in range(len(tokens))]
+
+
+def _unpadded(tokens: Tokens, row: int) -> Mapping[str, Tensor]:
+    batch = collate(tokens, np.array([row]), 0, most=1)
+    return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}
+
+
+def _noise(tested: LoadedAdapter, seed: int) -> Mapping[str, Tensor]:
+    config, draw = tested.backbone.config, torch.Generator().manual_seed(seed)
+    if tested.backbone.anatomy.row.inputs == "image":
+        size = config.image_size
+        return {"pixel_values": torch.randn(1, config.num_channels, size, size, generator=draw)}
+    length = 2 * config.max_source_positions
+    return {"input_features": torch.randn(1, config.num_mel_bins, length, generator=draw)}
+
+
+def _outside(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = model(**inputs).logits
+    return logits
+
+
+def _inside(loaded: LoadedAdapter, inputs: Mapping[str, Tensor]) -> Tensor:
+    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
+        return attached(inputs)[0]

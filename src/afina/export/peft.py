@@ -1,0 +1,122 @@
+"""Folders that `PeftModel.from_pretrained` loads."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afina.errors import AfinaError, UsageError
+from afina.export.merge import fold_into, plain_head
+from afina.methods.adapter import peft_config, stored_tensors
+from afina.methods.base import registry
+from afina.methods.peft_files import Given
+from afina.train.load import LoadedAdapter
+
+__all__ = ["LowRankLoss", "as_lora", "write_peft"]
+
+
+def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
+    """Write the adapter in PEFT's format; raises `UsageError` where PEFT has no word for it."""
+    if isinstance(loaded.method, Given):
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            shutil.copy(loaded.folder / name, folder / name)
+        return
+    _refuse_classical(loaded)
+    config = peft_config(loaded.adapter, loaded.backbone, loaded.record)
+    if str(config["peft_type"]).startswith("AFINA"):
+        known = ", ".join(name for name, cls in sorted(registry().items()) if cls.peft is not None)
+        slices = " on slices of a fused projection" if loaded.method.peft is not None else ""
+        raise UsageError(
+            f"PEFT has no {loaded.record.method}{slices} (it has {known}); "
+            "--to merged and --to lora are other ways out where the method allows them."
+        )
+    _write(folder, stored_tensors(loaded.adapter, loaded.backbone), config, loaded)
+
+
+class LowRankLoss(dict[str, float]):
+    """Of each module, the share of the change (Frobenius norm) that a low rank leaves out."""
+
+
+def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
+    """Write the adapter's changes of weights as a LoRA of at most `rank`, by truncated SVD; return what is left out.
+
+    Raises `UsageError` for a method that changes no matrix.
+    """
+    _refuse_classical(loaded)
+    modules = dict(loaded.backbone.model.named_modules())
+    places = {site.module: site.transposed for site, _ in loaded.adapter.placed()}
+    try:
+        before = {name: _weight_and_bias(modules[name], transposed) for name, transposed in places.items()}
+        for site, branch in loaded.adapter.placed():
+            fold_into(modules[site.module], site, branch)
+    except (AfinaError, AttributeError):  # no equal layer, or not at a layer with a weight at all
+        raise UsageError(f"{loaded.record.method} has no low-rank form: what it adds depends on each input.") from None
+    root, loss = f"base_model.model.{loaded.backbone.prefix}.", LowRankLoss()
+    tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
+    for name, (weight, bias) in before.items():
+        after, new_bias = _weight_and_bias(modules[name], places[name])
+        if weight.ndim != 2 or isinstance(modules[name], torch.nn.Embedding) or (bias is None) != (new_bias is None):
+            raise UsageError(f"{loaded.record.method} changes {name}, which is not a matrix with a low-rank form.")
+        b, a, loss[name] = _factors(after - weight, rank)
+        ranks[name] = len(a)
+        tensors |= {f"{root}{name}.lora_A.weight": a, f"{root}{name}.lora_B.weight": b}
+        if bias is not None and new_bias is not None and not torch.equal(bias, new_bias):
+            tensors[f"{root}{name}.base_layer.bias"] = new_bias
+    if not any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name):
+        raise UsageError(f"{loaded.record.method} changes no matrix; there is nothing for a LoRA to hold.")
+    biased = any(name.endswith("base_layer.bias") for name in tensors)
+    if biased:
+        # PEFT trains either all of the adapted layers' biases or none.
+        for name in before:
+            if (own := modules[name].bias) is not None:
+                tensors[f"{root}{name}.base_layer.bias"] = own.detach().float()
+    config: dict[str, Any] = {
+        "peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": loaded.record.model,
+        "inference_mode": True, "r": max(ranks.values()), "lora_alpha": max(ranks.values()), "rank_pattern": ranks,
+        "alpha_pattern": ranks, "bias": "lora_only" if biased else "none", "lora_dropout": 0.0,
+        "fan_in_fan_out": any(places.values()),
+        "target_modules": [f"{loaded.backbone.prefix}.{name}" for name in before],
+    }  # fmt: skip
+    _write(folder, tensors, config, loaded)
+    return loss
+
+
+def _refuse_classical(loaded: LoadedAdapter) -> None:
+    if not hasattr(loaded, "adapter") or loaded.method.owns_backbone:
+        raise UsageError(f"{loaded.record.method} is no adapter beside a frozen model; export it --to merged.")
+
+
+def _weight_and_bias(module: torch.nn.Module, transposed: bool) -> tuple[Tensor, Tensor | None]:
+    weight, bias = module.get_parameter("weight").detach().float(), getattr(module, "bias", None)
+    return (weight.T if transposed else weight).clone(), None if bias is None else bias.detach().float().clone()
+
+
+def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+    """B (out, r) and A (r, in) of a change, r as small as loses nothing and at most `rank`, and the share that is lost."""
+    u, s, v = torch.linalg.svd(change.double(), full_matrices=False)
+    needed = int((s > 1e-6 * s[0]).sum()) if s[0] > 0 else 1
+    kept = max(1, min(rank, needed))
+    root = s[:kept].sqrt()
+    whole = float(s.norm())
+    lost = float(s[kept:].norm()) / whole if whole > 0 else 0.0
+    return (u[:, :kept] * root).float().contiguous(), (root[:, None] * v[:kept]).float().contiguous(), lost
+
+
+def _write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], loaded: LoadedAdapter) -> None:
+    from safetensors.torch import save_file
+
+    head = dict(plain_head(loaded).named_parameters())
+    own = {name: value for name, value in tensors.items() if name.removeprefix("base_model.model.") not in head}
+    own |= {f"base_model.model.{name}": value for name, value in head.items()}
+    keep = sorted({name.split(".")[0] for name in head})
+    save_file(
+        {name: value.detach().float().cpu().contiguous() for name, value in own.items()},
+        folder / "adapter_model.safetensors", metadata={"format": "pt"},
+    )  # fmt: skip
+    text = json.dumps({**config, "modules_to_save": keep}, indent=2) + "\n"
+    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
