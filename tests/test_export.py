@@ -91,6 +91,8 @@ def test_peft_reads_an_export(name: str, family: str, family_folder: Loader, tmp
     write_peft(loaded, tmp_path / "peft")
     parity = check_parity(loaded, loaded, *load_peft(loaded, tmp_path / "peft"), sample(loaded))
     assert parity.equal, parity
+    again = afina.load(tmp_path / "peft")
+    assert again.predict(["my parcel is late"]) == loaded.predict(["my parcel is late"])
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])

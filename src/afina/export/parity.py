@@ -1,5 +1,6 @@
 """What is exported beside what was trained: both read the same rows, the exported by its own library, loaded afresh."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,9 @@ def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
         from peft import PeftModel
     except ImportError:
         raise UsageError("To check what is exported, peft has to be there: pip install 'afina[peft]'.") from None
-    model = PeftModel.from_pretrained(base_classifier(loaded), str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it deprecates of transformers is not the user's to mend
+        model = PeftModel.from_pretrained(base_classifier(loaded), str(folder))
     return model.eval(), loaded.backbone.tokenizer
 
 

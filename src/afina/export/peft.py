@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import fold_into, plain_head
-from afina.methods.adapter import peft_config, stored_tensors
+from afina.methods.adapter import peft_config, stored_tensors, write_record
 from afina.methods.base import registry
 from afina.methods.peft_files import Given
 from afina.train.load import LoadedAdapter
@@ -35,6 +36,12 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
             "--to merged and --to lora are other ways out where the method allows them."
         )
     _write(folder, stored_tensors(loaded.adapter, loaded.backbone), config, loaded)
+    # PEFT does not mind the file beside its own, and here it keeps label names and limits.
+    task = dict(loaded.record.task)
+    if task["name"] == "regression":
+        task |= {"mean": 0.0, "deviation": 1.0}  # the head that was written gives numbers in their own unit
+    record = replace(loaded.record, task=task, settings=loaded.method.stored().settings())
+    write_record(folder, json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")), record)
 
 
 class LowRankLoss(dict[str, float]):

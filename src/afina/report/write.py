@@ -1,5 +1,6 @@
 """Writing a study's report: the page, and every table in three formats; and the table that a terminal shows."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,9 +80,13 @@ def _shown(table: Table) -> TerminalTable:
     shown = TerminalTable(title=Text(table.title, style="bold"), title_justify="left", caption_justify="left")
     shown.caption = Text(table.note, style="dim") if table.note else None
     for place, column in enumerate(table.columns):
+        # Headings are broken to the width of the numbers below; only a long label, with settings in brackets, may be.
+        cells = [row[place] for row in table.rows]
+        width = max(map(len, [*column.split(), *cells]), default=8)
         shown.add_column(
-            Text(column), justify="left" if place < table.words else "right", overflow="fold", no_wrap=place == 0
-        )
+            Text(textwrap.fill(column, width)), justify="left" if place < table.words else "right", overflow="fold",
+            no_wrap=place >= table.words,
+        )  # fmt: skip
     for row, values in enumerate(table.rows):
         shown.add_row(*(Text(v, style="bold" if (row, c) in table.strong else "") for c, v in enumerate(values)))
     return shown
