@@ -14,9 +14,9 @@ from afina.backbone.branch import AttentionBranch
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError
-from afina.export.merge import fold_into
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import make_method, registry
+from afina.methods.merged import Merged
 from afina.ops.dropout import DropoutSource
 from families import DECODERS, FAMILIES, TEXT, classifier
 
@@ -124,12 +124,13 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", TRAINED)
-def test_trains_in_bfloat16(name: str, family: str, family_folder: Loader) -> None:
-    """As a run does it: weights in bfloat16, or autocast from float32 where the method trains the weights."""
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_trains_in_half_precision(precision: str, name: str, family: str, family_folder: Loader) -> None:
+    """As a run does it: weights in half precision, or autocast from float32 where the method trains the weights."""
     own = registry()[name].owns_backbone
-    backbone = load_backbone(str(family_folder(family)), precision="fp32" if own else "bf16")
+    backbone = load_backbone(str(family_folder(family)), precision="fp32" if own else precision)
     if own:
-        backbone.autocast = torch.bfloat16
+        backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         backbone.model.requires_grad_(True)
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
     with Attached(backbone, [adapter], DropoutSource(0)) as attached:
@@ -162,17 +163,74 @@ def test_a_merged_backbone_equals_the_adapter(name: str, family: str, family_fol
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
     stir(adapter)
     expected = logits(backbone, adapter, batch(family))
-    modules = dict(backbone.model.named_modules())
     if not registry()[name].mergeable:
         for _, branch in adapter.placed():
             with pytest.raises(AfinaError, match="cannot be merged"):
                 branch.fold(torch.zeros(2, 2), None)
         return
-    for site, branch in adapter.placed():
-        fold_into(modules[site.module], site, branch)
+    before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
     plain.head.load_state_dict(adapter.head.state_dict())
-    torch.testing.assert_close(logits(backbone, plain, batch(family)), expected, rtol=1e-4, atol=1e-5)
+    with Merged(backbone, adapter):
+        torch.testing.assert_close(logits(backbone, plain, batch(family)), expected, rtol=1e-4, atol=1e-5)
+    after = backbone.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_layers_computed_again_give_the_same_gradients(name: str, family: str, family_folder: Loader) -> None:
+    """Gradient checkpointing, with dropout on: what is drawn again is what was drawn."""
+    backbone = load(family_folder, family)
+    gradients = []
+    for checkpointing in (False, True):
+        adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+        stir(adapter)
+        torch.manual_seed(5)
+        with Attached(backbone, [adapter], DropoutSource(7), checkpointing=checkpointing) as attached:
+            attached.train(True)
+            attached(batch(family))[0].square().sum().backward()
+        gradients.append([value.grad for value in adapter.parameters()])
+        assert not any("forward" in vars(module) for module in backbone.model.modules())
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_one_row_the_longest_text_and_the_base_again(name: str, family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    base = logits(backbone, plain, batch(family))
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    stir(adapter)
+    changed = logits(backbone, adapter, batch(family))
+    one = {key: value[:1] for key, value in batch(family).items()}
+    torch.testing.assert_close(logits(backbone, adapter, one), changed[:1], rtol=1e-4, atol=1e-5)
+    if family in TEXT:
+        length = min(backbone.context, 64) - (20 if name in ("prompt", "ptuning") else 0)
+        longest = {"input_ids": torch.arange(length).remainder(50)[None] + 5}
+        assert logits(backbone, adapter, longest).isfinite().all()
+    assert torch.equal(logits(backbone, plain, batch(family)), base)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["lora", "ia3", "houlsby"])
+def test_a_compiled_step_is_the_step(name: str, family: str, family_folder: Loader) -> None:
+    backbone = load(family_folder, family)
+    results = []
+    for compiled in (False, True):
+        adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+        stir(adapter)
+        with Attached(backbone, [adapter]) as attached:
+            step = torch.compile(attached, backend="aot_eager") if compiled else attached
+            output = step(batch(family))[0]
+            output.square().sum().backward()
+        results.append([output, *(value.grad for value in adapter.parameters())])
+    torch._dynamo.reset()
+    for plain, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
 
 
 VARIANTS = [("prefix", {"reparametrise": True}), ("ptuning", {"encoder": "lstm"}), ("prompt", {"init": "random"}),

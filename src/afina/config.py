@@ -156,6 +156,8 @@ class StudyConfig(_Checked):
     """Largest norm of a step's gradient; null for none."""
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Rows computed at once; a step adds up as many micro-batches as its batch needs."""
+    gradient_checkpointing: bool = False
+    """Compute each layer again in the backward pass instead of keeping what it needs: less memory, more time."""
     sample_seconds: float = Field(default=0.5, gt=0)
     """Interval of the background memory readings; the published study's is 30."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
@@ -39,10 +40,19 @@ class Attachable(Protocol):
 class Attached:
     """A backbone with adapters on it, for the time of a `with` block; calling it gives each adapter's logits."""
 
-    def __init__(self, backbone: Backbone, adapters: Sequence[Attachable], source: DropoutSource | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapters: Sequence[Attachable],
+        source: DropoutSource | None = None,
+        *,
+        checkpointing: bool = False,
+    ) -> None:
+        """Attach in the `with` block; with `checkpointing` layers are computed again in the backward pass, not kept."""
         self.backbone = backbone
         self.adapters = list(adapters)
         self.source = source
+        self.checkpointing = checkpointing
         self.training = False
         self._rows: list[slice] = [slice(None)]
         self._branches: dict[str, dict[int, list[tuple[Site, Branch]]]] = defaultdict(lambda: defaultdict(list))
@@ -70,6 +80,8 @@ class Attached:
             if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
                 self._handles.append(module.register_forward_hook(self._drop))
         self._narrow(modules)
+        for site in self.backbone.anatomy.of_kind("layer") if self.checkpointing else ():
+            self._checkpoint(modules[site.module])
         if any(prompt is not None for prompt in prompts):
             self._prompts = Prompts(prompts)
             self._place_prompts(modules, self._prompts)
@@ -96,6 +108,8 @@ class Attached:
         for name in self.backbone.anatomy.attention_modules:
             ATTACHED.pop(modules[name], None)
             modules[name].__dict__.pop("forward", None)  # DeBERTa's, lent
+        for site in self.backbone.anatomy.of_kind("layer"):
+            modules[site.module].__dict__.pop("forward", None)
         self.train(False)
 
     def train(self, mode: bool = True) -> None:
@@ -233,6 +247,18 @@ class Attached:
             return [x]
         each = len(x) // self._rows[-1].stop  # OPT lays the tokens of all rows end to end
         return [x[rows.start * each : rows.stop * each] for rows in self._rows]
+
+    def _checkpoint(self, layer: nn.Module) -> None:
+        """Keep of a layer only what goes in (Chen et al., 2016, arXiv:1604.06174); dropout is the same both times."""
+        forward = layer.forward
+
+        def checkpointed(*args: Any, **settings: Any) -> Any:
+            if not (self.training and torch.is_grad_enabled()):
+                return forward(*args, **settings)
+            blocks: dict[str, Any] = {"context_fn": self.source.replayed} if self.source is not None else {}
+            return checkpoint(forward, *args, use_reentrant=False, **blocks, **settings)
+
+        layer.forward = checkpointed
 
     def _for_each_adapter(self, module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Call a module with what all rows share (1, S, D), once for each adapter, and give each row its adapter's."""

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afina.backbone.anatomy import Site
-from afina.backbone.branch import Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import bare_of, classifier_of, model_path, read_config
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter
+from afina.methods.merged import fold_into
 from afina.train.load import LoadedAdapter
 
-__all__ = ["base_classifier", "fold_into", "merge", "plain_head"]
+__all__ = ["base_classifier", "merge", "plain_head"]
 
 
 def merge(loaded: LoadedAdapter, folder: Path) -> None:
@@ -63,21 +62,6 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
         model_path(record.model), config=config, dtype=torch.float32, use_safetensors=True,
         ignore_mismatched_sizes=True,
     )  # fmt: skip
-
-
-def fold_into(module: nn.Module, site: Site, branch: Placed) -> None:
-    """Fold a branch into its module's weight and bias, slice and order of storage regarded."""
-    with torch.no_grad():
-        parameter = module.get_parameter("weight")
-        weight: Tensor = parameter.T if site.transposed else parameter
-        bias = getattr(module, "bias", None)
-        rows = slice(None) if site.part is None else slice(*site.part)
-        new_weight, new_bias = branch.fold(weight[rows].clone(), None if bias is None else bias[rows].clone())
-        weight[rows] = new_weight
-        if bias is not None and new_bias is not None:
-            bias[rows] = new_bias
-        elif new_bias is not None:
-            module.bias = nn.Parameter(new_bias)
 
 
 def plain_head(loaded: LoadedAdapter) -> Head:

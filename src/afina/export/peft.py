@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from afina.errors import AfinaError, UsageError
-from afina.export.merge import fold_into, plain_head
+from afina.export.merge import plain_head
 from afina.methods.adapter import peft_config, stored_tensors, write_record
 from afina.methods.base import registry
+from afina.methods.merged import fold_into
 from afina.methods.peft_files import Given
 from afina.train.load import LoadedAdapter
 

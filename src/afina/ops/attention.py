@@ -49,7 +49,8 @@ def attention(
         mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()
     if mask is not None and mask.dtype == torch.bool:
         mask = query.new_zeros(mask.shape).masked_fill_(~mask, torch.finfo(query.dtype).min)
-    if softcap is not None or (mask is not None and mask.requires_grad) or (dropout_probability > 0 and source is None):
+    plain = softcap is not None or (mask is not None and mask.requires_grad) or torch.compiler.is_compiling()
+    if plain or (dropout_probability > 0 and source is None):
         scores = torch.matmul(query * scaling, key.transpose(2, 3)).float()  # (B, H, T, S)
         if softcap is not None:
             scores = softcap * torch.tanh(scores / softcap)

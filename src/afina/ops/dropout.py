@@ -4,6 +4,8 @@ On a CPU, drawing one random float per element takes longer than the layer aroun
 elements 16 bits each (15 are used), and integer operations turn them into factors: 0 or 1 / (1 - p).
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +58,36 @@ class DropoutSource:
         lane = _LANE[dtype.itemsize]
         return _Pool(state, kept.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
 
+    def replayed(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Return a block that draws, and one to run once more later, which draws the same and then leaves no trace."""
+        mark: list[Any] = []
+
+        @contextmanager
+        def first() -> Iterator[None]:
+            mark.append(self._mark())
+            yield
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            now = self._mark()
+            self._return_to(mark[0])
+            try:
+                yield
+            finally:
+                self._return_to(now)
+
+        return first(), again()
+
+    def _mark(self) -> tuple[list[int], dict[Any, tuple["_Pool", int]]]:
+        return _to_json(self._bits), {key: (pool, pool.used) for key, pool in self._pools.items()}
+
+    def _return_to(self, mark: tuple[list[int], dict[Any, tuple["_Pool", int]]]) -> None:
+        words, pools = mark
+        _from_json(self._bits, words)
+        self._pools = {key: pool for key, (pool, _) in pools.items()}
+        for pool, used in pools.values():
+            pool.used = used
+
     def state(self) -> dict[str, Any]:
         """JSON-able state, for `load_state`."""
         pools = [
@@ -102,6 +134,6 @@ def dropout(x: Tensor, probability: float, source: DropoutSource | None) -> Tens
     """
     if probability <= 0.0:
         return x
-    if source is None or x.device.type != "cpu" or probability >= 1.0:
+    if source is None or x.device.type != "cpu" or probability >= 1.0 or torch.compiler.is_compiling():
         return torch.nn.functional.dropout(x, probability)
     return x * source.factors(x.shape, probability, x.dtype)

@@ -18,6 +18,9 @@ def low_rank_update(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scale: float) ->
 
     The products are taken in the precision of `y`; each gradient has that of what it belongs to.
     """
+    if torch.compiler.is_compiling():  # which fuses the plain form itself, and does not see through the other
+        a, b = a.to(y.dtype), b.to(y.dtype)
+        return y + scale * (x.to(y.dtype) @ a.T) @ b.T
     result: Tensor = _LowRankUpdate.apply(x, y, a, b, scale)  # type: ignore[no-untyped-call]
     return result
 

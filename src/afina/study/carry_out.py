@@ -143,7 +143,8 @@ class _Training:
         config = self.job.config
         torch.manual_seed(self.job.run.seed)
         self._resume()
-        with Attached(self.backbone, [self.adapter], self.source) as attached:
+        checkpointing = config.gradient_checkpointing
+        with Attached(self.backbone, [self.adapter], self.source, checkpointing=checkpointing) as attached:
             self.attached = attached
             self._begin_steps()
             train(

@@ -1,0 +1,71 @@
+"""An adapter folded into the weights of its backbone, for a while: the base's speed, and every bit back at the end."""
+
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import Placed
+from afina.backbone.load import Backbone
+from afina.methods.adapter import Adapter
+
+__all__ = ["Merged", "fold_into"]
+
+
+def fold_into(module: nn.Module, site: Site, branch: Placed) -> None:
+    """Fold a branch into its module's weight and bias, slice and order of storage regarded.
+
+    Raises `AfinaError` for a branch that no layer equals, and `AttributeError` for a module without a weight.
+    """
+    with torch.no_grad():
+        parameter = module.get_parameter("weight")
+        weight: Tensor = parameter.T if site.transposed else parameter
+        bias = getattr(module, "bias", None)
+        rows = slice(None) if site.part is None else slice(*site.part)
+        new_weight, new_bias = branch.fold(weight[rows].clone(), None if bias is None else bias[rows].clone())
+        weight[rows] = new_weight
+        if bias is not None and new_bias is not None:
+            bias[rows] = new_bias
+        elif new_bias is not None:
+            whole = new_bias.new_zeros(len(weight))
+            whole[rows] = new_bias
+            module.bias = nn.Parameter(whole)
+
+
+class Merged:
+    """Context manager: inside, the backbone alone computes what it does with the adapter; outside it is as it was."""
+
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        self.backbone, self.adapter = backbone, adapter
+        self._before: dict[str, dict[str, Tensor | None]] = {}
+
+    def __enter__(self) -> Backbone:
+        modules = dict(self.backbone.model.named_modules())
+        try:
+            for site, branch in self.adapter.placed():
+                module = modules[site.module]
+                if site.module not in self._before:
+                    bias = getattr(module, "bias", None)
+                    self._before[site.module] = {
+                        "weight": module.get_parameter("weight").detach().clone(),
+                        "bias": None if bias is None else bias.detach().clone(),
+                    }
+                fold_into(module, site, branch)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self.backbone
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        modules = dict(self.backbone.model.named_modules())
+        with torch.no_grad():
+            for name, kept in self._before.items():
+                for key, value in kept.items():
+                    if value is not None:
+                        modules[name].get_parameter(key).copy_(value)
+                    elif getattr(modules[name], key, None) is not None:
+                        modules[name].bias = None
+        self._before.clear()
