@@ -12,6 +12,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: small models on more threads each wait for one another, seven times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--conformance", type=Path, help="write the table of methods and architectures into this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--conformance")
+    if path is not None and not hasattr(config, "workerinput"):
+        from conformance import Conformance
+
+        config.pluginmanager.register(Conformance(path))
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -69,3 +69,16 @@ def test_methods_are_named_in_their_own_files_only() -> None:
 def test_files_are_of_a_readable_size() -> None:
     long = {path.name: n for path in SOURCE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
     assert not long
+
+
+def test_readme_shows_every_pair_of_method_and_architecture() -> None:
+    """The table is written by the tests themselves (tests/conformance.py); a new row or column has to be run for it."""
+    from afina.methods.base import registry
+    from families import FAMILIES
+
+    text = (SOURCE.parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    table = {row[0]: row[1:] for row in rows if row[0] in FAMILIES}
+    assert set(table) == set(FAMILIES)
+    methods = [name for name, cls in registry().items() if not cls.gradient_free]
+    assert all(len(row) == len(methods) and all("✓" in cell for cell in row) for row in table.values())

@@ -396,6 +396,48 @@ def test_fused_projections_are_reached_by_slices(family_folder: Loader) -> None:
     assert sites[0].transposed
 
 
+def test_rates_differ_by_layer_and_by_matrix(family_folder: Loader) -> None:
+    from afina.train.optimiser import Optimiser
+
+    backbone = load(family_folder, "bert")
+    full = build_adapter(make("full", layer_decay=0.5), backbone, outputs=2, seed=0)
+    factors = full.method.rate_factors(full.trainable(backbone), backbone.anatomy)
+    assert (
+        factors["backbone.embeddings.word_embeddings.weight"]
+        == factors["backbone.embeddings.LayerNorm.weight"]
+        == 0.125
+    )
+    assert factors["backbone.encoder.layer.0.output.dense.weight"] == 0.5
+    assert factors["backbone.encoder.layer.1.output.dense.bias"] == factors["backbone.pooler.dense.weight"] == 1.0
+    assert "head.classifier.weight" not in factors
+    lora = build_adapter(make("lora", b_rate=16), backbone, outputs=2, seed=0)
+    trainable = lora.trainable(backbone)
+    factors = lora.method.rate_factors(trainable, backbone.anatomy)
+    optimiser = Optimiser(trainable, learning_rate=1e-3, total_steps=1, gradient_clip=None, rate_factors=factors)
+    before = {name: value.detach().clone() for name, value in trainable.items()}
+    for value in trainable.values():
+        value.grad = torch.ones_like(value)
+    optimiser.step(1)
+    # AdamW's first step is the rate itself, whatever the gradient.
+    moved = {name: (before[name] - value).abs().max().item() for name, value in trainable.items()}
+    assert all(
+        change == pytest.approx(0.016 if name.endswith(".b") else 0.001, rel=1e-3) for name, change in moved.items()
+    )
+
+
+def test_a_weighted_and_smoothed_loss_is_torchs() -> None:
+    from afina.tasks.base import load_task, make_task
+
+    labels = np.array([0, 0, 0, 1])
+    task = make_task("classification", labels, ("many", "few"), smoothing=0.1, class_weights="balanced")
+    values, target = torch.randn(4, 2), torch.from_numpy(labels)
+    weights = torch.tensor([4 / 6, 2.0])
+    expected = torch.nn.functional.cross_entropy(values, target, weights, label_smoothing=0.1, reduction="sum")
+    torch.testing.assert_close(load_task(task.state()).loss(values, target), expected)
+    with pytest.raises(UsageError, match="no class 'fwe'; did you mean 'few'"):
+        make_task("classification", labels, ("many", "few"), class_weights={"fwe": 2.0})
+
+
 def test_settings_are_checked_when_made() -> None:
     with pytest.raises(UsageError, match="unknown setting 'rnk'; did you mean 'rank'"):
         make_method("lora", {"rnk": 4})

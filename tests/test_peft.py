@@ -134,7 +134,7 @@ def test_adalora_gives_up_ranks_as_peft_does(family_folder: Loader, tmp_path: Pa
     oracle = {
         name: [modules[f"base_model.model.bert.{name}.lora_{letter}"]["default"] for letter in "AEB"] for name in ours
     }
-    schedule = method.schedule(ours, total)
+    schedule = method.steps_beside(ours, total)
     assert schedule is not None
     left = []
     draw = torch.Generator().manual_seed(3)

@@ -225,6 +225,52 @@ def test_killed_and_resumed_is_as_if_undisturbed(
     assert [e["test_accuracy"] for e in resumed["history"]] == [e["test_accuracy"] for e in undisturbed["history"]]
 
 
+def test_early_stopping_keeps_the_best_epoch_also_after_a_kill(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    study = settings(family_folder, csv_folder, methods=["full"], epochs=40, early_stopping=3, learning_rate=3e-3)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    (whole,) = Study(tmp_path / "whole", **study).run()
+    history = [entry["validation_accuracy"] for entry in whole["history"]]
+    assert len(history) < 40
+    assert whole["best_epoch"] == history.index(max(history)) + 1 == len(history) - 3
+    assert whole["test_metric"] == whole["history"][whole["best_epoch"] - 1]["test_accuracy"]
+    predictions = read_predictions(tmp_path / "whole", whole)
+    assert (predictions.label == predictions.prediction).mean() == pytest.approx(whole["test_metric"])
+    assert any("held out as development split" in note for note in _notes(tmp_path / "whole"))
+    process = _start(tmp_path)
+    checkpoint = next(_appearing(tmp_path / "killed", "checkpoint.safetensors", process))
+    _wait_for_step(checkpoint, 10, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert _start(tmp_path).wait() == 0
+    (resumed,) = read_results(tmp_path / "killed")
+    assert [entry["validation_accuracy"] for entry in resumed["history"]] == history
+    first = (tmp_path / "whole" / whole["adapter"] / "adapter_model.safetensors").read_bytes()
+    assert first == (tmp_path / "killed" / resumed["adapter"] / "adapter_model.safetensors").read_bytes()
+
+
+def _notes(folder: Path) -> list[str]:
+    (entry,) = yaml.safe_load((folder / "study.yaml").read_text())["resolved"]["data"].values()
+    return list(entry["notes"])
+
+
+def test_methods_take_their_own_schedule_and_the_studys_else(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    methods = [{"lora": {"schedule": "constant", "b_rate": 4}}, {"full": {"layer_decay": 0.5}}, "dora"]
+    study = settings(
+        family_folder, csv_folder, methods=methods, epochs=1, schedule="cosine", warmup=0.1, weight_decay=0.01,
+        gradient_clip=None, label_smoothing=0.1, class_weights="balanced", gradient_checkpointing=True,
+    )  # fmt: skip
+    lora, full, dora = (r["method_config"] for r in Study(tmp_path / "out", **study).run() if r["status"] == "ok")
+    assert (lora["schedule"], lora["warmup"], lora["gradient_clip"], lora["b_rate"]) == ("constant", 0.1, None, 4.0)
+    assert (dora["schedule"], dora["weight_decay"], full["layer_decay"]) == ("cosine", 0.01, 0.5)
+    record = json.loads(next((tmp_path / "out").rglob("afina.json")).read_text())
+    assert record["task"]["smoothing"] == 0.1
+    assert len(record["task"]["weights"]) == len(record["task"]["label_names"])
+
+
 def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
     tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:

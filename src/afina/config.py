@@ -154,6 +154,12 @@ class StudyConfig(_Checked):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient; null for none."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label that is spread over all classes (Szegedy et al., 2016)."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Weight of each class in the loss, by label name; `balanced`: rows / (classes * rows of the class)."""
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Epochs without a better metric on the development split after which a run stops; its best epoch's weights stay."""
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Rows computed at once; a step adds up as many micro-batches as its batch needs."""
     gradient_checkpointing: bool = False

@@ -184,7 +184,7 @@ class AdaLoRA(Method):
             orthogonality=self.orthogonality,
         )
 
-    def schedule(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule:
+    def steps_beside(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule:
         triplets = {name: branch for name, branch in branches.items() if isinstance(branch, Triplets)}
         return RankSchedule(self, triplets, total_steps)
 

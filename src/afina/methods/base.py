@@ -5,9 +5,9 @@ import importlib
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -59,10 +59,25 @@ class Method:
 
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
+    weight_decay: float = 0.0
+    """AdamW's, of matrices; this and the next three are the study's unless a method is given its own."""
+    warmup: float = 0.0
+    """Share of the steps in which the rate rises to its peak."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate falls after that."""
+    gradient_clip: float | None = 1.0
+    """Largest norm of a step's gradient; None for no limit."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
             raise UsageError(f"{self.name}: learning_rate should be above 0, not {self.learning_rate}.")
+        if self.weight_decay < 0 or not 0 <= self.warmup < 1:
+            raise UsageError(
+                f"{self.name}: weight_decay should be at least 0 and warmup from 0 up to 1, "
+                f"not {self.weight_decay:g} and {self.warmup:g}."
+            )
+        if self.gradient_clip is not None and self.gradient_clip <= 0:
+            raise UsageError(f"{self.name}: gradient_clip should be above 0 or null, not {self.gradient_clip:g}.")
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         """Return the sites at which this method acts on a model of this anatomy."""
@@ -75,7 +90,11 @@ class Method:
     def connect(self, branches: Mapping[str, Placed]) -> None:
         """Let branches of one adapter share what they have to share; called once, with the branches by site name."""
 
-    def schedule(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule | None:
+    def rate_factors(self, names: Iterable[str], anatomy: Anatomy) -> dict[str, float]:
+        """Return by what the learning rate of some parameters differs, by their names among what a run trains."""
+        return {}
+
+    def steps_beside(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule | None:
         """Return what acts beside the optimiser over `total_steps` steps, or None."""
         return None
 
@@ -142,7 +161,7 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     for key in settings:
         if key not in fields:
             raise UsageError(f"{name}: unknown setting '{key}'{nearest(key, fields)}")
-    chosen = {key: value for key, value in (defaults or {}).items() if key in fields and value is not None}
+    chosen = {key: value for key, value in (defaults or {}).items() if key in fields}
     chosen.update(settings)
     return cls(**{key: _as_type(name, key, value, fields[key]) for key, value in chosen.items()})
 

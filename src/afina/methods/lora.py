@@ -9,7 +9,7 @@ rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -90,6 +90,8 @@ class LoRA(Method):
     """How A and B start: PEFT's default, or W's largest singular directions."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank)."""
+    b_rate: float = 1.0
+    """Rate of B over that of A; LoRA+ (Hayou et al., 2024, arXiv:2402.12354) advises 16 with a lower learning_rate."""
     learning_rate: float = 5e-4
     """The paper's for RoBERTa-base on most of GLUE (table 9)."""
 
@@ -99,6 +101,8 @@ class LoRA(Method):
             raise UsageError(f"{self.name}: rank should be at least 1, not {self.rank}.")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"{self.name}: dropout should be from 0 up to 1, not {self.dropout}.")
+        if self.b_rate <= 0:
+            raise UsageError(f"{self.name}: b_rate should be above 0, not {self.b_rate:g}.")
 
     @property
     def scale(self) -> float:
@@ -110,6 +114,9 @@ class LoRA(Method):
     def branch(self, site: Site) -> Branch:
         kind = Principal if self.init == "pissa" else LowRank
         return kind(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
+
+    def rate_factors(self, names: Iterable[str], anatomy: Anatomy) -> dict[str, float]:
+        return {name: self.b_rate for name in names if name.startswith("branches.") and name.endswith(".b")}
 
     def stored(self) -> Method:
         if self.init != "pissa":

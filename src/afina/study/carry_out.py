@@ -21,6 +21,7 @@ from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
+from afina.measure.metrics import higher_is_better
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
@@ -107,6 +108,15 @@ def _load(job: Job, method: Method) -> Backbone:
     return backbone
 
 
+@dataclass(frozen=True)
+class Best:
+    """The weights of the epoch that was best on the development split."""
+
+    epoch: int
+    value: float
+    weights: Mapping[str, Tensor]
+
+
 class _Training:
     """A run that trains by steps: the loop's callbacks, and the state that lets it go on after a kill."""
 
@@ -124,10 +134,11 @@ class _Training:
         self.adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
         self.trainable = self.adapter.trainable(backbone)
         optimiser = Optimiser(
-            self.trainable, learning_rate=method.learning_rate, total_steps=self.total_steps, schedule=config.schedule,
-            warmup=config.warmup, weight_decay=config.weight_decay, gradient_clip=config.gradient_clip,
+            self.trainable, learning_rate=method.learning_rate, total_steps=self.total_steps, schedule=method.schedule,
+            warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
+            rate_factors=method.rate_factors(self.trainable, backbone.anatomy),
         )  # fmt: skip
-        schedule = method.schedule(self.adapter.by_site(), self.total_steps)
+        schedule = method.steps_beside(self.adapter.by_site(), self.total_steps)
         loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
         self.member = Member(self.adapter, task, optimiser, schedule, loss_sum)
         self.source = DropoutSource(job.run.seed)
@@ -137,6 +148,7 @@ class _Training:
         self.resumed = 0
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.decoded: Decoded | None = None
+        self.best: Best | None = None
         self._saved = self._said = time()
 
     def carry_out(self) -> dict[str, Any]:
@@ -154,8 +166,10 @@ class _Training:
                 seed=self.job.run.seed,
             )  # fmt: skip
             self._end_steps()
-            if self.decoded is None:
-                # The last epoch's evaluation is in the checkpoint that this run was resumed from.
+            if self.best is not None:
+                self._take_back(self.best.weights)
+            if self.decoded is None or self.best is not None:
+                # The last epoch's evaluation is in the checkpoint that this run was resumed from, or not of its best.
                 self.decoded = self._evaluate("test", self.splits["test"])
         self._save()
         return self._measured()
@@ -181,7 +195,7 @@ class _Training:
 
     def _after_epoch(self) -> None:
         self._end_steps()
-        rows = len(self.splits["train"])
+        rows, config = len(self.splits["train"]), self.job.config
         self._check_finite()
         entry: dict[str, Any] = {"epoch": self.position.epoch, "train_loss": float(self.member.loss_sum) / rows}
         self.member.loss_sum.zero_()
@@ -190,11 +204,31 @@ class _Training:
             give_back_freed_memory()
             metrics = self.task.metrics(tokens.labels, self.decoded.predictions)
             entry |= {f"{split}_{name}": value for name, value in metrics.items()}
+        if config.early_stopping is not None:
+            entry |= self._develop(config.early_stopping)
         entry["seconds"] = self.position.seconds
         self.history.append(entry)
         self.send({"kind": "epoch", **entry})
         self._checkpoint()
         self._begin_steps()
+
+    def _develop(self, patience: int) -> dict[str, float]:
+        """Evaluate on the development split, keep the weights if they are the best, end the run when none was for long."""
+        tokens, metric = self.splits["validation"], self.task.metric
+        predictions = self._evaluate("validation", tokens).predictions
+        value = self.task.metrics(tokens.labels, predictions)[metric]
+        sign = 1 if higher_is_better(metric) else -1
+        if self.best is None or sign * value > sign * self.best.value:
+            weights = {name: value.detach().clone() for name, value in self.trainable.items()}
+            self.best = Best(self.position.epoch, value, weights)
+        elif self.position.epoch - self.best.epoch >= patience:
+            self.position.epoch = self.job.config.epochs
+        return {f"validation_{metric}": value}
+
+    def _take_back(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trainable.items():
+                parameter.copy_(weights[name])
 
     def _evaluate(self, split: str, tokens: Tokens) -> Decoded:
         def tick(done: int) -> None:
@@ -225,6 +259,7 @@ class _Training:
             **{f"weights/{name}": value for name, value in self.trainable.items()},
             **{f"optimiser/{name}": value for name, value in self.member.optimiser.state().items()},
             **{f"schedule/{name}": value for name, value in (schedule.state() if schedule else {}).items()},
+            **{f"best/{name}": value for name, value in (self.best.weights if self.best else {}).items()},
             "loss_sum": self.member.loss_sum,
             "random": torch.get_rng_state(),
         }
@@ -234,6 +269,7 @@ class _Training:
             "position": asdict(self.position),
             "history": self.history,
             "dropout": self.source.state(),
+            "best": None if self.best is None else [self.best.epoch, self.best.value],
             "monitor": self.monitor.state(),
             "joules": self.energy.joules,
             "resumed": self.resumed,
@@ -247,14 +283,15 @@ class _Training:
         if stored is None:
             return
         tensors, state = stored
-        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}, "schedule": {}}
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}, "schedule": {}, "best": {}}
         for name, value in tensors.items():
             kind, _, rest = name.partition("/")
             if kind in groups:
                 groups[kind][rest] = value
-        with torch.no_grad():
-            for name, parameter in self.trainable.items():
-                parameter.copy_(groups["weights"][name])
+        self._take_back(groups["weights"])
+        if state["best"] is not None:
+            epoch, value = state["best"]
+            self.best = Best(epoch, value, groups["best"])
         self.member.optimiser.load_state(groups["optimiser"])
         if self.member.schedule is not None:
             self.member.schedule.load_state(groups["schedule"])
@@ -287,7 +324,8 @@ class _Training:
         )  # fmt: skip
 
     def _measured(self) -> dict[str, Any]:
-        position, last = self.position, self.history[-1]
+        position = self.position
+        last = self.history[-1] if self.best is None else self.history[self.best.epoch - 1]
         trainable = sum(parameter.numel() for parameter in self.trainable.values())
         total = sum(p.numel() for p in self.backbone.model.parameters()) + sum(
             p.numel() for p in self.adapter.parameters()
@@ -305,6 +343,7 @@ class _Training:
             "tokens_per_second": position.tokens / position.seconds,
             "energy_joules": self.energy.joules,
             "history": self.history,
+            "best_epoch": None if self.best is None else self.best.epoch,
             "resumed": self.resumed,
             **final_metrics(self.task, last),
         }

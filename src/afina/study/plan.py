@@ -68,10 +68,13 @@ def expand(config: StudyConfig) -> list[Run]:
 
 
 def _settle(spec: MethodSpec, config: StudyConfig) -> Method:
-    defaults = {
+    own = {"targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
+    defaults = {key: value for key, value in own.items() if value is not None} | {
         "rank": config.rank,
-        "targets": config.targets,
-        "learning_rate": config.learning_rate_for(spec.name),
+        "weight_decay": config.weight_decay,
+        "warmup": config.warmup,
+        "schedule": config.schedule,
+        "gradient_clip": config.gradient_clip,
     }
     return make_method(spec.name, spec.settings, defaults)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,29 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
         spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
         trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
+    if config.early_stopping is not None:
+        data = _with_validation(data, config.test_limit)
     tokenizer, longest = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     limit = min(config.max_length, longest)
-    key = json.dumps([_VERSION, model, data.digest, limit])
+    key = json.dumps([_VERSION, model, data.digest, limit, config.early_stopping is not None])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         splits = load_tokens(path)
     else:
-        splits = {name: tokenize(tokenizer, rows, limit) for name, rows in (("train", data.train), ("test", data.test))}
+        rows = {"train": data.train, "test": data.test}
+        if config.early_stopping is not None and data.validation is not None:
+            rows["validation"] = data.validation
+        splits = {name: tokenize(tokenizer, own, limit) for name, own in rows.items()}
         save_tokens(path, splits)
     return Prepared(
         tokens=path,
-        task=make_task(data.task, data.train.label, data.label_names).state(),
+        task=make_task(
+            data.task,
+            data.train.label,
+            data.label_names,
+            smoothing=config.label_smoothing,
+            class_weights=config.class_weights,
+        ).state(),
         digest=data.digest,
         notes=data.notes + _cut_notes(splits, limit),
         cut={name: tokens.cut for name, tokens in splits.items()},
@@ -63,6 +74,18 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
         median_length=int(np.median(splits["train"].lengths)),
         train_evaluation_rows=_train_evaluation(config, data),
     )
+
+
+def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
+    """The development split that early stopping looks at: the data's own, or a tenth of the train rows, always the same."""
+    classes = data.task == "classification"
+    if data.validation is not None:
+        kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
+        return replace(data, validation=data.validation.take(kept))
+    held = stratified_rows(data.train.label, max(1, len(data.train) // 10), classes=classes)
+    rest = np.setdiff1d(np.arange(len(data.train)), held)
+    note = f"early_stopping: {len(held):,} of {len(data.train):,} train rows are held out as development split"
+    return replace(data, train=data.train.take(rest), validation=data.train.take(held), notes=(*data.notes, note))
 
 
 def _cut_notes(splits: Mapping[str, Tokens], limit: int) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from afina.errors import UsageError, nearest
+
 __all__ = ["Decoded", "Task", "load_task", "make_task"]
 
 
@@ -45,8 +47,18 @@ class Task(ABC):
         """JSON-able description from which `load_task` makes the task again."""
 
 
-def make_task(name: str, labels: np.ndarray, label_names: tuple[str, ...] | None) -> Task:
-    """Make the task of a data set from its train labels."""
+def make_task(
+    name: str,
+    labels: np.ndarray,
+    label_names: tuple[str, ...] | None,
+    *,
+    smoothing: float = 0.0,
+    class_weights: str | Mapping[str, float] | None = None,
+) -> Task:
+    """Make the task of a data set from its train labels; the last two are a study's, for classification.
+
+    Raises `UsageError` for a weight of a class that there is not.
+    """
     from afina.tasks.classification import Classification
     from afina.tasks.regression import Regression
 
@@ -54,7 +66,15 @@ def make_task(name: str, labels: np.ndarray, label_names: tuple[str, ...] | None
         spread = float(np.std(labels))
         return Regression(mean=float(np.mean(labels)), deviation=spread or 1.0)
     assert label_names is not None
-    return Classification(label_names)
+    weights: list[float] | None = None
+    if class_weights == "balanced":
+        counts = np.bincount(labels, minlength=len(label_names)).clip(min=1)
+        weights = (len(labels) / (len(label_names) * counts)).tolist()
+    elif isinstance(class_weights, Mapping):
+        if unknown := [label for label in class_weights if label not in label_names]:
+            raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], label_names)}")
+        weights = [float(class_weights.get(label, 1.0)) for label in label_names]
+    return Classification(label_names, smoothing=smoothing, weights=weights)
 
 
 def load_task(state: Mapping[str, Any]) -> Task:
@@ -64,4 +84,6 @@ def load_task(state: Mapping[str, Any]) -> Task:
 
     if state["name"] == Regression.name:
         return Regression(mean=state["mean"], deviation=state["deviation"])
-    return Classification(tuple(state["label_names"]))
+    return Classification(
+        tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights")
+    )

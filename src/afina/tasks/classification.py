@@ -1,8 +1,10 @@
-"""Classification: softmax cross-entropy over K classes."""
+"""Classification: softmax cross-entropy over K classes, smoothed and weighted where a study says so."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -18,12 +20,18 @@ class Classification(Task):
     name = "classification"
     metric = "accuracy"
 
-    def __init__(self, label_names: tuple[str, ...]) -> None:
+    def __init__(
+        self, label_names: tuple[str, ...], *, smoothing: float = 0.0, weights: Sequence[float] | None = None
+    ) -> None:
+        """`smoothing` spreads that share of a label over all classes, `weights` has each class's weight in the loss."""
         self.label_names = label_names
         self.outputs = len(label_names)
+        self.smoothing = smoothing
+        self.weights = None if weights is None else torch.tensor(weights)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(logits, labels, reduction="sum")
+        weights = None if self.weights is None else self.weights.to(logits)
+        return cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing, reduction="sum")
 
     def decode(self, logits: np.ndarray) -> Decoded:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -33,4 +41,9 @@ class Classification(Task):
         return classification_metrics(labels, predictions, self.outputs)
 
     def state(self) -> dict[str, Any]:
-        return {"name": self.name, "label_names": list(self.label_names)}
+        state: dict[str, Any] = {"name": self.name, "label_names": list(self.label_names)}
+        if self.smoothing:
+            state["smoothing"] = self.smoothing
+        if self.weights is not None:
+            state["weights"] = self.weights.tolist()
+        return state

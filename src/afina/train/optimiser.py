@@ -33,21 +33,29 @@ class Optimiser:
         warmup: float = 0.0,
         weight_decay: float = 0.0,
         gradient_clip: float | None = 1.0,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
+        """`rate_factors` has by what the rate of some parameters, by name, differs from `learning_rate`."""
         self.parameters = dict(parameters)
         self.learning_rate, self.total_steps = learning_rate, total_steps
         self.schedule, self.warmup, self.gradient_clip = schedule, warmup, gradient_clip
         # Biases, scales and norms are vectors; decaying them is left out, as in the original BERT.
-        matrices = [p for p in self.parameters.values() if p.ndim > 1]
-        vectors = [p for p in self.parameters.values() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.parameters.items():
+            groups.setdefault(((rate_factors or {}).get(name, 1.0), parameter.ndim > 1), []).append(parameter)
+        self.adamw = torch.optim.AdamW(
+            [
+                {"params": own, "weight_decay": weight_decay if decays else 0.0, "factor": factor}
+                for (factor, decays), own in groups.items()
+            ],
+            lr=learning_rate, fused=True,
+        )  # fmt: skip
 
     def step(self, step: int) -> None:
         """Take step `step` (from 1) with the gradients that are there."""
         factor = rate_factor(step, self.total_steps, schedule=self.schedule, warmup=self.warmup)
         for group in self.adamw.param_groups:
-            group["lr"] = self.learning_rate * factor
+            group["lr"] = self.learning_rate * factor * group["factor"]
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.gradient_clip)
         self.adamw.step()
