@@ -128,7 +128,8 @@ class Attached:
     def batch(self, tokens: Tokens, rows: np.ndarray) -> Batch:
         """Return these rows as a batch for this backbone."""
         backbone = self.backbone
-        return collate(tokens, rows, backbone.tokenizer.pad_token_id, backbone.device, most=backbone.context)
+        pad = 0 if backbone.tokenizer is None else backbone.tokenizer.pad_token_id
+        return collate(tokens, rows, pad, backbone.device, most=backbone.context)
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
         """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""

@@ -20,9 +20,11 @@ __all__ = [
     "Backbone",
     "bare_of",
     "classifier_of",
+    "context_of",
     "load_backbone",
     "load_tokenizer",
     "model_path",
+    "random_inputs",
     "read_config",
 ]
 
@@ -178,6 +180,20 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, 
     """Return a model's tokenizer and the most tokens that the model's positions allow."""
     config = read_config(name, trust_remote_code=trust_remote_code)
     return _load_tokenizer(name, model_path(name), trust_remote_code), context_of(config)
+
+
+def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> dict[str, Tensor]:
+    """Return inputs as a model of this configuration takes them, for timing: texts are `length` tokens long."""
+    row = ROWS.get(config.model_type)
+    if row is not None and row.inputs == "image":
+        size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
+        return {"pixel_values": torch.randn(rows, config.num_channels, *size, device=device)}
+    if row is not None and row.inputs == "sound":
+        frames = 2 * config.max_source_positions
+        return {"input_features": torch.randn(rows, config.num_mel_bins, frames, device=device)}
+    return {
+        "input_ids": torch.randint(min(10, config.vocab_size - 1), config.vocab_size, (rows, length), device=device)
+    }
 
 
 def context_of(config: Any) -> int:

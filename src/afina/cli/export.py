@@ -77,14 +77,16 @@ def export(
 
 def _sample(tested: Any, data: str | None, count: int) -> Any:
     """Rows of the data that the adapter was trained for, or of `--data`; else texts without labels; None for no texts."""
+    from dataclasses import replace
+
     import numpy as np
 
     from afina.config import DatasetSpec
-    from afina.data.sources import Rows, load_text_dataset
+    from afina.data.rows import Rows
+    from afina.data.sources import load_text_dataset
     from afina.errors import UsageError
 
-    if tested.backbone.tokenizer is None:
-        return None
+    inputs = tested.backbone.anatomy.row.inputs
     source = tested.record.facts.get("source")
     spec = DatasetSpec(path=data) if data is not None else DatasetSpec(**source) if source else None
     if spec is not None:
@@ -93,10 +95,12 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
             test = found.test.take(np.arange(min(count, len(found.test))))
             names = tested.record.task.get("label_names")
             same = names is None or list(found.label_names or ()) == list(names)
-            return test if same else Rows(test.text, test.text_pair, np.full(len(test), -1))
+            return test if same else replace(test, label=np.full(len(test), -1))
         except UsageError:
             if data is not None:
                 raise
+    if inputs != "text":
+        return None
     texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
     return Rows(texts, None, np.full(len(texts), -1))
 

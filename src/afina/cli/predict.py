@@ -20,7 +20,10 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts; - reads standard input.")] = None,
     pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text, once for each TEXT.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", help="A text a line, or .csv, .tsv, .jsonl, .parquet with a text column.")
+        Path | None,
+        typer.Option(
+            "--file", help="A text a line, or .csv, .tsv, .jsonl, .parquet with a text column; .npz of images."
+        ),
     ] = None,
     text_column: Annotated[str | None, typer.Option("--text", help="The file's column of texts.")] = None,
     pair_column: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
@@ -42,12 +45,18 @@ def predict(
         raise UsageError("Give texts or --file, not both.")
     if pair and len(pair) != len(texts or []):
         raise UsageError(f"{len(pair)} --pair for {len(texts or [])} texts; give one for each.")
-    rows = _rows(texts or [], pair, file, text_column, pair_column)
     import afina
 
-    loaded = afina.load(adapter, model=model)
     write = _write_lines if format == "jsonl" or (not format and not sys.stdout.isatty()) else _write_table
-    write(_predicted(loaded, rows, batch_size))
+    if file is not None and file.suffix.lower() == ".npz":
+        from afina.data.images import read_images
+
+        images = read_images(file)
+        predicted = afina.load(adapter, model=model).predict(images, batch_size=batch_size)
+        write(zip((f"image {index}" for index in range(1, len(images) + 1)), predicted, strict=True))
+        return
+    rows = _rows(texts or [], pair, file, text_column, pair_column)
+    write(_predicted(afina.load(adapter, model=model), rows, batch_size))
 
 
 def _rows(

@@ -38,7 +38,10 @@ them (benchmarks/lora_speed.py: a quarter more examples a second, half a gigabyt
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokenised rows of one split, end to end: row i is `ids[offsets[i]:offsets[i + 1]]`."""
+    """Tokenised rows of one split, end to end: row i is `ids[offsets[i]:offsets[i + 1]]`.
+
+    Of images (N, C, H, W) and sound (N, bins, frames) row i is `ids[i]`, and the offsets count patches or frames.
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
@@ -55,8 +58,15 @@ class Tokens:
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
+    @property
+    def inputs(self) -> str:
+        """What models call them."""
+        return {1: "input_ids", 3: "input_features", 4: "pixel_values"}[self.ids.ndim]
+
     def take(self, rows: np.ndarray) -> "Tokens":
         """Return only these rows, in this order."""
+        if self.ids.ndim > 1:
+            return Tokens(self.ids[rows], np.concatenate([[0], np.cumsum(self.lengths[rows])]), self.labels[rows])
         pieces = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
         segments = None if self.segments is None else np.concatenate([self.segments[piece] for piece in pieces])
         offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])])
@@ -167,6 +177,9 @@ def collate(
     Rows without padding need no mask.
     """
     lengths = tokens.lengths[rows]
+    if tokens.ids.ndim > 1:
+        values = {tokens.inputs: torch.from_numpy(tokens.ids[rows]).to(device)}
+        return Batch(values, torch.from_numpy(tokens.labels[rows]).to(device), int(lengths.sum()), len(rows))
     longest = int(lengths.max())
     width = max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
     ids = np.full((len(rows), width), pad, dtype=np.int64)

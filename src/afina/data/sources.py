@@ -1,6 +1,5 @@
 """Where rows come from: packaged sets, files, folders and the hub; checked, and with everything dropped counted."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,46 +14,16 @@ import pyarrow.compute as compute
 from afina.config import DatasetSpec
 from afina.data.columns import ROW, find_columns, find_label, numbered, texts
 from afina.data.files import SUFFIXES, label_names_of, read_table
+from afina.data.images import PACKAGED_IMAGES, is_images, load_images
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.presets import PACKAGED, PRESETS
+from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
 from afina.errors import UsageError, nearest
 
 __all__ = ["Rows", "TextDataset", "load_text_dataset", "read_texts", "stratified_rows"]
 
 _MOST_STRATA = 200
 """Different labels up to which a single file is divided by label; more are quantities."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Parallel columns: texts, second texts or None, and labels (int64 class indices, or float64)."""
-
-    text: list[str]
-    text_pair: list[str] | None
-    label: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def take(self, rows: np.ndarray) -> "Rows":
-        pair = None if self.text_pair is None else [self.text_pair[row] for row in rows]
-        return Rows([self.text[row] for row in rows], pair, self.label[rows])
-
-
-@dataclass(frozen=True)
-class TextDataset:
-    """A data set ready to learn from."""
-
-    name: str
-    task: str
-    label_names: tuple[str, ...] | None
-    train: Rows
-    test: Rows
-    validation: Rows | None
-    notes: tuple[str, ...]
-    """What was dropped or noticed, one sentence each."""
-    digest: str
-    """SHA-256 over the texts and labels that are used."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +54,8 @@ def load_text_dataset(
 
     Limits are stratified by label and the same for every run. Raises `UsageError` in one sentence for what is wrong.
     """
+    if is_images(spec):
+        return load_images(spec, train_limit=train_limit, test_limit=test_limit)
     parts = _find(spec, trust_remote_code)
     parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
     column = find_columns(parts.tables, parts.spec, parts.where)["label"]
@@ -106,14 +77,7 @@ def load_text_dataset(
     if names is not None:
         splits = {name: _drop_unlabelled(rows, name, notes) for name, rows in splits.items()}
         check_classes(names, {name: rows.label for name, rows in splits.items()}, parts.where)
-    splits["train"] = _limit(splits["train"], train_limit, names, "train_limit")
-    splits["test"] = _limit(splits["test"], test_limit, names, "test_limit")
-    if overlap := len(set(_keys(splits["train"])) & set(_keys(splits["test"]))):
-        notes.append(f"{overlap:,} {'text stands' if overlap == 1 else 'texts stand'} in both train and test")
-    return TextDataset(
-        name=spec.label_name, task=chosen, label_names=names, train=splits["train"], test=splits["test"],
-        validation=splits.get("validation"), notes=tuple(notes), digest=_digest(splits),
-    )  # fmt: skip
+    return finished(spec, chosen, names, splits, notes, train_limit, test_limit)
 
 
 def read_texts(path: Path, text: str | None = None, text_pair: str | None = None) -> list[tuple[str, str | None]]:
@@ -242,7 +206,7 @@ def _not_had(spec: DatasetSpec, error: Exception) -> str:
         start, known = f"The preset '{spec.name}' is read from the hub ({spec.path})", ""
     else:
         start = f"'{spec.path}' is no packaged data set, preset, file or folder"
-        known = nearest(spec.path, [*PACKAGED, *PRESETS])
+        known = nearest(spec.path, [*PACKAGED, *PACKAGED_IMAGES, *PRESETS])
     if isinstance(error, ConnectionError):
         return f"{start}, and the hub cannot be reached from here (offline); give a local file or folder{known}"
     return f"{start}, and could not be had from the hub ({first}){known}"
@@ -256,7 +220,7 @@ def _single_split(parts: _Parts, column: str) -> _Parts:
     if table.num_rows < 5:
         raise UsageError(f"{parts.where} has {table.num_rows} rows; at least 5 are needed to keep some for the test.")
     labels = np.array([str(value) for value in table[column].to_pylist()])
-    order = _stratified(labels if len(set(labels)) <= _MOST_STRATA else np.zeros(len(labels)), seed=0)
+    order = stratified(labels if len(set(labels)) <= _MOST_STRATA else np.zeros(len(labels)), seed=0)
     test = np.sort(order[: max(1, round(0.2 * len(order)))])
     train = np.setdiff1d(np.arange(len(order)), test)
     counts = f"{len(train):,} rows to train on, {len(test):,} to test on"
@@ -303,47 +267,3 @@ def _drop_unlabelled(rows: Rows, split: str, notes: list[str]) -> Rows:
         notes.append(f"{int(unlabelled.sum()):,} {split} rows with the label -1 (no agreed label) left out")
         return rows.take(np.flatnonzero(~unlabelled))
     return rows
-
-
-# -- limits and digests ----------------------------------------------------------------------------------------------
-
-
-def _stratified(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return an order of the rows any first part of which holds the classes in their proportions."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    rank = np.empty(len(order))
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels[order] == label)
-        rank[places] = (np.arange(len(places)) + 0.5) / len(places)
-    return order[np.argsort(rank, kind="stable")]
-
-
-def stratified_rows(labels: np.ndarray, limit: int, *, classes: bool) -> np.ndarray:
-    """Return `limit` row numbers in ascending order, every class in its proportion; always the same ones."""
-    return np.sort(_stratified(labels if classes else np.zeros(len(labels)), seed=0)[:limit])
-
-
-def _limit(rows: Rows, limit: int | None, names: tuple[str, ...] | None, key: str) -> Rows:
-    if limit is None or limit >= len(rows):
-        return rows
-    classes = len(np.unique(rows.label)) if names is not None else 1
-    if limit < classes:
-        raise UsageError(f"{key}: {limit} rows cannot hold all {classes} classes; set at least {classes}.")
-    chosen = rows.take(stratified_rows(rows.label, limit, classes=names is not None))
-    if names is not None and key == "train_limit" and len(np.unique(chosen.label)) < classes:
-        raise UsageError(f"{key}: {limit} rows in proportion leave out a rare class; set it higher.")
-    return chosen
-
-
-def _keys(rows: Rows) -> list[tuple[str, str]]:
-    return list(zip(rows.text, rows.text_pair or [""] * len(rows), strict=True))
-
-
-def _digest(splits: Mapping[str, Rows]) -> str:
-    digest = hashlib.sha256()
-    for name, rows in sorted(splits.items()):
-        digest.update(f"{name} {len(rows)}\0".encode())
-        for text, pair in _keys(rows):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0" + pair.encode("utf-8", "surrogatepass") + b"\0")
-        digest.update(np.ascontiguousarray(rows.label).tobytes())
-    return digest.hexdigest()

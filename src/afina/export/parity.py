@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import classifier_of
+from afina.backbone.load import classifier_of, model_path, random_inputs
 from afina.data.batching import Tokens, collate, tokenize
-from afina.data.sources import Rows
+from afina.data.images import image_tokens
+from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.export.merge import base_classifier
 from afina.train.load import LoadedAdapter
@@ -68,7 +69,11 @@ def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
 def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokenizer: Any, rows: Rows | None) -> Parity:
     """Compare an exported model with the adapter on these rows (labels below 0: none), or on noise without texts."""
     limit = min(tested.record.max_length, tested.backbone.context, 512)
-    tokens = tokenize(tokenizer, rows, limit) if tokenizer is not None and rows is not None else None
+    tokens: Tokens | None = None
+    if rows is not None and rows.pixels is not None:
+        tokens = image_tokens(rows, tested.backbone.config, model_path(tested.record.model))
+    elif rows is not None and tokenizer is not None:
+        tokens = tokenize(tokenizer, rows, limit)
     batches = list(_batches(tokens, tested))
     outside = torch.cat([_outside(model, inputs) for inputs in batches]).float()
     logits = {
@@ -111,12 +116,9 @@ def _unpadded(tokens: Tokens, row: int) -> Mapping[str, Tensor]:
 
 
 def _noise(tested: LoadedAdapter, seed: int) -> Mapping[str, Tensor]:
-    config, draw = tested.backbone.config, torch.Generator().manual_seed(seed)
-    if tested.backbone.anatomy.row.inputs == "image":
-        size = config.image_size
-        return {"pixel_values": torch.randn(1, config.num_channels, size, size, generator=draw)}
-    length = 2 * config.max_source_positions
-    return {"input_features": torch.randn(1, config.num_mel_bins, length, generator=draw)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return random_inputs(tested.backbone.config, 1, 16)
 
 
 def _outside(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:

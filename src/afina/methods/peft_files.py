@@ -109,11 +109,16 @@ def read_peft_record(folder: Path) -> AdapterRecord:
     path = folder / "adapter_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        kind = str(config["peft_type"])
+        kind = config.get("peft_type")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder} is no adapter: it has neither afina.json nor adapter_config.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise AfinaError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
+    if kind is None:
+        raise UsageError(
+            f"{folder} is no PEFT adapter: its adapter_config.json has no peft_type. The `adapters` library writes such "
+            "files; its weights are pickles, which can run code, and are not read."
+        )
     if kind not in _READ:
         raise UsageError(f"{folder}: adapters of PEFT's type {kind} are not read{nearest(kind, _READ)}")
     pickled = [file.name for file in folder.glob("adapter_model.*") if file.suffix != ".safetensors"]

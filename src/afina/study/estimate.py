@@ -18,10 +18,11 @@ import torch
 
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.attach import Attached
-from afina.backbone.load import Backbone, load_tokenizer
+from afina.backbone.load import Backbone, load_tokenizer, random_inputs
 from afina.backbone.shapes import bare_model, read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import WIDTH_STEP
+from afina.data.images import image_tokens
 from afina.data.presets import PRESETS
 from afina.data.sources import Rows, load_text_dataset
 from afina.errors import AfinaError, UsageError
@@ -191,7 +192,7 @@ def _shallow(
 
 def _random_loss(attached: Attached, shape: Any, rows: int, length: int, classes: int) -> torch.Tensor:
     device = attached.backbone.device
-    inputs = {"input_ids": torch.randint(10, shape.vocab_size - 1, (rows, length), device=device)}
+    inputs = random_inputs(shape, rows, length, device)
     labels = torch.zeros(rows, dtype=torch.long, device=device)
     return torch.nn.functional.cross_entropy(attached(inputs)[0][:, :classes], labels)
 
@@ -292,6 +293,9 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
 
 def _tokens(rows: Rows, model: str, config: StudyConfig) -> tuple[float, int, str]:
     """Mean and most tokens of a row, and how they were found."""
+    if rows.pixels is not None:
+        patches = int(image_tokens(rows.take(np.array([0])), read_shape(model), "").lengths[0])
+        return float(patches), patches, "patches of an image"
     sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
     try:
         from afina.data.batching import tokenize

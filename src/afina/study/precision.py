@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import load_backbone
+from afina.backbone.load import load_backbone, random_inputs
 from afina.measure.hardware import hardware
 from afina.methods.adapter import build_adapter
 from afina.methods.lora import LoRA
@@ -52,14 +52,14 @@ def _step_seconds(
 ) -> float:
     backbone = load_backbone(model, precision=precision, device=device, trust_remote_code=trust_remote_code)
     adapter = build_adapter(LoRA(rank=min(4, backbone.anatomy.width)), backbone, outputs=2, seed=0)
-    ids = torch.randint(backbone.config.vocab_size, (batch_size, length), device=device)
+    inputs = random_inputs(backbone.config, batch_size, length, device)
     labels = torch.zeros(batch_size, dtype=torch.long, device=device)
     times = []
     with Attached(backbone, [adapter], DropoutSource(0)) as attached:
         attached.train(True)
         for _ in range(_ROUNDS + 2):
             started = perf_counter()
-            (logits,) = attached({"input_ids": ids})
+            (logits,) = attached(inputs)
             torch.nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
             if device == "cuda":
                 torch.cuda.synchronize()

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from afina.backbone.load import load_tokenizer
+from afina.backbone.load import context_of, load_tokenizer, model_path, read_config
+from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens, load_tokens, save_tokens, tokenize
-from afina.data.sources import TextDataset, load_text_dataset, stratified_rows
+from afina.data.images import image_tokens
+from afina.data.rows import TextDataset, stratified_rows
+from afina.data.sources import load_text_dataset
+from afina.errors import UsageError
 from afina.tasks.base import make_task
 
 __all__ = ["Prepared", "prepare"]
@@ -45,8 +49,9 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
     )  # fmt: skip
     if config.early_stopping is not None:
         data = _with_validation(data, config.test_limit)
-    tokenizer, longest = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-    limit = min(config.max_length, longest)
+    shape = read_config(model, trust_remote_code=config.trust_remote_code)
+    _refuse_other_inputs(shape, model, data)
+    limit = min(config.max_length, context_of(shape))
     key = json.dumps([_VERSION, model, data.digest, limit, config.early_stopping is not None])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
@@ -55,7 +60,11 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
         rows = {"train": data.train, "test": data.test}
         if config.early_stopping is not None and data.validation is not None:
             rows["validation"] = data.validation
-        splits = {name: tokenize(tokenizer, own, limit) for name, own in rows.items()}
+        if data.train.pixels is not None:
+            splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
+        else:
+            tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+            splits = {name: tokenize(tokenizer, own, limit) for name, own in rows.items()}
         save_tokens(path, splits)
     return Prepared(
         tokens=path,
@@ -74,6 +83,15 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
         median_length=int(np.median(splits["train"].lengths)),
         train_evaluation_rows=_train_evaluation(config, data),
     )
+
+
+def _refuse_other_inputs(shape: Any, model: str, data: TextDataset) -> None:
+    row = ROWS.get(shape.model_type)
+    wants = row.inputs if row else "text"
+    has = "text" if data.train.pixels is None else "image"
+    if wants != has:
+        kinds = {"text": "texts", "image": "images", "sound": "sound"}
+        raise UsageError(f"{model} takes {kinds[wants]}, and {data.name} has {kinds[has]}.")
 
 
 def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:

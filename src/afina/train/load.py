@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import load_backbone
+from afina.backbone.load import load_backbone, model_path
 from afina.data.batching import Tokens, tokenize
-from afina.data.sources import Rows
+from afina.data.images import image_tokens
+from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.methods.adapter import load_adapter, read_record, read_tensors
 from afina.methods.classical import Classical
@@ -75,9 +76,12 @@ class LoadedAdapter:
         self.task = load_task(self.record.task)
 
     def predict(
-        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
+        self, texts: Sequence[str] | np.ndarray, text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
     ) -> list[Prediction]:
-        """Return one prediction a text (or pair); raises `UsageError` for an empty text."""
+        """Return one prediction a text (or pair), or an image of (N, H, W) or (N, H, W, C) uint8.
+
+        Raises `UsageError` for an empty text, and for texts where the model takes images.
+        """
         decoded = self.task.decode(self.logits(texts, text_pairs, batch_size=batch_size))
         names = self.record.task.get("label_names")
         if names is None:
@@ -88,11 +92,17 @@ class LoadedAdapter:
         ]
 
     def logits(
-        self, texts: Sequence[str], text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
+        self, texts: Sequence[str] | np.ndarray, text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
     ) -> np.ndarray:
         """Return logits (N, K)."""
         if isinstance(texts, str):
             raise UsageError("predict takes a list of texts, not one text.")
+        wants = self.backbone.anatomy.row.inputs
+        if isinstance(texts, np.ndarray) != (wants != "text") or wants == "sound":
+            raise UsageError(f"{self.record.model} takes {wants}; give texts as a list, images as an array of uint8.")
+        if isinstance(texts, np.ndarray):
+            images = Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts)
+            return self._logits(image_tokens(images, self.backbone.config, model_path(self.record.model)), batch_size)
         if empty := [index for index, text in enumerate(texts) if not text.strip()]:
             raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
         if not texts:

@@ -1,0 +1,121 @@
+"""Images with labels: the packaged digits, or .npz files of uint8 arrays; and the tensors that a model asks for.
+
+`digits` is scikit-learn's: 1,797 handwritten digits of 8 x 8 pixels (Alpaydin and Kaynak, UCI, 1998; CC BY 4.0).
+"""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from afina.config import DatasetSpec
+from afina.data.batching import Tokens
+from afina.data.rows import Rows, TextDataset, divided, finished
+from afina.errors import UsageError
+
+__all__ = ["PACKAGED_IMAGES", "image_tokens", "is_images", "load_images", "read_images"]
+
+PACKAGED_IMAGES = ("digits",)
+
+
+def is_images(spec: DatasetSpec) -> bool:
+    """Return whether a data set holds images: by its name, or as its files are .npz."""
+    path = Path(spec.path)
+    return spec.path in PACKAGED_IMAGES or path.suffix.lower() == ".npz" or (path / "train.npz").is_file()
+
+
+def load_images(spec: DatasetSpec, *, train_limit: int | None, test_limit: int | None) -> TextDataset:
+    """Read images and labels; raises `UsageError` in one sentence for what is wrong with a file."""
+    path = Path(spec.path)
+    names: tuple[str, ...] | None = None
+    notes: list[str] = []
+    if spec.path in PACKAGED_IMAGES:
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        every = _rows((found.images * (255 / 16)).round().astype(np.uint8), found.target.astype(np.int64))
+        splits = dict(zip(("train", "test"), divided(every), strict=True))
+        names = tuple(str(digit) for digit in range(10))
+    elif path.is_dir():
+        files = {split: path / f"{split}.npz" for split in ("train", "test", "validation")}
+        read = {split: _read(file) for split, file in files.items() if file.is_file() or split != "validation"}
+        names = _names([labels for _, labels in read.values()])
+        splits = {split: _rows(images, _indices(labels, names, path)) for split, (images, labels) in read.items()}
+    else:
+        images, labels = _read(path)
+        names = _names([labels])
+        splits = dict(zip(("train", "test"), divided(_rows(images, _indices(labels, names, path))), strict=True))
+        counts = f"{len(splits['train']):,} rows to train on, {len(splits['test']):,} to test on"
+        notes.append(f"{path} has no test part: {counts} (80/20, always the same)")
+    return finished(spec, "classification", names, splits, notes, train_limit, test_limit)
+
+
+def read_images(path: Path) -> np.ndarray:
+    """Read the images (N, H, W) or (N, H, W, C) of a file to predict for."""
+    return _read(path, labelled=False)[0]
+
+
+def image_tokens(rows: Rows, config: Any, folder: str) -> Tokens:
+    """Return images as a model of this configuration takes them, (N, C, H, W) float32: resized, scaled, normalised.
+
+    Mean and deviation are those of the model's preprocessor_config.json, else 0.5 each (ViT's own).
+    """
+    assert rows.pixels is not None
+    pixels = torch.from_numpy(rows.pixels).float() / 255
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    pixels = pixels.permute(0, 3, 1, 2)  # (N, C, H, W)
+    wanted = config.num_channels
+    if pixels.shape[1] != wanted:
+        pixels = pixels.mean(dim=1, keepdim=True).expand(-1, wanted, -1, -1)
+    size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else tuple(config.image_size)
+    if pixels.shape[2:] != size:
+        pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+    said: dict[str, Any] = {}
+    if (file := Path(folder) / "preprocessor_config.json").is_file():
+        said = json.loads(file.read_text(encoding="utf-8"))
+    mean, deviation = (
+        torch.tensor(said.get(key) or [0.5] * wanted).view(1, -1, 1, 1) for key in ("image_mean", "image_std")
+    )
+    values = ((pixels - mean) / deviation).contiguous().numpy()
+    patches = 1 + (size[0] // config.patch_size) * (size[1] // config.patch_size)
+    return Tokens(values, np.arange(len(rows) + 1) * patches, rows.label)
+
+
+def _read(path: Path, *, labelled: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := {"images", *(["labels"] if labelled else [])} - set(file):
+                raise UsageError(f"{path} has no array '{sorted(missing)[0]}'; its arrays are {', '.join(file)}.")
+            images = file["images"]
+            labels = file["labels"] if labelled else np.zeros(len(images), dtype=np.int64)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist.") from None
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UsageError(f"{path} is no .npz file of plain arrays ({error}).") from None
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not len(images):
+        raise UsageError(
+            f"{path}: 'images' should be uint8 of shape (N, H, W) or (N, H, W, C), not {images.dtype} of {images.shape}."
+        )
+    if len(labels) != len(images):
+        raise UsageError(f"{path} has {len(images):,} images and {len(labels):,} labels.")
+    return images, labels
+
+
+def _names(labels: list[np.ndarray]) -> tuple[str, ...]:
+    return tuple(str(name) for name in np.unique(np.concatenate(labels)))
+
+
+def _indices(labels: np.ndarray, names: tuple[str, ...], path: Path) -> np.ndarray:
+    if len(names) < 2:
+        raise UsageError(f"{path} has one class only ({names[0]}); there is nothing to learn.")
+    place = {name: index for index, name in enumerate(names)}
+    return np.array([place[str(label)] for label in labels], dtype=np.int64)
+
+
+def _rows(images: np.ndarray, labels: np.ndarray) -> Rows:
+    # What stands for an image where texts are compared: in digests, and between train and test.
+    return Rows([hashlib.sha256(image.tobytes()).hexdigest() for image in images], None, labels, images)

@@ -1,0 +1,120 @@
+"""Rows of a data set, and what is done with them whatever they hold: limits, divisions, digests."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from afina.config import DatasetSpec
+from afina.errors import UsageError
+
+__all__ = ["Rows", "TextDataset", "divided", "finished", "stratified", "stratified_rows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Parallel columns: texts, second texts or None, and labels (int64 class indices, or float64)."""
+
+    text: list[str]
+    text_pair: list[str] | None
+    label: np.ndarray
+    pixels: np.ndarray | None = None
+    """Of images, (N, H, W) or (N, H, W, C) uint8; `text` then has their digests."""
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        pair = None if self.text_pair is None else [self.text_pair[row] for row in rows]
+        pixels = None if self.pixels is None else self.pixels[rows]
+        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels)
+
+
+@dataclass(frozen=True)
+class TextDataset:
+    """A data set ready to learn from."""
+
+    name: str
+    task: str
+    label_names: tuple[str, ...] | None
+    train: Rows
+    test: Rows
+    validation: Rows | None
+    notes: tuple[str, ...]
+    """What was dropped or noticed, one sentence each."""
+    digest: str
+    """SHA-256 over the texts and labels that are used."""
+
+
+def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return an order of the rows any first part of which holds the classes in their proportions."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank = np.empty(len(order))
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels[order] == label)
+        rank[places] = (np.arange(len(places)) + 0.5) / len(places)
+    return order[np.argsort(rank, kind="stable")]
+
+
+def stratified_rows(labels: np.ndarray, limit: int, *, classes: bool) -> np.ndarray:
+    """Return `limit` row numbers in ascending order, every class in its proportion; always the same ones."""
+    return np.sort(stratified(labels if classes else np.zeros(len(labels)), seed=0)[:limit])
+
+
+def _limit(rows: Rows, limit: int | None, names: tuple[str, ...] | None, key: str) -> Rows:
+    if limit is None or limit >= len(rows):
+        return rows
+    classes = len(np.unique(rows.label)) if names is not None else 1
+    if limit < classes:
+        raise UsageError(f"{key}: {limit} rows cannot hold all {classes} classes; set at least {classes}.")
+    chosen = rows.take(stratified_rows(rows.label, limit, classes=names is not None))
+    if names is not None and key == "train_limit" and len(np.unique(chosen.label)) < classes:
+        raise UsageError(f"{key}: {limit} rows in proportion leave out a rare class; set it higher.")
+    return chosen
+
+
+def _keys(rows: Rows) -> list[tuple[str, str]]:
+    return list(zip(rows.text, rows.text_pair or [""] * len(rows), strict=True))
+
+
+def _digest(splits: Mapping[str, Rows]) -> str:
+    digest = hashlib.sha256()
+    for name, rows in sorted(splits.items()):
+        digest.update(f"{name} {len(rows)}\0".encode())
+        for text, pair in _keys(rows):
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0" + pair.encode("utf-8", "surrogatepass") + b"\0")
+        digest.update(np.ascontiguousarray(rows.label).tobytes())
+    return digest.hexdigest()
+
+
+def divided(rows: Rows) -> tuple[Rows, Rows]:
+    """Divide rows 80/20 into train and test, every class in its proportion, always the same way."""
+    order = stratified(rows.label, seed=0)
+    test = np.sort(order[: max(1, round(0.2 * len(order)))])
+    return rows.take(np.setdiff1d(np.arange(len(order)), test)), rows.take(test)
+
+
+def finished(
+    spec: DatasetSpec,
+    task: str,
+    names: tuple[str, ...] | None,
+    splits: Mapping[str, Rows],
+    notes: Sequence[str],
+    train_limit: int | None,
+    test_limit: int | None,
+) -> TextDataset:
+    """Limit the splits, note what stands in both train and test, and put all of it together."""
+    limited = {
+        **splits,
+        "train": _limit(splits["train"], train_limit, names, "train_limit"),
+        "test": _limit(splits["test"], test_limit, names, "test_limit"),
+    }
+    told = list(notes)
+    if overlap := len(set(_keys(limited["train"])) & set(_keys(limited["test"]))):
+        what = "text" if limited["train"].pixels is None else "image"
+        told.append(f"{overlap:,} {what + ' stands' if overlap == 1 else what + 's stand'} in both train and test")
+    return TextDataset(
+        name=spec.label_name, task=task, label_names=names, train=limited["train"], test=limited["test"],
+        validation=limited.get("validation"), notes=tuple(told), digest=_digest(limited),
+    )  # fmt: skip
