@@ -114,6 +114,48 @@ def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, 
     assert compared >= 3
 
 
+@pytest.mark.parametrize(
+    ("name", "family"), [("lora", "bert"), ("dora", "llama"), ("ia3", "roberta"), ("lora", "gpt2")]
+)
+def test_transformers_loads_what_we_save(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
+    """By its own load_adapter, which wants the head in place and takes the rest."""
+    backbone, adapter, folder = saved(name, family, family_folder, tmp_path)
+    model = classifier(family).from_pretrained(family_folder(family))
+    model.config.pad_token_id = 0
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for key, value in adapter.head.named_parameters():
+            own[key].copy_(value)
+    model.load_adapter(str(folder))
+    with torch.no_grad():
+        expected = model.eval()(**batch(family)).logits
+    torch.testing.assert_close(logits(backbone, adapter, batch(family)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_gated_prompts_are_pefts(family: str, family_folder: Loader) -> None:
+    """PEFT has LLaMA-Adapter for generation only: the states of the bare model are compared, with equal weights."""
+    from peft import AdaptionPromptConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    backbone = load_backbone(str(family_folder(family)))
+    adapter = build_adapter(make_method("llama-adapter", {"length": 4, "layers": 1}), backbone, outputs=2, seed=0)
+    stir(adapter)
+    base = AutoModelForCausalLM.from_pretrained(family_folder(family), attn_implementation="eager")
+    config = AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_len=4, adapter_layers=1)
+    theirs = get_peft_model(base, config).eval()
+    ((_, branch),) = adapter.placed()
+    with torch.no_grad():
+        for key, value in theirs.named_parameters():
+            if "adaption_prompt" in key or "adaption_gate" in key:
+                value.copy_((branch.prompt if "prompt" in key else branch.gate).view_as(value))
+        expected = theirs.base_model.model.model(**batch()).last_hidden_state
+        with Attached(backbone, [adapter]) as attached:
+            ours = attached.hidden(batch()).states
+    real = batch()["attention_mask"].bool()
+    torch.testing.assert_close(ours[real], expected[real], rtol=1e-4, atol=1e-5)
+
+
 def test_adalora_gives_up_ranks_as_peft_does(family_folder: Loader, tmp_path: Path) -> None:
     """Same gradients fed to both allocators, step by step: the same triplets are left after every one of them."""
     from peft import AdaLoraConfig, get_peft_model

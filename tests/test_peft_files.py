@@ -12,8 +12,10 @@ import torch
 import afina
 from afina.backbone.attach import Attached
 from afina.errors import AfinaError, UsageError
-from families import FAMILIES, classifier
-from test_methods import batch
+from afina.export.parity import load_peft
+from afina.export.peft import write_peft
+from families import DECODERS, ENCODERS, FAMILIES, classifier
+from test_methods import LENGTHS, batch
 
 Loader = Callable[[str], Path]
 
@@ -149,6 +151,66 @@ def test_norm_tuning_of_peft(family: str, norms: list[str], family_folder: Loade
 
     config = LNTuningConfig(task_type="SEQ_CLS", target_modules=norms)
     same(family, *trained(family, config, family_folder, tmp_path))
+
+
+def same_alone(model: Any, loaded: Any) -> None:
+    """Compare row by row without padding: before virtual tokens PEFT's decoders do not see where a text ends."""
+    inputs = batch()
+    for row, length in enumerate(LENGTHS):
+        # Without the end mark, which GPT-2's classifier of transformers takes for padding.
+        alone = {"input_ids": inputs["input_ids"][row : row + 1, : length - 1]}
+        with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+            (ours,) = attached(alone)
+            theirs = model(**alone, attention_mask=torch.ones(1, length - 1, dtype=torch.long)).logits
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+# PEFT takes a model's width for its embeddings', which ALBERT's, this ELECTRA's and this OPT's are not; transformers' T5 and
+# BART classify token ids only.
+PROMPTED = tuple(f for f in (*ENCODERS, *DECODERS) if f not in ("albert", "electra", "opt"))
+
+
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PromptEncoderConfig"])
+@pytest.mark.parametrize("family", PROMPTED)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_prompts_of_peft_and_back(family: str, kind: str, family_folder: Loader, tmp_path: Path) -> None:
+    import peft
+
+    config = getattr(peft, kind)(
+        task_type="SEQ_CLS", num_virtual_tokens=4, token_dim=24, num_layers=2, num_attention_heads=4,
+        **({"encoder_hidden_size": 16} if "Encoder" in kind else {}),
+    )  # fmt: skip
+    model, folder = trained(family, config, family_folder, tmp_path / "theirs")
+    loaded = afina.load(folder)
+    same_alone(model, loaded)
+    (tmp_path / "back").mkdir()
+    write_peft(replace_method(loaded), tmp_path / "back")
+    same_alone(load_peft(loaded, tmp_path / "back")[0], loaded)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", "qwen3", "phi3", "mistral"])
+@pytest.mark.parametrize("projected", [False, True])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_prefixes_of_peft_and_back(projected: bool, family: str, family_folder: Loader, tmp_path: Path) -> None:
+    from peft import PrefixTuningConfig
+
+    config = PrefixTuningConfig(
+        task_type="SEQ_CLS", num_virtual_tokens=4, prefix_projection=projected, encoder_hidden_size=12
+    )
+    model, folder = trained(family, config, family_folder, tmp_path / "theirs")
+    loaded = afina.load(folder)
+    same_alone(model, loaded)
+    (tmp_path / "back").mkdir()
+    write_peft(replace_method(loaded), tmp_path / "back")
+    same_alone(load_peft(loaded, tmp_path / "back")[0], loaded)
+
+
+def replace_method(loaded: Any) -> Any:
+    """As if it had been trained here: written anew, not copied."""
+    from afina.methods.base import make_method
+
+    loaded.method = make_method("prompt", {})
+    return loaded
 
 
 def test_predicts_with_the_models_label_names(family_folder: Loader, tmp_path: Path) -> None:

@@ -152,6 +152,10 @@ class Attached:
         given = {name: value.to(floating) if value.is_floating_point() else value for name, value in inputs.items()}
         if self.backbone.anatomy.row.further:
             given["decoder_input_ids"] = self._decoder_inputs(inputs)
+        if any(moves := self._moves()):
+            given["position_ids"] = torch.arange(width, device=self.backbone.device) + torch.cat(
+                [torch.full((part.stop - part.start, 1), own) for own, part in zip(moves, self._rows, strict=True)]
+            ).to(self.backbone.device)
         if self._prompts is not None:
             most = self._prompts.room(width, self.backbone.context)
             given |= self._prompts.lengthen(
@@ -174,6 +178,13 @@ class Attached:
         if self._prompts is not None and states.shape[1] != width:
             states = self._prompts.without(states, self._rows, width)
         return Hidden(states, getattr(output, "pooler_output", None), text_mask)
+
+    def _moves(self) -> list[int]:
+        """By how much each adapter moves its texts' positions; most do not."""
+        return [
+            max((branch.moves for _, branch in adapter.placed() if isinstance(branch, AttentionBranch)), default=0)
+            for adapter in self.adapters
+        ]
 
     def _shape(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         """Rows and tokens (patches, frames) that the first layer will see."""

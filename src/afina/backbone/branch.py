@@ -77,6 +77,9 @@ class Branch(Placed):
 class AttentionBranch(Placed):
     """At an attention call, for the rows of one adapter."""
 
+    moves: int = 0
+    """By how much the text's positions are moved on: those of keys that stand before it, if they count."""
+
     def before(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -94,6 +97,8 @@ class PromptBranch(Placed):
     per_token = False
     length: int
     """How many."""
+    seen: bool = False
+    """Whether a head that takes the first token sees the first of these (as PEFT's do), not the text's own."""
 
     def vectors(self) -> Tensor:
         """Return them, (length, D)."""

@@ -84,6 +84,9 @@ class Prompts:
 
     def without(self, states: Tensor, rows: Sequence[slice], width: int) -> Tensor:
         """Return the states (B, width, D) of the texts' first `width` tokens."""
-        return torch.cat(
-            [states[part, length : length + width] for part, length in zip(rows, self.lengths, strict=True)]
-        )
+        pieces = []
+        for part, branch, length in zip(rows, self.branches, self.lengths, strict=True):
+            own = states[part, length : length + width]
+            seen = branch is not None and branch.seen
+            pieces.append(torch.cat([states[part, :1], own[:, 1:]], dim=1) if seen else own)
+        return torch.cat(pieces)

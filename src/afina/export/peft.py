@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afina.backbone.branch import PromptBranch
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import plain_head
 from afina.methods.adapter import peft_config, stored_tensors, write_record
 from afina.methods.base import registry
 from afina.methods.merged import fold_into
 from afina.methods.peft_files import Given
+from afina.methods.prefix import KeysAndValues
 from afina.train.load import LoadedAdapter
 
 __all__ = ["LowRankLoss", "as_lora", "write_peft"]
@@ -28,6 +30,10 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
             shutil.copy(loaded.folder / name, folder / name)
         return
     _refuse_classical(loaded)
+    if (virtual := _virtual_tokens(loaded)) is not None:
+        kind, embeddings = virtual
+        _write_virtual(folder, kind, embeddings, loaded)
+        return
     config = peft_config(loaded.adapter, loaded.backbone, loaded.record)
     if str(config["peft_type"]).startswith("AFINA"):
         known = ", ".join(name for name, cls in sorted(registry().items()) if cls.peft is not None)
@@ -43,6 +49,58 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
         task |= {"mean": 0.0, "deviation": 1.0}  # the head that was written gives numbers in their own unit
     record = replace(loaded.record, task=task, settings=loaded.method.stored().settings())
     write_record(folder, json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")), record)
+
+
+def _virtual_tokens(loaded: LoadedAdapter) -> tuple[str, Tensor] | None:
+    """Return PEFT's type and one matrix for a prompt or a prefix that PEFT would use in the same way, None for others."""
+    branches = [branch for _, branch in loaded.adapter.placed()]
+    name, causal = loaded.record.method, loaded.backbone.anatomy.row.causal
+    if branches and all(isinstance(branch, PromptBranch) for branch in branches):
+        (branch,) = branches
+        assert isinstance(branch, PromptBranch)
+        if not causal and not branch.seen:
+            raise UsageError(
+                f"PEFT would classify by the first vector of this {name}, not by the text as it was trained; "
+                f"train it with {{{name}: {{classify: prompt}}}} to export it."
+            )
+        return "PROMPT_TUNING", branch.vectors()
+    if branches and all(isinstance(branch, KeysAndValues) for branch in branches):
+        if not all(branch.moves for branch in branches):
+            raise UsageError(
+                f"PEFT would move the text's positions on by this {name}, which it was trained without; "
+                f"train it with {{{name}: {{positions: moved}}}}, on a decoder, to export it."
+            )
+        layers = [
+            torch.stack(branch.keys_and_values()).permute(2, 0, 1, 3).flatten(1)  # (length, 2 * heads * head width)
+            for branch in branches
+            if isinstance(branch, KeysAndValues)
+        ]
+        return "PREFIX_TUNING", torch.cat(layers, dim=1)
+    return None
+
+
+def _write_virtual(folder: Path, kind: str, embeddings: Tensor, loaded: LoadedAdapter) -> None:
+    from safetensors.torch import save_file
+
+    anatomy = loaded.backbone.anatomy
+    sites = anatomy.of_kind("attention")
+    prefix = kind == "PREFIX_TUNING"
+    head = {f"base_model.{name}": value for name, value in plain_head(loaded).named_parameters()}
+    save_file(
+        {
+            name: value.detach().float().cpu().contiguous()
+            for name, value in {**head, "prompt_embeddings": embeddings}.items()
+        },
+        folder / "adapter_model.safetensors", metadata={"format": "pt"},
+    )  # fmt: skip
+    config = {
+        "peft_type": kind, "task_type": "SEQ_CLS", "base_model_name_or_path": loaded.record.model,
+        "inference_mode": True, "num_virtual_tokens": len(embeddings), "num_transformer_submodules": 1,
+        "num_layers": len(sites), "num_attention_heads": sites[0].heads,
+        "token_dim": sites[0].heads * sites[0].width if prefix else embeddings.shape[1],
+        "modules_to_save": sorted({name.split(".")[0] for name, _ in loaded.adapter.head.named_parameters()}),
+    }  # fmt: skip
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 class LowRankLoss(dict[str, float]):

@@ -28,13 +28,15 @@ from afina.methods.dora import MagnitudeDirection
 from afina.methods.ia3 import ScaleInput, ScaleOutput
 from afina.methods.lora import LowRank
 from afina.methods.norms import OwnNorm
+from afina.methods.prefix import KeysAndValues
+from afina.methods.prompt import SoftPrompt
 
 __all__ = ["Given", "read_peft", "read_peft_record"]
 
 Needed = dict[str, tuple[Tensor, tuple[int, ...]]]
 """Tensors of a file by name, each with the shape that the model asks of it."""
 
-_READ = ("LORA", "ADALORA", "IA3", "LN_TUNING")
+_READ = ("LORA", "ADALORA", "IA3", "LN_TUNING", "PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
 _KINDS = (
     "lora_A.weight", "lora_B.weight", "lora_magnitude_vector", "lora_magnitude_vector.weight", "lora_embedding_A",
     "lora_embedding_B", "lora_A", "lora_B", "lora_E", "ia3_l", "ln_tuning_layers.weight",
@@ -136,11 +138,15 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     head, body = _divide(tensors, backbone, folder)
     own_head = {**backbone.pretrained_head, **head}
     outputs = _outputs(own_head, folder)
+    made: dict[str, tuple[Site, Placed]] = {}
+    if "prompt_embeddings" in tensors:
+        virtual = tensors["prompt_embeddings"].float()
+        read = _prefix if record.settings["peft_type"] == "PREFIX_TUNING" else _prompt
+        made |= {site.name: (site, branch) for site, branch in read(virtual, backbone, folder)}
     grouped: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, value in body.items():
         module, kind = _module_and_kind(name, backbone)
         grouped[module][kind] = value
-    made: dict[str, tuple[Site, Placed]] = {}
     for module, values in grouped.items():
         if module not in dict(backbone.model.named_modules()):
             raise AfinaError(f"{folder} adapts '{module}', which {backbone.name} does not have: it is another model's.")
@@ -170,6 +176,32 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     return adapter, _labels(backbone.config, outputs)
 
 
+def _prompt(virtual: Tensor, backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:
+    (site,) = backbone.anatomy.of_kind("embedding")
+    if virtual.shape[1] != site.width:
+        raise AfinaError(
+            f"{folder}: its prompt is {virtual.shape[1]} wide and {backbone.name}'s embeddings {site.width}."
+        )
+    branch = SoftPrompt(site, length=len(virtual), from_vocabulary=False, seen=True)
+    return [(site, _filled(branch, embedding=virtual))]
+
+
+def _prefix(virtual: Tensor, backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:
+    """PEFT's (length, layers * 2 * heads * head width): layer by layer, keys before values."""
+    if not backbone.anatomy.row.causal:
+        raise UsageError(f"{folder}: a prefix of PEFT moves the text's positions, which only decoders allow here.")
+    sites = backbone.anatomy.of_kind("attention")
+    width = 2 * sites[0].heads * sites[0].width
+    if virtual.shape[1] != width * len(sites):
+        raise AfinaError(
+            f"{folder}: its prefix is {virtual.shape[1]} wide and {backbone.name} needs {width * len(sites)}; it was trained "
+            "on another base model."
+        )
+    branches = [KeysAndValues(site, length=len(virtual), hidden=None, moves=True) for site in sites]
+    layers = virtual.view(len(virtual), len(sites), width).unbind(1)
+    return [(site, _filled(branch, embedding=own)) for site, branch, own in zip(sites, branches, layers, strict=True)]
+
+
 def _divide(
     tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -178,6 +210,8 @@ def _divide(
     head: dict[str, Tensor] = {}
     body: dict[str, Tensor] = {}
     for key, value in tensors.items():
+        if key == "prompt_embeddings":
+            continue
         name = key.removeprefix("base_model.").removeprefix("model.")
         if ".original_module." in name:
             continue

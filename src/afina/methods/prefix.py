@@ -5,6 +5,7 @@ has. The prefix is attended from the first step on, so that a fresh one already 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,9 @@ __all__ = ["KeysAndValues", "Prefix"]
 class KeysAndValues(AttentionBranch):
     """`length` keys and values of a layer, (heads, length, head width) each."""
 
-    def __init__(self, site: Site, *, length: int, hidden: int | None) -> None:
+    def __init__(self, site: Site, *, length: int, hidden: int | None, moves: bool = False) -> None:
         super().__init__()
+        self.moves = length if moves else 0
         self.heads, self.width = site.heads, site.width
         out = 2 * site.heads * site.width
         if hidden is None:
@@ -59,6 +61,8 @@ class Prefix(Method):
     """Make them by a network from a matrix; the paper found it steadier, later work did not need it."""
     hidden: int = 512
     """Width of that network; the paper's for its smaller task (appendix A)."""
+    positions: Literal["kept", "moved"] = "kept"
+    """Whether the text's positions stay or, as in PEFT, are moved on by the prefix; decoders only."""
     learning_rate: float = 1e-2
     """PEFT's example for classification; the paper's 5e-5 to 8e-5 are for the reparametrised form."""
 
@@ -68,7 +72,10 @@ class Prefix(Method):
             raise UsageError(f"prefix: length and hidden should be at least 1, not {self.length} and {self.hidden}.")
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
+        if self.positions == "moved" and not anatomy.row.causal:
+            raise UsageError(f"prefix: positions are moved in decoders only; {anatomy.model_type} is none.")
         return anatomy.of_kind("attention")
 
     def branch(self, site: Site) -> AttentionBranch:
-        return KeysAndValues(site, length=self.length, hidden=self.hidden if self.reparametrise else None)
+        hidden = self.hidden if self.reparametrise else None
+        return KeysAndValues(site, length=self.length, hidden=hidden, moves=self.positions == "moved")

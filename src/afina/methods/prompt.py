@@ -20,8 +20,9 @@ __all__ = ["Prompt", "SoftPrompt"]
 class SoftPrompt(PromptBranch):
     """The vectors themselves, (length, width)."""
 
-    def __init__(self, site: Site, *, length: int, from_vocabulary: bool) -> None:
+    def __init__(self, site: Site, *, length: int, from_vocabulary: bool, seen: bool = False) -> None:
         super().__init__()
+        self.seen = seen
         self.length, self.from_vocabulary = length, from_vocabulary
         self.embedding = nn.Parameter(torch.randn(length, site.width) * 0.5)
 
@@ -46,6 +47,8 @@ class Prompt(Method):
     """Vectors; beyond 20 the paper saw little more (section 3.2)."""
     init: Literal["vocabulary", "random"] = "vocabulary"
     """Start from the embeddings of words drawn at random, or from noise; the paper found the former better."""
+    classify: Literal["text", "prompt"] = "text"
+    """Which first token a head that takes the first one sees: the text's, or as in PEFT that of the prompt."""
     learning_rate: float = 3e-1
     """The paper's, for Adafactor (section 3), which held for AdamW in PEFT's examples too."""
 
@@ -58,4 +61,6 @@ class Prompt(Method):
         return anatomy.of_kind("embedding")
 
     def branch(self, site: Site) -> PromptBranch:
-        return SoftPrompt(site, length=self.length, from_vocabulary=self.init == "vocabulary")
+        return SoftPrompt(
+            site, length=self.length, from_vocabulary=self.init == "vocabulary", seen=self.classify == "prompt"
+        )

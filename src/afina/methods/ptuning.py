@@ -22,9 +22,11 @@ __all__ = ["MadePrompt", "PTuning"]
 class MadePrompt(PromptBranch):
     """The vectors (length, width) and the network that they pass through."""
 
-    def __init__(self, site: Site, *, length: int, encoder: Literal["mlp", "lstm"], hidden: int) -> None:
+    def __init__(
+        self, site: Site, *, length: int, encoder: Literal["mlp", "lstm"], hidden: int, seen: bool = False
+    ) -> None:
         super().__init__()
-        self.length = length
+        self.length, self.seen = length, seen
         width = site.width
         self.embedding = nn.Parameter(torch.randn(length, width))
         self.lstm: nn.LSTM | None = None
@@ -56,6 +58,8 @@ class PTuning(Method):
     """PEFT's default; the paper's is the LSTM with an MLP of two layers behind it."""
     hidden: int = 128
     """Width of the network; PEFT's example for classification."""
+    classify: Literal["text", "prompt"] = "text"
+    """Which first token a head that takes the first one sees: the text's, or as in PEFT that of the prompt."""
     learning_rate: float = 1e-3
     """PEFT's example for classification."""
 
@@ -68,4 +72,5 @@ class PTuning(Method):
         return anatomy.of_kind("embedding")
 
     def branch(self, site: Site) -> PromptBranch:
-        return MadePrompt(site, length=self.length, encoder=self.encoder, hidden=self.hidden)
+        seen = self.classify == "prompt"
+        return MadePrompt(site, length=self.length, encoder=self.encoder, hidden=self.hidden, seen=seen)
