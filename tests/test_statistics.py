@@ -58,6 +58,19 @@ def test_a_clear_difference_is_found_and_signed(metric: str) -> None:
     assert all(entry.p_holm >= entry.p_value > 0 for entry in found.values())
 
 
+def test_many_methods_do_not_hide_a_clear_difference() -> None:
+    """Nineteen methods are 171 pairs: the correction asks for p-values that no count of 2,000 draws could show."""
+    levels = {f"good {index}": 0.89 for index in range(18)} | {"bad": 0.80}
+    runs = {
+        name: {seed: answers(level, seed=crc32(f"{name} {seed}".encode()), items=800) for seed in range(3)}
+        for name, level in levels.items()
+    }
+    found = compare(runs, "accuracy")
+    assert len(found) == 171
+    assert not any(entry.tie for entry in found if "bad" in (entry.first, entry.second))
+    assert sum(not entry.tie for entry in found if "bad" not in (entry.first, entry.second)) <= 1
+
+
 def test_true_nulls_are_seldom_called_differences() -> None:
     """Methods of equal skill whose seeds differ: a corrected p below 0.05 should come in about one study of twenty."""
     wrong = 0
