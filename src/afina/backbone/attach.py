@@ -142,34 +142,13 @@ class Attached:
     def hidden(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> Hidden:
         """Return the bare model's output for all rows and their own tokens, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
-        first = next(iter(inputs.values()))
-        self._rows = [slice(0, len(first))] * len(self.adapters) if rows is None else list(rows)
+        self._rows = [slice(0, len(next(iter(inputs.values()))))] * len(self.adapters) if rows is None else list(rows)
         inputs = _padded_behind(inputs)
-        text_mask = mask = inputs.get("attention_mask")
-        shape = self._shape(inputs)
-        width = shape[1]
-        floating = self.backbone.dtype
-        given = {name: value.to(floating) if value.is_floating_point() else value for name, value in inputs.items()}
-        if self.backbone.anatomy.row.further:
-            given["decoder_input_ids"] = self._decoder_inputs(inputs)
-        if any(moves := self._moves()):
-            given["position_ids"] = torch.arange(width, device=self.backbone.device) + torch.cat(
-                [torch.full((part.stop - part.start, 1), own) for own, part in zip(moves, self._rows, strict=True)]
-            ).to(self.backbone.device)
-        if self._prompts is not None:
-            most = self._prompts.room(width, self.backbone.context)
-            given |= self._prompts.lengthen(
-                inputs, self._rows, pad=getattr(self.backbone.config, "pad_token_id", None) or 0
-            )
-            mask = self._prompts.mask(mask, self._rows, shape, self.backbone.device)
-            shape = (shape[0], width + most)
-            if "input_ids" not in inputs:
-                self._seen = None if mask is None else mask[:, None, None, :].bool()
-            elif mask is not None:
-                given["attention_mask"] = mask
+        text_mask, width = inputs.get("attention_mask"), self._shape(inputs)[1]
+        given, mask, lengthened = self._given(inputs)
         for adapter, part in zip(self.adapters, self._rows, strict=True):
             for site, branch in adapter.placed():
-                own, length = (text_mask, width) if site.decoder else (mask, shape[1])
+                own, length = (text_mask, width) if site.decoder else (mask, lengthened)
                 branch.begin(None if own is None else own[part], part.stop - part.start, length)
         autocast = self.backbone.autocast
         with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
@@ -178,6 +157,29 @@ class Attached:
         if self._prompts is not None and states.shape[1] != width:
             states = self._prompts.without(states, self._rows, width)
         return Hidden(states, getattr(output, "pooler_output", None), text_mask)
+
+    def _given(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None, int]:
+        """Return what the model is called with, the mask and the tokens of what its first layer will see."""
+        backbone, (rows, width), mask = self.backbone, self._shape(inputs), inputs.get("attention_mask")
+        dtype = backbone.dtype
+        given = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
+        length = width
+        if backbone.anatomy.row.further:
+            given["decoder_input_ids"] = self._decoder_inputs(inputs)
+        if self._prompts is not None:
+            length += self._prompts.room(width, backbone.context)
+            pad = getattr(backbone.config, "pad_token_id", None) or 0
+            given |= self._prompts.lengthen(inputs, self._rows, pad=pad)
+            mask = self._prompts.mask(mask, self._rows, (rows, width), backbone.device)
+            if "input_ids" not in inputs:
+                self._seen = None if mask is None else mask[:, None, None, :].bool()
+            elif mask is not None:
+                given["attention_mask"] = mask
+        if any(moves := self._moves()):
+            counts = [part.stop - part.start for part in self._rows]
+            moved = torch.tensor(moves).repeat_interleave(torch.tensor(counts))[:, None].to(backbone.device)
+            given["position_ids"] = torch.arange(length, device=backbone.device) + moved
+        return given, mask, length
 
     def _moves(self) -> list[int]:
         """By how much each adapter moves its texts' positions; most do not."""

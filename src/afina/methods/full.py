@@ -20,6 +20,7 @@ class Full(Method):
     """All weights; it owns the backbone and so runs alone."""
 
     owns_backbone = True
+    mergeable = True
 
     layer_decay: float = 1.0
     """Rate of each layer over that of the next above; 1 for the same everywhere, the usual choice else is 0.65 to 0.95."""
