@@ -238,6 +238,9 @@ def test_what_does_not_fit_is_one_sentence(family_folder: Loader, tmp_path: Path
     (folder / "adapter_config.json").write_text(json.dumps(config | {"peft_type": "LOHA"}))
     with pytest.raises(UsageError, match="adapters of PEFT's type LOHA are not read"):
         afina.load(folder)
+    (folder / "adapter_config.json").write_text("[]")
+    with pytest.raises(AfinaError, match="is damaged"):
+        afina.load(folder)
     (folder / "adapter_config.json").write_text(json.dumps({"architecture": "pfeiffer"}))
     with pytest.raises(UsageError, match=r"no PEFT adapter.*`adapters` library"):
         afina.load(folder)

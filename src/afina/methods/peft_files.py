@@ -114,7 +114,7 @@ def read_peft_record(folder: Path) -> AdapterRecord:
         kind = config.get("peft_type")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder} is no adapter: it has neither afina.json nor adapter_config.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise AfinaError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
     if kind is None:
         raise UsageError(
@@ -147,8 +147,9 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     for name, value in body.items():
         module, kind = _module_and_kind(name, backbone)
         grouped[module][kind] = value
+    there = dict(backbone.model.named_modules())
     for module, values in grouped.items():
-        if module not in dict(backbone.model.named_modules()):
+        if module not in there:
             raise AfinaError(f"{folder} adapts '{module}', which {backbone.name} does not have: it is another model's.")
         site = module_site(backbone.model, backbone.anatomy, module)
         for index, (owned, branch) in enumerate(_branches(site, values, backbone, record.settings)):
