@@ -123,7 +123,8 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows = config.micro_batch_size or config.batch_size
-    one, two = (_measure(shape, n, method, sizes.classes, rows, length, device, precision) for n in (1, 2))
+    again = config.gradient_checkpointing
+    one, two = (_measure(shape, n, method, sizes.classes, rows, length, device, precision, again) for n in (1, 2))
     layers = whole.anatomy.layer_count
     step = _follow(one.step_seconds, two.step_seconds, layers) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
@@ -133,8 +134,13 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
             _saved_bytes(shape, n, method, sizes.classes, longest, device, precision) for n in (1, 2)
         )
         saved = rows * _follow(one_saved, two_saved, layers)
+        if config.gradient_checkpointing:
+            # Of each layer its input is kept, and one layer at a time is there whole.
+            inputs = layers * longest * whole.anatomy.width * _DTYPES[precision].itemsize
+            saved = rows * (one_saved + inputs)
         phase = "train" if two_saved > one_saved else "forward"  # a head alone sends no gradient through the layers
-    widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP))
+    steps = -(-sizes.train_rows // config.batch_size)  # of an epoch, which meets most of the widths that there are
+    widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
     own_bytes = 4 if method.owns_backbone else _DTYPES[precision].itemsize
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
@@ -198,15 +204,16 @@ def _random_loss(attached: Attached, shape: Any, rows: int, length: int, classes
 
 
 def _measure(
-    shape: Any, layers: int, method: Method, classes: int, rows: int, length: int, device: str, precision: str
-) -> _Depth:
+    shape: Any, layers: int, method: Method, classes: int, rows: int, length: int, device: str, precision: str,
+    checkpointing: bool = False,
+) -> _Depth:  # fmt: skip
     """Median time of a training step and of a forward pass."""
     backbone, adapter = _shallow(shape, layers, method, classes, device, precision)
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
     steps, forwards = [], []
-    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+    with Attached(backbone, [adapter], DropoutSource(0), checkpointing=checkpointing) as attached:
         for turn in range(_STEPS + 1):
             attached.train(False)
             started = _now(device)
