@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -59,10 +58,10 @@ def read_images(path: Path) -> np.ndarray:
     return _read(path, labelled=False)[0]
 
 
-def image_tokens(rows: Rows, config: Any, folder: str) -> Tokens:
+def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
     """Return images as a model of this configuration takes them, (N, C, H, W) float32: resized, scaled, normalised.
 
-    Mean and deviation are those of the model's preprocessor_config.json, else 0.5 each (ViT's own).
+    Mean and deviation are those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5 each (ViT's own).
     """
     assert rows.pixels is not None
     pixels = torch.from_numpy(rows.pixels).float() / 255
@@ -74,15 +73,23 @@ def image_tokens(rows: Rows, config: Any, folder: str) -> Tokens:
     size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else tuple(config.image_size)
     if pixels.shape[2:] != size:
         pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    said: dict[str, Any] = {}
-    if (file := Path(folder) / "preprocessor_config.json").is_file():
-        said = json.loads(file.read_text(encoding="utf-8"))
+    said = _preprocessing(model)
     mean, deviation = (
         torch.tensor(said.get(key) or [0.5] * wanted).view(1, -1, 1, 1) for key in ("image_mean", "image_std")
     )
     values = ((pixels - mean) / deviation).contiguous().numpy()
     patches = 1 + (size[0] // config.patch_size) * (size[1] // config.patch_size)
     return Tokens(values, np.arange(len(rows) + 1) * patches, rows.label)
+
+
+def _preprocessing(model: str) -> dict[str, Any]:
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        said, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=Path(model).is_dir())
+    except OSError:  # it has none
+        return {}
+    return dict(said)
 
 
 def _read(path: Path, *, labelled: bool = True) -> tuple[np.ndarray, np.ndarray]:
