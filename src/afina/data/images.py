@@ -16,7 +16,7 @@ from afina.data.batching import Tokens
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.errors import UsageError
 
-__all__ = ["PACKAGED_IMAGES", "image_tokens", "is_images", "load_images", "read_images"]
+__all__ = ["PACKAGED_IMAGES", "image_tokens", "is_images", "load_images", "patches_of", "read_images"]
 
 PACKAGED_IMAGES = ("digits",)
 
@@ -61,7 +61,7 @@ def read_images(path: Path) -> np.ndarray:
 def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
     """Return images as a model of this configuration takes them, (N, C, H, W) float32: resized, scaled, normalised.
 
-    Mean and deviation are those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5 each (ViT's own).
+    Mean and deviation are those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5, ViT's own.
     """
     assert rows.pixels is not None
     pixels = torch.from_numpy(rows.pixels).float() / 255
@@ -70,7 +70,7 @@ def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
     wanted = config.num_channels
     if pixels.shape[1] != wanted:
         pixels = pixels.mean(dim=1, keepdim=True).expand(-1, wanted, -1, -1)
-    size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else tuple(config.image_size)
+    size = _size(config)
     if pixels.shape[2:] != size:
         pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
     said = _preprocessing(model)
@@ -78,8 +78,18 @@ def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
         torch.tensor(said.get(key) or [0.5] * wanted).view(1, -1, 1, 1) for key in ("image_mean", "image_std")
     )
     values = ((pixels - mean) / deviation).contiguous().numpy()
-    patches = 1 + (size[0] // config.patch_size) * (size[1] // config.patch_size)
-    return Tokens(values, np.arange(len(rows) + 1) * patches, rows.label)
+    return Tokens(values, np.arange(len(rows) + 1) * patches_of(config), rows.label)
+
+
+def patches_of(config: Any) -> int:
+    """Return how many vectors a model makes of an image: its patches and one for the whole."""
+    height, width = _size(config)
+    return 1 + (height // config.patch_size) * (width // config.patch_size)
+
+
+def _size(config: Any) -> tuple[int, int]:
+    size = config.image_size
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _preprocessing(model: str) -> dict[str, Any]:

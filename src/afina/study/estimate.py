@@ -22,7 +22,7 @@ from afina.backbone.load import Backbone, load_tokenizer, random_inputs
 from afina.backbone.shapes import bare_model, read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import WIDTH_STEP
-from afina.data.images import image_tokens
+from afina.data.images import patches_of
 from afina.data.presets import PRESETS
 from afina.data.sources import Rows, load_text_dataset
 from afina.errors import AfinaError, UsageError
@@ -301,7 +301,7 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
 def _tokens(rows: Rows, model: str, config: StudyConfig) -> tuple[float, int, str]:
     """Mean and most tokens of a row, and how they were found."""
     if rows.pixels is not None:
-        patches = int(image_tokens(rows.take(np.array([0])), read_shape(model), "").lengths[0])
+        patches = patches_of(read_shape(model))
         return float(patches), patches, "patches of an image"
     sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
     try:
