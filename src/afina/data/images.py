@@ -84,7 +84,8 @@ def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
 def patches_of(config: Any) -> int:
     """Return how many vectors a model makes of an image: its patches and one for the whole."""
     height, width = _size(config)
-    return 1 + (height // config.patch_size) * (width // config.patch_size)
+    patch = int(config.patch_size)
+    return 1 + (height // patch) * (width // patch)
 
 
 def _size(config: Any) -> tuple[int, int]:
