@@ -294,6 +294,15 @@ def test_a_prompt_too_long_for_the_context_is_one_sentence(name: str, family_fol
         logits(backbone, adapter, batch())
 
 
+def test_a_prefix_that_moves_texts_too_far_is_one_sentence(family_folder: Loader) -> None:
+    backbone = load(family_folder, "gpt2")
+    adapter = build_adapter(make("prefix", length=60, positions="moved"), backbone, outputs=2, seed=0)
+    with pytest.raises(AfinaError, match="beyond the model's 64 positions; set max_length to at most 4"):
+        logits(backbone, adapter, batch())
+    with pytest.raises(UsageError, match="moved in decoders only; bert is none"):
+        build_adapter(make("prefix", positions="moved"), load(family_folder, "bert"), outputs=2, seed=0)
+
+
 def test_a_prompt_is_what_transformers_makes_of_its_embeddings(family_folder: Loader) -> None:
     """A causal classifier of transformers, given the same vectors before the text, gives the same logits."""
     from transformers import AutoModelForSequenceClassification

@@ -17,7 +17,7 @@ import yaml
 from afina.errors import UsageError
 from afina.study.results import read_predictions, read_results
 from afina.study.study import Study
-from families import WORDS
+from families import TEXT, WORDS
 
 Loader = Callable[[str], Path]
 
@@ -223,6 +223,23 @@ def test_killed_and_resumed_is_as_if_undisturbed(
     first = (tmp_path / "whole" / undisturbed["adapter"] / "adapter_model.safetensors").read_bytes()
     assert first == (tmp_path / "killed" / resumed["adapter"] / "adapter_model.safetensors").read_bytes()
     assert [e["test_accuracy"] for e in resumed["history"]] == [e["test_accuracy"] for e in undisturbed["history"]]
+
+
+def test_every_text_architecture_is_planned_and_studied(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    from afina.config import StudyConfig
+    from afina.study.estimate import estimate_study
+
+    study = settings(family_folder, csv_folder, methods=["lora", {"prompt": {"length": 4}}], epochs=1)
+    study["model"] = [str(family_folder(family)) for family in TEXT]
+    estimates, failed = estimate_study(StudyConfig.parse(study, "study"))
+    assert not failed
+    assert len(estimates) == 2 * len(TEXT)
+    results = Study(tmp_path / "out", **study).run()
+    assert not [(result["model"], result["error"]) for result in results if result["status"] != "ok"]
+    planned = {(estimate.run.model, estimate.run.label): estimate.trainable_parameters for estimate in estimates}
+    assert all(planned[r["model"], r["method_label"]] == r["trainable_parameters"] for r in results)
 
 
 def test_early_stopping_keeps_the_best_epoch_also_after_a_kill(

@@ -23,6 +23,7 @@ from afina.backbone.heads import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
 from afina.data.batching import Batch, Tokens, collate
+from afina.errors import AfinaError
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
@@ -176,6 +177,11 @@ class Attached:
             elif mask is not None:
                 given["attention_mask"] = mask
         if any(moves := self._moves()):
+            if length + max(moves) > backbone.context:
+                raise AfinaError(
+                    f"A prefix of {max(moves)} moves texts of {length} tokens beyond the model's {backbone.context} "
+                    f"positions; set max_length to at most {backbone.context - max(moves)}."
+                )
             counts = [part.stop - part.start for part in self._rows]
             moved = torch.tensor(moves).repeat_interleave(torch.tensor(counts))[:, None].to(backbone.device)
             given["position_ids"] = torch.arange(length, device=backbone.device) + moved

@@ -39,7 +39,7 @@ __all__ = ["Estimate", "Sizes", "estimate_study"]
 _STEPS = 3
 _STEP_OPERATIONS = 1e11
 """Operations of a timed step, at most; of larger ones fewer rows are timed, and their time is scaled."""
-_LENGTHS = (16, 32, 64)
+_LONGEST_COUNTED = 64
 _RUNTIME_BYTES = 200_000_000
 """What a process takes beside weights and activations: code that is loaded with the first step, and the allocator's
 slack (docs/plan.md)."""
@@ -238,14 +238,16 @@ def _saved_bytes(
 ) -> float:
     """Bytes that autograd keeps for the backward pass of one row of `length` tokens."""
     backbone, adapter = _shallow(shape, layers, method, classes, device, precision)
+    most = min(_LONGEST_COUNTED, backbone.context - getattr(method, "length", 0))
+    lengths = [most // 4, most // 2, most]
     bytes_at = []
     with Attached(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
         attached.train(True)
-        for short in _LENGTHS:
+        for short in lengths:
             with _SavedBytes(backbone, adapter) as count:
                 _random_loss(attached, shape, 1, short, classes)
             bytes_at.append(count.bytes)
-    return float(np.polyval(np.polyfit(_LENGTHS, bytes_at, 2), length))
+    return float(np.polyval(np.polyfit(lengths, bytes_at, 2), length))
 
 
 def _now(device: str) -> float:
