@@ -88,15 +88,22 @@ def classifier(family: str) -> Any:
     return kinds.get(family, t.AutoModelForSequenceClassification)
 
 
-def save_family(family: str, folder: Path, *, num_labels: int = 2) -> Path:
-    """Save a small model with its classifier and a word-level tokenizer; decoders come without a pad token."""
+def language_model(family: str) -> Any:
+    """Return transformers' class of language models for a family."""
+    import transformers as t
+
+    return t.AutoModelForSeq2SeqLM if family in BOTH else t.AutoModelForCausalLM
+
+
+def save_family(family: str, folder: Path, *, num_labels: int = 2, speaks: bool = False) -> Path:
+    """Save a small model with its classifier (or language head) and a word-level tokenizer; decoders have no pad token."""
     import torch
 
     torch.manual_seed(0)
     config = configuration(family)
     # Names of their own, or BART's configuration, which expects three classes, does not keep that there are two.
     config.id2label = {index: f"class {index}" for index in range(num_labels)}
-    model = classifier(family).from_config(config)
+    model = (language_model if speaks else classifier)(family).from_config(config)
     with torch.no_grad():
         for name, value in model.named_parameters():
             # Weights large enough, and biases and norms far enough from their usual start, that no fault can hide.

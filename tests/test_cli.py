@@ -120,9 +120,7 @@ def test_a_failed_run_shows_in_the_exit_code(study_folder: Path, family_folder: 
 
 def test_plan_needs_no_network() -> None:
     published = Path(__file__).parents[1] / "studies" / "published.yaml"
-    from afina.backbone.anatomy import read_anatomy
-    from afina.backbone.load import Backbone
-    from afina.backbone.shapes import bare_model, read_shape
+    from afina.backbone.shapes import read_shape, shape_backbone
     from afina.config import StudyConfig
     from afina.methods.adapter import build_adapter
     from afina.study.plan import expand
@@ -132,9 +130,7 @@ def test_plan_needs_no_network() -> None:
     assert len(runs) == 36
     counts = {}
     for model in config.model:
-        shape = read_shape(model)
-        bare = bare_model(shape)
-        backbone = Backbone(model, bare, None, shape, read_anatomy(bare, shape))
+        backbone = shape_backbone(read_shape(model))
         for run in runs:
             if run.model == model and run.dataset_name == "imdb" and run.method != "full":
                 adapter = build_adapter(run.make_method(), backbone, 2, 0)

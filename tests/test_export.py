@@ -78,7 +78,7 @@ def test_merged_is_a_plain_model_with_the_same_logits(
 ) -> None:
     loaded = afina.load(folder_of(name, family, family_folder, tmp_path))
     merge(loaded, tmp_path / "merged")
-    parity = check_parity(loaded, loaded, *load_merged(tmp_path / "merged"), sample(loaded))
+    parity = check_parity(loaded, loaded, *load_merged(loaded, tmp_path / "merged"), sample(loaded))
     assert parity.equal, parity
     assert parity.agreeing == parity.rows
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
@@ -126,7 +126,7 @@ def test_a_regression_leaves_in_its_own_unit(kind: str, family_folder: Loader, t
     out = tmp_path / kind
     out.mkdir()
     (merge if kind == "merged" else write_peft)(loaded, out)
-    outside = load_merged(out) if kind == "merged" else load_peft(loaded, out)
+    outside = load_merged(loaded, out) if kind == "merged" else load_peft(loaded, out)
     assert check_parity(loaded, loaded, *outside, sample(loaded)).equal
     decoder = afina.load(folder_of("lora", "llama", family_folder, tmp_path / "llama", task))
     with pytest.raises(UsageError, match="no bias to hold the labels' mean 20"):
@@ -138,7 +138,7 @@ def test_an_adapter_of_peft_is_merged(family_folder: Loader, tmp_path: Path) -> 
     _, folder = trained("bert", lora("bert", **settings), family_folder, tmp_path / "theirs")
     loaded = afina.load(folder)
     merge(loaded, tmp_path / "merged")
-    assert check_parity(loaded, loaded, *load_merged(tmp_path / "merged"), sample(loaded)).equal
+    assert check_parity(loaded, loaded, *load_merged(loaded, tmp_path / "merged"), sample(loaded)).equal
 
 
 def test_the_command_checks_and_the_folder_needs_no_afina(family_folder: Loader, tmp_path: Path) -> None:

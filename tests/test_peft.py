@@ -105,7 +105,7 @@ def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, 
     compared = 0
     for site, branch in adapter.placed():
         for key, value in branch.named_parameters():
-            name_there = f"base_model.model.{backbone.prefix}.{site.name}.{names[key]}"
+            name_there = f"base_model.model.{backbone.prefix}{site.name}.{names[key]}"
             # In its files PEFT drops the last word of DoRA's magnitude.
             oracle = theirs_by_name.get(name_there, theirs_by_name.get(f"{name_there}.weight"))
             assert oracle is not None, name_there

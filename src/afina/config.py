@@ -72,7 +72,13 @@ class DatasetSpec(_Checked):
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None
-    task: Literal["auto", "classification", "regression"] = "auto"
+    choices: str | None = None
+    """For `task: choices`, the column of each row's answers; without one the labels are the answers to all rows."""
+    answers: list[str] | None = None
+    """For `task: choices`, what is said for each label, in label order; left out, the labels' names."""
+    prompt: str | None = None
+    """For `task: choices`, what the model reads before an answer, with {text} and {text_pair} in it."""
+    task: Literal["auto", "classification", "regression", "choices"] = "auto"
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None
@@ -147,7 +153,8 @@ class StudyConfig(_Checked):
     test_limit: int | None = Field(default=None, ge=2)
     train_evaluation_limit: int | None = Field(default=None, ge=2)
     """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
-    task: Literal["auto", "classification", "regression"] = "auto"
+    task: Literal["auto", "classification", "regression", "choices"] = "auto"
+    """`choices` scores answers with a model's language head; `auto` looks at the labels for one of the other two."""
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""

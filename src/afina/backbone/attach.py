@@ -20,6 +20,7 @@ from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
 from afina.backbone.disentangled import disentangled_attention
 from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.heads import Head, Hidden
+from afina.backbone.language import Answers, answers_apart
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
 from afina.data.batching import Batch, Tokens, collate
@@ -144,9 +145,17 @@ class Attached:
         """Return the bare model's output for all rows and their own tokens, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
         self._rows = [slice(0, len(next(iter(inputs.values()))))] * len(self.adapters) if rows is None else list(rows)
-        inputs = _padded_behind(inputs)
+        inputs = dict(_padded_behind(inputs))
+        targets = inputs.pop("targets", None)
+        answers: Answers | None = None
+        if targets is not None and self.backbone.anatomy.row.further:
+            answers = answers_apart(inputs, targets)
+            inputs, targets = inputs | {"attention_mask": answers.question_mask}, answers.targets
         text_mask, width = inputs.get("attention_mask"), self._shape(inputs)[1]
         given, mask, lengthened = self._given(inputs)
+        if answers is not None:
+            given["decoder_input_ids"] = torch.cat([given["decoder_input_ids"][:, :1], answers.ids[:, :-1]], dim=1)
+            text_mask, width = answers.mask, answers.ids.shape[1]
         for adapter, part in zip(self.adapters, self._rows, strict=True):
             for site, branch in adapter.placed():
                 own, length = (text_mask, width) if site.decoder else (mask, lengthened)
@@ -157,7 +166,7 @@ class Attached:
         states = output.last_hidden_state
         if self._prompts is not None and states.shape[1] != width:
             states = self._prompts.without(states, self._rows, width)
-        return Hidden(states, getattr(output, "pooler_output", None), text_mask)
+        return Hidden(states, getattr(output, "pooler_output", None), text_mask, targets)
 
     def _given(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None, int]:
         """Return what the model is called with, the mask and the tokens of what its first layer will see."""

@@ -17,17 +17,22 @@ __all__ = ["HEADS", "Head", "Hidden", "build_head", "last_token", "mean_pool"]
 
 @dataclass(frozen=True)
 class Hidden:
-    """What a head sees: `states` (B, T, D), the backbone's own `pooled` (B, D) or None, `mask` (B, T) or None."""
+    """What a head sees: `states` (B, T, D), the backbone's own `pooled` (B, D) or None, `mask` (B, T) or None.
+
+    `targets` (B, T) are there for a language head alone (`language.py`).
+    """
 
     states: Tensor
     pooled: Tensor | None
     mask: Tensor | None
+    targets: Tensor | None = None
 
     def rows(self, rows: slice) -> "Hidden":
         return Hidden(
             self.states[rows],
             None if self.pooled is None else self.pooled[rows],
             None if self.mask is None else self.mask[rows],
+            None if self.targets is None else self.targets[rows],
         )
 
 

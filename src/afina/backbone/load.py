@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.heads import Head, build_head
+from afina.backbone.language import AnswerHead, LanguageHead, bare_language_model, language_head_of
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
 
@@ -19,10 +20,10 @@ __all__ = [
     "BUILT_IN",
     "Backbone",
     "bare_of",
-    "classifier_of",
     "context_of",
     "load_backbone",
     "load_tokenizer",
+    "model_class",
     "model_path",
     "random_inputs",
     "read_config",
@@ -50,7 +51,9 @@ class Backbone:
     autocast: torch.dtype | None = None
     """Compute in this precision from float32 weights, for methods that train the weights themselves."""
     prefix: str = ""
-    """What the bare model is called inside its classifier: `bert`, `model`, ... (PEFT's files use it)."""
+    """Path of the bare model inside its classifier: `bert.`, `model.`, ... (PEFT's files use it)."""
+    language: LanguageHead | None = None
+    """The pretrained language head, where the model was loaded to speak."""
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +69,12 @@ class Backbone:
         return context_of(self.config)
 
     def new_head(self, outputs: int) -> Head:
-        """Make a fresh head on this backbone's device, drawn from torch's current random state."""
+        """Make a fresh head on this backbone's device, drawn from torch's current random state.
+
+        A model that speaks answers with its own language head.
+        """
+        if self.language is not None:
+            return AnswerHead(self.language, self.config, outputs)
         head = build_head(self.anatomy.row.head, self.config, outputs, self.pretrained_head)
         return head.to(self.device)
 
@@ -79,24 +87,34 @@ def model_path(name: str) -> str:
 
 
 def load_backbone(
-    name: str, *, precision: str = "fp32", device: str = "cpu", trust_remote_code: bool = False
+    name: str,
+    *,
+    precision: str = "fp32",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+    speaks: bool = False,
 ) -> Backbone:
-    """Load and freeze a model.
+    """Load and freeze a model, with its language head if it is to speak.
 
-    Raises `UsageError` for a name that is nowhere, weights that are not safetensors or an unknown architecture, and
-    `AfinaError` for weights that are damaged.
+    Raises `UsageError` for a name that is nowhere, weights that are not safetensors, an unknown architecture or one that
+    cannot speak, and `AfinaError` for weights that are damaged.
     """
     path = model_path(name)
     _check_weights(name, path)
-    model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code)
+    model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code, speaks)
     prefix, bare = bare_of(model)
     missing = set(loading["missing_keys"])
+    if speaks and missing & {"lm_head.weight"}:
+        raise UsageError(
+            f"The weights of '{name}' hold no language head; give the pretrained model, not a classifier of it."
+        )
     anatomy = read_anatomy(bare, bare.config)
     tokenizer = _load_tokenizer(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
-    bare.requires_grad_(False)
+    model.requires_grad_(False)
     bare.eval()
-    bare.to(device)
-    head = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{prefix}.")}
+    model.to(device)
+    own = {f"{prefix}{key}" for key in bare.state_dict()}
+    head = {} if speaks else {key: value for key, value in model.state_dict().items() if key not in own}
     return Backbone(
         name=name,
         model=bare,
@@ -106,20 +124,37 @@ def load_backbone(
         pretrained_head={key: value.float() for key, value in head.items() if key not in missing},
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
         prefix=prefix,
+        language=language_head_of(model) if speaks else None,
     )
 
 
 def bare_of(model: Any) -> tuple[str, Any]:
-    """Return the model inside a classifier of transformers, with its name there; Whisper's is its encoder alone."""
+    """Return the model inside a classifier or language model of transformers, with its path there, as `bert.`.
+
+    Whisper's is its encoder alone.
+    """
+    if hasattr(model, "lm_head"):
+        prefix, bare = bare_language_model(model)
+        return prefix and f"{prefix}.", bare
     prefix = model.base_model_prefix if hasattr(model, model.base_model_prefix) else "encoder"
-    return prefix, getattr(model, prefix)
+    return f"{prefix}.", getattr(model, prefix)
 
 
-def classifier_of(config: Any) -> Any:
-    """Return transformers' class of classifiers for a model's inputs: texts, images or sound."""
+def model_class(config: Any, *, speaks: bool = False) -> Any:
+    """Return transformers' class of classifiers for a model's inputs (texts, images or sound), or of language models.
+
+    Raises `UsageError` for a model that cannot speak.
+    """
     import transformers
 
     row = ROWS.get(config.model_type)
+    if speaks:
+        if not _is_decoder(config):
+            raise UsageError(
+                f"A {config.model_type} model writes no text, so it cannot say how likely an answer is; take a decoder or "
+                "an encoder-decoder, or set task: classification."
+            )
+        return transformers.AutoModelForSeq2SeqLM if row and row.further else transformers.AutoModelForCausalLM
     kind = {"image": "Image", "sound": "Audio"}.get(row.inputs if row else "text", "Sequence")
     return getattr(transformers, f"AutoModelFor{kind}Classification")
 
@@ -129,11 +164,14 @@ def _is_decoder(config: Any) -> bool:
     return row is not None and (row.causal or bool(row.further))
 
 
-def _from_pretrained(name: str, path: str, dtype: torch.dtype, trust_remote_code: bool) -> tuple[Any, Any]:
+def _from_pretrained(
+    name: str, path: str, dtype: torch.dtype, trust_remote_code: bool, speaks: bool
+) -> tuple[Any, Any]:
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
+    kind = model_class(config, speaks=speaks)
     try:
-        return classifier_of(config).from_pretrained(  # type: ignore[no-any-return]
+        return kind.from_pretrained(  # type: ignore[no-any-return]
             path,
             dtype=dtype,
             attn_implementation="afina",

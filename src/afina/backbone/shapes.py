@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from afina.backbone.load import bare_of, classifier_of, read_config, register_attention
+from afina.backbone.anatomy import read_anatomy
+from afina.backbone.language import language_head_of
+from afina.backbone.load import Backbone, bare_of, model_class, read_config, register_attention
 from afina.errors import UsageError, nearest
 
-__all__ = ["KNOWN_SHAPES", "bare_model", "read_shape"]
+__all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]
 
 _LLAMA_1B = {
     "model_type": "llama", "vocab_size": 32000, "hidden_size": 2048, "num_hidden_layers": 22, "num_attention_heads": 32,
@@ -56,8 +58,10 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
         raise UsageError(f"{error} (shapes known without network{nearest(name, KNOWN_SHAPES)})") from None
 
 
-def bare_model(config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None) -> Any:
-    """Build a bare model of a configuration with random weights (or none, on `meta`), of fewer layers if asked."""
+def shape_backbone(
+    config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None, speaks: bool = False
+) -> Backbone:
+    """Build a model of a configuration with random weights (or none, on `meta`), of fewer layers if asked."""
     import copy
 
     import torch
@@ -70,5 +74,7 @@ def bare_model(config: Any, *, layers: int | None = None, device: str = "meta", 
         if getattr(own, "layer_types", None):
             own.layer_types = own.layer_types[:layers]
     with torch.device(device):
-        model = classifier_of(own).from_config(own, attn_implementation="afina", dtype=dtype)
-    return bare_of(model)[1].requires_grad_(False)
+        model = model_class(own, speaks=speaks).from_config(own, attn_implementation="afina", dtype=dtype)
+    bare = bare_of(model.requires_grad_(False))[1]
+    language = language_head_of(model) if speaks else None
+    return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language)

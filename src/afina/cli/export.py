@@ -64,7 +64,7 @@ def export(
         else:
             loss = as_lora(LoadedAdapter(adapter, model=model, precision="fp32"), partial, rank)
         status.update("loading it afresh to compare")
-        outside = load_merged(partial) if to == "merged" else load_peft(tested, partial)
+        outside = load_merged(tested, partial) if to == "merged" else load_peft(tested, partial)
         parity = check_parity(tested, exact, *outside, sample)
         if loss is None and not parity.equal:
             raise AfinaError(
@@ -101,6 +101,8 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
                 raise
     if inputs != "text":
         return None
+    if tested.task.speaks and tested.record.task["label_names"] is None:
+        raise UsageError("The rows that it was trained for are not here; give others with their choices by --data.")
     texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
     return Rows(texts, None, np.full(len(texts), -1))
 

@@ -27,6 +27,9 @@ def predict(
     ] = None,
     text_column: Annotated[str | None, typer.Option("--text", help="The file's column of texts.")] = None,
     pair_column: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
+    choice: Annotated[
+        list[str] | None, typer.Option("--choice", help="An answer to choose from, for all texts; several times.")
+    ] = None,
     format: Annotated[str, typer.Option("--format", help="table or jsonl; default: table at a terminal.")] = "",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
@@ -55,8 +58,23 @@ def predict(
         predicted = afina.load(adapter, model=model).predict(images, batch_size=batch_size)
         write(zip((f"image {index}" for index in range(1, len(images) + 1)), predicted, strict=True))
         return
+    loaded = afina.load(adapter, model=model)
+    if file is not None and choice is None and (answers := _answers(loaded, file)):
+        pairs = list(_rows([], None, file, text_column, pair_column))
+        second = [text or "" for _, text in pairs] if any(text is not None for _, text in pairs) else None
+        first = [text for text, _ in pairs]
+        write(zip(first, loaded.predict(first, second, choices=answers, batch_size=batch_size), strict=True))
+        return
     rows = _rows(texts or [], pair, file, text_column, pair_column)
-    write(_predicted(afina.load(adapter, model=model), rows, batch_size))
+    write(_predicted(loaded, rows, batch_size, choice))
+
+
+def _answers(loaded: Any, file: Path) -> list[list[str]] | None:
+    """The answers of a file's rows, for an adapter that chooses among each row's own."""
+    from afina.data.sources import read_answers
+
+    own = loaded.task.speaks and loaded.record.task["label_names"] is None
+    return read_answers(file) if own else None
 
 
 def _rows(
@@ -75,7 +93,9 @@ def _rows(
     return iter(zip(texts, second, strict=True))
 
 
-def _predicted(loaded: Any, rows: Iterator[tuple[str, str | None]], size: int) -> Iterator[tuple[str, Any]]:
+def _predicted(
+    loaded: Any, rows: Iterator[tuple[str, str | None]], size: int, choice: list[str] | None
+) -> Iterator[tuple[str, Any]]:
     """Predict as the rows come: a slow writer on standard input gets its answers batch by batch."""
     from itertools import islice
 
@@ -83,7 +103,8 @@ def _predicted(loaded: Any, rows: Iterator[tuple[str, str | None]], size: int) -
         texts = [text for text, _ in chunk]
         pairs = [second for _, second in chunk]
         second = [pair or "" for pair in pairs] if any(pair is not None for pair in pairs) else None
-        yield from zip(texts, loaded.predict(texts, second, batch_size=size), strict=True)
+        choices = [choice] * len(texts) if choice else None
+        yield from zip(texts, loaded.predict(texts, second, choices=choices, batch_size=size), strict=True)
 
 
 def _write_lines(predictions: Iterator[tuple[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from afina.errors import UsageError
 
 if TYPE_CHECKING:
     from afina.data.sources import Rows
@@ -25,6 +27,7 @@ __all__ = [
     "load_tokens",
     "save_tokens",
     "tokenize",
+    "tokenize_answers",
 ]
 
 _BUCKETS = 50
@@ -40,7 +43,8 @@ them (benchmarks/lora_speed.py: a quarter more examples a second, half a gigabyt
 class Tokens:
     """Tokenised rows of one split, end to end: row i is `ids[offsets[i]:offsets[i + 1]]`.
 
-    Of images (N, C, H, W) and sound (N, bins, frames) row i is `ids[i]`, and the offsets count patches or frames.
+    Of images (N, C, H, W) and sound (N, bins, frames) row i is `ids[i]`, and the offsets count patches or frames. A
+    question with `choices` answers is that many such sequences, one after another.
     """
 
     ids: np.ndarray
@@ -50,13 +54,22 @@ class Tokens:
     """Which of two sentences a token belongs to, for models that ask."""
     cut: int = 0
     """Texts that were longer than the limit."""
+    choices: int = 1
+    answers: np.ndarray | None = None
+    """Of each sequence, how many of its last tokens are the answer; 0 where a question has fewer than `choices`."""
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return (len(self.offsets) - 1) // self.choices
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
+        """Tokens of each row, (N,); of its longest sequence where there are several."""
+        lengths: np.ndarray = np.diff(self.offsets).reshape(-1, self.choices).max(axis=1)
+        return lengths
+
+    def sequences(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the sequences of these rows."""
+        return (rows[:, None] * self.choices + np.arange(self.choices)).reshape(-1)
 
     @property
     def inputs(self) -> str:
@@ -67,10 +80,13 @@ class Tokens:
         """Return only these rows, in this order."""
         if self.ids.ndim > 1:
             return Tokens(self.ids[rows], np.concatenate([[0], np.cumsum(self.lengths[rows])]), self.labels[rows])
-        pieces = [slice(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        own = self.sequences(rows)
+        pieces = [slice(self.offsets[index], self.offsets[index + 1]) for index in own]
         segments = None if self.segments is None else np.concatenate([self.segments[piece] for piece in pieces])
-        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])])
-        return Tokens(np.concatenate([self.ids[piece] for piece in pieces]), offsets, self.labels[rows], segments)
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[own])])
+        answers = None if self.answers is None else self.answers[own]
+        ids = np.concatenate([self.ids[piece] for piece in pieces])
+        return Tokens(ids, offsets, self.labels[rows], segments, choices=self.choices, answers=answers)
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,47 @@ def tokenize(tokenizer: Any, rows: "Rows", max_length: int) -> Tokens:
     return Tokens(np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut)
 
 
+def tokenize_answers(
+    tokenizer: Any, rows: "Rows", answers: Sequence[Sequence[str]], max_length: int, *, choices: int, apart: bool
+) -> Tokens:
+    """Tokenise each row's text with each of its at most `choices` answers behind it; of what is too long, the text's
+    start is cut.
+
+    With `apart` (an encoder-decoder's) text and answer are tokenised as texts of their own; else the answer follows a space
+    and is what the two together have more tokens than the text alone. Raises `UsageError` for an answer of no token.
+    """
+    ids: list[np.ndarray] = []
+    counts: list[int] = []
+    cut = 0
+    end = [tokenizer.eos_token_id] if apart and tokenizer.eos_token_id is not None else []
+
+    def encode(text: str, **settings: Any) -> list[int]:
+        found: list[int] = tokenizer(text, **settings)["input_ids"]
+        # What writes on must not have read an end.
+        return found[:-1] if not apart and found and found[-1] == tokenizer.eos_token_id else found
+
+    start = 0 if apart else len(encode(""))  # marks that stay where a text's start is cut
+    for number, (text, own) in enumerate(zip(rows.text, answers, strict=True), start=1):
+        question = encode(text)
+        for answer in own:
+            plain = encode(answer, add_special_tokens=False) if apart else encode(f"{text} {answer}")[len(question) :]
+            said, context = plain + end, question or [tokenizer.pad_token_id]
+            if not plain or len(said) >= max_length:
+                problem = f"fills all {max_length} tokens" if plain else "is no token of the model"
+                raise UsageError(f"The answer {answer!r} to row {number} {problem}; change it, or max_length.")
+            room = max_length - len(said)
+            cut += len(context) > room
+            if len(context) > room:
+                context = context[:start] + context[len(context) - room + start :]
+            ids.append(np.array(context + said, dtype=np.int32))
+            counts.append(len(said))
+        missing = choices - len(own)
+        ids += [np.array([tokenizer.pad_token_id], dtype=np.int32)] * missing
+        counts += [0] * missing
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    return Tokens(np.concatenate(ids), offsets, rows.label, None, cut, choices, np.array(counts, dtype=np.int32))
+
+
 def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
     """Write tokenised splits to one .npz file, atomically."""
     arrays: dict[str, np.ndarray] = {}
@@ -110,6 +167,8 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
         arrays |= {f"{name}.ids": tokens.ids, f"{name}.offsets": tokens.offsets, f"{name}.labels": tokens.labels}
         if tokens.segments is not None:
             arrays[f"{name}.segments"] = tokens.segments
+        if tokens.answers is not None:
+            arrays[f"{name}.answers"] = tokens.answers
     arrays["cut"] = np.frombuffer(json.dumps({k: v.cut for k, v in splits.items()}).encode(), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -124,8 +183,9 @@ def load_tokens(path: Path) -> dict[str, Tokens]:
         cut = json.loads(file["cut"].tobytes())
         return {
             name: Tokens(
-                file[f"{name}.ids"], file[f"{name}.offsets"], file[f"{name}.labels"],
-                file.get(f"{name}.segments"), cut[name],
+                file[f"{name}.ids"], file[f"{name}.offsets"], labels := file[f"{name}.labels"],
+                file.get(f"{name}.segments"), cut[name], (len(file[f"{name}.offsets"]) - 1) // len(labels),
+                file.get(f"{name}.answers"),
             )
             for name in cut
         }  # fmt: skip
@@ -176,16 +236,18 @@ def collate(
 
     Rows without padding need no mask.
     """
-    lengths = tokens.lengths[rows]
     if tokens.ids.ndim > 1:
+        lengths = tokens.lengths[rows]
         values = {tokens.inputs: torch.from_numpy(tokens.ids[rows]).to(device)}
         return Batch(values, torch.from_numpy(tokens.labels[rows]).to(device), int(lengths.sum()), len(rows))
+    own = tokens.sequences(rows)
+    lengths = np.diff(tokens.offsets)[own]
     longest = int(lengths.max())
     width = max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
-    ids = np.full((len(rows), width), pad, dtype=np.int64)
-    segments = None if tokens.segments is None else np.zeros((len(rows), width), dtype=np.int64)
-    for place, row in enumerate(rows):
-        piece = slice(tokens.offsets[row], tokens.offsets[row + 1])
+    ids = np.full((len(own), width), pad, dtype=np.int64)
+    segments = None if tokens.segments is None else np.zeros((len(own), width), dtype=np.int64)
+    for place, index in enumerate(own):
+        piece = slice(tokens.offsets[index], tokens.offsets[index + 1])
         ids[place, : lengths[place]] = tokens.ids[piece]
         if segments is not None and tokens.segments is not None:
             segments[place, : lengths[place]] = tokens.segments[piece]
@@ -195,5 +257,11 @@ def collate(
     if (lengths != width).any():
         mask = np.arange(width) < lengths[:, None]
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
+    if tokens.answers is not None:
+        # What the token before each token of the answer is to say: the answer's own, one place earlier.
+        places = np.arange(width) - (lengths - 1)[:, None]
+        said = (places < 0) & (places >= -tokens.answers[own][:, None])
+        targets = np.where(said, np.roll(ids, -1, axis=1), -100)
+        inputs["targets"] = torch.from_numpy(targets).to(device)
     labels = torch.from_numpy(tokens.labels[rows]).to(device)
     return Batch(inputs, labels, int(lengths.sum()), len(rows))

@@ -20,7 +20,7 @@ _PAIRS = (
     ("question", "sentence"),
 )
 _TEXT = ("text", "sentence", "content", "review", "body", "message", "premise", "sentence1", "question1", "question")
-_LABEL = ("label", "labels", "class", "category", "target", "score", "stars", "sentiment")
+_LABEL = ("label", "labels", "class", "category", "target", "score", "stars", "sentiment", "answer")
 
 
 def numbered(table: arrow.Table) -> arrow.Table:

@@ -9,7 +9,7 @@ import numpy as np
 from afina.config import DatasetSpec
 from afina.errors import UsageError
 
-__all__ = ["Rows", "TextDataset", "divided", "finished", "stratified", "stratified_rows"]
+__all__ = ["Rows", "TextDataset", "divided", "finished", "most_answers", "stratified", "stratified_rows"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Rows:
     label: np.ndarray
     pixels: np.ndarray | None = None
     """Of images, (N, H, W) or (N, H, W, C) uint8; `text` then has their digests."""
+    choices: list[list[str]] | None = None
+    """Each row's own answers, of which the label is one's place."""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -28,7 +30,8 @@ class Rows:
     def take(self, rows: np.ndarray) -> "Rows":
         pair = None if self.text_pair is None else [self.text_pair[row] for row in rows]
         pixels = None if self.pixels is None else self.pixels[rows]
-        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels)
+        choices = None if self.choices is None else [self.choices[row] for row in rows]
+        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class TextDataset:
     """What was dropped or noticed, one sentence each."""
     digest: str
     """SHA-256 over the texts and labels that are used."""
+
+
+def most_answers(data: TextDataset) -> int:
+    """Return the most answers that a row has, its own or the labels."""
+    own = [len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()]
+    return max(own, default=len(data.label_names or ()))
 
 
 def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -85,6 +94,8 @@ def _digest(splits: Mapping[str, Rows]) -> str:
         for text, pair in _keys(rows):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0" + pair.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(np.ascontiguousarray(rows.label).tobytes())
+        for own in rows.choices or ():
+            digest.update("\0".join(own).encode("utf-8", "surrogatepass") + b"\0\0")
     return digest.hexdigest()
 
 

@@ -12,6 +12,7 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 
 from afina.config import DatasetSpec
+from afina.data.answers import answers_of, find_answers, right_answers
 from afina.data.columns import ROW, find_columns, find_label, numbered, texts
 from afina.data.files import SUFFIXES, label_names_of, read_table
 from afina.data.images import PACKAGED_IMAGES, is_images, load_images
@@ -20,7 +21,7 @@ from afina.data.presets import PACKAGED, PRESETS
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
 from afina.errors import UsageError, nearest
 
-__all__ = ["Rows", "TextDataset", "load_text_dataset", "read_texts", "stratified_rows"]
+__all__ = ["Rows", "TextDataset", "load_text_dataset", "read_answers", "read_texts", "stratified_rows"]
 
 _MOST_STRATA = 200
 """Different labels up to which a single file is divided by label; more are quantities."""
@@ -61,22 +62,34 @@ def load_text_dataset(
     column = find_columns(parts.tables, parts.spec, parts.where)["label"]
     parts = _single_split(replace(parts, tables=typed(parts.tables, column, parts.where)), column)
     columns = find_columns(parts.tables, parts.spec, parts.where)
+    asked = spec.task if spec.task != "auto" else task
+    if asked == "choices" and (own := find_answers(parts.tables, parts.spec, parts.where)) is not None:
+        columns["choices"] = own
     notes = list(parts.notes)
     kept, first, second = _drop(parts, columns, notes)
-    asked = spec.task if spec.task != "auto" else task
     given = parts.label_names or label_names_of(parts.tables["train"], column)
     chosen = choose_task(kept, column, asked, parts.where, given)
     names = None
-    if chosen == "regression":
+    answers: dict[str, list[list[str]]] = {}
+    if "choices" in columns:
+        answers = {name: answers_of(table, columns["choices"], parts.place(name)) for name, table in kept.items()}
+        labels = {n: right_answers(table, column, answers[n], parts.place(n)) for n, table in kept.items()}
+    elif chosen == "regression":
         labels = {name: numbers(table, column, parts.place(name)) for name, table in kept.items()}
         if (labels["train"] == labels["train"][0]).all():
             raise UsageError(f"{parts.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
     else:
         names, labels = classes(kept, column, parts.where, given, notes)
-    splits = {name: Rows(first[name], second.get(name), labels[name]) for name in kept}
+    splits = {name: Rows(first[name], second.get(name), labels[name], choices=answers.get(name)) for name in kept}
     if names is not None:
         splits = {name: _drop_unlabelled(rows, name, notes) for name, rows in splits.items()}
         check_classes(names, {name: rows.label for name, rows in splits.items()}, parts.where)
+        if chosen == "choices" and spec.answers is not None:
+            if len(spec.answers) != len(names):
+                raise UsageError(
+                    f"answers: there are {len(spec.answers)} for {len(names)} labels ({', '.join(names)})."
+                )
+            names = tuple(spec.answers)
     return finished(spec, chosen, names, splits, notes, train_limit, test_limit)
 
 
@@ -98,6 +111,15 @@ def read_texts(path: Path, text: str | None = None, text_pair: str | None = None
     pair = columns.get("text_pair")
     second: list[Any] = texts(table, pair, str(path)) if pair else [None] * len(first)
     return list(zip(first, second, strict=True))
+
+
+def read_answers(path: Path) -> list[list[str]] | None:
+    """Read the answers of each row of a table to predict for; None where it has no column of them."""
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    tables = {"train": read_table(path)}
+    column = find_answers(tables, DatasetSpec(path=str(path)), str(path))
+    return None if column is None else answers_of(tables["train"], column, str(path))
 
 
 # -- finding the tables ----------------------------------------------------------------------------------------------
@@ -255,7 +277,7 @@ def _drop(
                 count = int(bad.sum())
                 notes.append(f"{count:,} {split} {'row' if count == 1 else 'rows'} with {what} left out")
         keep = np.flatnonzero(full & labelled)
-        kept[split] = table.select([columns["label"], ROW]).take(keep)
+        kept[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(keep)
         for key, column in own.items():
             both[key][split] = column if len(keep) == len(column) else [column[row] for row in keep]
     return kept, both["text"], both["text_pair"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.heads import Head
-from afina.backbone.load import bare_of, classifier_of, model_path, read_config
+from afina.backbone.load import bare_of, model_class, model_path, read_config
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter
 from afina.methods.merged import fold_into
@@ -49,8 +49,14 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
 
 
 def base_classifier(loaded: LoadedAdapter) -> Any:
-    """Return transformers' classifier on the base model in float32, its head made for this task's labels."""
+    """Return transformers' classifier on the base model in float32, its head made for this task's labels.
+
+    Where the task has the model speak, its language model.
+    """
     record, names = loaded.record, loaded.record.task.get("label_names")
+    if loaded.task.speaks:
+        kind = model_class(loaded.backbone.config, speaks=True)
+        return kind.from_pretrained(model_path(record.model), dtype=torch.float32, use_safetensors=True)
     names = list(names) if names else ["number"]
     config = read_config(record.model)
     config.id2label = dict(enumerate(names))
@@ -58,7 +64,7 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
     config.problem_type = "single_label_classification" if len(names) > 1 else "regression"
     if getattr(config, "pad_token_id", None) is None and loaded.backbone.tokenizer is not None:
         config.pad_token_id = loaded.backbone.tokenizer.pad_token_id  # transformers' decoders classify before it
-    return classifier_of(config).from_pretrained(
+    return model_class(config).from_pretrained(
         model_path(record.model), config=config, dtype=torch.float32, use_safetensors=True,
         ignore_mismatched_sizes=True,
     )  # fmt: skip

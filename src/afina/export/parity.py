@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import classifier_of, model_path, random_inputs
-from afina.data.batching import Tokens, collate, tokenize
+from afina.backbone.language import IGNORED, answer_scores, answers_apart
+from afina.backbone.load import model_class, model_path, random_inputs
+from afina.data.batching import Tokens, collate
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.errors import UsageError
@@ -45,11 +46,12 @@ class Parity:
         return self.exact_difference <= TOLERANCE * max(1.0, self.scale)
 
 
-def load_merged(folder: Path) -> tuple[Any, Any]:
+def load_merged(tested: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
     """Load a merged folder as anyone would: transformers alone."""
     from transformers import AutoConfig, AutoTokenizer
 
-    model = classifier_of(AutoConfig.from_pretrained(folder)).from_pretrained(folder)
+    kind = model_class(AutoConfig.from_pretrained(folder), speaks=tested.task.speaks)
+    model = kind.from_pretrained(folder)
     has_tokenizer = any(folder.glob("tokenizer*"))
     return model.eval(), AutoTokenizer.from_pretrained(folder) if has_tokenizer else None
 
@@ -68,18 +70,23 @@ def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
 
 def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokenizer: Any, rows: Rows | None) -> Parity:
     """Compare an exported model with the adapter on these rows (labels below 0: none), or on noise without texts."""
-    limit = min(tested.record.max_length, tested.backbone.context, 512)
     tokens: Tokens | None = None
     if rows is not None and rows.pixels is not None:
         tokens = image_tokens(rows, tested.backbone.config, model_path(tested.record.model))
     elif rows is not None and tokenizer is not None:
-        tokens = tokenize(tokenizer, rows, limit)
+        tokens = tested.tokens(rows)
     batches = list(_batches(tokens, tested))
+    if tokens is not None and tokens.choices > 1:
+        exact.adapter.head.outputs = tokens.choices
     outside = torch.cat([_outside(model, inputs) for inputs in batches]).float()
     logits = {
         name: torch.cat([_inside(own, inputs) for inputs in batches]).float()
         for name, own in (("tested", tested), ("exact", exact))
     }
+    if tested.task.speaks:
+        # What is compared are the answers' mean log-probabilities; where a row has fewer answers, a number below all.
+        outside = outside[:, 0].reshape(len(batches), -1).clamp(min=-1e4)
+        logits = {name: value[..., 0].clamp(min=-1e4) for name, value in logits.items()}
     task, regression = tested.task, tested.record.task["name"] == "regression"
     if regression:
         state = tested.record.task
@@ -112,6 +119,8 @@ def _batches(tokens: Tokens | None, tested: LoadedAdapter) -> Sequence[Mapping[s
 
 def _unpadded(tokens: Tokens, row: int) -> Mapping[str, Tensor]:
     batch = collate(tokens, np.array([row]), 0, most=1)
+    if tokens.choices > 1:
+        return batch.inputs  # answers of unlike length, whose padding is behind them
     return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}
 
 
@@ -122,9 +131,17 @@ def _noise(tested: LoadedAdapter, seed: int) -> Mapping[str, Tensor]:
 
 
 def _outside(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    given = dict(inputs)
+    targets = given.pop("targets", None)
     with torch.inference_mode():
-        logits: Tensor = model(**inputs).logits
-    return logits
+        if targets is None:
+            logits: Tensor = model(**given).logits
+            return logits
+        if model.config.is_encoder_decoder:
+            answers = answers_apart(given, targets)
+            targets = answers.targets
+            given |= {"attention_mask": answers.question_mask, "labels": targets}
+        return answer_scores(model(**given).logits[targets != IGNORED].float(), targets)
 
 
 def _inside(loaded: LoadedAdapter, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from afina.backbone.branch import PromptBranch
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import plain_head
-from afina.methods.adapter import peft_config, stored_tensors, write_record
+from afina.methods.adapter import peft_config, stored_tensors, task_type, write_record
 from afina.methods.base import registry
 from afina.methods.merged import fold_into
 from afina.methods.peft_files import Given
@@ -94,7 +94,7 @@ def _write_virtual(folder: Path, kind: str, embeddings: Tensor, loaded: LoadedAd
         folder / "adapter_model.safetensors", metadata={"format": "pt"},
     )  # fmt: skip
     config = {
-        "peft_type": kind, "task_type": "SEQ_CLS", "base_model_name_or_path": loaded.record.model,
+        "peft_type": kind, "task_type": task_type(loaded.backbone), "base_model_name_or_path": loaded.record.model,
         "inference_mode": True, "num_virtual_tokens": len(embeddings), "num_transformer_submodules": 1,
         "num_layers": len(sites), "num_attention_heads": sites[0].heads,
         "token_dim": sites[0].heads * sites[0].width if prefix else embeddings.shape[1],
@@ -121,7 +121,7 @@ def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
             fold_into(modules[site.module], site, branch)
     except (AfinaError, AttributeError):  # no equal layer, or not at a layer with a weight at all
         raise UsageError(f"{loaded.record.method} has no low-rank form: what it adds depends on each input.") from None
-    root, loss = f"base_model.model.{loaded.backbone.prefix}.", LowRankLoss()
+    root, loss = f"base_model.model.{loaded.backbone.prefix}", LowRankLoss()
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     for name, (weight, bias) in before.items():
@@ -142,11 +142,11 @@ def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
             if (own := modules[name].bias) is not None:
                 tensors[f"{root}{name}.base_layer.bias"] = own.detach().float()
     config: dict[str, Any] = {
-        "peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": loaded.record.model,
+        "peft_type": "LORA", "task_type": task_type(loaded.backbone), "base_model_name_or_path": loaded.record.model,
         "inference_mode": True, "r": max(ranks.values()), "lora_alpha": max(ranks.values()), "rank_pattern": ranks,
         "alpha_pattern": ranks, "bias": "lora_only" if biased else "none", "lora_dropout": 0.0,
         "fan_in_fan_out": any(places.values()),
-        "target_modules": [f"{loaded.backbone.prefix}.{name}" for name in before],
+        "target_modules": [f"{loaded.backbone.prefix}{name}" for name in before],
     }  # fmt: skip
     _write(folder, tensors, config, loaded)
     return loss

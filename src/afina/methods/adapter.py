@@ -32,6 +32,7 @@ __all__ = [
     "read_record",
     "save_adapter",
     "stored_tensors",
+    "task_type",
 ]
 
 _BACKBONE = "backbone."
@@ -208,7 +209,7 @@ def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[s
     names = adapter.method.peft
     if names is None:
         return {}
-    root = f"base_model.model.{backbone.prefix}."
+    root = f"base_model.model.{backbone.prefix}"
     return {
         f"{root}{module}.{names.parameters[key]}": (
             kind, [f"{root}{site.name}.{names.parameters[key]}" for site in sites], sites,
@@ -221,7 +222,7 @@ def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[s
 def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     """Name every tensor as PEFT does where it knows the method; values are the live parameters."""
     names = adapter.method.peft.parameters if adapter.method.peft else {}
-    root = f"base_model.model.{backbone.prefix}."
+    root = f"base_model.model.{backbone.prefix}"
     result: dict[str, Tensor] = {}
     for site, branch in adapter.placed():
         for key, value in branch.stored().items():
@@ -232,6 +233,13 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     return result
 
 
+def task_type(backbone: Backbone) -> str:
+    """Return what PEFT calls the kind of model under an adapter."""
+    if backbone.language is None:
+        return "SEQ_CLS"
+    return "SEQ_2_SEQ_LM" if backbone.anatomy.row.further else "CAUSAL_LM"
+
+
 def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
     method = adapter.method.stored()
     # Slices of a fused projection that cannot be joined have no word in PEFT: such an adapter gets a type of its own.
@@ -239,14 +247,14 @@ def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> 
     peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"
     config: dict[str, Any] = {
         "peft_type": peft_type,
-        "task_type": "SEQ_CLS",
+        "task_type": task_type(backbone),
         "base_model_name_or_path": record.model,
         "inference_mode": True,
     }
     if known:
-        config["target_modules"] = sorted({f"{backbone.prefix}.{site.module}" for site in adapter.sites})
-        config["modules_to_save"] = sorted({key.split(".")[0] for key, _ in adapter.head.named_parameters()})
+        config["target_modules"] = sorted({f"{backbone.prefix}{site.module}" for site in adapter.sites})
+        config["modules_to_save"] = sorted({key.split(".")[0] for key, _ in adapter.head.named_parameters()}) or None
         config |= method.peft_config(adapter.sites, record.total_steps)
         if "feedforward_modules" in config:
-            config["feedforward_modules"] = [f"{backbone.prefix}.{name}" for name in config["feedforward_modules"]]
+            config["feedforward_modules"] = [f"{backbone.prefix}{name}" for name in config["feedforward_modules"]]
     return config

@@ -67,6 +67,10 @@ class Method:
     """How the rate falls after that."""
     gradient_clip: float | None = 1.0
     """Largest norm of a step's gradient; None for no limit."""
+    length_normalisation: float = 0.0
+    """Weight of T-Few's loss of that name, for `task: choices` (`tasks/choices.py`); nothing elsewhere."""
+    unlikelihood: float = 0.0
+    """Weight of T-Few's unlikelihood of wrong answers, likewise."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -78,6 +82,13 @@ class Method:
             )
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"{self.name}: gradient_clip should be above 0 or null, not {self.gradient_clip:g}.")
+        for key, value in self.loss_weights().items():
+            if value < 0:
+                raise UsageError(f"{self.name}: {key} should be at least 0, not {value:g}.")
+
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of the terms that a task may add to its loss."""
+        return {"length_normalisation": self.length_normalisation, "unlikelihood": self.unlikelihood}
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         """Return the sites at which this method acts on a model of this anatomy."""

@@ -58,6 +58,10 @@ class IA3(Method):
     """Where to scale (the paper, section 3.3); at `ffn_down` the input is scaled, elsewhere the output."""
     learning_rate: float = 5e-3
     """Within the range 1e-3 to 5e-3 that comparisons of rates found best; the paper's 3e-3 is for Adafactor."""
+    length_normalisation: float = 1.0
+    """The paper's (section 3.2), where a language model is scored over answers."""
+    unlikelihood: float = 1.0
+    """The paper's, likewise."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role(self.targets, for_method=self.name)

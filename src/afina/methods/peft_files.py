@@ -223,8 +223,8 @@ def _divide(
                 continue
         if name in head_names:
             head[name] = value
-        elif name.startswith(f"{backbone.prefix}."):
-            body[name.removeprefix(f"{backbone.prefix}.")] = value
+        elif name.startswith(backbone.prefix):
+            body[name.removeprefix(backbone.prefix)] = value
         elif name.removeprefix("modules_to_save.").split(".")[0] not in {part.split(".")[0] for part in head_names}:
             raise AfinaError(f"{folder}: '{key}' is no part of {backbone.name}; it is another model's adapter.")
     return head, body
@@ -321,7 +321,7 @@ def _scale(site: Site, rank: int, prefix: str, config: Mapping[str, Any]) -> flo
     """alpha / rank or alpha / sqrt(rank), where a pattern that ends this module's path may give it another alpha."""
     alpha = config["lora_alpha"]
     for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", f"{prefix}.{site.module}"):
+        if re.match(rf"(.*\.)?({pattern})$", f"{prefix}{site.module}"):
             alpha = value
             break
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)

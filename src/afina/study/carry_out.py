@@ -1,12 +1,10 @@
 """One run, from loading the model to its result; it lives in a process of its own, so that its memory is its own."""
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter, time
+from time import time
 from typing import Any
 
 import numpy as np
@@ -77,7 +75,7 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
     baseline = current_resident_bytes()
     with MemoryMonitor(job.device, job.config.sample_seconds, baseline_bytes=baseline) as monitor:
         with monitor.phase("load"):
-            backbone = _load(job, method)
+            backbone = _load(job, method, task)
         give_back_freed_memory()
         if method.gradient_free:
             from afina.study.feature_run import fit_features
@@ -92,7 +90,9 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
     return result
 
 
-def _load(job: Job, method: Method) -> Backbone:
+def _load(job: Job, method: Method, task: Task) -> Backbone:
+    if task.speaks and method.gradient_free:
+        raise AfinaError(f"{method.name} classifies embeddings; it has no answers to score, as task: {task.name} asks.")
     # A method that trains the weights keeps them in float32 and only computes in less.
     own = method.owns_backbone and job.precision != "fp32"
     backbone = load_backbone(
@@ -100,6 +100,7 @@ def _load(job: Job, method: Method) -> Backbone:
         precision="fp32" if own else job.precision,
         device=job.device,
         trust_remote_code=job.config.trust_remote_code,
+        speaks=task.speaks,
     )
     if own:
         backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[job.precision]
@@ -133,6 +134,8 @@ class _Training:
         self.total_steps = self.steps_per_epoch * config.epochs
         self.adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
         self.trainable = self.adapter.trainable(backbone)
+        if not self.trainable:
+            raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
         optimiser = Optimiser(
             self.trainable, learning_rate=method.learning_rate, total_steps=self.total_steps, schedule=method.schedule,
             warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
@@ -389,9 +392,3 @@ def _describe(job: Job, method: Method, backbone: Backbone, task: Task, splits: 
         "fingerprint": dict(job.fingerprint),
         "versions": versions(),
     }
-
-
-def log_event(folder: Path, event: Mapping[str, Any]) -> None:
-    """Append one event to a run's events.jsonl."""
-    with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"seconds": round(perf_counter(), 3), "process": os.getpid(), **event}) + "\n")

@@ -53,15 +53,11 @@ def catalogue(
 def _counts(
     model: str, classes: int, settings: Mapping[str, Any], trust_remote_code: bool
 ) -> dict[str, dict[str, Any]]:
-    from afina.backbone.anatomy import read_anatomy
-    from afina.backbone.load import Backbone
-    from afina.backbone.shapes import bare_model, read_shape
+    from afina.backbone.shapes import read_shape, shape_backbone
     from afina.methods.adapter import build_adapter
 
-    shape = read_shape(model, trust_remote_code=trust_remote_code)
-    bare = bare_model(shape)
-    backbone = Backbone(model, bare, None, shape, read_anatomy(bare, shape))
-    weights = sum(value.numel() for value in bare.parameters())
+    backbone = shape_backbone(read_shape(model, trust_remote_code=trust_remote_code))
+    weights = sum(value.numel() for value in backbone.model.parameters())
     counts: dict[str, dict[str, Any]] = {}
     for name, cls in registry().items():
         if cls.gradient_free:

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from afina.backbone.anatomy import read_anatomy
 from afina.backbone.attach import Attached
+from afina.backbone.language import IGNORED
 from afina.backbone.load import Backbone, load_tokenizer, random_inputs
-from afina.backbone.shapes import bare_model, read_shape
+from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import WIDTH_STEP
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
+from afina.data.rows import most_answers
 from afina.data.sources import Rows, load_text_dataset
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, build_adapter
@@ -32,6 +33,7 @@ from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 from afina.study.plan import Run, expand
 from afina.study.precision import has_bfloat16
+from afina.tasks.base import Task, make_task
 from afina.train.optimiser import Optimiser
 
 __all__ = ["Estimate", "Sizes", "estimate_study"]
@@ -51,7 +53,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Sizes:
-    """Rows of a data set, mean and most tokens of a row, and its classes."""
+    """Rows of a data set, mean and most tokens of a row, and its classes, or the answers that a model chooses from."""
 
     train_rows: int
     test_rows: int
@@ -59,6 +61,15 @@ class Sizes:
     longest: int
     classes: int
     source: str
+    speaks: bool = False
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that a row is to the model."""
+        return self.classes if self.speaks else 1
+
+
+_TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
 
 
 @dataclass(frozen=True)
@@ -116,23 +127,20 @@ def estimate_study(
 
 def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str) -> Estimate:
     method = run.make_method()
-    bare = bare_model(shape)
-    whole = Backbone(run.model, bare, None, shape, read_anatomy(bare, shape))
+    whole = shape_backbone(shape, speaks=sizes.speaks)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
-    weights = sum(value.numel() for value in bare.parameters())
+    weights = sum(value.numel() for value in whole.model.parameters())
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows = config.micro_batch_size or config.batch_size
     again = config.gradient_checkpointing
-    one, two = (_measure(shape, n, method, sizes.classes, rows, length, device, precision, again) for n in (1, 2))
+    one, two = (_measure(shape, n, method, sizes, rows, length, device, precision, again) for n in (1, 2))
     layers = whole.anatomy.layer_count
     step = _follow(one.step_seconds, two.step_seconds, layers) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
     longest, saved, phase = min(config.max_length, sizes.longest), 0.0, "forward"
     if not method.gradient_free:
-        one_saved, two_saved = (
-            _saved_bytes(shape, n, method, sizes.classes, longest, device, precision) for n in (1, 2)
-        )
+        one_saved, two_saved = (_saved_bytes(shape, n, method, sizes, longest, device, precision) for n in (1, 2))
         saved = rows * _follow(one_saved, two_saved, layers)
         if config.gradient_checkpointing:
             # Of each layer its input is kept, and one layer at a time is there whole.
@@ -177,38 +185,42 @@ def _precision(config: StudyConfig, shape: Any, device: str, tick: Callable[[str
     tick("precision")
     method = LoRA(rank=1)
     seconds = {
-        precision: _measure(shape, 2, method, 2, config.batch_size, 32, device, precision).step_seconds
+        precision: _measure(shape, 2, method, _TWO_CLASSES, config.batch_size, 32, device, precision).step_seconds
         for precision in ("fp32", "bf16")
     }
     return "bf16" if seconds["bf16"] <= seconds["fp32"] else "fp32"
 
 
 def _shallow(
-    shape: Any, layers: int, method: Method, classes: int, device: str, precision: str
+    shape: Any, layers: int, method: Method, sizes: Sizes, device: str, precision: str
 ) -> tuple[Backbone, Adapter]:
     """The shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
     own = method.owns_backbone
-    model = bare_model(shape, layers=layers, device=device, dtype=torch.float32 if own else _DTYPES[precision])
-    backbone = Backbone("", model, None, model.config, read_anatomy(model, model.config))
+    dtype = torch.float32 if own else _DTYPES[precision]
+    backbone = shape_backbone(shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks)
     if own:
-        model.requires_grad_(True)
+        backbone.model.requires_grad_(True)
         backbone.autocast = _DTYPES[precision] if precision != "fp32" else None
-    return backbone, build_adapter(method, backbone, classes, seed=0)
+    return backbone, build_adapter(method, backbone, sizes.classes, seed=0)
 
 
-def _random_loss(attached: Attached, shape: Any, rows: int, length: int, classes: int) -> torch.Tensor:
+def _random_loss(attached: Attached, shape: Any, rows: int, length: int, sizes: Sizes) -> torch.Tensor:
     device = attached.backbone.device
-    inputs = random_inputs(shape, rows, length, device)
+    inputs = random_inputs(shape, rows * sizes.sequences, length, device)
+    if sizes.speaks:  # an answer of one token
+        inputs["targets"] = torch.full_like(inputs["input_ids"], IGNORED)
+        inputs["targets"][:, -2] = inputs["input_ids"][:, -1]
     labels = torch.zeros(rows, dtype=torch.long, device=device)
-    return torch.nn.functional.cross_entropy(attached(inputs)[0][:, :classes], labels)
+    logits = attached(inputs)[0]
+    return torch.nn.functional.cross_entropy(logits[..., 0] if sizes.speaks else logits, labels)
 
 
 def _measure(
-    shape: Any, layers: int, method: Method, classes: int, rows: int, length: int, device: str, precision: str,
+    shape: Any, layers: int, method: Method, sizes: Sizes, rows: int, length: int, device: str, precision: str,
     checkpointing: bool = False,
 ) -> _Depth:  # fmt: skip
     """Median time of a training step and of a forward pass."""
-    backbone, adapter = _shallow(shape, layers, method, classes, device, precision)
+    backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
@@ -218,13 +230,13 @@ def _measure(
             attached.train(False)
             started = _now(device)
             with torch.inference_mode():
-                _random_loss(attached, shape, timed, length, classes)
+                _random_loss(attached, shape, timed, length, sizes)
             forwards.append(_now(device) - started)
             if method.gradient_free:
                 continue
             attached.train(True)
             started = _now(device)
-            _random_loss(attached, shape, timed, length, classes).backward()  # type: ignore[no-untyped-call]
+            _random_loss(attached, shape, timed, length, sizes).backward()  # type: ignore[no-untyped-call]
             passed = _now(device)
             optimiser.step(turn + 1)
             optimiser.clear()
@@ -234,10 +246,10 @@ def _measure(
 
 
 def _saved_bytes(
-    shape: Any, layers: int, method: Method, classes: int, length: int, device: str, precision: str
+    shape: Any, layers: int, method: Method, sizes: Sizes, length: int, device: str, precision: str
 ) -> float:
     """Bytes that autograd keeps for the backward pass of one row of `length` tokens."""
-    backbone, adapter = _shallow(shape, layers, method, classes, device, precision)
+    backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
     most = min(_LONGEST_COUNTED, backbone.context - getattr(method, "length", 0))
     lengths = [most // 4, most // 2, most]
     bytes_at = []
@@ -245,7 +257,7 @@ def _saved_bytes(
         attached.train(True)
         for short in lengths:
             with _SavedBytes(backbone, adapter) as count:
-                _random_loss(attached, shape, 1, short, classes)
+                _random_loss(attached, shape, 1, short, sizes)
             bytes_at.append(count.bytes)
     return float(np.polyval(np.polyfit(lengths, bytes_at, 2), length))
 
@@ -288,8 +300,9 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
         )
         return _limited(sizes, config)
     data = load_text_dataset(spec, task=config.task, train_limit=config.train_limit, test_limit=config.test_limit)
-    mean, longest, source = _tokens(data.train, model, config)
-    return Sizes(len(data.train), len(data.test), mean, longest, len(data.label_names or [0]), source)
+    task = make_task(data.task, data.train.label, data.label_names, answers=most_answers(data), prompt=spec.prompt)
+    mean, longest, source = _tokens(data.train, model, config, task)
+    return Sizes(len(data.train), len(data.test), mean, longest, task.outputs, source, task.speaks)
 
 
 def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
@@ -300,17 +313,15 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
     return Sizes(**{**vars(sizes), **limits})
 
 
-def _tokens(rows: Rows, model: str, config: StudyConfig) -> tuple[float, int, str]:
+def _tokens(rows: Rows, model: str, config: StudyConfig, task: Task) -> tuple[float, int, str]:
     """Mean and most tokens of a row, and how they were found."""
     if rows.pixels is not None:
         patches = patches_of(read_shape(model))
         return float(patches), patches, "patches of an image"
     sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
     try:
-        from afina.data.batching import tokenize
-
         tokenizer, longest = load_tokenizer(model)
-        lengths = tokenize(tokenizer, sample, min(config.max_length, longest)).lengths
+        lengths = task.tokenize(tokenizer, sample, min(config.max_length, longest)).lengths
         return float(lengths.mean()), int(lengths.max()), f"{len(sample)} rows tokenised"
     except UsageError:
         pairs = zip(sample.text, sample.text_pair or [""] * len(sample), strict=True)

@@ -12,9 +12,9 @@ import numpy as np
 from afina.backbone.load import context_of, load_tokenizer, model_path, read_config
 from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens, load_tokens, save_tokens, tokenize
+from afina.data.batching import Tokens, load_tokens, save_tokens
 from afina.data.images import image_tokens
-from afina.data.rows import TextDataset, stratified_rows
+from afina.data.rows import TextDataset, most_answers, stratified_rows
 from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
 from afina.tasks.base import make_task
@@ -52,7 +52,19 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
-    key = json.dumps([_VERSION, model, data.digest, limit, config.early_stopping is not None])
+    made = make_task(
+        data.task,
+        data.train.label,
+        data.label_names,
+        smoothing=config.label_smoothing,
+        class_weights=config.class_weights,
+        answers=most_answers(data),
+        prompt=spec.prompt,
+    )
+    state = made.state()
+    apart = made.speaks and bool(ROWS[shape.model_type].further) if shape.model_type in ROWS else False
+    read = state if made.speaks else None
+    key = json.dumps([_VERSION, model, data.digest, limit, config.early_stopping is not None, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         splits = load_tokens(path)
@@ -64,17 +76,11 @@ def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path)
             splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
         else:
             tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
-            splits = {name: tokenize(tokenizer, own, limit) for name, own in rows.items()}
+            splits = {name: made.tokenize(tokenizer, own, limit, apart=apart) for name, own in rows.items()}
         save_tokens(path, splits)
     return Prepared(
         tokens=path,
-        task=make_task(
-            data.task,
-            data.train.label,
-            data.label_names,
-            smoothing=config.label_smoothing,
-            class_weights=config.class_weights,
-        ).state(),
+        task=state,
         digest=data.digest,
         notes=data.notes + _cut_notes(splits, limit),
         cut={name: tokens.cut for name, tokens in splits.items()},
@@ -96,7 +102,7 @@ def _refuse_other_inputs(shape: Any, model: str, data: TextDataset) -> None:
 
 def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
     """The development split that early stopping looks at: the data's own, or a tenth of the train rows, always the same."""
-    classes = data.task == "classification"
+    classes = data.task != "regression"
     if data.validation is not None:
         kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
         return replace(data, validation=data.validation.take(kept))
@@ -119,4 +125,4 @@ def _train_evaluation(config: StudyConfig, data: TextDataset) -> np.ndarray | No
     limit = config.train_evaluation_limit
     if limit is None or limit >= len(data.train):
         return None
-    return stratified_rows(data.train.label, limit, classes=data.task == "classification")
+    return stratified_rows(data.train.label, limit, classes=data.task != "regression")

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from afina.data.batching import Tokens, tokenize
+from afina.data.rows import Rows
 from afina.errors import UsageError, nearest
 
 __all__ = ["Decoded", "Task", "load_task", "make_task"]
@@ -27,12 +29,18 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str]
     """The metric that a table shows first."""
+    speaks: ClassVar[bool] = False
+    """Whether the model answers with its language head, not with a head for this task."""
     outputs: int
-    """Width of the head."""
+    """Width of the head; answers to a question where the model speaks."""
+
+    def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
+        """Return rows of texts as tokens; `apart` where what is read and what is said are two texts to the model."""
+        return tokenize(tokenizer, rows, max_length)
 
     @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss summed over the rows of logits (B, K)."""
+    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+        """Return the loss summed over the rows of logits (B, K); `weights` are the method's, of further terms."""
 
     @abstractmethod
     def decode(self, logits: np.ndarray) -> Decoded:
@@ -54,14 +62,21 @@ def make_task(
     *,
     smoothing: float = 0.0,
     class_weights: str | Mapping[str, float] | None = None,
+    answers: int = 0,
+    prompt: str | None = None,
 ) -> Task:
-    """Make the task of a data set from its train labels; the last two are a study's, for classification.
+    """Make the task of a data set from its train labels; `smoothing` and `class_weights` are for classification.
+
+    `answers` (the most that a row has) and `prompt` are for choices.
 
     Raises `UsageError` for a weight of a class that there is not.
     """
+    from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
     from afina.tasks.regression import Regression
 
+    if name == Choices.name:
+        return Choices(answers, label_names, prompt)
     if name == Regression.name:
         spread = float(np.std(labels))
         return Regression(mean=float(np.mean(labels)), deviation=spread or 1.0)
@@ -79,11 +94,14 @@ def make_task(
 
 def load_task(state: Mapping[str, Any]) -> Task:
     """Make a task again from its `state`."""
+    from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
     from afina.tasks.regression import Regression
 
     if state["name"] == Regression.name:
         return Regression(mean=state["mean"], deviation=state["deviation"])
+    if state["name"] == Choices.name:
+        return Choices(state["answers"], state["label_names"], state["prompt"])
     return Classification(
         tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights")
     )

@@ -1,6 +1,6 @@
 """Classification: softmax cross-entropy over K classes, smoothed and weighted where a study says so."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,9 @@ class Classification(Task):
         self.smoothing = smoothing
         self.weights = None if weights is None else torch.tensor(weights)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        weights = None if self.weights is None else self.weights.to(logits)
-        return cross_entropy(logits, labels, weight=weights, label_smoothing=self.smoothing, reduction="sum")
+    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+        by_class = None if self.weights is None else self.weights.to(logits)
+        return cross_entropy(logits, labels, weight=by_class, label_smoothing=self.smoothing, reduction="sum")
 
     def decode(self, logits: np.ndarray) -> Decoded:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -18,7 +18,7 @@ def predict_logits(
     batch_size: int,
     tick: Callable[[int], None] | None = None,
 ) -> list[np.ndarray]:
-    """Return each adapter's logits (N, K) for all rows; `tick` is told the rows done after each batch.
+    """Return each adapter's logits (N, K), or what its task has for them; `tick` is told the rows done after each batch.
 
     Rows run sorted by length with little padding, every adapter on the same batch, without gradients or dropout.
     """
@@ -28,9 +28,10 @@ def predict_logits(
     order: list[np.ndarray] = []
     done = 0
     with torch.inference_mode():
-        for rows in evaluation_batches(tokens.lengths, batch_size):
+        for rows in evaluation_batches(tokens.lengths * tokens.choices, batch_size):
             batch = attached.batch(tokens, np.tile(rows, members))
-            for part, logits in zip(parts, attached(batch.inputs, member_rows(members, len(rows))), strict=True):
+            slices = member_rows(members, len(rows) * tokens.choices)
+            for part, logits in zip(parts, attached(batch.inputs, slices), strict=True):
                 part.append(logits)
             order.append(rows)
             done += len(rows)

@@ -10,7 +10,7 @@ import torch
 
 from afina.backbone.attach import Attached
 from afina.backbone.load import load_backbone, model_path
-from afina.data.batching import Tokens, tokenize
+from afina.data.batching import Tokens
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.errors import UsageError
@@ -19,6 +19,7 @@ from afina.methods.classical import Classical
 from afina.methods.features import Features
 from afina.methods.peft_files import Given, read_peft, read_peft_record
 from afina.tasks.base import load_task
+from afina.tasks.choices import Choices
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
 
@@ -57,8 +58,9 @@ class LoadedAdapter:
         )
         self.method = self.record.make_method() if ours else Given()
         precision = "fp32" if self.method.owns_backbone else self.record.precision
+        speaks = ours and load_task(self.record.task).speaks
         self.backbone = load_backbone(
-            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code
+            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code, speaks=speaks
         )
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
@@ -76,25 +78,41 @@ class LoadedAdapter:
         self.task = load_task(self.record.task)
 
     def predict(
-        self, texts: Sequence[str] | np.ndarray, text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
+        self,
+        texts: Sequence[str] | np.ndarray,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
     ) -> list[Prediction]:
         """Return one prediction a text (or pair), or an image of (N, H, W) or (N, H, W, C) uint8.
 
-        Raises `UsageError` for an empty text, and for texts where the model takes images.
+        `choices` are each text's answers, where the task is to choose one. Raises `UsageError` for an empty text, for
+        texts where the model takes images, and where there are choices and should be none or the other way round.
         """
-        decoded = self.task.decode(self.logits(texts, text_pairs, batch_size=batch_size))
-        names = self.record.task.get("label_names")
-        if names is None:
+        decoded = self.task.decode(self.logits(texts, text_pairs, choices=choices, batch_size=batch_size))
+        shared = self.record.task.get("label_names")
+        if shared is None and choices is None:
             return [Prediction(float(value), None) for value in decoded.predictions]
+        each = [shared or []] * len(decoded.predictions) if choices is None else choices
         return [
-            Prediction(names[label], dict(zip(names, map(float, scores), strict=True)))
-            for label, scores in zip(decoded.predictions, decoded.scores, strict=True)
+            Prediction(names[label], dict(zip(names, map(float, scores), strict=False)))
+            for names, label, scores in zip(each, decoded.predictions, decoded.scores, strict=True)
         ]
 
     def logits(
-        self, texts: Sequence[str] | np.ndarray, text_pairs: Sequence[str] | None = None, *, batch_size: int = 32
+        self,
+        texts: Sequence[str] | np.ndarray,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
     ) -> np.ndarray:
-        """Return logits (N, K)."""
+        """Return logits (N, K), or the answers' scores (N, K, 4) where the task is to choose one."""
+        own_answers = self.task.speaks and self.record.task["label_names"] is None
+        if (choices is not None) != own_answers:
+            wanted = "each text's answers; give them as choices" if own_answers else "no choices"
+            raise UsageError(f"This adapter wants {wanted}.")
         if isinstance(texts, str):
             raise UsageError("predict takes a list of texts, not one text.")
         wants = self.backbone.anatomy.row.inputs
@@ -108,9 +126,20 @@ class LoadedAdapter:
         if not texts:
             return np.zeros((0, self.task.outputs), dtype=np.float32)
         pairs = None if text_pairs is None else list(text_pairs)
-        rows = Rows(text=list(texts), text_pair=pairs, label=np.zeros(len(texts), dtype=np.int64))
-        tokens = tokenize(self.backbone.tokenizer, rows, min(self.record.max_length, self.backbone.context))
-        return self._logits(tokens, batch_size)
+        given = None if choices is None else [list(own) for own in choices]
+        if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
+            raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
+        rows = Rows(list(texts), pairs, np.zeros(len(texts), dtype=np.int64), choices=given)
+        return self._logits(self.tokens(rows), batch_size)
+
+    def tokens(self, rows: Rows) -> Tokens:
+        """Tokenise rows of texts as the task reads them."""
+        task, limit = self.task, min(self.record.max_length, self.backbone.context)
+        if rows.choices is not None and isinstance(task, Choices):
+            task = Choices(max(map(len, rows.choices)), None, task.prompt)
+            # A head without weights of its own takes any number of answers.
+            self.adapter.head.outputs = task.outputs
+        return task.tokenize(self.backbone.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
         if isinstance(self.method, Features):

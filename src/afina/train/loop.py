@@ -35,7 +35,7 @@ class Member:
     """Loss over the rows of this epoch so far, float64, on the device."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        value = self.task.loss(logits, labels)
+        value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
         self.loss_sum += value.detach()
         return value
 
@@ -94,7 +94,7 @@ def train(
                 part = rows[start : start + micro]
                 batch = attached.batch(tokens, np.tile(part, len(members)))
                 slices = member_rows(len(members), len(part))
-                outputs = attached(batch.inputs, slices)
+                outputs = attached(batch.inputs, member_rows(len(members), len(part) * tokens.choices))
                 losses = [
                     member.loss(logits, batch.labels[own])
                     for member, logits, own in zip(members, outputs, slices, strict=True)

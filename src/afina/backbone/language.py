@@ -1,0 +1,140 @@
+"""The language head of a model that writes, and what it says of given answers.
+
+A row is then one question with one of its answers behind it; `Hidden.targets` (B, T) has, at each place whose next
+token belongs to the answer, that token, and -100 everywhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.heads import Head, Hidden
+from afina.ops.dropout import DropoutSource
+
+__all__ = [
+    "IGNORED",
+    "AnswerHead",
+    "Answers",
+    "LanguageHead",
+    "answer_scores",
+    "answers_apart",
+    "bare_language_model",
+    "language_head_of",
+]
+
+IGNORED = -100
+"""In targets: no token is to be said here."""
+
+
+@dataclass(frozen=True)
+class LanguageHead:
+    """The pretrained layer from states to next-token logits; frozen, and no part of any adapter."""
+
+    linear: nn.Module
+    scale: float = 1.0
+    bias: Tensor | None = None
+    softcap: float | None = None
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Return float32 logits (N, V) for states (N, D)."""
+        weight = self.linear.get_parameter("weight")
+        logits: Tensor = self.linear((states * self.scale).to(weight.dtype)).float()
+        if self.bias is not None:
+            logits = logits + self.bias
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+
+def language_head_of(model: Any) -> LanguageHead:
+    """Return the head of a transformers language model."""
+    config = model.config
+    bias = getattr(model, "final_logits_bias", None)  # BART's
+    return LanguageHead(
+        model.lm_head,
+        # T5's, where the words share the input's vectors.
+        scale=config.d_model**-0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0,
+        bias=None if bias is None else bias[0].float(),
+        softcap=getattr(config, "final_logit_softcapping", None),  # Gemma's
+    )
+
+
+def bare_language_model(model: Any) -> tuple[str, Any]:
+    """Return the model under the language head with its name there; T5's, whose parts have no name, is put together."""
+    prefix = model.base_model_prefix
+    if hasattr(model, prefix):
+        return prefix, getattr(model, prefix)
+    from transformers import AutoModel
+
+    with torch.device("meta"):
+        bare = AutoModel.from_config(model.config, attn_implementation=model.config._attn_implementation)
+    for name, part in model.named_children():
+        if name in dict(bare.named_children()):
+            setattr(bare, name, part)
+    return "", bare
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers apart from their questions, for a model that reads the one and writes the other."""
+
+    question_mask: Tensor
+    """(B, T): 1 on the question's tokens."""
+    ids: Tensor
+    """(B, A): the answers' tokens, 0 behind them."""
+    mask: Tensor
+    """(B, A): 1 on them."""
+    targets: Tensor
+    """(B, A): the same tokens, `IGNORED` behind them."""
+
+
+def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> Answers:
+    """Take rows of question and answer apart by their targets (B, T)."""
+    places = targets != IGNORED
+    count = places.sum(dim=1, keepdim=True)
+    last = places.int().argmax(dim=1, keepdim=True)  # of the question: what it says next is the answer's first token
+    columns = torch.arange(targets.shape[1], device=targets.device)
+    steps = columns[: max(1, int(count.max()))]
+    found = targets.gather(1, (last + steps).clamp(max=targets.shape[1] - 1))
+    mask = steps < count
+    return Answers(
+        question_mask=(columns <= last).long(),
+        ids=found.masked_fill(~mask, 0),
+        mask=mask.long(),
+        targets=found.masked_fill(~mask, IGNORED),
+    )
+
+
+def answer_scores(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return of each row (B, 4): mean and sum of its answer's log-probabilities, sum of log(1 - p), tokens.
+
+    `logits` (N, V) are those of the places that have a target in `targets` (B, T), in order. A row without an answer has
+    a mean and a sum of minus infinity.
+    """
+    places = targets != IGNORED
+    of_token = torch.log_softmax(logits, dim=-1).gather(1, targets[places][:, None])[:, 0]
+    # log(1 - p) from log p; a p of 1 in float32 would have no finite one.
+    other = torch.log1p(-of_token.exp().clamp(max=1 - 1e-6))
+    rows = places.nonzero()[:, 0]
+    count = places.sum(dim=1)
+    total, against = (torch.zeros(len(targets), device=logits.device).index_add(0, rows, x) for x in (of_token, other))
+    mean = total / count.clamp(min=1)
+    none = count == 0
+    return torch.stack([mean.masked_fill(none, -torch.inf), total.masked_fill(none, -torch.inf), against, count], dim=1)
+
+
+class AnswerHead(Head):
+    """No layer of its own: what the model's language head says of each answer."""
+
+    def __init__(self, language: LanguageHead, config: Any, outputs: int) -> None:
+        """`outputs` rows that follow one another are the answers to one question."""
+        super().__init__(config, outputs)
+        self._language = [language]  # in a list, lest its weights become this module's
+
+    def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
+        """Return the scores (B / answers, answers, 4) of all answers (`answer_scores`)."""
+        assert hidden.targets is not None, "a language head needs answers"
+        states = hidden.states[hidden.targets != IGNORED]
+        scores = answer_scores(self._language[0](states), hidden.targets)
+        return scores.reshape(-1, self.outputs, scores.shape[1])

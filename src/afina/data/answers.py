@@ -1,0 +1,70 @@
+"""Questions with answers of their own: which column has them, and which answer is the right one."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as arrow
+
+from afina.config import DatasetSpec
+from afina.data.columns import ROW
+from afina.errors import UsageError, nearest
+
+__all__ = ["answers_of", "find_answers", "right_answers"]
+
+_NAMES = ("choices", "options", "answers", "endings")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def find_answers(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str) -> str | None:
+    """Return the column of lists of answers, by its usual names unless the spec says which; None for shared ones."""
+    schema = next(iter(tables.values())).schema
+    if spec.choices is not None:
+        if spec.choices not in schema.names:
+            raise UsageError(f"{where} has no column '{spec.choices}' for choices{nearest(spec.choices, schema.names)}")
+        if not _is_list(schema.field(spec.choices).type):
+            raise UsageError(
+                f"{where}: column '{spec.choices}' holds {schema.field(spec.choices).type}, not lists of texts."
+            )
+        return spec.choices
+    known = {name.lower(): name for name in schema.names}
+    found = (known[name] for name in _NAMES if name in known)
+    return next((name for name in found if _is_list(schema.field(name).type)), None)
+
+
+def _is_list(kind: arrow.DataType) -> bool:
+    return bool(arrow.types.is_list(kind) or arrow.types.is_large_list(kind) or arrow.types.is_fixed_size_list(kind))
+
+
+def answers_of(table: arrow.Table, column: str, place: str) -> list[list[str]]:
+    """Return each row's answers; raises `UsageError` for a row with fewer than two, or with an empty one."""
+    answers = [[str(answer) for answer in own or ()] for own in table[column].to_pylist()]
+    for own, row in zip(answers, _rows(table), strict=True):
+        if len(own) < 2 or not all(answer.strip() for answer in own):
+            raise UsageError(
+                f"{place}, row {row}: it has {len(own)} answers {own}; at least two are needed, none empty."
+            )
+    return answers
+
+
+def right_answers(table: arrow.Table, column: str, answers: list[list[str]], place: str) -> np.ndarray:
+    """Return the place (from 0) of each row's right answer, which its label gives as place, letter or text."""
+    labels = table[column].to_pylist()
+    return np.array([_place(*row, place) for row in zip(labels, answers, _rows(table), strict=True)], dtype=np.int64)
+
+
+def _place(label: object, answers: list[str], row: int, place: str) -> int:
+    if isinstance(label, int) and 0 <= label < len(answers):
+        return label
+    if isinstance(label, str):
+        if label in answers:
+            return answers.index(label)
+        if len(label) == 1 and label.upper() in _LETTERS[: len(answers)]:
+            return _LETTERS.index(label.upper())
+    raise UsageError(
+        f"{place}, row {row}: the label {label!r} is none of its {len(answers)} answers (a place from 0, a letter, or the "
+        "answer itself)."
+    )
+
+
+def _rows(table: arrow.Table) -> list[int]:
+    return list(table[ROW].to_pylist()) if ROW in table.column_names else list(range(1, table.num_rows + 1))

@@ -1,0 +1,86 @@
+"""Choices: which of several answers a language model finds likeliest after a question, as T-Few does.
+
+Liu et al., 2022, arXiv:2205.05638, section 3.2: rank the answers by their mean log-probability
+beta(y) = 1/T sum_t log p(y_t | x, y_<t), and train by L_LM + L_UL + L_LN, where
+    L_LM = -beta(right)                                                            (equation 1)
+    L_UL = -sum of log(1 - p) over the wrong answers' tokens / their number        (equation 2)
+    L_LN = -log(exp beta(right) / sum over answers of exp beta)                    (equation 4)
+The last two have a weight each, which a method sets (`Method.unlikelihood`, `Method.length_normalisation`).
+"""
+
+from collections.abc import Mapping, Sequence
+from string import Formatter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from afina.data.batching import Tokens, tokenize_answers
+from afina.data.rows import Rows
+from afina.errors import UsageError
+from afina.tasks.base import Decoded, Task
+
+__all__ = ["Choices"]
+
+_MEAN, _, _AGAINST, _TOKENS = range(4)
+
+
+class Choices(Task):
+    """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language.py`."""
+
+    name = "choices"
+    metric = "accuracy"
+    speaks = True
+
+    def __init__(self, answers: int, label_names: Sequence[str] | None = None, prompt: str | None = None) -> None:
+        """`answers` is the most that a row has; rows that have none of their own share `label_names`.
+
+        `prompt` is what the model reads, with {text} and {text_pair} in it. Raises `UsageError` for another field.
+        """
+        self.outputs = answers
+        self.label_names = None if label_names is None else tuple(label_names)
+        self.prompt = prompt
+        fields = [name for _, name, _, _ in Formatter().parse(prompt or "{text}") if name is not None]
+        if "text" not in fields or not set(fields) <= {"text", "text_pair"}:
+            raise UsageError(
+                f"prompt: {prompt!r} should hold {{text}}, and {{text_pair}} where there are pairs, alone."
+            )
+
+    def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
+        answers = rows.choices or [list(self.label_names or ())] * len(rows)
+        pairs: Sequence[str | None] = rows.text_pair or [None] * len(rows)
+        questions = [self._question(text, pair) for text, pair in zip(rows.text, pairs, strict=True)]
+        return tokenize_answers(
+            tokenizer, Rows(questions, None, rows.label), answers, max_length, choices=self.outputs, apart=apart
+        )
+
+    def _question(self, text: str, pair: str | None) -> str:
+        prompt = self.prompt or ("{text}" if pair is None else "{text}\n{text_pair}")
+        # A space at the end would be the answer's.
+        return prompt.format(text=text, text_pair=pair or "").rstrip()
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+        weights = weights or {}
+        mean = logits[..., _MEAN]
+        value = -mean.gather(1, labels[:, None]).sum()
+        if by_length := weights.get("length_normalisation"):
+            value = value + by_length * cross_entropy(mean, labels, reduction="sum")
+        if unlikely := weights.get("unlikelihood"):
+            wrong = torch.ones_like(mean).scatter(1, labels[:, None], 0.0)
+            tokens = (logits[..., _TOKENS] * wrong).sum(dim=1).clamp(min=1)
+            value = value - unlikely * ((logits[..., _AGAINST] * wrong).sum(dim=1) / tokens).sum()
+        return value
+
+    def decode(self, logits: np.ndarray) -> Decoded:
+        scores = logits[..., _MEAN]
+        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return Decoded(scores.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
+
+    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+        return {"accuracy": float((labels == predictions).mean())}
+
+    def state(self) -> dict[str, Any]:
+        names = None if self.label_names is None else list(self.label_names)
+        return {"name": self.name, "answers": self.outputs, "label_names": names, "prompt": self.prompt}
