@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_one_sentence(family_folder: Loader, tmp_path: Path
     with pytest.raises(AfinaError, match="is damaged"):
         afina.load(folder)
     (folder / "adapter_config.json").write_text(json.dumps({"architecture": "pfeiffer"}))
-    with pytest.raises(UsageError, match=r"no PEFT adapter.*`adapters` library"):
+    with pytest.raises(UsageError, match="no PEFT adapter"):
         afina.load(folder)
     shutil.rmtree(folder)
     folder.mkdir()

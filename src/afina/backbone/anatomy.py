@@ -80,6 +80,13 @@ class Anatomy:
                 )
         return sites
 
+    def closings(self) -> list[Site]:
+        """Return for each layer the norm that it ends with, or the layer itself where norms come before sublayers."""
+        stacks = {stack.decoder: stack for stack in self.row.stacks if not stack.cross}
+        named = {site.name: site for site in self.sites}
+        layers = self.of_kind("layer")
+        return [named.get(f"{site.module}.{stacks[site.decoder].closing_norm}", site) for site in layers]
+
     def of_kind(self, *kinds: Kind) -> list[Site]:
         """Return the whole-module sites (fused projections once, not by part) of these kinds."""
         return [site for site in self.sites if site.kind in kinds and site.part is None]

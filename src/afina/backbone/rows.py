@@ -41,6 +41,8 @@ class Stack:
     norms: tuple[str, ...]
     decoder: bool = False
     """Whether its tokens are a decoder's beside an encoder, which prompts do not lengthen."""
+    closing_norm: str | None = None
+    """The norm that a layer ends with, over feed-forward output and residual together; None where norms come before."""
     cross: bool = False
     """Whether this is the part of the decoder's layers that looks at the encoder's states."""
 
@@ -98,6 +100,7 @@ _BERT = Row(
     embedding="embeddings.word_embeddings",
     outer_norms=("embeddings.LayerNorm",),
     outer_linears=("pooler.dense",),
+    closing_norm="output.LayerNorm",
     head="pooler_classifier",
     narrow="attention.output",
 )
@@ -136,6 +139,7 @@ _BART = Row(
     attention="self_attn",
     roles=_BART_ENCODER,
     norms=("self_attn_layer_norm", "final_layer_norm"),
+    closing_norm="final_layer_norm",
     embedding="encoder.embed_tokens",
     further=(
         Stack(
@@ -143,6 +147,7 @@ _BART = Row(
             attention="self_attn",
             roles=_BART_ENCODER,
             norms=("self_attn_layer_norm", "final_layer_norm"),
+            closing_norm="final_layer_norm",
             decoder=True,
         ),
         Stack(
@@ -239,6 +244,7 @@ ROWS: dict[str, Row] = {
             "ffn_down": "ffn_output",
         },
         norms=("attention.LayerNorm", "full_layer_layer_norm"),
+        closing_norm="full_layer_layer_norm",
         embedding="embeddings.word_embeddings",
         outer_norms=("embeddings.LayerNorm",),
         outer_linears=("pooler",),
@@ -256,6 +262,7 @@ ROWS: dict[str, Row] = {
             "ffn_down": "ffn.lin2",
         },
         norms=("sa_layer_norm", "output_layer_norm"),
+        closing_norm="output_layer_norm",
         embedding="embeddings.word_embeddings",
         outer_norms=("embeddings.LayerNorm",),
         head="pre_classifier",
@@ -327,7 +334,12 @@ ROWS: dict[str, Row] = {
     ),
     "t5": _T5,
     "bart": _BART,
-    "mbart": replace(_BART, starts_with_last=True),
+    "mbart": replace(
+        _BART,
+        starts_with_last=True,
+        closing_norm=None,
+        further=tuple(replace(stack, closing_norm=None) for stack in _BART.further),
+    ),
     "vit": Row(
         layers="layers",
         attention="attention",

@@ -26,6 +26,8 @@ __all__ = ["LowRankLoss", "as_lora", "write_peft"]
 def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
     """Write the adapter in PEFT's format; raises `UsageError` where PEFT has no word for it."""
     if isinstance(loaded.method, Given):
+        if not (loaded.folder / "adapter_model.safetensors").exists():
+            raise UsageError(f"PEFT has no word for the bottleneck adapters in {loaded.folder}.")
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             shutil.copy(loaded.folder / name, folder / name)
         return

@@ -4,7 +4,9 @@ D is (size, width), U (width, size), f a nonlinearity. U and u start at zero, so
 papers start near zero instead.
 
 - houlsby: after the attention's output and after the feed-forward layer (Houlsby et al., 2019, arXiv:1902.00751);
-- pfeiffer: after the feed-forward layer alone (Pfeiffer et al., 2021, arXiv:2005.00247, section 4.1);
+- pfeiffer: once a layer, after the feed-forward layer: r + U f(D h + d) + u, r being the feed-forward layer's output and h
+  what the norm behind it makes of that and the residual connection (Pfeiffer et al., 2021, arXiv:2005.00247, appendix;
+  2020, arXiv:2005.00052, equation 1), or the two together in models whose norms come before;
 - parallel: beside the feed-forward layer, which it shares its input with (He et al., 2022, arXiv:2110.04366, the scaled
   parallel adapter, equation 8).
 """
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch, Placed
+from afina.backbone.branch import Branch, Frozen, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 
@@ -62,6 +64,24 @@ class After(Branch):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         change: Tensor = self.network(y)
         return y + change
+
+
+class BeforeNorm(Branch):
+    """At the norm that a layer ends with: x + network(norm(x)) goes in, x being residual and sublayer's output together."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self._norm: tuple[nn.Module, ...] = ()
+
+    def start(self, frozen: Frozen) -> None:
+        self._norm = (frozen.module,)  # in a tuple, or it would be registered as this branch's own
+
+    def before(self, x: Tensor) -> Tensor:
+        (norm,) = self._norm
+        # Not through __call__, whose hooks would come back here.
+        change: Tensor = self.network(type(norm).forward(norm, x))
+        return x + change.to(x.dtype)
 
 
 class Beside(Branch):
@@ -135,10 +155,10 @@ class Pfeiffer(Bottleneck):
     """Adapters after the feed-forward layer."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role(("ffn_down",), for_method=self.name)
+        return anatomy.closings()
 
     def branch(self, site: Site) -> Branch:
-        return After(self.network(site.width))
+        return (BeforeNorm if site.kind == "norm" else After)(self.network(site.width))
 
 
 @method("parallel")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Branch, Frozen, Placed
+from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError, nearest
 from afina.methods.adalora import Triplets
@@ -31,7 +32,7 @@ from afina.methods.norms import OwnNorm
 from afina.methods.prefix import KeysAndValues
 from afina.methods.prompt import SoftPrompt
 
-__all__ = ["Given", "read_peft", "read_peft_record"]
+__all__ = ["Given", "read_peft", "read_peft_record", "take_head"]
 
 Needed = dict[str, tuple[Tensor, tuple[int, ...]]]
 """Tensors of a file by name, each with the shape that the model asks of it."""
@@ -117,10 +118,7 @@ def read_peft_record(folder: Path) -> AdapterRecord:
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise AfinaError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
     if kind is None:
-        raise UsageError(
-            f"{folder} is no PEFT adapter: its adapter_config.json has no peft_type. The `adapters` library writes such "
-            "files; its weights are pickles, which can run code, and are not read."
-        )
+        raise UsageError(f"{folder} is no PEFT adapter: its adapter_config.json has no peft_type.")
     if kind not in _READ:
         raise UsageError(f"{folder}: adapters of PEFT's type {kind} are not read{nearest(kind, _READ)}")
     pickled = [file.name for file in folder.glob("adapter_model.*") if file.suffix != ".safetensors"]
@@ -166,15 +164,21 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
             branch.start(Frozen(backbone.model, backbone.anatomy, site))
             for key, parameter in branch.named_parameters():
                 parameter.copy_(values[key])  # `start` makes a fresh branch's weights; these are trained
-        for key, parameter in adapter.head.named_parameters():
-            if key not in own_head:
-                raise AfinaError(f"{folder} lacks '{key}' of the classification head.")
-            if parameter.shape != own_head[key].shape:
-                raise AfinaError(
-                    f"{folder}: '{key}' is {tuple(own_head[key].shape)}, {backbone.name} needs {tuple(parameter.shape)}."
-                )
-            parameter.copy_(own_head[key])
+    take_head(adapter.head, own_head, folder)
     return adapter, _labels(backbone.config, outputs)
+
+
+def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy a stored head's tensors into a head; raises `AfinaError` for one that is missing or has another shape."""
+    with torch.no_grad():
+        for key, parameter in head.named_parameters():
+            if key not in stored:
+                raise AfinaError(f"{folder} lacks '{key}' of the classification head.")
+            if parameter.shape != stored[key].shape:
+                raise AfinaError(
+                    f"{folder}: '{key}' is {tuple(stored[key].shape)}, the model needs {tuple(parameter.shape)}."
+                )
+            parameter.copy_(stored[key])
 
 
 def _prompt(virtual: Tensor, backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:

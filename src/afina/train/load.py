@@ -15,6 +15,11 @@ from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.methods.adapter import load_adapter, read_record, read_tensors
+from afina.methods.adapters_files import (
+    is_adapters_library,
+    read_adapters_library,
+    read_adapters_library_record,
+)
 from afina.methods.classical import Classical
 from afina.methods.features import Features
 from afina.methods.peft_files import Given, read_peft, read_peft_record
@@ -52,7 +57,9 @@ class LoadedAdapter:
         """Load from a folder; `model` and `precision` are the record's own unless given."""
         self.folder = Path(folder)
         ours = (self.folder / "afina.json").exists() or not (self.folder / "adapter_config.json").exists()
-        self.record = read_record(self.folder) if ours else read_peft_record(self.folder)
+        library = not ours and is_adapters_library(self.folder)
+        read_theirs = read_adapters_library_record if library else read_peft_record
+        self.record = (read_record if ours else read_theirs)(self.folder)
         self.record = replace(
             self.record, model=model or self.record.model, precision=precision or self.record.precision
         )
@@ -65,7 +72,8 @@ class LoadedAdapter:
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
         if not ours:
-            self.adapter, names = read_peft(self.folder, self.backbone, self.record)
+            read = read_adapters_library if library else read_peft
+            self.adapter, names = read(self.folder, self.backbone, self.record)
             state: dict[str, Any] = {"name": "classification", "label_names": names}
             state = state if len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
             self.record = replace(self.record, task=state)

@@ -1,0 +1,77 @@
+"""Checkpoints that the `adapters` library wrote (adapters_library/make.py): the logits are those it computes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from afina.backbone.attach import Attached
+from afina.errors import AfinaError, UsageError
+from afina.export.peft import write_peft
+from afina.train.load import LoadedAdapter
+
+MADE = Path(__file__).parent / "adapters_library"
+CHECKPOINTS = sorted(path.parent.name for path in MADE.glob("*/adapter.safetensors"))
+
+
+@pytest.fixture
+def with_tokenizer(tmp_path: Path) -> Path:
+    """The checkpoints and their models, which need a tokenizer to load; any will do, as token ids are given."""
+    from families import tokenizer
+
+    shutil.copytree(MADE, tmp_path / "made")
+    for family in ("bert", "distilbert", "gpt2"):
+        tokenizer(family).save_pretrained(tmp_path / "made" / family)
+    return tmp_path / "made"
+
+
+def load(folder: Path) -> LoadedAdapter:
+    return LoadedAdapter(folder, model=str(folder.parent / folder.name.split("-")[0]))
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name != "gpt2-parallel-own"])
+def test_logits_are_those_of_the_library(name: str, with_tokenizer: Path) -> None:
+    loaded = load(with_tokenizer / name)
+    expected = load_file(with_tokenizer / name / "expected.safetensors")
+    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+        (logits,) = attached({"input_ids": expected["input_ids"]})
+    torch.testing.assert_close(logits, expected["logits"], rtol=1e-5, atol=1e-5)
+    names = ("red", "green", "blue") if name.endswith("flexible") else ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert loaded.record.task["label_names"] == names
+    with pytest.raises(UsageError, match="PEFT has no word for"):
+        write_peft(loaded, with_tokenizer)
+
+
+def test_what_is_another_function_here_is_refused(with_tokenizer: Path) -> None:
+    with pytest.raises(UsageError, match="look at the residual stream here"):
+        load(with_tokenizer / "gpt2-parallel-own")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("ln_before", True, "with ln_before set"), ("non_linearity", "leakyrelu", "nonlinearity 'leakyrelu'"),
+     ("scaling", "learned", "scaling 'learned'")],
+)  # fmt: skip
+def test_variants_that_are_not_read_are_named(key: str, value: object, said: str, with_tokenizer: Path) -> None:
+    path = with_tokenizer / "bert-houlsby-own" / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["config"][key] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=said):
+        load(path.parent)
+
+
+def test_pickles_and_other_models_are_refused(with_tokenizer: Path) -> None:
+    folder = with_tokenizer / "bert-houlsby-own"
+    with pytest.raises(AfinaError, match="trained on another base model"):
+        LoadedAdapter(folder, model="minilm")
+    (folder / "adapter.safetensors").rename(folder / "pytorch_adapter.bin")
+    with pytest.raises(UsageError, match="pickles weights, which can run code, unless"):
+        load(folder)
+    shutil.copytree(with_tokenizer / "bert-pfeiffer-own", folder, dirs_exist_ok=True)
+    (folder / "head_config.json").unlink()
+    with pytest.raises(UsageError, match="no classification head"):
+        load(folder)
