@@ -16,6 +16,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
+from afina.methods.fused import by_module
 from afina.ops.low_rank import low_rank_update
 
 __all__ = ["AdaLoRA", "RankSchedule", "Triplets", "budget_at"]
@@ -118,13 +119,19 @@ class RankSchedule(Schedule):
             value.copy_(state[name])
 
 
+def _slices(sites: Sequence[Site]) -> set[int]:
+    """Of how many slices the modules are adapted; a whole one counts as one."""
+    whole = {1 for site in sites if site.part is None}
+    return whole | {len(own) for own in by_module(sites).values()}
+
+
 @method("adalora")
 @dataclass(frozen=True, kw_only=True)
 class AdaLoRA(Method):
     """Low-rank adaptation, its ranks re-allotted by importance."""
 
     mergeable = True
-    peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"})
+    peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"}, {"q": "rank", "l": "rank", "p": "block"})
 
     rank: int = 8
     """Mean rank that is left at the end; PEFT's `target_r`."""
@@ -188,12 +195,17 @@ class AdaLoRA(Method):
         triplets = {name: branch for name, branch in branches.items() if isinstance(branch, Triplets)}
         return RankSchedule(self, triplets, total_steps)
 
+    def joins(self, sites: Sequence[Site]) -> bool:
+        # PEFT has one starting rank for all modules: each has to be joined of equally many slices.
+        return len(_slices(sites)) == 1
+
     def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
         warm_up, final = self.phases(total_steps or 0)
+        (slices,) = _slices(sites)
         return {
-            "init_r": self.first_rank,
-            "target_r": self.rank,
-            "lora_alpha": self.alpha,
+            "init_r": self.first_rank * slices,
+            "target_r": self.rank * slices,
+            "lora_alpha": self.alpha * slices,
             "lora_dropout": self.dropout,
             "beta1": self.beta1,
             "beta2": self.beta2,
@@ -202,5 +214,6 @@ class AdaLoRA(Method):
             "tfinal": final,
             "deltaT": self.interval,
             "total_step": total_steps,
+            "fan_in_fan_out": any(site.transposed for site in sites),
             "bias": "none",
         }

@@ -207,7 +207,7 @@ def _apart(stored: dict[str, Tensor], adapter: Adapter, backbone: Backbone) -> d
 def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[str], list[Site]]]:
     """Return, by the name in the file, how it is joined, from which tensors and of which sites."""
     names = adapter.method.peft
-    if names is None:
+    if names is None or not adapter.method.joins(adapter.sites):
         return {}
     root = f"base_model.model.{backbone.prefix}"
     return {
@@ -242,8 +242,8 @@ def task_type(backbone: Backbone) -> str:
 
 def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
     method = adapter.method.stored()
-    # Slices of a fused projection that cannot be joined have no word in PEFT: such an adapter gets a type of its own.
-    known = method.peft is not None and (bool(method.peft.fused) or not by_module(adapter.sites))
+    # What has no word in PEFT, such as slices that cannot be joined, gets a type of its own.
+    known = method.joins(adapter.sites)
     peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"
     config: dict[str, Any] = {
         "peft_type": peft_type,

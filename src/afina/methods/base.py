@@ -113,6 +113,10 @@ class Method:
         """Return what PEFT's adapter_config.json has to say beyond its type, or nothing."""
         return {}
 
+    def joins(self, sites: Sequence[Site]) -> bool:
+        """Whether PEFT's file has words for all of these sites, slices of a fused projection joined (`fused.py`)."""
+        return self.peft is not None and (bool(self.peft.fused) or all(site.part is None for site in sites))
+
     def stored(self) -> "Method":
         """Return the method that a saved adapter is loaded as, when its branches are stored in another form."""
         return self
