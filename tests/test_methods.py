@@ -350,8 +350,10 @@ def test_rows_of_mixed_methods_are_routed(family: str, family_folder: Loader) ->
             (alone,) = attached(inputs)
             alone.square().sum().backward()
         torch.testing.assert_close(part, alone, rtol=1e-4, atol=1e-5)
+        # Small entries are what is left of large ones that cancel: the largest of the adapter says what rounding is.
+        largest = max(float(value.grad.abs().max()) for value in adapter.parameters())
         for value, expected in zip(own, adapter.parameters(), strict=True):
-            torch.testing.assert_close(value, expected.grad, rtol=1e-3, atol=5e-4)
+            torch.testing.assert_close(value, expected.grad, rtol=1e-3, atol=1e-5 * max(1.0, largest))
 
 
 class _Prefix(AttentionBranch):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
 __all__ = ["Attachable", "Attached"]
+
+_P = TypeVar("_P")
 
 
 class Attachable(Protocol):
@@ -255,8 +257,8 @@ class Attached:
         if any(type(branch).before is not Branch.before for branch in every):
 
             def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                pieces = [_before(branches.get(index, ()), x) for index, x in enumerate(self._cut(args[0]))]
-                return (_join(pieces), *args[1:])
+                pieces = self._cut(branches, args[0])
+                return (_join([_before(placed, x) for placed, (x,) in pieces]), *args[1:])
 
             self._handles.append(module.register_forward_pre_hook(before))
 
@@ -264,18 +266,36 @@ class Attached:
 
             def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
                 y = output[0] if isinstance(output, tuple) else output
-                cut = zip(self._cut(args[0]), self._cut(y), strict=True)
-                joined = _join([_after(branches.get(index, ()), *own) for index, own in enumerate(cut)])
+                joined = _join([_after(placed, *own) for placed, own in self._cut(branches, args[0], y)])
                 return (joined, *output[1:]) if isinstance(output, tuple) else joined
 
             self._handles.append(module.register_forward_hook(after))
 
-    def _cut(self, x: Tensor) -> list[Tensor]:
-        """Each adapter's rows; what belongs to one alone is not cut, as even a whole slice costs a step in backward."""
-        if len(self._rows) == 1:
-            return [x]
-        each = len(x) // self._rows[-1].stop  # OPT lays the tokens of all rows end to end
-        return [x[rows.start * each : rows.stop * each] for rows in self._rows]
+    def _cut(self, placed: Mapping[int, list[_P]], *tensors: Tensor) -> list[tuple[list[_P], tuple[Tensor, ...]]]:
+        """Return what is placed for each adapter with its rows; neighbours that have nothing placed stay together.
+
+        What is one piece is not cut at all, and what is, by `split`: a slice for each adapter would cost the backward pass
+        a whole tensor of zeros each. Tensors that all rows share (1, ...) are given to each.
+        """
+        own: list[list[_P]] = []
+        counts: list[int] = []
+        for index, rows in enumerate(self._rows):
+            here = placed.get(index, [])
+            if counts and not here and not own[-1]:
+                counts[-1] += rows.stop - rows.start
+            else:
+                own.append(here)
+                counts.append(rows.stop - rows.start)
+        if len(counts) == 1:
+            return [(own[0], tensors)]
+        total = sum(counts)
+
+        def split(x: Tensor) -> Sequence[Tensor]:
+            each, rest = divmod(len(x), total)  # OPT lays the tokens of all rows end to end
+            shared = rest or not each
+            return [x] * len(counts) if shared else torch.split(x, [count * each for count in counts])
+
+        return list(zip(own, zip(*map(split, tensors), strict=True), strict=True))
 
     def _checkpoint(self, layer: nn.Module) -> None:
         """Keep of a layer only what goes in (Chen et al., 2016, arXiv:1604.06174); dropout is the same both times."""
@@ -354,9 +374,13 @@ class Attached:
         branches = self._attention.get(module)
         if branches is None:
             return attention(query, key, value, mask, source=self.source, **settings)
-        masks = [mask] * len(self._rows) if mask is None or mask.shape[0] == 1 else self._cut(mask)
-        cut = zip(self._cut(query), self._cut(key), self._cut(value), masks, strict=True)
-        return _join([self._attend_rows(branches.get(index, []), *own, settings) for index, own in enumerate(cut)])
+        given = (query, key, value) if mask is None else (query, key, value, mask)
+        pieces = [(placed, own) for placed, own in self._cut(branches, *given)]
+        masks = [None if mask is None else own[3] for _, own in pieces]
+        return _join([
+            self._attend_rows(placed, own[0], own[1], own[2], seen, settings)
+            for (placed, own), seen in zip(pieces, masks, strict=True)
+        ])
 
     def _attend_rows(
         self, branches: list[AttentionBranch], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, settings: Any
