@@ -46,7 +46,7 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
 def scores(backbone: Backbone, adapter: Any, task: Choices, rows: Rows = ROWS) -> torch.Tensor:
     tokens = task.tokenize(backbone.tokenizer, rows, 60, apart=bool(backbone.anatomy.row.further))
     with Attached(backbone, [adapter]) as attached, torch.no_grad():
-        result: torch.Tensor = attached(attached.batch(tokens, np.arange(len(rows))).inputs)[0]
+        result: torch.Tensor = attached(attached.batch([(tokens, np.arange(len(rows)))]).inputs)[0]
     return result
 
 
@@ -128,7 +128,7 @@ def test_every_method_learns_to_choose(name: str, family: str, speaker: Speaker)
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.01)
     losses = []
     with Attached(backbone, [adapter]) as attached:
-        inputs = attached.batch(tokens, np.arange(3)).inputs
+        inputs = attached.batch([(tokens, np.arange(3))]).inputs
         for _ in range(6):
             loss = task.loss(attached(inputs)[0], labels, {"length_normalisation": 1.0, "unlikelihood": 1.0})
             optimiser.zero_grad()

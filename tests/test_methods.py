@@ -326,8 +326,8 @@ def test_a_batch_is_not_padded_beyond_the_context() -> None:
     from afina.data.batching import Tokens, collate
 
     tokens = Tokens(np.arange(61, dtype=np.int32), np.array([0, 61]), np.array([0]), None)
-    assert collate(tokens, np.array([0]), 0, most=62).inputs["input_ids"].shape == (1, 62)
-    assert collate(tokens, np.array([0]), 0).inputs["input_ids"].shape == (1, 64)
+    assert collate([(tokens, np.array([0]))], 0, most=62).inputs["input_ids"].shape == (1, 62)
+    assert collate([(tokens, np.array([0]))], 0).inputs["input_ids"].shape == (1, 64)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -322,7 +322,7 @@ def _wait_for_step(path: Path, least: int, process: subprocess.Popen[bytes]) -> 
     while process.poll() is None:
         try:
             with safe_open(path, framework="pt") as file:
-                if json.loads(file.metadata()["state"])["position"]["step"] >= least:
+                if json.loads(file.metadata()["state"])["members"][0]["position"]["step"] >= least:
                     return
         except (OSError, SafetensorError):
             pass

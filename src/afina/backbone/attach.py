@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,14 +23,13 @@ from afina.backbone.heads import Head, Hidden
 from afina.backbone.language import Answers, answers_apart
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
+from afina.backbone.route import after_module, before_module, cut, join
 from afina.data.batching import Batch, Tokens, collate
 from afina.errors import AfinaError
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
 __all__ = ["Attachable", "Attached"]
-
-_P = TypeVar("_P")
 
 
 class Attachable(Protocol):
@@ -129,11 +128,11 @@ class Attached:
             for _, branch in adapter.placed():
                 branch.train(mode)
 
-    def batch(self, tokens: Tokens, rows: np.ndarray) -> Batch:
-        """Return these rows as a batch for this backbone."""
+    def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]]) -> Batch:
+        """Return rows of data sets, one after another, as a batch for this backbone."""
         backbone = self.backbone
         pad = 0 if backbone.tokenizer is None else backbone.tokenizer.pad_token_id
-        return collate(tokens, rows, pad, backbone.device, most=backbone.context)
+        return collate(pieces, pad, backbone.device, most=backbone.context)
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
         """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""
@@ -257,8 +256,8 @@ class Attached:
         if any(type(branch).before is not Branch.before for branch in every):
 
             def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                pieces = self._cut(branches, args[0])
-                return (_join([_before(placed, x) for placed, (x,) in pieces]), *args[1:])
+                pieces = cut(self._rows, branches, args[0])
+                return (join([before_module(placed, x) for placed, (x,) in pieces]), *args[1:])
 
             self._handles.append(module.register_forward_pre_hook(before))
 
@@ -266,36 +265,10 @@ class Attached:
 
             def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
                 y = output[0] if isinstance(output, tuple) else output
-                joined = _join([_after(placed, *own) for placed, own in self._cut(branches, args[0], y)])
+                joined = join([after_module(placed, *own) for placed, own in cut(self._rows, branches, args[0], y)])
                 return (joined, *output[1:]) if isinstance(output, tuple) else joined
 
             self._handles.append(module.register_forward_hook(after))
-
-    def _cut(self, placed: Mapping[int, list[_P]], *tensors: Tensor) -> list[tuple[list[_P], tuple[Tensor, ...]]]:
-        """Return what is placed for each adapter with its rows; neighbours that have nothing placed stay together.
-
-        What is one piece is not cut at all, and what is, by `split`: a slice for each adapter would cost the backward pass
-        a whole tensor of zeros each. Tensors that all rows share (1, ...) are given to each.
-        """
-        own: list[list[_P]] = []
-        counts: list[int] = []
-        for index, rows in enumerate(self._rows):
-            here = placed.get(index, [])
-            if counts and not here and not own[-1]:
-                counts[-1] += rows.stop - rows.start
-            else:
-                own.append(here)
-                counts.append(rows.stop - rows.start)
-        if len(counts) == 1:
-            return [(own[0], tensors)]
-        total = sum(counts)
-
-        def split(x: Tensor) -> Sequence[Tensor]:
-            each, rest = divmod(len(x), total)  # OPT lays the tokens of all rows end to end
-            shared = rest or not each
-            return [x] * len(counts) if shared else torch.split(x, [count * each for count in counts])
-
-        return list(zip(own, zip(*map(split, tensors), strict=True), strict=True))
 
     def _checkpoint(self, layer: nn.Module) -> None:
         """Keep of a layer only what goes in (Chen et al., 2016, arXiv:1604.06174); dropout is the same both times."""
@@ -375,12 +348,14 @@ class Attached:
         if branches is None:
             return attention(query, key, value, mask, source=self.source, **settings)
         given = (query, key, value) if mask is None else (query, key, value, mask)
-        pieces = [(placed, own) for placed, own in self._cut(branches, *given)]
+        pieces = [(placed, own) for placed, own in cut(self._rows, branches, *given)]
         masks = [None if mask is None else own[3] for _, own in pieces]
-        return _join([
-            self._attend_rows(placed, own[0], own[1], own[2], seen, settings)
-            for (placed, own), seen in zip(pieces, masks, strict=True)
-        ])
+        return join(
+            [
+                self._attend_rows(placed, own[0], own[1], own[2], seen, settings)
+                for (placed, own), seen in zip(pieces, masks, strict=True)
+            ]
+        )
 
     def _attend_rows(
         self, branches: list[AttentionBranch], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, settings: Any
@@ -400,23 +375,3 @@ def _padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return inputs
     order = mask.argsort(dim=1, descending=True, stable=True)
     return {name: value.gather(1, order) for name, value in inputs.items()}
-
-
-def _join(pieces: list[Tensor]) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def _before(placed: Sequence[tuple[Site, Branch]], x: Tensor) -> Tensor:
-    for _, branch in placed:
-        x = branch.before(x)
-    return x
-
-
-def _after(placed: Sequence[tuple[Site, Branch]], x: Tensor, y: Tensor) -> Tensor:
-    for site, branch in placed:
-        if site.part is None:
-            y = branch.after(x, y)
-        else:
-            start, stop = site.part
-            y = torch.cat([y[..., :start], branch.after(x, y[..., start:stop]), y[..., stop:]], dim=-1)
-    return y

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,12 +91,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Batch:
-    """Model inputs (B, T), labels (B,), and the real tokens in it, counted on the host."""
+    """Model inputs (B, T) of one or several pieces, with what is each piece's own."""
 
     inputs: Mapping[str, Tensor]
-    labels: Tensor
-    tokens: int
-    rows: int = field(default=0)
+    labels: list[Tensor]
+    tokens: list[int]
+    """Real ones, counted on the host."""
+    slices: list[slice]
+    """Where in B a piece's sequences are."""
 
 
 def tokenize(tokenizer: Any, rows: "Rows", max_length: int) -> Tokens:
@@ -195,7 +197,8 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
     """Return the row indices of each batch of one epoch: shuffled, rows of a batch of similar length, longest first.
 
     The order depends on nothing but these arguments, so that every method sees the same batches and a resumed run goes
-    on where it stopped. No row is left out; the last batch may be smaller.
+    on where it stopped. Seeds differ in their rows, but come to long and short ones at the same steps: so runs of several
+    seeds make one batch with little padding. No row is left out; the last batch may be smaller.
     """
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
@@ -205,7 +208,8 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
         rows = order[start : start + chunk]
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    shuffled = [batches[i] for i in random.permutation(len(batches))]
+    batches.sort(key=lambda rows: int(lengths[rows].max()))
+    shuffled = [batches[i] for i in np.random.default_rng(epoch).permutation(len(batches))]
     # The longest first: if memory does not suffice, that shows at once, and what it takes is asked for only once.
     longest = max(range(len(shuffled)), key=lambda i: lengths[shuffled[i]].max(), default=0)
     return [shuffled.pop(longest), *shuffled] if shuffled else []
@@ -230,38 +234,54 @@ def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 40
 
 
 def collate(
-    tokens: Tokens, rows: np.ndarray, pad: int, device: torch.device | str = "cpu", *, most: int = 1 << 30
+    pieces: Sequence[tuple[Tokens, np.ndarray]], pad: int, device: torch.device | str = "cpu", *, most: int = 1 << 30
 ) -> Batch:
-    """Make a batch of these rows, padded on the right to little over its longest, and not beyond `most` tokens.
+    """Make one batch of rows of one or several data sets, padded on the right to little over the longest of all.
 
-    Rows without padding need no mask.
+    It is never wider than `most` tokens. Rows without padding need no mask. Data sets in one batch are all texts or all
+    of the same shape, and are read by the same tokenizer.
     """
-    if tokens.ids.ndim > 1:
-        lengths = tokens.lengths[rows]
-        values = {tokens.inputs: torch.from_numpy(tokens.ids[rows]).to(device)}
-        return Batch(values, torch.from_numpy(tokens.labels[rows]).to(device), int(lengths.sum()), len(rows))
-    own = tokens.sequences(rows)
-    lengths = np.diff(tokens.offsets)[own]
+    first = pieces[0][0]
+    labels = [torch.from_numpy(tokens.labels[rows]).to(device) for tokens, rows in pieces]
+    counts = [len(rows) * tokens.choices for tokens, rows in pieces]
+    own = [tokens.sequences(rows) for tokens, rows in pieces]
+    lengths = np.concatenate([np.diff(tokens.offsets)[rows] for (tokens, _), rows in zip(pieces, own, strict=True)])
+    real = np.add.reduceat(lengths, np.cumsum([0, *counts[:-1]])).tolist()
+    if first.ids.ndim > 1:
+        values = np.concatenate([tokens.ids[rows] for tokens, rows in pieces])
+        return Batch({first.inputs: torch.from_numpy(values).to(device)}, labels, real, _slices(counts))
     longest = int(lengths.max())
     width = max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
-    ids = np.full((len(own), width), pad, dtype=np.int64)
-    segments = None if tokens.segments is None else np.zeros((len(own), width), dtype=np.int64)
-    for place, index in enumerate(own):
-        piece = slice(tokens.offsets[index], tokens.offsets[index + 1])
-        ids[place, : lengths[place]] = tokens.ids[piece]
-        if segments is not None and tokens.segments is not None:
-            segments[place, : lengths[place]] = tokens.segments[piece]
+    shape = (len(lengths), width)
+    ids = np.full(shape, pad, dtype=np.int64)
+    segments = None if first.segments is None else np.zeros(shape, dtype=np.int64)
+    place = 0
+    for (tokens, _), rows in zip(pieces, own, strict=True):
+        for index in rows:
+            piece = slice(tokens.offsets[index], tokens.offsets[index + 1])
+            ids[place, : lengths[place]] = tokens.ids[piece]
+            if segments is not None and tokens.segments is not None:
+                segments[place, : lengths[place]] = tokens.segments[piece]
+            place += 1
     inputs = {"input_ids": torch.from_numpy(ids).to(device)}
     if segments is not None:
         inputs["token_type_ids"] = torch.from_numpy(segments).to(device)
     if (lengths != width).any():
         mask = np.arange(width) < lengths[:, None]
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
-    if tokens.answers is not None:
+    if first.answers is not None:
         # What the token before each token of the answer is to say: the answer's own, one place earlier.
+        answers = np.concatenate([
+            np.zeros(len(rows), dtype=np.int32) if tokens.answers is None else tokens.answers[rows]
+            for (tokens, _), rows in zip(pieces, own, strict=True)
+        ])  # fmt: skip
         places = np.arange(width) - (lengths - 1)[:, None]
-        said = (places < 0) & (places >= -tokens.answers[own][:, None])
+        said = (places < 0) & (places >= -answers[:, None])
         targets = np.where(said, np.roll(ids, -1, axis=1), -100)
         inputs["targets"] = torch.from_numpy(targets).to(device)
-    labels = torch.from_numpy(tokens.labels[rows]).to(device)
-    return Batch(inputs, labels, int(lengths.sum()), len(rows))
+    return Batch(inputs, labels, real, _slices(counts))
+
+
+def _slices(counts: Sequence[int]) -> list[slice]:
+    stops = np.cumsum(counts).tolist()
+    return [slice(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]

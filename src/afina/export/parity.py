@@ -118,7 +118,7 @@ def _batches(tokens: Tokens | None, tested: LoadedAdapter) -> Sequence[Mapping[s
 
 
 def _unpadded(tokens: Tokens, row: int) -> Mapping[str, Tensor]:
-    batch = collate(tokens, np.array([row]), 0, most=1)
+    batch = collate([(tokens, np.array([row]))], 0, most=1)
     if tokens.choices > 1:
         return batch.inputs  # answers of unlike length, whose padding is behind them
     return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}

@@ -46,11 +46,10 @@ class Intervention(Branch):
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         assert self._chosen is not None, "begin is called before each pass"
-        rotation = self.rotation().to(y.dtype)
-        edit = nn.functional.linear(y, self.weight.to(y.dtype), self.bias.to(y.dtype)) - nn.functional.linear(
-            y, rotation
-        )
-        return y + (edit @ rotation) * self._chosen
+        rotation = self.rotation()
+        # (W - R) y + b, not W y + b - R y: at the start it is zero however a machine rounds its products.
+        edit = nn.functional.linear(y, (self.weight - rotation).to(y.dtype), self.bias.to(y.dtype))
+        return y + (edit @ rotation.to(y.dtype)) * self._chosen
 
 
 @method("loreft")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,22 +19,19 @@ from afina.methods.base import Method
 from afina.methods.classical import fit_classical
 from afina.methods.features import Features
 from afina.study.files import write_predictions
+from afina.study.job import Job
+from afina.study.training import final_metrics
 from afina.tasks.base import Task
 from afina.train.embed import embed
-
-if TYPE_CHECKING:
-    from afina.study.carry_out import Job
 
 __all__ = ["fit_features"]
 
 
 def fit_features(
-    job: "Job", method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor,
+    job: Job, method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor,
     send: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:  # fmt: skip
     """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache."""
-    from afina.study.carry_out import final_metrics
-
     assert isinstance(method, Features)
     energy = EnergyMeter(job.device)
     train, seconds = _embeddings(job, method, backbone, splits, "train", monitor, energy, send)
@@ -86,7 +83,7 @@ def fit_features(
 
 
 def _embeddings(
-    job: "Job", method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
+    job: Job, method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
     energy: EnergyMeter, send: Callable[[Mapping[str, Any]], None],
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""

@@ -66,7 +66,7 @@ class Study:
         return [entry for entry in read_results(self.directory) if entry["run"] in {run.id for run in self.runs}]
 
     def _carry_out(self, run: Run, prepared: Prepared, precision: str, observer: Observer) -> dict[str, Any]:
-        from afina.study.carry_out import Job
+        from afina.study.job import Job
         from afina.study.worker import carry_out_job
 
         job = Job(

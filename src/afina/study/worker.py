@@ -10,8 +10,9 @@ import transformers.models.auto.modeling_auto
 import afina.backbone.attach
 import afina.study.feature_run
 from afina.ops.allocator import keep_freed_memory
-from afina.study.carry_out import Job, carry_out
+from afina.study.carry_out import carry_out
 from afina.study.execute import locked
+from afina.study.job import Job
 from afina.study.precision import choose_precision
 
 __all__ = ["carry_out_job", "choose_precision_for"]

@@ -22,7 +22,7 @@ def embed(
     done = 0
     with Attached(backbone, []) as attached, torch.inference_mode():
         for rows in evaluation_batches(tokens.lengths, batch_size):
-            batch = attached.batch(tokens, rows)
+            batch = attached.batch([(tokens, rows)])
             parts.append(_pool(backbone, attached.hidden(batch.inputs), pooling).float().cpu().numpy())
             order.append(rows)
             done += len(rows)

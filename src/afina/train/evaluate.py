@@ -1,6 +1,6 @@
 """Evaluation: logits of every row, in the order of the rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ def predict_logits(
 ) -> list[np.ndarray]:
     """Return each adapter's logits (N, K), or what its task has for them; `tick` is told the rows done after each batch.
 
-    Rows run sorted by length with little padding, every adapter on the same batch, without gradients or dropout.
+    Rows run sorted by length with little padding, every adapter on the same rows, at most `batch_size` in a batch of all
+    adapters together; without gradients or dropout.
     """
     attached.train(False)
     members = len(attached.adapters)
@@ -28,10 +29,9 @@ def predict_logits(
     order: list[np.ndarray] = []
     done = 0
     with torch.inference_mode():
-        for rows in evaluation_batches(tokens.lengths * tokens.choices, batch_size):
-            batch = attached.batch(tokens, np.tile(rows, members))
-            slices = member_rows(members, len(rows) * tokens.choices)
-            for part, logits in zip(parts, attached(batch.inputs, slices), strict=True):
+        for rows in evaluation_batches(tokens.lengths * tokens.choices * members, max(1, batch_size // members)):
+            batch = attached.batch([(tokens, rows)] * members)
+            for part, logits in zip(parts, attached(batch.inputs, batch.slices), strict=True):
                 part.append(logits)
             order.append(rows)
             done += len(rows)
@@ -39,8 +39,3 @@ def predict_logits(
                 tick(done)
     back = np.argsort(np.concatenate(order), kind="stable")
     return [torch.cat(part).float().cpu().numpy()[back] for part in parts]
-
-
-def member_rows(members: int, rows: int) -> Sequence[slice]:
-    """Return the slices of a batch that holds the same `rows` rows once for each member."""
-    return [slice(index * rows, (index + 1) * rows) for index in range(members)]

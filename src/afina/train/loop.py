@@ -1,10 +1,10 @@
-"""The training loop: one pass of the backbone for the rows of every member, one optimiser step for each member.
+"""The training loop: one pass of the backbone for the rows of many members, one optimiser step for each member.
 
 It knows no method, no model and no task, and never asks the device a question; measuring, checkpoints and evaluation
-are callbacks around it.
+are callbacks around it. One run alone is a cohort of one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -12,110 +12,143 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.attach import Attached
+from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, epoch_batches
 from afina.methods.adapter import Adapter
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
-from afina.train.evaluate import member_rows
 from afina.train.optimiser import Optimiser
+from afina.train.passes import Passes
 
-__all__ = ["Callbacks", "Member", "Position", "train"]
-
-
-@dataclass
-class Member:
-    """One adapter in training, with what is its own: optimiser, schedule, task and summed loss."""
-
-    adapter: Adapter
-    task: Task
-    optimiser: Optimiser
-    schedule: Schedule | None
-    loss_sum: Tensor
-    """Loss over the rows of this epoch so far, float64, on the device."""
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
-        self.loss_sum += value.detach()
-        return value
-
-    def step(self, step: int) -> None:
-        if (penalty := self.adapter.penalty()) is not None:
-            penalty.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step(step)
-        if self.schedule is not None:
-            self.schedule.after_step(step)
-        self.optimiser.clear()
+__all__ = ["Callbacks", "Clock", "Member", "Position", "train"]
 
 
 @dataclass
 class Position:
-    """How far a run has come, and what its steps took; all of it goes into a checkpoint."""
+    """How far a member has come."""
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     rows: int = 0
     tokens: int = 0
+
+
+@dataclass
+class Clock:
+    """What the steps took, of all members together: no set-up, data loading, evaluation or checkpoint."""
+
     seconds: float = 0.0
-    """Sum of the steps alone: no set-up, data loading, evaluation or checkpoint."""
     step_seconds: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Member:
+    """One adapter in training, with all that is its own: data, order, optimiser, schedule, task and summed loss."""
+
+    adapter: Adapter
+    task: Task
+    tokens: Tokens
+    seed: int
+    """Of the order of its batches."""
+    epochs: int
+    batch_size: int
+    optimiser: Optimiser
+    schedule: Schedule | None
+    loss_sum: Tensor
+    """Loss over the rows of this epoch so far, float64, on the device."""
+    position: Position = field(default_factory=Position)
+    left: bool = False
+    """Out of the cohort before its last epoch: it diverged, or stopped early."""
+    _order: tuple[int, list[np.ndarray]] = (-1, [])
+
+    @property
+    def training(self) -> bool:
+        return not self.left and self.position.epoch < self.epochs
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the rows of each batch of the epoch that it is in."""
+        epoch = self.position.epoch
+        if self._order[0] != epoch:
+            self._order = epoch, epoch_batches(self.tokens.lengths, self.batch_size, seed=self.seed, epoch=epoch)
+        return self._order[1]
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the epoch has no batch left."""
+        return self.position.batch == len(self.batches())
+
+    def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
+        """Return the loss of a part of a batch of `of` rows: micro-batches cannot change the gradient."""
+        value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
+        self.loss_sum += value.detach()
+        return value / of
+
+    def step(self) -> None:
+        """Take the optimiser's step."""
+        position, rows = self.position, len(self.batches()[self.position.batch])
+        if (penalty := self.adapter.penalty()) is not None:
+            penalty.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step(position.step + 1)
+        if self.schedule is not None:
+            self.schedule.after_step(position.step + 1)
+        self.optimiser.clear()
+        position.step, position.batch, position.rows = position.step + 1, position.batch + 1, position.rows + rows
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What happens between steps; neither is timed."""
+    """What happens between steps; neither is timed. The second is told the members whose epoch ended."""
 
     after_step: Callable[[], None]
-    after_epoch: Callable[[], None]
+    after_epoch: Callable[[list[Member]], None]
 
 
 def train(
-    attached: Attached,
-    members: list[Member],
-    tokens: Tokens,
-    position: Position,
-    callbacks: Callbacks,
-    *,
-    epochs: int,
-    batch_size: int,
-    micro_batch_size: int | None,
-    seed: int,
+    passes: Passes, members: Sequence[Member], clock: Clock, callbacks: Callbacks, *, micro_batch_size: int | None
 ) -> None:
-    """Train all members on the same batches from `position` to the end of the last epoch."""
-    backbone = attached.backbone
-    micro = micro_batch_size or batch_size
-    while position.epoch < epochs:
-        batches = epoch_batches(tokens.lengths, batch_size, seed=seed, epoch=position.epoch)
-        attached.train(True)
-        for rows in batches[position.batch :]:
+    """Train all members from where they are to the end of their last epochs, each on its own batches."""
+    while training := [member for member in members if member.training]:
+        # After a kill between a step and its epoch's end there may be members with no batch left.
+        if stepping := [member for member in training if not member.at_end]:
             started = perf_counter()
-            for start in range(0, len(rows), micro):
-                part = rows[start : start + micro]
-                batch = attached.batch(tokens, np.tile(part, len(members)))
-                slices = member_rows(len(members), len(part))
-                outputs = attached(batch.inputs, member_rows(len(members), len(part) * tokens.choices))
-                losses = [
-                    member.loss(logits, batch.labels[own])
-                    for member, logits, own in zip(members, outputs, slices, strict=True)
-                ]
-                # Each member's loss is a sum over rows, divided once: micro-batches cannot change the gradient.
-                torch.stack(losses).sum().div(len(rows)).backward()  # type: ignore[no-untyped-call]
-                position.tokens += batch.tokens // len(members)
-            for member in members:
-                member.step(position.step + 1)
-            position.step_seconds.append(perf_counter() - started)
-            position.seconds += position.step_seconds[-1]
-            position.step, position.batch, position.rows = (
-                position.step + 1,
-                position.batch + 1,
-                position.rows + len(rows),
-            )
+            for group in passes.groups(stepping):
+                _gradients(passes, group, micro_batch_size)
+            for member in stepping:
+                member.step()
+            clock.step_seconds.append(perf_counter() - started)
+            clock.seconds += clock.step_seconds[-1]
             callbacks.after_step()
-        if backbone.device.type == "cuda":
-            # Steps were only queued: what is left of their work belongs to their time.
-            waited = perf_counter()
-            torch.cuda.synchronize()
-            position.seconds += perf_counter() - waited
-        position.epoch, position.batch = position.epoch + 1, 0
-        callbacks.after_epoch()
+        if ended := [member for member in training if member.at_end]:
+            clock.seconds += _wait(passes.backbone)
+            for member in ended:
+                member.position.epoch, member.position.batch = member.position.epoch + 1, 0
+            callbacks.after_epoch(ended)
+
+
+def _gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | None) -> None:
+    """Add the gradients of one batch of each member of a group, which go through the backbone together."""
+    batches = [member.batches()[member.position.batch] for member in group]
+    whole = max(len(rows) for rows in batches)
+    attached = passes.attached([member.adapter for member in group], training=True)
+    for start in range(0, whole, micro := micro_batch_size or whole):
+        pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
+        batch = attached.batch(pieces)
+        outputs = attached(batch.inputs, batch.slices)
+        own = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
+        losses: list[Tensor] = []
+        for member, logits, labels, rows, tokens in own:
+            if len(labels):
+                losses.append(member.loss(logits, labels, len(rows)))
+                member.position.tokens += tokens
+        # One member's loss says nothing of another's adapter: the gradient of the sum is each one's own.
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _wait(backbone: Backbone) -> float:
+    """Seconds that work queued on a GPU still takes: it belongs to the steps that queued it."""
+    if backbone.device.type != "cuda":
+        return 0.0
+    started = perf_counter()
+    torch.cuda.synchronize()
+    return perf_counter() - started

@@ -1,0 +1,44 @@
+"""What a process that carries out a run is told, picklable."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.config import StudyConfig
+from afina.measure.hardware import versions
+from afina.study.plan import Run
+
+__all__ = ["Job", "Send"]
+
+Send = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one run needs."""
+
+    run: Run
+    config: StudyConfig
+    directory: Path
+    tokens: Path
+    task: Mapping[str, Any]
+    precision: str
+    device: str
+    fingerprint: Mapping[str, Any]
+    train_evaluation_rows: np.ndarray | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.directory / "runs" / self.run.id
+
+    def facts(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What an adapter's record keeps of where it comes from."""
+        source = self.config.dataset[self.run.dataset].model_dump(mode="json")
+        if Path(source["path"]).exists():
+            source["path"] = str(Path(source["path"]).resolve())
+        return {
+            "dataset": self.run.dataset_name, "source": source, "history": list(history), "versions": versions(),
+        }  # fmt: skip

@@ -1,0 +1,368 @@
+"""Runs that train by steps, one alone or a cohort of them: the loop's callbacks, and the state that outlives a kill."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.load import Backbone
+from afina.data.batching import Tokens, steps_per_epoch
+from afina.errors import AfinaError
+from afina.measure.energy import EnergyMeter
+from afina.measure.memory import MemoryMonitor
+from afina.measure.metrics import higher_is_better
+from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.methods.base import Method
+from afina.ops.allocator import give_back_freed_memory
+from afina.ops.dropout import DropoutSource
+from afina.study.files import write_predictions
+from afina.study.job import Job, Send
+from afina.tasks.base import Decoded, Task
+from afina.train.checkpoint import read_checkpoint, write_checkpoint
+from afina.train.evaluate import predict_logits
+from afina.train.loop import Callbacks, Clock, Member, Position, train
+from afina.train.optimiser import Optimiser
+from afina.train.passes import Passes
+
+__all__ = ["Training", "final_metrics", "new_member"]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The weights of the epoch that was best on the development split."""
+
+    epoch: int
+    value: float
+    weights: Mapping[str, Tensor]
+
+
+@dataclass
+class _Run:
+    """A member with what the study keeps of it."""
+
+    job: Job
+    member: Member
+    trainable: dict[str, nn.Parameter]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    decoded: Decoded | None = None
+    best: Best | None = None
+    error: str | None = None
+
+    def check(self) -> bool:
+        """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
+        value = float(self.member.loss_sum)
+        if self.error is None and not np.isfinite(value):
+            self.error = (
+                f"The loss became {value} by step {self.member.position.step}; "
+                f"set a lower learning_rate than {self.member.adapter.method.learning_rate:g}."
+            )
+            self.member.left = True
+        return self.error is None
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trainable.items():
+                parameter.copy_(weights[name])
+
+
+def new_member(
+    job: Job, method: Method, backbone: Backbone, task: Task, tokens: Tokens
+) -> tuple[Member, dict[str, nn.Parameter]]:
+    """Return a fresh member for a job, and what it trains; raises `AfinaError` where the method cannot be."""
+    config = job.config
+    total_steps = steps_per_epoch(len(tokens), config.batch_size) * config.epochs
+    adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
+    trainable = adapter.trainable(backbone)
+    if not trainable:
+        raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
+    optimiser = Optimiser(
+        trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
+        warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
+        rate_factors=method.rate_factors(trainable, backbone.anatomy),
+    )  # fmt: skip
+    schedule = method.steps_beside(adapter.by_site(), total_steps)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
+    member = Member(
+        adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
+    )
+    return member, trainable
+
+
+class Training:
+    """Trains the runs of several jobs on one backbone and data set, from their checkpoint if they have one."""
+
+    def __init__(
+        self, jobs: Sequence[Job], backbone: Backbone, task: Task, splits: Mapping[str, Tokens],
+        monitor: MemoryMonitor, send: Send, *, folder: Path, most: int | None = None,
+    ) -> None:  # fmt: skip
+        """Keep the checkpoint in `folder`; at most `most` members go through the backbone together."""
+        self.backbone, self.task, self.splits = backbone, task, splits
+        self.monitor, self.send, self.most = monitor, send, most
+        self.config = jobs[0].config
+        self._path = folder / "checkpoint.safetensors"
+        rows = jobs[0].train_evaluation_rows
+        self._train_evaluation = splits["train"] if rows is None else splits["train"].take(rows)
+        self.runs: list[_Run] = []
+        self.errors: dict[str, str] = {}
+        """By run, why it could not be."""
+        for job in jobs:
+            try:
+                member, trainable = new_member(job, job.run.make_method(), backbone, task, splits["train"])
+            except AfinaError as error:
+                self.errors[job.run.id] = str(error)
+            else:
+                self.runs.append(_Run(job, member, trainable))
+        self.source = DropoutSource(jobs[0].run.seed)
+        self.clock = Clock()
+        self.energy = EnergyMeter(jobs[0].device)
+        self.resumed = 0
+        self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._saved = self._said = time()
+
+    def carry_out(self) -> dict[str, dict[str, Any]]:
+        """Train, evaluate and save; return by run what was measured. `errors` has the runs that failed."""
+        if not self.runs:
+            return {}
+        torch.manual_seed(self.runs[0].job.run.seed)
+        self._resume()
+        checkpointing = self.config.gradient_checkpointing
+        with Passes(self.backbone, self.source, most=self.most, checkpointing=checkpointing) as passes:
+            self.passes = passes
+            self._begin_steps()
+            train(
+                passes, [run.member for run in self.runs], self.clock,
+                Callbacks(self._after_step, self._after_epoch), micro_batch_size=self.config.micro_batch_size,
+            )  # fmt: skip
+            self._end_steps()
+            done = [run for run in self.runs if run.error is None]
+            for run in done:
+                if run.best is not None:
+                    run.take(run.best.weights)
+            # The last epoch's evaluation is in the checkpoint that this was resumed from, or not of a run's best.
+            self._evaluate("test", [run for run in done if run.decoded is None or run.best is not None])
+        for run in done:
+            self._save(run)
+        self.errors |= {run.job.run.id: run.error for run in self.runs if run.error is not None}
+        return {run.job.run.id: self._measured(run) for run in done}
+
+    def finish(self) -> None:
+        """Remove the checkpoint: the results are kept elsewhere."""
+        self._path.unlink(missing_ok=True)
+
+    def _begin_steps(self) -> None:
+        self._phase = self.monitor.phase("train")
+        self._phase.__enter__()
+        self.energy.start()
+
+    def _end_steps(self) -> None:
+        self.energy.stop()
+        self._phase.__exit__(None, None, None)
+
+    def _after_step(self) -> None:
+        now = time()
+        if now - self._said >= 0.2:
+            self._said = now
+            self.send({"kind": "step", **self._progress()})
+        if now - self._saved >= self.config.checkpoint_seconds:
+            self._end_steps()
+            self._checkpoint()
+            self._begin_steps()
+
+    def _progress(self) -> dict[str, Any]:
+        total = self.runs[0].member.optimiser.total_steps
+        return {
+            "step": max(run.member.position.step for run in self.runs), "steps": total,
+            "training": sum(run.member.training for run in self.runs), "seconds": self.clock.seconds,
+        }  # fmt: skip
+
+    def _after_epoch(self, ended: list[Member]) -> None:
+        self._end_steps()
+        runs = [run for run in self.runs if any(run.member is member for member in ended) and run.check()]
+        entries: dict[str, dict[str, Any]] = {}
+        for run in runs:
+            loss = float(run.member.loss_sum) / len(run.member.tokens)
+            entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": loss}
+            run.member.loss_sum.zero_()
+        for split, tokens in (("train", self._train_evaluation), ("test", self.splits["test"])):
+            self._evaluate(split, runs, tokens)
+            give_back_freed_memory()
+            for run in runs:
+                assert run.decoded is not None
+                metrics = self.task.metrics(tokens.labels, run.decoded.predictions)
+                entries[run.job.run.id] |= {f"{split}_{name}": value for name, value in metrics.items()}
+        if self.config.early_stopping is not None:
+            self._develop(runs, self.config.early_stopping, entries)
+        for run in runs:
+            entry = entries[run.job.run.id]
+            entry["seconds"] = self.clock.seconds
+            run.history.append(entry)
+            self.send({"kind": "epoch", "run": run.job.run.id, **entry})
+        for run in self.runs:
+            if run.error is not None and run.job.run.id not in self.errors:
+                self.errors[run.job.run.id] = run.error
+                self.send({"kind": "left", "run": run.job.run.id, "error": run.error})
+        self._checkpoint()
+        self._begin_steps()
+
+    def _develop(self, runs: Sequence[_Run], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Evaluate on the development split, keep weights that are the best, end a run when none was for long."""
+        tokens, metric = self.splits["validation"], self.task.metric
+        tested = [run.decoded for run in runs]
+        self._evaluate("validation", runs, tokens)
+        sign = 1 if higher_is_better(metric) else -1
+        for run, test in zip(runs, tested, strict=True):
+            assert run.decoded is not None
+            value = self.task.metrics(tokens.labels, run.decoded.predictions)[metric]
+            run.decoded, epoch = test, run.member.position.epoch
+            if run.best is None or sign * value > sign * run.best.value:
+                run.best = Best(epoch, value, {key: own.detach().clone() for key, own in run.trainable.items()})
+            elif epoch - run.best.epoch >= patience:
+                run.member.left = True
+            entries[run.job.run.id][f"validation_{metric}"] = value
+
+    def _evaluate(self, split: str, runs: Sequence[_Run], tokens: Tokens | None = None) -> None:
+        tokens = self.splits[split] if tokens is None else tokens
+
+        def tick(done: int) -> None:
+            self.send({"kind": "evaluate", "split": split, "done": done, "rows": len(tokens)})
+
+        for group in self.passes.groups([run.member for run in runs]):
+            with self.monitor.phase("evaluate"):
+                attached = self.passes.attached([member.adapter for member in group], training=False)
+                size = self.config.evaluation_batch_size
+                for member, logits in zip(
+                    group, predict_logits(attached, tokens, batch_size=size, tick=tick), strict=True
+                ):
+                    next(run for run in runs if run.member is member).decoded = self.task.decode(logits)
+
+    # -- going on after a kill ---------------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
+        if self.backbone.device.type == "cuda":
+            tensors["random_cuda"] = torch.cuda.get_rng_state()
+        for index, run in enumerate(self.runs):
+            if run.check():
+                tensors |= {f"{index}/{name}": value for name, value in _tensors(run).items()}
+        state = {
+            "members": [
+                {
+                    "run": run.job.run.id, "position": asdict(run.member.position), "history": run.history,
+                    "best": None if run.best is None else [run.best.epoch, run.best.value], "error": run.error,
+                    "left": run.member.left,
+                }
+                for run in self.runs
+            ],
+            "clock": asdict(self.clock),
+            "dropout": self.source.state(),
+            "monitor": self.monitor.state(),
+            "joules": self.energy.joules,
+            "resumed": self.resumed,
+            "started_at": self.started_at,
+        }  # fmt: skip
+        write_checkpoint(self._path, tensors, state)
+        self._saved = time()
+
+    def _resume(self) -> None:
+        stored = read_checkpoint(self._path)
+        if stored is None:
+            return
+        tensors, state = stored
+        for index, (run, kept) in enumerate(zip(self.runs, state["members"], strict=True)):
+            assert run.job.run.id == kept["run"], "a cohort goes on with the members that it had"
+            run.member.position = Position(**kept["position"])
+            run.member.left, run.error, run.history = kept["left"], kept["error"], kept["history"]
+            if run.error is None:
+                own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
+                _take_back(run, own, kept["best"])
+        torch.set_rng_state(tensors["random"])
+        if "random_cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random_cuda"])
+        self.clock, self.resumed = Clock(**state["clock"]), state["resumed"] + 1
+        self.started_at = state["started_at"]
+        self.source.load_state(state["dropout"])
+        self.monitor.load_state(state["monitor"])
+        self.energy.add(state["joules"])
+        self.send({"kind": "resumed", **self._progress()})
+
+    # -- what is left of a run ---------------------------------------------------------------------------------------
+
+    def _save(self, run: _Run) -> None:
+        job, decoded = run.job, run.decoded
+        assert decoded is not None
+        record = AdapterRecord(
+            model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,
+            max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
+            total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
+        )  # fmt: skip
+        save_adapter(job.folder / "adapter", run.member.adapter, self.backbone, record)
+        write_predictions(
+            job.folder / "predictions.parquet", self.splits["test"].labels, decoded.predictions, decoded.scores
+        )
+
+    def _measured(self, run: _Run) -> dict[str, Any]:
+        position = run.member.position
+        trainable = sum(parameter.numel() for parameter in run.trainable.values())
+        frozen = self.backbone.model.parameters()
+        total = sum(p.numel() for p in frozen) + sum(p.numel() for p in run.member.adapter.parameters())
+        return {
+            "started_at": self.started_at,
+            "trainable_parameters": trainable,
+            "total_parameters": total,
+            "trainable_percent": 100 * trainable / total,
+            "train_seconds": self.clock.seconds,
+            # The first steps of a process warm caches and thread pools.
+            "step_seconds": float(np.median(self.clock.step_seconds)),
+            "steps": position.step,
+            "examples_per_second": position.rows / self.clock.seconds,
+            "tokens_per_second": position.tokens / self.clock.seconds,
+            "energy_joules": self.energy.joules,
+            "history": run.history,
+            "best_epoch": None if run.best is None else run.best.epoch,
+            "resumed": self.resumed,
+            **final_metrics(self.task, run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
+        }
+
+
+def final_metrics(task: Task, last: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result's metrics from the last entry of a history."""
+    names = list(task.metrics(np.array([0, 1]), np.array([0, 1])))
+    return {
+        "metric": task.metric,
+        "test_metric": last[f"test_{task.metric}"],
+        "train_metric": last[f"train_{task.metric}"],
+        "test_metrics": {name: last[f"test_{name}"] for name in names},
+        "train_metrics": {name: last[f"train_{name}"] for name in names},
+    }
+
+
+def _tensors(run: _Run) -> dict[str, Tensor]:
+    schedule = run.member.schedule
+    return {
+        **{f"weights/{name}": value for name, value in run.trainable.items()},
+        **{f"optimiser/{name}": value for name, value in run.member.optimiser.state().items()},
+        **{f"schedule/{name}": value for name, value in (schedule.state() if schedule else {}).items()},
+        **{f"best/{name}": value for name, value in (run.best.weights if run.best else {}).items()},
+        "loss_sum": run.member.loss_sum,
+    }
+
+
+def _take_back(run: _Run, tensors: Mapping[str, Tensor], best: Sequence[Any] | None) -> None:
+    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}, "schedule": {}, "best": {}}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition("/")
+        if kind in groups:
+            groups[kind][rest] = value
+    run.take(groups["weights"])
+    if best is not None:
+        run.best = Best(best[0], best[1], groups["best"])
+    run.member.optimiser.load_state(groups["optimiser"])
+    if run.member.schedule is not None:
+        run.member.schedule.load_state(groups["schedule"])
+    run.member.loss_sum.copy_(tensors["loss_sum"])

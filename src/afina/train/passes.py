@@ -1,0 +1,80 @@
+"""Which members go through the backbone together, and the attachment that carries them."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from afina.backbone.attach import Attached
+from afina.backbone.branch import PromptBranch
+from afina.backbone.load import Backbone
+from afina.methods.adapter import Adapter
+from afina.ops.dropout import DropoutSource
+
+__all__ = ["Passes", "pass_kind"]
+
+
+class _Carries(Protocol):
+    adapter: Adapter
+
+
+_M = TypeVar("_M", bound=_Carries)
+
+
+class Passes:
+    """Groups members and attaches a group at a time; within the `with` block an attachment stays until another is due."""
+
+    def __init__(
+        self, backbone: Backbone, source: DropoutSource | None = None, *, most: int | None = None,
+        checkpointing: bool = False,
+    ) -> None:  # fmt: skip
+        """At most `most` members go together."""
+        self.backbone, self.most = backbone, most
+        self._source, self._checkpointing = source, checkpointing
+        self._now: Attached | None = None
+
+    def __enter__(self) -> "Passes":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if self._now is not None:
+            self._now.__exit__(None, None, None)
+            self._now = None
+
+    def groups(self, members: Sequence[_M]) -> list[list[_M]]:
+        """Divide members into groups that lose nothing by going together, none larger than `most`."""
+        kinds: dict[tuple[int, int, bool], list[_M]] = {}
+        for member in members:
+            kinds.setdefault(pass_kind(member.adapter), []).append(member)
+        size = self.most or max(1, len(members))
+        return [own[start : start + size] for own in kinds.values() for start in range(0, len(own), size)]
+
+    def attached(self, adapters: Sequence[Adapter], *, training: bool) -> Attached:
+        """Return the backbone with these adapters on it."""
+        now = self._now
+        same = now is not None and len(now.adapters) == len(adapters)
+        if now is None or not same or any(a is not b for a, b in zip(now.adapters, adapters, strict=True)):
+            self._release()
+            now = Attached(self.backbone, adapters, self._source, checkpointing=self._checkpointing)
+            now.__enter__()
+            self._now = now
+        if now.training != training:
+            now.train(training)
+        return now
+
+
+def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
+    """What adapters have to share lest one pays for another: the backward pass, room for prompts, a narrow last layer.
+
+    That is the lowest layer with a branch, below which no gradient is needed; the length of the prompt; and whether of
+    the last layer only the first token is looked at.
+    """
+    placed = adapter.placed()
+    lowest = min((site.layer if site.layer is not None else -1 for site, _ in placed), default=1 << 30)
+    prompt = max((branch.length for _, branch in placed if isinstance(branch, PromptBranch)), default=0)
+    narrow = adapter.head.first_token_only and all(branch.per_token for _, branch in placed)
+    return max(0, lowest), prompt, narrow
