@@ -1,12 +1,15 @@
-"""What a person sees while a study runs: a bar for the runs, a bar for the run at work, a line for each that is done."""
+"""What a person sees while a study runs: a bar for the runs, a bar for what is at work with a line for each member of a
+cohort, and a line for each run that is done."""
 
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 from rich.text import Text
 
 __all__ = ["Progress"]
@@ -19,23 +22,41 @@ class Progress:
         self.console = Console()
         self.bars = Bars(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True,
-            disable=not self.console.is_terminal,
+            TimeElapsedColumn(), TimeRemainingColumn(), console=self.console,
         )  # fmt: skip
         self.all = self.bars.add_task("study", total=runs, note="")
         self.one = self.bars.add_task("", total=None, note="", visible=False)
+        self.names: dict[str, str] = {}
+        self.members: dict[str, tuple[str, str, str]] = {}
+        """Of the cohort at work, each member's epoch, loss and metric."""
+        self.live = Live(
+            get_renderable=self._shown, console=self.console, transient=True, auto_refresh=self.console.is_terminal,
+            refresh_per_second=4,
+        )  # fmt: skip
 
     def __enter__(self) -> "Progress":
-        self.bars.start()
+        if self.console.is_terminal:
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bars.stop()
+        self.live.stop()
 
     def observe(self, event: Mapping[str, Any]) -> None:
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
+
+    def _shown(self) -> Group:
+        if not self.members:
+            return Group(self.bars)
+        table = Table("member", "epoch", "loss", "test", box=None, padding=(0, 2), header_style="dim")
+        room = max(3, self.console.height - 8)
+        for run, (epoch, loss, metric) in list(self.members.items())[:room]:
+            table.add_row(Text(self.names[run]), epoch, loss, metric)
+        if len(self.members) > room:
+            table.add_row(Text(f"and {len(self.members) - room} more", style="dim"), "", "", "")
+        return Group(table, self.bars)
 
     def _prepare(self, event: Mapping[str, Any]) -> None:
         self._say(f"reading {event['dataset']} for {event['model']}", "dim")
@@ -47,17 +68,46 @@ class Progress:
     def _precision(self, event: Mapping[str, Any]) -> None:
         self._say(f"timing a few steps of {event['model']} to choose the precision", "dim")
 
-    def _run(self, event: Mapping[str, Any]) -> None:
-        run = event["run"]
-        self.name = f"{run.label} on {run.dataset_name}, {run.model}, seed {run.seed}"
-        self.bars.update(self.all, completed=event["number"] - 1)
-        self.bars.reset(self.one, description=self.name, total=None, note="loading", visible=True)
+    def _unit(self, event: Mapping[str, Any]) -> None:
+        runs = event["runs"]
+        self.names = {run.id: f"{run.label} on {run.dataset_name}, {run.model}, seed {run.seed}" for run in runs}
+        first = runs[0]
+        self.what = self.names[first.id]
+        if len(runs) > 1:
+            self.what = f"{len(runs)} runs on {first.dataset_name}, {first.model}"
+            self._say(f"{self.what}, together", "dim")
+        self.bars.update(self.all, completed=event["done"])
+        self.bars.reset(self.one, description=self.what, total=None, note="loading", visible=True)
+
+    def _profiling(self, event: Mapping[str, Any]) -> None:
+        self.bars.reset(self.one, description=self.what, total=None, note=f"what {event['run'].label} costs alone")
+
+    def _profile(self, event: Mapping[str, Any]) -> None:
+        self.bars.update(self.one, completed=event["done"], total=event["steps"])
+
+    def _together(self, event: Mapping[str, Any]) -> None:
+        self.bars.reset(self.one, description=self.what, total=None, note=f"timing {event['members']} in one pass")
+
+    def _cohort(self, event: Mapping[str, Any]) -> None:
+        self.members = dict.fromkeys(self.names, ("", "", ""))
+        self.bars.reset(self.one, description=self.what, total=None, note="loading")
+
+    def _epoch(self, event: Mapping[str, Any]) -> None:
+        if event["run"] in self.members:
+            metric = next((key for key in event if key.startswith("test_")), None)
+            shown = "" if metric is None else f"{metric.removeprefix('test_')} {event[metric]:.4f}"
+            self.members[event["run"]] = (str(event["epoch"]), f"{event['train_loss']:.4f}", shown)
+
+    def _left(self, event: Mapping[str, Any]) -> None:
+        if event["run"] in self.members:
+            self.members[event["run"]] = ("left", "", event["error"][:60])
 
     def _step(self, event: Mapping[str, Any]) -> None:
-        self.bars.update(self.one, completed=event["step"], total=event["steps"], note="steps")
+        note = "steps" if len(self.names) == 1 else f"steps, {event['training']} training"
+        self.bars.update(self.one, completed=event["step"], total=event["steps"], note=note)
 
     def _resumed(self, event: Mapping[str, Any]) -> None:
-        self._say(f"  {self.name}: goes on from step {event['step']:,} of {event['steps']:,}", "yellow")
+        self._say(f"  {self.what}: goes on from step {event['step']:,} of {event['steps']:,}", "yellow")
 
     def _evaluate(self, event: Mapping[str, Any]) -> None:
         self.bars.update(self.one, note=f"evaluating on {event['split']}, {event['done']:,} of {event['rows']:,} rows")
@@ -68,14 +118,16 @@ class Progress:
         )
 
     def _finished(self, event: Mapping[str, Any]) -> None:
-        result = event["result"]
+        result, self.members = event["result"], {}
+        name = self.names[result["run"]]
         if result["status"] == "failed":
-            self._say(f"  {self.name}: failed. {result['error']}", "red")
+            self._say(f"  {name}: failed. {result['error']}", "red")
         else:
             value = f"{result['metric']} {result['test_metric']:.4f}"
-            self._say(f"  {self.name}: {value} in {result['train_seconds']:.1f} s", "green")
+            alone = " alone" if result["measured"] == "profile" else ""
+            self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}", "green")
         self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)
 
     def _say(self, line: str, style: str) -> None:
-        self.bars.console.print(Text(line, style=style), soft_wrap=True)
+        self.console.print(Text(line, style=style), soft_wrap=True)

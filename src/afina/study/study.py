@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,11 +11,16 @@ from afina.config import StudyConfig
 from afina.errors import AfinaError, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
+from afina.study.cohorts import Cohort, plan_cohorts
 from afina.study.execute import locked, run_apart, start_server
 from afina.study.files import write_text
 from afina.study.plan import Run, expand
 from afina.study.prepare import Prepared, prepare
 from afina.study.results import append_result, read_results
+from afina.study.units import alone, together
+
+if TYPE_CHECKING:
+    from afina.study.job import Job
 
 __all__ = ["Study"]
 
@@ -58,46 +62,33 @@ class Study:
             observer({"kind": "prepared", "notes": prepared[key].notes, "cut": prepared[key].cut})
         precision = self._choose_precision(left, prepared, observer)
         self._write_resolved(precision, prepared)
-        for number, run in enumerate(left, start=len(self.runs) - len(left) + 1):
-            observer({"kind": "run", "run": run, "number": number, "runs": len(self.runs)})
-            result = self._carry_out(run, prepared[run.model, run.dataset], precision[run.model]["precision"], observer)
-            append_result(self.directory, result)
-            observer({"kind": "finished", "result": result})
+        rows = {key: entry.train_rows for key, entry in prepared.items()}
+        cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows)
+        joined = {run.id for cohort in cohorts for run in cohort.runs}
+        units: list[Run | Cohort] = [*cohorts, *(run for run in left if run.id not in joined)]
+        waiting, done = {run.id for run in left}, len(self.runs) - len(left)
+        for unit in units:
+            runs = unit.runs if isinstance(unit, Cohort) else (unit,)
+            jobs = [self._job(run, prepared[run.model, run.dataset], precision[run.model]["precision"]) for run in runs]
+            observer({"kind": "unit", "runs": runs, "done": done})
+            results = together(unit, jobs, observer) if isinstance(unit, Cohort) else [alone(jobs[0], observer)]
+            for result in results:
+                if result["run"] in waiting:
+                    append_result(self.directory, result)
+                    observer({"kind": "finished", "result": result})
+                    done += 1
         return [entry for entry in read_results(self.directory) if entry["run"] in {run.id for run in self.runs}]
 
-    def _carry_out(self, run: Run, prepared: Prepared, precision: str, observer: Observer) -> dict[str, Any]:
+    def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
         from afina.study.job import Job
-        from afina.study.worker import carry_out_job
 
-        job = Job(
+        return Job(
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
             precision=precision, device=self._device(), train_evaluation_rows=prepared.train_evaluation_rows,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision)
             ),
         )  # fmt: skip
-        job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / "events.jsonl").open("a", encoding="utf-8") as log:
-
-            def on_event(event: Mapping[str, Any]) -> None:
-                if event["kind"] in ("epoch", "resumed"):
-                    log.write(json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n")
-                    log.flush()
-                observer(event)
-
-            try:
-                result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
-            except AfinaError as error:
-                on_event({"kind": "failed", "error": str(error)})
-                return self._failed(run, prepared, str(error))
-        return result
-
-    def _failed(self, run: Run, prepared: Prepared, error: str) -> dict[str, Any]:
-        return {
-            "run": run.id, "status": "failed", "error": error, "model": run.model, "dataset": run.dataset_name,
-            "task": prepared.task["name"], "method": run.method, "method_label": run.label,
-            "method_config": dict(run.settings), "seed": run.seed,
-        }  # fmt: skip
 
     # -- the folder --------------------------------------------------------------------------------------------------
 

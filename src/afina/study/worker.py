@@ -1,6 +1,6 @@
 """What a worker process runs; importing it brings in everything heavy, and starts nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,24 +10,46 @@ import transformers.models.auto.modeling_auto
 import afina.backbone.attach
 import afina.study.feature_run
 from afina.ops.allocator import keep_freed_memory
-from afina.study.carry_out import carry_out
+from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
 from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
+from afina.study.profile import choose_together, profile_run
 
-__all__ = ["carry_out_job", "choose_precision_for"]
+__all__ = ["carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for", "profile_job"]
 
 _ = (torch, transformers, afina)
 
+_Send = Callable[[Mapping[str, Any]], None]
 
-def carry_out_job(job: Job, send: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+
+def carry_out_job(job: Job, send: _Send) -> dict[str, Any]:
     """Carry out one run while holding its folder, so that an orphan of a killed study cannot write beside us."""
     keep_freed_memory()
     with locked(job.folder, wait_seconds=10.0):
         return carry_out(job, send)
 
 
-def choose_precision_for(argument: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+def carry_out_cohort_job(cohort: CohortJob, send: _Send) -> dict[str, Any]:
+    """The same for a cohort."""
+    keep_freed_memory()
+    with locked(cohort.folder, wait_seconds=10.0):
+        return carry_out_cohort(cohort, send)
+
+
+def profile_job(job: Job, send: _Send) -> dict[str, Any]:
+    """Measure what a run costs alone."""
+    keep_freed_memory()
+    return profile_run(job, send)
+
+
+def choose_together_for(jobs: Sequence[Job], send: _Send) -> dict[str, Any]:
+    """`choose_together` in a process of its own."""
+    keep_freed_memory()
+    return choose_together(jobs, send)
+
+
+def choose_precision_for(argument: Mapping[str, Any], send: _Send) -> dict[str, Any]:
     """`choose_precision` with its settings in one mapping."""
     keep_freed_memory()
     return choose_precision(**argument)

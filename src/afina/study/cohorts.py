@@ -1,0 +1,82 @@
+"""Which runs of a study train together: cohorts on one backbone and data set, kept on disk so that a kill changes none."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afina.config import StudyConfig
+from afina.data.batching import steps_per_epoch
+from afina.study.files import write_json
+from afina.study.plan import Run
+
+__all__ = ["Cohort", "plan_cohorts"]
+
+_LEAST_STEPS = 120
+"""Steps of a run below which `auto` leaves runs alone: each method's cost alone would take about as long to find."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that train together."""
+
+    id: str
+    runs: tuple[Run, ...]
+    folder: Path
+
+    def kept(self) -> dict[str, Any]:
+        """What an earlier start settled for this cohort: its runs, their costs alone, how many go together."""
+        path = self.folder / "plan.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return found
+
+    def keep(self, **settled: Any) -> None:
+        """Write down what the cohort is to go on with."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "plan.json", {**self.kept(), "runs": [run.id for run in self.runs], **settled})
+
+
+def plan_cohorts(
+    config: StudyConfig,
+    directory: Path,
+    runs: Sequence[Run],
+    left: Sequence[Run],
+    train_rows: Mapping[tuple[str, int], int],
+) -> list[Cohort]:
+    """Return the cohorts among the runs that are `left`; those that a kill interrupted come first, as they were."""
+    by_id = {run.id: run for run in runs}
+    waiting = {run.id for run in left}
+    found: list[Cohort] = []
+    for path in sorted((directory / "cohorts").glob("*/plan.json")):
+        own = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        if (path.parent / "checkpoint.safetensors").exists() and waiting & set(own):
+            found.append(Cohort(path.parent.name, tuple(by_id[run] for run in own), path.parent))
+            waiting -= set(own)
+    cells: dict[tuple[str, int], list[Run]] = {}
+    for run in left:
+        if run.id in waiting and _may_join(run):
+            cells.setdefault((run.model, run.dataset), []).append(run)
+    for key, members in cells.items():
+        steps = steps_per_epoch(train_rows[key], config.batch_size) * config.epochs
+        for group in _groups(config, members, steps):
+            digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
+            name = f"{Path(key[0]).name}-{group[0].dataset_name}-{digest}"
+            found.append(Cohort(name, tuple(group), directory / "cohorts" / name))
+    return found
+
+
+def _may_join(run: Run) -> bool:
+    method = run.make_method()
+    return not (method.owns_backbone or method.gradient_free)
+
+
+def _groups(config: StudyConfig, members: Sequence[Run], steps: int) -> list[Sequence[Run]]:
+    if config.cohort == "off" or config.cohort == 1 or len(members) < 2:
+        return []
+    if config.cohort == "auto" and steps < _LEAST_STEPS:
+        return []
+    size = len(members) if config.cohort == "auto" else int(config.cohort)
+    groups = [members[start : start + size] for start in range(0, len(members), size)]
+    return [group for group in groups if len(group) > 1]

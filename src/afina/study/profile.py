@@ -1,0 +1,157 @@
+"""What a run costs alone, from some of its steps: for runs that train in a cohort, where nothing shows whose time it is.
+
+A step's time goes by the width of its batch. Of the widths that an epoch meets, all or two dozen are stepped through,
+the longest first, each once cold (a processor's matrix library prepares code for a width when it first meets it) and
+three times warm; an epoch's time is the sum over its batches, and the first epoch has every width's first meeting on top.
+Memory is read as in any run, from a process of its own that has done nothing else.
+"""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from afina.backbone.load import Backbone
+from afina.data.batching import WIDTH_STEP, Tokens, epoch_batches, load_tokens
+from afina.measure.energy import EnergyMeter
+from afina.measure.memory import MemoryMonitor, current_resident_bytes
+from afina.ops.allocator import give_back_freed_memory
+from afina.ops.dropout import DropoutSource
+from afina.study.carry_out import load_for
+from afina.study.job import Job, Send
+from afina.study.training import new_member
+from afina.tasks.base import load_task
+from afina.train.evaluate import predict_logits
+from afina.train.loop import Callbacks, Clock, Member, Position, train
+from afina.train.passes import Passes
+
+__all__ = ["choose_together", "profile_run"]
+
+_MOST_WIDTHS = 24
+_WARM = 3
+_GAIN = 0.95
+"""More members go together only if a member's share of a step falls below this share of what it was."""
+
+
+def profile_run(job: Job, send: Send) -> dict[str, Any]:
+    """Return the seconds until the end of each epoch, the seconds of a median step, and the memory report of a run alone.
+
+    Raises what the run itself would raise before its first step.
+    """
+    method, task, splits = job.run.make_method(), load_task(job.task), load_tokens(job.tokens)
+    config, tokens = job.config, splits["train"]
+    energy = EnergyMeter(job.device)
+    with MemoryMonitor(job.device, min(0.1, config.sample_seconds), baseline_bytes=current_resident_bytes()) as monitor:
+        with monitor.phase("load"):
+            backbone = load_for(job, method, task)
+        give_back_freed_memory()
+        member, _ = new_member(job, method, backbone, task, tokens)
+        widths = _widths(backbone, member)
+        chosen = _chosen(widths)
+        cold: list[float] = []
+        warm: list[float] = []
+        resident: list[int] = []
+        source = DropoutSource(job.run.seed)
+        with Passes(backbone, source, checkpointing=config.gradient_checkpointing) as passes:
+            torch.manual_seed(job.run.seed)
+            with monitor.phase("train"):
+                energy.start()
+                started = perf_counter()
+                for place, index in enumerate(chosen):
+                    times = [_step_seconds(passes, [member], index, config.micro_batch_size) for _ in range(1 + _WARM)]
+                    cold.append(times[0])
+                    warm.append(float(np.median(times[1:])))
+                    resident.append(current_resident_bytes())
+                    send({"kind": "profile", "done": place + 1, "steps": len(chosen)})
+                seconds = perf_counter() - started
+                energy.stop()
+            with monitor.phase("evaluate"):
+                longest = np.argsort(-splits["test"].lengths, kind="stable")[: config.evaluation_batch_size]
+                attached = passes.attached([member.adapter], training=False)
+                predict_logits(attached, splits["test"].take(longest), batch_size=config.evaluation_batch_size)
+    epoch, meeting = _epoch(widths, chosen, cold, warm)
+    report = monitor.report()
+    unseen = len(np.unique(widths)) - len(chosen)
+    if unseen > 0 and job.device == "cpu" and report["peak_memory_bytes"] is not None:
+        each = max(0.0, (resident[-1] - resident[1]) / (len(resident) - 2))
+        report["peak_memory_bytes"] = int(report["peak_memory_bytes"] + unseen * each)
+    return {
+        "seconds_by_epoch": [meeting + epoch * number for number in range(1, config.epochs + 1)],
+        "step_seconds": float(np.median(np.interp(widths, widths[chosen][::-1], warm[::-1]))),
+        "tokens": int(tokens.offsets[-1]),
+        "energy_joules": None if energy.joules is None else energy.joules / seconds * (meeting + epoch),
+        "memory_report": report,
+    }
+
+
+def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
+    """Return how many of these jobs' members should go through the backbone together, with the evidence.
+
+    The number doubles as long as a member's share of a step at the data's median width falls; memory is the caller's to mind.
+    """
+    first = jobs[0]
+    task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
+    backbone = load_for(first, first.run.make_method(), task)
+    members = [new_member(job, job.run.make_method(), backbone, task, tokens)[0] for job in jobs]
+    widths = _widths(backbone, members[0])
+    index = int(np.argsort(widths)[len(widths) // 2])
+    seconds: dict[int, float] = {}
+    together, count = 1, 1
+    with Passes(backbone, DropoutSource(first.run.seed)) as passes:
+        while count <= len(members):
+            times = [
+                _step_seconds(passes, members[:count], index, first.config.micro_batch_size) for _ in range(1 + _WARM)
+            ]
+            seconds[count] = float(np.median(times[1:])) / count
+            send({"kind": "together", "members": count})
+            if count > 1 and seconds[count] > _GAIN * seconds[count // 2]:
+                break
+            together, count = count, 2 * count
+    return {"together": together, "member_step_seconds": {str(key): value for key, value in seconds.items()}}
+
+
+def _widths(backbone: Backbone, member: Member) -> np.ndarray:
+    """Return the width of each batch of the first epoch, as the collator will make it."""
+    tokens: Tokens = member.tokens
+    batches = epoch_batches(tokens.lengths, member.batch_size, seed=member.seed, epoch=0)
+    longest = np.array([int(tokens.lengths[rows].max()) for rows in batches])
+    stepped = -(-longest // WIDTH_STEP) * WIDTH_STEP
+    return np.asarray(np.maximum(longest, np.minimum(backbone.context, stepped)))
+
+
+def _chosen(widths: np.ndarray) -> list[int]:
+    """Return one batch each of at most two dozen widths, the longest first."""
+    found, first = np.unique(widths, return_index=True)
+    places = np.unique(np.linspace(0, len(found) - 1, min(len(found), _MOST_WIDTHS)).round().astype(int))
+    return [int(first[place]) for place in places[::-1]]
+
+
+def _step_seconds(passes: Passes, members: Sequence[Member], index: int, micro_batch_size: int | None) -> float:
+    """Take one whole step on a batch of the first epoch and return its seconds; the members are not to be kept."""
+    for member in members:
+        member.position = Position(batch=index)
+        member.left = False
+
+    def stop() -> None:
+        for member in members:
+            member.left = True
+
+    clock = Clock()
+    train(passes, members, clock, Callbacks(stop, lambda ended: None), micro_batch_size=micro_batch_size)
+    if passes.backbone.device.type == "cuda":
+        torch.cuda.synchronize()
+    return clock.seconds
+
+
+def _epoch(
+    widths: np.ndarray, chosen: Sequence[int], cold: Sequence[float], warm: Sequence[float]
+) -> tuple[float, float]:
+    """Return the seconds of an epoch, and those of meeting every width for the first time."""
+    known = widths[list(chosen)][::-1]
+    first = np.maximum(0.0, np.array(cold) - np.array(warm))[::-1]
+    return (
+        float(np.interp(widths, known, np.array(warm)[::-1]).sum()),
+        float(np.interp(np.unique(widths), known, first).sum()),
+    )

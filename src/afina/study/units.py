@@ -1,0 +1,139 @@
+"""What a study carries out at a time, each in processes of its own: a run alone, or a cohort with its members' costs."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from afina.errors import AfinaError
+from afina.study.cohorts import Cohort
+from afina.study.execute import run_apart
+
+if TYPE_CHECKING:
+    from afina.study.job import Job
+
+__all__ = ["alone", "together"]
+
+Observer = Callable[[Mapping[str, Any]], None]
+
+_SHARE = 0.6
+"""Of the memory that is free, what a cohort's passes may take."""
+
+
+def alone(job: "Job", observer: Observer) -> dict[str, Any]:
+    """Carry out one run and return its result, of one that failed too."""
+    from afina.study.worker import carry_out_job
+
+    on_event = _logged([job], observer)
+    try:
+        result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
+    except AfinaError as error:
+        on_event({"kind": "failed", "error": str(error)})
+        return _failed(job, str(error))
+    return result
+
+
+def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[dict[str, Any]]:
+    """Carry out a cohort, or go on with it, and return the results of all its runs, of those that failed too."""
+    from afina.study.carry_out import CohortJob
+    from afina.study.worker import carry_out_cohort_job
+
+    on_event = _logged(jobs, observer)
+    errors: dict[str, str] = {}
+    profiles = _profiles(cohort, jobs, errors, observer)
+    members = tuple(job for job in jobs if job.run.label in profiles)
+    found: dict[str, Any] = {"results": {}, "errors": {}}
+    most = _together(cohort, members, profiles, observer) if members else 0
+    while members:
+        on_event({"kind": "cohort", "members": len(members), "together": most})
+        try:
+            found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, profiles, most), on_event)
+            break
+        except AfinaError as error:
+            # With less at once it may fit; what is done is in the checkpoint.
+            if most > 1 and "memory" in str(error).lower():
+                most //= 2
+                cohort.keep(together=most)
+                continue
+            found["errors"] = {job.run.id: str(error) for job in members}
+            break
+    errors |= found["errors"]
+    results = []
+    for job in jobs:
+        if (result := found["results"].get(job.run.id)) is None:
+            on_event({"kind": "failed", "run": job.run.id, "error": errors[job.run.id]})
+            result = _failed(job, errors[job.run.id])
+        results.append(result)
+    return results
+
+
+def _profiles(
+    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, str], observer: Observer
+) -> dict[str, dict[str, Any]]:
+    """Return each method's costs alone, measured once for all its seeds; what cannot be is entered into `errors`."""
+    from afina.study.worker import profile_job
+
+    profiles: dict[str, dict[str, Any]] = dict(cohort.kept().get("profiles", {}))
+    for job in {job.run.label: job for job in reversed(jobs)}.values():
+        if job.run.label in profiles:
+            continue
+        observer({"kind": "profiling", "run": job.run})
+        try:
+            profiles[job.run.label] = run_apart(profile_job, job, observer)
+        except AfinaError as error:
+            errors |= {other.run.id: str(error) for other in jobs if other.run.label == job.run.label}
+            continue
+        cohort.keep(profiles=profiles)
+    return profiles
+
+
+def _together(
+    cohort: Cohort, jobs: Sequence["Job"], profiles: Mapping[str, Mapping[str, Any]], observer: Observer
+) -> int:
+    """Return how many members go through the backbone together: as many as make it faster, and fit."""
+    import psutil
+
+    from afina.study.worker import choose_together_for
+
+    if (kept := cohort.kept().get("together")) is not None:
+        return int(kept)
+    chosen = run_apart(choose_together_for, list(jobs), observer)
+    peaks = [profiles[job.run.label]["memory_report"]["memory"] for job in jobs]
+    step = max((own["train"]["peak_bytes"] or 0) - (own["load"]["peak_bytes"] or 0) for own in peaks)
+    room = _SHARE * psutil.virtual_memory().available if jobs[0].device == "cpu" else _SHARE * _free_on_gpu()
+    most: int = max(1, min(chosen["together"], int(room // max(1, step))))
+    cohort.keep(together=most, member_step_seconds=chosen["member_step_seconds"])
+    return most
+
+
+def _free_on_gpu() -> float:
+    import torch
+
+    return float(torch.cuda.mem_get_info()[0])
+
+
+def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
+    """Return an observer that also keeps what is worth it in the events.jsonl of the run that it is about, or of all."""
+    by_run = {job.run.id: job.folder for job in jobs}
+    for folder in by_run.values():
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def on_event(event: Mapping[str, Any]) -> None:
+        if event["kind"] in ("epoch", "resumed", "failed", "left", "cohort"):
+            line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n"
+            about = [by_run[event["run"]]] if "run" in event else by_run.values()
+            for folder in about:
+                with (folder / "events.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(line)
+        observer(event)
+
+    return on_event
+
+
+def _failed(job: "Job", error: str) -> dict[str, Any]:
+    run = job.run
+    return {
+        "run": run.id, "status": "failed", "error": error, "model": run.model, "dataset": run.dataset_name,
+        "task": job.task["name"], "method": run.method, "method_label": run.label,
+        "method_config": dict(run.settings), "seed": run.seed,
+    }  # fmt: skip
