@@ -31,8 +31,9 @@ __all__ = ["choose_together", "profile_run"]
 
 _MOST_WIDTHS = 24
 _WARM = 3
-_GAIN = 0.95
-"""More members go together only if a member's share of a step falls below this share of what it was."""
+_MOST_TOGETHER = 16
+_NEAR = 1.02
+"""Of numbers of members whose share of a step is within this factor of the least, the smallest takes the least memory."""
 
 
 def profile_run(job: Job, send: Send) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
-    The number doubles as long as a member's share of a step at the data's median width falls; memory is the caller's to mind.
+    It is where a member's share of a step at the data's median width is least; memory is the caller's to mind.
     """
     first = jobs[0]
     task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
@@ -98,17 +99,16 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     widths = _widths(backbone, members[0])
     index = int(np.argsort(widths)[len(widths) // 2])
     seconds: dict[int, float] = {}
-    together, count = 1, 1
     with Passes(backbone, DropoutSource(first.run.seed)) as passes:
-        while count <= len(members):
-            times = [
-                _step_seconds(passes, members[:count], index, first.config.micro_batch_size) for _ in range(1 + _WARM)
-            ]
-            seconds[count] = float(np.median(times[1:])) / count
-            send({"kind": "together", "members": count})
-            if count > 1 and seconds[count] > _GAIN * seconds[count // 2]:
+        most = max(passes.groups(members), key=len)  # those that may go together
+        for count in (2**power for power in range(10)):
+            if count > min(len(most), _MOST_TOGETHER):
                 break
-            together, count = count, 2 * count
+            send({"kind": "together", "members": count})
+            own = most[:count]
+            times = [_step_seconds(passes, own, index, first.config.micro_batch_size) for _ in range(1 + _WARM)]
+            seconds[count] = float(np.median(times[1:])) / count
+    together = min(count for count, share in seconds.items() if share <= _NEAR * min(seconds.values()))
     return {"together": together, "member_step_seconds": {str(key): value for key, value in seconds.items()}}
 
 

@@ -31,6 +31,7 @@ class Passes:
         self.backbone, self.most = backbone, most
         self._source, self._checkpointing = source, checkpointing
         self._now: Attached | None = None
+        self._found: dict[Adapter, tuple[tuple[int, int, bool], str]] = {}
 
     def __enter__(self) -> "Passes":
         return self
@@ -46,12 +47,21 @@ class Passes:
             self._now = None
 
     def groups(self, members: Sequence[_M]) -> list[list[_M]]:
-        """Divide members into groups that lose nothing by going together, none larger than `most`."""
+        """Divide members into groups that lose nothing by going together, none larger than `most`.
+
+        Members of one method stand side by side: where others have no branch, they are one piece.
+        """
         kinds: dict[tuple[int, int, bool], list[_M]] = {}
-        for member in members:
-            kinds.setdefault(pass_kind(member.adapter), []).append(member)
+        for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
+            kinds.setdefault(self._known(member.adapter)[0], []).append(member)
         size = self.most or max(1, len(members))
         return [own[start : start + size] for own in kinds.values() for start in range(0, len(own), size)]
+
+    def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
+        """What goes together and what stands side by side, found once for each adapter."""
+        if adapter not in self._found:
+            self._found[adapter] = pass_kind(adapter), repr(adapter.method)
+        return self._found[adapter]
 
     def attached(self, adapters: Sequence[Adapter], *, training: bool) -> Attached:
         """Return the backbone with these adapters on it."""
