@@ -1,0 +1,292 @@
+"""Cohorts: every member ends as it would alone, whoever else is in it, leaves it or is killed with it."""
+
+import json
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from afina.backbone.load import Backbone, load_backbone
+from afina.data.batching import Tokens
+from afina.methods.adapter import build_adapter
+from afina.methods.base import make_method
+from afina.study.results import read_results
+from afina.study.study import Study
+from afina.tasks.base import Task
+from afina.tasks.classification import Classification
+from afina.tasks.regression import Regression
+from afina.train.loop import Callbacks, Clock, Member, train
+from afina.train.optimiser import Optimiser
+from afina.train.passes import Passes, pass_kind
+from test_methods import FROZEN
+from test_study import _start, _wait_for_step
+from test_study import settings as study_settings
+
+Loader = Callable[[str], Path]
+FAMILIES = ("bert", "llama", "t5")
+
+
+def tokens_of(rows: int, seed: int, *, regression: bool = False) -> Tokens:
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(3, 12, rows)
+    ids = np.concatenate([np.append(draw.integers(5, 60, length - 1), 4) for length in lengths]).astype(np.int32)
+    labels = draw.normal(size=rows) if regression else draw.integers(0, 3, rows)
+    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
+
+
+def member(
+    backbone: Backbone,
+    name: str,
+    seed: int,
+    tokens: Tokens,
+    *,
+    regression: bool = False,
+    batch_size: int = 4,
+    **more: Any,
+) -> Member:
+    task: Task = Regression(mean=0.0, deviation=1.0) if regression else Classification(("a", "b", "c"))
+    method = make_method(name, more, {"rank": 2})
+    adapter = build_adapter(method, backbone, task.outputs, seed)
+    steps = 2 * -(-len(tokens) // batch_size)
+    optimiser = Optimiser(
+        adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=steps, schedule=method.schedule,
+        gradient_clip=method.gradient_clip, weight_decay=method.weight_decay,
+    )  # fmt: skip
+    return Member(
+        adapter, task, tokens, seed, 2, batch_size, optimiser, method.steps_beside(adapter.by_site(), steps),
+        torch.zeros((), dtype=torch.float64),
+    )  # fmt: skip
+
+
+def trained(
+    backbone: Backbone, members: Sequence[Member], after_step: Callable[[], None] = lambda: None, **more: Any
+) -> list[dict[str, torch.Tensor]]:
+    """Train and return each member's weights."""
+    micro = more.pop("micro_batch_size", None)
+    with Passes(backbone, **more) as passes:
+        train(passes, members, Clock(), Callbacks(after_step, lambda ended: None), micro_batch_size=micro)
+    return [{key: value.detach().clone() for key, value in m.adapter.named_parameters()} for m in members]
+
+
+def assert_same(alone: dict[str, torch.Tensor], together: dict[str, torch.Tensor], what: str) -> None:
+    for key, value in alone.items():
+        # Adam divides by a gradient's own size: where that is nearly nothing, rounding alone decides its direction.
+        torch.testing.assert_close(
+            together[key], value, rtol=2e-3, atol=2e-4, msg=lambda text, key=key: f"{what} {key}: {text}"
+        )
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
+    """Models without dropout."""
+    from families import save_family
+
+    found = {}
+    for family in FAMILIES:
+        folder = save_family(family, tmp_path_factory.mktemp("cohort") / family)
+        config = json.loads((folder / "config.json").read_text())
+        off = {key: 0.0 for key in config if "dropout" in key and config[key] is not None}
+        (folder / "config.json").write_text(json.dumps(config | off))
+        found[family] = load_backbone(str(folder))
+    return found
+
+
+MEMBER = st.tuples(
+    st.sampled_from(FROZEN), st.integers(0, 3), st.sampled_from([1e-3, 5e-3]), st.sampled_from(["linear", "cosine"])
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(
+    family=st.sampled_from(FAMILIES),
+    chosen=st.lists(MEMBER, min_size=2, max_size=6),
+    most=st.sampled_from([None, 1, 2, 3]),
+    micro=st.sampled_from([None, 3]),
+)
+def test_a_cohort_is_only_faster(
+    family: str, chosen: list[Any], most: int | None, micro: int | None, backbones: dict[str, Backbone]
+) -> None:
+    backbone, tokens = backbones[family], tokens_of(14, 0)
+
+    def fresh(place: int) -> Member:
+        name, seed, rate, schedule = chosen[place]
+        return member(backbone, name, seed, tokens, learning_rate=rate, schedule=schedule)
+
+    together = trained(backbone, [fresh(place) for place in range(len(chosen))], most=most, micro_batch_size=micro)
+    for place, own in enumerate(together):
+        (alone,) = trained(backbone, [fresh(place)])
+        assert_same(alone, own, f"{family} {chosen[place]}")
+
+
+def test_members_have_data_and_tasks_of_their_own(backbones: dict[str, Backbone]) -> None:
+    """Many customers on one base: other rows, other numbers of them, other batches, classes here and numbers there."""
+    backbone = backbones["bert"]
+
+    def fresh() -> list[Member]:
+        return [
+            member(backbone, "lora", 0, tokens_of(14, 1)),
+            member(backbone, "ia3", 1, tokens_of(30, 2), batch_size=6),
+            member(backbone, "prefix", 2, tokens_of(9, 3, regression=True), regression=True),
+        ]
+
+    together = trained(backbone, fresh())
+    for place, own in enumerate(together):
+        (alone,) = trained(backbone, [fresh()[place]])
+        assert_same(alone, own, str(place))
+
+
+def test_one_that_diverges_or_leaves_does_not_disturb_the_others(backbones: dict[str, Backbone]) -> None:
+    backbone, tokens = backbones["bert"], tokens_of(14, 0)
+
+    def fresh() -> list[Member]:
+        bad = member(backbone, "lora", 1, tokens, learning_rate=1e30, gradient_clip=None)
+        return [
+            member(backbone, "lora", 0, tokens),
+            bad,
+            member(backbone, "bitfit", 2, tokens),
+            member(backbone, "ia3", 3, tokens),
+        ]
+
+    members = fresh()
+    steps = 0
+
+    def leave() -> None:
+        nonlocal steps
+        steps += 1
+        members[3].left = steps >= 3
+
+    together = trained(backbone, members, leave)
+    assert not np.isfinite(float(members[1].loss_sum))
+    assert members[3].position.step == 3
+    for place in (0, 2):
+        (alone,) = trained(backbone, [fresh()[place]])
+        assert_same(alone, together[place], str(place))
+
+
+def test_gradients_stay_with_their_member(backbones: dict[str, Backbone]) -> None:
+    """The loss of one member alone moves nothing of another, nor of the backbone."""
+    backbone, tokens = backbones["llama"], tokens_of(8, 0)
+    members = [member(backbone, name, 0, tokens) for name in FROZEN]
+    with Passes(backbone) as passes:
+        for group in passes.groups(members):
+            attached = passes.attached([m.adapter for m in group], training=False)
+            batch = attached.batch([(tokens, np.arange(4))] * len(group))
+            attached(batch.inputs, batch.slices)[0].sum().backward()
+            assert any(value.grad is not None and value.grad.any() for value in group[0].adapter.parameters())
+            for other in group[1:]:
+                assert not any(value.grad is not None and value.grad.any() for value in other.adapter.parameters())
+    assert all(value.grad is None for value in backbone.model.parameters())
+
+
+def test_members_go_together_with_their_like(backbones: dict[str, Backbone]) -> None:
+    backbone, tokens = backbones["bert"], tokens_of(8, 0)
+    members = {
+        name: member(backbone, name, 0, tokens) for name in ("head", "lora", "prompt", "loreft", "ia3", "bitfit")
+    }
+    kinds = {name: pass_kind(one.adapter) for name, one in members.items()}
+    # A head needs no backward pass, a prompt makes texts longer, LoReFT looks at more than the first token.
+    assert kinds["lora"] == kinds["ia3"] == kinds["bitfit"]
+    assert len({kinds[name] for name in ("head", "lora", "prompt", "loreft")}) == 4
+    with Passes(backbone, most=2) as passes:
+        assert sorted(len(group) for group in passes.groups(list(members.values()))) == [1, 1, 1, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def rows_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows enough that `cohort: auto` makes cohorts."""
+    from test_study import write_csv
+
+    folder = tmp_path_factory.mktemp("rows")
+    write_csv(folder / "train.csv", 120, 0)
+    write_csv(folder / "test.csv", 40, 1)
+    return folder
+
+
+def study_of(family_folder: Loader, rows_folder: Path, **more: Any) -> dict[str, Any]:
+    return study_settings(family_folder, rows_folder, methods=["lora", "ia3", "head", "adalora"], seeds=2, **more)
+
+
+def test_a_study_trains_as_a_cohort_and_gives_each_method_its_own_costs(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    methods = [
+        "full",
+        "lora",
+        "ia3",
+        "features",
+        {"lora": {"rank": 500}},
+        {"ia3": {"learning_rate": 1e30, "gradient_clip": None}},
+    ]
+    study = study_settings(family_folder, rows_folder, methods=methods, seeds=2, epochs=6)
+    seen: list[Any] = []
+    results = {(r["method_label"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
+    cohort = [results["lora", 0], results["lora", 1], results["ia3", 0], results["ia3", 1]]
+    for result in cohort:
+        assert (result["status"], result["measured"], result["cohort_size"]) == ("ok", "profile", 6)
+        assert len(result["history"]) == 6
+        assert result["train_seconds"] == result["history"][-1]["seconds"] > result["history"][0]["seconds"] > 0
+        assert result["peak_memory_bytes"] > 0
+        assert (tmp_path / "out" / result["adapter"] / "adapter_model.safetensors").exists()
+    # Costs are the method's: both seeds of a method have the same, and another method has others.
+    assert cohort[0]["step_seconds"] == cohort[1]["step_seconds"] != cohort[2]["step_seconds"]
+    assert results["full", 0]["measured"] == results["features", 0]["measured"] == "solo"
+    assert "rank 500 is larger" in results["lora(rank=500)", 0]["error"]
+    assert "loss became" in results["ia3(gradient_clip=None, learning_rate=1e+30)", 1]["error"]
+    (report,) = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cohorts").glob("*/cohort.json")]
+    assert report["train_seconds"] > 0
+    assert report["together"] >= 1
+    assert len(report["runs"]) == 6
+    assert {event["run"].label for event in seen if event["kind"] == "profiling"} >= {"lora", "ia3"}
+    again: list[Any] = []
+    Study(tmp_path / "out", **study).run(again.append)
+    assert all(
+        "rank=500" in run.label or "1e+30" in run.label for e in again if e["kind"] == "unit" for run in e["runs"]
+    )
+
+
+@pytest.mark.parametrize(("cohort", "sizes"), [("off", {1}), (3, {3, 2})])
+def test_the_size_of_a_cohort_is_the_studys(
+    cohort: Any, sizes: set[int], family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    study = study_of(family_folder, rows_folder, cohort=cohort, epochs=1)
+    results = Study(tmp_path / "out", **study).run()
+    assert {result["status"] for result in results} == {"ok"}
+    assert {result["cohort_size"] for result in results} == sizes
+
+
+def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
+    study = study_of(family_folder, rows_folder, epochs=8, cohort=8)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    whole = {r["run"]: r for r in Study(tmp_path / "whole", **study).run()}
+    # How many go together is chosen by the clock: both are to do the same sums.
+    (plan,) = (tmp_path / "whole" / "cohorts").glob("*/plan.json")
+    kept = tmp_path / "killed" / "cohorts" / plan.parent.name
+    kept.mkdir(parents=True)
+    (kept / "plan.json").write_text(plan.read_text())
+    (tmp_path / "killed" / "study.yaml").write_text(
+        yaml.safe_dump({"study": yaml.safe_load((tmp_path / "whole" / "study.yaml").read_text())["study"]})
+    )
+    for least in (25, 90):
+        process = _start(tmp_path)
+        _wait_for_step(kept / "checkpoint.safetensors", least, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert _start(tmp_path).wait() == 0
+    killed = {r["run"]: r for r in read_results(tmp_path / "killed")}
+    assert set(killed) == set(whole)
+    for run, result in killed.items():
+        assert result["resumed"] == 2
+        first, second = (
+            (tmp_path / name / result["adapter"] / "adapter_model.safetensors").read_bytes()
+            for name in ("whole", "killed")
+        )
+        assert first == second, run
+        assert [e["test_accuracy"] for e in result["history"]] == [e["test_accuracy"] for e in whole[run]["history"]]
+    assert not (kept / "checkpoint.safetensors").exists()
