@@ -123,7 +123,7 @@ def test_a_finished_study_is_not_done_again(finished: Path, family_folder: Loade
         lambda event: seen.append(event)
     )
     assert before == {r["run"]: r["started_at"] for r in read_results(finished) if r["status"] == "ok"}
-    assert {event["run"].label for event in seen if event["kind"] == "run"} == {"lora(rank=500)"}
+    assert {run.label for event in seen if event["kind"] == "unit" for run in event["runs"]} == {"lora(rank=500)"}
 
 
 def test_the_folder_of_another_study_is_refused(finished: Path, family_folder: Loader, csv_folder: Path) -> None:
@@ -340,3 +340,40 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path: Path, family_folder: 
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("begun") == 1
     assert read_results(tmp_path / "out")[0]["status"] == "ok"
+
+
+def test_every_method_gets_the_same_rates_to_choose_from(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    methods = ["lora", {"ia3": {"learning_rate": 0.02}}, "features", "full"]
+    study = settings(
+        family_folder, csv_folder, methods=methods, seeds=2, learning_rate="search", search_factors=[0.1, 10], epochs=3
+    )
+    results = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run()}
+    assert all(result["status"] == "ok" for result in results.values())
+    trials = {r["method_label"]: r for r in read_results(tmp_path / "out" / "search")}
+    assert sorted(trials) == [
+        "full(learning_rate=0.0005)", "full(learning_rate=5e-06)", "lora(learning_rate=0.005)",
+        "lora(learning_rate=5e-05)",
+    ]  # fmt: skip
+    # The trials looked at a tenth of the train rows, and never at the test rows.
+    assert {(r["train_rows"], r["test_rows"], r["seed"]) for r in trials.values()} == {(54, 6, 0)}
+    assert results["lora", 1]["train_rows"] == 60
+    for name in ("lora", "full"):
+        best = max((r for r in trials.values() if r["method"] == name), key=lambda r: r["test_metric"])
+        for seed in (0, 1):
+            result = results[name, seed]
+            assert result["method_config"]["learning_rate"] == best["method_config"]["learning_rate"]
+            assert result["rate"] == "searched"
+    assert (results["ia3", 0]["rate"], results["features", 0]["rate"]) == ("set", "default")
+    assert "(searched)" in (tmp_path / "out" / _table(tmp_path / "out")).read_text()
+    seen: list[Any] = []
+    Study(tmp_path / "out", **study).run(seen.append)
+    assert not [event for event in seen if event["kind"] == "unit"]
+
+
+def _table(folder: Path) -> str:
+    from afina.report.write import write_report
+
+    write_report(folder)
+    return str(next((folder / "tables").glob("comparison*.md")).relative_to(folder))

@@ -139,8 +139,10 @@ class StudyConfig(_Checked):
     batch_size: int = Field(default=6, ge=1)
     """Rows of one optimiser step."""
     evaluation_batch_size: int = Field(default=64, ge=1)
-    learning_rate: float | Literal["auto"] | dict[str, float] = "auto"
-    """`auto` takes each method's own default; a number sets all; a mapping sets some."""
+    learning_rate: float | Literal["auto", "search"] | dict[str, float] = "auto"
+    """`auto` takes each method's own default; `search` tries a few; a number sets all; a mapping sets some."""
+    search_factors: list[Annotated[float, Field(gt=0)]] = Field(default=[0.3, 1.0, 3.0, 10.0], min_length=1)
+    """With `learning_rate: search`, what each method's default rate is multiplied by."""
     max_length: int = Field(default=512, ge=4)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
     rank: int = Field(default=4, ge=1)
@@ -208,7 +210,7 @@ class StudyConfig(_Checked):
         """The rate this study sets for a method, or None for the method's own default."""
         if isinstance(self.learning_rate, dict):
             return self.learning_rate.get(method)
-        return None if self.learning_rate == "auto" else self.learning_rate
+        return None if isinstance(self.learning_rate, str) else self.learning_rate
 
 
 def read_yaml(path: Path) -> Any:

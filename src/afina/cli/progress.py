@@ -76,8 +76,12 @@ class Progress:
         if len(runs) > 1:
             self.what = f"{len(runs)} runs on {first.dataset_name}, {first.model}"
             self._say(f"{self.what}, together", "dim")
-        self.bars.update(self.all, completed=event["done"])
+        if not event.get("search"):
+            self.bars.update(self.all, completed=event["done"])
         self.bars.reset(self.one, description=self.what, total=None, note="loading", visible=True)
+
+    def _search(self, event: Mapping[str, Any]) -> None:
+        self._say(f"trying learning rates on the development split: {event['trials']} trials", "dim")
 
     def _profiling(self, event: Mapping[str, Any]) -> None:
         self.bars.reset(self.one, description=self.what, total=None, note=f"what {event['run'].label} costs alone")
@@ -125,8 +129,10 @@ class Progress:
         else:
             value = f"{result['metric']} {result['test_metric']:.4f}"
             alone = " alone" if result["measured"] == "profile" else ""
-            self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}", "green")
-        self.bars.advance(self.all)
+            style = "dim" if event.get("search") else "green"
+            self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}", style)
+        if not event.get("search"):
+            self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)
 
     def _say(self, line: str, style: str) -> None:

@@ -34,6 +34,7 @@ _PT = {
     "seeds": "sementes",
     "default": "padrão",
     "set": "definida",
+    "searched": "procurada",
     "= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).": "= marca o que não se distingue do melhor (p corrigido por Holm de 0,05 ou mais).",
     "Accuracy by method and model": "Resultado por método e modelo",
     "Against memory and time": "Em função de memória e tempo",

@@ -178,8 +178,7 @@ def comparison_table(group: Group, words: Words) -> Table:
 def _rate(run: Mapping[str, Any], words: Words) -> str:
     if run.get("step_seconds") is None:
         return "—"
-    kind = words("default") if run.get("rate_is_default", True) else words("set")
-    return f"{run['method_config']['learning_rate']:g} ({kind})"
+    return f"{run['method_config']['learning_rate']:g} ({words(run.get('rate', 'default'))})"
 
 
 def _mean(interval: Interval | None, scale: float = 1.0) -> float | None:

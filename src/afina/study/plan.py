@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from afina.config import MethodSpec, StudyConfig
 from afina.errors import UsageError, nearest
@@ -28,7 +28,8 @@ class Run:
     """What tables call the method; unique in the study."""
     settings: Mapping[str, Any] = field(hash=False)
     seed: int = 0
-    rate_is_default: bool = True
+    rate: Literal["default", "set", "searched"] = "default"
+    """Where the learning rate comes from."""
 
     def make_method(self) -> Method:
         return make_method(self.method, self.settings)
@@ -58,7 +59,7 @@ def expand(config: StudyConfig) -> list[Run]:
             label=spec.label,
             settings=method.settings(),
             seed=seed,
-            rate_is_default="learning_rate" not in spec.settings and config.learning_rate_for(spec.name) is None,
+            rate="set" if "learning_rate" in spec.settings or config.learning_rate_for(spec.name) else "default",
         )
         for model in config.model
         for index, dataset in enumerate(config.dataset)

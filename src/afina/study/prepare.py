@@ -40,15 +40,22 @@ class Prepared:
     train_evaluation_rows: np.ndarray | None
 
 
-def prepare(config: StudyConfig, spec: DatasetSpec, model: str, directory: Path) -> Prepared:
-    """Read, check and tokenise a data set for a model; raises `UsageError` for what is wrong with either."""
+def prepare(
+    config: StudyConfig, spec: DatasetSpec, model: str, directory: Path, *, on_validation: bool = False
+) -> Prepared:
+    """Read, check and tokenise a data set for a model; raises `UsageError` for what is wrong with either.
+
+    With `on_validation` the development split stands in the place of the test split, which is not looked at.
+    """
     task = spec.task if spec.task != "auto" else config.task
     data = load_text_dataset(
         spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
         trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
-    if config.early_stopping is not None:
+    if config.early_stopping is not None or on_validation:
         data = _with_validation(data, config.test_limit)
+    if on_validation and data.validation is not None:
+        data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
@@ -101,14 +108,14 @@ def _refuse_other_inputs(shape: Any, model: str, data: TextDataset) -> None:
 
 
 def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
-    """The development split that early stopping looks at: the data's own, or a tenth of the train rows, always the same."""
+    """The development split that choices are made on: the data's own, or a tenth of the train rows, always the same."""
     classes = data.task != "regression"
     if data.validation is not None:
         kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
         return replace(data, validation=data.validation.take(kept))
     held = stratified_rows(data.train.label, max(1, len(data.train) // 10), classes=classes)
     rest = np.setdiff1d(np.arange(len(data.train)), held)
-    note = f"early_stopping: {len(held):,} of {len(data.train):,} train rows are held out as development split"
+    note = f"{len(held):,} of {len(data.train):,} train rows are held out as development split"
     return replace(data, train=data.train.take(rest), validation=data.train.take(held), notes=(*data.notes, note))
 
 

@@ -17,6 +17,7 @@ from afina.study.files import write_text
 from afina.study.plan import Run, expand
 from afina.study.prepare import Prepared, prepare
 from afina.study.results import append_result, read_results
+from afina.study.search import searched
 from afina.study.units import alone, together
 
 if TYPE_CHECKING:
@@ -35,8 +36,11 @@ class Study:
     carries out what is not finished yet and returns all results; calling it again goes on where it stopped.
     """
 
-    def __init__(self, out: str | Path, config: StudyConfig | None = None, **settings: Any) -> None:
-        self.directory = Path(out)
+    def __init__(
+        self, out: str | Path, config: StudyConfig | None = None, *, on_validation: bool = False, **settings: Any
+    ) -> None:
+        """`on_validation` tests on the development split, as trials do."""
+        self.directory, self.on_validation = Path(out), on_validation
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
         self.runs = expand(self.config)
 
@@ -53,12 +57,15 @@ class Study:
             return self._run(observer)
 
     def _run(self, observer: Observer) -> list[dict[str, Any]]:
+        if self.config.learning_rate == "search":
+            self.runs = searched(self, observer)
         finished = self._finished()
         left = [run for run in self.runs if run.id not in finished]
         prepared: dict[tuple[str, int], Prepared] = {}
         for key in dict.fromkeys((run.model, run.dataset) for run in left):
             observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
-            prepared[key] = prepare(self.config, self.config.dataset[key[1]], key[0], self.directory)
+            spec = self.config.dataset[key[1]]
+            prepared[key] = prepare(self.config, spec, key[0], self.directory, on_validation=self.on_validation)
             observer({"kind": "prepared", "notes": prepared[key].notes, "cut": prepared[key].cut})
         precision = self._choose_precision(left, prepared, observer)
         self._write_resolved(precision, prepared)
@@ -185,6 +192,7 @@ class Study:
             "methods",
             "seeds",
             "learning_rate",
+            "search_factors",
             "rank",
             "targets",
             "cohort",

@@ -1,0 +1,69 @@
+"""`learning_rate: search`: every method gets the same few rates, tried on the development split, before a study starts.
+
+A comparison at one rate for all decides the ranking by itself. The trials are a study of their own in the folder
+`search`: one seed, each method at its default rate times each of `search_factors`, tested on the development split, never on
+the test split; so they train as cohorts, resume and fail like any runs.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from afina.config import MethodSpec, StudyConfig
+from afina.measure.metrics import higher_is_better
+from afina.study.plan import Run, expand
+
+if TYPE_CHECKING:
+    from afina.study.study import Study
+
+__all__ = ["searched", "trials"]
+
+
+def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float]]] | None:
+    """Return the study of the trials, and of each trial's name the method's and the factor; None if nothing is searched."""
+    first = [run for run in expand(config) if run.seed == config.seeds[0]]
+    specs: dict[str, MethodSpec] = {}
+    names: dict[str, tuple[str, float]] = {}
+    for run in first:
+        if run.rate != "default" or run.make_method().gradient_free:
+            continue
+        spec = next(spec for spec in config.methods if spec.label == run.label)
+        for factor in config.search_factors:
+            rate = float(f"{run.settings['learning_rate'] * factor:.3g}")
+            trial = MethodSpec(name=spec.name, settings={**spec.settings, "learning_rate": rate})
+            specs[trial.label], names[trial.label] = trial, (run.label, factor)
+    if not specs:
+        return None
+    changes = {
+        "methods": list(specs.values()), "seeds": config.seeds[:1], "learning_rate": "auto", "early_stopping": None
+    }  # fmt: skip
+    return config.model_copy(update=changes), names
+
+
+def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> list[Run]:
+    """Carry out the trials and return the study's runs with the best rate of each; where all failed the default stays."""
+    planned = trials(study.config)
+    if planned is None:
+        return study.runs
+    config, names = planned
+    inner = type(study)(study.directory / "search", config, on_validation=True)
+    observer({"kind": "search", "trials": len(inner.runs)})
+    results = inner.run(lambda event: observer({**event, "search": True}))
+    best: dict[tuple[str, str, str], tuple[float, float, float]] = {}
+    for result in results:
+        if result["status"] != "ok":
+            continue
+        label, factor = names[result["method_label"]]
+        sign = 1.0 if higher_is_better(result["metric"]) else -1.0
+        # Of equals the one nearest to the default.
+        entry = (sign * result["test_metric"], -abs(math.log(factor)), result["method_config"]["learning_rate"])
+        key = (result["model"], result["dataset"], label)
+        best[key] = max(best.get(key, entry), entry)
+    return [_with_rate(run, best.get((run.model, run.dataset_name, run.label))) for run in study.runs]
+
+
+def _with_rate(run: Run, found: tuple[float, float, float] | None) -> Run:
+    if found is None:
+        return run
+    return replace(run, settings={**run.settings, "learning_rate": found[2]}, rate="searched")
