@@ -166,7 +166,6 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
     import numpy as np
     import torch
 
-    from afina.backbone.attach import Attached
     from afina.backbone.load import load_backbone, load_tokenizer
     from afina.data.batching import tokenize
     from afina.data.sources import Rows
@@ -175,8 +174,9 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource
     from afina.tasks.classification import Classification
-    from afina.train.loop import Callbacks, Member, Position, train
+    from afina.train.loop import Callbacks, Clock, Member, train
     from afina.train.optimiser import Optimiser
+    from afina.train.passes import Passes
 
     keep_freed_memory()  # as every run of a study does
     tokenizer, _ = load_tokenizer("minilm")
@@ -190,14 +190,12 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
     steps = -(-len(texts) // batch_size)
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=steps)
     task = Classification(("0", "1", "2", "3"))
-    member = Member(adapter, task, optimiser, None, torch.zeros((), dtype=torch.float64))
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    member = Member(adapter, task, tokens, 0, 1, batch_size, optimiser, None, loss_sum)
     ticks: list[float] = []
-    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
-        train(
-            attached, [member], tokens, Position(),
-            Callbacks(lambda: ticks.append(time.perf_counter()), lambda: None),
-            epochs=1, batch_size=batch_size, micro_batch_size=None, seed=0,
-        )  # fmt: skip
+    callbacks = Callbacks(lambda: ticks.append(time.perf_counter()), lambda ended: None)
+    with Passes(backbone, DropoutSource(0)) as passes:
+        train(passes, [member], Clock(), callbacks, micro_batch_size=None)
     return figures(ticks, len(texts), batch_size, baseline)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.batching import Tokens
+from afina.errors import UsageError
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method
 from afina.study.results import read_results
@@ -290,3 +291,49 @@ def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder:
         assert first == second, run
         assert [e["test_accuracy"] for e in result["history"]] == [e["test_accuracy"] for e in whole[run]["history"]]
     assert not (kept / "checkpoint.safetensors").exists()
+
+
+def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path: Path) -> None:
+    from test_study import write_csv
+
+    (tmp_path / "rows").mkdir()
+    for name, rows, seed in (("train", 120, 0), ("test", 40, 1), ("validation", 60, 2)):
+        write_csv(tmp_path / "rows" / f"{name}.csv", rows, seed)
+    study = study_settings(family_folder, tmp_path / "rows", seeds=2, epochs=6)
+    del study["learning_rate"], study["rank"]
+    race = {"rungs": [0.4, 0.7], "keep": 0.5, "ranks": [1, 2], "rate_factors": [40, 1e-5]}
+    study |= {"methods": ["lora", {"ia3": {"learning_rate": 1e-9}}], "race": race}
+    results = {(r["method_label"], r["seed"]): r for r in Study(tmp_path / "out", **study).run()}
+    good = {"lora(learning_rate=0.02, rank=1)", "lora(learning_rate=0.02, rank=2)"}
+    assert len(results) == 2 * 5
+    stayed = {label for (label, _), result in results.items() if result["status"] == "ok"}
+    assert stayed == good
+    lost = [result for result in results.values() if result["status"] == "skipped"]
+    assert {result["race"]["step"] for result in lost} == {48, 84}
+    assert all("left the race after" in result["error"] for result in lost)
+    # The rates that learn nothing are the first to go, both seeds of a candidate together.
+    first = [result["method_label"] for result in lost if result["race"]["step"] == 48]
+    assert len(first) == 4
+    assert not set(first) & good
+    from afina.report.write import write_report
+
+    write_report(tmp_path / "out")
+    assert "48 / 120" in (tmp_path / "out" / "tables" / "race.md").read_text()
+    assert "Runs that trained together" in (tmp_path / "out" / "report.html").read_text()
+    again: list[Any] = []
+    Study(tmp_path / "out", **study).run(again.append)
+    assert not [event for event in again if event["kind"] == "unit"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"cohort": "off"}, "cohort cannot be off"), ({"methods": ["full"]}, "full cannot train beside others"),
+     ({"race": {"rungs": [0.5, 0.2]}}, "rungs should rise"), ({"learning_rate": "search"}, "it tries rates itself"),
+     ({"race": {"rung": [0.5]}}, "rung")],
+)  # fmt: skip
+def test_bad_races_are_one_sentence(
+    change: dict[str, Any], said: str, family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    study = {**study_settings(family_folder, rows_folder, race=True), **change}
+    with pytest.raises(UsageError, match=said):
+        Study(tmp_path / "out", **study)

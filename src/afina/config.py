@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from afina.errors import UsageError, nearest
 
-__all__ = ["DatasetSpec", "MethodSpec", "StudyConfig", "read_yaml"]
+__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig", "read_yaml"]
 
 
 class _Checked(BaseModel):
@@ -86,6 +86,26 @@ class DatasetSpec(_Checked):
     @property
     def label_name(self) -> str:
         return self.name or Path(self.path).name or self.path
+
+
+class RaceSpec(_Checked):
+    """A race: all candidates train together, and at each rung those that are worse on the development split leave."""
+
+    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.1, 0.3], min_length=1)
+    """Shares of a run's steps after which candidates are judged."""
+    keep: float = Field(default=0.34, gt=0, lt=1)
+    """Share of the candidates that goes on at each; one at least."""
+    ranks: list[Annotated[int, Field(ge=1)]] | None = None
+    """Every method that has a rank runs with each of these."""
+    rate_factors: list[Annotated[float, Field(gt=0)]] = Field(default=[1.0], min_length=1)
+    """Every method runs at its default learning rate times each of these; one with a rate of its own at that alone."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _rungs(cls, value: list[float]) -> list[float]:
+        if value != sorted(set(value)):
+            raise ValueError("rungs should rise")
+        return value
 
 
 def _as_list(value: Any) -> Any:
@@ -169,6 +189,8 @@ class StudyConfig(_Checked):
     """Weight of each class in the loss, by label name; `balanced`: rows / (classes * rows of the class)."""
     early_stopping: int | None = Field(default=None, ge=1)
     """Epochs without a better metric on the development split after which a run stops; its best epoch's weights stay."""
+    race: RaceSpec | None = None
+    """Successive halving over the study's methods, and over ranks and rates if asked, in place of whole runs of all."""
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Rows computed at once; a step adds up as many micro-batches as its batch needs."""
     gradient_checkpointing: bool = False
@@ -187,6 +209,11 @@ class StudyConfig(_Checked):
         if isinstance(value, int) and value < 1:
             raise ValueError("a cohort has at least one member")
         return value
+
+    @field_validator("race", mode="before")
+    @classmethod
+    def _race(cls, value: Any) -> Any:
+        return {} if value is True else value
 
     @field_validator("seeds")
     @classmethod

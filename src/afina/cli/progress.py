@@ -126,6 +126,8 @@ class Progress:
         name = self.names[result["run"]]
         if result["status"] == "failed":
             self._say(f"  {name}: failed. {result['error']}", "red")
+        elif result["status"] == "skipped":
+            self._say(f"  {name}: {result['error']}", "dim")
         else:
             value = f"{result['metric']} {result['test_metric']:.4f}"
             alone = " alone" if result["measured"] == "profile" else ""

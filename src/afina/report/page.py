@@ -11,10 +11,12 @@ from afina.report.tables import (
     Group,
     Material,
     Table,
+    cohort_table,
     comparison_table,
     difference_table,
     failed_table,
     metric_digits,
+    race_table,
     scaled,
     setup_table,
 )
@@ -77,6 +79,10 @@ def page(material: Material, words: Words, published: Sequence[Table]) -> str:
     if published:
         parts.append(f"<h2>{escape(words('Tables in the published layout'))}</h2>")
         parts += [html_table(table) for table in published]
+    for present, table in ((material.left, race_table), (material.cohorts, cohort_table)):
+        if present:
+            made = table(material, words)
+            parts += [f"<h2>{escape(made.title)}</h2>", html_table(made, titled=False)]
     if material.failed:
         parts += [f"<h2>{escape(words('Failed runs'))}</h2>", html_table(failed_table(material, words), titled=False)]
     parts += [f"<h2>{escape(words('Set-up'))}</h2>", html_table(setup_table(material, words), titled=False)]

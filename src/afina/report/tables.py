@@ -1,5 +1,6 @@
 """A study's results as neutral tables, which the formats write and the page shows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ __all__ = [
     "Group",
     "Material",
     "Table",
+    "cohort_table",
     "comparison_table",
     "difference_table",
     "failed_table",
     "gather",
+    "race_table",
     "setup_table",
 ]
 
@@ -68,6 +71,12 @@ class Material:
     failed: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
     results: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    cohorts: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def left(self) -> list[Mapping[str, Any]]:
+        """Candidates that left a race."""
+        return [result for result in self.results if result["status"] == "skipped" and "race" in result]
 
     @property
     def models(self) -> list[str]:
@@ -93,7 +102,7 @@ def gather(directory: Path) -> Material:
     """Read a study's folder and test its differences; raises `UsageError` when it is none."""
     results = read_results(directory)
     by_group: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells(results):
+    for cell in cells([result for result in results if result["status"] != "skipped"]):
         by_group.setdefault((cell.model, cell.dataset), []).append(cell)
     groups = []
     for (model, dataset), members in by_group.items():
@@ -103,7 +112,9 @@ def gather(directory: Path) -> Material:
     path = directory / "study.yaml"
     settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
     failed = [result for result in results if result["status"] == "failed"]
-    return Material(directory, groups, failed, settings, results)
+    paths = sorted((directory / "cohorts").glob("*/cohort.json"))
+    cohorts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return Material(directory, groups, failed, settings, results, cohorts)
 
 
 def _compare(directory: Path, members: Sequence[Cell]) -> list[Comparison]:
@@ -215,6 +226,38 @@ def failed_table(material: Material, words: Words) -> Table:
     """One row a failed run, with its reason."""
     rows = [[result["run"], str(result.get("error") or "")] for result in material.failed]
     return Table("failed", words("Failed runs"), [words("run"), words("reason")], rows, words=2)
+
+
+def cohort_table(material: Material, words: Words) -> Table:
+    """One row a cohort: what its members took together, beside what the profiles say they would have taken alone."""
+    alone = {result["run"]: result["train_seconds"] for result in material.results if result["status"] == "ok"}
+    rows = []
+    for cohort in material.cohorts:
+        known = [alone[run] for run in cohort["runs"] if run in alone]
+        rows.append([
+            cohort["cohort"], str(len(cohort["runs"])), str(cohort["together"]),
+            words.compact(cohort["train_seconds"]),
+            words.compact(sum(known) if len(known) == len(cohort["runs"]) else None),
+            words.compact(cohort["peak_memory_bytes"] / 1e6 if cohort["peak_memory_bytes"] else None),
+        ])  # fmt: skip
+    columns = ["cohort", "runs", "in one pass", "train time (s)", "alone, by profile (s)", "peak memory (MB)"]
+    return Table("cohorts", words("Runs that trained together"), [words(column) for column in columns], rows)
+
+
+def race_table(material: Material, words: Words) -> Table:
+    """One row a candidate that left a race: when, at which value on the development split, in which place."""
+    left = sorted(material.left, key=lambda result: (-result["race"]["step"], result["race"]["place"]))
+    rows = []
+    for result in left:
+        race = result["race"]
+        value = race["value"] * scaled(race["metric"])
+        rows.append([
+            result["run"], f"{race['step']:,} / {race['steps']:,}",
+            words.number(value, metric_digits(race["metric"])), f"{race['place']} / {race['of']}",
+        ])  # fmt: skip
+    note = words("Judged on the development split, by the mean over seeds; those that are not here ran to the end.")
+    columns = [words(column) for column in ("run", "left at step", "metric", "place")]
+    return Table("race", words("Who left the race"), columns, rows, note)
 
 
 def setup_table(material: Material, words: Words) -> Table:

@@ -15,7 +15,17 @@ from afina.report.formats import FORMATS
 from afina.report.language import Words
 from afina.report.page import answer, page
 from afina.report.published import Reference, published_tables
-from afina.report.tables import Material, Table, comparison_table, difference_table, failed_table, gather, setup_table
+from afina.report.tables import (
+    Material,
+    Table,
+    cohort_table,
+    comparison_table,
+    difference_table,
+    failed_table,
+    gather,
+    race_table,
+    setup_table,
+)
 from afina.study.files import write_text
 
 __all__ = ["ReportFiles", "terminal_report", "write_report"]
@@ -51,8 +61,12 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
     tables = [comparison_table(group, words) for group in material.groups]
     tables += [difference_table(group, words) for group in material.groups if group.comparisons]
     tables += in_layout
+    if material.left:
+        tables.append(race_table(material, words))
     if material.failed:
         tables.append(failed_table(material, words))
+    if material.cohorts:
+        tables.append(cohort_table(material, words))
     return [*tables, setup_table(material, words)]
 
 
@@ -63,6 +77,8 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     parts: list[RenderableType] = []
     for group in material.groups:
         parts += [_shown(_narrow(comparison_table(group, words))), Padding(Text(answer(group, words)), (0, 0, 1, 1))]
+    if material.left:
+        parts.append(_shown(race_table(material, words)))
     if material.failed:
         parts.append(_shown(failed_table(material, words)))
     return Stack(*parts)

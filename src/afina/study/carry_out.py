@@ -91,7 +91,7 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
     }  # fmt: skip
     write_json(cohort.folder / "cohort.json", report)
     training.finish()
-    return {"results": results, "errors": training.errors, "cohort": report}
+    return {"results": results, "errors": training.errors, "lost": training.lost, "cohort": report}
 
 
 def _alone(profile: Mapping[str, Any], measured: Mapping[str, Any], rows: int) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def _may_join(run: Run) -> bool:
 def _groups(config: StudyConfig, members: Sequence[Run], steps: int) -> list[Sequence[Run]]:
     if config.cohort == "off" or config.cohort == 1 or len(members) < 2:
         return []
+    if config.race is not None:
+        return [members]
     if config.cohort == "auto" and steps < _LEAST_STEPS:
         return []
     size = len(members) if config.cohort == "auto" else int(config.cohort)

@@ -20,7 +20,6 @@ from afina.methods.classical import fit_classical
 from afina.methods.features import Features
 from afina.study.files import write_predictions
 from afina.study.job import Job
-from afina.study.training import final_metrics
 from afina.tasks.base import Task
 from afina.train.embed import embed
 
@@ -78,7 +77,7 @@ def fit_features(
         "energy_joules": energy.joules,
         "history": [entry],
         "resumed": 0,
-        **final_metrics(task, entry),
+        **task.final_metrics(entry),
     }
 
 

@@ -37,6 +37,8 @@ class Run:
 
 def expand(config: StudyConfig) -> list[Run]:
     """Return all runs in the order in which they are carried out; raises `UsageError` for what no run could be."""
+    if config.race is not None:
+        config = _with_candidates(config)
     labels = Counter(spec.label for spec in config.methods)
     if doubled := [label for label, count in labels.items() if count > 1]:
         raise UsageError(f"The method '{doubled[0]}' stands twice in the study; leave one out or change its settings.")
@@ -66,6 +68,30 @@ def expand(config: StudyConfig) -> list[Run]:
         for seed in config.seeds
         for spec, method in methods
     ]
+
+
+def _with_candidates(config: StudyConfig) -> StudyConfig:
+    """Return the study with every method of a race at each of its ranks and rates."""
+    race = config.race
+    assert race is not None
+    if config.cohort in ("off", 1):
+        raise UsageError("race: its candidates train together, so cohort cannot be off.")
+    if config.learning_rate == "search":
+        raise UsageError("race: it tries rates itself (rate_factors); learning_rate: search is for whole runs.")
+    specs: list[MethodSpec] = []
+    for spec in config.methods:
+        method = _settle(spec, config)
+        if method.owns_backbone or method.gradient_free:
+            raise UsageError(f"race: {spec.name} cannot train beside others on one frozen model; leave it out.")
+        ranks = race.ranks if race.ranks and "rank" in method.settings() and "rank" not in spec.settings else [None]
+        fixed = "learning_rate" in spec.settings or config.learning_rate_for(spec.name) is not None
+        for rank in ranks:
+            for factor in [1.0] if fixed else race.rate_factors:
+                own = dict(spec.settings) | ({} if rank is None else {"rank": rank})
+                if factor != 1:
+                    own["learning_rate"] = float(f"{method.learning_rate * factor:.3g}")
+                specs.append(MethodSpec(name=spec.name, settings=own))
+    return config.model_copy(update={"methods": specs})
 
 
 def _settle(spec: MethodSpec, config: StudyConfig) -> Method:

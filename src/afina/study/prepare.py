@@ -52,7 +52,8 @@ def prepare(
         spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
         trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
-    if config.early_stopping is not None or on_validation:
+    develops = config.early_stopping is not None or config.race is not None
+    if develops or on_validation:
         data = _with_validation(data, config.test_limit)
     if on_validation and data.validation is not None:
         data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
@@ -71,13 +72,13 @@ def prepare(
     state = made.state()
     apart = made.speaks and bool(ROWS[shape.model_type].further) if shape.model_type in ROWS else False
     read = state if made.speaks else None
-    key = json.dumps([_VERSION, model, data.digest, limit, config.early_stopping is not None, read])
+    key = json.dumps([_VERSION, model, data.digest, limit, develops, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         splits = load_tokens(path)
     else:
         rows = {"train": data.train, "test": data.test}
-        if config.early_stopping is not None and data.validation is not None:
+        if develops and data.validation is not None:
             rows["validation"] = data.validation
         if data.train.pixels is not None:
             splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}

@@ -36,7 +36,7 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
     if not specs:
         return None
     changes = {
-        "methods": list(specs.values()), "seeds": config.seeds[:1], "learning_rate": "auto", "early_stopping": None
+        "methods": list(specs.values()), "seeds": config.seeds[:1], "learning_rate": "auto", "early_stopping": None,
     }  # fmt: skip
     return config.model_copy(update=changes), names
 

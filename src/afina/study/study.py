@@ -126,7 +126,7 @@ class Study:
                 result = json.loads(stored.read_text(encoding="utf-8"))
                 append_result(self.directory, result)
                 listed[run.id] = result
-        return {run for run, result in listed.items() if result["status"] == "ok"}
+        return {run for run, result in listed.items() if result["status"] in ("ok", "skipped")}
 
     @property
     def _results(self) -> Path:
@@ -193,6 +193,7 @@ class Study:
             "seeds",
             "learning_rate",
             "search_factors",
+            "race",
             "rank",
             "targets",
             "cohort",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.load import Backbone
+from afina.config import RaceSpec
 from afina.data.batching import Tokens, steps_per_epoch
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
@@ -23,6 +24,7 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.files import write_predictions
 from afina.study.job import Job, Send
+from afina.study.race import lost_words, rung_steps, who_leaves
 from afina.tasks.base import Decoded, Task
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
@@ -30,7 +32,7 @@ from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 
-__all__ = ["Training", "final_metrics", "new_member"]
+__all__ = ["Training", "new_member"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class _Run:
     decoded: Decoded | None = None
     best: Best | None = None
     error: str | None = None
+    lost: dict[str, Any] | None = None
+    """When and why it left a race."""
 
     def check(self) -> bool:
         """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
@@ -111,6 +115,8 @@ class Training:
         self.runs: list[_Run] = []
         self.errors: dict[str, str] = {}
         """By run, why it could not be."""
+        self.lost: dict[str, dict[str, Any]] = {}
+        """By run, when and why it left a race."""
         for job in jobs:
             try:
                 member, trainable = new_member(job, job.run.make_method(), backbone, task, splits["train"])
@@ -140,7 +146,7 @@ class Training:
                 Callbacks(self._after_step, self._after_epoch), micro_batch_size=self.config.micro_batch_size,
             )  # fmt: skip
             self._end_steps()
-            done = [run for run in self.runs if run.error is None]
+            done = [run for run in self.runs if run.error is None and run.lost is None]
             for run in done:
                 if run.best is not None:
                     run.take(run.best.weights)
@@ -149,6 +155,7 @@ class Training:
         for run in done:
             self._save(run)
         self.errors |= {run.job.run.id: run.error for run in self.runs if run.error is not None}
+        self.lost = {run.job.run.id: run.lost for run in self.runs if run.lost is not None}
         return {run.job.run.id: self._measured(run) for run in done}
 
     def finish(self) -> None:
@@ -169,8 +176,11 @@ class Training:
         if now - self._said >= 0.2:
             self._said = now
             self.send({"kind": "step", **self._progress()})
-        if now - self._saved >= self.config.checkpoint_seconds:
+        judged = self._rung_due()
+        if judged or now - self._saved >= self.config.checkpoint_seconds:
             self._end_steps()
+            if judged and self.config.race is not None:
+                self._judge(self.config.race)
             self._checkpoint()
             self._begin_steps()
 
@@ -226,6 +236,31 @@ class Training:
                 run.member.left = True
             entries[run.job.run.id][f"validation_{metric}"] = value
 
+    def _rung_due(self) -> bool:
+        race, training = self.config.race, [run.member for run in self.runs if run.member.training]
+        if race is None or not training:
+            return False
+        return training[0].position.step in rung_steps(race, training[0].optimiser.total_steps)
+
+    def _judge(self, race: RaceSpec) -> None:
+        """Send the worse candidates out of the race."""
+        racing = [run for run in self.runs if run.member.training and run.check()]
+        tested = [run.decoded for run in racing]
+        self._evaluate("validation", racing)
+        values: dict[str, list[float]] = {}
+        labels, metric = self.splits["validation"].labels, self.task.metric
+        for run, test in zip(racing, tested, strict=True):
+            assert run.decoded is not None
+            own = self.task.metrics(labels, run.decoded.predictions)[metric]
+            values.setdefault(run.job.run.label, []).append(own)
+            run.decoded = test
+        leaving = who_leaves(race, metric, values)
+        for run in racing:
+            if (lost := leaving.get(run.job.run.label)) is not None:
+                run.member.left = True
+                run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **lost}
+                self.send({"kind": "left", "run": run.job.run.id, "error": lost_words(run.lost)})
+
     def _evaluate(self, split: str, runs: Sequence[_Run], tokens: Tokens | None = None) -> None:
         tokens = self.splits[split] if tokens is None else tokens
 
@@ -255,7 +290,7 @@ class Training:
                 {
                     "run": run.job.run.id, "position": asdict(run.member.position), "history": run.history,
                     "best": None if run.best is None else [run.best.epoch, run.best.value], "error": run.error,
-                    "left": run.member.left,
+                    "left": run.member.left, "lost": run.lost,
                 }
                 for run in self.runs
             ],
@@ -278,6 +313,7 @@ class Training:
             assert run.job.run.id == kept["run"], "a cohort goes on with the members that it had"
             run.member.position = Position(**kept["position"])
             run.member.left, run.error, run.history = kept["left"], kept["error"], kept["history"]
+            run.lost = kept["lost"]
             if run.error is None:
                 own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
                 _take_back(run, own, kept["best"])
@@ -326,20 +362,8 @@ class Training:
             "history": run.history,
             "best_epoch": None if run.best is None else run.best.epoch,
             "resumed": self.resumed,
-            **final_metrics(self.task, run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
+            **self.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
         }
-
-
-def final_metrics(task: Task, last: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the result's metrics from the last entry of a history."""
-    names = list(task.metrics(np.array([0, 1]), np.array([0, 1])))
-    return {
-        "metric": task.metric,
-        "test_metric": last[f"test_{task.metric}"],
-        "train_metric": last[f"train_{task.metric}"],
-        "test_metrics": {name: last[f"test_{name}"] for name in names},
-        "train_metrics": {name: last[f"train_{name}"] for name in names},
-    }
 
 
 def _tensors(run: _Run) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from afina.errors import AfinaError
 from afina.study.cohorts import Cohort
 from afina.study.execute import run_apart
+from afina.study.race import lost_words
 
 if TYPE_CHECKING:
     from afina.study.job import Job
@@ -29,7 +30,7 @@ def alone(job: "Job", observer: Observer) -> dict[str, Any]:
         result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
     except AfinaError as error:
         on_event({"kind": "failed", "error": str(error)})
-        return _failed(job, str(error))
+        return _without_result(job, "failed", str(error))
     return result
 
 
@@ -42,7 +43,7 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     errors: dict[str, str] = {}
     profiles = _profiles(cohort, jobs, errors, observer)
     members = tuple(job for job in jobs if job.run.label in profiles)
-    found: dict[str, Any] = {"results": {}, "errors": {}}
+    found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     most = _together(cohort, members, profiles, observer) if members else 0
     while members:
         on_event({"kind": "cohort", "members": len(members), "together": most})
@@ -60,9 +61,11 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     errors |= found["errors"]
     results = []
     for job in jobs:
-        if (result := found["results"].get(job.run.id)) is None:
+        if (lost := found["lost"].get(job.run.id)) is not None:
+            result = _without_result(job, "skipped", lost_words(lost)) | {"race": lost}
+        elif (result := found["results"].get(job.run.id)) is None:
             on_event({"kind": "failed", "run": job.run.id, "error": errors[job.run.id]})
-            result = _failed(job, errors[job.run.id])
+            result = _without_result(job, "failed", errors[job.run.id])
         results.append(result)
     return results
 
@@ -130,10 +133,10 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
     return on_event
 
 
-def _failed(job: "Job", error: str) -> dict[str, Any]:
+def _without_result(job: "Job", status: str, error: str) -> dict[str, Any]:
     run = job.run
     return {
-        "run": run.id, "status": "failed", "error": error, "model": run.model, "dataset": run.dataset_name,
+        "run": run.id, "status": status, "error": error, "model": run.model, "dataset": run.dataset_name,
         "task": job.task["name"], "method": run.method, "method_label": run.label,
         "method_config": dict(run.settings), "seed": run.seed,
     }  # fmt: skip

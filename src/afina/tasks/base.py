@@ -50,6 +50,17 @@ class Task(ABC):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """Return all metrics of this task."""
 
+    def final_metrics(self, last: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a result's metrics from the last entry of a history."""
+        names = list(self.metrics(np.array([0, 1]), np.array([0, 1])))
+        return {
+            "metric": self.metric,
+            "test_metric": last[f"test_{self.metric}"],
+            "train_metric": last[f"train_{self.metric}"],
+            "test_metrics": {name: last[f"test_{name}"] for name in names},
+            "train_metrics": {name: last[f"train_{name}"] for name in names},
+        }
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """JSON-able description from which `load_task` makes the task again."""

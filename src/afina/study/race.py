@@ -1,0 +1,39 @@
+"""Races: successive halving over a study's candidates (Jamieson and Talwalkar, 2016, arXiv:1502.07943; in rungs as in ASHA,
+Li et al., 2020, arXiv:1810.05934, which all candidates reach together here, being one cohort)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from afina.config import RaceSpec
+from afina.measure.metrics import higher_is_better
+
+__all__ = ["lost_words", "rung_steps", "who_leaves"]
+
+
+def rung_steps(race: RaceSpec, total_steps: int) -> set[int]:
+    """Return the steps after which candidates are judged."""
+    return {max(1, round(rung * total_steps)) for rung in race.rungs}
+
+
+def who_leaves(race: RaceSpec, metric: str, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Return the candidates that leave, by name, with value and place; `values` has each one's, a seed each."""
+    sign = -1 if higher_is_better(metric) else 1
+    means = {name: float(np.mean(own)) for name, own in values.items()}
+    ranking = sorted(means, key=lambda name: sign * means[name])
+    kept = max(1, math.ceil(race.keep * len(ranking)))
+    return {
+        name: {"metric": metric, "value": means[name], "place": place, "of": len(ranking)}
+        for place, name in enumerate(ranking, start=1)
+        if place > kept
+    }
+
+
+def lost_words(lost: Mapping[str, Any]) -> str:
+    """Say when and why a candidate left."""
+    return (
+        f"left the race after {lost['step']:,} of {lost['steps']:,} steps: {lost['metric']} {lost['value']:.4f} on the "
+        f"development split, place {lost['place']} of {lost['of']}"
+    )
