@@ -101,6 +101,11 @@ class Material:
 def gather(directory: Path) -> Material:
     """Read a study's folder and test its differences; raises `UsageError` when it is none."""
     results = read_results(directory)
+    path = directory / "study.yaml"
+    settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    # Cohorts finish before runs that stand before them in the study.
+    order = {run: place for place, run in enumerate((settings.get("resolved") or {}).get("runs") or {})}
+    results = sorted(results, key=lambda result: order.get(result["run"], len(order)))
     by_group: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells([result for result in results if result["status"] != "skipped"]):
         by_group.setdefault((cell.model, cell.dataset), []).append(cell)
@@ -109,8 +114,6 @@ def gather(directory: Path) -> Material:
         same = comparable(members)
         comparisons = _compare(directory, members) if same else []
         groups.append(Group(model, dataset, members, comparisons, verdict(members, comparisons), same))
-    path = directory / "study.yaml"
-    settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
     failed = [result for result in results if result["status"] == "failed"]
     paths = sorted((directory / "cohorts").glob("*/cohort.json"))
     cohorts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]

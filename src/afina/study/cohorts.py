@@ -14,8 +14,9 @@ from afina.study.plan import Run
 
 __all__ = ["Cohort", "plan_cohorts"]
 
-_LEAST_STEPS = 120
-"""Steps of a run below which `auto` leaves runs alone: each method's cost alone would take about as long to find."""
+_LEAST_STEPS = 400
+"""Steps of a method, all its seeds together, below which `auto` leaves runs alone: to find each method's cost alone takes
+about 60 steps and the start of a process, a tenth of what follows is not yet saved by that (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def _groups(config: StudyConfig, members: Sequence[Run], steps: int) -> list[Seq
         return []
     if config.race is not None:
         return [members]
-    if config.cohort == "auto" and steps < _LEAST_STEPS:
+    methods = len({run.label for run in members})
+    if config.cohort == "auto" and steps * len(members) < _LEAST_STEPS * methods:
         return []
     size = len(members) if config.cohort == "auto" else int(config.cohort)
     groups = [members[start : start + size] for start in range(0, len(members), size)]

@@ -2,19 +2,20 @@
 
 A step's time goes by the width of its batch. Of the widths that an epoch meets, all or two dozen are stepped through,
 the longest first, each once cold (a processor's matrix library prepares code for a width when it first meets it) and
-three times warm; an epoch's time is the sum over its batches, and the first epoch has every width's first meeting on top.
+three times warm, in mixed order; an epoch's time is the sum over its batches, and the first epoch has every width's first
+meeting on top. Before the last turn a batch of every shape is evaluated, as between epochs.
 Memory is read as in any run, from a process of its own that has done nothing else.
 """
 
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 
+from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone
-from afina.data.batching import WIDTH_STEP, Tokens, epoch_batches, load_tokens
+from afina.data.batching import WIDTH_STEP, Tokens, epoch_batches, evaluation_batches, load_tokens
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.ops.allocator import give_back_freed_memory
@@ -51,28 +52,31 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         member, _ = new_member(job, method, backbone, task, tokens)
         widths = _widths(backbone, member)
         chosen = _chosen(widths)
-        cold: list[float] = []
-        warm: list[float] = []
+        seen = tokens if job.train_evaluation_rows is None else tokens.take(job.train_evaluation_rows)
         resident: list[int] = []
-        source = DropoutSource(job.run.seed)
-        with Passes(backbone, source, checkpointing=config.gradient_checkpointing) as passes:
+        times = np.zeros((1 + _WARM, len(chosen)))
+        order = np.random.default_rng(0)
+        with Passes(backbone, DropoutSource(job.run.seed), checkpointing=config.gradient_checkpointing) as passes:
             torch.manual_seed(job.run.seed)
-            with monitor.phase("train"):
-                energy.start()
-                started = perf_counter()
-                for place, index in enumerate(chosen):
-                    times = [_step_seconds(passes, [member], index, config.micro_batch_size) for _ in range(1 + _WARM)]
-                    cold.append(times[0])
-                    warm.append(float(np.median(times[1:])))
-                    resident.append(current_resident_bytes())
-                    send({"kind": "profile", "done": place + 1, "steps": len(chosen)})
-                seconds = perf_counter() - started
-                energy.stop()
-            with monitor.phase("evaluate"):
-                longest = np.argsort(-splits["test"].lengths, kind="stable")[: config.evaluation_batch_size]
-                attached = passes.attached([member.adapter], training=False)
-                predict_logits(attached, splits["test"].take(longest), batch_size=config.evaluation_batch_size)
-    epoch, meeting = _epoch(widths, chosen, cold, warm)
+            for turn in range(1 + _WARM):
+                if turn == _WARM:
+                    # An epoch after the first trains beside what an evaluation left behind.
+                    with monitor.phase("evaluate"):
+                        attached = passes.attached([member.adapter], training=False)
+                        for split in (seen, splits["test"]):
+                            _evaluate_every_shape(attached, split, config.evaluation_batch_size)
+                    give_back_freed_memory()
+                with monitor.phase("train"):
+                    energy.start()
+                    # A batch of another width before each, as in a run: what is at hand for one is gone for the next.
+                    for place in range(len(chosen)) if turn == 0 else order.permutation(len(chosen)):
+                        times[turn, place] = _step_seconds(passes, [member], chosen[place], config.micro_batch_size)
+                        if turn == 0:
+                            resident.append(current_resident_bytes())
+                    energy.stop()
+                send({"kind": "profile", "done": turn + 1, "steps": 1 + _WARM})
+    warm = np.median(times[1:], axis=0)
+    epoch, meeting = _epoch(widths, chosen, times[0], warm)
     report = monitor.report()
     unseen = len(np.unique(widths)) - len(chosen)
     if unseen > 0 and job.device == "cpu" and report["peak_memory_bytes"] is not None:
@@ -82,7 +86,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         "seconds_by_epoch": [meeting + epoch * number for number in range(1, config.epochs + 1)],
         "step_seconds": float(np.median(np.interp(widths, widths[chosen][::-1], warm[::-1]))),
         "tokens": int(tokens.offsets[-1]),
-        "energy_joules": None if energy.joules is None else energy.joules / seconds * (meeting + epoch),
+        "energy_joules": None if energy.joules is None else energy.joules / float(times.sum()) * (meeting + epoch),
         "memory_report": report,
     }
 
@@ -128,6 +132,16 @@ def _chosen(widths: np.ndarray) -> list[int]:
     return [int(first[place]) for place in places[::-1]]
 
 
+def _evaluate_every_shape(attached: Attached, tokens: Tokens, batch_size: int) -> None:
+    """Evaluate one batch of each shape that an evaluation of these rows meets."""
+    batches = {
+        (len(rows), int(tokens.lengths[rows].max()) // WIDTH_STEP): rows
+        for rows in evaluation_batches(tokens.lengths, batch_size)
+    }
+    for rows in batches.values():
+        predict_logits(attached, tokens.take(rows), batch_size=batch_size)
+
+
 def _step_seconds(passes: Passes, members: Sequence[Member], index: int, micro_batch_size: int | None) -> float:
     """Take one whole step on a batch of the first epoch and return its seconds; the members are not to be kept."""
     for member in members:
@@ -145,13 +159,11 @@ def _step_seconds(passes: Passes, members: Sequence[Member], index: int, micro_b
     return clock.seconds
 
 
-def _epoch(
-    widths: np.ndarray, chosen: Sequence[int], cold: Sequence[float], warm: Sequence[float]
-) -> tuple[float, float]:
+def _epoch(widths: np.ndarray, chosen: Sequence[int], cold: np.ndarray, warm: np.ndarray) -> tuple[float, float]:
     """Return the seconds of an epoch, and those of meeting every width for the first time."""
     known = widths[list(chosen)][::-1]
-    first = np.maximum(0.0, np.array(cold) - np.array(warm))[::-1]
+    first = np.maximum(0.0, cold - warm)[::-1]
     return (
-        float(np.interp(widths, known, np.array(warm)[::-1]).sum()),
+        float(np.interp(widths, known, warm[::-1]).sum()),
         float(np.interp(np.unique(widths), known, first).sum()),
     )
