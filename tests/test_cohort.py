@@ -14,10 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afina.backbone.load import Backbone, load_backbone
+from afina.config import StudyConfig
 from afina.data.batching import Tokens
 from afina.errors import UsageError
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method
+from afina.study.cohorts import plan_cohorts
+from afina.study.plan import expand
 from afina.study.results import read_results
 from afina.study.study import Study
 from afina.tasks.base import Task
@@ -201,7 +204,7 @@ def test_members_go_together_with_their_like(backbones: dict[str, Backbone]) -> 
 
 @pytest.fixture(scope="module")
 def rows_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows enough that `cohort: auto` makes cohorts."""
+    """Rows for 20 steps an epoch."""
     from test_study import write_csv
 
     folder = tmp_path_factory.mktemp("rows")
@@ -225,7 +228,7 @@ def test_a_study_trains_as_a_cohort_and_gives_each_method_its_own_costs(
         {"lora": {"rank": 500}},
         {"ia3": {"learning_rate": 1e30, "gradient_clip": None}},
     ]
-    study = study_settings(family_folder, rows_folder, methods=methods, seeds=2, epochs=6)
+    study = study_settings(family_folder, rows_folder, methods=methods, seeds=2, epochs=6, cohort=8)
     seen: list[Any] = []
     results = {(r["method_label"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
     cohort = [results["lora", 0], results["lora", 1], results["ia3", 0], results["ia3", 1]]
@@ -260,6 +263,18 @@ def test_the_size_of_a_cohort_is_the_studys(
     results = Study(tmp_path / "out", **study).run()
     assert {result["status"] for result in results} == {"ok"}
     assert {result["cohort_size"] for result in results} == sizes
+
+
+@pytest.mark.parametrize(("epochs", "seeds", "sizes"), [(1, 2, []), (10, 2, [4]), (20, 1, [2]), (20, 3, [6])])
+def test_auto_makes_cohorts_where_they_pay(epochs: int, seeds: int, sizes: list[int], tmp_path: Path) -> None:
+    """At 20 steps an epoch; to find what a method costs alone takes time too."""
+    config = StudyConfig.parse(
+        {"model": "minilm", "dataset": "tickets", "methods": ["full", "features", "lora", "ia3"], "seeds": seeds,
+         "epochs": epochs}, "test",
+    )  # fmt: skip
+    runs = expand(config)
+    cohorts = plan_cohorts(config, tmp_path, runs, runs, {("minilm", 0): 120})
+    assert [len(cohort.runs) for cohort in cohorts] == sizes
 
 
 def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
