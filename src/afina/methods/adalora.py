@@ -1,6 +1,6 @@
 """AdaLoRA: y = W x + (alpha / r0) P diag(l) Q x, the ranks re-allotted by importance while training.
 
-Zhang et al., 2023, arXiv:2303.10512: equation 3 (form), 4 (orthogonality), 8 to 11 (importance), 13 (budget).
+Zhang et al., 2023, arXiv:2303.10512: equations 3 (form) and 4 (orthogonality); how ranks are re-allotted: `ranks.py`.
 P is (out, r0), l (r0,), Q (r0, in) with r0 the starting rank; l starts at zero, so nothing changes at the start.
 """
 
@@ -17,9 +17,10 @@ from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
 from afina.methods.fused import by_module
+from afina.methods.ranks import RankSchedule
 from afina.ops.low_rank import low_rank_update
 
-__all__ = ["AdaLoRA", "RankSchedule", "Triplets", "budget_at"]
+__all__ = ["AdaLoRA", "Triplets"]
 
 
 class Triplets(Branch):
@@ -46,77 +47,6 @@ class Triplets(Branch):
         unit = torch.eye(len(self.l), device=self.l.device)
         departures: Tensor = torch.linalg.norm(self.p.T @ self.p - unit) + torch.linalg.norm(self.q @ self.q.T - unit)
         return self.orthogonality * departures / 2
-
-
-def budget_at(step: int, *, start: int, target: int, warm_up: int, final: int, total: int, interval: int) -> int | None:
-    """Return the triplets to keep after `step` (from 1), or None when this step re-allots nothing (equation 13)."""
-    if step <= warm_up:
-        return None
-    if step > total - final:
-        return target
-    left = 1 - (step - warm_up) / (total - final - warm_up)
-    return int((start - target) * left**3 + target) if step % interval == 0 else None
-
-
-class RankSchedule(Schedule):
-    """Smoothed sensitivity and uncertainty of every weight, and the budget that they are judged for."""
-
-    def __init__(self, settings: "AdaLoRA", branches: Mapping[str, Triplets], total_steps: int) -> None:
-        self.settings, self.branches = settings, branches
-        self.total, self.warm_up, self.final = total_steps, *settings.phases(total_steps)
-        self.start = sum(len(branch.l) for branch in branches.values())
-        self.target = settings.rank * len(branches)
-        parameters = [
-            (f"{name}.{key}", value) for name, branch in branches.items() for key, value in branch.named_parameters()
-        ]
-        self.parameters = dict(parameters)
-        self.sensitivity = {name: torch.zeros_like(value) for name, value in parameters}
-        self.uncertainty = {name: torch.zeros_like(value) for name, value in parameters}
-
-    @torch.no_grad()
-    def after_step(self, step: int) -> None:
-        # As in the authors' code and PEFT: the weights are those after the step, the gradients those before it.
-        if step < self.total - self.final:
-            for name, value in self.parameters.items():
-                if value.grad is not None:
-                    self._observe(name, (value * value.grad).abs())
-        budget = budget_at(
-            step, start=self.start, target=self.target, warm_up=self.warm_up, final=self.final, total=self.total,
-            interval=self.settings.interval,
-        )  # fmt: skip
-        if budget is not None:
-            self._keep(budget)
-
-    def _observe(self, name: str, importance: Tensor) -> None:
-        beta1, beta2 = self.settings.beta1, self.settings.beta2
-        self.sensitivity[name].mul_(beta1).add_(importance, alpha=1 - beta1)
-        spread = (importance - self.sensitivity[name]).abs()
-        self.uncertainty[name].mul_(beta2).add_(spread, alpha=1 - beta2)
-
-    def _keep(self, budget: int) -> None:
-        if budget >= self.start:
-            return
-        scores = {name: self._score(name) for name in self.branches}
-        threshold = torch.cat(list(scores.values())).kthvalue(self.start - budget).values
-        for name, branch in self.branches.items():
-            branch.l.masked_fill_((scores[name] <= threshold)[:, None], 0.0)
-
-    def _score(self, name: str) -> Tensor:
-        """Importance of each triplet (rank,): that of l, plus the means of its column of P and row of Q."""
-        element = {key: self.sensitivity[f"{name}.{key}"] * self.uncertainty[f"{name}.{key}"] for key in "plq"}
-        return element["l"][:, 0] + element["q"].mean(dim=1) + element["p"].mean(dim=0)
-
-    def ranks(self) -> dict[str, int]:
-        """Triplets still in use, by site."""
-        return {name: int((branch.l != 0).sum()) for name, branch in self.branches.items()}
-
-    def state(self) -> dict[str, Tensor]:
-        kinds = {"sensitivity": self.sensitivity, "uncertainty": self.uncertainty}
-        return {f"{kind}/{name}": value for kind, values in kinds.items() for name, value in values.items()}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        for name, value in self.state().items():
-            value.copy_(state[name])
 
 
 def _slices(sites: Sequence[Site]) -> set[int]:
@@ -193,7 +123,11 @@ class AdaLoRA(Method):
 
     def steps_beside(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule:
         triplets = {name: branch for name, branch in branches.items() if isinstance(branch, Triplets)}
-        return RankSchedule(self, triplets, total_steps)
+        warm_up, final = self.phases(total_steps)
+        return RankSchedule(
+            triplets, target=self.rank, total=total_steps, warm_up=warm_up, final=final, interval=self.interval,
+            betas=(self.beta1, self.beta2),
+        )  # fmt: skip
 
     def joins(self, sites: Sequence[Site]) -> bool:
         # PEFT has one starting rank for all modules: each has to be joined of equally many slices.

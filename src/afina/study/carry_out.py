@@ -58,7 +58,8 @@ class CohortJob:
     jobs: tuple[Job, ...]
     profiles: Mapping[str, Mapping[str, Any]]
     most: int
-    """Members that go through the backbone together."""
+    """Members that go through the backbone together, as long as their batches have no more than `most_tokens`."""
+    most_tokens: int
 
     @property
     def folder(self) -> Path:
@@ -75,7 +76,17 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
         with monitor.phase("load"):
             backbone = load_for(first, first.run.make_method(), task)
         give_back_freed_memory()
-        training = Training(cohort.jobs, backbone, task, splits, monitor, send, folder=cohort.folder, most=cohort.most)
+        training = Training(
+            cohort.jobs,
+            backbone,
+            task,
+            splits,
+            monitor,
+            send,
+            folder=cohort.folder,
+            most=cohort.most,
+            most_tokens=cohort.most_tokens,
+        )
         found = training.carry_out()
     results: dict[str, Any] = {}
     for job in cohort.jobs:

@@ -86,6 +86,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         "seconds_by_epoch": [meeting + epoch * number for number in range(1, config.epochs + 1)],
         "step_seconds": float(np.median(np.interp(widths, widths[chosen][::-1], warm[::-1]))),
         "tokens": int(tokens.offsets[-1]),
+        "longest_batch_tokens": int(widths.max()) * config.batch_size * tokens.choices,
         "energy_joules": None if energy.joules is None else energy.joules / float(times.sum()) * (meeting + epoch),
         "memory_report": report,
     }

@@ -104,10 +104,12 @@ class Training:
     def __init__(
         self, jobs: Sequence[Job], backbone: Backbone, task: Task, splits: Mapping[str, Tokens],
         monitor: MemoryMonitor, send: Send, *, folder: Path, most: int | None = None,
+        most_tokens: int | None = None,
     ) -> None:  # fmt: skip
-        """Keep the checkpoint in `folder`; at most `most` members go through the backbone together."""
+        """Keep the checkpoint in `folder`; `most` and `most_tokens` limit what goes through the backbone together."""
         self.backbone, self.task, self.splits = backbone, task, splits
-        self.monitor, self.send, self.most = monitor, send, most
+        self.monitor, self.send = monitor, send
+        self._limits = {"most": most, "most_tokens": most_tokens}
         self.config = jobs[0].config
         self._path = folder / "checkpoint.safetensors"
         rows = jobs[0].train_evaluation_rows
@@ -138,7 +140,7 @@ class Training:
         torch.manual_seed(self.runs[0].job.run.seed)
         self._resume()
         checkpointing = self.config.gradient_checkpointing
-        with Passes(self.backbone, self.source, most=self.most, checkpointing=checkpointing) as passes:
+        with Passes(self.backbone, self.source, checkpointing=checkpointing, **self._limits) as passes:
             self.passes = passes
             self._begin_steps()
             train(

@@ -19,6 +19,9 @@ Observer = Callable[[Mapping[str, Any]], None]
 
 _SHARE = 0.6
 """Of the memory that is free, what a cohort's passes may take."""
+_GROWTH = 1.6
+"""Times the memory of its largest run alone that a cohort may take: more members in a pass than that gain little
+(benchmarks/README.md)."""
 
 
 def alone(job: "Job", observer: Observer) -> dict[str, Any]:
@@ -44,17 +47,19 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     profiles = _profiles(cohort, jobs, errors, observer)
     members = tuple(job for job in jobs if job.run.label in profiles)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
-    most = _together(cohort, members, profiles, observer) if members else 0
+    most, most_tokens = _together(cohort, members, profiles, observer) if members else (0, 0)
     while members:
         on_event({"kind": "cohort", "members": len(members), "together": most})
         try:
-            found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, profiles, most), on_event)
+            found = run_apart(
+                carry_out_cohort_job, CohortJob(cohort.id, members, profiles, most, most_tokens), on_event
+            )
             break
         except AfinaError as error:
             # With less at once it may fit; what is done is in the checkpoint.
             if most > 1 and "memory" in str(error).lower():
-                most //= 2
-                cohort.keep(together=most)
+                most, most_tokens = most // 2, most_tokens // 2
+                cohort.keep(together=most, most_tokens=most_tokens)
                 continue
             found["errors"] = {job.run.id: str(error) for job in members}
             break
@@ -92,21 +97,27 @@ def _profiles(
 
 def _together(
     cohort: Cohort, jobs: Sequence["Job"], profiles: Mapping[str, Mapping[str, Any]], observer: Observer
-) -> int:
-    """Return how many members go through the backbone together: as many as make it faster, and fit."""
+) -> tuple[int, int]:
+    """Return how many members go through the backbone together, as many as make it faster, and with how many tokens.
+
+    The tokens are what fits: long batches go with fewer others than short ones.
+    """
     import psutil
 
     from afina.study.worker import choose_together_for
 
-    if (kept := cohort.kept().get("together")) is not None:
-        return int(kept)
+    if "together" in (kept := cohort.kept()):
+        return int(kept["together"]), int(kept["most_tokens"])
     chosen = run_apart(choose_together_for, list(jobs), observer)
-    peaks = [profiles[job.run.label]["memory_report"]["memory"] for job in jobs]
-    step = max((own["train"]["peak_bytes"] or 0) - (own["load"]["peak_bytes"] or 0) for own in peaks)
-    room = _SHARE * psutil.virtual_memory().available if jobs[0].device == "cpu" else _SHARE * _free_on_gpu()
-    most: int = max(1, min(chosen["together"], int(room // max(1, step))))
-    cohort.keep(together=most, member_step_seconds=chosen["member_step_seconds"])
-    return most
+    memory = [profiles[job.run.label]["memory_report"]["memory"] for job in jobs]
+    peak = max(own["train"]["peak_bytes"] or 0 for own in memory)
+    step = max(1, peak - max(own["load"]["peak_bytes"] or 0 for own in memory))
+    free = psutil.virtual_memory().available if jobs[0].device == "cpu" else _free_on_gpu()
+    longest = max(profiles[job.run.label]["longest_batch_tokens"] for job in jobs)
+    most_tokens = int(longest * (1 + min(_SHARE * free, (_GROWTH - 1) * peak) / step))
+    most: int = chosen["together"]
+    cohort.keep(together=most, most_tokens=most_tokens, member_step_seconds=chosen["member_step_seconds"])
+    return most, most_tokens
 
 
 def _free_on_gpu() -> float:

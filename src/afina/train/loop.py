@@ -78,6 +78,12 @@ class Member:
         """Whether the epoch has no batch left."""
         return self.position.batch == len(self.batches())
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of the batch that comes next, padding included."""
+        rows = self.batches()[self.position.batch]
+        return len(rows) * self.tokens.choices * int(self.tokens.lengths[rows].max())
+
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
         """Return the loss of a part of a batch of `of` rows: micro-batches cannot change the gradient."""
         value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
@@ -112,7 +118,7 @@ def train(
         # After a kill between a step and its epoch's end there may be members with no batch left.
         if stepping := [member for member in training if not member.at_end]:
             started = perf_counter()
-            for group in passes.groups(stepping):
+            for group in passes.groups(stepping, max(member.batch_tokens for member in stepping)):
                 _gradients(passes, group, micro_batch_size)
             for member in stepping:
                 member.step()

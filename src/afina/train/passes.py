@@ -25,10 +25,10 @@ class Passes:
 
     def __init__(
         self, backbone: Backbone, source: DropoutSource | None = None, *, most: int | None = None,
-        checkpointing: bool = False,
+        most_tokens: int | None = None, checkpointing: bool = False,
     ) -> None:  # fmt: skip
-        """At most `most` members go together."""
-        self.backbone, self.most = backbone, most
+        """At most `most` members go together, and while training no more than have `most_tokens` in their batches."""
+        self.backbone, self.most, self.most_tokens = backbone, most, most_tokens
         self._source, self._checkpointing = source, checkpointing
         self._now: Attached | None = None
         self._found: dict[Adapter, tuple[tuple[int, int, bool], str]] = {}
@@ -46,8 +46,8 @@ class Passes:
             self._now.__exit__(None, None, None)
             self._now = None
 
-    def groups(self, members: Sequence[_M]) -> list[list[_M]]:
-        """Divide members into groups that lose nothing by going together, none larger than `most`.
+    def groups(self, members: Sequence[_M], tokens: int | None = None) -> list[list[_M]]:
+        """Divide members into groups that lose nothing by going together, none too large; `tokens` has a member's batch.
 
         Members of one method stand side by side: where others have no branch, they are one piece.
         """
@@ -55,6 +55,8 @@ class Passes:
         for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
             kinds.setdefault(self._known(member.adapter)[0], []).append(member)
         size = self.most or max(1, len(members))
+        if tokens is not None and self.most_tokens is not None:
+            size = max(1, min(size, self.most_tokens // tokens))
         return [own[start : start + size] for own in kinds.values() for start in range(0, len(own), size)]
 
     def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
