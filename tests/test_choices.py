@@ -169,6 +169,19 @@ def test_what_chooses_is_exported(name: str, family: str, speaker: Speaker, tmp_
         assert list(parity.metrics) == ["accuracy"]
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_gated_prompts_leave_for_peft(family: str, speaker: Speaker, tmp_path: Path) -> None:
+    """PEFT has LLaMA-Adapter for language models of these families only."""
+    loaded = afina.load(trained_folder("llama-adapter", family, speaker, tmp_path))
+    (tmp_path / "peft").mkdir()
+    write_peft(loaded, tmp_path / "peft")
+    parity = check_parity(loaded, loaded, *load_peft(loaded, tmp_path / "peft"), ROWS)
+    assert parity.equal, parity
+    other = afina.load(trained_folder("llama-adapter", "qwen2", speaker, tmp_path / "qwen2"))
+    with pytest.raises(UsageError, match="PEFT has no llama-adapter"):
+        write_peft(other, tmp_path)
+
+
 def test_a_study_of_labels_as_answers(speaker: Speaker, tmp_path: Path) -> None:
     methods = [{"lora": {"learning_rate": 0.02}}, {"ia3": {"learning_rate": 0.05}}, "head", "features"]
     lines = [{"text": text, "label": label} for text, label in [("my lamp broken", 0), ("good film", 1)] * 12]

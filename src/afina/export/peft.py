@@ -15,6 +15,7 @@ from afina.errors import AfinaError, UsageError
 from afina.export.merge import plain_head
 from afina.methods.adapter import peft_config, stored_tensors, task_type, write_record
 from afina.methods.base import registry
+from afina.methods.llama_adapter import GatedPrompt
 from afina.methods.merged import fold_into
 from afina.methods.peft_files import Given
 from afina.methods.prefix import KeysAndValues
@@ -35,6 +36,9 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
     if (virtual := _virtual_tokens(loaded)) is not None:
         kind, embeddings = virtual
         _write_virtual(folder, kind, embeddings, loaded)
+        return
+    if gated := _gated(loaded):
+        _write_gated(folder, gated, loaded)
         return
     config = peft_config(loaded.adapter, loaded.backbone, loaded.record)
     if str(config["peft_type"]).startswith("AFINA"):
@@ -79,6 +83,30 @@ def _virtual_tokens(loaded: LoadedAdapter) -> tuple[str, Tensor] | None:
         ]
         return "PREFIX_TUNING", torch.cat(layers, dim=1)
     return None
+
+
+def _gated(loaded: LoadedAdapter) -> dict[str, GatedPrompt]:
+    """Return gated prompts by module where PEFT has them: in language models of these two families, without a head."""
+    known = loaded.task.speaks and loaded.backbone.anatomy.model_type in ("llama", "mistral")
+    placed = loaded.adapter.placed() if known else []
+    return {site.module: branch for site, branch in placed if isinstance(branch, GatedPrompt)}
+
+
+def _write_gated(folder: Path, gated: Mapping[str, GatedPrompt], loaded: LoadedAdapter) -> None:
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    for module, branch in gated.items():
+        root = f"base_model.model.{loaded.backbone.prefix}{module}"
+        tensors[f"{root}.adaption_prompt"] = branch.prompt.detach()[None].float().contiguous()
+        tensors[f"{root}.adaption_gate"] = branch.gate.detach().float().contiguous()
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {
+        "peft_type": "ADAPTION_PROMPT", "task_type": task_type(loaded.backbone), "inference_mode": True,
+        "base_model_name_or_path": loaded.record.model, "adapter_len": len(next(iter(gated.values())).prompt),
+        "adapter_layers": len(gated),
+    }  # fmt: skip
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_virtual(folder: Path, kind: str, embeddings: Tensor, loaded: LoadedAdapter) -> None:
