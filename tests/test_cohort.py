@@ -30,7 +30,7 @@ from afina.train.loop import Callbacks, Clock, Member, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes, pass_kind
 from test_methods import FROZEN
-from test_study import _start, _wait_for_step
+from test_study import _start, _wait_for_step, write_splits
 from test_study import settings as study_settings
 
 Loader = Callable[[str], Path]
@@ -205,12 +205,7 @@ def test_members_go_together_with_their_like(backbones: dict[str, Backbone]) -> 
 @pytest.fixture(scope="module")
 def rows_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows for 20 steps an epoch."""
-    from test_study import write_csv
-
-    folder = tmp_path_factory.mktemp("rows")
-    write_csv(folder / "train.csv", 120, 0)
-    write_csv(folder / "test.csv", 40, 1)
-    return folder
+    return write_splits(tmp_path_factory.mktemp("rows"), train=120, test=40)
 
 
 def study_of(family_folder: Loader, rows_folder: Path, **more: Any) -> dict[str, Any]:
@@ -309,11 +304,8 @@ def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder:
 
 
 def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path: Path) -> None:
-    from test_study import write_csv
-
     (tmp_path / "rows").mkdir()
-    for name, rows, seed in (("train", 120, 0), ("test", 40, 1), ("validation", 60, 2)):
-        write_csv(tmp_path / "rows" / f"{name}.csv", rows, seed)
+    write_splits(tmp_path / "rows", train=120, test=40, validation=60)
     study = study_settings(family_folder, tmp_path / "rows", seeds=2, epochs=6)
     del study["learning_rate"], study["rank"]
     race = {"rungs": [0.4, 0.7], "keep": 0.5, "ranks": [1, 2], "rate_factors": [40, 1e-5]}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -477,8 +476,6 @@ def test_presets_are_described_without_network(name: str, train: int, test: int,
 
 
 def test_the_packaged_tickets_load() -> None:
-    if not (resources.files("afina.data") / "tickets.jsonl").is_file():
-        pytest.skip("tickets.jsonl is not packaged yet")
     data = load("tickets")
     assert data.task == "classification"
     assert len(data.label_names or ()) == 6

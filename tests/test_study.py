@@ -42,12 +42,16 @@ def write_csv(path: Path, rows: int, seed: int, *, number: bool = False) -> None
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_splits(folder: Path, **rows: int) -> Path:
+    """Write a file for each split, of so many rows."""
+    for seed, (split, count) in enumerate(rows.items()):
+        write_csv(folder / f"{split}.csv", count, seed)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def csv_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mail")
-    write_csv(folder / "train.csv", 60, 0)
-    write_csv(folder / "test.csv", 40, 1)
-    return folder
+    return write_splits(tmp_path_factory.mktemp("mail"), train=60, test=40)
 
 
 def settings(family_folder: Loader, csv_folder: Path, **more: Any) -> dict[str, Any]:

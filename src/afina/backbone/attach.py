@@ -348,17 +348,16 @@ class Attached:
         if branches is None:
             return attention(query, key, value, mask, source=self.source, **settings)
         given = (query, key, value) if mask is None else (query, key, value, mask)
-        pieces = [(placed, own) for placed, own in cut(self._rows, branches, *given)]
-        masks = [None if mask is None else own[3] for _, own in pieces]
-        return join(
-            [
-                self._attend_rows(placed, own[0], own[1], own[2], seen, settings)
-                for (placed, own), seen in zip(pieces, masks, strict=True)
-            ]
-        )
+        return join([self._attend_rows(placed, settings, *own) for placed, own in cut(self._rows, branches, *given)])
 
     def _attend_rows(
-        self, branches: list[AttentionBranch], q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, settings: Any
+        self,
+        branches: list[AttentionBranch],
+        settings: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None = None,
     ) -> Tensor:
         for branch in branches:
             q, k, v, mask = branch.before(q, k, v, mask)

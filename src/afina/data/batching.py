@@ -25,6 +25,7 @@ __all__ = [
     "epoch_batches",
     "evaluation_batches",
     "load_tokens",
+    "padded_width",
     "save_tokens",
     "tokenize",
     "tokenize_answers",
@@ -65,6 +66,11 @@ class Tokens:
     def lengths(self) -> np.ndarray:
         """Tokens of each row, (N,); of its longest sequence where there are several."""
         lengths: np.ndarray = np.diff(self.offsets).reshape(-1, self.choices).max(axis=1)
+        return lengths
+
+    def lengths_of(self, sequences: np.ndarray) -> np.ndarray:
+        """Return the tokens of these sequences; `lengths` looks at all of them, which a step has no time for."""
+        lengths: np.ndarray = self.offsets[sequences + 1] - self.offsets[sequences]
         return lengths
 
     def sequences(self, rows: np.ndarray) -> np.ndarray:
@@ -245,13 +251,12 @@ def collate(
     labels = [torch.from_numpy(tokens.labels[rows]).to(device) for tokens, rows in pieces]
     counts = [len(rows) * tokens.choices for tokens, rows in pieces]
     own = [tokens.sequences(rows) for tokens, rows in pieces]
-    lengths = np.concatenate([np.diff(tokens.offsets)[rows] for (tokens, _), rows in zip(pieces, own, strict=True)])
+    lengths = np.concatenate([tokens.lengths_of(rows) for (tokens, _), rows in zip(pieces, own, strict=True)])
     real = np.add.reduceat(lengths, np.cumsum([0, *counts[:-1]])).tolist()
     if first.ids.ndim > 1:
         values = np.concatenate([tokens.ids[rows] for tokens, rows in pieces])
         return Batch({first.inputs: torch.from_numpy(values).to(device)}, labels, real, _slices(counts))
-    longest = int(lengths.max())
-    width = max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
+    width = padded_width(int(lengths.max()), most)
     shape = (len(lengths), width)
     ids = np.full(shape, pad, dtype=np.int64)
     segments = None if first.segments is None else np.zeros(shape, dtype=np.int64)
@@ -280,6 +285,11 @@ def collate(
         targets = np.where(said, np.roll(ids, -1, axis=1), -100)
         inputs["targets"] = torch.from_numpy(targets).to(device)
     return Batch(inputs, labels, real, _slices(counts))
+
+
+def padded_width(longest: int, most: int) -> int:
+    """Return how wide a batch is whose longest text has `longest` tokens, for a model that takes `most`."""
+    return max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
 
 
 def _slices(counts: Sequence[int]) -> list[slice]:

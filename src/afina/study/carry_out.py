@@ -1,6 +1,7 @@
 """Runs, from loading the model to their results, in a process of their own: so its memory is theirs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from afina.study.job import Job, Send
 from afina.study.training import Training
 from afina.tasks.base import Task, load_task
 
-__all__ = ["CohortJob", "carry_out", "carry_out_cohort", "load_for"]
+__all__ = ["CohortJob", "carry_out", "carry_out_cohort", "load_for", "watched"]
 
 
 def carry_out(job: Job, send: Send) -> dict[str, Any]:
@@ -30,10 +31,7 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     method, task, splits = job.run.make_method(), load_task(job.task), load_tokens(job.tokens)
     training: Training | None = None
-    with MemoryMonitor(job.device, job.config.sample_seconds, baseline_bytes=current_resident_bytes()) as monitor:
-        with monitor.phase("load"):
-            backbone = load_for(job, method, task)
-        give_back_freed_memory()
+    with watched(job, method, task, job.config.sample_seconds) as (monitor, backbone):
         if method.gradient_free:
             measured = fit_features(job, method, backbone, task, splits, monitor, send)
         else:
@@ -67,26 +65,16 @@ class CohortJob:
 
 
 def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
-    """Carry out a cohort; return `results` and `errors` by run, and what the cohort itself took."""
+    """Carry out a cohort; return `results`, `errors` and who is `lost` to a race, by run."""
     first = cohort.jobs[0]
     for job in cohort.jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
     task, splits = load_task(first.task), load_tokens(first.tokens)
-    with MemoryMonitor(first.device, first.config.sample_seconds, baseline_bytes=current_resident_bytes()) as monitor:
-        with monitor.phase("load"):
-            backbone = load_for(first, first.run.make_method(), task)
-        give_back_freed_memory()
+    with watched(first, first.run.make_method(), task, first.config.sample_seconds) as (monitor, backbone):
         training = Training(
-            cohort.jobs,
-            backbone,
-            task,
-            splits,
-            monitor,
-            send,
-            folder=cohort.folder,
-            most=cohort.most,
+            cohort.jobs, backbone, task, splits, monitor, send, folder=cohort.folder, most=cohort.most,
             most_tokens=cohort.most_tokens,
-        )
+        )  # fmt: skip
         found = training.carry_out()
     results: dict[str, Any] = {}
     for job in cohort.jobs:
@@ -102,7 +90,7 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
     }  # fmt: skip
     write_json(cohort.folder / "cohort.json", report)
     training.finish()
-    return {"results": results, "errors": training.errors, "lost": training.lost, "cohort": report}
+    return {"results": results, "errors": training.errors, "lost": training.lost}
 
 
 def _alone(profile: Mapping[str, Any], measured: Mapping[str, Any], rows: int) -> dict[str, Any]:
@@ -120,6 +108,16 @@ def _alone(profile: Mapping[str, Any], measured: Mapping[str, Any], rows: int) -
         "tokens_per_second": profile["tokens"] * epochs / seconds,
         "energy_joules": None if joules is None else joules * seconds / until[0],
     }
+
+
+@contextmanager
+def watched(job: Job, method: Method, task: Task, seconds: float) -> Iterator[tuple[MemoryMonitor, Backbone]]:
+    """Give a job's backbone, loaded in a phase of its own, and the monitor that reads memory each `seconds` meanwhile."""
+    with MemoryMonitor(job.device, seconds, baseline_bytes=current_resident_bytes()) as monitor:
+        with monitor.phase("load"):
+            backbone = load_for(job, method, task)
+        give_back_freed_memory()
+        yield monitor, backbone
 
 
 def load_for(job: Job, method: Method, task: Task) -> Backbone:

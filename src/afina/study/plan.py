@@ -11,7 +11,7 @@ from afina.config import MethodSpec, StudyConfig
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 
-__all__ = ["Run", "expand"]
+__all__ = ["Run", "expand", "scaled_rate"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def expand(config: StudyConfig) -> list[Run]:
             label=spec.label,
             settings=method.settings(),
             seed=seed,
-            rate="set" if "learning_rate" in spec.settings or config.learning_rate_for(spec.name) else "default",
+            rate="set" if _rate_is_set(spec, config) else "default",
         )
         for model in config.model
         for index, dataset in enumerate(config.dataset)
@@ -84,14 +84,22 @@ def _with_candidates(config: StudyConfig) -> StudyConfig:
         if method.owns_backbone or method.gradient_free:
             raise UsageError(f"race: {spec.name} cannot train beside others on one frozen model; leave it out.")
         ranks = race.ranks if race.ranks and "rank" in method.settings() and "rank" not in spec.settings else [None]
-        fixed = "learning_rate" in spec.settings or config.learning_rate_for(spec.name) is not None
         for rank in ranks:
-            for factor in [1.0] if fixed else race.rate_factors:
+            for factor in [1.0] if _rate_is_set(spec, config) else race.rate_factors:
                 own = dict(spec.settings) | ({} if rank is None else {"rank": rank})
                 if factor != 1:
-                    own["learning_rate"] = float(f"{method.learning_rate * factor:.3g}")
+                    own["learning_rate"] = scaled_rate(method, factor)
                 specs.append(MethodSpec(name=spec.name, settings=own))
     return config.model_copy(update={"methods": specs})
+
+
+def _rate_is_set(spec: MethodSpec, config: StudyConfig) -> bool:
+    return "learning_rate" in spec.settings or config.learning_rate_for(spec.name) is not None
+
+
+def scaled_rate(method: Method, factor: float) -> float:
+    """Return a method's learning rate times a factor, in three digits, as a person would write it."""
+    return float(f"{method.learning_rate * factor:.3g}")
 
 
 def _settle(spec: MethodSpec, config: StudyConfig) -> Method:

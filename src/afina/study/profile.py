@@ -15,12 +15,12 @@ import torch
 
 from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone
-from afina.data.batching import WIDTH_STEP, Tokens, epoch_batches, evaluation_batches, load_tokens
+from afina.data.batching import Tokens, epoch_batches, evaluation_batches, load_tokens, padded_width
 from afina.measure.energy import EnergyMeter
-from afina.measure.memory import MemoryMonitor, current_resident_bytes
+from afina.measure.memory import current_resident_bytes
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.study.carry_out import load_for
+from afina.study.carry_out import load_for, watched
 from afina.study.job import Job, Send
 from afina.study.training import new_member
 from afina.tasks.base import load_task
@@ -45,10 +45,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
     method, task, splits = job.run.make_method(), load_task(job.task), load_tokens(job.tokens)
     config, tokens = job.config, splits["train"]
     energy = EnergyMeter(job.device)
-    with MemoryMonitor(job.device, min(0.1, config.sample_seconds), baseline_bytes=current_resident_bytes()) as monitor:
-        with monitor.phase("load"):
-            backbone = load_for(job, method, task)
-        give_back_freed_memory()
+    with watched(job, method, task, min(0.1, config.sample_seconds)) as (monitor, backbone):
         member, _ = new_member(job, method, backbone, task, tokens)
         widths = _widths(backbone, member)
         chosen = _chosen(widths)
@@ -121,9 +118,8 @@ def _widths(backbone: Backbone, member: Member) -> np.ndarray:
     """Return the width of each batch of the first epoch, as the collator will make it."""
     tokens: Tokens = member.tokens
     batches = epoch_batches(tokens.lengths, member.batch_size, seed=member.seed, epoch=0)
-    longest = np.array([int(tokens.lengths[rows].max()) for rows in batches])
-    stepped = -(-longest // WIDTH_STEP) * WIDTH_STEP
-    return np.asarray(np.maximum(longest, np.minimum(backbone.context, stepped)))
+    lengths = tokens.lengths
+    return np.array([padded_width(int(lengths[rows].max()), backbone.context) for rows in batches])
 
 
 def _chosen(widths: np.ndarray) -> list[int]:
@@ -135,9 +131,10 @@ def _chosen(widths: np.ndarray) -> list[int]:
 
 def _evaluate_every_shape(attached: Attached, tokens: Tokens, batch_size: int) -> None:
     """Evaluate one batch of each shape that an evaluation of these rows meets."""
+    lengths, most = tokens.lengths, attached.backbone.context
     batches = {
-        (len(rows), int(tokens.lengths[rows].max()) // WIDTH_STEP): rows
-        for rows in evaluation_batches(tokens.lengths, batch_size)
+        (len(rows), padded_width(int(lengths[rows].max()), most)): rows
+        for rows in evaluation_batches(lengths, batch_size)
     }
     for rows in batches.values():
         predict_logits(attached, tokens.take(rows), batch_size=batch_size)

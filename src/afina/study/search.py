@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from afina.config import MethodSpec, StudyConfig
 from afina.measure.metrics import higher_is_better
-from afina.study.plan import Run, expand
+from afina.study.plan import Run, expand, scaled_rate
 
 if TYPE_CHECKING:
     from afina.study.study import Study
@@ -26,12 +26,13 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
     specs: dict[str, MethodSpec] = {}
     names: dict[str, tuple[str, float]] = {}
     for run in first:
-        if run.rate != "default" or run.make_method().gradient_free:
+        method = run.make_method()
+        if run.rate != "default" or method.gradient_free:
             continue
         spec = next(spec for spec in config.methods if spec.label == run.label)
         for factor in config.search_factors:
-            rate = float(f"{run.settings['learning_rate'] * factor:.3g}")
-            trial = MethodSpec(name=spec.name, settings={**spec.settings, "learning_rate": rate})
+            settings = {**spec.settings, "learning_rate": scaled_rate(method, factor)}
+            trial = MethodSpec(name=spec.name, settings=settings)
             specs[trial.label], names[trial.label] = trial, (run.label, factor)
     if not specs:
         return None

@@ -18,7 +18,7 @@ from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.measure.metrics import higher_is_better
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
@@ -57,6 +57,10 @@ class _Run:
     error: str | None = None
     lost: dict[str, Any] | None = None
     """When and why it left a race."""
+
+    @property
+    def adapter(self) -> Adapter:
+        return self.member.adapter
 
     def check(self) -> bool:
         """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
@@ -224,14 +228,10 @@ class Training:
 
     def _develop(self, runs: Sequence[_Run], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
         """Evaluate on the development split, keep weights that are the best, end a run when none was for long."""
-        tokens, metric = self.splits["validation"], self.task.metric
-        tested = [run.decoded for run in runs]
-        self._evaluate("validation", runs, tokens)
+        metric = self.task.metric
         sign = 1 if higher_is_better(metric) else -1
-        for run, test in zip(runs, tested, strict=True):
-            assert run.decoded is not None
-            value = self.task.metrics(tokens.labels, run.decoded.predictions)[metric]
-            run.decoded, epoch = test, run.member.position.epoch
+        for run, value in zip(runs, self._on_validation(runs), strict=True):
+            epoch = run.member.position.epoch
             if run.best is None or sign * value > sign * run.best.value:
                 run.best = Best(epoch, value, {key: own.detach().clone() for key, own in run.trainable.items()})
             elif epoch - run.best.epoch >= patience:
@@ -239,29 +239,36 @@ class Training:
             entries[run.job.run.id][f"validation_{metric}"] = value
 
     def _rung_due(self) -> bool:
-        race, training = self.config.race, [run.member for run in self.runs if run.member.training]
-        if race is None or not training:
+        race = self.config.race
+        if race is None:
             return False
-        return training[0].position.step in rung_steps(race, training[0].optimiser.total_steps)
+        training = [run.member for run in self.runs if run.member.training]
+        return bool(training) and training[0].position.step in rung_steps(race, training[0].optimiser.total_steps)
 
     def _judge(self, race: RaceSpec) -> None:
         """Send the worse candidates out of the race."""
         racing = [run for run in self.runs if run.member.training and run.check()]
-        tested = [run.decoded for run in racing]
-        self._evaluate("validation", racing)
         values: dict[str, list[float]] = {}
-        labels, metric = self.splits["validation"].labels, self.task.metric
-        for run, test in zip(racing, tested, strict=True):
-            assert run.decoded is not None
-            own = self.task.metrics(labels, run.decoded.predictions)[metric]
-            values.setdefault(run.job.run.label, []).append(own)
-            run.decoded = test
-        leaving = who_leaves(race, metric, values)
+        for run, value in zip(racing, self._on_validation(racing), strict=True):
+            values.setdefault(run.job.run.label, []).append(value)
+        leaving = who_leaves(race, self.task.metric, values)
         for run in racing:
             if (lost := leaving.get(run.job.run.label)) is not None:
                 run.member.left = True
                 run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **lost}
                 self.send({"kind": "left", "run": run.job.run.id, "error": lost_words(run.lost)})
+
+    def _on_validation(self, runs: Sequence[_Run]) -> list[float]:
+        """Return each run's metric on the development split; what was last decoded of the test split stays."""
+        tested = [run.decoded for run in runs]
+        self._evaluate("validation", runs)
+        values: list[float] = []
+        for run, test in zip(runs, tested, strict=True):
+            assert run.decoded is not None
+            metrics = self.task.metrics(self.splits["validation"].labels, run.decoded.predictions)
+            values.append(metrics[self.task.metric])
+            run.decoded = test
+        return values
 
     def _evaluate(self, split: str, runs: Sequence[_Run], tokens: Tokens | None = None) -> None:
         tokens = self.splits[split] if tokens is None else tokens
@@ -269,14 +276,13 @@ class Training:
         def tick(done: int) -> None:
             self.send({"kind": "evaluate", "split": split, "done": done, "rows": len(tokens)})
 
-        for group in self.passes.groups([run.member for run in runs]):
+        size = self.config.evaluation_batch_size
+        for group in self.passes.groups(runs):
             with self.monitor.phase("evaluate"):
-                attached = self.passes.attached([member.adapter for member in group], training=False)
-                size = self.config.evaluation_batch_size
-                for member, logits in zip(
-                    group, predict_logits(attached, tokens, batch_size=size, tick=tick), strict=True
-                ):
-                    next(run for run in runs if run.member is member).decoded = self.task.decode(logits)
+                attached = self.passes.attached([run.adapter for run in group], training=False)
+                found = predict_logits(attached, tokens, batch_size=size, tick=tick)
+                for run, logits in zip(group, found, strict=True):
+                    run.decoded = self.task.decode(logits)
 
     # -- going on after a kill ---------------------------------------------------------------------------------------
 

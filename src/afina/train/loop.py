@@ -82,7 +82,8 @@ class Member:
     def batch_tokens(self) -> int:
         """Tokens of the batch that comes next, padding included."""
         rows = self.batches()[self.position.batch]
-        return len(rows) * self.tokens.choices * int(self.tokens.lengths[rows].max())
+        sequences = self.tokens.sequences(rows)
+        return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
         """Return the loss of a part of a batch of `of` rows: micro-batches cannot change the gradient."""
@@ -118,7 +119,9 @@ def train(
         # After a kill between a step and its epoch's end there may be members with no batch left.
         if stepping := [member for member in training if not member.at_end]:
             started = perf_counter()
-            for group in passes.groups(stepping, max(member.batch_tokens for member in stepping)):
+            limited = passes.most_tokens is not None
+            tokens = max(member.batch_tokens for member in stepping) if limited else None
+            for group in passes.groups(stepping, tokens):
                 _gradients(passes, group, micro_batch_size)
             for member in stepping:
                 member.step()

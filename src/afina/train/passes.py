@@ -14,7 +14,8 @@ __all__ = ["Passes", "pass_kind"]
 
 
 class _Carries(Protocol):
-    adapter: Adapter
+    @property
+    def adapter(self) -> Adapter: ...
 
 
 _M = TypeVar("_M", bound=_Carries)
