@@ -20,10 +20,12 @@ from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
 from afina.backbone.disentangled import disentangled_attention
 from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.heads import Head, Hidden
+from afina.backbone.inputs import decoder_inputs, padded_behind, rows_and_tokens
 from afina.backbone.language import Answers, answers_apart
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
 from afina.backbone.route import after_module, before_module, cut, join
+from afina.backbone.trunk import LowerLayers, Trunk, Trunks
 from afina.data.batching import Batch, Tokens, collate
 from afina.errors import AfinaError
 from afina.ops.attention import attention
@@ -50,12 +52,19 @@ class Attached:
         source: DropoutSource | None = None,
         *,
         checkpointing: bool = False,
+        trunks: Trunks | None = None,
+        trunk_layers: int = 0,
     ) -> None:
-        """Attach in the `with` block; with `checkpointing` layers are computed again in the backward pass, not kept."""
+        """Attach in the `with` block; with `checkpointing` layers are computed again in the backward pass, not kept.
+
+        The lowest `trunk_layers`, where no adapter may have a branch, see a row once: `trunks` keeps what they make of it.
+        """
         self.backbone = backbone
         self.adapters = list(adapters)
         self.source = source
         self.checkpointing = checkpointing
+        self._trunks, self._trunk_layers = trunks, trunk_layers if trunks is not None else 0
+        self._lower: LowerLayers | None = None
         self.training = False
         self._rows: list[slice] = [slice(None)]
         self._branches: dict[str, dict[int, list[tuple[Site, Branch]]]] = defaultdict(lambda: defaultdict(list))
@@ -83,8 +92,11 @@ class Attached:
             if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
                 self._handles.append(module.register_forward_hook(self._drop))
         self._narrow(modules)
-        for site in self.backbone.anatomy.of_kind("layer") if self.checkpointing else ():
-            self._checkpoint(modules[site.module])
+        layers = [modules[site.module] for site in self.backbone.anatomy.of_kind("layer")]
+        for layer in layers[self._trunk_layers :] if self.checkpointing else ():
+            self._checkpoint(layer)
+        if self._trunk_layers:
+            self._lower = LowerLayers(layers[: self._trunk_layers], self._trunk_of, self._run)
         if any(prompt is not None for prompt in prompts):
             self._prompts = Prompts(prompts)
             self._place_prompts(modules, self._prompts)
@@ -106,7 +118,7 @@ class Attached:
         self._handles.clear()
         self._branches.clear()
         self._attention.clear()
-        self._first_token_attention = self._prompts = self._seen = None
+        self._first_token_attention = self._prompts = self._seen = self._lower = None
         modules = dict(self.backbone.model.named_modules())
         for name in self.backbone.anatomy.attention_modules:
             ATTACHED.pop(modules[name], None)
@@ -132,7 +144,38 @@ class Attached:
         """Return rows of data sets, one after another, as a batch for this backbone."""
         backbone = self.backbone
         pad = 0 if backbone.tokenizer is None else backbone.tokenizer.pad_token_id
-        return collate(pieces, pad, backbone.device, most=backbone.context)
+        batch = collate(pieces, pad, backbone.device, most=backbone.context)
+        return (
+            batch
+            if self._lower is None
+            else self._lower.add(batch, pieces, rows_and_tokens(batch.inputs, backbone.config)[1])
+        )
+
+    def fill_trunk(self, tokens: Tokens, rows: np.ndarray | None = None) -> None:
+        """Compute now what batches of these rows, or of all, will want of the lowest layers."""
+        if self._lower is not None:
+            self._lower.fill(tokens, np.arange(len(tokens)) if rows is None else rows)
+
+    def _trunk_of(self, tokens: Tokens) -> Trunk:
+        assert self._trunks is not None
+        # With no layer left above, what the head will not look at need not be kept.
+        whole = self._trunk_layers == len(self.backbone.anatomy.of_kind("layer"))
+        first_only = whole and all(adapter.head.first_token_only for adapter in self.adapters)
+        return self._trunks.of(tokens, self._trunk_layers, first_only=first_only)
+
+    def _run(self, tokens: Tokens, rows: np.ndarray) -> None:
+        """Take rows through the model as an evaluation does, and leave its mode as it was."""
+        training, lower, self._lower = self.training, self._lower, None
+        try:
+            self.train(False)
+            with torch.no_grad():
+                inputs = self.batch([(tokens, rows)]).inputs
+                self._lower = lower
+                sequences = len(rows) * tokens.choices
+                self.hidden(inputs, [slice(0, sequences), *[slice(sequences, sequences)] * (len(self.adapters) - 1)])
+        finally:
+            self._lower = lower
+            self.train(training)
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
         """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""
@@ -146,13 +189,13 @@ class Attached:
         """Return the bare model's output for all rows and their own tokens, adapted."""
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
         self._rows = [slice(0, len(next(iter(inputs.values()))))] * len(self.adapters) if rows is None else list(rows)
-        inputs = dict(_padded_behind(inputs))
+        inputs = dict(padded_behind(inputs if self._lower is None else self._lower.known(inputs)))
         targets = inputs.pop("targets", None)
         answers: Answers | None = None
         if targets is not None and self.backbone.anatomy.row.further:
             answers = answers_apart(inputs, targets)
             inputs, targets = inputs | {"attention_mask": answers.question_mask}, answers.targets
-        text_mask, width = inputs.get("attention_mask"), self._shape(inputs)[1]
+        text_mask, width = inputs.get("attention_mask"), rows_and_tokens(inputs, self.backbone.config)[1]
         given, mask, lengthened = self._given(inputs)
         if answers is not None:
             given["decoder_input_ids"] = torch.cat([given["decoder_input_ids"][:, :1], answers.ids[:, :-1]], dim=1)
@@ -171,12 +214,18 @@ class Attached:
 
     def _given(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None, int]:
         """Return what the model is called with, the mask and the tokens of what its first layer will see."""
-        backbone, (rows, width), mask = self.backbone, self._shape(inputs), inputs.get("attention_mask")
+        backbone, (rows, width), mask = (
+            self.backbone,
+            rows_and_tokens(inputs, self.backbone.config),
+            inputs.get("attention_mask"),
+        )
         dtype = backbone.dtype
         given = {name: value.to(dtype) if value.is_floating_point() else value for name, value in inputs.items()}
         length = width
         if backbone.anatomy.row.further:
-            given["decoder_input_ids"] = self._decoder_inputs(inputs)
+            given["decoder_input_ids"] = decoder_inputs(
+                inputs, backbone.config, starts_with_last=backbone.anatomy.row.starts_with_last
+            )
         if self._prompts is not None:
             length += self._prompts.room(width, backbone.context)
             pad = getattr(backbone.config, "pad_token_id", None) or 0
@@ -203,28 +252,6 @@ class Attached:
             max((branch.moves for _, branch in adapter.placed() if isinstance(branch, AttentionBranch)), default=0)
             for adapter in self.adapters
         ]
-
-    def _shape(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
-        """Rows and tokens (patches, frames) that the first layer will see."""
-        if "input_ids" in inputs:
-            rows, length = inputs["input_ids"].shape
-            return rows, length
-        config = self.backbone.config
-        if "pixel_values" in inputs:
-            rows, _, height, width = inputs["pixel_values"].shape
-            return rows, 1 + (height // config.patch_size) * (width // config.patch_size)
-        return len(inputs["input_features"]), int(config.max_source_positions)
-
-    def _decoder_inputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The text one place later, behind the decoder's start: what an encoder-decoder classifies from."""
-        ids, config = inputs["input_ids"], self.backbone.config
-        if self.backbone.anatomy.row.starts_with_last:
-            mask = inputs.get("attention_mask")
-            last = torch.full_like(ids[:, :1], ids.shape[1] - 1) if mask is None else mask.sum(1, keepdim=True) - 1
-            start = ids.gather(1, last)
-        else:
-            start = torch.full_like(ids[:, :1], config.decoder_start_token_id)
-        return torch.cat([start, ids[:, :-1]], dim=1)
 
     def _place_prompts(self, modules: Mapping[str, nn.Module], prompts: Prompts) -> None:
         """Put the prompts where the text's vectors are, and keep them from the pooler behind the last layer."""
@@ -365,12 +392,3 @@ class Attached:
         for branch in reversed(branches):
             output = branch.after(q, output)
         return output
-
-
-def _padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Move padding before a text behind it: absolute positions, heads and prompts count from the text's start."""
-    mask = inputs.get("attention_mask")
-    if mask is None or "input_ids" not in inputs:
-        return inputs
-    order = mask.argsort(dim=1, descending=True, stable=True)
-    return {name: value.gather(1, order) for name, value in inputs.items()}

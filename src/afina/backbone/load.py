@@ -68,6 +68,15 @@ class Backbone:
         """Most tokens that the model's positions allow."""
         return context_of(self.config)
 
+    @property
+    def trunk_layers(self) -> int:
+        """Layers that can be passed over where what they would give is known: all that follow one another."""
+        layers = len(self.anatomy.of_kind("layer"))
+        # A decoder's layers look at the encoder's states, ALBERT's one layer comes again, and DeBERTa's convolution
+        # stands between its first two.
+        between = bool(self.anatomy.row.further) or bool(getattr(self.config, "conv_kernel_size", 0))
+        return 0 if between or layers != self.anatomy.layer_count else layers
+
     def new_head(self, outputs: int) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
 

@@ -8,6 +8,7 @@ Memory is read as in any run, from a process of its own that has done nothing el
 """
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.carry_out import load_for, watched
 from afina.study.job import Job, Send
-from afina.study.training import new_member
+from afina.study.running import new_member
 from afina.tasks.base import load_task
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
@@ -33,8 +34,8 @@ __all__ = ["choose_together", "profile_run"]
 _MOST_WIDTHS = 24
 _WARM = 3
 _MOST_TOGETHER = 16
-_NEAR = 1.02
-"""Of numbers of members whose share of a step is within this factor of the least, the smallest takes the least memory."""
+_GAIN = 1.03
+"""By what twice as many members have to shorten a member's share of a step to be worth their memory."""
 
 
 def profile_run(job: Job, send: Send) -> dict[str, Any]:
@@ -55,6 +56,8 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         order = np.random.default_rng(0)
         with Passes(backbone, DropoutSource(job.run.seed), checkpointing=config.gradient_checkpointing) as passes:
             torch.manual_seed(job.run.seed)
+            with monitor.phase("train"):
+                preparing = _preparing_seconds(passes, member, chosen)
             for turn in range(1 + _WARM):
                 if turn == _WARM:
                     # An epoch after the first trains beside what an evaluation left behind.
@@ -80,11 +83,13 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         each = max(0.0, (resident[-1] - resident[1]) / (len(resident) - 2))
         report["peak_memory_bytes"] = int(report["peak_memory_bytes"] + unseen * each)
     return {
-        "seconds_by_epoch": [meeting + epoch * number for number in range(1, config.epochs + 1)],
+        "seconds_by_epoch": [preparing + meeting + epoch * number for number in range(1, config.epochs + 1)],
         "step_seconds": float(np.median(np.interp(widths, widths[chosen][::-1], warm[::-1]))),
         "tokens": int(tokens.offsets[-1]),
         "longest_batch_tokens": int(widths.max()) * config.batch_size * tokens.choices,
-        "energy_joules": None if energy.joules is None else energy.joules / float(times.sum()) * (meeting + epoch),
+        "energy_joules": None
+        if energy.joules is None
+        else energy.joules / float(times.sum()) * (preparing + meeting + epoch),
         "memory_report": report,
     }
 
@@ -92,7 +97,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
-    It is where a member's share of a step at the data's median width is least; memory is the caller's to mind.
+    It is where a member's share of a step at the data's median width stops falling; memory is the caller's to mind.
     """
     first = jobs[0]
     task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
@@ -103,14 +108,16 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     seconds: dict[int, float] = {}
     with Passes(backbone, DropoutSource(first.run.seed)) as passes:
         most = max(passes.groups(members), key=len)  # those that may go together
-        for count in (2**power for power in range(10)):
-            if count > min(len(most), _MOST_TOGETHER):
-                break
+        together = count = 1
+        while count <= min(len(most), _MOST_TOGETHER):
             send({"kind": "together", "members": count})
-            own = most[:count]
-            times = [_step_seconds(passes, own, index, first.config.micro_batch_size) for _ in range(1 + _WARM)]
+            times = [
+                _step_seconds(passes, most[:count], index, first.config.micro_batch_size) for _ in range(1 + _WARM)
+            ]
             seconds[count] = float(np.median(times[1:])) / count
-    together = min(count for count, share in seconds.items() if share <= _NEAR * min(seconds.values()))
+            if count > 1 and seconds[count] * _GAIN > seconds[together]:
+                break
+            together, count = count, 2 * count
     return {"together": together, "member_step_seconds": {str(key): value for key, value in seconds.items()}}
 
 
@@ -120,6 +127,16 @@ def _widths(backbone: Backbone, member: Member) -> np.ndarray:
     batches = epoch_batches(tokens.lengths, member.batch_size, seed=member.seed, epoch=0)
     lengths = tokens.lengths
     return np.array([padded_width(int(lengths[rows].max()), backbone.context) for rows in batches])
+
+
+def _preparing_seconds(passes: Passes, member: Member, chosen: Sequence[int]) -> float:
+    """Return the seconds that all rows take below the lowest branch, before the first step, from those of some batches."""
+    rows = np.concatenate([member.batches()[index] for index in chosen])
+    started = perf_counter()
+    passes.prepare([member], lambda member: member.tokens, rows)
+    seconds = perf_counter() - started
+    sequences = member.tokens.sequences(rows)
+    return seconds * int(member.tokens.offsets[-1]) / int(member.tokens.lengths_of(sequences).sum())
 
 
 def _chosen(widths: np.ndarray) -> list[int]:

@@ -1,105 +1,37 @@
 """Runs that train by steps, one alone or a cohort of them: the loop's callbacks, and the state that outlives a kill."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from time import time
+from time import perf_counter, time
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from afina.backbone.load import Backbone
 from afina.config import RaceSpec
-from afina.data.batching import Tokens, steps_per_epoch
+from afina.data.batching import Tokens
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.measure.metrics import higher_is_better
-from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
-from afina.methods.base import Method
+from afina.methods.adapter import AdapterRecord, save_adapter
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.files import write_predictions
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, who_leaves
-from afina.tasks.base import Decoded, Task
+from afina.study.running import Best, Running, new_member
+from afina.tasks.base import Task
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
-from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 
-__all__ = ["Training", "new_member"]
-
-
-@dataclass(frozen=True)
-class Best:
-    """The weights of the epoch that was best on the development split."""
-
-    epoch: int
-    value: float
-    weights: Mapping[str, Tensor]
-
-
-@dataclass
-class _Run:
-    """A member with what the study keeps of it."""
-
-    job: Job
-    member: Member
-    trainable: dict[str, nn.Parameter]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    decoded: Decoded | None = None
-    best: Best | None = None
-    error: str | None = None
-    lost: dict[str, Any] | None = None
-    """When and why it left a race."""
-
-    @property
-    def adapter(self) -> Adapter:
-        return self.member.adapter
-
-    def check(self) -> bool:
-        """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
-        value = float(self.member.loss_sum)
-        if self.error is None and not np.isfinite(value):
-            self.error = (
-                f"The loss became {value} by step {self.member.position.step}; "
-                f"set a lower learning_rate than {self.member.adapter.method.learning_rate:g}."
-            )
-            self.member.left = True
-        return self.error is None
-
-    def take(self, weights: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.trainable.items():
-                parameter.copy_(weights[name])
-
-
-def new_member(
-    job: Job, method: Method, backbone: Backbone, task: Task, tokens: Tokens
-) -> tuple[Member, dict[str, nn.Parameter]]:
-    """Return a fresh member for a job, and what it trains; raises `AfinaError` where the method cannot be."""
-    config = job.config
-    total_steps = steps_per_epoch(len(tokens), config.batch_size) * config.epochs
-    adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
-    trainable = adapter.trainable(backbone)
-    if not trainable:
-        raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
-    optimiser = Optimiser(
-        trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
-        warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
-        rate_factors=method.rate_factors(trainable, backbone.anatomy),
-    )  # fmt: skip
-    schedule = method.steps_beside(adapter.by_site(), total_steps)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
-    member = Member(
-        adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
-    )
-    return member, trainable
+__all__ = ["Training"]
 
 
 class Training:
@@ -118,7 +50,7 @@ class Training:
         self._path = folder / "checkpoint.safetensors"
         rows = jobs[0].train_evaluation_rows
         self._train_evaluation = splits["train"] if rows is None else splits["train"].take(rows)
-        self.runs: list[_Run] = []
+        self.runs: list[Running] = []
         self.errors: dict[str, str] = {}
         """By run, why it could not be."""
         self.lost: dict[str, dict[str, Any]] = {}
@@ -129,7 +61,7 @@ class Training:
             except AfinaError as error:
                 self.errors[job.run.id] = str(error)
             else:
-                self.runs.append(_Run(job, member, trainable))
+                self.runs.append(Running(job, member, trainable))
         self.source = DropoutSource(jobs[0].run.seed)
         self.clock = Clock()
         self.energy = EnergyMeter(jobs[0].device)
@@ -147,6 +79,7 @@ class Training:
         with Passes(self.backbone, self.source, checkpointing=checkpointing, **self._limits) as passes:
             self.passes = passes
             self._begin_steps()
+            self._prepare()
             train(
                 passes, [run.member for run in self.runs], self.clock,
                 Callbacks(self._after_step, self._after_epoch), micro_batch_size=self.config.micro_batch_size,
@@ -167,6 +100,12 @@ class Training:
     def finish(self) -> None:
         """Remove the checkpoint: the results are kept elsewhere."""
         self._path.unlink(missing_ok=True)
+
+    def _prepare(self) -> None:
+        started = perf_counter()
+        self.passes.prepare([run.member for run in self.runs], lambda member: member.tokens)
+        if not self.resumed:
+            self.clock.seconds += perf_counter() - started
 
     def _begin_steps(self) -> None:
         self._phase = self.monitor.phase("train")
@@ -226,7 +165,7 @@ class Training:
         self._checkpoint()
         self._begin_steps()
 
-    def _develop(self, runs: Sequence[_Run], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
+    def _develop(self, runs: Sequence[Running], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
         """Evaluate on the development split, keep weights that are the best, end a run when none was for long."""
         metric = self.task.metric
         sign = 1 if higher_is_better(metric) else -1
@@ -258,7 +197,7 @@ class Training:
                 run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **lost}
                 self.send({"kind": "left", "run": run.job.run.id, "error": lost_words(run.lost)})
 
-    def _on_validation(self, runs: Sequence[_Run]) -> list[float]:
+    def _on_validation(self, runs: Sequence[Running]) -> list[float]:
         """Return each run's metric on the development split; what was last decoded of the test split stays."""
         tested = [run.decoded for run in runs]
         self._evaluate("validation", runs)
@@ -270,7 +209,7 @@ class Training:
             run.decoded = test
         return values
 
-    def _evaluate(self, split: str, runs: Sequence[_Run], tokens: Tokens | None = None) -> None:
+    def _evaluate(self, split: str, runs: Sequence[Running], tokens: Tokens | None = None) -> None:
         tokens = self.splits[split] if tokens is None else tokens
 
         def tick(done: int) -> None:
@@ -292,7 +231,7 @@ class Training:
             tensors["random_cuda"] = torch.cuda.get_rng_state()
         for index, run in enumerate(self.runs):
             if run.check():
-                tensors |= {f"{index}/{name}": value for name, value in _tensors(run).items()}
+                tensors |= {f"{index}/{name}": value for name, value in run.tensors().items()}
         state = {
             "members": [
                 {
@@ -324,7 +263,7 @@ class Training:
             run.lost = kept["lost"]
             if run.error is None:
                 own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
-                _take_back(run, own, kept["best"])
+                run.take_back(own, kept["best"])
         torch.set_rng_state(tensors["random"])
         if "random_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_cuda"])
@@ -337,7 +276,7 @@ class Training:
 
     # -- what is left of a run ---------------------------------------------------------------------------------------
 
-    def _save(self, run: _Run) -> None:
+    def _save(self, run: Running) -> None:
         job, decoded = run.job, run.decoded
         assert decoded is not None
         record = AdapterRecord(
@@ -350,7 +289,7 @@ class Training:
             job.folder / "predictions.parquet", self.splits["test"].labels, decoded.predictions, decoded.scores
         )
 
-    def _measured(self, run: _Run) -> dict[str, Any]:
+    def _measured(self, run: Running) -> dict[str, Any]:
         position = run.member.position
         trainable = sum(parameter.numel() for parameter in run.trainable.values())
         frozen = self.backbone.model.parameters()
@@ -372,29 +311,3 @@ class Training:
             "resumed": self.resumed,
             **self.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
         }
-
-
-def _tensors(run: _Run) -> dict[str, Tensor]:
-    schedule = run.member.schedule
-    return {
-        **{f"weights/{name}": value for name, value in run.trainable.items()},
-        **{f"optimiser/{name}": value for name, value in run.member.optimiser.state().items()},
-        **{f"schedule/{name}": value for name, value in (schedule.state() if schedule else {}).items()},
-        **{f"best/{name}": value for name, value in (run.best.weights if run.best else {}).items()},
-        "loss_sum": run.member.loss_sum,
-    }
-
-
-def _take_back(run: _Run, tensors: Mapping[str, Tensor], best: Sequence[Any] | None) -> None:
-    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}, "schedule": {}, "best": {}}
-    for name, value in tensors.items():
-        kind, _, rest = name.partition("/")
-        if kind in groups:
-            groups[kind][rest] = value
-    run.take(groups["weights"])
-    if best is not None:
-        run.best = Best(best[0], best[1], groups["best"])
-    run.member.optimiser.load_state(groups["optimiser"])
-    if run.member.schedule is not None:
-        run.member.schedule.load_state(groups["schedule"])
-    run.member.loss_sum.copy_(tensors["loss_sum"])

@@ -1,12 +1,16 @@
 """Which members go through the backbone together, and the attachment that carries them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from afina.backbone.attach import Attached
 from afina.backbone.branch import PromptBranch
 from afina.backbone.load import Backbone
+from afina.backbone.trunk import Trunks
+from afina.data.batching import Tokens
 from afina.methods.adapter import Adapter
 from afina.ops.dropout import DropoutSource
 
@@ -32,6 +36,7 @@ class Passes:
         self.backbone, self.most, self.most_tokens = backbone, most, most_tokens
         self._source, self._checkpointing = source, checkpointing
         self._now: Attached | None = None
+        self._trunks = Trunks()
         self._found: dict[Adapter, tuple[tuple[int, int, bool], str]] = {}
 
     def __enter__(self) -> "Passes":
@@ -60,6 +65,13 @@ class Passes:
             size = max(1, min(size, self.most_tokens // tokens))
         return [own[start : start + size] for own in kinds.values() for start in range(0, len(own), size)]
 
+    def prepare(self, members: Sequence[_M], tokens: Callable[[_M], Tokens], rows: np.ndarray | None = None) -> None:
+        """Compute what members' rows (all if not given) become below every branch, once, before they train on it."""
+        for group in self.groups(members):
+            attached = self.attached([member.adapter for member in group], training=True)
+            for own in {id(own): own for own in map(tokens, group)}.values():
+                attached.fill_trunk(own, rows)
+
     def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
         """What goes together and what stands side by side, found once for each adapter."""
         if adapter not in self._found:
@@ -72,7 +84,11 @@ class Passes:
         same = now is not None and len(now.adapters) == len(adapters)
         if now is None or not same or any(a is not b for a, b in zip(now.adapters, adapters, strict=True)):
             self._release()
-            now = Attached(self.backbone, adapters, self._source, checkpointing=self._checkpointing)
+            layers = min(self._known(adapter)[0][0] for adapter in adapters)
+            now = Attached(
+                self.backbone, adapters, self._source, checkpointing=self._checkpointing, trunks=self._trunks,
+                trunk_layers=min(layers, self.backbone.trunk_layers),
+            )  # fmt: skip
             now.__enter__()
             self._now = now
         if now.training != training:
@@ -83,11 +99,12 @@ class Passes:
 def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
     """What adapters have to share lest one pays for another: the backward pass, room for prompts, a narrow last layer.
 
-    That is the lowest layer with a branch, below which no gradient is needed; the length of the prompt; and whether of
-    the last layer only the first token is looked at.
+    That is the lowest layer with a branch, below which no gradient is needed and a row is computed once; the length of
+    the prompt; and whether of the last layer only the first token is looked at.
     """
     placed = adapter.placed()
-    lowest = min((site.layer if site.layer is not None else -1 for site, _ in placed), default=1 << 30)
+    whole = 0 if adapter.method.owns_backbone else 1 << 30
+    lowest = min((site.layer if site.layer is not None else -1 for site, _ in placed), default=whole)
     prompt = max((branch.length for _, branch in placed if isinstance(branch, PromptBranch)), default=0)
     narrow = adapter.head.first_token_only and all(branch.per_token for _, branch in placed)
     return max(0, lowest), prompt, narrow

@@ -1,0 +1,41 @@
+"""What a model is given: the size of it, texts whose padding stands behind them, and what a decoder starts with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["decoder_inputs", "padded_behind", "rows_and_tokens"]
+
+
+def decoder_inputs(inputs: Mapping[str, Tensor], config: Any, *, starts_with_last: bool) -> Tensor:
+    """Return the text one place later, behind the decoder's start: what an encoder-decoder classifies from."""
+    ids = inputs["input_ids"]
+    if starts_with_last:
+        mask = inputs.get("attention_mask")
+        last = torch.full_like(ids[:, :1], ids.shape[1] - 1) if mask is None else mask.sum(1, keepdim=True) - 1
+        start = ids.gather(1, last)
+    else:
+        start = torch.full_like(ids[:, :1], config.decoder_start_token_id)
+    return torch.cat([start, ids[:, :-1]], dim=1)
+
+
+def rows_and_tokens(inputs: Mapping[str, Tensor], config: Any) -> tuple[int, int]:
+    """Return rows and tokens (patches, frames) that the first layer will see."""
+    if "input_ids" in inputs:
+        rows, length = inputs["input_ids"].shape
+        return rows, length
+    if "pixel_values" in inputs:
+        rows, _, height, width = inputs["pixel_values"].shape
+        return rows, 1 + (height // config.patch_size) * (width // config.patch_size)
+    return len(inputs["input_features"]), int(config.max_source_positions)
+
+
+def padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Move padding before a text behind it: absolute positions, heads and prompts count from the text's start."""
+    mask = inputs.get("attention_mask")
+    if mask is None or "input_ids" not in inputs:
+        return inputs
+    order = mask.argsort(dim=1, descending=True, stable=True)
+    return {name: value.gather(1, order) for name, value in inputs.items()}

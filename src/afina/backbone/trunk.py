@@ -1,0 +1,170 @@
+"""What the frozen layers below every branch make of each row: computed once, kept, and handed to the layers above.
+
+No gradient reaches those layers, and dropout is off in them (on what never learns it is only noise): a row's states are
+the same in every epoch, for every adapter and in every evaluation.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+
+from afina.data.batching import Batch, Tokens, evaluation_batches
+
+__all__ = ["LowerLayers", "Trunk", "Trunks"]
+
+_SHARE = 0.125
+"""Of the free memory, what states may take; more of them lie in a file of the temporary folder."""
+_BATCH = 64
+_Compute = Callable[[np.ndarray], Tensor]
+
+
+class _Reached(Exception):
+    """Carries the states out of a pass that need not go further."""
+
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+class Trunk:
+    """The states of one data set's sequences behind the lower layers, of all their tokens or of the first alone."""
+
+    def __init__(self, tokens: Tokens, *, first_only: bool) -> None:
+        self.tokens, self.first_only = tokens, first_only
+        count = len(tokens.offsets) - 1
+        self._starts = np.arange(count + 1) if first_only else tokens.offsets
+        self._kept: Tensor | None = None
+        self._known = np.zeros(count, dtype=bool)
+        self._room = True
+
+    def fill(self, rows: np.ndarray, compute: _Compute) -> None:
+        """Compute what is missing of these rows with `compute`, which gives states (sequences, T, D) of rows."""
+        choices = self.tokens.choices
+        missing = rows[~self._known[self.tokens.sequences(rows)].reshape(-1, choices).all(axis=1)]
+        lengths = self.tokens.lengths_of(missing * choices) * choices
+        for part in evaluation_batches(lengths, max(1, _BATCH // choices)) if self._room and len(missing) else ():
+            self._keep(self.tokens.sequences(missing[part]), compute(missing[part]))
+
+    def states(self, rows: np.ndarray, width: int, compute: _Compute) -> Tensor:
+        """Return the states (sequences, width, D) of rows, zeros behind each; of first tokens (sequences, 1, D)."""
+        self.fill(rows, compute)
+        if self._kept is None:
+            states = compute(rows)
+            return states[:, :1] if self.first_only else _widened(states, width)
+        sequences = self.tokens.sequences(rows)
+        if self.first_only:
+            return self._kept[torch.from_numpy(sequences)][:, None]
+        found = self._kept.new_zeros((len(sequences), width, self._kept.shape[1]))
+        for place, index in enumerate(sequences):
+            start, stop = self._starts[index], self._starts[index + 1]
+            found[place, : stop - start] = self._kept[start:stop]
+        return found
+
+    def _keep(self, sequences: np.ndarray, states: Tensor) -> None:
+        if self._kept is None:
+            self._kept = _empty(int(self._starts[-1]), states.shape[2], states.dtype)
+            self._room = self._kept is not None
+        if self._kept is not None:
+            for own, index in zip(states.cpu(), sequences, strict=True):
+                start, stop = self._starts[index], self._starts[index + 1]
+                self._kept[start:stop] = own[: stop - start]
+            self._known[sequences] = True
+
+
+class Trunks:
+    """What is known of several data sets below several layers, for as long as they train."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int, bool], Trunk] = {}
+
+    def of(self, tokens: Tokens, layers: int, *, first_only: bool) -> Trunk:
+        """Return what is known of a data set; the key is the object itself, which the trunk keeps alive."""
+        return self._found.setdefault((id(tokens), layers, first_only), Trunk(tokens, first_only=first_only))
+
+
+class LowerLayers:
+    """The layers below every branch of an attachment, passed over wherever a batch brings what they would give."""
+
+    def __init__(
+        self, layers: Sequence[nn.Module], trunk_of: Callable[[Tokens], Trunk],
+        run: Callable[[Tokens, np.ndarray], Any],
+    ) -> None:  # fmt: skip
+        """Lend the layers a forward of their own; `run` takes rows through the model as an evaluation does."""
+        self._trunk_of, self._run = trunk_of, run
+        self._known: Tensor | None = None
+        for layer in layers:
+            self._lend(layer, last=layer is layers[-1])
+
+    def known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take what is known out of a batch's inputs and return the rest."""
+        rest = dict(inputs)
+        self._known = rest.pop("known", None)
+        return rest
+
+    def fill(self, tokens: Tokens, rows: np.ndarray) -> None:
+        """Compute now what batches of these rows will want."""
+        self._trunk_of(tokens).fill(rows, self._compute(tokens))
+
+    def add(self, batch: Batch, pieces: Sequence[tuple[Tokens, np.ndarray]], width: int) -> Batch:
+        """Return the batch with what is known of its rows, which are `width` tokens wide for the first layer."""
+        trunks = [self._trunk_of(tokens) for tokens, _ in pieces]
+        states = [
+            trunk.states(rows, width, self._compute(tokens))
+            for trunk, (tokens, rows) in zip(trunks, pieces, strict=True)
+        ]
+        inputs = dict(batch.inputs)
+        if trunks[0].first_only and "input_ids" in inputs:
+            inputs.pop("attention_mask", None)
+            inputs = {name: value[:, :1] for name, value in inputs.items()}
+        known = torch.cat(states).to(next(iter(inputs.values())).device)
+        return replace(batch, inputs={**inputs, "known": known})
+
+    def _compute(self, tokens: Tokens) -> _Compute:
+        def compute(rows: np.ndarray) -> Tensor:
+            try:
+                self._run(tokens, rows)
+            except _Reached as reached:
+                return reached.states
+            raise AssertionError("a pass without known states goes through the layers")
+
+        return compute
+
+    def _lend(self, layer: nn.Module, *, last: bool) -> None:
+        forward = layer.forward
+        tupled = False
+
+        def passed_over(states: Tensor, *args: Any, **settings: Any) -> Any:
+            nonlocal tupled
+            if self._known is None:
+                output = forward(states, *args, **settings)
+                tupled = isinstance(output, tuple)
+                if last:
+                    raise _Reached(output[0] if tupled else output)
+                return output
+            states = self._known if last else states
+            return (states, None) if tupled else states
+
+        layer.forward = passed_over
+
+
+def _widened(states: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(states, (0, 0, 0, width - states.shape[1]))
+
+
+def _empty(count: int, width: int, dtype: torch.dtype) -> Tensor | None:
+    """Return a tensor (count, width) in memory or, where that is scarce, in a file; None if neither has room."""
+    size = count * width * dtype.itemsize
+    if size <= _SHARE * psutil.virtual_memory().available:
+        return torch.zeros((count, width), dtype=dtype).zero_()  # all of it now, not page by page
+    if size > 0.5 * shutil.disk_usage(tempfile.gettempdir()).free:
+        return None
+    with tempfile.NamedTemporaryFile(prefix="afina-trunk-") as file:
+        # The file has no name from here on, and is gone with the tensor.
+        return torch.from_file(file.name, shared=True, size=count * width, dtype=dtype).view(count, width)

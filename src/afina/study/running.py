@@ -1,0 +1,114 @@
+"""A run that trains by steps: the loop's member with what a study keeps of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from afina.backbone.load import Backbone
+from afina.data.batching import Tokens, steps_per_epoch
+from afina.errors import AfinaError
+from afina.methods.adapter import Adapter, build_adapter
+from afina.methods.base import Method
+from afina.study.job import Job
+from afina.tasks.base import Decoded, Task
+from afina.train.loop import Member
+from afina.train.optimiser import Optimiser
+
+__all__ = ["Best", "Running", "new_member"]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The weights of the epoch that was best on the development split."""
+
+    epoch: int
+    value: float
+    weights: Mapping[str, Tensor]
+
+
+@dataclass
+class Running:
+    """A member with what the study keeps of it."""
+
+    job: Job
+    member: Member
+    trainable: dict[str, nn.Parameter]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    decoded: Decoded | None = None
+    best: Best | None = None
+    error: str | None = None
+    lost: dict[str, Any] | None = None
+    """When and why it left a race."""
+
+    @property
+    def adapter(self) -> Adapter:
+        return self.member.adapter
+
+    def check(self) -> bool:
+        """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
+        value = float(self.member.loss_sum)
+        if self.error is None and not np.isfinite(value):
+            self.error = (
+                f"The loss became {value} by step {self.member.position.step}; "
+                f"set a lower learning_rate than {self.member.adapter.method.learning_rate:g}."
+            )
+            self.member.left = True
+        return self.error is None
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trainable.items():
+                parameter.copy_(weights[name])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint keeps of it."""
+        schedule = self.member.schedule
+        return {
+            **{f"weights/{name}": value for name, value in self.trainable.items()},
+            **{f"optimiser/{name}": value for name, value in self.member.optimiser.state().items()},
+            **{f"schedule/{name}": value for name, value in (schedule.state() if schedule else {}).items()},
+            **{f"best/{name}": value for name, value in (self.best.weights if self.best else {}).items()},
+            "loss_sum": self.member.loss_sum,
+        }
+
+    def take_back(self, tensors: Mapping[str, Tensor], best: Sequence[Any] | None) -> None:
+        """Become again what `tensors` were of; `best` has epoch and value of the best weights."""
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}, "schedule": {}, "best": {}}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition("/")
+            if kind in groups:
+                groups[kind][rest] = value
+        self.take(groups["weights"])
+        if best is not None:
+            self.best = Best(best[0], best[1], groups["best"])
+        self.member.optimiser.load_state(groups["optimiser"])
+        if self.member.schedule is not None:
+            self.member.schedule.load_state(groups["schedule"])
+        self.member.loss_sum.copy_(tensors["loss_sum"])
+
+
+def new_member(
+    job: Job, method: Method, backbone: Backbone, task: Task, tokens: Tokens
+) -> tuple[Member, dict[str, nn.Parameter]]:
+    """Return a fresh member for a job, and what it trains; raises `AfinaError` where the method cannot be."""
+    config = job.config
+    total_steps = steps_per_epoch(len(tokens), config.batch_size) * config.epochs
+    adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
+    trainable = adapter.trainable(backbone)
+    if not trainable:
+        raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
+    optimiser = Optimiser(
+        trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
+        warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
+        rate_factors=method.rate_factors(trainable, backbone.anatomy),
+    )  # fmt: skip
+    schedule = method.steps_beside(adapter.by_site(), total_steps)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
+    member = Member(
+        adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
+    )
+    return member, trainable
