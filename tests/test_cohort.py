@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afina.backbone.load import Backbone, load_backbone
-from afina.config import StudyConfig
+from afina.config import RaceSpec, StudyConfig
 from afina.data.batching import Tokens
 from afina.errors import UsageError
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method
 from afina.study.cohorts import plan_cohorts
 from afina.study.plan import expand
+from afina.study.race import share_of_steps, who_leaves
 from afina.study.results import read_results
 from afina.study.study import Study
 from afina.tasks.base import Task
@@ -327,9 +328,26 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
     write_report(tmp_path / "out")
     assert "48 / 120" in (tmp_path / "out" / "tables" / "race.md").read_text()
     assert "Runs that trained together" in (tmp_path / "out" / "report.html").read_text()
+    (line,) = (json.loads(path.read_text())["members"] for path in (tmp_path / "out").glob("cohorts/*/cohort.json"))
+    until = {own["run"]: own["until"] for own in line}
+    assert {own["run"]: own["why"] for own in line} == {
+        result["run"]: "lost" if result["status"] == "skipped" else "finished" for result in results.values()
+    }
+    assert max(until[r["run"]] for r in lost) < min(until[r["run"]] for r in results.values() if r["status"] == "ok")
+    assert "seconds of training steps" in (tmp_path / "out" / "report.html").read_text()
     again: list[Any] = []
     Study(tmp_path / "out", **study).run(again.append)
     assert not [event for event in again if event["kind"] == "unit"]
+
+
+@pytest.mark.parametrize(("candidates", "keep"), [(10, 0.5), (12, 0.34), (3, 0.1), (1, 0.5)])
+def test_the_share_of_a_race_is_what_its_candidates_step(candidates: int, keep: float) -> None:
+    race, left, steps = RaceSpec(rungs=[0.2, 0.6], keep=keep), candidates, 0
+    for step in range(100):
+        if step in (20, 60):
+            left -= len(who_leaves(race, "accuracy", {str(name): [name / 100] for name in range(left)}))
+        steps += left
+    assert share_of_steps(race, candidates) == pytest.approx(steps / 100 / candidates)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from afina.config import StudyConfig
     from afina.study.estimate import Estimate
 
 __all__ = ["register"]
@@ -33,6 +34,7 @@ def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The st
     with console.status("timing a few steps of one and two layers") as status:
         estimates, failed = estimate_study(config, tick=lambda what: status.update(f"timing {what}"))
     _show(console, estimates, len(config.seeds))
+    _show_more(console, config, estimates)
     for run, why in {run.label + run.model: (run, why) for run, why in failed}.values():
         console.print(f"{run.label} on {Path(run.model).name} cannot run: {why}", style="red", markup=False)
     if failed:
@@ -68,6 +70,27 @@ def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ig
         f"at most {largest / 1e9:.2f} GB of memory and {disk / 1e9:.2f} GB of disk.",
         soft_wrap=True,
     )
+
+
+def _show_more(console, config: "StudyConfig", estimates: "list[Estimate]") -> None:  # type: ignore[no-untyped-def]
+    """Say what a search adds and what a race saves."""
+    from afina.study.race import share_of_steps
+    from afina.study.search import trials_seconds
+
+    if trials := trials_seconds(config, estimates):
+        console.print(
+            f"learning_rate: search tries {len(config.search_factors)} rates a method first: {_time(trials)} more.",
+            soft_wrap=True,
+        )
+    if config.race is not None and estimates:
+        candidates = len({entry.run.label for entry in estimates})
+        share = share_of_steps(config.race, candidates)
+        seconds = share * sum(entry.train_seconds for entry in estimates)
+        console.print(
+            f"race: of {candidates} candidates the worse leave early, which leaves {share:.0%} of the steps: "
+            f"{_time(seconds)} of training.",
+            soft_wrap=True,
+        )
 
 
 def _time(seconds: float) -> str:

@@ -1,16 +1,17 @@
 """Figures as inline SVG: drawn to be read, in colours that everybody can tell apart and in either light."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from afina.report.language import Words
 from afina.report.tables import Group, Material, scaled
 from afina.study.statistics import Cell, Interval
 
-__all__ = ["cost_figure", "curves_figure", "metric_figure", "pareto_front"]
+__all__ = ["cost_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
 
 _SHAPES = ("circle", "square", "diamond", "triangle")
 
@@ -241,3 +242,36 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
 def _curve(cell: Cell, key: str) -> list[float]:
     length = len(cell.runs[0]["history"])
     return [sum(run["history"][i][key] for run in cell.runs) / len(cell.runs) for i in range(length)]
+
+
+def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
+    """Each member of a cohort from its first step to its last, a tick an epoch; one line a seed, named once a method."""
+    members = sorted(cohort["members"], key=lambda member: (-max(_ends(cohort, member["label"])), member["label"]))
+    labels = list(dict.fromkeys(member["label"] for member in members))
+    left, width, top, step = 22 + 7.2 * max(map(len, labels)), 640.0, 14.0, 9
+    height = top + step * len(members) + 5 * len(labels) + 44
+    x = _axis([0.0, *(member["until"] or 0.0 for member in members)], left, width - 20, zero=True)
+    parts = [_line(x.at(t), top, x.at(t), height - 44, "grid") for t in x.ticks() if x.at(t) <= width]
+    parts += [_text(x.at(t), height - 26, _label(t), "tick", "middle") for t in x.ticks()]
+    parts.append(_text((left + width - 20) / 2, height - 8, words("seconds of training steps"), "name", "middle"))
+    y = top
+    for place, label in enumerate(labels):
+        own = [member for member in members if member["label"] == label]
+        parts.append(_text(left - 10, y + step * len(own) / 2 + 5, label, "", "end"))
+        for member in own:
+            y += step
+            until = member["until"] or 0.0
+            tip = f"{member['run']}: {words(member['why'])}, {words.number(until, 1)} s"
+            parts.append(
+                f'<line x1="{x.at(0):.1f}" y1="{y:.1f}" x2="{x.at(until):.1f}" y2="{y:.1f}" class="bar s{place % 8}">'
+                f"<title>{escape(tip)}</title></line>"
+            )
+            parts += [_line(x.at(end), y - 3, x.at(end), y + 3, f"s{place % 8}") for end in member["epochs"]]
+            if member["why"] != "finished":
+                parts.append(_mark(x.at(until), y, place, 2, tip))
+        y += 5
+    return _svg(width, height, parts, f"{words('Runs that trained together')}: {cohort['cohort']}")
+
+
+def _ends(cohort: Mapping[str, Any], label: str) -> list[float]:
+    return [member["until"] or 0.0 for member in cohort["members"] if member["label"] == label]

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 import afina
-from afina.report.figures import cost_figure, curves_figure, metric_figure
+from afina.report.figures import cost_figure, curves_figure, metric_figure, timeline_figure
 from afina.report.language import Words
 from afina.report.tables import (
     Group,
@@ -41,7 +41,7 @@ th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--line
 vertical-align:bottom;white-space:normal}th.w,td.w{text-align:left}td.w{white-space:normal}.wrap td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}
 td.strong{font-weight:700}svg{width:100%;height:auto;display:block;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}
 svg .tick,svg .name{fill:var(--soft)}svg .strong{font-weight:600}svg .grid{stroke:var(--line);stroke-width:1}
-svg .whisker{stroke-width:2;opacity:.65}svg .front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:2 3}
+svg .bar{stroke-width:5;opacity:.7}svg .whisker{stroke-width:2;opacity:.65}svg .front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:2 3}
 svg .lead{stroke:var(--soft);stroke-width:.7}svg .curve{fill:none;stroke-width:2}svg .train{stroke-dasharray:5 4}
 .pair{display:flex;flex-wrap:wrap;gap:24px}.pair>div{flex:1 1 380px;min-width:0}button{font:inherit;font-size:.82rem;color:var(--soft);
 background:none;border:1px solid var(--line);border-radius:6px;padding:3px 10px;cursor:pointer;float:right}
@@ -83,6 +83,7 @@ def page(material: Material, words: Words, published: Sequence[Table]) -> str:
         if present:
             made = table(material, words)
             parts += [f"<h2>{escape(made.title)}</h2>", html_table(made, titled=False)]
+    parts += [timeline_figure(cohort, words) for cohort in material.cohorts if cohort.get("members")]
     if material.failed:
         parts += [f"<h2>{escape(words('Failed runs'))}</h2>", html_table(failed_table(material, words), titled=False)]
     parts += [f"<h2>{escape(words('Set-up'))}</h2>", html_table(setup_table(material, words), titled=False)]

@@ -86,7 +86,7 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
             results[job.run.id] = result
     report = {
         "cohort": cohort.id, "runs": [job.run.id for job in cohort.jobs], "train_seconds": training.clock.seconds,
-        "together": cohort.most, **monitor.report(),
+        "together": cohort.most, "members": training.timeline(), **monitor.report(),
     }  # fmt: skip
     write_json(cohort.folder / "cohort.json", report)
     training.finish()

@@ -156,8 +156,11 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     if method.gradient_free:
         train, evaluate, step = forward * sizes.train_rows, forward * sizes.test_rows, 0.0
     else:
-        train = step * np.ceil(sizes.train_rows / config.batch_size) * config.epochs
-        evaluate = forward * evaluated * config.epochs
+        train, evaluate = step * steps * config.epochs, forward * evaluated * config.epochs
+        if phase == "forward" and whole.trunk_layers:
+            # No layer learns: what they make of a row is computed once, and a step is what is left without them.
+            step = max(0.0, 2 * one.step_seconds - two.step_seconds) * config.batch_size / rows
+            train, evaluate = forward * sizes.train_rows + step * steps * config.epochs, forward * evaluated
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
     return Estimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,

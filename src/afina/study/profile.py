@@ -3,7 +3,7 @@
 A step's time goes by the width of its batch. Of the widths that an epoch meets, all or two dozen are stepped through,
 the longest first, each once cold (a processor's matrix library prepares code for a width when it first meets it) and
 three times warm, in mixed order; an epoch's time is the sum over its batches, and the first epoch has every width's first
-meeting on top. Before the last turn a batch of every shape is evaluated, as between epochs.
+meeting on top. Before the last turn batches of several shapes are evaluated, as between epochs.
 Memory is read as in any run, from a process of its own that has done nothing else.
 """
 
@@ -34,7 +34,9 @@ __all__ = ["choose_together", "profile_run"]
 _MOST_WIDTHS = 24
 _WARM = 3
 _MOST_TOGETHER = 16
-_GAIN = 1.03
+_MOST_PREPARED = 1000
+_MOST_EVALUATED = 6
+_GAIN = 1.05
 """By what twice as many members have to shorten a member's share of a step to be worth their memory."""
 
 
@@ -64,7 +66,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
                     with monitor.phase("evaluate"):
                         attached = passes.attached([member.adapter], training=False)
                         for split in (seen, splits["test"]):
-                            _evaluate_every_shape(attached, split, config.evaluation_batch_size)
+                            _evaluate_some(attached, split, config.evaluation_batch_size)
                     give_back_freed_memory()
                 with monitor.phase("train"):
                     energy.start()
@@ -130,13 +132,14 @@ def _widths(backbone: Backbone, member: Member) -> np.ndarray:
 
 
 def _preparing_seconds(passes: Passes, member: Member, chosen: Sequence[int]) -> float:
-    """Return the seconds that all rows take below the lowest branch, before the first step, from those of some batches."""
-    rows = np.concatenate([member.batches()[index] for index in chosen])
+    """Return the seconds that all rows take below the lowest branch, before the first step, from many of them."""
+    tokens = member.tokens
+    others = np.random.default_rng(0).permutation(len(tokens))[:_MOST_PREPARED]
+    rows = np.unique(np.concatenate([others, *(member.batches()[index] for index in chosen)]))
     started = perf_counter()
     passes.prepare([member], lambda member: member.tokens, rows)
     seconds = perf_counter() - started
-    sequences = member.tokens.sequences(rows)
-    return seconds * int(member.tokens.offsets[-1]) / int(member.tokens.lengths_of(sequences).sum())
+    return seconds * int(tokens.offsets[-1]) / int(tokens.lengths_of(tokens.sequences(rows)).sum())
 
 
 def _chosen(widths: np.ndarray) -> list[int]:
@@ -146,15 +149,12 @@ def _chosen(widths: np.ndarray) -> list[int]:
     return [int(first[place]) for place in places[::-1]]
 
 
-def _evaluate_every_shape(attached: Attached, tokens: Tokens, batch_size: int) -> None:
-    """Evaluate one batch of each shape that an evaluation of these rows meets."""
-    lengths, most = tokens.lengths, attached.backbone.context
-    batches = {
-        (len(rows), padded_width(int(lengths[rows].max()), most)): rows
-        for rows in evaluation_batches(lengths, batch_size)
-    }
-    for rows in batches.values():
-        predict_logits(attached, tokens.take(rows), batch_size=batch_size)
+def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
+    """Evaluate a few batches of the shapes that an evaluation of these rows meets, the largest among them."""
+    shapes = {(len(rows), tokens.lengths[rows].max()): rows for rows in evaluation_batches(tokens.lengths, batch_size)}
+    batches = list(shapes.values())  # by rising length
+    for place in np.unique(np.linspace(0, len(batches) - 1, _MOST_EVALUATED).round().astype(int)):
+        predict_logits(attached, tokens.take(batches[place]), batch_size=batch_size)
 
 
 def _step_seconds(passes: Passes, members: Sequence[Member], index: int, micro_batch_size: int | None) -> float:

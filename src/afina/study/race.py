@@ -10,12 +10,21 @@ import numpy as np
 from afina.config import RaceSpec
 from afina.measure.metrics import higher_is_better
 
-__all__ = ["lost_words", "rung_steps", "who_leaves"]
+__all__ = ["lost_words", "rung_steps", "share_of_steps", "who_leaves"]
 
 
 def rung_steps(race: RaceSpec, total_steps: int) -> set[int]:
     """Return the steps after which candidates are judged."""
     return {max(1, round(rung * total_steps)) for rung in race.rungs}
+
+
+def share_of_steps(race: RaceSpec, candidates: int) -> float:
+    """Return which share of the whole grid's steps a race of so many candidates takes."""
+    taken, kept, before = 0.0, candidates, 0.0
+    for rung in [*race.rungs, 1.0]:
+        taken, before = taken + kept * (rung - before), rung
+        kept = max(1, math.ceil(race.keep * kept))
+    return taken / candidates
 
 
 def who_leaves(race: RaceSpec, metric: str, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:

@@ -43,6 +43,8 @@ class Running:
     error: str | None = None
     lost: dict[str, Any] | None = None
     """When and why it left a race."""
+    until: float | None = None
+    """Seconds of all members' steps after which it took none."""
 
     @property
     def adapter(self) -> Adapter:
@@ -63,6 +65,13 @@ class Running:
         with torch.no_grad():
             for name, parameter in self.trainable.items():
                 parameter.copy_(weights[name])
+
+    def timeline(self) -> dict[str, Any]:
+        """Return when its epochs ended and when it took its last step, in seconds of all members' steps, and why then."""
+        early = self.member.left and self.error is None
+        why = "lost" if self.lost else "diverged" if self.error else "stopped early" if early else "finished"
+        epochs = [entry["seconds"] for entry in self.history]
+        return {"run": self.job.run.id, "label": self.job.run.label, "epochs": epochs, "until": self.until, "why": why}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of it."""

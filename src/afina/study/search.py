@@ -6,7 +6,8 @@ the test split; so they train as cohorts, resume and fail like any runs.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from afina.measure.metrics import higher_is_better
 from afina.study.plan import Run, expand, scaled_rate
 
 if TYPE_CHECKING:
+    from afina.study.estimate import Estimate
     from afina.study.study import Study
 
-__all__ = ["searched", "trials"]
+__all__ = ["searched", "trials", "trials_seconds"]
 
 
 def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float]]] | None:
@@ -40,6 +42,16 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
         "methods": list(specs.values()), "seeds": config.seeds[:1], "learning_rate": "auto", "early_stopping": None,
     }  # fmt: skip
     return config.model_copy(update=changes), names
+
+
+def trials_seconds(config: StudyConfig, estimates: Sequence["Estimate"]) -> float:
+    """Return what the trials before a study will take one after another, by its estimates; a rate changes no cost."""
+    planned = trials(config)
+    if config.learning_rate != "search" or planned is None:
+        return 0.0
+    counts = Counter(label for label, _ in planned[1].values())
+    first = [entry for entry in estimates if entry.run.seed == config.seeds[0]]
+    return sum(counts[entry.run.label] * (entry.train_seconds + entry.evaluate_seconds) for entry in first)
 
 
 def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> list[Run]:

@@ -107,6 +107,10 @@ class Training:
         if not self.resumed:
             self.clock.seconds += perf_counter() - started
 
+    def timeline(self) -> list[dict[str, Any]]:
+        """Return each run's way through the cohort."""
+        return [run.timeline() for run in self.runs]
+
     def _begin_steps(self) -> None:
         self._phase = self.monitor.phase("train")
         self._phase.__enter__()
@@ -226,6 +230,9 @@ class Training:
     # -- going on after a kill ---------------------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
+        for run in self.runs:
+            if run.until is None and not run.member.training:
+                run.until = self.clock.seconds
         tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
         if self.backbone.device.type == "cuda":
             tensors["random_cuda"] = torch.cuda.get_rng_state()
@@ -237,7 +244,7 @@ class Training:
                 {
                     "run": run.job.run.id, "position": asdict(run.member.position), "history": run.history,
                     "best": None if run.best is None else [run.best.epoch, run.best.value], "error": run.error,
-                    "left": run.member.left, "lost": run.lost,
+                    "left": run.member.left, "lost": run.lost, "until": run.until,
                 }
                 for run in self.runs
             ],
@@ -260,7 +267,7 @@ class Training:
             assert run.job.run.id == kept["run"], "a cohort goes on with the members that it had"
             run.member.position = Position(**kept["position"])
             run.member.left, run.error, run.history = kept["left"], kept["error"], kept["history"]
-            run.lost = kept["lost"]
+            run.lost, run.until = kept["lost"], kept["until"]
             if run.error is None:
                 own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
                 run.take_back(own, kept["best"])

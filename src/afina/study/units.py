@@ -19,7 +19,7 @@ Observer = Callable[[Mapping[str, Any]], None]
 
 _SHARE = 0.6
 """Of the memory that is free, what a cohort's passes may take."""
-_GROWTH = 1.6
+_GROWTH = 1.25
 """Times the memory of its largest run alone that a cohort may take: more members in a pass than that gain little
 (benchmarks/README.md)."""
 
@@ -78,19 +78,25 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
 def _profiles(
     cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, str], observer: Observer
 ) -> dict[str, dict[str, Any]]:
-    """Return each method's costs alone, measured once for all its seeds; what cannot be is entered into `errors`."""
+    """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`."""
     from afina.study.worker import profile_job
 
     profiles: dict[str, dict[str, Any]] = dict(cohort.kept().get("profiles", {}))
-    for job in {job.run.label: job for job in reversed(jobs)}.values():
-        if job.run.label in profiles:
-            continue
-        observer({"kind": "profiling", "run": job.run})
-        try:
-            profiles[job.run.label] = run_apart(profile_job, job, observer)
-        except AfinaError as error:
-            errors |= {other.run.id: str(error) for other in jobs if other.run.label == job.run.label}
-            continue
+    alike: dict[str, list[Job]] = {}
+    for job in jobs:
+        settings = {key: value for key, value in job.run.settings.items() if key != "learning_rate"}
+        alike.setdefault(json.dumps([job.run.method, settings], sort_keys=True), []).append(job)
+    for own in alike.values():
+        labels = {job.run.label for job in own}
+        found = next((profiles[label] for label in labels if label in profiles), None)
+        if found is None:
+            observer({"kind": "profiling", "run": own[0].run})
+            try:
+                found = run_apart(profile_job, own[0], observer)
+            except AfinaError as error:
+                errors |= {job.run.id: str(error) for job in own}
+                continue
+        profiles |= dict.fromkeys(labels, found)
         cohort.keep(profiles=profiles)
     return profiles
 
