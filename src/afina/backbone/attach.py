@@ -22,6 +22,7 @@ from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.language import Answers, answers_apart
 from afina.backbone.load import Backbone
+from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
 from afina.backbone.route import after_module, before_module, cut, join
 from afina.data.batching import Batch, Tokens, collate
@@ -128,11 +129,18 @@ class Attached:
             for _, branch in adapter.placed():
                 branch.train(mode)
 
-    def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]]) -> Batch:
-        """Return rows of data sets, one after another, as a batch for this backbone."""
+    def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]], *, packing: bool = False) -> Batch:
+        """Return rows of data sets, one after another, as a batch for this backbone.
+
+        With `packing` several texts share a row of the batch where that is the same to all adapters.
+        """
         backbone = self.backbone
         pad = 0 if backbone.tokenizer is None else backbone.tokenizer.pad_token_id
-        return collate(pieces, pad, backbone.device, most=backbone.context)
+        packing = packing and not any(
+            unpackable(backbone.anatomy, adapter.head, (branch for _, branch in adapter.placed()))
+            for adapter in self.adapters
+        )
+        return collate(pieces, pad, backbone.device, most=backbone.context, packing=packing)
 
     def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
         """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""
@@ -151,7 +159,7 @@ class Attached:
         answers: Answers | None = None
         if targets is not None and self.backbone.anatomy.row.further:
             answers = answers_apart(inputs, targets)
-            inputs, targets = inputs | {"attention_mask": answers.question_mask}, answers.targets
+            inputs, targets = answers.inputs, answers.targets
         text_mask, width = inputs.get("attention_mask"), self._shape(inputs)[1]
         given, mask, lengthened = self._given(inputs)
         if answers is not None:
@@ -194,7 +202,7 @@ class Attached:
                 )
             counts = [part.stop - part.start for part in self._rows]
             moved = torch.tensor(moves).repeat_interleave(torch.tensor(counts))[:, None].to(backbone.device)
-            given["position_ids"] = torch.arange(length, device=backbone.device) + moved
+            given["position_ids"] = given.get("position_ids", torch.arange(length, device=backbone.device)) + moved
         return given, mask, length
 
     def _moves(self) -> list[int]:

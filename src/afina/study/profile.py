@@ -53,7 +53,8 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         resident: list[int] = []
         times = np.zeros((1 + _WARM, len(chosen)))
         order = np.random.default_rng(0)
-        with Passes(backbone, DropoutSource(job.run.seed), checkpointing=config.gradient_checkpointing) as passes:
+        settings = {"checkpointing": config.gradient_checkpointing, "packing": config.packing == "auto"}
+        with Passes(backbone, DropoutSource(job.run.seed), **settings) as passes:
             torch.manual_seed(job.run.seed)
             for turn in range(1 + _WARM):
                 if turn == _WARM:
@@ -101,7 +102,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     widths = _widths(backbone, members[0])
     index = int(np.argsort(widths)[len(widths) // 2])
     seconds: dict[int, float] = {}
-    with Passes(backbone, DropoutSource(first.run.seed)) as passes:
+    with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
         most = max(passes.groups(members), key=len)  # those that may go together
         for count in (2**power for power in range(10)):
             if count > min(len(most), _MOST_TOGETHER):
