@@ -1,6 +1,5 @@
 """Models that learn to write: transformers' own losses, chunks, packing, every method, and studies of them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-import afina
 from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.rows import ROWS
 from afina.data.batching import Tokens
 from afina.data.rows import Rows
-from afina.data.templates import make_template
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method
 from afina.ops.vocabulary import plain_token_losses, token_losses
 from afina.tasks.base import Task
-from afina.tasks.chat import Chat
 from afina.tasks.language import Language
 from afina.tasks.seq2seq import Seq2Seq
+from afina.train.loop import Member, _gradients
+from afina.train.optimiser import Optimiser
+from afina.train.passes import Passes
 from families import BOTH, DECODERS, language_model, save_family
+from test_cohort import assert_same, trained
 from test_methods import FROZEN, stir
 
 Speaker = Callable[[str], Path]
@@ -128,10 +128,6 @@ def test_no_tensor_is_as_large_as_all_logits() -> None:
 
 def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
     """Rows of unlike numbers of targets: a mean of means would weigh them otherwise."""
-    from afina.train.loop import Member, Position, _gradients
-    from afina.train.optimiser import Optimiser
-    from afina.train.passes import Passes
-
     backbone = load_backbone(str(speaker("llama")), speaks=True)
     task, tokens = rows_of("llama", backbone)
     found = []
@@ -139,9 +135,7 @@ def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
         adapter = build_adapter(make_method("lora", {}, {"rank": 3}), backbone, outputs=0, seed=0)
         stir(adapter)
         optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1.0, total_steps=1)
-        member = Member(
-            adapter, task, tokens, 0, 1, 5, optimiser, None, torch.zeros((), dtype=torch.float64), Position()
-        )
+        member = Member(adapter, task, tokens, 0, 1, 5, optimiser, None, torch.zeros((), dtype=torch.float64))
         with Passes(backbone) as passes:
             _gradients(passes, [member], size)
         found.append([value.grad.clone() for value in adapter.parameters() if value.grad is not None])
@@ -193,7 +187,7 @@ def test_all_weights_learn_tied_heads_too(family: str, speaker: Speaker) -> None
     backbone = load_backbone(str(tied), speaks=True)
     backbone.model.requires_grad_(True)
     adapter = build_adapter(make_method("full", {}), backbone, outputs=0, seed=0)
-    task, tokens = rows_of(family, backbone)
+    _, tokens = rows_of(family, backbone)
     with Attached(backbone, [adapter]) as attached:
         batch = attached.batch([(tokens, np.array([1]))])
         (attached(batch.inputs)[0][:, 0].sum() / tokens.trained[1]).backward()
@@ -255,7 +249,7 @@ def test_a_cohort_is_packed_each_member_in_rows_of_its_own(speaker: Speaker) -> 
     adapters = [build_adapter(make_method("lora", {}, {"rank": 3}), backbone, outputs=0, seed=seed) for seed in (0, 1)]
     for adapter in adapters:
         stir(adapter)
-    task, tokens = rows_of("llama", backbone)
+    _, tokens = rows_of("llama", backbone)
     parts = [np.array([0, 2, 4]), np.array([1, 3, 0, 2])]
     with Attached(backbone, adapters) as attached, torch.no_grad():
         batch = attached.batch([(tokens, part) for part in parts], packing=True)
@@ -278,3 +272,21 @@ def test_what_cannot_be_packed_is_not(family: str, name: str, speaker: Speaker) 
     _, tokens = rows_of(family, backbone)
     with Attached(backbone, [adapter]) as attached:
         assert len(attached.batch([(tokens, np.arange(len(TEXTS)))], packing=True).inputs["input_ids"]) == len(TEXTS)
+
+
+def test_members_of_a_cohort_learn_what_they_learn_alone(speaker: Speaker) -> None:
+    """Packed members, one that cannot be, batches of unlike numbers of targets, and micro-batches."""
+    backbone = load_backbone(str(speaker("llama")), speaks=True)
+    task, tokens = rows_of("llama", backbone)
+
+    def member(name: str, seed: int) -> Member:
+        method = make_method(name, {"learning_rate": 0.005}, {"rank": 2})
+        adapter = build_adapter(method, backbone, outputs=0, seed=seed)
+        optimiser = Optimiser(adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=6)
+        return Member(adapter, task, tokens, seed, 3, 4, optimiser, None, torch.zeros((), dtype=torch.float64))
+
+    who = [("lora", 0), ("lora", 1), ("prefix", 0), ("loreft", 2), ("ia3", 1)]
+    together = trained(backbone, [member(*one) for one in who], packing=True, micro_batch_size=3)
+    for one, weights in zip(who, together, strict=True):
+        (alone,) = trained(backbone, [member(*one)], packing=False)
+        assert_same(alone, weights, one[0])
