@@ -192,7 +192,7 @@ def test_a_study_of_labels_as_answers(speaker: Speaker, tmp_path: Path) -> None:
     assert results["lora"]["test_metric"] == 1.0
     assert results["ia3"]["status"] == "ok"
     assert "nothing to train" in results["head"]["error"]
-    assert "no answers to score" in results["features"]["error"]
+    assert "says nothing" in results["features"]["error"]
     adapter = str(tmp_path / "out" / results["lora"]["adapter"])
     predicted = afina.load(adapter).predict(["my lamp broken", "good film"])
     assert [one.label for one in predicted] == ["help", "great news"]

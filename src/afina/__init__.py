@@ -20,6 +20,7 @@ _WHERE = {
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
     "load": "afina.train.load",
+    "preview": "afina.study.preview",
 }
 
 __all__ = sorted([*_WHERE, "__version__"])

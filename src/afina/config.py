@@ -15,6 +15,9 @@ from afina.errors import UsageError, nearest
 __all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig", "read_yaml"]
 
 
+TaskName = Literal["auto", "classification", "regression", "choices", "language", "chat", "seq2seq"]
+
+
 class _Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,8 +80,13 @@ class DatasetSpec(_Checked):
     answers: list[str] | None = None
     """For `task: choices`, what is said for each label, in label order; left out, the labels' names."""
     prompt: str | None = None
-    """For `task: choices`, what the model reads before an answer, with {text} and {text_pair} in it."""
-    task: Literal["auto", "classification", "regression", "choices"] = "auto"
+    """For `task: choices`, what the model reads before an answer, with {text} and {text_pair} in it; for seq2seq, with
+    {text} in it."""
+    messages: str | None = None
+    """For `task: chat`, the column of each row's messages; without one, `text` is asked and `target` answered."""
+    target: str | None = None
+    """The column of what is written: seq2seq's target, chat's answer."""
+    task: TaskName = "auto"
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None
@@ -175,8 +183,13 @@ class StudyConfig(_Checked):
     test_limit: int | None = Field(default=None, ge=2)
     train_evaluation_limit: int | None = Field(default=None, ge=2)
     """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
-    task: Literal["auto", "classification", "regression", "choices"] = "auto"
-    """`choices` scores answers with a model's language head; `auto` looks at the labels for one of the other two."""
+    task: TaskName = "auto"
+    """`auto` looks at the labels for classification or regression; `choices` scores answers with a model's language head,
+    which `language`, `chat` and `seq2seq` teach to write."""
+    template: str | dict[str, str] | None = None
+    """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
+    packing: Literal["auto", "off"] = "auto"
+    """Whether short texts share a row of a batch, unseen by each other, where a model learns to write and it saves rows."""
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""

@@ -23,6 +23,7 @@ from afina.backbone.heads import Head, Hidden
 from afina.backbone.inputs import decoder_inputs, padded_behind, rows_and_tokens
 from afina.backbone.language import Answers, answers_apart
 from afina.backbone.load import Backbone
+from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
 from afina.backbone.route import after_module, before_module, cut, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
@@ -140,16 +141,25 @@ class Attached:
             for _, branch in adapter.placed():
                 branch.train(mode)
 
-    def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]]) -> Batch:
-        """Return rows of data sets, one after another, as a batch for this backbone."""
+    def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]], *, packing: bool = False) -> Batch:
+        """Return rows of data sets, one after another, as a batch for this backbone.
+
+        With `packing` several texts share a row of the batch where that is the same to all adapters.
+        """
         backbone = self.backbone
         pad = 0 if backbone.tokenizer is None else backbone.tokenizer.pad_token_id
-        batch = collate(pieces, pad, backbone.device, most=backbone.context)
-        return (
-            batch
-            if self._lower is None
-            else self._lower.add(batch, pieces, rows_and_tokens(batch.inputs, backbone.config)[1])
+        packing = (
+            packing
+            and self._lower is None
+            and not any(
+                unpackable(backbone.anatomy, adapter.head, (branch for _, branch in adapter.placed()))
+                for adapter in self.adapters
+            )
         )
+        batch = collate(pieces, pad, backbone.device, most=backbone.context, packing=packing)
+        if self._lower is None:
+            return batch
+        return self._lower.add(batch, pieces, rows_and_tokens(batch.inputs, backbone.config)[1])
 
     def fill_trunk(self, tokens: Tokens, rows: np.ndarray | None = None) -> None:
         """Compute now what batches of these rows, or of all, will want of the lowest layers."""
@@ -194,7 +204,7 @@ class Attached:
         answers: Answers | None = None
         if targets is not None and self.backbone.anatomy.row.further:
             answers = answers_apart(inputs, targets)
-            inputs, targets = inputs | {"attention_mask": answers.question_mask}, answers.targets
+            inputs, targets = answers.inputs, answers.targets
         text_mask, width = inputs.get("attention_mask"), rows_and_tokens(inputs, self.backbone.config)[1]
         given, mask, lengthened = self._given(inputs)
         if answers is not None:
@@ -243,7 +253,7 @@ class Attached:
                 )
             counts = [part.stop - part.start for part in self._rows]
             moved = torch.tensor(moves).repeat_interleave(torch.tensor(counts))[:, None].to(backbone.device)
-            given["position_ids"] = torch.arange(length, device=backbone.device) + moved
+            given["position_ids"] = given.get("position_ids", torch.arange(length, device=backbone.device)) + moved
         return given, mask, length
 
     def _moves(self) -> list[int]:

@@ -41,6 +41,8 @@ class Head(nn.Module):
 
     first_token_only = False
     """Whether `pool` looks at nothing but the first token's state."""
+    per_token = False
+    """Whether the sum over rows is one over tokens, so that several texts may stand in a row."""
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__()

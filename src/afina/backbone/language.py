@@ -1,7 +1,7 @@
-"""The language head of a model that writes, and what it says of given answers.
+"""The language head of a model that writes, and what it says of given answers or texts.
 
-A row is then one question with one of its answers behind it; `Hidden.targets` (B, T) has, at each place whose next
-token belongs to the answer, that token, and -100 everywhere else.
+`Hidden.targets` (B, T) has, at each place whose next token the model is to say, that token, and -100 everywhere else: for
+one question with one of its answers behind it, at the places before the answer's tokens.
 """
 
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.heads import Head, Hidden
+from afina.data.batching import IGNORED, padded_width
 from afina.ops.dropout import DropoutSource
+from afina.ops.vocabulary import token_losses
 
 __all__ = [
     "IGNORED",
     "AnswerHead",
     "Answers",
     "LanguageHead",
+    "TokenHead",
     "answer_scores",
     "answers_apart",
     "bare_language_model",
     "language_head_of",
 ]
-
-IGNORED = -100
-"""In targets: no token is to be said here."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class LanguageHead:
         if self.bias is not None:
             logits = logits + self.bias
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+    def losses(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss (N,) of each target at its state (N, D), and whether it was the likeliest (N,)."""
+        biases = [bias for bias in (self.bias, getattr(self.linear, "bias", None)) if bias is not None]
+        bias = torch.stack(biases).sum(dim=0).float() if biases else None
+        weight = self.linear.get_parameter("weight")
+        return token_losses(states, targets, weight, scale=self.scale, bias=bias, softcap=self.softcap)
 
 
 def language_head_of(model: Any) -> LanguageHead:
@@ -79,8 +86,8 @@ def bare_language_model(model: Any) -> tuple[str, Any]:
 class Answers:
     """Answers apart from their questions, for a model that reads the one and writes the other."""
 
-    question_mask: Tensor
-    """(B, T): 1 on the question's tokens."""
+    inputs: dict[str, Tensor]
+    """The questions alone, (B, Q), with a mask that has 1 on their tokens."""
     ids: Tensor
     """(B, A): the answers' tokens, 0 behind them."""
     mask: Tensor
@@ -98,8 +105,10 @@ def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> Answers:
     steps = columns[: max(1, int(count.max()))]
     found = targets.gather(1, (last + steps).clamp(max=targets.shape[1] - 1))
     mask = steps < count
+    width = padded_width(int(last.max()) + 1, targets.shape[1])
+    questions = {name: value[:, :width] for name, value in inputs.items()}
     return Answers(
-        question_mask=(columns <= last).long(),
+        inputs=questions | {"attention_mask": (columns[:width] <= last).long()},
         ids=found.masked_fill(~mask, 0),
         mask=mask.long(),
         targets=found.masked_fill(~mask, IGNORED),
@@ -138,3 +147,27 @@ class AnswerHead(Head):
         states = hidden.states[hidden.targets != IGNORED]
         scores = answer_scores(self._language[0](states), hidden.targets)
         return scores.reshape(-1, self.outputs, scores.shape[1])
+
+
+class TokenHead(Head):
+    """No layer of its own: how likely the model's language head finds the tokens of each text."""
+
+    per_token = True
+
+    def __init__(self, language: LanguageHead, config: Any) -> None:
+        super().__init__(config, 0)
+        self._language = [language]  # in a list, lest its weights become this module's
+
+    def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
+        """Return of each row (B, 3): the sum of its targets' losses in nats, their number, and those that were likeliest.
+
+        Places without a target do not go through the language head.
+        """
+        assert hidden.targets is not None, "a language head needs targets"
+        targets = hidden.targets.flatten()
+        places = (targets != IGNORED).nonzero()[:, 0]
+        states = hidden.states.flatten(0, 1).index_select(0, places)
+        losses, hits = self._language[0].losses(states, targets[places])
+        found = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
+        rows = places // hidden.targets.shape[1]
+        return found.new_zeros(len(hidden.targets), 3).index_add(0, rows, found)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.heads import Head, build_head
-from afina.backbone.language import AnswerHead, LanguageHead, bare_language_model, language_head_of
+from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, bare_language_model, language_head_of
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
 
@@ -80,10 +80,10 @@ class Backbone:
     def new_head(self, outputs: int) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
 
-        A model that speaks answers with its own language head.
+        A model that speaks answers with its own language head, and without answers to choose from scores every token.
         """
         if self.language is not None:
-            return AnswerHead(self.language, self.config, outputs)
+            return AnswerHead(self.language, self.config, outputs) if outputs else TokenHead(self.language, self.config)
         head = build_head(self.anatomy.row.head, self.config, outputs, self.pretrained_head)
         return head.to(self.device)
 

@@ -66,6 +66,8 @@ class Row(Stack):
     head that wants the first token only needs just that one from here on."""
     disentangled: bool = False
     """Whether attention is DeBERTa's, which takes no attention function from outside (`disentangled.py`)."""
+    packs: bool = True
+    """Of a causal model, whether its mask keeps texts apart whose positions begin anew in one row."""
     starts_with_last: bool = False
     """Whether the decoder starts with the text's last token (mBART's language), not with one of its own."""
 
@@ -312,6 +314,7 @@ ROWS: dict[str, Row] = {
         outer_norms=("decoder.final_layer_norm",),
         head="last_token_score",
         causal=True,
+        packs=False,  # transformers makes its mask without looking at positions
     ),
     "llama": _LLAMA,
     "mistral": _LLAMA,

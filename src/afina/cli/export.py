@@ -101,8 +101,9 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
                 raise
     if inputs != "text":
         return None
-    if tested.task.speaks and tested.record.task["label_names"] is None:
-        raise UsageError("The rows that it was trained for are not here; give others with their choices by --data.")
+    if tested.task.speaks and tested.record.task.get("label_names") is None:
+        what = "" if tested.task.writes else "with their choices "
+        raise UsageError(f"The rows that it was trained for are not here; give others {what}by --data.")
     texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
     return Rows(texts, None, np.full(len(texts), -1))
 

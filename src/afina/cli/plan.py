@@ -27,9 +27,18 @@ def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The st
 
     config = StudyConfig.read(file)
     console = Console()
+    from afina.cli.learned import show_learned
     from afina.ops.allocator import keep_freed_memory
     from afina.study.estimate import estimate_study
+    from afina.study.preview import preview
 
+    for (model, dataset), own in preview(config).items():
+        if isinstance(own, str):
+            console.print(
+                f"{dataset} for {model}: what is learned cannot be shown. {own}", style="yellow", markup=False
+            )
+        else:
+            show_learned(console, own, f"{dataset} for {model}")
     keep_freed_memory()  # as the processes do that carry a study out
     with console.status("timing a few steps of one and two layers") as status:
         estimates, failed = estimate_study(config, tick=lambda what: status.update(f"timing {what}"))

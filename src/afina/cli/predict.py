@@ -73,7 +73,7 @@ def _answers(loaded: Any, file: Path) -> list[list[str]] | None:
     """The answers of a file's rows, for an adapter that chooses among each row's own."""
     from afina.data.sources import read_answers
 
-    own = loaded.task.speaks and loaded.record.task["label_names"] is None
+    own = loaded.task.speaks and not loaded.task.writes and loaded.record.task["label_names"] is None
     return read_answers(file) if own else None
 
 

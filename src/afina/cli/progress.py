@@ -12,6 +12,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from afina.cli.learned import show_learned
+
 __all__ = ["Progress"]
 
 
@@ -64,6 +66,8 @@ class Progress:
     def _prepared(self, event: Mapping[str, Any]) -> None:
         for note in event["notes"]:
             self._say(f"  {note}", "yellow")
+        if event["learned"] is not None:
+            show_learned(self.console, event["learned"], "what is learned")
 
     def _precision(self, event: Mapping[str, Any]) -> None:
         self._say(f"timing a few steps of {event['model']} to choose the precision", "dim")

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afina.data.packing import pack
 from afina.errors import UsageError
 
 if TYPE_CHECKING:
     from afina.data.sources import Rows
 
 __all__ = [
+    "IGNORED",
     "WIDTH_STEP",
     "Batch",
     "Tokens",
@@ -30,6 +33,11 @@ __all__ = [
     "tokenize",
     "tokenize_answers",
 ]
+
+IGNORED = -100
+"""In targets: nothing is learned here."""
+
+_COUNTS = ("cut", "turns", "endless")
 
 _BUCKETS = 50
 """Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay shuffled."""
@@ -58,6 +66,12 @@ class Tokens:
     choices: int = 1
     answers: np.ndarray | None = None
     """Of each sequence, how many of its last tokens are the answer; 0 where a question has fewer than `choices`."""
+    targets: np.ndarray | None = None
+    """As long as `ids`: what the model's output at each token is to be, `IGNORED` where nothing is trained."""
+    turns: int = 0
+    """Texts or answers that there are to write, in all rows."""
+    endless: int = 0
+    """Those of them whose end was cut off."""
 
     def __len__(self) -> int:
         return (len(self.offsets) - 1) // self.choices
@@ -72,6 +86,15 @@ class Tokens:
         """Return the tokens of these sequences; `lengths` looks at all of them, which a step has no time for."""
         lengths: np.ndarray = self.offsets[sequences + 1] - self.offsets[sequences]
         return lengths
+
+    @cached_property
+    def trained(self) -> np.ndarray:
+        """Terms of each row's loss, (N,): its targets, or one where the row has one label."""
+        if self.targets is None:
+            return np.ones(len(self), dtype=np.int64)
+        before = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
+        counts: np.ndarray = np.diff(before[self.offsets]).reshape(-1, self.choices).sum(axis=1)
+        return counts
 
     def sequences(self, rows: np.ndarray) -> np.ndarray:
         """Return the numbers of the sequences of these rows."""
@@ -92,7 +115,8 @@ class Tokens:
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[own])])
         answers = None if self.answers is None else self.answers[own]
         ids = np.concatenate([self.ids[piece] for piece in pieces])
-        return Tokens(ids, offsets, self.labels[rows], segments, choices=self.choices, answers=answers)
+        targets = None if self.targets is None else np.concatenate([self.targets[piece] for piece in pieces])
+        return Tokens(ids, offsets, self.labels[rows], segments, choices=self.choices, answers=answers, targets=targets)
 
 
 @dataclass(frozen=True)
@@ -177,7 +201,10 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
             arrays[f"{name}.segments"] = tokens.segments
         if tokens.answers is not None:
             arrays[f"{name}.answers"] = tokens.answers
-    arrays["cut"] = np.frombuffer(json.dumps({k: v.cut for k, v in splits.items()}).encode(), dtype=np.uint8)
+        if tokens.targets is not None:
+            arrays[f"{name}.targets"] = tokens.targets
+    counts = {name: {key: getattr(own, key) for key in _COUNTS} for name, own in splits.items()}
+    arrays["counts"] = np.frombuffer(json.dumps(counts).encode(), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("wb") as file:
@@ -188,14 +215,14 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
 def load_tokens(path: Path) -> dict[str, Tokens]:
     """Read what `save_tokens` wrote."""
     with np.load(path, allow_pickle=False) as file:
-        cut = json.loads(file["cut"].tobytes())
+        counts = json.loads(file["counts"].tobytes())
         return {
             name: Tokens(
                 file[f"{name}.ids"], file[f"{name}.offsets"], labels := file[f"{name}.labels"],
-                file.get(f"{name}.segments"), cut[name], (len(file[f"{name}.offsets"]) - 1) // len(labels),
-                file.get(f"{name}.answers"),
+                file.get(f"{name}.segments"), choices=(len(file[f"{name}.offsets"]) - 1) // len(labels),
+                answers=file.get(f"{name}.answers"), targets=file.get(f"{name}.targets"), **counts[name],
             )
-            for name in cut
+            for name in counts
         }  # fmt: skip
 
 
@@ -240,12 +267,19 @@ def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 40
 
 
 def collate(
-    pieces: Sequence[tuple[Tokens, np.ndarray]], pad: int, device: torch.device | str = "cpu", *, most: int = 1 << 30
+    pieces: Sequence[tuple[Tokens, np.ndarray]],
+    pad: int,
+    device: torch.device | str = "cpu",
+    *,
+    most: int = 1 << 30,
+    packing: bool = False,
 ) -> Batch:
     """Make one batch of rows of one or several data sets, padded on the right to little over the longest of all.
 
-    It is never wider than `most` tokens. Rows without padding need no mask. Data sets in one batch are all texts or all
-    of the same shape, and are read by the same tokenizer.
+    It is never wider than `most` tokens. Rows without padding need no mask. With `packing` short sequences stand side by
+    side in a row where that makes fewer rows, each with positions from 0; there is no mask then, and what pads a row is
+    one more text to the model. Data sets in one batch are all texts or all of the same shape, and are read by the same
+    tokenizer.
     """
     first = pieces[0][0]
     labels = [torch.from_numpy(tokens.labels[rows]).to(device) for tokens, rows in pieces]
@@ -257,21 +291,31 @@ def collate(
         values = np.concatenate([tokens.ids[rows] for tokens, rows in pieces])
         return Batch({first.inputs: torch.from_numpy(values).to(device)}, labels, real, _slices(counts))
     width = padded_width(int(lengths.max()), most)
-    shape = (len(lengths), width)
+    at, start = np.arange(len(lengths)), np.zeros(len(lengths), dtype=np.int64)
+    closer = _packed(lengths, counts, width) if packing else (at, start, counts)
+    if packed := sum(closer[2]) < len(lengths):
+        at, start, counts = closer
+    shape = (sum(counts), width)
     ids = np.full(shape, pad, dtype=np.int64)
     segments = None if first.segments is None else np.zeros(shape, dtype=np.int64)
+    targets = None if first.targets is None else np.full(shape, IGNORED, dtype=np.int64)
     place = 0
     for (tokens, _), rows in zip(pieces, own, strict=True):
         for index in rows:
             piece = slice(tokens.offsets[index], tokens.offsets[index + 1])
-            ids[place, : lengths[place]] = tokens.ids[piece]
+            here = at[place], slice(start[place], start[place] + lengths[place])
+            ids[here] = tokens.ids[piece]
             if segments is not None and tokens.segments is not None:
-                segments[place, : lengths[place]] = tokens.segments[piece]
+                segments[here] = tokens.segments[piece]
+            if targets is not None and tokens.targets is not None:
+                targets[here] = tokens.targets[piece]
             place += 1
     inputs = {"input_ids": torch.from_numpy(ids).to(device)}
     if segments is not None:
         inputs["token_type_ids"] = torch.from_numpy(segments).to(device)
-    if (lengths != width).any():
+    if packed:
+        inputs["position_ids"] = torch.from_numpy(_positions(at, start, lengths, shape)).to(device)
+    elif (lengths != width).any():
         mask = np.arange(width) < lengths[:, None]
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
     if first.answers is not None:
@@ -282,9 +326,30 @@ def collate(
         ])  # fmt: skip
         places = np.arange(width) - (lengths - 1)[:, None]
         said = (places < 0) & (places >= -answers[:, None])
-        targets = np.where(said, np.roll(ids, -1, axis=1), -100)
+        targets = np.where(said, np.roll(ids, -1, axis=1), IGNORED)
+    if targets is not None:
         inputs["targets"] = torch.from_numpy(targets).to(device)
     return Batch(inputs, labels, real, _slices(counts))
+
+
+def _packed(lengths: np.ndarray, counts: Sequence[int], width: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Return each sequence's row and place in a batch whose pieces have rows of their own, and the rows of each piece."""
+    rows, places, needed = np.zeros_like(lengths), np.zeros_like(lengths), [0]
+    for part in _slices(counts):
+        own, places[part] = pack(lengths[part], width)
+        rows[part] = own + sum(needed)
+        needed.append(int(own.max(initial=-1)) + 1)
+    return rows, places, needed[1:]
+
+
+def _positions(at: np.ndarray, start: np.ndarray, lengths: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return (rows, width): from 0 in each sequence, and again in what pads a row."""
+    begins = np.zeros(shape, dtype=np.int64)
+    begins[at, start] = start
+    ends = start + lengths
+    padded = ends < shape[1]
+    begins[at[padded], ends[padded]] = ends[padded]
+    return np.arange(shape[1]) - np.maximum.accumulate(begins, axis=1)
 
 
 def padded_width(longest: int, most: int) -> int:

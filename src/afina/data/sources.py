@@ -19,6 +19,7 @@ from afina.data.images import PACKAGED_IMAGES, is_images, load_images
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.presets import PACKAGED, PRESETS
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
+from afina.data.written import READERS, read_written
 from afina.errors import UsageError, nearest
 
 __all__ = ["Rows", "TextDataset", "load_text_dataset", "read_answers", "read_texts", "stratified_rows"]
@@ -59,10 +60,14 @@ def load_text_dataset(
         return load_images(spec, train_limit=train_limit, test_limit=test_limit)
     parts = _find(spec, trust_remote_code)
     parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
+    asked = spec.task if spec.task != "auto" else task
+    if asked in READERS:
+        return read_written(
+            parts.tables, parts.place, parts.spec, asked, parts.where, list(parts.notes), train_limit, test_limit
+        )
     column = find_columns(parts.tables, parts.spec, parts.where)["label"]
     parts = _single_split(replace(parts, tables=typed(parts.tables, column, parts.where)), column)
     columns = find_columns(parts.tables, parts.spec, parts.where)
-    asked = spec.task if spec.task != "auto" else task
     if asked == "choices" and (own := find_answers(parts.tables, parts.spec, parts.where)) is not None:
         columns["choices"] = own
     notes = list(parts.notes)

@@ -83,7 +83,10 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
         name: torch.cat([_inside(own, inputs) for inputs in batches]).float()
         for name, own in (("tested", tested), ("exact", exact))
     }
-    if tested.task.speaks:
+    if tested.task.writes:
+        # Of a text the summed loss of its tokens.
+        outside, logits = -outside[:, 1:2], {name: value[:, :1] for name, value in logits.items()}
+    elif tested.task.speaks:
         # What is compared are the answers' mean log-probabilities; where a row has fewer answers, a number below all.
         outside = outside[:, 0].reshape(len(batches), -1).clamp(min=-1e4)
         logits = {name: value[..., 0].clamp(min=-1e4) for name, value in logits.items()}
@@ -91,12 +94,15 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
     if regression:
         state = tested.record.task
         logits = {name: value * state["deviation"] + state["mean"] for name, value in logits.items()}
-    labels = rows.label if tokens is not None and rows is not None else None
+    number = regression or tested.task.writes
+    labels = None
+    if tokens is not None and rows is not None:
+        labels = tokens.labels if tested.task.writes else rows.label
     metrics: dict[str, tuple[float, float]] = {}
     if labels is not None and (labels >= 0).all() and len(labels) > 1:
 
         def predicted(values: Tensor) -> np.ndarray:
-            return values.numpy()[:, 0] if regression else values.argmax(1).numpy()
+            return values.numpy()[:, 0] if number else values.argmax(1).numpy()
 
         ours, theirs = (task.metrics(labels, predicted(value)) for value in (logits["tested"], outside))
         metrics = {name: (ours[name], theirs[name]) for name in ours}
@@ -105,7 +111,7 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
         exact_difference=float((outside - logits["exact"]).abs().max()),
         scale=float(logits["exact"].abs().max()),
         difference=float((outside - logits["tested"]).abs().max()),
-        agreeing=None if regression else int((outside.argmax(1) == logits["tested"].argmax(1)).sum()),
+        agreeing=None if number else int((outside.argmax(1) == logits["tested"].argmax(1)).sum()),
         metrics=metrics,
     )
 
@@ -140,7 +146,7 @@ def _outside(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         if model.config.is_encoder_decoder:
             answers = answers_apart(given, targets)
             targets = answers.targets
-            given |= {"attention_mask": answers.question_mask, "labels": targets}
+            given = answers.inputs | {"labels": targets}
         return answer_scores(model(**given).logits[targets != IGNORED].float(), targets)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["EVALUATOR", "classification_metrics", "higher_is_better", "regression_metrics"]
+__all__ = ["EVALUATOR", "classification_metrics", "higher_is_better", "language_metrics", "regression_metrics"]
 
 EVALUATOR = "1"
 """Raised whenever a formula here changes: results of different evaluators are not compared."""
@@ -34,6 +34,12 @@ def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str,
     }
 
 
+def language_metrics(tokens: np.ndarray, losses: np.ndarray) -> dict[str, float]:
+    """Return perplexity exp(loss) and the mean loss in nats a token, of rows with so many tokens and summed losses."""
+    loss = float(losses.sum() / tokens.sum())
+    return {"perplexity": float(np.exp(min(loss, 700.0))), "loss": loss}
+
+
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     if _constant(first) or _constant(second):
         return 0.0
@@ -49,4 +55,4 @@ def _constant(values: np.ndarray) -> bool:
 
 def higher_is_better(metric: str) -> bool:
     """Whether a larger value of this metric is the better one."""
-    return metric != "mse"
+    return metric not in ("mse", "perplexity", "loss")

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
 from afina.report.tables import Group, Material, scaled
 from afina.study.statistics import Cell, Interval
@@ -144,7 +145,7 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
         return ""
     metric, factor = done[0].metric, 1e-6 if cost == "memory_bytes" else 1.0
     scale = scaled(metric)
-    sign = -1 if metric == "mse" else 1
+    sign = 1 if higher_is_better(metric) else -1
     points = [(factor * getattr(cell, cost).mean, scale * (cell.test.mean if cell.test else 0)) for cell in done]
     width, height, left, bottom = 470.0, 300.0, 52.0, 44.0
     x = _axis([p[0] for p in points], left, width - 70, zero=True)

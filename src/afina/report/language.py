@@ -96,6 +96,9 @@ _PT = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "mse": "EQM",
+    "perplexity": "perplexidade",
+    "loss": "perda",
+    "token_accuracy": "acurácia por token",
     "r2": "R²",
     "mean and 95% interval over seeds": "média e intervalo de 95% sobre as sementes",
 }

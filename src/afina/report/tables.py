@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
 from afina.study.recommend import comparable
 from afina.study.results import read_predictions, read_results
@@ -211,7 +212,8 @@ def difference_table(group: Group, words: Words) -> Table:
     between = "; " if words.language == "pt" else ", "
     rows = []
     for entry in group.comparisons:
-        outcome = words("tie") if entry.tie else words("better" if entry.difference > 0 else "worse")
+        better = (entry.difference > 0) == higher_is_better(metric)
+        outcome = words("tie") if entry.tie else words("better" if better else "worse")
         low, high = words.number(entry.low * scale, digits), words.number(entry.high * scale, digits)
         p = f"< {words.number(0.001, 3)}" if entry.p_holm < 0.001 else words.number(entry.p_holm, 3)
         gap = words.number(entry.difference * scale, digits)

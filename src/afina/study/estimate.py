@@ -8,6 +8,7 @@ network is needed.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,13 +19,12 @@ import torch
 
 from afina.backbone.attach import Attached
 from afina.backbone.language import IGNORED
-from afina.backbone.load import Backbone, load_tokenizer, random_inputs
+from afina.backbone.load import Backbone, context_of, load_tokenizer, random_inputs
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import WIDTH_STEP
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
-from afina.data.rows import most_answers
 from afina.data.sources import Rows, load_text_dataset
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, build_adapter
@@ -33,7 +33,8 @@ from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 from afina.study.plan import Run, expand
 from afina.study.precision import has_bfloat16
-from afina.tasks.base import Task, make_task
+from afina.study.prepare import reads_apart, task_of
+from afina.tasks.base import Task
 from afina.train.optimiser import Optimiser
 
 __all__ = ["Estimate", "Sizes", "estimate_study"]
@@ -62,11 +63,13 @@ class Sizes:
     classes: int
     source: str
     speaks: bool = False
+    trained: float = 0.0
+    """Share of the tokens that are targets, where the model learns to write."""
 
     @property
     def sequences(self) -> int:
         """Sequences that a row is to the model."""
-        return self.classes if self.speaks else 1
+        return max(1, self.classes) if self.speaks else 1
 
 
 _TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
@@ -210,11 +213,14 @@ def _shallow(
 def _random_loss(attached: Attached, shape: Any, rows: int, length: int, sizes: Sizes) -> torch.Tensor:
     device = attached.backbone.device
     inputs = random_inputs(shape, rows * sizes.sequences, length, device)
-    if sizes.speaks:  # an answer of one token
+    if sizes.speaks:  # an answer of one token, or as many as are trained, at the end
+        said = max(1, min(length - 1, round(sizes.trained * length)))
         inputs["targets"] = torch.full_like(inputs["input_ids"], IGNORED)
-        inputs["targets"][:, -2] = inputs["input_ids"][:, -1]
+        inputs["targets"][:, -1 - said : -1] = inputs["input_ids"][:, -said:]
     labels = torch.zeros(rows, dtype=torch.long, device=device)
     logits = attached(inputs)[0]
+    if sizes.trained:
+        return logits[:, 0].sum() / logits[:, 1].sum()
     return torch.nn.functional.cross_entropy(logits[..., 0] if sizes.speaks else logits, labels)
 
 
@@ -302,10 +308,17 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
             preset.rows["train"], preset.rows["test"], preset.tokens, preset.longest, preset.classes, "published size"
         )
         return _limited(sizes, config)
-    data = load_text_dataset(spec, task=config.task, train_limit=config.train_limit, test_limit=config.test_limit)
-    task = make_task(data.task, data.train.label, data.label_names, answers=most_answers(data), prompt=spec.prompt)
-    mean, longest, source = _tokens(data.train, model, config, task)
-    return Sizes(len(data.train), len(data.test), mean, longest, task.outputs, source, task.speaks)
+    asked = spec.task if spec.task != "auto" else config.task
+    data = load_text_dataset(spec, task=asked, train_limit=config.train_limit, test_limit=config.test_limit)
+    tokenizer: Any = None
+    if data.train.pixels is None:
+        with suppress(UsageError):  # words are counted then
+            tokenizer, _ = load_tokenizer(model)
+    if tokenizer is None and config.template is None:
+        config = config.model_copy(update={"template": "plain"})
+    task = task_of(config, spec, data, tokenizer)
+    mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
+    return Sizes(len(data.train), len(data.test), mean, longest, task.outputs, source, task.speaks, trained)
 
 
 def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
@@ -316,17 +329,19 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
     return Sizes(**{**vars(sizes), **limits})
 
 
-def _tokens(rows: Rows, model: str, config: StudyConfig, task: Task) -> tuple[float, int, str]:
-    """Mean and most tokens of a row, and how they were found."""
+def _tokens(rows: Rows, model: str, config: StudyConfig, task: Task, tokenizer: Any) -> tuple[float, int, float, str]:
+    """Mean and most tokens of a row, the share that is trained where it is text, and how they were found."""
+    shape = read_shape(model)
     if rows.pixels is not None:
-        patches = patches_of(read_shape(model))
-        return float(patches), patches, "patches of an image"
+        patches = patches_of(shape)
+        return float(patches), patches, 0.0, "patches of an image"
     sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
-    try:
-        tokenizer, longest = load_tokenizer(model)
-        lengths = task.tokenize(tokenizer, sample, min(config.max_length, longest)).lengths
-        return float(lengths.mean()), int(lengths.max()), f"{len(sample)} rows tokenised"
-    except UsageError:
+    if tokenizer is None:
         pairs = zip(sample.text, sample.text_pair or [""] * len(sample), strict=True)
         words = np.array([len(f"{a} {b}".split()) for a, b in pairs])
-        return 1.35 * float(words.mean()) + 2, int(1.35 * words.max() + 2), "words counted"
+        return 1.35 * float(words.mean()) + 2, int(1.35 * words.max() + 2), float(task.writes), "words counted"
+    limit = min(config.max_length, context_of(shape))
+    tokens = task.tokenize(tokenizer, sample, limit, apart=task.speaks and reads_apart(shape))
+    lengths = tokens.lengths
+    trained = float(tokens.trained.sum() / tokens.offsets[-1]) if task.writes else 0.0
+    return float(lengths.mean()), int(lengths.max()), trained, f"{len(sample)} rows tokenised"

@@ -14,14 +14,15 @@ from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens, load_tokens, save_tokens
 from afina.data.images import image_tokens
+from afina.data.preview import Learned, learned
 from afina.data.rows import TextDataset, most_answers, stratified_rows
 from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
-from afina.tasks.base import make_task
+from afina.tasks.base import Task, make_task
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same texts would give other tokens."""
 
 
@@ -38,6 +39,8 @@ class Prepared:
     test_rows: int
     median_length: int
     train_evaluation_rows: np.ndarray | None
+    learned: Learned | None
+    """Of text to write, which of it is trained."""
 
 
 def prepare(
@@ -60,17 +63,12 @@ def prepare(
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
-    made = make_task(
-        data.task,
-        data.train.label,
-        data.label_names,
-        smoothing=config.label_smoothing,
-        class_weights=config.class_weights,
-        answers=most_answers(data),
-        prompt=spec.prompt,
-    )
+    tokenizer: Any = None
+    if data.train.pixels is None:
+        tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    made = task_of(config, spec, data, tokenizer)
     state = made.state()
-    apart = made.speaks and bool(ROWS[shape.model_type].further) if shape.model_type in ROWS else False
+    apart = made.speaks and reads_apart(shape)
     read = state if made.speaks else None
     key = json.dumps([_VERSION, model, data.digest, limit, develops, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
@@ -83,20 +81,35 @@ def prepare(
         if data.train.pixels is not None:
             splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
         else:
-            tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
             splits = {name: made.tokenize(tokenizer, own, limit, apart=apart) for name, own in rows.items()}
         save_tokens(path, splits)
     return Prepared(
         tokens=path,
         task=state,
         digest=data.digest,
-        notes=data.notes + _cut_notes(splits, limit),
+        notes=data.notes + (_piece_notes(splits, data, limit) if made.writes else _cut_notes(splits, limit)),
         cut={name: tokens.cut for name, tokens in splits.items()},
         train_rows=len(splits["train"]),
         test_rows=len(splits["test"]),
         median_length=int(np.median(splits["train"].lengths)),
-        train_evaluation_rows=_train_evaluation(config, data),
+        train_evaluation_rows=_train_evaluation(config, data.task, splits["train"].labels),
+        learned=learned(splits["train"], tokenizer, made.stop) if made.writes else None,
     )
+
+
+def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer: Any) -> Task:
+    """Make the task that a study sets for a data set; raises `UsageError` for what it cannot be."""
+    return make_task(
+        data.task, data.train.label, data.label_names, smoothing=config.label_smoothing,
+        class_weights=config.class_weights, answers=most_answers(data), prompt=spec.prompt, template=config.template,
+        tokenizer=tokenizer,
+    )  # fmt: skip
+
+
+def reads_apart(shape: Any) -> bool:
+    """Whether a model of this configuration reads one text and writes another."""
+    row = ROWS.get(shape.model_type)
+    return row is not None and bool(row.further)
 
 
 def _refuse_other_inputs(shape: Any, model: str, data: TextDataset) -> None:
@@ -128,9 +141,23 @@ def _cut_notes(splits: Mapping[str, Tokens], limit: int) -> tuple[str, ...]:
     )
 
 
-def _train_evaluation(config: StudyConfig, data: TextDataset) -> np.ndarray | None:
+def _piece_notes(splits: Mapping[str, Tokens], data: TextDataset, limit: int) -> tuple[str, ...]:
+    """Say where rows of text to write are not as many as those of the data, and what they lost."""
+    notes = list(_cut_notes(splits, limit))
+    for name, tokens in splits.items():
+        rows = len(getattr(data, name))
+        if len(tokens) > rows:
+            notes.append(f"{rows:,} {name} texts are {len(tokens):,} sequences of at most {limit} tokens")
+        elif len(tokens) < rows:
+            notes.append(
+                f"{rows - len(tokens):,} of {rows:,} {name} rows have no token to train on within {limit} and are left out"
+            )
+    return tuple(notes)
+
+
+def _train_evaluation(config: StudyConfig, task: str, labels: np.ndarray) -> np.ndarray | None:
     """Rows of the train split that the train metric is taken on, the same for every run; None for all."""
     limit = config.train_evaluation_limit
-    if limit is None or limit >= len(data.train):
+    if limit is None or limit >= len(labels):
         return None
-    return stratified_rows(data.train.label, limit, classes=data.task != "regression")
+    return stratified_rows(labels, limit, classes=task != "regression")

@@ -56,7 +56,8 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         resident: list[int] = []
         times = np.zeros((1 + _WARM, len(chosen)))
         order = np.random.default_rng(0)
-        with Passes(backbone, DropoutSource(job.run.seed), checkpointing=config.gradient_checkpointing) as passes:
+        settings = {"checkpointing": config.gradient_checkpointing, "packing": config.packing == "auto"}
+        with Passes(backbone, DropoutSource(job.run.seed), **settings) as passes:
             torch.manual_seed(job.run.seed)
             with monitor.phase("train"):
                 preparing = _preparing_seconds(passes, member, chosen)
@@ -108,7 +109,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     widths = _widths(backbone, members[0])
     index = int(np.argsort(widths)[len(widths) // 2])
     seconds: dict[int, float] = {}
-    with Passes(backbone, DropoutSource(first.run.seed)) as passes:
+    with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
         most = max(passes.groups(members), key=len)  # those that may go together
         together = count = 1
         while count <= min(len(most), _MOST_TOGETHER):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.measure.metrics import classification_metrics, higher_is_better, regression_metrics
+from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
 from afina.study.results import Predictions
 
 __all__ = ["Cell", "Comparison", "Interval", "Verdict", "cells", "compare", "holm", "mean_interval", "verdict"]
@@ -198,6 +198,8 @@ def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np
     if metric in ("accuracy", "macro_f1", "mcc"):
         classes = int(labels.max()) + 1
         return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]
+    if metric in ("perplexity", "loss"):
+        return lambda a, b: language_metrics(a, b)[metric]
     return lambda a, b: regression_metrics(a, b)[metric]
 
 

@@ -66,7 +66,8 @@ class Study:
             observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
             spec = self.config.dataset[key[1]]
             prepared[key] = prepare(self.config, spec, key[0], self.directory, on_validation=self.on_validation)
-            observer({"kind": "prepared", "notes": prepared[key].notes, "cut": prepared[key].cut})
+            own = prepared[key]
+            observer({"kind": "prepared", "notes": own.notes, "cut": own.cut, "learned": own.learned})
         precision = self._choose_precision(left, prepared, observer)
         self._write_resolved(precision, prepared)
         rows = {key: entry.train_rows for key, entry in prepared.items()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from afina.backbone.load import Backbone
+from afina.backbone.packing import unpackable
 from afina.config import RaceSpec
 from afina.data.batching import Tokens
 from afina.errors import AfinaError
@@ -45,7 +46,7 @@ class Training:
         """Keep the checkpoint in `folder`; `most` and `most_tokens` limit what goes through the backbone together."""
         self.backbone, self.task, self.splits = backbone, task, splits
         self.monitor, self.send = monitor, send
-        self._limits = {"most": most, "most_tokens": most_tokens}
+        self._limits: dict[str, Any] = {"most": most, "most_tokens": most_tokens}
         self.config = jobs[0].config
         self._path = folder / "checkpoint.safetensors"
         rows = jobs[0].train_evaluation_rows
@@ -75,8 +76,10 @@ class Training:
             return {}
         torch.manual_seed(self.runs[0].job.run.seed)
         self._resume()
-        checkpointing = self.config.gradient_checkpointing
-        with Passes(self.backbone, self.source, checkpointing=checkpointing, **self._limits) as passes:
+        with Passes(
+            self.backbone, self.source, checkpointing=self.config.gradient_checkpointing,
+            packing=self.config.packing == "auto", **self._limits,
+        ) as passes:  # fmt: skip
             self.passes = passes
             self._begin_steps()
             self._prepare()
@@ -145,7 +148,7 @@ class Training:
         runs = [run for run in self.runs if any(run.member is member for member in ended) and run.check()]
         entries: dict[str, dict[str, Any]] = {}
         for run in runs:
-            loss = float(run.member.loss_sum) / len(run.member.tokens)
+            loss = float(run.member.loss_sum) / int(run.member.tokens.trained.sum())
             entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": loss}
             run.member.loss_sum.zero_()
         for split, tokens in (("train", self._train_evaluation), ("test", self.splits["test"])):
@@ -153,7 +156,7 @@ class Training:
             give_back_freed_memory()
             for run in runs:
                 assert run.decoded is not None
-                metrics = self.task.metrics(tokens.labels, run.decoded.predictions)
+                metrics = self.task.measure(tokens.labels, run.decoded)
                 entries[run.job.run.id] |= {f"{split}_{name}": value for name, value in metrics.items()}
         if self.config.early_stopping is not None:
             self._develop(runs, self.config.early_stopping, entries)
@@ -208,7 +211,7 @@ class Training:
         values: list[float] = []
         for run, test in zip(runs, tested, strict=True):
             assert run.decoded is not None
-            metrics = self.task.metrics(self.splits["validation"].labels, run.decoded.predictions)
+            metrics = self.task.measure(self.splits["validation"].labels, run.decoded)
             values.append(metrics[self.task.metric])
             run.decoded = test
         return values
@@ -296,6 +299,14 @@ class Training:
             job.folder / "predictions.parquet", self.splits["test"].labels, decoded.predictions, decoded.scores
         )
 
+    def _packing(self, run: Running) -> str | None:
+        """How texts were packed: `auto`, `off`, or why they could not be; None where a text has one answer."""
+        if self.config.packing == "off" or not self.task.writes:
+            return "off" if self.task.writes else None
+        adapter = run.adapter
+        why = unpackable(self.backbone.anatomy, adapter.head, (branch for _, branch in adapter.placed()))
+        return "auto" if why is None else f"off: {why}"
+
     def _measured(self, run: Running) -> dict[str, Any]:
         position = run.member.position
         trainable = sum(parameter.numel() for parameter in run.trainable.values())
@@ -316,5 +327,6 @@ class Training:
             "history": run.history,
             "best_epoch": None if run.best is None else run.best.epoch,
             "resumed": self.resumed,
+            "packing": self._packing(run),
             **self.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
         }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from afina.data.batching import Tokens, tokenize
 from afina.data.rows import Rows
+from afina.data.templates import load_template, make_template
 from afina.errors import UsageError, nearest
 
 __all__ = ["Decoded", "Task", "load_task", "make_task"]
@@ -31,8 +32,12 @@ class Task(ABC):
     """The metric that a table shows first."""
     speaks: ClassVar[bool] = False
     """Whether the model answers with its language head, not with a head for this task."""
+    writes: ClassVar[bool] = False
+    """Whether what is learned is text, each token of it scored: `Tokens.targets`."""
     outputs: int
-    """Width of the head; answers to a question where the model speaks."""
+    """Width of the head; answers to a question where the model speaks, none where it writes."""
+    stop: tuple[str, ...] = ()
+    """Where the model writes, what ends it beside the tokenizer's end token."""
 
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
         """Return rows of texts as tokens; `apart` where what is read and what is said are two texts to the model."""
@@ -50,9 +55,13 @@ class Task(ABC):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """Return all metrics of this task."""
 
+    def measure(self, labels: np.ndarray, decoded: Decoded) -> dict[str, float]:
+        """Return all metrics of what `decode` gave."""
+        return self.metrics(labels, decoded.predictions)
+
     def final_metrics(self, last: Mapping[str, Any]) -> dict[str, Any]:
         """Return a result's metrics from the last entry of a history."""
-        names = list(self.metrics(np.array([0, 1]), np.array([0, 1])))
+        names = [key.removeprefix("test_") for key in last if key.startswith("test_")]
         return {
             "metric": self.metric,
             "test_metric": last[f"test_{self.metric}"],
@@ -75,17 +84,29 @@ def make_task(
     class_weights: str | Mapping[str, float] | None = None,
     answers: int = 0,
     prompt: str | None = None,
+    template: str | Mapping[str, str] | None = None,
+    tokenizer: Any = None,
 ) -> Task:
     """Make the task of a data set from its train labels; `smoothing` and `class_weights` are for classification.
 
-    `answers` (the most that a row has) and `prompt` are for choices.
+    `answers` (the most that a row has) is for choices, `prompt` for choices and seq2seq, `template` for chat, whose own
+    the `tokenizer` may have.
 
-    Raises `UsageError` for a weight of a class that there is not.
+    Raises `UsageError` for a weight of a class that there is not, and for a prompt or template that cannot be.
     """
+    from afina.tasks.chat import Chat
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
+    from afina.tasks.language import Language
     from afina.tasks.regression import Regression
+    from afina.tasks.seq2seq import Seq2Seq
 
+    if name == Chat.name:
+        return Chat(make_template(template, tokenizer))
+    if name == Seq2Seq.name:
+        return Seq2Seq(prompt)
+    if name == Language.name:
+        return Language()
     if name == Choices.name:
         return Choices(answers, label_names, prompt)
     if name == Regression.name:
@@ -105,10 +126,19 @@ def make_task(
 
 def load_task(state: Mapping[str, Any]) -> Task:
     """Make a task again from its `state`."""
+    from afina.tasks.chat import Chat
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
+    from afina.tasks.language import Language
     from afina.tasks.regression import Regression
+    from afina.tasks.seq2seq import Seq2Seq
 
+    if state["name"] == Chat.name:
+        return Chat(load_template(state["template"]))
+    if state["name"] == Seq2Seq.name:
+        return Seq2Seq(state["prompt"])
+    if state["name"] == Language.name:
+        return Language()
     if state["name"] == Regression.name:
         return Regression(mean=state["mean"], deviation=state["deviation"])
     if state["name"] == Choices.name:

@@ -98,6 +98,10 @@ class LoadedAdapter:
         `choices` are each text's answers, where the task is to choose one. Raises `UsageError` for an empty text, for
         texts where the model takes images, and where there are choices and should be none or the other way round.
         """
+        if self.task.writes:
+            raise UsageError(
+                f"This adapter was trained to write (task: {self.task.name}); it has no labels to predict."
+            )
         decoded = self.task.decode(self.logits(texts, text_pairs, choices=choices, batch_size=batch_size))
         shared = self.record.task.get("label_names")
         if shared is None and choices is None:
@@ -116,8 +120,11 @@ class LoadedAdapter:
         choices: Sequence[Sequence[str]] | None = None,
         batch_size: int = 32,
     ) -> np.ndarray:
-        """Return logits (N, K), or the answers' scores (N, K, 4) where the task is to choose one."""
-        own_answers = self.task.speaks and self.record.task["label_names"] is None
+        """Return logits (N, K), or the answers' scores (N, K, 4) where the task is to choose one.
+
+        Where it is to write: of each row (N, 3) its tokens' summed loss, their number, and those that were likeliest.
+        """
+        own_answers = self.task.speaks and not self.task.writes and self.record.task["label_names"] is None
         if (choices is not None) != own_answers:
             wanted = "each text's answers; give them as choices" if own_answers else "no choices"
             raise UsageError(f"This adapter wants {wanted}.")

@@ -56,7 +56,7 @@ class Member:
     optimiser: Optimiser
     schedule: Schedule | None
     loss_sum: Tensor
-    """Loss over the rows of this epoch so far, float64, on the device."""
+    """Loss over the rows of this epoch so far, not yet divided, float64, on the device."""
     position: Position = field(default_factory=Position)
     left: bool = False
     """Out of the cohort before its last epoch: it diverged, or stopped early."""
@@ -86,7 +86,7 @@ class Member:
         return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
-        """Return the loss of a part of a batch of `of` rows: micro-batches cannot change the gradient."""
+        """Return the loss of a part of a batch whose loss has `of` terms: micro-batches cannot change the gradient."""
         value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
         self.loss_sum += value.detach()
         return value / of
@@ -142,13 +142,13 @@ def _gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | 
     attached = passes.attached([member.adapter for member in group], training=True)
     for start in range(0, whole, micro := micro_batch_size or whole):
         pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
-        batch = attached.batch(pieces)
+        batch = attached.batch(pieces, packing=passes.packing)
         outputs = attached(batch.inputs, batch.slices)
         own = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
         losses: list[Tensor] = []
         for member, logits, labels, rows, tokens in own:
             if len(labels):
-                losses.append(member.loss(logits, labels, len(rows)))
+                losses.append(member.loss(logits, labels, int(member.tokens.trained[rows].sum())))
                 member.position.tokens += tokens
         # One member's loss says nothing of another's adapter: the gradient of the sum is each one's own.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]

@@ -30,10 +30,14 @@ class Passes:
 
     def __init__(
         self, backbone: Backbone, source: DropoutSource | None = None, *, most: int | None = None,
-        most_tokens: int | None = None, checkpointing: bool = False,
+        most_tokens: int | None = None, checkpointing: bool = False, packing: bool = False,
     ) -> None:  # fmt: skip
-        """At most `most` members go together, and while training no more than have `most_tokens` in their batches."""
+        """At most `most` members go together, and while training no more than have `most_tokens` in their batches.
+
+        With `packing` short texts share rows of a batch where that changes nothing for its members.
+        """
         self.backbone, self.most, self.most_tokens = backbone, most, most_tokens
+        self.packing = packing
         self._source, self._checkpointing = source, checkpointing
         self._now: Attached | None = None
         self._trunks = Trunks()

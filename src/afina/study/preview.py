@@ -1,0 +1,52 @@
+"""What a study's models are about to learn to write, before anything is trained."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.backbone.load import context_of, load_tokenizer
+from afina.backbone.shapes import read_shape
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.preview import Learned, learned
+from afina.data.sources import load_text_dataset
+from afina.data.written import READERS
+from afina.errors import UsageError
+from afina.study.prepare import reads_apart, task_of
+
+__all__ = ["preview"]
+
+_MOST_ROWS = 2000
+
+
+def preview(
+    study: StudyConfig | None = None, *, rows: int = _MOST_ROWS, **settings: Any
+) -> dict[tuple[str, str], Learned | str]:
+    """Return by model and data set what is learned, of the first train `rows`, or why that cannot be said.
+
+    Takes a study, or a study file's keys (all but the methods). Data sets of tasks that write no text are left out.
+    """
+    config: StudyConfig = study or StudyConfig.parse({"methods": ["lora"], **settings}, "study")
+    found: dict[tuple[str, str], Learned | str] = {}
+    for model in config.model:
+        for spec in config.dataset:
+            own: Learned | str | None
+            try:
+                own = _learned(config, spec, model, rows)
+            except UsageError as error:
+                own = str(error)
+            if own is not None:
+                found[Path(model).name, spec.label_name] = own
+    return found
+
+
+def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> Learned | None:
+    task = spec.task if spec.task != "auto" else config.task
+    if task not in READERS:
+        return None
+    data = load_text_dataset(spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit)
+    tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    made, shape = task_of(config, spec, data, tokenizer), read_shape(model)
+    sample = data.train.take(np.arange(min(rows, len(data.train))))
+    limit = min(config.max_length, context_of(shape))
+    return learned(made.tokenize(tokenizer, sample, limit, apart=reads_apart(shape)), tokenizer, made.stop)
