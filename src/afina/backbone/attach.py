@@ -97,10 +97,14 @@ class Attached:
         for layer in layers[self._trunk_layers :] if self.checkpointing else ():
             self._checkpoint(layer)
         if self._trunk_layers:
-            self._lower = LowerLayers(layers[: self._trunk_layers], self._trunk_of, self._run)
+            self._lower = LowerLayers(layers[: self._trunk_layers], self._trunk_of, self._reach)
         if any(prompt is not None for prompt in prompts):
             self._prompts = Prompts(prompts)
-            self._place_prompts(modules, self._prompts)
+            anatomy = self.backbone.anatomy
+            self._handles += self._prompts.hooks(
+                modules, anatomy.of_kind("embedding")[0].module, lambda: self._rows,
+                before=anatomy.row.embedding is None,
+            )  # fmt: skip
         for name in self.backbone.anatomy.attention_modules:
             assert modules[name] not in ATTACHED, "a backbone carries one attachment at a time"
             ATTACHED[modules[name]] = self
@@ -173,7 +177,7 @@ class Attached:
         first_only = whole and all(adapter.head.first_token_only for adapter in self.adapters)
         return self._trunks.of(tokens, self._trunk_layers, first_only=first_only)
 
-    def _run(self, tokens: Tokens, rows: np.ndarray) -> None:
+    def _reach(self, tokens: Tokens, rows: np.ndarray) -> None:
         """Take rows through the model as an evaluation does, and leave its mode as it was."""
         training, lower, self._lower = self.training, self._lower, None
         try:
@@ -262,30 +266,6 @@ class Attached:
             max((branch.moves for _, branch in adapter.placed() if isinstance(branch, AttentionBranch)), default=0)
             for adapter in self.adapters
         ]
-
-    def _place_prompts(self, modules: Mapping[str, nn.Module], prompts: Prompts) -> None:
-        """Put the prompts where the text's vectors are, and keep them from the pooler behind the last layer."""
-        anatomy = self.backbone.anatomy
-        module = modules[anatomy.of_kind("embedding")[0].module]
-
-        def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            return prompts.place(output, self._rows)
-
-        def insert(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (prompts.insert(args[0], self._rows), *args[1:])
-
-        def cut(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            states = output.last_hidden_state
-            width = states.shape[1] - max(prompts.lengths)
-            output.last_hidden_state = prompts.without(states, self._rows, width)
-            return output
-
-        if anatomy.row.embedding is None:
-            self._handles.append(module.register_forward_pre_hook(insert))
-        else:
-            self._handles.append(module.register_forward_hook(place))
-        if "pooler" in modules:
-            self._handles.append(modules["encoder"].register_forward_hook(cut))
 
     def _hook(self, module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]]) -> None:
         every = [branch for placed in branches.values() for _, branch in placed]

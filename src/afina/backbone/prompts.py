@@ -4,10 +4,11 @@ Rows of adapters with shorter prompts are padded behind, so that one batch holds
 tokens; where PEFT's prompts on BERT leave the classifier looking at the first virtual token, here it looks at [CLS].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from afina.backbone.branch import PromptBranch
 from afina.errors import AfinaError
@@ -21,6 +22,29 @@ class Prompts:
     def __init__(self, branches: Sequence[PromptBranch | None]) -> None:
         self.branches = list(branches)
         self.lengths = [0 if branch is None else branch.length for branch in branches]
+
+    def hooks(
+        self, modules: Mapping[str, nn.Module], embedding: str, rows: Callable[[], Sequence[slice]], *, before: bool
+    ) -> list[Any]:  # fmt: skip
+        """Put the prompts where the text's vectors are, and keep them from a pooler behind the last layer.
+
+        They go into the module `embedding` with `before`, else behind it. Returns the hooks' handles.
+        """
+
+        def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            return self.place(output, rows())
+
+        def insert(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (self.insert(args[0], rows()), *args[1:])
+
+        def cut(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            states = output.last_hidden_state
+            output.last_hidden_state = self.without(states, rows(), states.shape[1] - max(self.lengths))
+            return output
+
+        module = modules[embedding]
+        handles = [module.register_forward_pre_hook(insert) if before else module.register_forward_hook(place)]
+        return [*handles, modules["encoder"].register_forward_hook(cut)] if "pooler" in modules else handles
 
     def room(self, width: int, context: int) -> int:
         """Return the most that the prompts add to texts of `width` tokens; raises `AfinaError` beyond `context`."""
