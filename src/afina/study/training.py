@@ -93,6 +93,7 @@ def new_member(
         trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
         warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
         rate_factors=method.rate_factors(trainable, backbone.anatomy),
+        paged=method.paged and backbone.device.type == "cuda",
     )  # fmt: skip
     schedule = method.steps_beside(adapter.by_site(), total_steps)
     loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
@@ -353,8 +354,7 @@ class Training:
     def _measured(self, run: _Run) -> dict[str, Any]:
         position = run.member.position
         trainable = sum(parameter.numel() for parameter in run.trainable.values())
-        frozen = self.backbone.model.parameters()
-        total = sum(p.numel() for p in frozen) + sum(p.numel() for p in run.member.adapter.parameters())
+        total = self.backbone.parameter_count + sum(p.numel() for p in run.member.adapter.parameters())
         return {
             "started_at": self.started_at,
             "trainable_parameters": trainable,
@@ -364,6 +364,7 @@ class Training:
             # The first steps of a process warm caches and thread pools.
             "step_seconds": float(np.median(self.clock.step_seconds)),
             "steps": position.step,
+            "optimiser": "paged AdamW" if run.member.optimiser.paged else "AdamW",
             "examples_per_second": position.rows / self.clock.seconds,
             "tokens_per_second": position.tokens / self.clock.seconds,
             "energy_joules": self.energy.joules,
