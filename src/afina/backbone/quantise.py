@@ -73,10 +73,10 @@ def quantise(model: nn.Module, configuration: Any) -> None:
     quantiser.preprocess_model(model=model, device_map=None)
     convert = quantiser.get_quantize_ops().convert
     for name, module in list(model.named_modules()):
-        if is_quantised(module) and (weight := before[name].get_parameter("weight")).device.type != "meta":
-            path = f"{name}.weight"
-            module.weight = convert({path: weight.detach()}, model=model, full_layer_name=path)[path]
-            module.bias = before[name].bias
+        if is_quantised(module):
+            module.bias, weight, path = before[name].bias, before[name].get_parameter("weight"), f"{name}.weight"
+            if weight.device.type != "meta":
+                module.weight = convert({path: weight.detach()}, model=model, full_layer_name=path)[path]
     settle(model)
 
 
@@ -143,7 +143,7 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Return the bytes of a model's parameters, the scales of quantised ones included; a model on `meta` will do."""
+    """Return the bytes of a model's parameters, scales of quantised ones included; a model on `meta` will do."""
     packed = {id(module.weight): module for module in model.modules() if is_quantised(module)}
     return sum(
         _packed_bytes(packed[id(value)]) if id(value) in packed else value.numel() * value.itemsize
