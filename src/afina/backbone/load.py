@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.heads import Head, build_head
 from afina.backbone.language import AnswerHead, LanguageHead, bare_language_model, language_head_of
-from afina.backbone.quantise import QUANTISED, compute_dtype, parameter_count, quantisation, round_weights, settle
+from afina.backbone.quantise import (
+    QUANTISED,
+    compute_dtype,
+    parameter_count,
+    quantisation,
+    round_weights,
+    settle,
+    stored_precision,
+)
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
 
@@ -205,18 +213,24 @@ def _how_to_load(
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
     kind = model_class(config, speaks=speaks)
+    stored = stored_precision(config)
+    if stored not in (None, precision):
+        raise UsageError(
+            f"The weights of '{name}' are stored in {stored}, not to be had in {precision}{_stored_advice(stored)}"
+        )
     if precision not in QUANTISED:
         return kind, {"dtype": _PRECISION[precision]}
     dtype = compute or compute_dtype(device)
-    quantisation(precision, dtype, [])  # is it there?
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+    settings = quantisation(precision, dtype, heads_of(whole))
     where = torch.device(device if device != "cuda" else f"cuda:{torch.cuda.current_device()}")
-    return kind, {
-        "dtype": dtype,
-        "quantization_config": quantisation(precision, dtype, heads_of(whole)),
-        "device_map": {"": where},
-    }
+    plain = {} if stored else {"quantization_config": settings}
+    return kind, {"dtype": dtype, "device_map": {"": where}, **plain}
+
+
+def _stored_advice(stored: str) -> str:
+    return f"; set precision: {stored}, or give the plain model." if stored in QUANTISED else "; give the plain model."
 
 
 def _from_pretrained(

@@ -24,6 +24,7 @@ __all__ = [
     "quantise",
     "round_weights",
     "settle",
+    "stored_precision",
     "weight_bytes",
     "weight_shape",
 ]
@@ -31,6 +32,8 @@ __all__ = [
 QUANTISED = ("nf4", "int8")
 """Precisions in which linear layers are kept in fewer bits than they compute with."""
 
+_PACKED = ("Params4bit", "Int8Params")
+"""bitsandbytes' classes of weights, by name: it is only imported where something is quantised."""
 _BLOCK, _SCALES = 64, 256
 """Weights that share a scale in nf4, and scales that share one of their own."""
 
@@ -64,6 +67,17 @@ def quantisation(precision: str, compute: torch.dtype, keep: Sequence[str]) -> A
     )  # fmt: skip
 
 
+def stored_precision(config: Any) -> str | None:
+    """Return in which precision a checkpoint's weights are already quantised, or by what; None for a plain one."""
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return None
+    own = stored if isinstance(stored, dict) else stored.to_dict()
+    if own.get("load_in_8bit"):
+        return "int8"
+    return str(own.get("bnb_4bit_quant_type") if own.get("load_in_4bit") else own.get("quant_method"))
+
+
 def quantise(model: nn.Module, configuration: Any) -> None:
     """Quantise a plain transformers model in place, as loading does weight by weight; on `meta` only its shape."""
     from transformers.quantizers import AutoHfQuantizer
@@ -81,18 +95,23 @@ def quantise(model: nn.Module, configuration: Any) -> None:
 
 
 def settle(model: nn.Module) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights in place when a CPU first evaluates with them.
+    """Make a model that was just quantised, in place, fit to be trained on.
 
-    What it packs them into has rounded scales and lets no gradient through, in the training after it either.
+    On a CPU bitsandbytes would repack 4-bit weights when it first evaluates with them: with rounded scales, and so that no
+    gradient gets through, in the training after it either. And what stays plain is still a view of the weights' file,
+    which would be in memory whole.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.__dict__["support_avx512bf16_for_cpu"] = False
+    for value in (*model.parameters(), *model.buffers()):
+        if value.device.type == "cpu" and type(value).__name__ not in _PACKED:
+            value.data = value.data.clone()
 
 
 def is_quantised(module: nn.Module) -> bool:
     """Return whether a layer keeps its weight in another form than it computes with."""
-    return type(getattr(module, "weight", None)).__name__ in ("Params4bit", "Int8Params")
+    return type(getattr(module, "weight", None)).__name__ in _PACKED
 
 
 def weight_shape(module: nn.Module) -> tuple[int, ...]:

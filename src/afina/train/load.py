@@ -68,6 +68,8 @@ class LoadedAdapter:
             self.record, model=model or self.record.model, precision=precision or self.record.precision
         )
         self.method = self.record.make_method() if ours else Given()
+        if self.method.owns_backbone:
+            self.method.precision_on(self.record.precision)  # refuses what has no weights to train
         precision = "fp32" if self.method.owns_backbone else self.record.precision
         speaks = ours and load_task(self.record.task).speaks
         self.backbone = load_backbone(
