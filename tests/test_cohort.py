@@ -57,7 +57,7 @@ def member(
     **more: Any,
 ) -> Member:
     task: Task = Regression(mean=0.0, deviation=1.0) if regression else Classification(("a", "b", "c"))
-    method = make_method(name, more, {"rank": 2})
+    method = make_method(name, more, {"rank": 2, "dropout": 0.0})
     adapter = build_adapter(method, backbone, task.outputs, seed)
     steps = 2 * -(-len(tokens) // batch_size)
     optimiser = Optimiser(

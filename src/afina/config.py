@@ -176,7 +176,8 @@ class StudyConfig(_Checked):
     rank: int = Field(default=4, ge=1)
     targets: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     """Roles that low-rank methods adapt; left out, each method's own default."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"
+    """`nf4` and `int8` quantise the frozen base (backbone/quantise.py)."""
     cohort: Literal["auto", "off"] | int = "auto"
     train_limit: int | None = Field(default=None, ge=2)
     """Rows to train on, stratified by label."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
+from afina.backbone.quantise import weight_shape
 from afina.backbone.rows import ROWS, Part, Row, Stack, head_width, key_heads
 from afina.errors import UsageError, nearest
 
@@ -59,7 +59,14 @@ class Anatomy:
     attention_modules: tuple[str, ...]
 
     def by_role(self, roles: Sequence[str], *, for_method: str) -> list[Site]:
-        """Return the sites of these roles, in order; raises `UsageError` for a role that this model lacks."""
+        """Return the sites of these roles, in order, or with `all` those of every linear layer in the model's layers.
+
+        Raises `UsageError` for a role that this model lacks.
+        """
+        if tuple(roles) == ("all",):
+            linear = [site for site in self.sites if site.kind == "linear" and site.layer is not None]
+            whole = {site.module for site in linear if site.part is None}
+            return [site for site in linear if site.part is None or site.module not in whole]
         known = list(dict.fromkeys(site.role for site in self.sites if site.kind == "linear"))
         for role in roles:
             if role not in known:
@@ -211,11 +218,10 @@ def _site(
 ) -> Site:
     path = prefix + (place.path if isinstance(place, Part) else place)
     module = modules[path]
-    weight = module.weight
-    assert isinstance(weight, torch.Tensor)
+    shape = weight_shape(module)
     biased = getattr(module, "bias", None) is not None
     if role in ("norm", "embedding"):
-        width = weight.shape[-1]
+        width = shape[-1]
         kind: Kind = "norm" if role == "norm" else "embedding"
         return Site(
             name=path, module=path, role=role, kind=kind, layer=layer, width_in=width, width=width, biased=biased,
@@ -223,7 +229,7 @@ def _site(
         )  # fmt: skip
     # transformers' Conv1D keeps its weight (in, out), torch's Linear (out, in).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
-    width_in, width = weight.shape if transposed else weight.shape[::-1]
+    width_in, width = shape if transposed else shape[::-1]
     part, name = None, path
     if isinstance(place, Part):
         part = place.within(width, config)

@@ -6,9 +6,34 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError
 
-__all__ = ["AttentionBranch", "Branch", "Frozen", "Placed", "PromptBranch"]
+__all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Placed", "PromptBranch"]
+
+
+@dataclass(frozen=True)
+class FrozenLinear:
+    """The frozen linear layer at a site; it is asked for its weight each time, as a quantised one keeps no full copy."""
+
+    module: nn.Module
+    site: Site
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as it computes, (out, in)."""
+        weight = full_weight(self.module)
+        return (weight.T if self.site.transposed else weight)[self._rows]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias, (out,), or None."""
+        bias: Tensor | None = getattr(self.module, "bias", None)
+        return None if bias is None else bias.detach()[self._rows]
+
+    @property
+    def _rows(self) -> slice:
+        return slice(None) if self.site.part is None else slice(*self.site.part)
 
 
 @dataclass(frozen=True)
@@ -23,18 +48,14 @@ class Frozen:
     def module(self) -> nn.Module:
         return self.model.get_submodule(self.site.module)
 
-    def linear(self, role: str | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return weight (out, in) and bias (out,) or None of the site, or of the linear layer of a role beside it."""
+    def linear(self, role: str | None = None) -> FrozenLinear:
+        """Return the linear layer of the site, or that of a role beside it."""
         site = self.site
         if role is not None:
             beside = [s for s in self.anatomy.sites if s.layer == self.site.layer and s.role == role]
             # A decoder's layer has two attentions: the projections of this one are inside it.
             site = next((s for s in beside if s.module.startswith(f"{self.site.module}.")), beside[0])
-        module = self.model.get_submodule(site.module)
-        weight, bias = module.get_parameter("weight").detach(), getattr(module, "bias", None)
-        weight = weight.T if site.transposed else weight
-        rows = slice(None) if site.part is None else slice(*site.part)
-        return weight[rows], None if bias is None else bias.detach()[rows]
+        return FrozenLinear(self.model.get_submodule(site.module), site)
 
 
 class Placed(nn.Module):

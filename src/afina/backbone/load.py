@@ -1,7 +1,9 @@
 """Loading a backbone: a hub name, a local folder or a built-in name; frozen, untouched, safetensors only."""
 
+import copy
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,6 +15,15 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.heads import Head, build_head
 from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, bare_language_model, language_head_of
+from afina.backbone.quantise import (
+    QUANTISED,
+    compute_dtype,
+    parameter_count,
+    quantisation,
+    round_weights,
+    settle,
+    stored_precision,
+)
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
 
@@ -21,6 +32,7 @@ __all__ = [
     "Backbone",
     "bare_of",
     "context_of",
+    "heads_of",
     "load_backbone",
     "load_tokenizer",
     "model_class",
@@ -54,6 +66,8 @@ class Backbone:
     """Path of the bare model inside its classifier: `bert.`, `model.`, ... (PEFT's files use it)."""
     language: LanguageHead | None = None
     """The pretrained language head, where the model was loaded to speak."""
+    rounding: float | None = None
+    """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
 
     @property
     def device(self) -> torch.device:
@@ -62,6 +76,11 @@ class Backbone:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers in the model's weights, in however few bytes they are kept."""
+        return parameter_count(self.model)
 
     @property
     def context(self) -> int:
@@ -102,15 +121,21 @@ def load_backbone(
     device: str = "cpu",
     trust_remote_code: bool = False,
     speaks: bool = False,
+    compute: torch.dtype | None = None,
+    rounded_to: str | None = None,
 ) -> Backbone:
     """Load and freeze a model, with its language head if it is to speak.
 
+    `compute` is what quantised weights (nf4, int8) compute in, bfloat16 where the device has it unless given. With
+    `rounded_to` a plain model gets the weights that this quantised precision makes of its own.
+
     Raises `UsageError` for a name that is nowhere, weights that are not safetensors, an unknown architecture or one that
-    cannot speak, and `AfinaError` for weights that are damaged.
+    cannot speak, bitsandbytes missing, and `AfinaError` for weights that are damaged.
     """
     path = model_path(name)
     _check_weights(name, path)
-    model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code, speaks)
+    kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks, compute)
+    model, loading = _from_pretrained(name, path, kind, settings, trust_remote_code)
     prefix, bare = bare_of(model)
     missing = set(loading["missing_keys"])
     if speaks and missing & {"lm_head.weight"}:
@@ -121,7 +146,16 @@ def load_backbone(
     tokenizer = _load_tokenizer(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
     bare.eval()
-    model.to(device)
+    if precision in QUANTISED:
+        settle(model)  # and it is on its device, where it was quantised
+    else:
+        model.to(device)
+    rounding = None
+    if rounded_to is not None:
+        like = load_backbone(
+            name, precision=rounded_to, device=device, trust_remote_code=trust_remote_code, speaks=speaks
+        )
+        rounding = round_weights(bare, like.model)
     own = {f"{prefix}{key}" for key in bare.state_dict()}
     head = {} if speaks else {key: value for key, value in model.state_dict().items() if key not in own}
     return Backbone(
@@ -134,7 +168,15 @@ def load_backbone(
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
         prefix=prefix,
         language=language_head_of(model) if speaks else None,
+        rounding=rounding,
     )
+
+
+def heads_of(model: Any) -> list[str]:
+    """Return patterns of the paths of a model's modules that are no part of the bare model: its heads."""
+    prefix, bare = bare_of(model)
+    inside = {prefix.split(".")[0]} if prefix else dict(bare.named_children()).keys()
+    return [f"^{name}" for name, _ in model.named_children() if name not in inside]
 
 
 def bare_of(model: Any) -> tuple[str, Any]:
@@ -173,16 +215,40 @@ def _is_decoder(config: Any) -> bool:
     return row is not None and (row.causal or bool(row.further))
 
 
-def _from_pretrained(
-    name: str, path: str, dtype: torch.dtype, trust_remote_code: bool, speaks: bool
-) -> tuple[Any, Any]:
+def _how_to_load(
+    name: str, precision: str, device: str, trust_remote_code: bool, speaks: bool, compute: torch.dtype | None
+) -> tuple[Any, dict[str, Any]]:
+    """Return transformers' class for a model, and what loading it in a precision takes."""
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
     kind = model_class(config, speaks=speaks)
+    stored = stored_precision(config)
+    if stored not in (None, precision):
+        raise UsageError(
+            f"The weights of '{name}' are stored in {stored}, not to be had in {precision}{_stored_advice(stored)}"
+        )
+    if precision not in QUANTISED:
+        return kind, {"dtype": _PRECISION[precision]}
+    dtype = compute or compute_dtype(device)
+    with torch.device("meta"):
+        whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
+    settings = quantisation(precision, dtype, heads_of(whole))
+    where = torch.device(device if device != "cuda" else f"cuda:{torch.cuda.current_device()}")
+    plain = {} if stored else {"quantization_config": settings}
+    return kind, {"dtype": dtype, "device_map": {"": where}, **plain}
+
+
+def _stored_advice(stored: str) -> str:
+    return f"; set precision: {stored}, or give the plain model." if stored in QUANTISED else "; give the plain model."
+
+
+def _from_pretrained(
+    name: str, path: str, kind: Any, settings: Mapping[str, Any], trust_remote_code: bool
+) -> tuple[Any, Any]:
     try:
         return kind.from_pretrained(  # type: ignore[no-any-return]
             path,
-            dtype=dtype,
+            **settings,
             attn_implementation="afina",
             use_safetensors=True,
             trust_remote_code=trust_remote_code,

@@ -4,7 +4,8 @@ from typing import Any
 
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.language import language_head_of
-from afina.backbone.load import Backbone, bare_of, model_class, read_config, register_attention
+from afina.backbone.load import Backbone, bare_of, heads_of, model_class, read_config, register_attention
+from afina.backbone.quantise import QUANTISED, quantisation, quantise
 from afina.errors import UsageError, nearest
 
 __all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]
@@ -59,9 +60,18 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
 
 
 def shape_backbone(
-    config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None, speaks: bool = False
+    config: Any,
+    *,
+    layers: int | None = None,
+    device: str = "meta",
+    dtype: Any = None,
+    speaks: bool = False,
+    precision: str = "",
 ) -> Backbone:
-    """Build a model of a configuration with random weights (or none, on `meta`), of fewer layers if asked."""
+    """Build a model of a configuration with random weights (or none, on `meta`), of fewer layers if asked.
+
+    Where `precision` is one that quantises, the model computes in `dtype` and its weights are quantised.
+    """
     import copy
 
     import torch
@@ -75,6 +85,8 @@ def shape_backbone(
             own.layer_types = own.layer_types[:layers]
     with torch.device(device):
         model = model_class(own, speaks=speaks).from_config(own, attn_implementation="afina", dtype=dtype)
+    if precision in QUANTISED:
+        quantise(model, quantisation(precision, dtype, heads_of(model)))
     bare = bare_of(model.requires_grad_(False))[1]
     language = language_head_of(model) if speaks else None
     return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language)

@@ -8,6 +8,7 @@ import typer
 __all__ = ["register"]
 
 _KINDS = ("peft", "merged", "lora")
+_ONTO = ("dequantised", "original")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +27,10 @@ def export(
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
     rank: Annotated[int, typer.Option("--rank", min=1, help="For --to lora: the highest rank.")] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
+    onto: Annotated[
+        str,
+        typer.Option("--onto", help="For --to merged on a quantised base: its dequantised weights, or the original."),
+    ] = "dequantised",
 ) -> None:
     """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
 
@@ -33,16 +38,20 @@ def export(
 
     What is exported is loaded afresh by its own library and compared with the adapter, logits and metric, before the folder
     stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
+    An adapter of a quantised base is merged into float32 weights, and what that changes is said.
     """
     from afina.errors import AfinaError, UsageError, nearest
 
     if to not in _KINDS:
         raise UsageError(f"--to is {', '.join(_KINDS)}, not '{to}'{nearest(to, _KINDS)}")
+    if onto not in _ONTO:
+        raise UsageError(f"--onto is {' or '.join(_ONTO)}, not '{onto}'{nearest(onto, _ONTO)}")
     target = out or adapter.with_name(f"{adapter.resolve().name}-{to}")
     if target.exists():
         raise UsageError(f"{target} exists already; choose another --out.")
     from rich.console import Console
 
+    from afina.backbone.quantise import QUANTISED
     from afina.export.merge import merge
     from afina.export.parity import check_parity, load_merged, load_peft
     from afina.export.peft import as_lora, write_peft
@@ -52,7 +61,9 @@ def export(
     console = Console()
     with console.status("loading the adapter") as status, partial_folder(target) as partial:
         tested = LoadedAdapter(adapter, model=model)
-        exact = LoadedAdapter(adapter, model=model, precision="fp32")
+        quantised = tested.record.precision if tested.record.precision in QUANTISED else None
+        rounded_to = quantised if to == "merged" and onto == "dequantised" else None
+        exact = LoadedAdapter(adapter, model=model, precision="fp32", rounded_to=rounded_to)
         status.update("reading rows to check with")
         sample = _sample(tested, data, rows)
         status.update(f"writing {target}")
@@ -72,7 +83,30 @@ def export(
                 f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. Please report this."
             )
     _show(console, parity, tested.record.precision, loss)
+    if to == "merged" and quantised is not None:
+        console.print(_what_merging_changed(tested, exact, parity), soft_wrap=True, highlight=False)
     console.print(str(target), soft_wrap=True)
+
+
+def _what_merging_changed(tested: Any, exact: Any, parity: Any) -> str:
+    """Say in words and figures what became of a quantised base that was merged into."""
+    from afina.backbone.quantise import weight_bytes
+
+    kind, rounding = tested.record.precision, exact.backbone.rounding
+    before, after = (weight_bytes(own.backbone.model) / 1e6 for own in (tested, exact))
+    if rounding is None:
+        onto = f"the original weights, not those that {kind} had made of them, which the adapter was trained beside"
+    else:
+        onto = (
+            f"the weights that {kind} stands for, which the adapter was trained beside "
+            f"(they differ from the original ones by {100 * rounding:.2g}% of their norm)"
+        )
+    same = "" if parity.agreeing is None else f", and {parity.agreeing} of {parity.rows} rows keep their label"
+    return (
+        f"The base was quantised, and the merged model is not: it holds {onto}, in float32, {after:,.1f} MB where there were "
+        f"{before:,.1f}. From the adapter on {kind} its logits differ by up to {parity.difference:.2g}{same}. "
+        f"Quantised to {kind} again, it would round what was merged, too."
+    )
 
 
 def _sample(tested: Any, data: str | None, count: int) -> Any:

@@ -18,12 +18,15 @@ __all__ = ["base_classifier", "merge", "plain_head"]
 
 
 def merge(loaded: LoadedAdapter, folder: Path) -> None:
-    """Write model, tokenizer and configuration to `folder`; raises `UsageError` for a method that has no merged form."""
+    """Write model, tokenizer and configuration to `folder`; raises `UsageError` for a method that has no merged form.
+
+    What was loaded with the weights of a quantised form keeps them: they are merged into, in float32.
+    """
     if not hasattr(loaded, "adapter"):
         raise UsageError(f"{loaded.record.method} is a classical model on embeddings; it has no merged form.")
     model = base_classifier(loaded)
     bare = bare_of(model)[1]
-    if loaded.method.owns_backbone:
+    if loaded.method.owns_backbone or loaded.backbone.rounding is not None:
         bare.load_state_dict(loaded.backbone.model.state_dict())
     modules, given = dict(bare.named_modules()), set(dict(model.named_parameters()))
     try:

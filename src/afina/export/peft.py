@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from afina.backbone.branch import PromptBranch
+from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import plain_head
 from afina.methods.adapter import peft_config, stored_tensors, task_type, write_record
@@ -188,7 +189,7 @@ def _refuse_classical(loaded: LoadedAdapter) -> None:
 
 
 def _weight_and_bias(module: torch.nn.Module, transposed: bool) -> tuple[Tensor, Tensor | None]:
-    weight, bias = module.get_parameter("weight").detach().float(), getattr(module, "bias", None)
+    weight, bias = full_weight(module).float(), getattr(module, "bias", None)
     return (weight.T if transposed else weight).clone(), None if bias is None else bias.detach().float().clone()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Placed
+from afina.backbone.quantise import QUANTISED
 from afina.errors import UsageError, nearest
 
 __all__ = ["Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
@@ -55,6 +56,10 @@ class Method:
     """Whether a fresh adapter leaves the model's logits exactly as they are."""
     gradient_free: ClassVar[bool] = False
     """Fits on cached features instead of training by steps."""
+    quantised: ClassVar[bool] = False
+    """Wants a quantised base: nf4, unless the study's precision is another that quantises."""
+    paged: ClassVar[bool] = False
+    """Keeps AdamW's moments in memory that a GPU short of its own may page out (bitsandbytes; plain AdamW on a CPU)."""
     peft: ClassVar[PeftNames | None] = None
 
     learning_rate: float = 1e-3
@@ -85,6 +90,18 @@ class Method:
         for key, value in self.loss_weights().items():
             if value < 0:
                 raise UsageError(f"{self.name}: {key} should be at least 0, not {value:g}.")
+
+    def precision_on(self, study: str) -> str:
+        """Return the precision of this method's base in a study whose precision is `study`.
+
+        Raises `UsageError` for a method that trains the weights themselves, where they would be quantised.
+        """
+        if self.owns_backbone and study in QUANTISED:
+            raise UsageError(
+                f"{self.name} trains the model's own weights, which precision: {study} freezes in fewer bits; leave "
+                f"{self.name} out, or set precision: bf16."
+            )
+        return "nf4" if self.quantised and study not in QUANTISED else study
 
     def loss_weights(self) -> dict[str, float]:
         """Weights of the terms that a task may add to its loss."""

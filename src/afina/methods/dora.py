@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import Branch, Frozen
+from afina.backbone.branch import Branch, Frozen, FrozenLinear
 from afina.errors import UsageError
 from afina.methods.base import PeftNames, method
 from afina.methods.lora import LoRA, LowRank
@@ -28,30 +28,30 @@ class MagnitudeDirection(LowRank):
     def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
         super().__init__(site, rank=rank, scale=scale, dropout=dropout)
         self.magnitude = nn.Parameter(torch.ones(site.width))
-        self._weight: Tensor = torch.empty(0)
-        self._bias: Tensor | None = None
+        self._linear: FrozenLinear | None = None
 
     def start(self, frozen: Frozen) -> None:
-        self._weight, self._bias = frozen.linear()
-        self._squared_norm = self._weight.float().square().sum(dim=1)  # (out,)
+        self._linear = frozen.linear()
+        self._squared_norm = self._linear.weight.float().square().sum(dim=1)  # (out,)
         self.magnitude.copy_(self._norm())
 
     def _norm(self) -> Tensor:
         """|W + s B A| by rows, (out,), without making the matrix: |W|^2 + 2 s <W, B A> + s^2 |B A|^2."""
         with torch.no_grad():
-            a, b = self.a, self.b
-            shared = ((self._weight @ a.T.to(self._weight.dtype)).float() * b).sum(dim=1)
+            assert self._linear is not None, "start is called before the first pass"
+            a, b, weight = self.a, self.b, self._linear.weight
+            shared = ((weight @ a.T.to(weight.dtype)).float() * b).sum(dim=1)
             own = ((b @ (a @ a.T)) * b).sum(dim=1)
             return (self._squared_norm + 2 * self.scale * shared + self.scale**2 * own).clamp_min_(0).sqrt()
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         turned = low_rank_update(dropout(x, self.dropout, self.training), y, self.a, self.b, self.scale)
         ratio = (self.magnitude / self._norm()).to(y.dtype)
-        if self._bias is None:
+        bias = None if self._linear is None else self._linear.bias
+        if bias is None:
             return turned * ratio
-        bias = self._bias.to(y.dtype)
         # Written so that a ratio of one changes no bit.
-        return turned + (turned - bias) * (ratio - 1)
+        return turned + (turned - bias.to(y.dtype)) * (ratio - 1)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         turned, _ = super().fold(weight, bias)

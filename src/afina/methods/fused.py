@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
+from afina.backbone.quantise import full_weight
 
 __all__ = ["Kind", "by_module", "join", "split"]
 
@@ -30,7 +31,7 @@ def join(kind: Kind, values: Sequence[Tensor], sites: Sequence[Site], module: nn
     """Return the tensor of the whole projection from those of its slices."""
     if kind == "rank":
         return torch.cat(list(values))
-    weight = module.get_parameter("weight").detach()
+    weight = full_weight(module)
     weight = weight.T if sites[0].transposed else weight
     if kind == "block":
         whole = values[0].new_zeros(len(weight), sum(value.shape[1] for value in values))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import AttentionBranch, Frozen
+from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 from afina.ops.attention import attention
@@ -27,7 +27,7 @@ class GatedPrompt(AttentionBranch):
         self.heads, self.width = site.heads, site.width
         self.prompt = nn.Parameter(torch.randn(length, site.width_in) * 0.02)
         self.gate = nn.Parameter(torch.zeros(1))
-        self._projections: tuple[tuple[Tensor, Tensor | None], ...] = ()
+        self._projections: tuple[FrozenLinear, ...] = ()
         self._scaling = self.width**-0.5
 
     def start(self, frozen: Frozen) -> None:
@@ -37,11 +37,11 @@ class GatedPrompt(AttentionBranch):
     def after(self, query: Tensor, output: Tensor) -> Tensor:
         prompt = self.prompt.to(query.dtype)
         key, value = (
-            nn.functional.linear(prompt, weight, bias)
+            nn.functional.linear(prompt, linear.weight.to(prompt.dtype), linear.bias)
             .view(len(prompt), self.heads, self.width)
             .transpose(0, 1)
             .expand(len(query), -1, -1, -1)  # (B, heads, length, head width)
-            for weight, bias in self._projections
+            for linear in self._projections
         )
         own = attention(query, key, value, None, scaling=self._scaling)
         return output + self.gate.to(own.dtype) * own

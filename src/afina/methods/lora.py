@@ -56,8 +56,7 @@ class Principal(LowRank):
     """PiSSA: A and B from W's largest singular directions, which are taken out again."""
 
     def start(self, frozen: Frozen) -> None:
-        weight, _ = frozen.linear()
-        b, a = low_rank_factors(weight, len(self.a))
+        b, a = low_rank_factors(frozen.linear().weight, len(self.a))
         self.a.copy_(a / math.sqrt(self.scale))
         self.b.copy_(b / math.sqrt(self.scale))
         self._first = self.a.detach().clone(), self.b.detach().clone()

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Placed
 from afina.backbone.load import Backbone
+from afina.backbone.quantise import is_quantised
+from afina.errors import UsageError
 from afina.methods.adapter import Adapter
 
 __all__ = ["Merged", "fold_into"]
@@ -16,8 +18,14 @@ __all__ = ["Merged", "fold_into"]
 def fold_into(module: nn.Module, site: Site, branch: Placed) -> None:
     """Fold a branch into its module's weight and bias, slice and order of storage regarded.
 
-    Raises `AfinaError` for a branch that no layer equals, and `AttributeError` for a module without a weight.
+    Raises `AfinaError` for a branch that no layer equals, `UsageError` for a quantised module, and `AttributeError` for one
+    without a weight.
     """
+    if is_quantised(module):
+        raise UsageError(
+            f"{site.name} is quantised: what is folded into it would be rounded away; `afina export --to merged` merges into "
+            "the weights that it stands for."
+        )
     with torch.no_grad():
         parameter = module.get_parameter("weight")
         weight: Tensor = parameter.T if site.transposed else parameter

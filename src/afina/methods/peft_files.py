@@ -20,6 +20,7 @@ from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Branch, Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
+from afina.backbone.quantise import is_quantised, weight_shape
 from afina.errors import AfinaError, UsageError, nearest
 from afina.methods.adalora import Triplets
 from afina.methods.adapter import Adapter, AdapterRecord, read_tensors
@@ -85,6 +86,8 @@ class Replaced(Branch):
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         weights = {name: value.to(y.dtype) for name, value in zip(self.names, self.own, strict=True)}
+        if is_quantised(self._module[0]):
+            return nn.functional.linear(x, weights["weight"], weights.get("bias", self._module[0].bias))
         # Not through __call__, whose hooks would come back here.
         result: Tensor = torch.func.functional_call(_Bare(self._module[0]), _prefixed(weights), (x,))
         return result
@@ -294,7 +297,10 @@ def _branches(
         change = bias.float() - base.detach().float().to(bias.device) if bias.shape == base.shape else bias
         found.append((needed, _filled(AddBias(len(base)), bias=change)))
     if values:
-        shapes = {key: tuple(backbone.model.get_submodule(site.module).get_parameter(key).shape) for key in values}
+        module = backbone.model.get_submodule(site.module)
+        shapes = {
+            key: weight_shape(module) if key == "weight" else tuple(module.get_parameter(key).shape) for key in values
+        }
         branch = Replaced({key: value.float() for key, value in values.items()})
         found.append(({key: (value, shapes[key]) for key, value in values.items()}, branch))
     return found

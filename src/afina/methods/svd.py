@@ -27,8 +27,9 @@ class Factors(Branch):
         self._bias: Tensor | None = None
 
     def start(self, frozen: Frozen) -> None:
-        weight, self._bias = frozen.linear()
-        b, a = low_rank_factors(weight, len(self.a))
+        linear = frozen.linear()
+        self._bias = linear.bias
+        b, a = low_rank_factors(linear.weight, len(self.a))
         self.a.copy_(a)
         self.b.copy_(b)
 

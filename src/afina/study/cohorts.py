@@ -55,12 +55,13 @@ def plan_cohorts(
         if (path.parent / "checkpoint.safetensors").exists() and waiting & set(own):
             found.append(Cohort(path.parent.name, tuple(by_id[run] for run in own), path.parent))
             waiting -= set(own)
-    cells: dict[tuple[str, int], list[Run]] = {}
+    cells: dict[tuple[str, int, str], list[Run]] = {}
     for run in left:
         if run.id in waiting and _may_join(run):
-            cells.setdefault((run.model, run.dataset), []).append(run)
+            precision = run.make_method().precision_on(config.precision)
+            cells.setdefault((run.model, run.dataset, precision), []).append(run)
     for key, members in cells.items():
-        steps = steps_per_epoch(train_rows[key], config.batch_size) * config.epochs
+        steps = steps_per_epoch(train_rows[key[:2]], config.batch_size) * config.epochs
         for group in _groups(config, members, steps):
             digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
             name = f"{Path(key[0]).name}-{group[0].dataset_name}-{digest}"

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from afina.backbone.attach import Attached
 from afina.backbone.language import IGNORED
 from afina.backbone.load import Backbone, context_of, load_tokenizer, random_inputs
+from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import WIDTH_STEP
@@ -119,8 +121,9 @@ def estimate_study(
             if key not in done:
                 tick(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
                 done[key] = _estimate(
-                    run, config, shapes[run.model], sizes[run.model, run.dataset], device, precisions[run.model]
-                )
+                    run, config, shapes[run.model], sizes[run.model, run.dataset], device,
+                    run.make_method().precision_on(precisions[run.model]),
+                )  # fmt: skip
         except AfinaError as error:
             failed.append((run, str(error)))
             continue
@@ -132,7 +135,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     method = run.make_method()
     whole = shape_backbone(shape, speaks=sizes.speaks)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
-    weights = sum(value.numel() for value in whole.model.parameters())
+    weights, dtype = whole.parameter_count, _dtype(precision, device)
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows = config.micro_batch_size or config.batch_size
@@ -147,13 +150,14 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         saved = rows * _follow(one_saved, two_saved, layers)
         if config.gradient_checkpointing:
             # Of each layer its input is kept, and one layer at a time is there whole.
-            inputs = layers * longest * whole.anatomy.width * _DTYPES[precision].itemsize
+            inputs = layers * longest * whole.anatomy.width * dtype.itemsize
             saved = rows * (one_saved + inputs)
         phase = "train" if two_saved > one_saved else "forward"  # a head alone sends no gradient through the layers
     steps = -(-sizes.train_rows // config.batch_size)  # of an epoch, which meets most of the widths that there are
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
-    own_bytes = 4 if method.owns_backbone else _DTYPES[precision].itemsize
+    kept = torch.float32 if method.owns_backbone else dtype
+    base = shape_backbone(shape, dtype=kept, speaks=sizes.speaks, precision=precision).model
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
     evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     if method.gradient_free:
@@ -168,10 +172,21 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     return Estimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
         train_seconds=float(train), evaluate_seconds=float(evaluate),
-        peak_memory_bytes=weights * own_bytes + state + saved + prepared + _RUNTIME_BYTES,
+        peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + state + saved + prepared + _RUNTIME_BYTES,
         # The adapter, a checkpoint while it runs (weights and two moments), predictions, and the data's tokens.
         disk_bytes=4 * trainable * 4 + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
     )  # fmt: skip
+
+
+def _dtype(precision: str, device: str) -> torch.dtype:
+    """What a precision computes in."""
+    return compute_dtype(device) if precision in QUANTISED else _DTYPES[precision]
+
+
+def _dequantised_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes of the largest quantised layer's weight as it computes, which is there while it does."""
+    sizes = (torch.Size(weight_shape(own)).numel() for own in model.modules() if is_quantised(own))
+    return max(sizes, default=0) * dtype.itemsize
 
 
 def _numel(adapter: Adapter) -> int:
@@ -202,8 +217,10 @@ def _shallow(
 ) -> tuple[Backbone, Adapter]:
     """The shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
     own = method.owns_backbone
-    dtype = torch.float32 if own else _DTYPES[precision]
-    backbone = shape_backbone(shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks)
+    dtype = torch.float32 if own else _dtype(precision, device)
+    backbone = shape_backbone(
+        shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, precision=precision
+    )
     if own:
         backbone.model.requires_grad_(True)
         backbone.autocast = _DTYPES[precision] if precision != "fp32" else None
@@ -283,6 +300,8 @@ class _SavedBytes:
     def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
         values = [*backbone.model.parameters(), *adapter.parameters()]
         self._seen = {value.untyped_storage().data_ptr() for value in values}
+        # In 8 bits a layer keeps its input by itself, where no hook of autograd's sees it.
+        self._keeping = [own for own in backbone.model.modules() if isinstance(own, nn.Linear) and _in_8_bits(own)]
         self._hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
         self.bytes = 0
 
@@ -295,10 +314,21 @@ class _SavedBytes:
 
     def __enter__(self) -> "_SavedBytes":
         self._hooks.__enter__()
+        self._handles = [own.register_forward_pre_hook(self._kept) for own in self._keeping]
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._hooks.__exit__(*error)
+        for handle in self._handles:
+            handle.remove()
+
+    def _kept(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        if inputs[0].requires_grad:
+            self._pack(inputs[0])
+
+
+def _in_8_bits(module: nn.Linear) -> bool:
+    return module.weight.dtype == torch.int8
 
 
 def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:

@@ -64,7 +64,7 @@ def fit_features(
     write_predictions(
         job.folder / "predictions.parquet", splits["test"].labels, decoded["test"].predictions, decoded["test"].scores
     )
-    total = sum(parameter.numel() for parameter in backbone.model.parameters()) + fitted.parameter_count()
+    total = backbone.parameter_count + fitted.parameter_count()
     return {
         "trainable_parameters": fitted.parameter_count(),
         "total_parameters": total,

@@ -50,6 +50,12 @@ def expand(config: StudyConfig) -> list[Run]:
             if name not in registry():
                 raise UsageError(f"learning_rate: unknown method '{name}'{nearest(name, registry())}")
     methods = [(spec, _settle(spec, config)) for spec in config.methods]
+    precisions = {method.precision_on(config.precision) for _, method in methods}
+    if config.race is not None and len(precisions) > 1:
+        raise UsageError(
+            f"race: candidates on one base only, and these want {' and '.join(sorted(precisions))}; set precision: nf4 for "
+            "all, or leave some out."
+        )
     taken: Counter[str] = Counter()
     return [
         Run(

@@ -114,6 +114,7 @@ def new_member(
         trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
         warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
         rate_factors=method.rate_factors(trainable, backbone.anatomy),
+        paged=method.paged and backbone.device.type == "cuda",
     )  # fmt: skip
     schedule = method.steps_beside(adapter.by_site(), total_steps)
     loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)

@@ -88,11 +88,13 @@ class Study:
         return [entry for entry in read_results(self.directory) if entry["run"] in {run.id for run in self.runs}]
 
     def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
+        """What is a method's own, such as a quantised base, is no part of the protocol: it is what is compared."""
         from afina.study.job import Job
 
         return Job(
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
-            precision=precision, device=self._device(), train_evaluation_rows=prepared.train_evaluation_rows,
+            precision=run.make_method().precision_on(precision), device=self._device(),
+            train_evaluation_rows=prepared.train_evaluation_rows,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision)
             ),
@@ -174,6 +176,8 @@ class Study:
                 chosen[model] = {"precision": self.config.precision, "reason": "the study says so"}
             elif model in stored:
                 chosen[model] = stored[model]
+            elif "auto" not in (own := {run.make_method().precision_on("auto") for run in self.runs}):
+                chosen[model] = {"precision": own.pop(), "reason": "every method of the study wants it"}
             else:
                 from afina.study.worker import choose_precision_for
 

@@ -310,8 +310,7 @@ class Training:
     def _measured(self, run: Running) -> dict[str, Any]:
         position = run.member.position
         trainable = sum(parameter.numel() for parameter in run.trainable.values())
-        frozen = self.backbone.model.parameters()
-        total = sum(p.numel() for p in frozen) + sum(p.numel() for p in run.member.adapter.parameters())
+        total = self.backbone.parameter_count + sum(p.numel() for p in run.member.adapter.parameters())
         return {
             "started_at": self.started_at,
             "trainable_parameters": trainable,
@@ -321,6 +320,7 @@ class Training:
             # The first steps of a process warm caches and thread pools.
             "step_seconds": float(np.median(self.clock.step_seconds)),
             "steps": position.step,
+            "optimiser": "paged AdamW" if run.member.optimiser.paged else "AdamW",
             "examples_per_second": position.rows / self.clock.seconds,
             "tokens_per_second": position.tokens / self.clock.seconds,
             "energy_joules": self.energy.joules,

@@ -53,8 +53,12 @@ class LoadedAdapter:
         precision: str | None = None,
         device: str = "cpu",
         trust_remote_code: bool = False,
+        rounded_to: str | None = None,
     ) -> None:
-        """Load from a folder; `model` and `precision` are the record's own unless given."""
+        """Load from a folder; `model` and `precision` are the record's own unless given.
+
+        With `rounded_to` a plain base has the weights that this quantised precision makes of its own.
+        """
         self.folder = Path(folder)
         ours = (self.folder / "afina.json").exists() or not (self.folder / "adapter_config.json").exists()
         library = not ours and is_adapters_library(self.folder)
@@ -64,11 +68,14 @@ class LoadedAdapter:
             self.record, model=model or self.record.model, precision=precision or self.record.precision
         )
         self.method = self.record.make_method() if ours else Given()
+        if self.method.owns_backbone:
+            self.method.precision_on(self.record.precision)  # refuses what has no weights to train
         precision = "fp32" if self.method.owns_backbone else self.record.precision
         speaks = ours and load_task(self.record.task).speaks
         self.backbone = load_backbone(
-            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code, speaks=speaks
-        )
+            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code, speaks=speaks,
+            rounded_to=rounded_to,
+        )  # fmt: skip
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
         if not ours:
@@ -166,7 +173,15 @@ class LoadedAdapter:
 
 
 def load(
-    folder: str | Path, *, model: str | None = None, device: str = "cpu", trust_remote_code: bool = False
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    precision: str | None = None,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
 ) -> LoadedAdapter:
-    """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere)."""
-    return LoadedAdapter(folder, model=model, device=device, trust_remote_code=trust_remote_code)
+    """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere).
+
+    The backbone has the precision that the adapter was trained on, or `precision`; PEFT's files name none, and have fp32.
+    """
+    return LoadedAdapter(folder, model=model, precision=precision, device=device, trust_remote_code=trust_remote_code)

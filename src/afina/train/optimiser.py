@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.errors import UsageError
+
 __all__ = ["Optimiser", "rate_factor"]
 
 
@@ -34,8 +36,13 @@ class Optimiser:
         weight_decay: float = 0.0,
         gradient_clip: float | None = 1.0,
         rate_factors: Mapping[str, float] | None = None,
+        paged: bool = False,
     ) -> None:
-        """`rate_factors` has by what the rate of some parameters, by name, differs from `learning_rate`."""
+        """`rate_factors` has by what the rate of some parameters, by name, differs from `learning_rate`.
+
+        With `paged` the moments lie in memory that a GPU short of its own may page out; raises `UsageError` where
+        bitsandbytes is not installed.
+        """
         self.parameters = dict(parameters)
         self.learning_rate, self.total_steps = learning_rate, total_steps
         self.schedule, self.warmup, self.gradient_clip = schedule, warmup, gradient_clip
@@ -43,13 +50,16 @@ class Optimiser:
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             groups.setdefault(((rate_factors or {}).get(name, 1.0), parameter.ndim > 1), []).append(parameter)
-        self.adamw = torch.optim.AdamW(
-            [
-                {"params": own, "weight_decay": weight_decay if decays else 0.0, "factor": factor}
-                for (factor, decays), own in groups.items()
-            ],
-            lr=learning_rate, fused=True,
-        )  # fmt: skip
+        own_groups = [
+            {"params": own, "weight_decay": weight_decay if decays else 0.0, "factor": factor}
+            for (factor, decays), own in groups.items()
+        ]
+        self.paged = paged
+        self.adamw: Any = (
+            _paged_adamw(own_groups, learning_rate)
+            if paged
+            else torch.optim.AdamW(own_groups, lr=learning_rate, fused=True)
+        )
 
     def step(self, step: int) -> None:
         """Take step `step` (from 1) with the gradients that are there."""
@@ -66,7 +76,7 @@ class Optimiser:
     def state(self) -> dict[str, Tensor]:
         """Return moments and step counts by parameter name, for a checkpoint."""
         return {
-            f"{name}/{key}": value
+            f"{name}/{key}": torch.as_tensor(value)  # of the paged form the step count is a plain number
             for name, parameter in self.parameters.items()
             for key, value in self.adamw.state.get(parameter, {}).items()
         }
@@ -78,4 +88,20 @@ class Optimiser:
                 key.rpartition("/")[2]: value.clone() for key, value in state.items() if key.rpartition("/")[0] == name
             }
             if own:
-                self.adamw.state[parameter] = own
+                self.adamw.state[parameter] = self._as_paged(parameter, own) if self.paged else own
+
+    def _as_paged(self, parameter: nn.Parameter, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return a parameter's state with its moments copied to where they may be paged out."""
+        kept: dict[str, Any] = {"step": int(state["step"])}
+        for key, value in state.items():
+            if key != "step":
+                kept[key] = self.adamw.get_state_buffer(parameter).copy_(value)
+        return kept
+
+
+def _paged_adamw(groups: list[dict[str, Any]], learning_rate: float) -> Any:
+    try:
+        from bitsandbytes.optim import PagedAdamW32bit
+    except ImportError:
+        raise UsageError("Paged AdamW needs bitsandbytes: pip install 'afina[quantised]'.") from None
+    return PagedAdamW32bit(groups, lr=learning_rate, weight_decay=0.0)

@@ -1,0 +1,32 @@
+"""QLoRA: LoRA at every linear layer of a base in 4 bits.  Dettmers et al., 2023, arXiv:2305.14314, equation 5.
+
+y = dequantised(W) x + (alpha / rank) B A x, with W in NormalFloat4 (`backbone/quantise.py`), A and B as in LoRA. On a GPU
+AdamW's moments are paged (section 3); on a CPU, which has nothing to page out of, it is plain AdamW.
+"""
+
+from dataclasses import dataclass
+
+from afina.methods.base import method
+from afina.methods.lora import LoRA
+
+__all__ = ["QLoRA"]
+
+
+@method("qlora")
+@dataclass(frozen=True, kw_only=True)
+class QLoRA(LoRA):
+    """Low-rank adaptation of all linear layers, on a base in 4 bits."""
+
+    quantised = True
+    paged = True
+
+    rank: int = 64
+    """The paper's (section 4)."""
+    alpha: float = 16.0
+    """The paper's, likewise."""
+    dropout: float = 0.1
+    """The paper's for models of 7 and 13 billion weights; 0.05 for larger ones."""
+    targets: tuple[str, ...] = ("all",)
+    """Every linear layer of the model's layers, without which the paper does not reach full fine-tuning (figure 2)."""
+    learning_rate: float = 2e-4
+    """The paper's for models of 7 and 13 billion weights (table 9), which keeps it constant; 1e-4 for larger ones."""

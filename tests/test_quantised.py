@@ -1,0 +1,488 @@
+"""A base in 4 or 8 bits: every method trains on it, PEFT computes the same on it, and what leaves it says what it was."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import afina
+from afina.backbone.attach import Attached
+from afina.backbone.language import IGNORED
+from afina.backbone.load import Backbone, heads_of, load_backbone
+from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes
+from afina.backbone.shapes import read_shape, shape_backbone
+from afina.cli.export import export
+from afina.config import StudyConfig
+from afina.errors import UsageError
+from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter, write_record
+from afina.methods.base import make_method, registry
+from afina.methods.merged import Merged
+from afina.methods.peft_files import Replaced
+from afina.study.cohorts import plan_cohorts
+from afina.study.plan import expand
+from afina.study.results import read_results
+from afina.study.study import Study
+from afina.train.optimiser import Optimiser
+from families import classifier, configuration, save_family
+from test_methods import FROZEN, batch, logits, make, stir
+from test_peft_files import lora, trained
+from test_study import csv_folder, settings
+
+_ = csv_folder  # a fixture
+Loader = Callable[[str], Path]
+FAMILIES = ("bert", "modernbert", "gpt2", "phi3", "llama", "t5", "bart")
+LABELS = torch.tensor([0, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def quantised(family_folder: Loader) -> Callable[[str, str], Backbone]:
+    """Give a small quantised model, loaded once: no test changes it, as the first one shows."""
+    made: dict[tuple[str, str], Backbone] = {}
+
+    def load(family: str, precision: str) -> Backbone:
+        if (family, precision) not in made:
+            made[family, precision] = load_backbone(str(family_folder(family)), precision=precision)
+        return made[family, precision]
+
+    return load
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", FROZEN)
+def test_every_method_trains_on_a_quantised_base(
+    name: str, family: str, precision: str, quantised: Callable[[str, str], Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an evaluation, which must not repack the weights; they are bit for bit what they were."""
+    # As in test_methods: tokens are left out for both or for neither.
+    monkeypatch.setattr(Attached, "_narrow", lambda self, modules: None)
+    backbone = quantised(family, precision)
+    before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    if registry()[name].identity_start:
+        plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
+        assert torch.equal(logits(backbone, adapter, batch(family)), logits(backbone, plain, batch(family)))
+    optimiser, losses = torch.optim.AdamW(adapter.parameters(), lr=3e-3), []
+    with Attached(backbone, [adapter]) as attached:
+        for _ in range(8):
+            attached.train(False)
+            with torch.inference_mode():
+                losses.append(torch.nn.functional.cross_entropy(attached(batch(family))[0], LABELS).item())
+            torch.nn.functional.cross_entropy(attached(batch(family))[0], LABELS).backward()
+            missing = [key for key, value in adapter.named_parameters() if value.grad is None]
+            assert not missing, f"no gradient reaches {missing}"
+            optimiser.step()
+            optimiser.zero_grad()
+    assert min(losses) < losses[0]
+    after = backbone.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_quantised_and_what_it_takes(
+    family: str, precision: str, family_folder: Loader, quantised: Callable[[str, str], Backbone]
+) -> None:
+    backbone, plain = quantised(family, precision), load_backbone(str(family_folder(family)))
+    roles = {site.role for site in backbone.anatomy.sites if is_quantised(backbone.model.get_submodule(site.module))}
+    linear = {site.role for site in plain.anatomy.sites if site.kind == "linear"}
+    # transformers keeps T5's in full, as its products overflow in fewer bits.
+    assert roles == linear - ({"ffn_down"} if family == "t5" else set())
+    assert not any(is_quantised(module) for module in build_adapter(make("head"), backbone, 2, 0).modules())
+    for own, other in zip(backbone.anatomy.sites, plain.anatomy.sites, strict=True):
+        assert (own.name, own.width_in, own.width, own.part) == (other.name, other.width_in, other.width, other.part)
+        if own.kind == "linear" and is_quantised(module := backbone.model.get_submodule(own.module)):
+            weight, there = full_weight(module).float(), plain.model.get_submodule(other.module).weight
+            error = (weight - (there.T if other.transposed else there)).norm() / there.norm()
+            assert error < (0.15 if precision == "nf4" else 0.015)
+    assert parameter_count(backbone.model) == parameter_count(plain.model) == backbone.parameter_count
+    kept = 0
+    for module in backbone.model.modules():
+        for value in module.parameters(recurse=False):
+            kept += value.untyped_storage().nbytes()
+        if is_quantised(module) and precision == "int8":
+            kept += (module.weight.SCB if module.weight.SCB is not None else module.state.SCB).nbytes
+        elif is_quantised(module):
+            state = module.weight.quant_state
+            tensors = (state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
+            kept += sum(value.nbytes for value in tensors)
+    assert weight_bytes(backbone.model) == kept
+    # Planned from the shape alone, before a weight is loaded.
+    shape = shape_backbone(read_shape(str(family_folder(family))), dtype=torch.bfloat16, precision=precision)
+    assert weight_bytes(shape.model) == kept
+
+
+def test_nf4_is_the_papers() -> None:
+    """Real weights: in each block of 64, divided by the largest, only the 16 values of the paper's appendix E occur."""
+    table = torch.tensor([
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+        -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ])  # fmt: skip
+    backbone = load_backbone("minilm", precision="nf4", compute=torch.float32)
+    module = backbone.model.get_submodule(backbone.anatomy.by_role(["query"], for_method="")[0].module)
+    blocks = full_weight(module).view(-1, 64)
+    blocks = blocks / blocks.abs().amax(dim=1, keepdim=True)
+    assert (blocks[..., None] - table).abs().amin(dim=-1).max() < 1e-6
+    assert module.weight.quant_state.nested
+
+
+def theirs_on(folder: Path, family: str, precision: str, compute: torch.dtype, heads: list[str]) -> Any:
+    """The classifier as anyone quantises it by transformers."""
+    from transformers import BitsAndBytesConfig
+
+    config = (
+        BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=heads)
+        if precision == "int8"
+        else BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute, llm_int8_skip_modules=heads,
+        )
+    )  # fmt: skip
+    model = classifier(family).from_pretrained(
+        folder, quantization_config=config, dtype=compute, device_map={"": "cpu"}, attn_implementation="eager"
+    )
+    model.config.pad_token_id = 0
+    settle(model)  # without it bitsandbytes' first evaluation stops the gradient for good
+    return model.eval()
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("qlora", "bert"), ("qlora", "llama"), ("qlora", "gpt2"), ("qlora", "t5"), ("lora", "llama"), ("dora", "llama"),
+        ("dora", "bert"), ("ia3", "llama"), ("adalora", "bert"),
+    ],
+)  # fmt: skip
+def test_peft_computes_the_same_on_the_same_quantised_weights(
+    name: str, family: str, precision: str, family_folder: Loader, tmp_path: Path
+) -> None:
+    """What we save, loaded by the real peft on a base that transformers quantised: equal logits, equal gradients."""
+    from peft import PeftModel
+
+    backbone = load_backbone(str(family_folder(family)), precision=precision, compute=torch.float32)
+    method = make(name)
+    adapter = build_adapter(method, backbone, outputs=2, seed=0)
+    stir(adapter)
+    record = AdapterRecord(
+        model=str(family_folder(family)), method=name, settings=method.settings(), max_length=64, precision=precision,
+        task={"name": "classification", "label_names": ["a", "b"]}, seed=0, total_steps=100,
+    )  # fmt: skip
+    save_adapter(tmp_path / "adapter", adapter, backbone, record)
+    heads = ["score", "classifier", "classification_head"]
+    base = theirs_on(family_folder(family), family, precision, torch.float32, heads)
+    theirs = PeftModel.from_pretrained(base, tmp_path / "adapter", is_trainable=True).eval()
+    expected = theirs(**batch(family)).logits
+    expected.square().sum().backward()
+    with Attached(backbone, [adapter]) as attached:
+        (ours,) = attached(batch(family))
+        ours.square().sum().backward()
+    # In 8 bits an input that rounds the other way is a step of 1/127 off.
+    near = 1e-4 if precision == "nf4" else 5e-3
+    torch.testing.assert_close(ours, expected, rtol=near, atol=near)
+    oracle = {key.replace(".default", ""): value for key, value in theirs.named_parameters()}
+    names = method.peft.parameters
+    for site, branch in adapter.placed():
+        for key, value in branch.named_parameters():
+            path = f"base_model.model.{backbone.prefix}{site.name}.{names[key]}"
+            gradient = oracle.get(path, oracle.get(f"{path}.weight")).grad
+            assert (value.grad - gradient.view_as(value)).norm() <= 10 * near * gradient.norm() + 1e-5, path
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+def test_in_bfloat16_we_round_no_worse_than_peft(precision: str) -> None:
+    """On real weights, each one's distance from the same in float32."""
+    from peft import LoraConfig, get_peft_model
+
+    from afina.backbone.load import model_path
+
+    inputs = {"input_ids": torch.randint(1000, 20000, (4, 24), generator=torch.Generator().manual_seed(0))}
+    results: dict[str, torch.Tensor] = {}
+    for compute in (torch.float32, torch.bfloat16):
+        backbone = load_backbone("minilm", precision=precision, compute=compute)
+        adapter = build_adapter(make("qlora"), backbone, outputs=2, seed=0)
+        with torch.no_grad():
+            for _, branch in adapter.placed():
+                branch.b.copy_(torch.randn(branch.b.shape, generator=torch.Generator().manual_seed(1)) * 0.01)
+        results[f"ours {compute}"] = logits(backbone, adapter, inputs).float()
+    base = theirs_on(Path(model_path("minilm")), "bert", precision, torch.bfloat16, ["classifier"])
+    targets = sorted({f"{backbone.prefix}{site.module}" for site in adapter.sites})
+    theirs = get_peft_model(base, LoraConfig(r=3, lora_alpha=16, target_modules=targets, task_type="SEQ_CLS")).eval()
+    modules = dict(theirs.named_modules())
+    with torch.no_grad():
+        for site, branch in adapter.placed():
+            module = modules[f"base_model.model.{backbone.prefix}{site.module}"]
+            module.lora_A["default"].weight.copy_(branch.a)
+            module.lora_B["default"].weight.copy_(branch.b)
+        for key, value in theirs.base_model.model.classifier.modules_to_save["default"].named_parameters():
+            value.copy_(adapter.head.get_parameter(f"classifier.{key}"))
+        results["theirs"] = theirs(**inputs).logits.float()
+    exact = results.pop("ours torch.float32")
+    distance = {key: float((value - exact).norm()) for key, value in results.items()}
+    assert distance["ours torch.bfloat16"] <= 1.5 * distance["theirs"] + 1e-3
+    assert distance["ours torch.bfloat16"] < 0.1 * float(exact.norm())
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
+def test_a_quantised_base_speaks_with_its_own_head(family: str, precision: str, tmp_path: Path) -> None:
+    folder = save_family(family, tmp_path / family, speaks=True)
+    plain = load_backbone(str(folder), speaks=True, precision="bf16")
+    backbone = load_backbone(str(folder), speaks=True, precision=precision)
+    assert plain.language is not None and backbone.language is not None
+    assert torch.equal(backbone.language.linear.weight, plain.language.linear.weight)
+    assert any(is_quantised(module) for module in backbone.model.modules())
+    adapter = build_adapter(make("qlora"), backbone, outputs=2, seed=0)
+    inputs = batch(family)
+    inputs["targets"] = torch.full_like(inputs["input_ids"], IGNORED)
+    inputs["targets"][:, 2] = inputs["input_ids"][:, 3]
+    with Attached(backbone, [adapter]) as attached:
+        attached(inputs)[0][..., 0].sum().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in adapter.parameters())
+
+
+def test_a_file_of_peft_is_read_onto_a_quantised_base(family_folder: Loader, tmp_path: Path) -> None:
+    """A trained copy of a whole layer too, in place of the quantised one."""
+    chosen = {"target_modules": ["query", "key"], "modules_to_save": ["pooler"], "bias": "all"}
+    _, folder = trained("bert", lora("bert", **chosen), family_folder, tmp_path / "theirs")
+    plain, loaded = afina.load(folder), afina.load(folder, precision="nf4")
+    assert any(isinstance(branch, Replaced) for _, branch in loaded.adapter.placed())
+    own = logits(loaded.backbone, loaded.adapter, batch())
+    assert not torch.equal(own, expected := logits(plain.backbone, plain.adapter, batch()))
+    rounded = load_backbone(str(family_folder("bert")), rounded_to="nf4")
+    torch.testing.assert_close(own, logits(rounded, plain.adapter, batch()), rtol=0.05, atol=0.05)
+    assert (own - expected).norm() < 0.5 * expected.norm()
+
+
+# -- studies -------------------------------------------------------------------------------------------------------------
+
+
+def test_qlora_brings_its_precision_and_the_rest_keep_theirs(
+    family_folder: Loader, csv_folder: Path, tmp_path: Path
+) -> None:
+    methods = ["lora", {"qlora": {"dropout": 0.0}}, "head"]
+    chosen = settings(family_folder, csv_folder, methods=methods, seeds=2, cohort=8)
+    results = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **chosen).run()}
+    assert {r["status"] for r in results.values()} == {"ok"}
+    assert {key[0]: r["precision"] for key, r in results.items()} == {"lora": "fp32", "qlora": "nf4", "head": "fp32"}
+    assert results["qlora", 0]["cohort_size"] == 2
+    assert results["lora", 0]["cohort_size"] == 4
+    # The base is the method's own, so that the two are compared, item by item too.
+    assert len({r["fingerprint"]["digest"] for r in results.values()}) == 1
+    assert len({r["total_parameters"] - r["trainable_parameters"] for r in results.values()}) == 1
+    assert results["qlora", 0]["optimiser"] == "AdamW"
+    folder = tmp_path / "out" / results["qlora", 0]["adapter"]
+    assert json.loads((folder / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    loaded = afina.load(folder)
+    assert loaded.record.precision == "nf4"
+    assert any(is_quantised(module) for module in loaded.backbone.model.modules())
+    assert {p.label for p in loaded.predict(["good parcel", "late parcel"])} <= {"praise", "complaint"}
+    assert results["qlora", 0]["test_metric"] > 0.8
+
+
+def test_a_study_of_qlora_alone_times_no_precision(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:
+    seen: list[str] = []
+    chosen = settings(family_folder, csv_folder, methods=["qlora", "features"], precision="int8", epochs=1)
+    results = Study(tmp_path / "int8", **chosen).run()
+    assert {r["method"]: (r["status"], r["precision"]) for r in results} == {
+        "qlora": ("ok", "int8"), "features": ("ok", "int8"),
+    }  # fmt: skip
+    chosen = settings(family_folder, csv_folder, methods=["qlora"], precision="auto", epochs=1)
+    (result,) = Study(tmp_path / "auto", **chosen).run(lambda event: seen.append(event["kind"]))
+    assert result["precision"] == "nf4"
+    assert "precision" not in seen
+    assert read_results(tmp_path / "auto")[0]["fingerprint"]["protocol"]["precision"] == "nf4"
+
+
+def runs_of(**more: Any) -> tuple[StudyConfig, list[Any]]:
+    config: StudyConfig = StudyConfig.parse({"model": "m", "dataset": "d", **more}, "study")
+    return config, expand(config)
+
+
+def test_runs_of_unlike_precision_share_no_cohort(tmp_path: Path) -> None:
+    for precision, sizes in (("bf16", [2, 4]), ("nf4", [6]), ("auto", [2, 4])):
+        config, runs = runs_of(methods=["lora", "ia3", "qlora"], seeds=2, precision=precision, cohort=16)
+        found = plan_cohorts(config, tmp_path, runs, runs, {("m", 0): 1000})
+        assert sorted(len(cohort.runs) for cohort in found) == sizes
+
+
+def test_what_cannot_be_is_one_sentence(family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision in ("nf4", "int8"):
+        with pytest.raises(
+            UsageError, match=rf"full trains the model's own weights, which precision: {precision} free"
+        ):
+            runs_of(methods=["lora", "full"], precision=precision)
+    full = AdapterRecord("minilm", "full", {}, {"name": "classification", "label_names": ["a", "b"]}, 64, "fp32", 0)
+    write_record(tmp_path, {}, full)
+    with pytest.raises(UsageError, match=r"full trains the model's own weights"):
+        afina.load(tmp_path, precision="nf4")
+    with pytest.raises(UsageError, match=r"race: candidates on one base only, and these want auto and nf4"):
+        runs_of(methods=["lora", "qlora"], race=True)
+    assert len(runs_of(methods=["lora", "qlora"], race=True, precision="nf4")[1]) == 2
+    backbone = load_backbone(str(family_folder("bert")), precision="nf4")
+    adapter = build_adapter(make("lora"), backbone, outputs=2, seed=0)
+    with (
+        pytest.raises(UsageError, match=r"is quantised: what is folded into it would be rounded away"),
+        Merged(backbone, adapter),
+    ):
+        pass
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UsageError, match=r"precision: nf4 needs bitsandbytes: pip install 'afina\[quantised\]'"):
+        load_backbone(str(family_folder("bert")), precision="nf4")
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+def test_weights_that_are_stored_quantised_are_read_as_such(
+    precision: str, quantised: Callable[[str, str], Backbone], family_folder: Loader, tmp_path: Path
+) -> None:
+    base = theirs_on(family_folder("llama"), "llama", precision, torch.bfloat16, ["score"])
+    base.save_pretrained(tmp_path / "stored")
+    quantised("llama", precision).tokenizer.save_pretrained(tmp_path / "stored")
+    backbone = load_backbone(str(tmp_path / "stored"), precision=precision)
+    same = quantised("llama", precision)
+    adapter = build_adapter(make("lora"), same, outputs=2, seed=0)
+    assert torch.equal(logits(backbone, adapter, batch()), logits(same, adapter, batch()))
+    with pytest.raises(
+        UsageError, match=rf"are stored in {precision}, not to be had in bf16; set precision: {precision}"
+    ):
+        load_backbone(str(tmp_path / "stored"), precision="bf16")
+
+
+# -- leaving -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+@pytest.mark.parametrize(("name", "family"), [("qlora", "gpt2"), ("dora", "llama"), ("ia3", "bert"), ("lora", "t5")])
+def test_merging_says_what_it_changes(
+    name: str, family: str, precision: str, family_folder: Loader, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone = load_backbone(str(family_folder(family)), precision=precision)
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    stir(adapter)
+    record = AdapterRecord(
+        model=str(family_folder(family)), method=name, settings=adapter.method.settings(), max_length=60, seed=0,
+        precision=precision, task={"name": "classification", "label_names": ["no", "yes"]}, total_steps=100,
+    )  # fmt: skip
+    save_adapter(tmp_path / "adapter", adapter, backbone, record)
+    said: dict[str, str] = {}
+    weights: dict[str, Any] = {}
+    for onto in ("dequantised", "original"):
+        export(tmp_path / "adapter", "merged", tmp_path / onto, None, 8, 32, None, onto)
+        said[onto] = " ".join(capsys.readouterr().out.split())
+        weights[onto] = dict(classifier(family).from_pretrained(tmp_path / onto).named_parameters())
+    assert f"it holds the weights that {precision} stands for" in said["dequantised"]
+    assert f"it holds the original weights, not those that {precision} had made of them" in said["original"]
+    for text in said.values():
+        assert "its logits differ by up to" in text
+        assert "of 8 rows keep their label" in text
+    plain = load_backbone(str(family_folder(family)))
+    site, branch = adapter.placed()[0]
+    module = f"{backbone.prefix}{site.module}.weight"
+    for onto, source in (("dequantised", backbone), ("original", plain)):
+        layer = source.model.get_submodule(site.module)
+        weight, found = full_weight(layer).float(), weights[onto][module]
+        weight = weight if isinstance(layer, torch.nn.Linear) else weight.T
+        found = found if isinstance(plain.model.get_submodule(site.module), torch.nn.Linear) else found.T
+        if name in ("qlora", "lora"):
+            torch.testing.assert_close(found - weight, branch.scale * branch.b @ branch.a, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(weights["dequantised"][module], weights["original"][module])
+
+
+def test_the_exported_lora_of_a_quantised_base_is_read_by_peft(family_folder: Loader, tmp_path: Path) -> None:
+    backbone = load_backbone(str(family_folder("llama")), precision="nf4")
+    adapter = build_adapter(make("qlora"), backbone, outputs=2, seed=0)
+    stir(adapter)
+    record = AdapterRecord(
+        model=str(family_folder("llama")), method="qlora", settings=adapter.method.settings(), max_length=60, seed=0,
+        precision="nf4", task={"name": "classification", "label_names": ["no", "yes"]},
+    )  # fmt: skip
+    save_adapter(tmp_path / "adapter", adapter, backbone, record)
+    for kind in ("peft", "lora"):
+        export(tmp_path / "adapter", kind, tmp_path / kind, None, 8, 64, None, "dequantised")
+        assert json.loads((tmp_path / kind / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    with pytest.raises(UsageError, match="--onto is dequantised or original, not 'orignal'; did you mean 'original'"):
+        export(tmp_path / "adapter", "merged", tmp_path / "x", None, 8, 64, None, "orignal")
+
+
+# -- the optimiser, and a GPU --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning")
+def test_paged_adamw_is_adamw_and_goes_on_after_a_kill() -> None:
+    """bitsandbytes' own arithmetic on a CPU, where it does not page: torch's steps, and the state there and back."""
+    torch.manual_seed(0)
+    start = {"a": torch.randn(5, 7), "b": torch.randn(7)}
+    results = []
+    for paged, killed in ((False, False), (True, False), (True, True)):
+        parameters = {name: torch.nn.Parameter(value.clone()) for name, value in start.items()}
+        draw = torch.Generator().manual_seed(1)
+
+        def new(own: dict[str, torch.nn.Parameter], paged: bool = paged) -> Optimiser:
+            more = {"weight_decay": 0.1, "rate_factors": {"b": 4.0}, "paged": paged}
+            return Optimiser(own, learning_rate=1e-2, total_steps=10, **more)  # type: ignore[arg-type]
+
+        optimiser = new(parameters)
+        for step in range(1, 11):
+            if killed and step == 6:
+                state = optimiser.state()
+                optimiser = new(parameters)
+                optimiser.load_state({name: value.clone() for name, value in state.items()})
+            for value in parameters.values():
+                value.grad = torch.randn(value.shape, generator=draw)
+            optimiser.step(step)
+            optimiser.clear()
+        results.append(parameters)
+    for name in start:
+        torch.testing.assert_close(results[1][name], results[0][name], rtol=1e-4, atol=1e-6)
+        assert torch.equal(results[2][name], results[1][name])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["nf4", "int8"])
+def test_on_a_gpu_qlora_trains_with_paged_moments(precision: str, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    chosen = {"methods": [{"qlora": {"rank": 64}}], "precision": precision, "device": "cuda", "epochs": 1}
+    (result,) = Study(
+        tmp_path / "out", model="minilm", dataset="tickets", train_limit=60, test_limit=20, **chosen
+    ).run()
+    assert (result["status"], result["optimiser"]) == ("ok", "paged AdamW"), result["error"]
+    on_gpu = afina.load(tmp_path / "out" / result["adapter"], device="cuda").logits(["where is my parcel?"])
+    on_cpu = afina.load(tmp_path / "out" / result["adapter"]).logits(["where is my parcel?"])
+    assert abs(on_gpu - on_cpu).max() < 0.1 * max(1.0, abs(on_cpu).max())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", FROZEN)
+def test_on_a_gpu_every_method_trains_on_nf4(name: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    backbone = load_backbone("minilm", precision="nf4", device="cuda")
+    before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
+    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-3, total_steps=8, paged=True)
+    inputs, losses = {key: value.cuda() for key, value in batch().items()}, []
+    with Attached(backbone, [adapter]) as attached:
+        for step in range(1, 9):
+            loss = torch.nn.functional.cross_entropy(attached(inputs)[0], LABELS.cuda())
+            loss.backward()
+            optimiser.step(step)
+            optimiser.clear()
+            losses.append(loss.item())
+    assert min(losses) < losses[0]
+    assert all(torch.equal(value, before[key]) for key, value in backbone.model.state_dict().items())
+
+
+def test_heads_are_found_by_where_they_stand(family_folder: Loader) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    for family, expected in (("bert", {"^dropout", "^classifier"}), ("llama", {"^score"})):
+        assert set(heads_of(classifier(family).from_pretrained(family_folder(family)))) == expected
+    assert heads_of(AutoModelForSeq2SeqLM.from_config(configuration("t5"))) == ["^lm_head"]
+    assert make_method("qlora", {}).settings()["rank"] == 64
