@@ -54,6 +54,8 @@ class Backbone:
     """Path of the bare model inside its classifier: `bert.`, `model.`, ... (PEFT's files use it)."""
     language: LanguageHead | None = None
     """The pretrained language head, where the model was loaded to speak."""
+    generation: Any = None
+    """And transformers' generation settings of the checkpoint, which know its end tokens."""
 
     @property
     def device(self) -> torch.device:
@@ -125,6 +127,7 @@ def load_backbone(
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
         prefix=prefix,
         language=language_head_of(model) if speaks else None,
+        generation=model.generation_config if speaks else None,
     )
 
 
