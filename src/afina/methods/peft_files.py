@@ -152,8 +152,6 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
         grouped[module][kind] = value
     there = dict(backbone.model.named_modules())
     for module, values in grouped.items():
-        if module == "lm_head" and backbone.language is not None:
-            raise UsageError(f"{folder} adapts the language head, which stays frozen here; train it without lm_head.")
         if module not in there:
             raise AfinaError(f"{folder} adapts '{module}', which {backbone.name} does not have: it is another model's.")
         site = _site_of(backbone, module)
@@ -238,6 +236,8 @@ def _divide(
             name = name.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
             if key.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".") in tensors:
                 continue
+        if name.startswith("lm_head.") and backbone.language is not None:
+            raise UsageError(f"{folder} adapts the language head, which stays frozen here; train it without lm_head.")
         if name in head_names:
             head[name] = value
         elif name.startswith(backbone.prefix):
