@@ -21,7 +21,7 @@ from afina.backbone.disentangled import disentangled_attention
 from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.inputs import decoder_inputs, padded_behind, rows_and_tokens
-from afina.backbone.language import Answers, answers_apart
+from afina.backbone.language import Answers, answers_apart, question_mask
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
@@ -73,6 +73,8 @@ class Attached:
         self._handles: list[Any] = []
         self._first_token_attention: nn.Module | None = None
         self._prompts: Prompts | None = None
+        self._goes_on = False
+        """Whether a pass adds tokens to rows that were read before, behind their prompts."""
         self._seen: Tensor | None = None
         """For images and sound, which know no mask of their own: what may be looked at behind prompts of unlike length."""
 
@@ -100,11 +102,8 @@ class Attached:
             self._lower = LowerLayers(layers[: self._trunk_layers], self._trunk_of, self._reach)
         if any(prompt is not None for prompt in prompts):
             self._prompts = Prompts(prompts)
-            anatomy = self.backbone.anatomy
-            self._handles += self._prompts.hooks(
-                modules, anatomy.of_kind("embedding")[0].module, lambda: self._rows,
-                before=anatomy.row.embedding is None,
-            )  # fmt: skip
+            placed = (modules, self.backbone.anatomy, lambda: self._rows, lambda: self._goes_on)
+            self._handles += self._prompts.hooks(*placed)
         for name in self.backbone.anatomy.attention_modules:
             assert modules[name] not in ATTACHED, "a backbone carries one attachment at a time"
             ATTACHED[modules[name]] = self
@@ -211,20 +210,35 @@ class Attached:
             inputs, targets = answers.inputs, answers.targets
         text_mask, width = inputs.get("attention_mask"), rows_and_tokens(inputs, self.backbone.config)[1]
         given, mask, lengthened = self._given(inputs)
+        read, read_by_decoder = mask, text_mask
         if answers is not None:
             given["decoder_input_ids"] = torch.cat([given["decoder_input_ids"][:, :1], answers.ids[:, :-1]], dim=1)
             text_mask, width = answers.mask, answers.ids.shape[1]
-        for adapter, part in zip(self.adapters, self._rows, strict=True):
-            for site, branch in adapter.placed():
-                own, length = (text_mask, width) if site.decoder else (mask, lengthened)
-                branch.begin(None if own is None else own[part], part.stop - part.start, length)
-        autocast = self.backbone.autocast
-        with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
-            output = self.backbone.model(**given, **self.backbone.call_settings)
+            read_by_decoder = torch.zeros_like(answers.mask)
+            read_by_decoder[:, 0] = 1
+        elif targets is not None:
+            question = question_mask(targets, text_mask)
+            shape, device = (len(question), question.shape[1]), question.device
+            read = question if self._prompts is None else self._prompts.mask(question, self._rows, shape, device)
+        self._begin((read, lengthened), (read_by_decoder, width))
+        output = self._run(given, self.backbone.call_settings)
         states = output.last_hidden_state
         if self._prompts is not None and states.shape[1] != width:
             states = self._prompts.without(states, self._rows, width)
         return Hidden(states, getattr(output, "pooler_output", None), text_mask, targets)
+
+    def _begin(self, first: tuple[Tensor | None, int], decoder: tuple[Tensor | None, int]) -> None:
+        """Tell all branches the mask and the tokens of this pass, and those of an encoder-decoder's decoder."""
+        for adapter, part in zip(self.adapters, self._rows, strict=True):
+            for site, branch in adapter.placed():
+                own, length = decoder if site.decoder else first
+                branch.begin(None if own is None else own[part], part.stop - part.start, length)
+
+    def _run(self, given: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+        """Return the bare model's output."""
+        autocast = self.backbone.autocast
+        with torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None):
+            return self.backbone.model(**given, **settings)
 
     def _given(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None, int]:
         """Return what the model is called with, the mask and the tokens of what its first layer will see."""

@@ -72,7 +72,10 @@ class Placed(nn.Module):
         return dict(self.named_parameters())
 
     def begin(self, mask: Tensor | None, rows: int, length: int) -> None:
-        """Called before each pass with the attention mask (rows, length) of the adapter's rows, or None for all ones."""
+        """Called before each pass with a mask (rows, length) of the adapter's rows, or None for all ones.
+
+        It has ones on the texts' tokens; of a text that goes on with what the model is to say, on those that it reads.
+        """
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the weight, (out, in) or a norm's (width,), and bias of the one layer that equals module and branch."""

@@ -26,6 +26,7 @@ __all__ = [
     "answers_apart",
     "bare_language_model",
     "language_head_of",
+    "question_mask",
 ]
 
 
@@ -94,6 +95,13 @@ class Answers:
     """(B, A): 1 on them."""
     targets: Tensor
     """(B, A): the same tokens, `IGNORED` behind them."""
+
+
+def question_mask(targets: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (B, T): 1 on what stands before the first token that a row is to say, by its targets (B, T)."""
+    places = (targets != IGNORED).long()
+    before = (places.cumsum(dim=1) == places).long()
+    return before if mask is None else before * mask
 
 
 def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> Answers:

@@ -68,6 +68,8 @@ class Backbone:
     """The pretrained language head, where the model was loaded to speak."""
     rounding: float | None = None
     """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
+    generation: Any = None
+    """And transformers' generation settings of the checkpoint, which know its end tokens."""
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +171,7 @@ def load_backbone(
         prefix=prefix,
         language=language_head_of(model) if speaks else None,
         rounding=rounding,
+        generation=model.generation_config if speaks else None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.backbone.anatomy import Anatomy
 from afina.backbone.branch import PromptBranch
 from afina.errors import AfinaError
 
@@ -24,15 +25,16 @@ class Prompts:
         self.lengths = [0 if branch is None else branch.length for branch in branches]
 
     def hooks(
-        self, modules: Mapping[str, nn.Module], embedding: str, rows: Callable[[], Sequence[slice]], *, before: bool
+        self, modules: Mapping[str, nn.Module], anatomy: Anatomy, rows: Callable[[], Sequence[slice]],
+        goes_on: Callable[[], bool],
     ) -> list[Any]:  # fmt: skip
         """Put the prompts where the text's vectors are, and keep them from a pooler behind the last layer.
 
-        They go into the module `embedding` with `before`, else behind it. Returns the hooks' handles.
+        Not where a pass `goes_on` from tokens that were read with them. Returns the hooks' handles.
         """
 
         def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            return self.place(output, rows())
+            return output if goes_on() else self.place(output, rows())
 
         def insert(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return (self.insert(args[0], rows()), *args[1:])
@@ -42,7 +44,7 @@ class Prompts:
             output.last_hidden_state = self.without(states, rows(), states.shape[1] - max(self.lengths))
             return output
 
-        module = modules[embedding]
+        module, before = modules[anatomy.of_kind("embedding")[0].module], anatomy.row.embedding is None
         handles = [module.register_forward_pre_hook(insert) if before else module.register_forward_hook(place)]
         return [*handles, modules["encoder"].register_forward_hook(cut)] if "pooler" in modules else handles
 

@@ -25,6 +25,8 @@ def cut(
     own: list[list[_P]] = []
     counts: list[int] = []
     for index, part in enumerate(rows):
+        if part.start == part.stop:
+            continue  # an adapter whose rows are all written
         here = placed.get(index, [])
         if counts and not here and not own[-1]:
             counts[-1] += part.stop - part.start

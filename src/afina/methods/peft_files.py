@@ -28,6 +28,7 @@ from afina.methods.base import Method
 from afina.methods.bitfit import AddBias
 from afina.methods.dora import MagnitudeDirection
 from afina.methods.ia3 import ScaleInput, ScaleOutput
+from afina.methods.llama_adapter import GatedPrompt
 from afina.methods.lora import LowRank
 from afina.methods.norms import OwnNorm
 from afina.methods.prefix import KeysAndValues
@@ -38,11 +39,11 @@ __all__ = ["Given", "read_peft", "read_peft_record", "take_head"]
 Needed = dict[str, tuple[Tensor, tuple[int, ...]]]
 """Tensors of a file by name, each with the shape that the model asks of it."""
 
-_READ = ("LORA", "ADALORA", "IA3", "LN_TUNING", "PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
+_READ = ("LORA", "ADALORA", "IA3", "LN_TUNING", "PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT")
 _KINDS = (
     "lora_A.weight", "lora_B.weight", "lora_magnitude_vector", "lora_magnitude_vector.weight", "lora_embedding_A",
     "lora_embedding_B", "lora_A", "lora_B", "lora_E", "ia3_l", "ln_tuning_layers.weight",
-    "ln_tuning_layers.bias", "base_layer.bias",
+    "ln_tuning_layers.bias", "base_layer.bias", "adaption_prompt", "adaption_gate",
 )  # fmt: skip
 
 
@@ -134,15 +135,19 @@ def read_peft_record(folder: Path) -> AdapterRecord:
 
 
 def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, tuple[str, ...]]:
-    """Return the adapter and its label names; raises `AfinaError` for a file that does not fit the model."""
+    """Return the adapter and its label names, none where the model speaks; raises `AfinaError` for a file that does not fit
+    the model."""
     tensors = read_tensors(folder / "adapter_model.safetensors")
     head, body = _divide(tensors, backbone, folder)
     own_head = {**backbone.pretrained_head, **head}
-    outputs = _outputs(own_head, folder)
+    speaks = backbone.language is not None
+    outputs = 1 if speaks else _outputs(own_head, folder)
     made: dict[str, tuple[Site, Placed]] = {}
     if "prompt_embeddings" in tensors:
         virtual = tensors["prompt_embeddings"].float()
         read = _prefix if record.settings["peft_type"] == "PREFIX_TUNING" else _prompt
+        if speaks and backbone.anatomy.row.further:
+            raise UsageError(f"{folder}: PEFT puts its prompt before the decoder's text too, which is not done here.")
         made |= {site.name: (site, branch) for site, branch in read(virtual, backbone, folder)}
     grouped: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, value in body.items():
@@ -152,7 +157,7 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     for module, values in grouped.items():
         if module not in there:
             raise AfinaError(f"{folder} adapts '{module}', which {backbone.name} does not have: it is another model's.")
-        site = module_site(backbone.model, backbone.anatomy, module)
+        site = _site_of(backbone, module)
         for index, (owned, branch) in enumerate(_branches(site, values, backbone, record.settings)):
             _check(folder, backbone, site, owned)
             key = site.name if index == 0 else f"{site.name}:{index}"
@@ -168,7 +173,13 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
             for key, parameter in branch.named_parameters():
                 parameter.copy_(values[key])  # `start` makes a fresh branch's weights; these are trained
     take_head(adapter.head, own_head, folder)
-    return adapter, _labels(backbone.config, outputs)
+    return adapter, () if speaks else _labels(backbone.config, outputs)
+
+
+def _site_of(backbone: Backbone, module: str) -> Site:
+    """The attention call where the module is one, else the module as a layer."""
+    calls = (site for site in backbone.anatomy.of_kind("attention") if site.module == module)
+    return next(calls, None) or module_site(backbone.model, backbone.anatomy, module)
 
 
 def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:
@@ -228,6 +239,8 @@ def _divide(
             name = name.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
             if key.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".") in tensors:
                 continue
+        if name.startswith("lm_head.") and backbone.language is not None:
+            raise UsageError(f"{folder} adapts the language head, which stays frozen here; train it without lm_head.")
         if name in head_names:
             head[name] = value
         elif name.startswith(backbone.prefix):
@@ -284,6 +297,12 @@ def _branches(
     if (scale := values.pop("ia3_l", None)) is not None:
         kind = ScaleInput(site.width_in) if scale.shape[0] == 1 else ScaleOutput(site.width)
         found.append(({"ia3_l": (scale, tuple(kind.scale.shape))}, _filled(kind, scale=scale)))
+    if (prompt := values.pop("adaption_prompt", None)) is not None:
+        if backbone.anatomy.model_type not in ("llama", "mistral"):
+            raise UsageError(f"PEFT's gated prompts are another function in {backbone.anatomy.model_type} models.")
+        gate = values.pop("adaption_gate")
+        needed = {"prompt": (prompt[0], (prompt.shape[1], site.width_in)), "gate": (gate, (1,))}
+        found.append((needed, _filled(GatedPrompt(site, length=prompt.shape[1]), prompt=prompt[0], gate=gate)))
     norm = {key: values.pop(f"ln_tuning_layers.{key}", None) for key in ("weight", "bias")}
     if norm["weight"] is not None:
         own = {key: value for key, value in norm.items() if value is not None}

@@ -1,6 +1,6 @@
 """What a report says, in English and in Brazilian Portuguese; the English sentence is the key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from afina.errors import UsageError, nearest
 
@@ -105,21 +105,19 @@ _PT = {
 
 
 def check_language(language: str) -> None:
-    """Raise `UsageError` for a language that reports are not written in."""
+    """Raise `UsageError` for a language that Afina does not speak."""
     if language not in LANGUAGES:
-        raise UsageError(
-            f"Reports are written in {' and '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}"
-        )
+        raise UsageError(f"--language is {' or '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}")
 
 
 class Words:
-    """Phrases and numbers in one language."""
+    """Phrases and numbers in one language; a report's phrases unless others are given."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, portuguese: Mapping[str, str] = _PT) -> None:
         check_language(language)
         self.language = language
         self._phrase: Callable[[str], str] = (
-            (lambda text: _PT.get(text, text)) if language == "pt" else (lambda text: text)
+            (lambda text: portuguese.get(text, text)) if language == "pt" else (lambda text: text)
         )
 
     def __call__(self, text: str, **values: object) -> str:

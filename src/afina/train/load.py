@@ -1,6 +1,6 @@
 """A trained adapter with its backbone, ready to predict: what `afina.load` returns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,15 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import load_backbone, model_path
+from afina.backbone.load import Backbone, load_backbone, model_path
+from afina.backbone.quantise import QUANTISED
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.errors import UsageError
+from afina.generation.generate import Request, Written, encode_prompt, write
+from afina.generation.settings import GenerationSettings
+from afina.generation.template import Message, Template, check_messages, template_of
 from afina.methods.adapter import load_adapter, read_record, read_tensors
 from afina.methods.adapters_files import (
     is_adapters_library,
@@ -43,7 +47,7 @@ class Prediction:
 
 
 class LoadedAdapter:
-    """An adapter on its backbone; `predict` is what it is for."""
+    """An adapter on its backbone: `predict` answers with labels, `generate` and `stream` with text where the model speaks."""
 
     def __init__(
         self,
@@ -54,10 +58,12 @@ class LoadedAdapter:
         device: str = "cpu",
         trust_remote_code: bool = False,
         rounded_to: str | None = None,
+        beside: "LoadedAdapter | None" = None,
     ) -> None:
         """Load from a folder; `model` and `precision` are the record's own unless given.
 
-        With `rounded_to` a plain base has the weights that this quantised precision makes of its own.
+        With `rounded_to` a plain base has the weights that this quantised precision makes of its own. With `beside` the
+        backbone is that of another adapter. Raises `UsageError` if they do not share one.
         """
         self.folder = Path(folder)
         ours = (self.folder / "afina.json").exists() or not (self.folder / "adapter_config.json").exists()
@@ -71,11 +77,15 @@ class LoadedAdapter:
         if self.method.owns_backbone:
             self.method.precision_on(self.record.precision)  # refuses what has no weights to train
         precision = "fp32" if self.method.owns_backbone else self.record.precision
-        speaks = ours and load_task(self.record.task).speaks
-        self.backbone = load_backbone(
-            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code, speaks=speaks,
-            rounded_to=rounded_to,
-        )  # fmt: skip
+        spoken = self.record.settings.get("task_type") in ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+        speaks = load_task(self.record.task).speaks if ours else spoken and not library
+        if beside is None:
+            self.backbone = load_backbone(
+                self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code,
+                speaks=speaks, rounded_to=rounded_to,
+            )  # fmt: skip
+        else:
+            self.backbone = self._shared(beside, precision, speaks=speaks)
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
         if not ours:
@@ -83,7 +93,8 @@ class LoadedAdapter:
             self.adapter, names = read(self.folder, self.backbone, self.record)
             state: dict[str, Any] = {"name": "classification", "label_names": names}
             state = state if len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
-            self.record = replace(self.record, task=state)
+            # What has no labels was trained to write; it can say too which of several answers is likeliest.
+            self.record = replace(self.record, task=state if names else Choices(2).state())
             self.method = self.adapter.method
         elif self.method.gradient_free:
             self.classical = Classical.from_tensors(read_tensors(self.folder / "adapter_model.safetensors"))
@@ -91,6 +102,93 @@ class LoadedAdapter:
             outputs = load_task(self.record.task).outputs
             self.adapter = load_adapter(self.folder, self.backbone, self.record, outputs)
         self.task = load_task(self.record.task)
+
+    def _shared(self, beside: "LoadedAdapter", precision: str, *, speaks: bool) -> Backbone:
+        backbone, record = beside.backbone, self.record
+        if self.method.owns_backbone or beside.method.owns_backbone:
+            raise UsageError(
+                f"{self.folder} and {beside.folder} cannot share a model: {record.method} changes all of it."
+            )
+        if model_path(record.model) != model_path(backbone.name):
+            raise UsageError(f"{self.folder} adapts {record.model}, not {backbone.name}, which is loaded.")
+        if (precision in QUANTISED or beside.record.precision in QUANTISED) and precision != beside.record.precision:
+            raise UsageError(
+                f"{self.folder} was trained on a model in {precision}, not in {beside.record.precision}, which is loaded."
+            )
+        if speaks != (backbone.language is not None):
+            raise UsageError(
+                f"{self.folder} and {beside.folder} cannot share a model: one of them writes, one does not."
+            )
+        return backbone
+
+    @property
+    def template(self) -> Template:
+        """How a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
+        return template_of(self.task, self.backbone.tokenizer)
+
+    def generate(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        settings: GenerationSettings | None = None,
+        *,
+        adapters: "Sequence[LoadedAdapter | None] | None" = None,
+        batch_size: int = 16,
+        **changes: Any,
+    ) -> list[Written]:
+        """Write what follows each prompt, a text or a conversation's messages; `changes` are settings by name.
+
+        `adapters` gives each prompt's own (None: the bare model), all loaded `beside` one another; this one's unless given.
+        A result is the same alone and in any batch. Raises `UsageError` for an adapter that does not write, a prompt that
+        is empty or too long, and settings that cannot be.
+        """
+        settings = (settings or GenerationSettings()).changed(**changes)
+        if isinstance(prompts, str):
+            raise UsageError("generate takes a list of prompts, not one text.")
+        each = [self] * len(prompts) if adapters is None else list(adapters)
+        if len(each) != len(prompts):
+            raise UsageError(f"There are {len(each)} adapters for {len(prompts)} prompts; give one for each.")
+        requests = [
+            self.request(prompt, own, number) for number, (prompt, own) in enumerate(zip(prompts, each, strict=True))
+        ]
+        written: dict[int, Written] = {}
+        requests.sort(key=lambda request: len(request.prompt))  # rows of like length together
+        for start in range(0, len(requests), batch_size):
+            for piece in write(self.backbone, requests[start : start + batch_size], settings):
+                if piece.written is not None:
+                    written[piece.number] = piece.written
+        return [written[number] for number in range(len(prompts))]
+
+    def stream(
+        self, prompt: str | Sequence[Message], settings: GenerationSettings | None = None, **changes: Any
+    ) -> Iterator[str]:
+        """Yield the text that follows a prompt, as `generate` writes it, in pieces of whole characters as they come.
+
+        The model is busy until the stream is read to its end or closed.
+        """
+        settings = (settings or GenerationSettings()).changed(**changes)
+        request = self.request(prompt, self)  # now, not with the first piece: what is wrong with it is said here
+        return (piece.text for piece in write(self.backbone, [request], settings))
+
+    def request(self, prompt: str | Sequence[Message], adapter: "LoadedAdapter | None", number: int = 0) -> Request:
+        """Return what `write` takes for a prompt and one of the adapters on this one's backbone, or none.
+
+        Raises `UsageError` for adapters that do not write or stand on another backbone.
+        """
+        speaker = adapter or self
+        if speaker.backbone.language is None:
+            raise UsageError(f"{speaker.folder} was trained to label texts, not to write; use predict.")
+        if speaker.backbone is not self.backbone:
+            raise UsageError(f"{speaker.folder} has a model of its own; load it beside the other adapter.")
+        if adapter is None and self.method.owns_backbone:
+            raise UsageError(f"{self.folder} changed the whole model; the one that it began with is not there.")
+        template: Template | None = getattr(speaker.task, "template", None)
+        if not isinstance(prompt, str):
+            check_messages(prompt)
+            template = speaker.template
+            prompt = template.prompt(prompt)
+        stop = () if template is None else template.stop
+        branches = None if adapter is None else adapter.adapter
+        return Request(encode_prompt(self.backbone, prompt), branches, stop, number)
 
     def predict(
         self,
@@ -179,9 +277,13 @@ def load(
     precision: str | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
+    beside: LoadedAdapter | None = None,
 ) -> LoadedAdapter:
     """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere).
 
     The backbone has the precision that the adapter was trained on, or `precision`; PEFT's files name none, and have fp32.
+    `beside` another adapter it shares that one's backbone.
     """
-    return LoadedAdapter(folder, model=model, precision=precision, device=device, trust_remote_code=trust_remote_code)
+    return LoadedAdapter(
+        folder, model=model, precision=precision, device=device, trust_remote_code=trust_remote_code, beside=beside
+    )

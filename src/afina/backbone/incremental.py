@@ -1,0 +1,120 @@
+"""A model that writes: it reads its prompts once and goes on token by token, from the keys and values that it keeps.
+
+The prompts are read as texts are in training: padding behind, virtual tokens before, positions from each text's start. Then
+what was kept is moved to the end of the batch's width, so that the tokens that follow stand behind each row's own; sliding
+windows, which count places, then see what they would see of the row alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afina.backbone.attach import Attachable, Attached
+from afina.backbone.branch import AttentionBranch, PromptBranch
+from afina.data.batching import Tokens, collate
+
+__all__ = ["Incremental", "places_taken"]
+
+
+def places_taken(adapter: Attachable) -> int:
+    """Return how many of the model's positions an adapter takes from a text: virtual tokens, or a prefix that counts."""
+    lengths = [branch.length for _, branch in adapter.placed() if isinstance(branch, PromptBranch)]
+    moves = [branch.moves for _, branch in adapter.placed() if isinstance(branch, AttentionBranch)]
+    return max([*lengths, *moves], default=0)
+
+
+class Incremental(Attached):
+    """An attachment that keeps keys and values from one pass to the next."""
+
+    _past: Any = None
+    _mask: Tensor | None = None
+    """(B, S) of what is kept, or None if all is seen; of an encoder-decoder that of the encoder's states."""
+    _encoded: Tensor | None = None
+    """An encoder's states (B, S, D)."""
+    _positions: Tensor
+    """(B,) of the next tokens."""
+
+    def __enter__(self) -> "Incremental":
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._past = self._mask = self._encoded = None
+
+    def read(self, prompts: Sequence[Sequence[int]], rows: Sequence[slice]) -> Tensor:
+        """Read prompts' tokens, whose `rows` belong to the adapters in order; return logits (B, V) of what follows."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        apart = bool(self.backbone.anatomy.row.further)
+        # Without a configuration: a cache that knows of windows would keep padding and forget tokens.
+        self._past = EncoderDecoderCache(DynamicCache(), DynamicCache()) if apart else DynamicCache()
+        self._goes_on, self._rows = False, list(rows)
+        given, mask, length = self._given(self._inputs(prompts))
+        if apart:
+            given["decoder_input_ids"] = given["decoder_input_ids"][:, :1]
+        self._begin((mask, length), (None, 1))
+        output = self._run(given, {"past_key_values": self._past, "use_cache": True})
+        if apart:
+            self._encoded, self._mask = output.encoder_last_hidden_state, mask
+            return self._say(output.last_hidden_state[:, 0])
+        counts = torch.full((len(prompts),), length) if mask is None else mask.sum(dim=1).cpu()
+        last = (counts - 1).to(self.backbone.device)
+        moved = torch.tensor(self._moves()).repeat_interleave(torch.tensor([part.stop - part.start for part in rows]))
+        self._positions = (counts + moved).to(self.backbone.device)
+        self._move_behind(counts.to(self.backbone.device), int(counts.max()))
+        return self._say(output.last_hidden_state[torch.arange(len(last)), last])
+
+    def go_on(self, tokens: Tensor) -> Tensor:
+        """Add a token (B,) to each row; return logits (B, V) of the next."""
+        self._goes_on = True
+        nothing = torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device)
+        self._begin((nothing, 1), (nothing, 1))
+        if self._encoded is not None:
+            given: dict[str, Any] = {"decoder_input_ids": tokens[:, None], "encoder_outputs": (self._encoded,)}
+        else:
+            given = {"input_ids": tokens[:, None], "position_ids": self._positions[:, None]}
+            self._positions = self._positions + 1
+            if self._mask is not None:
+                self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
+        given["attention_mask"] = self._mask
+        output = self._run(given, {"past_key_values": self._past, "use_cache": True})
+        return self._say(output.last_hidden_state[:, -1])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, in their order."""
+        chosen = torch.tensor(rows, device=self.backbone.device)
+        self._past.batch_select_indices(chosen)
+        if self._mask is not None:
+            self._mask = self._mask[chosen]
+        if self._encoded is not None:
+            self._encoded = self._encoded[chosen]
+        else:
+            self._positions = self._positions[chosen]
+        stops = np.cumsum([sum(part.start <= row < part.stop for row in rows) for part in self._rows]).tolist()
+        self._rows = [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+
+    def _inputs(self, prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        backbone = self.backbone
+        ids = np.concatenate([np.array(prompt, dtype=np.int32) for prompt in prompts])
+        offsets = np.cumsum([0, *map(len, prompts)])
+        tokens = Tokens(ids, offsets, np.zeros(len(prompts), dtype=np.int64))
+        most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self.adapters)))
+        rows = np.arange(len(prompts))
+        return dict(collate([(tokens, rows)], backbone.tokenizer.pad_token_id, backbone.device, most=most).inputs)
+
+    def _say(self, states: Tensor) -> Tensor:
+        assert self.backbone.language is not None, "the model was not loaded to speak"
+        return self.backbone.language(states)
+
+    def _move_behind(self, counts: Tensor, width: int) -> None:
+        """Move each row's first `counts` (B,) kept places to the end of `width` places; what is before them is not seen."""
+        places = torch.arange(width, device=counts.device)
+        source = (places - (width - counts)[:, None]).clamp(min=0)  # (B, width)
+        for layer in self._past.layers:
+            index = source[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
+            layer.keys, layer.values = layer.keys.gather(2, index), layer.values.gather(2, index)
+        self._mask = None if int(counts.min()) == width else (places >= (width - counts)[:, None]).long()

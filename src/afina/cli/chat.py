@@ -1,0 +1,60 @@
+"""`afina chat`: a conversation with a model and its adapters, in the terminal."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="chat")(chat)
+
+
+def chat(
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="The adapter that answers first.")],
+    adapters: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--adapters", metavar="DIR", help="Others to switch to: a folder of adapters, or one; several times."
+        ),
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="What stands before the conversation.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token each time.")] = 0.7,
+    top_p: Annotated[float | None, typer.Option("--top-p", help="Draw among the likeliest, up to this share.")] = 0.95,
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw among this many.")] = None,
+    min_p: Annotated[float | None, typer.Option("--min-p", help="Draw among those this near to the likeliest.")] = None,
+    repetition_penalty: Annotated[
+        float, typer.Option("--repetition-penalty", help="Above 1: less of what was there already.")
+    ] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of an answer.")] = 512,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same answers each time.")] = None,
+    stop: Annotated[list[str] | None, typer.Option("--stop", help="A text that ends an answer; several times.")] = None,
+    language: Annotated[str, typer.Option("--language", help="en or pt; by default the system's.")] = "",
+    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Talk with a tuned model; answers appear as they are written, and Ctrl-C ends one.
+
+    Example: `afina chat support/runs/assistant/adapter --adapters support/runs --system "Answer briefly."`
+
+    /adapter NAME switches to another adapter on the same model (none: the model without one), /reset begins anew, /save FILE
+    keeps the conversation, /help lists the commands, /quit or Ctrl-D leaves. Questions may also come from a pipe, one a line.
+    """
+    from afina.cli.conversation import Conversation, adapters_in, system_language
+    from afina.generation.settings import GenerationSettings
+
+    settings = GenerationSettings(
+        max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        repetition_penalty=repetition_penalty, seed=seed, stop=tuple(stop or ()),
+    )  # fmt: skip
+    folders = adapters_in([adapter, *(adapters or ())])
+    talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
+    talk.open(system, settings, model=model, device=device)
+    talk.run()
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,0 +1,252 @@
+"""What a person sees of a conversation: their lines, the answers as they come, and the commands between."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from afina.cli.phrases import HELP, PORTUGUESE
+from afina.errors import AfinaError, UsageError
+from afina.report.language import Words
+
+if TYPE_CHECKING:
+    from afina.generation.settings import GenerationSettings
+
+__all__ = ["Conversation", "Wrapped", "adapters_in", "system_language"]
+
+_NONE = "none"
+
+
+def system_language() -> str:
+    """Return the language that the system's locale names, `en` if it is none of ours."""
+    locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return "pt" if locale.lower().startswith("pt") else "en"
+
+
+def adapters_in(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return adapters by name: folders that are one, and those inside the others.
+
+    An adapter that a study left is named after its run. Raises `UsageError` for a folder with none.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        inside = (
+            [path]
+            if _is_adapter(path)
+            else sorted({own.parent for own in path.rglob("*.json") if _is_adapter(own.parent)})
+        )
+        if not inside:
+            raise UsageError(f"{path} is no adapter and holds none: there is no adapter_config.json.")
+        for folder in (own.resolve() for own in inside):
+            if folder not in found.values():
+                name = folder.parent.name if folder.name == "adapter" else folder.name
+                number = sum(other.partition("~")[0] == name for other in found)
+                found[f"{name}~{number + 1}" if number else name] = folder
+    return found
+
+
+def _is_adapter(path: Path) -> bool:
+    return (path / "adapter_config.json").is_file() or (path / "afina.json").is_file()
+
+
+class Wrapped:
+    """Text that is written as it comes, whole words at a time, broken between them at a terminal's width."""
+
+    def __init__(self, out: TextIO, width: int, column: int = 0) -> None:
+        self.out, self.width, self.column = out, width, column
+        self._word = self._space = ""
+
+    def write(self, text: str) -> None:
+        for letter in text:
+            if not letter.isspace():
+                self._word += letter
+                continue
+            self._flush_word()
+            if letter == "\n":
+                self.out.write("\n")
+                self.column, self._space = 0, ""
+            else:
+                self._space += letter
+        self.out.flush()
+
+    def end(self) -> None:
+        """Write what is left, and a line's end."""
+        self._flush_word()
+        self.out.write("\n")
+        self.out.flush()
+
+    def _flush_word(self) -> None:
+        from rich.cells import cell_len
+
+        if not self._word:
+            return
+        taken = cell_len(self._space) + cell_len(self._word)
+        if self.column and self.column + taken > self.width:
+            self.out.write(f"\n{self._word}")
+            self.column = cell_len(self._word)
+        else:
+            self.out.write(self._space + self._word)
+            self.column += taken
+        # A full line is not yet the next one; a word longer than a line has gone on by itself.
+        self.column = (self.column - 1) % self.width + 1
+        self._word = self._space = ""
+
+
+class Conversation:
+    """Reads lines and writes answers until there are no more lines."""
+
+    def __init__(self, folders: Mapping[str, Path], *, language: str, terminal: bool) -> None:
+        """`folders` are adapters by name, that of the first answer first; without a terminal only answers are written."""
+        from rich.console import Console
+
+        self.words = Words(language, PORTUGUESE)
+        self.folders, self.terminal = folders, terminal
+        self.name = next(iter(folders))
+        self.loaded: dict[str, Any] = {}
+        self.notes = Console(stderr=not terminal, soft_wrap=not terminal, highlight=False)
+        self.left_out = 0
+
+    def open(self, system: str | None, settings: "GenerationSettings", *, model: str | None, device: str) -> None:
+        """Load the model with the first adapter."""
+        with self.notes.status(self.words("Loading {name} …", name=self.name)):
+            from afina.serve.session import Chat
+            from afina.train.load import load
+
+            first = load(self.folders[self.name], model=model, device=device)
+            self.model = model
+            self.loaded[self.name] = first
+            self.chat = Chat(first, system=system, settings=settings)
+            first.request("?", first)  # that it writes at all
+        if self.terminal:
+            base = Path(first.backbone.name).name
+            self.note("{name} on {model}. /help lists the commands, Ctrl-D leaves.", name=self.name, model=base)
+
+    def run(self) -> None:
+        """Answer line by line."""
+        for line in self._lines():
+            text = line.strip()
+            if text in ("/quit", "/exit"):
+                return
+            try:
+                if text.startswith("/"):
+                    self._command(text)
+                elif text:
+                    self._answer(text)
+            except AfinaError as error:
+                self.say(str(error))
+
+    def note(self, phrase: str, **values: object) -> None:
+        """Say something that is no answer."""
+        self.say(self.words(phrase, **values))
+
+    def say(self, text: str) -> None:
+        self.notes.print(text, style="dim", markup=False)
+
+    def _lines(self) -> Iterator[str]:
+        if not self.terminal:
+            yield from sys.stdin
+            return
+        import readline  # noqa: F401  (gives input() its editing and its history)
+
+        # Between these marks readline counts no columns.
+        prompt = f"\n\001\033[1;36m\002{self.words('you')}>\001\033[0m\002 "
+        while True:
+            try:
+                yield input(prompt)
+            except KeyboardInterrupt:
+                print()
+            except EOFError:
+                print()
+                return
+
+    def _answer(self, text: str) -> None:
+        from afina.serve.session import TooLong
+
+        try:
+            with closing(self.chat.ask(text)) as pieces:  # type: ignore[type-var]
+                self._write(pieces)
+        except TooLong as error:
+            self.note(
+                "That is too long: {tokens} tokens, and the model takes {most}. Shorten it.",
+                tokens=error.tokens, most=error.most,
+            )  # fmt: skip
+            return
+        if self.chat.last is not None and self.chat.last.finish == "length":
+            self.note("(cut off at {count} tokens)", count=len(self.chat.last.tokens))
+        if self.chat.left_out > self.left_out:
+            self.note("(the context is full: {count} oldest messages are no longer read)", count=self.chat.left_out)
+        self.left_out = self.chat.left_out
+
+    def _write(self, pieces: Iterator[str]) -> None:
+        label = f"{self._label()}> " if self.terminal else ""
+        out = Wrapped(sys.stdout, self.notes.width if self.terminal else sys.maxsize, len(label))
+        stopped = said = False
+        try:
+            for piece in pieces:
+                if not said and label:
+                    sys.stdout.write(f"\033[1;32m{label}\033[0m")
+                said = True
+                out.write(piece)
+        except KeyboardInterrupt:
+            stopped = True
+        if said or not self.terminal:
+            out.end()
+        if stopped:
+            self.note("(stopped; the conversation is kept)")
+        elif not said:
+            self.note("(no answer)")
+
+    def _label(self) -> str:
+        return self.words("model") if self.chat.answering is None else self.name
+
+    def _command(self, text: str) -> None:
+        name, _, value = text.partition(" ")
+        value = value.strip()
+        if name == "/help":
+            for phrase in HELP:
+                self.note(phrase)
+        elif name == "/reset":
+            self.chat.reset()
+            self.left_out = 0
+            self.note("A new conversation.")
+        elif name == "/save":
+            self._save(value)
+        elif name == "/adapter":
+            self._switch(value)
+        else:
+            self.note("There is no command {name}; /help lists them.", name=name)
+
+    def _save(self, file: str) -> None:
+        if not file:
+            self.note("/save wants a file's name, as in /save talk.jsonl")
+        elif not self.chat.messages:
+            self.note("There is nothing to save yet.")
+        else:
+            try:
+                self.chat.save(Path(file).expanduser())
+            except OSError as error:
+                raise AfinaError(f"{file}: {error.strerror or error}.") from None
+            self.note("Saved to {file}.", file=file)
+
+    def _switch(self, name: str) -> None:
+        names = [*self.folders, _NONE]
+        now = _NONE if self.chat.answering is None else self.name
+        if not name:
+            self.note("Adapters: {names}", names=", ".join(f"[{own}]" if own == now else own for own in names))
+        elif name not in names:
+            self.note("There is no adapter {name}; there are: {names}", name=name, names=", ".join(names))
+        elif name == _NONE:
+            self.chat.adapter.request("?", None)  # that there is a model without one
+            self.chat.answering = None
+            self.note("Now answering: {name}.", name=self.words("the model without an adapter"))
+        else:
+            if name not in self.loaded:
+                from afina.train.load import load
+
+                with self.notes.status(self.words("Loading {name} …", name=name)):
+                    self.loaded[name] = load(self.folders[name], model=self.model, beside=self.chat.adapter)
+            self.chat.adapter.request("?", self.loaded[name])
+            self.name, self.chat.answering = name, self.loaded[name]
+            self.note("Now answering: {name}.", name=name)

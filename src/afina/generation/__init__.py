@@ -1,0 +1,1 @@
+"""Text from a model: settings, chat templates, the loop, and tokens that become text."""

@@ -1,0 +1,190 @@
+"""The loop that writes: one batch of prompts, each row by its own adapter, until every row has ended."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from afina.backbone.attach import Attachable
+from afina.backbone.function import ATTACHED
+from afina.backbone.heads import Head
+from afina.backbone.incremental import Incremental, places_taken
+from afina.backbone.load import Backbone
+from afina.errors import AfinaError, UsageError
+from afina.generation.settings import GenerationSettings
+from afina.generation.text import TextStream
+
+__all__ = ["Bare", "Piece", "Request", "Written", "draw", "encode_prompt", "longest_prompt", "write"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a row has become; `finish` is `length` where the settings or the context ended it."""
+
+    text: str
+    tokens: list[int]
+    """Its tokens, without the one that ended it."""
+    finish: Literal["stop", "length"]
+    prompt_tokens: int
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt's tokens and whose answer is wanted; None for the model as it was pretrained."""
+
+    prompt: Sequence[int]
+    adapter: Attachable | None = None
+    stop: tuple[str, ...] = ()
+    """Texts that end this answer, beside those of the settings."""
+    number: int = 0
+    """Its place in a whole call: errors name it, its seed follows from it."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next text of a request, and the whole with its last."""
+
+    number: int
+    text: str
+    written: Written | None
+
+
+class Bare:
+    """No adapter: the model as it was pretrained."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.head: Head = backbone.new_head(1)
+
+    def placed(self) -> tuple[()]:
+        return ()
+
+
+@dataclass
+class _Row:
+    request: Request
+    room: int
+    stream: TextStream
+    ends: frozenset[int]
+    draws: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+
+    def take(self, token: int) -> Piece:
+        if token in self.ends:
+            return self._ended(self.stream.end(cut=False), "stop")
+        self.tokens.append(token)
+        text = self.stream.add(token)
+        if self.stream.stopped:
+            return self._ended(text, "stop")
+        if len(self.tokens) == self.room:
+            return self._ended(text + self.stream.end(cut=True), "length")
+        return Piece(self.request.number, text, None)
+
+    def _ended(self, text: str, finish: Literal["stop", "length"]) -> Piece:
+        written = Written(self.stream.text, self.tokens, finish, len(self.request.prompt))
+        return Piece(self.request.number, text, written)
+
+
+@torch.inference_mode()
+def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
+    """Write on from each request's prompt in one batch; yield pieces of text as they come.
+
+    A row is the same alone and in any batch. Raises `UsageError` for a prompt that is empty or leaves no room in the
+    model's context, and `AfinaError` while another text is being written on the same backbone.
+    """
+    if any(module in ATTACHED for module in backbone.model.modules()):
+        raise AfinaError("This model is still writing another text; read that stream to its end, or close() it.")
+    rows = [_row(backbone, request, settings) for request in requests]
+    processors = settings.processors()
+    # A batch has the rows of one adapter after another.
+    members = list({id(row.request.adapter): row.request.adapter for row in rows}.values())
+    each = [[row for row in rows if row.request.adapter is member] for member in members]
+    order = [row for own in each for row in own]
+    stops = list(accumulate(map(len, each)))
+    slices = [slice(stop - len(own), stop) for stop, own in zip(stops, each, strict=True)]
+    with Incremental(backbone, [Bare(backbone) if member is None else member for member in members]) as attached:
+        logits = attached.read([row.request.prompt for row in order], slices)
+        while order:
+            scores = processors(_so_far(backbone, order), logits) if processors else logits
+            chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in order])
+            going: list[int] = []
+            for index, (row, token) in enumerate(zip(order, chosen.tolist(), strict=True)):
+                piece = row.take(token)
+                if piece.written is None:
+                    going.append(index)
+                if piece.text or piece.written is not None:
+                    yield piece
+            if going and len(going) < len(order):
+                attached.keep(going)
+                chosen = chosen[torch.tensor(going, device=chosen.device)]
+            order = [order[index] for index in going]
+            if order:
+                logits = attached.go_on(chosen)
+
+
+def encode_prompt(backbone: Backbone, text: str) -> list[int]:
+    """Return a prompt's tokens, with the tokenizer's marks unless the text has them, but no end to write after."""
+    tokenizer = backbone.tokenizer
+    plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if tokenizer.bos_token and text.startswith(tokenizer.bos_token):
+        return plain
+    marked: list[int] = tokenizer(text)["input_ids"]
+    ends = not backbone.anatomy.row.further and marked[-1:] == [tokenizer.eos_token_id] != plain[-1:]
+    return marked[:-1] if ends else marked
+
+
+def longest_prompt(backbone: Backbone, adapter: Attachable | None) -> int:
+    """Return the most tokens that a prompt may have; a decoder that reads it too needs a place to write at."""
+    taken = 0 if adapter is None else places_taken(adapter)
+    return backbone.context - taken - (0 if backbone.anatomy.row.further else 1)
+
+
+def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Draw a token (B,) of each row of scores (B, V), by one number of each row's generator."""
+    shares = torch.softmax(scores.double(), dim=1).cumsum(dim=1)
+    # In float32 the largest is below 1 by more than the sum's rounding.
+    numbers = torch.cat([torch.rand(1, generator=generator) for generator in generators]).double().to(scores.device)
+    return (shares <= (numbers * shares[:, -1].to(numbers))[:, None]).sum(dim=1)
+
+
+def _row(backbone: Backbone, request: Request, settings: GenerationSettings) -> _Row:
+    prompt, place = request.prompt, f"Prompt {request.number + 1}"
+    if not len(prompt):
+        raise UsageError(f"{place} is empty; the model needs a token to go on from.")
+    if len(prompt) > (most := longest_prompt(backbone, request.adapter)):
+        raise UsageError(
+            f"{place} has {len(prompt)} tokens and the model's {backbone.context} positions have room for {most} of them "
+            "and an answer; shorten it."
+        )
+    apart, stop = bool(backbone.anatomy.row.further), (*settings.stop, *request.stop)
+    room = backbone.context if apart else most + 1 - len(prompt)
+    draws = torch.Generator()
+    if settings.seed is None:
+        draws.seed()
+    else:
+        draws.manual_seed(settings.seed + request.number)
+    stream = TextStream(backbone.tokenizer, stop, () if apart else prompt)
+    return _Row(request, min(settings.max_new_tokens, room), stream, _stop_tokens(backbone, stop), draws)
+
+
+def _stop_tokens(backbone: Backbone, stop: Sequence[str]) -> frozenset[int]:
+    """The model's own end tokens, the tokenizer's, and stops that are a single special token, which no text shows."""
+    tokenizer = backbone.tokenizer
+    own = getattr(backbone.generation, "eos_token_id", None)
+    found = {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])}
+    special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    found |= {special.get(text, tokenizer.get_added_vocab().get(text)) for text in stop}
+    return frozenset(token for token in found if token is not None)
+
+
+def _so_far(backbone: Backbone, rows: Sequence[_Row]) -> Tensor:
+    """The tokens (B, S) that a repetition repeats; shorter rows are filled up with a token that they have."""
+    own = [row.tokens if backbone.anatomy.row.further else [*row.request.prompt, *row.tokens] for row in rows]
+    width = max(map(len, own))
+    filled = [ids + ids[-1:] * (width - len(ids)) for ids in own]
+    return torch.tensor(filled, dtype=torch.long, device=backbone.device).view(len(rows), width)

@@ -1,0 +1,76 @@
+"""How the next token is chosen and when a text ends; transformers' own processors do the choosing's arithmetic."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from afina.errors import UsageError, nearest
+
+__all__ = ["GenerationSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSettings:
+    """Settings of one call; raises `UsageError` for values that cannot be, all of them at once."""
+
+    max_new_tokens: int = 256
+    """Most tokens to write; fewer where the model's context is full."""
+    temperature: float = 0.0
+    """Divides the logits; 0 takes the likeliest token each time."""
+    top_k: int | None = None
+    """Draw among this many likeliest tokens."""
+    top_p: float | None = None
+    """Draw among the likeliest tokens that have this probability together."""
+    min_p: float | None = None
+    """Draw among tokens that are at least this share as likely as the likeliest."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens that are there already, and multiplies negative ones; 1 leaves them."""
+    seed: int | None = None
+    """Row i of a call draws with seed + i; a fresh seed each time if not given."""
+    stop: Sequence[str] = ()
+    """Texts that end the answer; they are no part of it."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} should be {wanted}, not {getattr(self, name)}"
+            for name, wanted, right in (
+                ("max_new_tokens", "at least 1", self.max_new_tokens >= 1),
+                ("temperature", "at least 0", self.temperature >= 0),
+                ("top_k", "at least 1", self.top_k is None or self.top_k >= 1),
+                ("top_p", "above 0 and at most 1", self.top_p is None or 0 < self.top_p <= 1),
+                ("min_p", "from 0 to 1", self.min_p is None or 0 <= self.min_p <= 1),
+                ("repetition_penalty", "above 0", self.repetition_penalty > 0),
+            )
+            if not right
+        ]
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+            problems.append(f"stop should be a list of texts, none empty, not {self.stop!r}")
+        if problems:
+            raise UsageError(f"{'; '.join(problems)}.")
+
+    def changed(self, **changes: Any) -> "GenerationSettings":
+        """Return these settings with some changed; raises `UsageError` for one that there is not."""
+        known = {entry.name for entry in dataclasses.fields(self)}
+        for name in changes:
+            if name not in known:
+                raise UsageError(f"Generation has no setting '{name}'{nearest(name, known)}")
+        return dataclasses.replace(self, **changes)
+
+    def processors(self) -> Any:
+        """Return transformers' processors of logits (B, V) in its own order, called with the tokens (B, S) so far."""
+        import transformers as t
+
+        found: list[Any] = []
+        if self.repetition_penalty != 1.0:
+            found.append(t.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        if self.temperature > 0:
+            if self.temperature != 1.0:
+                found.append(t.TemperatureLogitsWarper(self.temperature))
+            if self.top_k is not None:
+                found.append(t.TopKLogitsWarper(self.top_k))
+            if self.top_p is not None and self.top_p < 1:
+                found.append(t.TopPLogitsWarper(self.top_p))
+            if self.min_p is not None:
+                found.append(t.MinPLogitsWarper(self.min_p))
+        return t.LogitsProcessorList(found)

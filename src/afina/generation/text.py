@@ -1,0 +1,71 @@
+"""Tokens that become text one by one: whole characters only, and nothing of what ends the text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["TextStream"]
+
+_INCOMPLETE = "\ufffd"
+"""What a decoder writes for bytes that are no whole character, or not yet."""
+_WINDOW = 64
+"""Tokens that are decoded together: all of them each time would take the longer the more there are."""
+_ANCHOR = 8
+"""Tokens that stay when the window moves on: how a token is written may depend on those before it."""
+
+
+class TextStream:
+    """The text of one row; `text` is what it has given so far."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = (), before: Sequence[int] = ()) -> None:
+        """`before` are the tokens that the text goes on from: a space behind them is the text's first character."""
+        self.text = ""
+        self.stopped = False
+        """Whether one of the texts in `stop` has come."""
+        self._tokenizer, self._stop = tokenizer, tuple(stop)
+        self._ids = list(before[-_ANCHOR:])
+        if _INCOMPLETE in self._decoded():
+            self._ids = list(before)
+        self._given = len(self._decoded())
+
+    def add(self, token: int) -> str:
+        """Return the text that this token makes certain; none after a stop."""
+        if self.stopped:
+            return ""
+        self._ids.append(token)
+        decoded = self._decoded()
+        certain = decoded.rstrip(_INCOMPLETE)
+        places = [place for text in self._stop if (place := certain.find(text, self._given)) >= 0]
+        self.stopped = bool(places)
+        end = min(places) if places else len(certain) - self._could_stop(certain[self._given :])
+        piece = self._give(certain[self._given : end])
+        if len(self._ids) > _WINDOW and self._given == len(decoded):
+            self._move_on()
+        return piece
+
+    def end(self, *, cut: bool) -> str:
+        """Return what was held back; if the text was `cut` off, not what could have become a stop or a character."""
+        return "" if self.stopped or cut else self._give(self._decoded()[self._given :])
+
+    def _give(self, piece: str) -> str:
+        self._given += len(piece)
+        self.text += piece
+        return piece
+
+    def _could_stop(self, fresh: str) -> int:
+        """Length of the longest end of `fresh` that may be the beginning of a stop."""
+        longest = min(len(fresh), max(map(len, self._stop), default=1) - 1)
+        return next((n for n in range(longest, 0, -1) if any(s.startswith(fresh[-n:]) for s in self._stop)), 0)
+
+    def _move_on(self) -> None:
+        ids, self._ids = self._ids, self._ids[-_ANCHOR:]
+        decoded = self._decoded()
+        if _INCOMPLETE in decoded:
+            self._ids = ids
+        else:
+            self._given = len(decoded)
+
+    def _decoded(self) -> str:
+        if not self._ids:
+            return ""
+        decoded: str = self._tokenizer.decode(self._ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return decoded

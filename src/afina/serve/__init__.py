@@ -1,0 +1,1 @@
+"""Adapters put to work: conversations."""

@@ -1,0 +1,112 @@
+"""A conversation: what was said, which adapter answers, and what of it all still fits the model's context."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from afina.errors import UsageError
+from afina.generation.generate import Written, longest_prompt, write
+from afina.generation.settings import GenerationSettings
+from afina.train.load import LoadedAdapter
+
+__all__ = ["Chat", "TooLong"]
+
+
+class TooLong(UsageError):
+    """A message that does not fit the model's context even alone."""
+
+    def __init__(self, tokens: int, most: int) -> None:
+        super().__init__(f"With this message the prompt has {tokens} tokens and the model takes {most}; shorten it.")
+        self.tokens, self.most = tokens, most
+
+
+class Chat:
+    """A conversation with a model; `messages` is its history, which nothing shortens."""
+
+    def __init__(
+        self, adapter: LoadedAdapter, *, system: str | None = None, settings: GenerationSettings | None = None
+    ) -> None:
+        """`adapter` answers first and brings the form of the conversation; `system` stands before all."""
+        self.adapter = adapter
+        self.answering: LoadedAdapter | None = adapter
+        """Who answers; None for the bare model, in the form of `adapter`. It may change between questions."""
+        self.system, self.settings = system, settings or GenerationSettings()
+        self.messages: list[dict[str, str]] = []
+        self.left_out = 0
+        """Of the last prompt: messages that no longer fitted, the oldest."""
+        self.last: Written | None = None
+        """The last answer, None if it was broken off."""
+
+    def ask(self, text: str) -> Iterator[str]:
+        """Yield the answer to the user's next message, piece by piece.
+
+        What was said by then stays in the history when the iterator is closed or interrupted. Raises `TooLong` (and takes
+        the message back) for one that leaves no room.
+        """
+        self.messages.append({"role": "user", "content": text})
+        try:
+            request = self.adapter.request(self._fitting(), self.answering)
+            if (tokens := len(request.prompt)) > (most := longest_prompt(self.adapter.backbone, request.adapter)):
+                raise TooLong(tokens, most)
+        except UsageError:
+            self.messages.pop()
+            raise
+        answer, self.last = "", None
+        pieces = write(self.adapter.backbone, [request], self.settings)
+        try:
+            for piece in pieces:
+                fresh = piece.text if answer else piece.text.lstrip()
+                answer += fresh
+                self.last = piece.written
+                if fresh:
+                    yield fresh
+        finally:
+            pieces.close()  # type: ignore[attr-defined]
+            self.messages.append({"role": "assistant", "content": answer.rstrip()})
+
+    def reset(self) -> None:
+        """Begin anew; what stands before the conversation stays."""
+        self.messages.clear()
+        self.left_out = 0
+
+    def save(self, path: Path) -> None:
+        """Add the conversation to a .jsonl file, as one line {"messages": [...]} that `task: chat` can be trained on.
+
+        A conversation that the file's last line begins takes that line's place. Raises `UsageError` for a file of another
+        kind, or with nothing to save.
+        """
+        if not self.messages:
+            raise UsageError("There is nothing to save yet.")
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        whole = [*system, *self.messages]
+        try:
+            kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            last = json.loads(kept[-1])["messages"] if kept else None
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{path} holds something else than conversations; choose another name.") from None
+        if last == whole[: len(last or ())] and kept:
+            kept.pop()
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        lines = [*kept, json.dumps({"messages": whole}, ensure_ascii=False)]
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    def _fitting(self) -> list[dict[str, str]]:
+        """The system message and the newest turns that fit with room for an answer, always the last question."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        turns = list(self.messages)
+        # A question that got no answer is no part of the form that models know.
+        for index in range(len(turns) - 2, -1, -2):
+            if not turns[index]["content"]:
+                del turns[index - 1 : index + 1]
+        whole = len(turns)
+        backbone = self.adapter.backbone
+        room = min(self.settings.max_new_tokens, backbone.context // 4)
+        while len(turns) > 1:
+            request = self.adapter.request([*system, *turns], self.answering)
+            if len(request.prompt) + room <= longest_prompt(backbone, request.adapter) + 1:
+                break
+            del turns[:2]
+        self.left_out = whole - len(turns)
+        return [*system, *turns]
