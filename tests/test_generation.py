@@ -16,10 +16,11 @@ import afina
 from afina.backbone.attach import Attached
 from afina.backbone.incremental import Incremental
 from afina.backbone.load import Backbone, load_backbone
+from afina.data.templates import Message, Written
 from afina.errors import AfinaError, UsageError
 from afina.generation.generate import Bare, Request, draw, encode_prompt, longest_prompt, write
 from afina.generation.settings import GenerationSettings
-from afina.generation.template import PlainTemplate, TokenizerTemplate
+from afina.generation.template import PlainTemplate
 from afina.generation.text import TextStream
 from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
@@ -415,19 +416,18 @@ CONVERSATION = [
 
 
 def test_conversations_become_prompts(folder: Callable[[str], Path], tmp_path: Path) -> None:
-    plain = PlainTemplate().prompt(CONVERSATION)
+    turns = [Message(**message) for message in CONVERSATION]
+    plain = PlainTemplate().prompt(turns)
     assert plain == "Be kind.\nUser: my lamp is broken\nAssistant: help\nUser: where\nAssistant:"
     loaded = afina.load(saved("lora", folder("llama"), tmp_path / "a"))
     assert isinstance(loaded.template, PlainTemplate)
     assert loaded.generate([CONVERSATION], max_new_tokens=5) == loaded.generate([plain], max_new_tokens=5)
     tokenizer = loaded.backbone.tokenizer
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}{% if add_generation_prompt %}help{% endif %}"
-    )
-    assert isinstance(loaded.template, TokenizerTemplate)
-    assert loaded.template.prompt(CONVERSATION[1:2]) == "user my lamp is broken help"
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} . {% endfor %}{% if add_generation_prompt %}help{% endif %}"
+    assert isinstance(loaded.template, Written)
+    assert loaded.template.prompt(turns[1:2]) == "user my lamp is broken . help"
     tokenizer.chat_template = "{{ raise_exception('no system messages') }}"
-    with pytest.raises(UsageError, match="does not take these messages: no system messages"):
+    with pytest.raises(UsageError, match="refuses the conversation: no system messages"):
         loaded.generate([CONVERSATION])
     for wrong in ([], CONVERSATION[:3], [{"role": "robot", "content": "x"}], [{"role": "user"}]):
         with pytest.raises(UsageError, match=r"last message|should have a role"):
@@ -438,10 +438,10 @@ def test_a_task_brings_its_own_template_and_stops(
     folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Own:
-        stop = ("lamp",)
+        stop, marks = ("lamp",), True
 
         def prompt(self, messages: Any) -> str:
-            return f"### {messages[-1]['content']} ###"
+            return f"### {messages[-1].content} ###"
 
     loaded = afina.load(saved("lora", folder("llama"), tmp_path / "a"))
     raw = loaded.generate(["### where ###"], max_new_tokens=8)[0].text

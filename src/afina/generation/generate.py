@@ -127,11 +127,11 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
                 logits = attached.go_on(chosen)
 
 
-def encode_prompt(backbone: Backbone, text: str) -> list[int]:
-    """Return a prompt's tokens, with the tokenizer's marks unless the text has them, but no end to write after."""
+def encode_prompt(backbone: Backbone, text: str, *, marks: bool = True) -> list[int]:
+    """Return a prompt's tokens, with the tokenizer's `marks` unless the text has them, but no end to write after."""
     tokenizer = backbone.tokenizer
     plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if tokenizer.bos_token and text.startswith(tokenizer.bos_token):
+    if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
     marked: list[int] = tokenizer(text)["input_ids"]
     ends = not backbone.anatomy.row.further and marked[-1:] == [tokenizer.eos_token_id] != plain[-1:]

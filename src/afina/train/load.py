@@ -183,12 +183,11 @@ class LoadedAdapter:
             raise UsageError(f"{self.folder} changed the whole model; the one that it began with is not there.")
         template: Template | None = getattr(speaker.task, "template", None)
         if not isinstance(prompt, str):
-            check_messages(prompt)
             template = speaker.template
-            prompt = template.prompt(prompt)
-        stop = () if template is None else template.stop
+            prompt = template.prompt(check_messages(prompt))
+        stop, marks = ((), True) if template is None else (template.stop, template.marks)
         branches = None if adapter is None else adapter.adapter
-        return Request(encode_prompt(self.backbone, prompt), branches, stop, number)
+        return Request(encode_prompt(self.backbone, prompt, marks=marks), branches, stop, number)
 
     def predict(
         self,
