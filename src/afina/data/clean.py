@@ -139,8 +139,8 @@ def clean(
 
 
 _DUPLICATES = {
-    "duplicate": "drop rows that say the same as an earlier one",
-    "near-duplicate": "drop rows that say nearly the same as an earlier one",
+    "duplicate": "says the same as an earlier row",
+    "near-duplicate": "nearly the same as an earlier row",
 }
 
 
@@ -172,9 +172,7 @@ def _first(digests: np.ndarray, signatures: np.ndarray | None, threshold: float 
     return found
 
 
-def _told_apart(
-    waiting: Any, digests: "array[int]", first: np.ndarray
-) -> Iterator[tuple[dict[str, Any], str | None]]:
+def _told_apart(waiting: Any, digests: "array[int]", first: np.ndarray) -> Iterator[tuple[dict[str, Any], str | None]]:
     """Yield each row's values, with the reason to drop it or None."""
     wanted = set(first[first != np.arange(len(first))].tolist())
     sources: dict[int, str] = {}

@@ -1,10 +1,11 @@
 """Interactions from rows of any known form: dialogues as lists of messages, or texts on their own.
 
-Known are the OpenAI chat format (`messages`), ShareGPT (`conversations` of `from` and `value`), Alpaca (`instruction`, `input`,
-`output`), columns of questions and answers, one turn a row (`role`, `content`, a conversation's number), transcripts in a
-text column, and text files of transcripts.
+Known are the OpenAI chat format (`messages`), ShareGPT (`conversations` of `from` and `value`), Alpaca (`instruction`,
+`input`, `output`), columns of questions and answers, one turn a row (`role`, `content`, a conversation's number),
+transcripts in a text column, and text files of transcripts.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,18 @@ _PAIRS = (
     ("human", "assistant"), ("input", "output"), ("comment", "reply"), ("context", "response"), ("pergunta", "resposta"),
     ("comentario", "resposta"), ("usuario", "assistente"), ("source", "target"),
 )  # fmt: skip
-_TEXTS = ("text", "transcript", "dialogue", "dialog", "conversation", "chat", "content", "sentence", "texto", "conversa")
+_TEXTS = (
+    "text",
+    "transcript",
+    "dialogue",
+    "dialog",
+    "conversation",
+    "chat",
+    "content",
+    "sentence",
+    "texto",
+    "conversa",
+)
 _ROLES = ("role", "from", "speaker", "author", "sender")
 _SAID = ("content", "value", "text", "message", "utterance", "body")
 _CONVERSATION = ("conversation_id", "dialogue_id", "dialog_id", "conversation", "thread_id", "session_id", "chat_id")
@@ -170,7 +182,9 @@ def interaction_of(row: RawRow, speakers: Speakers, columns: Columns, *, plain: 
         return Interaction(place=row.place, text=str(values.get("unread", "")), problem=row.problem)
     used, found = _plain(values, columns) if plain else _dialogue(values, speakers, columns)
     label = columns.label or (find_label([str(name) for name in values]) if plain else None)
-    rest = {name: value for name, value in values.items() if name not in {*used, "generated", label} and value is not None}
+    rest = {
+        name: value for name, value in values.items() if name not in {*used, "generated", label} and value is not None
+    }
     rest |= _carried(rest.pop("extra", None))
     given = values.get(label) if label else None
     return replace(
@@ -185,16 +199,16 @@ def interaction_of(row: RawRow, speakers: Speakers, columns: Columns, *, plain: 
 def _carried(extra: Any) -> dict[str, Any]:
     """Columns that a conversion before this one carried along."""
     if isinstance(extra, str) and extra.startswith("{"):
-        try:
+        with contextlib.suppress(json.JSONDecodeError):
             extra = json.loads(extra)
-        except json.JSONDecodeError:
-            pass
     return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"extra": extra}
 
 
 def _plain(values: Mapping[str, Any], columns: Columns) -> tuple[set[str], Interaction]:
     names = {str(name).lower(): str(name) for name in reversed(list(values))}
-    text = columns.text or next((names[name] for name in _TEXTS if isinstance(values.get(names.get(name, "")), str)), None)
+    text = columns.text or next(
+        (names[name] for name in _TEXTS if isinstance(values.get(names.get(name, "")), str)), None
+    )
     if text is not None:
         return {text}, Interaction(place="", text=_string(values[text]))
     label = columns.label or find_label(list(names.values()))
@@ -217,10 +231,14 @@ def _dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Columns) -
     for question, answer in _PAIRS:
         if question in names and answer in names and all(_is_text(values[names[name]]) for name in (question, answer)):
             return _pair(values, names[question], names[answer])
-    text = columns.text or next((names[name] for name in _TEXTS if isinstance(values.get(names.get(name, "")), str)), None)
+    text = columns.text or next(
+        (names[name] for name in _TEXTS if isinstance(values.get(names.get(name, "")), str)), None
+    )
     if text is None:
         listed = ", ".join(map(str, values)) or "none"
-        return set(), Interaction(place="", text=_dumped(values), problem=f"no known form of dialogue (its columns: {listed})")
+        return set(), Interaction(
+            place="", text=_dumped(values), problem=f"no known form of dialogue (its columns: {listed})"
+        )
     found = speakers.dialogues(_string(values[text]))
     if not found:
         said = _string(values[text])
@@ -231,7 +249,9 @@ def _dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Columns) -
 def _pair(values: Mapping[str, Any], question: str, answer: str) -> tuple[set[str], Interaction]:
     said = (("user", values[question]), ("assistant", values[answer]))
     return {question, answer}, Interaction(
-        place="", messages=[{"role": role, "content": _string(value)} for role, value in said], form="question and answer"
+        place="",
+        messages=[{"role": role, "content": _string(value)} for role, value in said],
+        form="question and answer",
     )
 
 
@@ -242,7 +262,9 @@ def _alpaca(values: Mapping[str, Any], names: Mapping[str, str]) -> tuple[set[st
     messages = [{"role": "system", "content": said("system")}] if said("system").strip() else []
     history = values[names["history"]] if "history" in names else None
     for pair in history or ():
-        messages += [{"role": role, "content": _string(part)} for role, part in zip(("user", "assistant"), pair, strict=False)]
+        messages += [
+            {"role": role, "content": _string(part)} for role, part in zip(("user", "assistant"), pair, strict=False)
+        ]
     question = "\n\n".join(part for part in (said("instruction"), said("input")) if part.strip())
     messages += [{"role": "user", "content": question}, {"role": "assistant", "content": said("output")}]
     used = {names[name] for name in ("instruction", "input", "output", "system", "history") if name in names}
@@ -294,7 +316,9 @@ def _one_turn_a_row(
         problem = found.problem
         if conversation is not None:
             if hash(current) in ended:
-                problem = f"turns of conversation {current} stand apart from its others; sort the file by {conversation}"
+                problem = (
+                    f"turns of conversation {current} stand apart from its others; sort the file by {conversation}"
+                )
             ended.add(hash(current))
         extra = {} if conversation is None else {conversation: current}
         label = "turns out of order" if ordered != group else "one turn a row"
@@ -317,7 +341,7 @@ def _one_turn_a_row(
 
 def _starts(row: RawRow, group: list[RawRow], speakers: Speakers, role: str) -> bool:
     """Whether a turn begins a dialogue where no column says so: a question (or a system's text) after an answer."""
-    known = [speakers.roles.get(str(each.values[role]).strip().lower()) for each in (group[-1:] + [row])]
+    known = [speakers.roles.get(str(each.values[role]).strip().lower()) for each in ([*group[-1:], row])]
     return len(known) == 2 and known[1] in ("user", "system") and known[0] not in ("user", "system")
 
 

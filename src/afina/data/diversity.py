@@ -34,9 +34,9 @@ def diversity(
     order = np.random.default_rng(seed).permutation(len(texts))
     sample = [texts[place] for place in order[:_TEXTS]]
     words = [word for text in (texts[place] for place in order) for word in text.lower().split()[:_WORDS]][:_WORDS]
-    shares = [distinct(words, n) for n in (1, 2, 3)]
+    one, two, three = (distinct(words, n) for n in (1, 2, 3))
     spread = embedding_spread(embed(sample)) if embed is not None else None
-    return Diversity(len(texts), *shares, self_bleu=self_bleu(sample), spread=spread)
+    return Diversity(len(texts), one, two, three, self_bleu(sample), spread)
 
 
 def distinct(words: Sequence[str], n: int) -> float:
@@ -106,5 +106,7 @@ def collapse_warnings(now: Diversity, before: Diversity | None = None) -> list[s
     if now.spread is not None and now.spread < 0.3:
         told.append(f"texts mean nearly the same: embedding spread {now.spread:.2f} (varied text: above 0.6)")
     if before is not None and now.distinct_2 < 0.75 * before.distinct_2:
-        told.append(f"it falls: {100 * before.distinct_2:.0f}% of the word pairs differed at first, {100 * now.distinct_2:.0f}% now")
+        told.append(
+            f"it falls: {100 * before.distinct_2:.0f}% of the word pairs differed at first, {100 * now.distinct_2:.0f}% now"
+        )
     return told

@@ -86,7 +86,9 @@ def generate(
         dry, warnings = 0, []
         while known.count < count:
             numbers = ledger.next_numbers(writer.parallel)
-            asked = {number: prompt.replace("{topic}", topics[number % len(topics)] if topics else "") for number in numbers}
+            asked = {
+                number: prompt.replace("{topic}", topics[number % len(topics)] if topics else "") for number in numbers
+            }
             answers = _together(writer, {number: (text, seed + number) for number, text in asked.items()})
             failed: BaseException | None = None
             for number, answer in answers:
@@ -98,7 +100,9 @@ def generate(
                 ledger.add(number, rows)
                 dry = 0 if any(not row.problem for row in rows) else dry + 1
                 if observe is not None:
-                    observe({"rows": known.count, "count": count, "requests": len(ledger.done), "rejected": ledger.rejected})
+                    observe(
+                        {"rows": known.count, "count": count, "requests": len(ledger.done), "rejected": ledger.rejected}
+                    )
             if failed is not None:
                 raise _stopped(failed, known.count, count, out)
             if dry >= _DRY:
@@ -109,7 +113,9 @@ def generate(
 
 def _check(prompt: str, out: Path, topics: Sequence[str], count: int) -> None:
     if out.suffix.lower() != ".jsonl":
-        raise UsageError(f"{out}: rows are added as they are written, which takes a .jsonl file; `convert` makes parquet of it.")
+        raise UsageError(
+            f"{out}: rows are added as they are written, which takes a .jsonl file; `convert` makes parquet of it."
+        )
     if not prompt.strip():
         raise UsageError("The prompt is empty.")
     if topics and "{topic}" not in prompt:
@@ -131,9 +137,7 @@ def _stopped(failed: BaseException, rows: int, count: int, out: Path) -> BaseExc
     return type(failed)(f"{str(failed).rstrip('.')}; {kept}.")
 
 
-def _together(
-    writer: Writer, calls: Mapping[int, tuple[str, int]]
-) -> Iterator[tuple[int, Written | BaseException]]:
+def _together(writer: Writer, calls: Mapping[int, tuple[str, int]]) -> Iterator[tuple[int, Written | BaseException]]:
     """Make all calls at once and yield each one's answer or error, in order; on Ctrl-C those that are there, then that.
 
     The threads are daemons: a stalled endpoint does not keep a person from leaving.
@@ -226,7 +230,9 @@ def _read(text: str, speakers: Speakers) -> list[Interaction]:
     dialogues = speakers.dialogues(text)
     if dialogues:
         return [Interaction(place="", messages=dialogue) for dialogue in dialogues]
-    return [Interaction(place="", text=text, problem="no dialogue in the answer" if text.strip() else "an empty answer")]
+    return [
+        Interaction(place="", text=text, problem="no dialogue in the answer" if text.strip() else "an empty answer")
+    ]
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -289,12 +295,15 @@ class _Ledger:
 
     def add(self, number: int, rows: Iterable[Interaction]) -> None:
         """Write a request's rows, then that it was made."""
-        kept, refused = [], []
+        kept: list[dict[str, Any]] = []
+        refused: list[dict[str, Any]] = []
         for row in rows:
             source = self.record["model"]
             values = as_values(row, source, row.problem) if row.problem else as_values(row, source)
             values["extra"] = dict(row.extra)
-            (refused if row.problem else kept).append({name: value for name, value in values.items() if value is not None})
+            (refused if row.problem else kept).append(
+                {name: value for name, value in values.items() if value is not None}
+            )
         self.reasons.update(row["reason"] for row in refused)
         for path, lines in ((self.refused, refused), (self.out, kept)):
             _append(path, lines)
@@ -325,7 +334,8 @@ def _report(
     ledger: _Ledger, out: Path, embed: Callable[[list[str]], np.ndarray] | None, warnings: list[str]
 ) -> GenerateReport:
     answers = [
-        "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant") for row in ledger.rows()
+        "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant")
+        for row in ledger.rows()
     ]
     figures = diversity(answers, embed) if len(answers) > 1 else None
     if figures is not None:
@@ -334,4 +344,6 @@ def _report(
         falling = collapse_warnings(diversity(last), diversity(first)) if parted else []
         warnings = warnings + collapse_warnings(figures) + [told for told in falling if told.startswith("it falls")]
     rejects = ledger.refused if ledger.rejected else None
-    return GenerateReport(out, rejects, len(answers), len(ledger.done), dict(ledger.reasons.most_common()), figures, warnings)
+    return GenerateReport(
+        out, rejects, len(answers), len(ledger.done), dict(ledger.reasons.most_common()), figures, warnings
+    )

@@ -45,14 +45,16 @@ def signature(text: str) -> np.ndarray:
         hashed = pieces[start : start + _BLOCK] * _MULTIPLIERS[:, None] + _OFFSETS[:, None]
         least = np.minimum(least, hashed.min(axis=1))
     # The low bits of least values are as good as random: two different ones agree once in 65,536.
-    return _mixed(least).astype(np.uint16)
+    minima: np.ndarray = _mixed(least).astype(np.uint16)
+    return minima
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
     """Spread bits (the finaliser of SplitMix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    spread: np.ndarray = values ^ (values >> np.uint64(31))
+    return spread
 
 
 def similar(one: np.ndarray, others: np.ndarray) -> np.ndarray:

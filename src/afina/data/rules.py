@@ -3,6 +3,8 @@
 A row with its `problem` set is a reject; the others go on to the next rule.
 """
 
+import contextlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -61,19 +63,25 @@ def rules_for(settings: CleanSettings, tokens: Callable[[str], int] | None, *, p
     if settings.max_tokens is not None and tokens is None:
         raise UsageError("max_tokens counts by a tokenizer; say which (--tokenizer).")
     dialogue = [
-        Rule("several dialogues", f"{settings.several} rows that run dialogues together", lambda row: _several(row, settings)),
-        Rule("order", "join turns of one speaker; take off what has no question or no answer", _order),
-        Rule("no question", "drop rows in which nobody asks", lambda row: _one_side(row, "user", "no question")),
-        Rule("no answer", "drop rows in which nobody answers", lambda row: _one_side(row, "assistant", "no answer")),
-        *([Rule("pairs", "make each question with its answer a row", _pairs)] if settings.pairs else []),
+        Rule(
+            "several dialogues",
+            f"dialogues run together: {settings.several}",
+            lambda row: _several(row, settings),
+        ),
+        Rule("order", "turns joined, loose ends cut off", _order),
+        Rule("no question", "nobody asks", lambda row: _one_side(row, "user", "no question")),
+        Rule("no answer", "nobody answers", lambda row: _one_side(row, "assistant", "no answer")),
+        *([Rule("pairs", "one question a row", _pairs)] if settings.pairs else []),
     ]
-    personal = Rule("personal data", f"{settings.personal} e-mail, telephone, CPF, CNPJ", lambda row: _personal(row, settings))
+    personal = Rule(
+        "personal data", f"e-mail, phone, CPF, CNPJ: {settings.personal}", lambda row: _personal(row, settings)
+    )
     return [
-        Rule("unreadable", "drop rows that hold no dialogue that can be read", lambda row: [row]),
-        Rule("characters", "mend wrong encodings, control characters and spaces", _characters),
+        Rule("unreadable", "no dialogue that can be read", lambda row: [row]),
+        Rule("characters", "encoding, controls, spaces mended", _characters),
         *([] if plain else dialogue),
-        Rule("length", "drop rows that are too short or too long", lambda row: _length(row, settings, tokens)),
-        Rule("repetition", "drop rows that repeat themselves", lambda row: _repetition(row, settings)),
+        Rule("length", "too short or too long", lambda row: _length(row, settings, tokens)),
+        Rule("repetition", "repeats itself", lambda row: _repetition(row, settings)),
         *([personal] if settings.personal != "keep" else []),
     ]
 
@@ -105,10 +113,8 @@ def _characters(row: Interaction) -> list[Interaction]:
 
 def _mended(text: str) -> str:
     if _TWICE.search(text):
-        try:
+        with contextlib.suppress(UnicodeDecodeError, UnicodeEncodeError):
             text = b"".join(_windows(letter) for letter in text).decode("utf-8")
-        except (UnicodeDecodeError, UnicodeEncodeError):
-            pass
     text = _CONTROL.sub(lambda found: "\n" if found[0] in "\r\u2028\u2029" else "", text.replace("\r\n", "\n"))
     if "```" not in text and "\n " not in text:  # code keeps its columns
         text = _SPACES.sub(lambda found: " " if found.end() < len(text) and text[found.end()] != "\n" else "", text)
@@ -125,7 +131,8 @@ def _windows(letter: str) -> bytes:
 # -- dialogues -------------------------------------------------------------------------------------------------------
 
 _GREETING = re.compile(
-    r"\W*(?:hi|hello|hey|good (?:morning|afternoon|evening)|ol[áa]|oi|bom dia|boa (?:tarde|noite)|hola|bonjour|hallo)\b", re.I
+    r"\W*(?:hi|hello|hey|good (?:morning|afternoon|evening)|ol[áa]|oi|bom dia|boa (?:tarde|noite)|hola|bonjour|hallo)\b",
+    re.I,
 )
 
 
@@ -203,7 +210,9 @@ def _pairs(row: Interaction) -> list[Interaction]:
     whole = [pair for pair in found if {"user", "assistant"} <= {message["role"] for message in pair}]
     if len(whole) < 2:
         return [row]
-    return [replace(row, messages=pair, place=f"{row.place}, pair {number}") for number, pair in enumerate(whole, start=1)]
+    return [
+        replace(row, messages=pair, place=f"{row.place}, pair {number}") for number, pair in enumerate(whole, start=1)
+    ]
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
@@ -254,7 +263,7 @@ def _echoes(messages: Iterable[Message]) -> bool:
     said = [(message["role"], " ".join(message["content"].lower().split())) for message in messages]
     return any(
         asked == answer and len(asked.split()) > 3
-        for (role, asked), (next_role, answer) in zip(said, said[1:], strict=False)
+        for (role, asked), (next_role, answer) in itertools.pairwise(said)
         if (role, next_role) == ("user", "assistant")
     )
 

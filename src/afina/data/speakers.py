@@ -14,8 +14,8 @@ ROLES = {
     "user": "user human customer client guest visitor caller patient student question query prompt instruction comment me q "
     "usuário usuario cliente humano pergunta comentário comentario consumidor aluno paciente visitante pregunta utilisateur "
     "benutzer kunde",
-    "assistant": "assistant bot ai ia chatbot agent support operator advisor gpt chatgpt model answer response reply output a "
-    "assistente atendente agente suporte vendedor robô robo resposta asistente respuesta assistant(e) berater",
+    "assistant": "assistant bot ai ia chatbot agent support operator advisor gpt chatgpt model answer response reply output "
+    "a assistente atendente agente suporte vendedor robô robo resposta asistente respuesta berater",
     "system": "system developer sistema système",
     "tool": "tool function observation ferramenta",
 }
@@ -29,6 +29,7 @@ _TEMPLATES = (
     (re.compile(r"<\|im_start\|>\s*(\w+)[ \t]*\n?"), r"\n\1: "),
     (re.compile(r"<\|(user|assistant|system)\|>\s*"), r"\n\1: "),
     (re.compile(r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>\s*"), r"\n\1: "),
+    (re.compile(r"(?<=\S)[ \t]+(?=#{2,4}[ \t]*\w)"), "\n"),
     (re.compile(r"\[INST\]"), "\nuser: "),
     (re.compile(r"\[/INST\]"), "\nassistant: "),
     (re.compile(r"<\|(?:im_end|eot_id|end|begin_of_text)\|>|<s>"), "\n"),
@@ -78,10 +79,17 @@ class Speakers:
     def _between(self) -> re.Pattern[str]:
         return re.compile(self.separator or _SEPARATOR, re.IGNORECASE)
 
-    def mark(self, line: str) -> tuple[str, str] | None:
-        """Return the name in a line's mark (lower case) and what is said behind it, or None for a line without one."""
+    def mark(self, line: str) -> tuple[str, str, bool] | None:
+        """Return the role that a line's mark names, what is said behind it, and whether the name may be a common word.
+
+        None for a line without a mark.
+        """
         match = self._mark.match(line)
-        return (match[1].lower(), line[match.end() :]) if match else None
+        if match is None:
+            return None
+        name = match[1].lower()
+        weak = name in _WEAK and name not in self.user + self.assistant and "##" not in match[0]
+        return self.roles[name], line[match.end() :], weak
 
     def separates(self, line: str) -> bool:
         """Whether a line stands between two dialogues and belongs to neither."""
@@ -89,10 +97,16 @@ class Speakers:
 
     def lines(self, text: str) -> list[str]:
         """Divide a text into lines with at most one mark each, at its start."""
-        if "<" in text or "[" in text:
+        if "<" in text or "[" in text or "##" in text:
             for pattern, instead in _TEMPLATES:
                 text = pattern.sub(instead, text)
-        return [part for line in text.split("\n") for part in (self._inline.split(line) if self.mark(line) else [line])]
+        return [part for line in text.split("\n") for part in self._apart(line)]
+
+    def _apart(self, line: str) -> list[str]:
+        if (match := self._mark.match(line)) is None:
+            return [line]
+        first, *more = self._inline.split(line[match.end() :])
+        return [match[0] + first, *more]
 
     def dialogues(self, text: str) -> list[list[Message]]:
         """Read the dialogues of a text; none where no line is marked."""
@@ -104,8 +118,8 @@ class Speakers:
 class Transcript:
     """Puts lines together to dialogues as they come.
 
-    A separator ends a dialogue; so does a blank line with the user's mark behind it, once an answer was given. Lines
-    without a mark go on with the turn before them, or are `loose` where there is none.
+    A separator ends a dialogue; so does a blank line with the user's mark behind it. Lines without a mark go on with the
+    turn before them, or are `loose` where there is none.
     """
 
     MOST_TURNS = 200
@@ -136,19 +150,17 @@ class Transcript:
             else:
                 self.loose.append(line)
             return
-        name, said = marked
-        role = self.speakers.roles[name]
-        weak = name in _WEAK and name not in self.speakers.user + self.speakers.assistant
+        role, said, weak = marked
         if weak and role in self._named and self._messages:
             # `Model: X200` in what an `Assistant:` says is no turn.
             self._lines.append(line)
             return
         if not weak:
             self._named.add(role)
-        answered = bool(self._messages) and self._messages[-1]["role"] == "assistant"
-        blank = self._blank and self.speakers.separator is None
-        full = len(self._messages) >= self.MOST_TURNS and role == "user"
-        if self._messages and (role == "system" or (role == "user" and ((blank and answered) or full))):
+        last = self._messages[-1]["role"] if self._messages else None
+        apart = self._blank and self.speakers.separator is None
+        full = len(self._messages) >= self.MOST_TURNS
+        if last not in (None, "system") and (role == "system" or (role == "user" and (apart or full))):
             yield from self.end()
         self._close()
         self._messages.append({"role": role, "content": said})

@@ -26,8 +26,11 @@ class Written:
 class Writer(Protocol):
     """Anything that writes; `parallel` calls may be made at once, and equal arguments may give equal text."""
 
-    name: str
-    parallel: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parallel(self) -> int: ...
 
     def write(self, prompt: str, seed: int) -> Written:
         """Return what the model answers to a prompt; raises `AfinaError` when it does not answer."""
@@ -61,11 +64,11 @@ class Endpoint:
 
     @cached_property
     def _client(self) -> Any:
-        try:
-            import httpx2 as httpx
-        except ImportError:
-            raise UsageError("An endpoint is reached by httpx2; install it with: pip install httpx2") from None
-        return httpx.Client(timeout=self.timeout_seconds, headers={"Authorization": f"Bearer {self.key}"} if self.key else {})
+        import httpx2 as httpx
+
+        return httpx.Client(
+            timeout=self.timeout_seconds, headers={"Authorization": f"Bearer {self.key}"} if self.key else {}
+        )
 
     def write(self, prompt: str, seed: int) -> Written:
         """Return the model's answer; raises `UsageError` for what asking again cannot mend, else `AfinaError`."""
@@ -164,4 +167,6 @@ class LocalModel:
                 max_new_tokens=min(self.max_tokens, room), pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
             )  # fmt: skip
         new = written[0, length:]
-        return Written(str(tokenizer.decode(new, skip_special_tokens=True)), whole=len(new) < min(self.max_tokens, room))
+        return Written(
+            str(tokenizer.decode(new, skip_special_tokens=True)), whole=len(new) < min(self.max_tokens, room)
+        )
