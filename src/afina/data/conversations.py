@@ -161,7 +161,8 @@ def _transcripts(source: Source, rows: Iterator[RawRow], speakers: Speakers) -> 
             if ended or (transcript.loose and not line.strip()) or len(transcript.loose) >= 100:
                 yield from given(ended)
                 begun = row.place if line.strip() else ""
-        begun = begun or row.place
+        if row.values["line"].strip():
+            begun = begun or row.place
     yield from given(transcript.end())
 
 

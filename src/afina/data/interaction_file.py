@@ -17,6 +17,8 @@ __all__ = ["OUTPUTS", "InteractionFile", "as_values", "check_output"]
 
 OUTPUTS = (".parquet", ".jsonl")
 _BATCH = 500
+_LETTERS = 2 << 20
+"""Rows, and letters in them, that are written at once."""
 
 
 def check_output(path: Path, source: Path | None = None, *, force: bool = False) -> None:
@@ -50,6 +52,7 @@ class InteractionFile:
         said = ["messages", "text"] if rejects else ["text", "label"] if plain else ["messages"]
         self.columns = [*said, "generated", "source", "extra", *(["reason"] if rejects else [])]
         self._waiting: list[Mapping[str, Any]] = []
+        self._letters = 0
         self._parquet = suffix.lower() == ".parquet"
         self._file: Any = None
 
@@ -73,7 +76,8 @@ class InteractionFile:
         """Take a row's values by column (`as_values`)."""
         self._waiting.append(values)
         self.rows += 1
-        if len(self._waiting) >= _BATCH:
+        self._letters += len(values["text"] or "") + sum(len(each["content"]) for each in values["messages"] or ())
+        if len(self._waiting) >= _BATCH or self._letters > _LETTERS:
             self._flush()
 
     def _schema(self) -> Any:
@@ -86,7 +90,7 @@ class InteractionFile:
         return arrow.schema([(name, kinds.get(name, arrow.string())) for name in self.columns])
 
     def _flush(self) -> None:
-        rows, self._waiting = self._waiting, []
+        rows, self._waiting, self._letters = self._waiting, [], 0
         if not rows:
             return
         if self._parquet:

@@ -1,6 +1,7 @@
 """Transcripts: lines such as `User: ...` and `Atendente: ...`, and marks of chat templates, as dialogues of messages."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,8 @@ _BEFORE = (
 )
 """What may stand before a name: a date, a time, a bullet, a number, marks of headings and of bold type."""
 _AFTER = r"(?:\s?\d{1,3})?(?:\s?\([^)\n]{1,40}\))?[*_]{0,3}\s?[:：][*_]{0,3}\s*"
+
+_NAME = re.compile(rf"{_BEFORE}([^\W\d_][\w .'-]{{0,24}}?){_AFTER}")
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,8 @@ class Speakers:
 class Transcript:
     """Puts lines together to dialogues as they come.
 
-    A separator ends a dialogue; so does a blank line with the user's mark behind it. Lines without a mark go on with the
-    turn before them, or are `loose` where there is none.
+    A separator ends a dialogue; so does a blank line with the user's mark behind it, or with the assistant's
+    where it spoke before. Lines without a mark go on with the turn before them, or are `loose` where there is none.
     """
 
     MOST_TURNS = 200
@@ -160,7 +163,8 @@ class Transcript:
         last = self._messages[-1]["role"] if self._messages else None
         apart = self._blank and self.speakers.separator is None
         full = len(self._messages) >= self.MOST_TURNS
-        if last not in (None, "system") and (role == "system" or (role == "user" and (apart or full))):
+        begins = role == "system" or (role == "user" and (apart or full)) or (apart and role == last == "assistant")
+        if last not in (None, "system") and begins:
             yield from self.end()
         self._close()
         self._messages.append({"role": role, "content": said})
@@ -180,10 +184,11 @@ class Transcript:
 
 
 def other_speakers(lines: Iterable[str], most: int = 4) -> list[str]:
-    """Return names that stand before a colon at the start of several lines, the most frequent first."""
-    counts: dict[str, int] = {}
-    for line in lines:
-        if match := re.match(rf"{_BEFORE}([^\W\d_][\w .'-]{{0,24}}?){_AFTER}", line):
-            counts[match[1]] = counts.get(match[1], 0) + 1
-    often = sorted((name for name, count in counts.items() if count > 1), key=lambda name: -counts[name])
-    return often[:most]
+    """Return names that stand before a colon at the start of at least half of the lines, the most frequent first."""
+    counts: Counter[str] = Counter()
+    filled = 0
+    for line in filter(str.strip, lines):
+        filled += 1
+        if match := _NAME.match(line):
+            counts[match[1]] += 1
+    return [name for name, _ in counts.most_common(most)] if 2 * counts.total() >= filled else []

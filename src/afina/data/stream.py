@@ -215,7 +215,7 @@ def _parquet_rows(path: Path) -> Iterator[RawRow]:
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=500):
+            for batch in file.iter_batches(batch_size=100):
                 columns = {name: _values(batch.column(name)) for name in batch.schema.names}
                 for row in zip(*columns.values(), strict=True):
                     number += 1
