@@ -164,7 +164,7 @@ def test_a_server_that_drips_is_left(serve: Callable[[Answer], Server]) -> None:
 
     threading.Thread(target=drip, daemon=True).start()
     writer = Endpoint(url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1", name="x", timeout_seconds=0.6, tries=1)
-    with pytest.raises(AfinaError, match="no whole answer in 0.6 s"):
+    with pytest.raises(AfinaError, match=r"no whole answer in 0\.6 s"):
         writer.write("hello", 0)
     listener.close()
 
@@ -175,7 +175,7 @@ def test_failures_that_pass_are_tried_again_and_others_are_said(serve: Callable[
     assert endpoint(busy, pause_seconds=1.0, sleep=pauses.append).write("hello", 0) == Written("fine")
     assert [int(pause) for pause in pauses] == [1, 2, 4]
     wrong = serve(lambda number, body: (401, {"error": "no such key"}))
-    with pytest.raises(UsageError, match="status 401.*no such key"):
+    with pytest.raises(UsageError, match=r"status 401.*no such key"):
         endpoint(wrong).write("hello", 0)
     assert len(wrong.bodies) == 1
     odd = serve(lambda number, body: (200, {"text": "not the chat API"}))

@@ -95,7 +95,8 @@ def test_every_form_of_a_row_is_the_same_dialogue(tmp_path: Path, row: dict[str,
 
 
 def test_one_turn_a_row_is_put_together_and_in_order(tmp_path: Path) -> None:
-    content = "conversation_id,turn,speaker,text\n7,2,Atendente,Sim\n7,1,Cliente,Abre hoje?\n8,1,Cliente,Oi\n8,2,Atendente,Ola\n"
+    turns = ("7,2,Atendente,Sim", "7,1,Cliente,Abre hoje?", "8,1,Cliente,Oi", "8,2,Atendente,Ola")
+    content = "\n".join(("conversation_id,turn,speaker,text", *turns, ""))
     path = write(tmp_path / "turns.csv", content)
     assert dialogues(path) == [[("user", "Abre hoje?"), ("assistant", "Sim")], [("user", "Oi"), ("assistant", "Ola")]]
     apart = write(tmp_path / "apart.csv", content + "7,3,Cliente,E amanha?\n")
@@ -105,7 +106,8 @@ def test_one_turn_a_row_is_put_together_and_in_order(tmp_path: Path) -> None:
 def test_transcripts_with_dates_bold_names_and_answers_of_several_lines(tmp_path: Path) -> None:
     path = write(
         tmp_path / "chat.txt",
-        "Conversation 1\n[10:32] Usuário: Quanto custa?\n12/03/2024 10:33 - **Atendente:** Depende:\n\n- chaleira: 90\nModel: X200\n"
+        "Conversation 1\n[10:32] Usuário: Quanto custa?\n"
+        "12/03/2024 10:33 - **Atendente:** Depende:\n\n- chaleira: 90\nModel: X200\n"
         "\nUser: And now?\nAssistant: Now too.\n---\nUSER 2: Bye\nBOT: Bye!\n",
     )
     assert dialogues(path) == [

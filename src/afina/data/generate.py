@@ -85,7 +85,7 @@ def generate(
             known.add(signature(dialogue_text(row["messages"])))
         dry, warnings = 0, []
         while known.count < count:
-            numbers = ledger.next_numbers(writer.parallel)
+            numbers = ledger.next_numbers(min(writer.parallel, count - known.count))
             asked = {
                 number: prompt.replace("{topic}", topics[number % len(topics)] if topics else "") for number in numbers
             }
