@@ -317,6 +317,9 @@ def test_pairs_limits_and_personal_rows(tmp_path: Path) -> None:
     assert rows_of(report.out)[0]["extra"] == {"topic": "kettles"}
     dropped = clean(path, tmp_path / "c.jsonl", CleanSettings(pairs=True, personal="drop"))
     assert (dropped.kept, rows_of(dropped.rejects or path)[0]["reason"]) == (1, "personal data (1 phone)")
+    called = [*talk[:1], {"role": "tool", "content": "3"}, *talk[2:]]
+    lone = clean(write(tmp_path / "f.jsonl", [{"messages": called}]), tmp_path / "g.jsonl", CleanSettings(pairs=True))
+    assert (lone.kept, rows_of(lone.rejects or path)[0]["reason"]) == (1, "no answer")
     short = clean(path, tmp_path / "d.jsonl", CleanSettings(pairs=True, min_words=4))
     assert short.kept == 1
     counted = clean(path, tmp_path / "e.jsonl", CleanSettings(pairs=True, max_tokens=45), tokens=len)

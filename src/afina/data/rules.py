@@ -207,12 +207,10 @@ def _pairs(row: Interaction) -> list[Interaction]:
             found.append([*system])
         if message["role"] != "system":
             found[-1].append(message)
-    whole = [pair for pair in found if {"user", "assistant"} <= {message["role"] for message in pair}]
-    if len(whole) < 2:
+    if len(found) < 2:
         return [row]
-    return [
-        replace(row, messages=pair, place=f"{row.place}, pair {number}") for number, pair in enumerate(whole, start=1)
-    ]
+    numbered = [replace(row, messages=pair, place=f"{row.place}, pair {n}") for n, pair in enumerate(found, start=1)]
+    return [_rejected(pair, "no answer") if pair.messages[-1]["role"] != "assistant" else pair for pair in numbered]
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
