@@ -203,10 +203,11 @@ def _pairs(row: Interaction) -> list[Interaction]:
     system = [message for message in row.messages if message["role"] == "system"]
     found: list[list[Message]] = []
     for message in row.messages:
+        if message["role"] == "system":
+            continue
         if message["role"] == "user" or not found:
             found.append([*system])
-        if message["role"] != "system":
-            found[-1].append(message)
+        found[-1].append(message)
     if len(found) < 2:
         return [row]
     numbered = [replace(row, messages=pair, place=f"{row.place}, pair {n}") for n, pair in enumerate(found, start=1)]
