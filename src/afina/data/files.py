@@ -10,7 +10,7 @@ import pyarrow as arrow
 
 from afina.errors import UsageError
 
-__all__ = ["SUFFIXES", "label_names_of", "read_table"]
+__all__ = ["SUFFIXES", "check_file", "label_names_of", "read_table"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
@@ -18,16 +18,9 @@ _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
 
 def read_table(path: Path) -> arrow.Table:
     """Read a file into a table with at least one row; raises `UsageError` that says what is wrong and where."""
+    check_file(path, SUFFIXES)
     suffix = path.suffix.lower()
-    if suffix in _PICKLED:
-        raise UsageError(f"{path} may hold pickled objects, which can run code; give {', '.join(SUFFIXES)}.")
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist.")
     try:
-        if path.stat().st_size == 0:
-            raise UsageError(f"{path} is empty.")
         if suffix == ".parquet":
             table = _read_parquet(path)
         elif suffix in (".csv", ".tsv"):
@@ -39,6 +32,19 @@ def read_table(path: Path) -> arrow.Table:
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
     return table
+
+
+def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise `UsageError` unless the file is there, holds something and is of a known type."""
+    suffix = path.suffix.lower()
+    if suffix in _PICKLED:
+        raise UsageError(f"{path} may hold pickled objects, which can run code; give {', '.join(suffixes)}.")
+    if suffix not in suffixes:
+        raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {', '.join(suffixes)}.")
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist.")
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty.")
 
 
 def _read_parquet(path: Path) -> arrow.Table:

@@ -48,7 +48,10 @@ def template_of(task: Any, tokenizer: Any) -> Template:
 
 
 def check_messages(messages: Sequence[Message]) -> list[Turn]:
-    """Return messages as a template takes them; raises `UsageError` for those without a known role or text, or that leave nothing to answer."""
+    """Return messages as a template takes them.
+
+    Raises `UsageError` for messages without a known role or text, or that leave nothing to answer.
+    """
     for place, message in enumerate(messages, start=1):
         role, content = message.get("role"), message.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):

@@ -1,16 +1,17 @@
 """Embeddings: one vector a text from the frozen backbone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
 from afina.backbone.heads import Hidden, last_token, mean_pool
-from afina.backbone.load import Backbone
-from afina.data.batching import Tokens, evaluation_batches
+from afina.backbone.load import Backbone, load_backbone
+from afina.data.batching import Tokens, evaluation_batches, tokenize
+from afina.data.rows import Rows
 
-__all__ = ["embed"]
+__all__ = ["embed", "text_embedder"]
 
 
 def embed(
@@ -29,6 +30,17 @@ def embed(
             if tick is not None:
                 tick(done)
     return np.concatenate(parts)[np.argsort(np.concatenate(order), kind="stable")]
+
+
+def text_embedder(name: str = "minilm", max_length: int = 256) -> Callable[[Sequence[str]], np.ndarray]:
+    """Load a model and return a function from texts to one vector (N, D) a text, the mean of its tokens'."""
+    backbone = load_backbone(name)
+
+    def vectors(texts: Sequence[str]) -> np.ndarray:
+        rows = Rows(list(texts), None, np.zeros(len(texts), dtype=np.int64))
+        return embed(backbone, tokenize(backbone.tokenizer, rows, max_length), "mean", batch_size=32)
+
+    return vectors
 
 
 def _pool(backbone: Backbone, hidden: Hidden, pooling: str) -> torch.Tensor:

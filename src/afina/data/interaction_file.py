@@ -1,0 +1,115 @@
+"""Files of interactions in one form, parquet or JSON lines: `messages` as OpenAI's chat format has them, or `text`.
+
+Beside it stand `label` (of texts that have one), `generated` (whether a model wrote the row), `source` (where it comes from)
+and `extra` (columns that the file it comes from had besides, as JSON).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from afina.data.conversations import Interaction
+from afina.errors import UsageError
+
+__all__ = ["OUTPUTS", "InteractionFile", "as_values", "check_output"]
+
+OUTPUTS = (".parquet", ".jsonl")
+_BATCH = 500
+_LETTERS = 2 << 20
+"""Rows, and letters in them, that are written at once."""
+
+
+def check_output(path: Path, source: Path | None = None, *, force: bool = False) -> None:
+    """Raise `UsageError` unless a result can be written to `path`."""
+    if path.suffix.lower() not in OUTPUTS:
+        raise UsageError(f"{path}: a result is written as {' or '.join(OUTPUTS)}, not '{path.suffix or path.name}'.")
+    if source is not None and path.resolve() == source.resolve():
+        raise UsageError(f"{path} is the file that is read; choose another name for the result.")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already; choose another name, or --force to write over it.")
+
+
+def as_values(row: Interaction, source: str, reason: str | None = None) -> dict[str, Any]:
+    """Return a row by column."""
+    return {
+        "messages": [dict(message) for message in row.messages] or None,
+        "text": row.text if not row.messages else None,
+        "label": row.label,
+        "generated": row.generated,
+        "source": f"{source}, {row.place}",
+        "extra": json.dumps(row.extra, ensure_ascii=False, default=str, sort_keys=True) if row.extra else None,
+    } | ({} if reason is None else {"reason": reason})
+
+
+class InteractionFile:
+    """Context manager that writes rows to an open path in batches; what is the same in all rows takes no column."""
+
+    def __init__(self, path: Path, suffix: str, *, plain: bool, rejects: bool = False) -> None:
+        """With `plain` the rows are texts; `rejects` have both columns and a `reason`."""
+        self.path, self.rows = path, 0
+        said = ["messages", "text"] if rejects else ["text", "label"] if plain else ["messages"]
+        self.columns = [*said, "generated", "source", "extra", *(["reason"] if rejects else [])]
+        self._waiting: list[Mapping[str, Any]] = []
+        self._letters = 0
+        self._parquet = suffix.lower() == ".parquet"
+        self._file: Any = None
+
+    def __enter__(self) -> "InteractionFile":
+        if self._parquet:
+            from pyarrow import parquet
+
+            self._file = parquet.ParquetWriter(self.path, self._schema(), compression="zstd")
+        else:
+            self._file = self.path.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._file.close()
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Take a row's values by column (`as_values`)."""
+        self._waiting.append(values)
+        self.rows += 1
+        self._letters += len(values["text"] or "") + sum(len(each["content"]) for each in values["messages"] or ())
+        if len(self._waiting) >= _BATCH or self._letters > _LETTERS:
+            self._flush()
+
+    def _schema(self) -> Any:
+        import pyarrow as arrow
+
+        kinds = {
+            "messages": arrow.list_(arrow.struct([("role", arrow.string()), ("content", arrow.string())])),
+            "generated": arrow.bool_(),
+        }
+        return arrow.schema([(name, kinds.get(name, arrow.string())) for name in self.columns])
+
+    def _flush(self) -> None:
+        rows, self._waiting, self._letters = self._waiting, [], 0
+        if not rows:
+            return
+        if self._parquet:
+            import pyarrow as arrow
+
+            table = [{name: _clean(row[name]) for name in self.columns} for row in rows]
+            self._file.write_table(arrow.Table.from_pylist(table, schema=self._schema()))
+            return
+        for row in rows:
+            own = {name: row[name] for name in self.columns if row[name] is not None}
+            if "extra" in own:
+                own["extra"] = json.loads(own["extra"])
+            self._file.write(json.dumps(_clean(own), ensure_ascii=False) + "\n")
+
+
+def _clean(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which no UTF-8 file can hold."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _clean(part) for name, part in value.items()}
+    return [_clean(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,172 @@
+"""Models that write text for a prompt: behind any endpoint that speaks OpenAI's chat API, or loaded here."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from afina.errors import AfinaError, UsageError
+
+__all__ = ["Endpoint", "LocalModel", "Writer", "Written"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote."""
+
+    text: str
+    whole: bool = True
+    """Whether it ended by itself, and not at the most tokens that it may write."""
+
+
+class Writer(Protocol):
+    """Anything that writes; `parallel` calls may be made at once, and equal arguments may give equal text."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parallel(self) -> int: ...
+
+    def write(self, prompt: str, seed: int) -> Written:
+        """Return what the model answers to a prompt; raises `AfinaError` when it does not answer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A model behind `POST url/chat/completions`, asked again with growing pauses when it fails for a while."""
+
+    url: str
+    """Up to and with the version, such as `http://localhost:8000/v1`."""
+    name: str
+    key: str | None = None
+    """Sent as bearer token, and shown nowhere."""
+    temperature: float = 0.9
+    max_tokens: int = 1_024
+    timeout_seconds: float = 120.0
+    tries: int = 5
+    pause_seconds: float = 1.0
+    """Before the second try; doubled before each further one, with up to a quarter more at random."""
+    parallel: int = 4
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise UsageError(f"'{self.url}' is no endpoint; give a URL such as http://localhost:8000/v1.")
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url}, {self.name})"
+
+    @cached_property
+    def _client(self) -> Any:
+        import httpx2 as httpx
+
+        return httpx.Client(
+            timeout=self.timeout_seconds, headers={"Authorization": f"Bearer {self.key}"} if self.key else {}
+        )
+
+    def write(self, prompt: str, seed: int) -> Written:
+        """Return the model's answer; raises `UsageError` for what asking again cannot mend, else `AfinaError`."""
+        body = {
+            "model": self.name, "messages": [{"role": "user", "content": prompt}], "temperature": self.temperature,
+            "max_tokens": self.max_tokens, "seed": seed,
+        }  # fmt: skip
+        problem = ""
+        for attempt in range(self.tries):
+            answer, problem, wait = self._ask(body)
+            if answer is not None:
+                return answer
+            if attempt + 1 < self.tries:
+                pause = self.pause_seconds * 2**attempt * random.uniform(1, 1.25)
+                self.sleep(max(pause, min(wait, 60.0)))
+        raise AfinaError(f"{self.url} did not answer in {self.tries} tries ({problem})")
+
+    def _ask(self, body: dict[str, Any]) -> tuple[Written | None, str, float]:
+        """Return the answer or None, what went wrong, and the seconds that the server asks to wait."""
+        import httpx2 as httpx
+
+        deadline = time.monotonic() + self.timeout_seconds
+        try:
+            with self._client.stream("POST", f"{self.url.rstrip('/')}/chat/completions", json=body) as response:
+                data = b""
+                # A timeout of the client's is one between bytes: a server that drips would hold us for ever.
+                for chunk in response.iter_bytes():
+                    data += chunk
+                    if time.monotonic() > deadline:
+                        return None, f"no whole answer in {self.timeout_seconds:g} s", 0.0
+        except httpx.TimeoutException:
+            return None, f"no answer in {self.timeout_seconds:g} s", 0.0
+        except httpx.HTTPError as error:
+            return None, str(error) or type(error).__name__, 0.0
+        status = response.status_code
+        if status == 429 or status >= 500:
+            asked = response.headers.get("retry-after", "")
+            return None, f"status {status}", float(asked) if asked.isdigit() else 0.0
+        if status >= 300:
+            said = " ".join(data.decode("utf-8", "replace").split())[:200]
+            raise UsageError(f"{self.url} refuses the request (status {status}: {said}).")
+        return _content(data)
+
+
+def _content(data: bytes) -> tuple[Written | None, str, float]:
+    try:
+        choice = json.loads(data)["choices"][0]
+        content = choice["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        return None, f"an answer that is none of the chat API: {data[:80]!r}", 0.0
+    return Written(str(content or ""), choice.get("finish_reason") != "length"), "", 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A language model from a local folder or the hub, through transformers' own generation."""
+
+    name: str
+    temperature: float = 0.9
+    max_tokens: int = 1_024
+    device: str = "cpu"
+    parallel: int = 1
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        import transformers
+
+        if self.name.startswith((".", "/", "~")) and not Path(self.name).expanduser().is_dir():
+            raise UsageError(f"{self.name} is no folder with a model.")
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.name)
+            model = transformers.AutoModelForCausalLM.from_pretrained(self.name, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            first = (str(error).strip().splitlines() or ["?"])[0][:160]
+            raise UsageError(f"'{self.name}' cannot be loaded as a language model ({first})") from None
+        return tokenizer, model.to(self.device).eval()
+
+    def write(self, prompt: str, seed: int) -> Written:
+        """Return a sample of what the model answers; where its tokenizer has a chat template, in that."""
+        import torch
+
+        tokenizer, model = self._loaded
+        if tokenizer.chat_template is not None:
+            prompt = tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+            )
+        inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(self.device)
+        length = inputs["input_ids"].shape[1]
+        room = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30) - length
+        if room < 1:
+            raise UsageError(f"The prompt takes {length} tokens, and {self.name} has room for {room + length} in all.")
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(seed)
+            written = model.generate(
+                **inputs, do_sample=self.temperature > 0, temperature=self.temperature or None,
+                max_new_tokens=min(self.max_tokens, room), pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
+            )  # fmt: skip
+        new = written[0, length:]
+        return Written(
+            str(tokenizer.decode(new, skip_special_tokens=True)), whole=len(new) < min(self.max_tokens, room)
+        )
