@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from afina.cli import demo, export, methods, plan, predict, recommend, report, study, train
+from afina.cli import demo, evaluate, export, methods, plan, predict, recommend, report, study, train
 from afina.errors import AfinaError
 
 __all__ = ["app", "main"]
@@ -20,7 +20,7 @@ app = typer.Typer(
 _INTERRUPTED = 130
 """The exit code that typer makes of Ctrl-C: 128 and the signal's number."""
 
-for module in (demo, study, train, plan, methods, report, recommend, predict, export):
+for module in (demo, study, train, plan, methods, report, recommend, predict, export, evaluate):
     module.register(app)
 
 

@@ -32,7 +32,7 @@ from afina.methods.norms import OwnNorm
 from afina.methods.prefix import KeysAndValues
 from afina.methods.prompt import SoftPrompt
 
-__all__ = ["Given", "read_peft", "read_peft_record", "take_head"]
+__all__ = ["Given", "peft_speaks", "read_peft", "read_peft_record", "take_head"]
 
 Needed = dict[str, tuple[Tensor, tuple[int, ...]]]
 """Tensors of a file by name, each with the shape that the model asks of it."""
@@ -130,12 +130,17 @@ def read_peft_record(folder: Path) -> AdapterRecord:
     )
 
 
+def peft_speaks(record: AdapterRecord) -> bool:
+    """Whether an adapter was trained on a language model."""
+    return record.settings.get("task_type") in ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+
+
 def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, tuple[str, ...]]:
     """Return the adapter and its label names; raises `AfinaError` for a file that does not fit the model."""
     tensors = read_tensors(folder / "adapter_model.safetensors")
     head, body = _divide(tensors, backbone, folder)
     own_head = {**backbone.pretrained_head, **head}
-    outputs = _outputs(own_head, folder)
+    outputs = 2 if backbone.language is not None else _outputs(own_head, folder)
     made: dict[str, tuple[Site, Placed]] = {}
     if "prompt_embeddings" in tensors:
         virtual = tensors["prompt_embeddings"].float()

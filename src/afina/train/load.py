@@ -22,7 +22,7 @@ from afina.methods.adapters_files import (
 )
 from afina.methods.classical import Classical
 from afina.methods.features import Features
-from afina.methods.peft_files import Given, read_peft, read_peft_record
+from afina.methods.peft_files import Given, peft_speaks, read_peft, read_peft_record
 from afina.tasks.base import load_task
 from afina.tasks.choices import Choices
 from afina.train.embed import embed
@@ -65,7 +65,7 @@ class LoadedAdapter:
         )
         self.method = self.record.make_method() if ours else Given()
         precision = "fp32" if self.method.owns_backbone else self.record.precision
-        speaks = ours and load_task(self.record.task).speaks
+        speaks = load_task(self.record.task).speaks if ours else peft_speaks(self.record)
         self.backbone = load_backbone(
             self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code, speaks=speaks
         )
@@ -76,6 +76,7 @@ class LoadedAdapter:
             self.adapter, names = read(self.folder, self.backbone, self.record)
             state: dict[str, Any] = {"name": "classification", "label_names": names}
             state = state if len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
+            state = Choices(self.adapter.head.outputs).state() if speaks else state
             self.record = replace(self.record, task=state)
             self.method = self.adapter.method
         elif self.method.gradient_free:
