@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import afina
 from afina.backbone.load import load_backbone
 from afina.errors import AfinaError, UsageError
+from afina.evaluation import harness
 from afina.evaluation import speaker as speaking
 from afina.evaluation.answers import Answering
 from afina.evaluation.evaluate import Row
@@ -536,6 +537,23 @@ def test_a_chat_template_is_put_around_questions(speaks: Folder, tmp_path: Path)
     assert loaded["tasks"]["choose"].instances[0].args[0] == "user where is my parcel\nassistant "
 
 
+def test_names_are_the_harness_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one folder of its tasks, as to read about all fourteen thousand takes a while."""
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    folder = Path(lm_eval.__file__).parent / "tasks" / "arc"
+    few = TaskManager(include_path=str(folder), include_defaults=False)
+    monkeypatch.setattr(harness, "_own_tasks", lambda: few)
+    with pytest.raises(UsageError, match=r"'arc_eazy' is neither a task file nor .*; did you mean 'arc_easy'"):
+        load_tasks(["arc_eazy"])
+    with pytest.raises(UsageError, match=r"'none' is neither a task file nor .*; `lm-eval ls tasks` lists"):
+        load_tasks(["none"])
+    # The hub's data, offline.
+    with pytest.raises(UsageError, match="The task arc_easy cannot be loaded: its data are not on this machine"):
+        load_tasks(["arc_easy"])
+
+
 def test_tasks_that_are_not_there_are_one_sentence(
     speaks: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -615,12 +633,10 @@ def test_what_was_gained_and_what_was_lost_is_seen(speaks: Folder, tmp_path: Pat
     from afina.backbone.attach import Attached
 
     random = np.random.default_rng(0)
+    draw = lambda words: random.choice(words.split(), 40)  # noqa: E731
     kinds = [
-        [" ".join(["my", one, "is", two]) for one, two in zip(*own, strict=True)]
-        for own in (
-            (random.choice(["lamp", "kettle", "parcel"], 40), random.choice(["broken", "late"], 40)),
-            (random.choice(["film", "team", "cat"], 40), random.choice(["good", "great", "bad"], 40)),
-        )
+        [f"my {one} is {two}" for one, two in zip(draw("lamp kettle parcel"), draw("broken late"), strict=True)],
+        [f"{one} sport {two} market" for one, two in zip(draw("film team cat"), draw("good great bad"), strict=True)],
     ]
     backbone = load_backbone(str(speaks("llama")), speaks=True)
     adapter = build_adapter(make_method("lora", {}, {"rank": 4}), backbone, outputs=2, seed=0)
@@ -678,15 +694,12 @@ def test_bad_input_is_one_sentence(speaks: Folder, family_folder: Folder, tmp_pa
     texts, questions = measured_on(tmp_path)
     adapter = adapted("lora", "llama", speaks, tmp_path / "adapter")
     refused(run_afina("evaluate", adapter, "--text", "none.txt"), "none.txt does not exist")
-    refused(run_afina("evaluate", adapter, "--text", "none.txt", "--device", "tpu"), "--device is auto, cpu or cuda")
     refused(run_afina("evaluate", adapter, "--text", texts, "--out", "none/out.json"), "none does not exist")
 
     def no(said: str, **settings: Any) -> None:
         with pytest.raises(AfinaError, match=said):
             afina.evaluate(settings.pop("adapter", adapter), **settings)
 
-    no("'mmlux' is neither a task file nor a task of lm-evaluation-harness", tasks=["mmlux"])
-    no("The task arc_easy cannot be loaded: its data are not on this machine", tasks=["arc_easy"])  # the hub's, offline
     no("Nothing to measure")
     no("A limit is at least 1", text=[texts], limit=0)
     no("does not exist", text=[tmp_path / "none.jsonl"])
