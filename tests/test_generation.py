@@ -423,7 +423,8 @@ def test_conversations_become_prompts(folder: Callable[[str], Path], tmp_path: P
     assert isinstance(loaded.template, PlainTemplate)
     assert loaded.generate([CONVERSATION], max_new_tokens=5) == loaded.generate([plain], max_new_tokens=5)
     tokenizer = loaded.backbone.tokenizer
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} . {% endfor %}{% if add_generation_prompt %}help{% endif %}"
+    each = "{% for m in messages %}{{ m.role }} {{ m.content }} . {% endfor %}"
+    tokenizer.chat_template = each + "{% if add_generation_prompt %}help{% endif %}"
     assert isinstance(loaded.template, Written)
     assert loaded.template.prompt(turns[1:2]) == "user my lamp is broken . help"
     tokenizer.chat_template = "{{ raise_exception('no system messages') }}"

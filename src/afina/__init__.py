@@ -1,6 +1,7 @@
 """Afina: adapt a language model with the fine-tuning method that is worth it, and prove it.
 
-`Study` compares methods, `load` puts an adapter to work, the method classes say how to adapt; all are loaded when used.
+`Study` compares methods, `load` puts an adapter to work, `evaluate` measures one, the method classes say how to adapt; all
+are loaded when used.
 """
 
 import importlib
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "AdaLoRA": "afina.methods.adalora",
     "AfinaError": "afina.errors",
+    "Answering": "afina.evaluation.answers",
     "BitFit": "afina.methods.bitfit",
     "Chat": "afina.serve.session",
     "Features": "afina.methods.features",
@@ -21,6 +23,7 @@ _WHERE = {
     "LoRA": "afina.methods.lora",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
+    "evaluate": "afina.evaluation.evaluate",
     "load": "afina.train.load",
     "preview": "afina.study.preview",
 }

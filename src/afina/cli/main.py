@@ -5,7 +5,21 @@ import sys
 
 import typer
 
-from afina.cli import chat, data, demo, export, generate, methods, plan, predict, recommend, report, study, train
+from afina.cli import (
+    chat,
+    data,
+    demo,
+    evaluate,
+    export,
+    generate,
+    methods,
+    plan,
+    predict,
+    recommend,
+    report,
+    study,
+    train,
+)
 from afina.errors import AfinaError
 
 __all__ = ["app", "main"]
@@ -20,7 +34,7 @@ app = typer.Typer(
 _INTERRUPTED = 130
 """The exit code that typer makes of Ctrl-C: 128 and the signal's number."""
 
-for module in (demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data):
+for module in (demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data, evaluate):
     module.register(app)
 
 

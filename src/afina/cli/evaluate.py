@@ -1,0 +1,152 @@
+"""`afina evaluate`: what a language model can do with an adapter and without it."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="evaluate")(evaluate)
+
+
+def evaluate(
+    adapter: Annotated[
+        str,
+        typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's; or a language model alone."),
+    ],
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", metavar="FILE", help="Measure perplexity on its texts: .txt, .csv, .jsonl, .parquet."),
+    ] = None,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--answers", metavar="FILE", help="Let it answer the file's prompts; compare with the references."
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--tasks", metavar="A,B", help="Benchmarks of lm-evaluation-harness: names, .yaml files, folders."
+        ),
+    ] = None,
+    against_base: Annotated[
+        bool, typer.Option("--against-base/--alone", help="Measure the base without the adapter too.")
+    ] = True,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="First items of each file and task.")] = None,
+    fewshot: Annotated[
+        int | None, typer.Option("--fewshot", min=0, help="Examples before each question of a task.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Put tasks' questions in the tokenizer's chat template.")
+    ] = False,
+    column: Annotated[str | None, typer.Option("--column", help="The column of texts, for --text.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The column of prompts, for --answers.")] = None,
+    reference: Annotated[str | None, typer.Option("--reference", help="The column of references, likewise.")] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            help="What is read for a prompt; {prompt} stands for it and \\n for a new line; left out, as it was taught.",
+        ),
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="Where an answer ends; several times, \\n for a new line.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of an answer.")] = 128,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", help="Of answers: exact_match,token_f1,rouge1,rouge2,rougeL,bleu,chrf.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write all of it as JSON.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 16,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Most tokens read at once; default: the model's.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
+) -> None:
+    """Measure what an adapter gained and what it lost: perplexity, answers, benchmarks; beside its base, with intervals.
+
+    Example: `afina evaluate chat/adapter --text held-out.jsonl --text news.txt --tasks mmlu.yaml --out evaluation.json`
+
+    An adapter is better or worse than its base where the 95% interval of their difference, drawn again over documents,
+    prompts or questions, leaves out 0.
+    """
+    from rich.console import Console
+
+    from afina.errors import UsageError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device is auto, cpu or cuda, not '{device}'.")
+    if out is not None and not out.resolve().parent.is_dir():
+        raise UsageError(f"--out: the folder {out.resolve().parent} does not exist.")
+    # The bars of the libraries beneath would stand between our own lines.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    import torch
+
+    from afina.evaluation.answers import Answering
+    from afina.evaluation.evaluate import evaluate as measure
+    from afina.study.files import write_json
+
+    console = Console()
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    with console.status("starting") as status:
+        found = measure(
+            adapter, text=text or [], answers=answers or [], tasks=_listed(tasks) or [], against_base=against_base,
+            column=column, fewshot=fewshot, chat=chat, limit=limit, model=model, device=chosen, batch_size=batch_size,
+            context=context, tell=status.update,
+            answering=Answering(
+                prompt=prompt, reference=reference, template=template and _lines(template),
+                stop=[_lines(one) for one in stop or []], max_new_tokens=max_new_tokens, metrics=_listed(metrics),
+            ),
+        )  # fmt: skip
+    _show(console, found)
+    if out is not None:
+        write_json(out, found.as_dict())
+        console.print(str(out), soft_wrap=True)
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text is not None else None
+
+
+def _lines(text: str) -> str:
+    return text.replace("\\n", "\n")
+
+
+def _show(console: Any, found: Any) -> None:
+    from rich.table import Table
+
+    compared = any(row.base is not None for row in found.rows)
+    table = Table("on", "measure", title=None)
+    for name in ("items", *(("base", "adapter", "difference [95%]") if compared else ("value [95%]",))):
+        table.add_column(name, justify="right")
+    colours = {"better": "green", "worse": "red"}
+    before = None
+    for row in found.rows:
+        if before not in (None, row.source):
+            table.add_section()
+        shown = "" if row.source == before else Path(row.source).name
+        before = row.source
+        cells = [_interval(row.value)]
+        if row.base is not None and row.difference is not None:
+            colour = colours.get(row.verdict or "", "default")
+            difference = f"[{colour}]{_interval(row.difference, '+')}[/] {row.verdict or ''}"
+            cells = [_number(row.base.value), _number(row.value.value), difference.rstrip()]
+        table.add_row(shown, row.measure, "–" if row.items is None else f"{row.items:,}", *cells)
+    console.print(table)
+
+
+def _number(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.4g}"
+
+
+def _interval(estimate: Any, sign: str = "") -> str:
+    """A value with its interval; the bracket is rich's own mark, hence the backslash."""
+    if estimate.low is None:
+        return _number(estimate.value, sign)
+    return f"{_number(estimate.value, sign)} \\[{_number(estimate.low, sign)}, {_number(estimate.high, sign)}]"

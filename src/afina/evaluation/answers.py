@@ -1,0 +1,87 @@
+"""What a model writes in answer to prompts, beside what it should have written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from afina.data.columns import texts
+from afina.data.files import read_table
+from afina.data.templates import Message
+from afina.errors import UsageError, nearest
+from afina.evaluation.speaker import Speaker
+from afina.generation.template import Template
+from afina.measure.bootstrap import Measure
+from afina.measure.text import text_measures
+
+__all__ = ["Answering", "Questions", "answers_of", "read_questions"]
+
+_PROMPTS = ("prompt", "question", "instruction", "source", "document", "input", "text")
+_REFERENCES = ("reference", "answer", "response", "completion", "output", "target", "summary", "reply")
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Prompts, and what a good answer to each is."""
+
+    prompts: list[str]
+    references: list[str]
+
+    def first(self, count: int | None) -> "Questions":
+        return Questions(self.prompts[:count], self.references[:count])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """How answers are had and judged."""
+
+    prompt: str | None = None
+    """The file's column of prompts; left out, found by its usual names, as is the next."""
+    reference: str | None = None
+    """The column of what should be answered."""
+    template: str | None = None
+    """What the model reads for a prompt; left out, what it was taught to read, or the prompt alone."""
+    stop: Sequence[str] = ()
+    """Where an answer ends, beside the model's end mark."""
+    max_new_tokens: int = 128
+    metrics: Sequence[str] | None = None
+    """Names of `TEXT_METRICS`; left out, all."""
+
+    def __post_init__(self) -> None:
+        if self.template is not None and "{prompt}" not in self.template:
+            raise UsageError(f"The template {self.template!r} should hold {{prompt}}.")
+        if self.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is at least 1, not {self.max_new_tokens}.")
+
+
+def read_questions(path: Path, how: Answering) -> Questions:
+    """Read prompts and references from a table; raises `UsageError` for a missing column, or a row without one of them."""
+    table = read_table(path)
+    names = list(table.column_names)
+
+    def column(given: str | None, usual: Sequence[str], what: str) -> list[str]:
+        known = {name.lower(): name for name in reversed(names)}
+        found = given or next((known[name] for name in usual if name in known), None)
+        if found is None:
+            raise UsageError(f"{path} has no column that looks like a {what}; say which ({', '.join(names)}).")
+        if found not in names:
+            raise UsageError(f"{path} has no column '{found}'{nearest(found, names)}")
+        values = texts(table, found, str(path))
+        if empty := [row for row, value in enumerate(values, start=1) if not value.strip()]:
+            raise UsageError(f"{path}, row {empty[0]}: the {what} in column '{found}' is empty.")
+        return values
+
+    return Questions(column(how.prompt, _PROMPTS, "prompt"), column(how.reference, _REFERENCES, "reference"))
+
+
+def answers_of(
+    speaker: Speaker, questions: Questions, how: Answering, taught: Template | None = None
+) -> tuple[list[str], list[Measure]]:
+    """Let the model answer, greedily, in the form that it was `taught` unless `how` has one; return answers and measures."""
+    stop, marks = list(how.stop), None
+    if how.template is None and taught is not None:
+        prompts = [taught.prompt([Message("user", prompt)]) for prompt in questions.prompts]
+        stop, marks = [*stop, *taught.stop], taught.marks
+    else:
+        prompts = [(how.template or "{prompt}").replace("{prompt}", prompt) for prompt in questions.prompts]
+    written = [text.strip() for text in speaker.write(prompts, stop=stop, most=how.max_new_tokens, marks=marks)]
+    return written, text_measures(written, [text.strip() for text in questions.references], how.metrics)

@@ -1,0 +1,246 @@
+"""The field's benchmarks: EleutherAI's lm-evaluation-harness, with a model of Afina's answering its requests."""
+
+import contextlib
+import functools
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.errors import UsageError, nearest
+from afina.evaluation.speaker import Pair, Speaker, windows
+from afina.measure.bootstrap import Measure, mean_of
+
+__all__ = ["as_harness_model", "load_tasks", "run_tasks"]
+
+_FEWSHOT_SEED = 1234
+"""The harness's own."""
+_MOST_NEW_TOKENS = 256
+"""Likewise, for tasks that set no limit."""
+
+
+def as_harness_model(speaker: Speaker) -> Any:
+    """Return an `lm_eval.api.model.LM` that answers by a speaker; raises `UsageError` without the harness."""
+    _need_harness()
+    from lm_eval.api.model import TemplateLM
+
+    class Spoken(TemplateLM):  # type: ignore[misc]
+        """Requests become tokens as the harness's own Hugging Face model makes them; their cost is the speaker's."""
+
+        backend = "seq2seq" if speaker.reads_apart else "causal"
+        tokenizer = speaker.backbone.tokenizer
+        eot_token_id = speaker.backbone.tokenizer.eos_token_id
+        prefix_token_id = speaker.prefix
+        max_length = speaker.context
+        tokenizer_name = speaker.backbone.name.replace("/", "__")
+
+        def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+            return speaker.encode(string, marks=add_special_tokens)
+
+        def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+            found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+            return found
+
+        def _loglikelihood_tokens(
+            self, requests: list[tuple[Any, list[int], list[int]]], **_: Any
+        ) -> list[tuple[float, bool]]:
+            total, greedy = speaker.likelihoods([(read, said) for _, read, said in requests])
+            return list(zip(total.tolist(), greedy.tolist(), strict=True))
+
+        def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
+            pairs: list[Pair] = []
+            owners: list[int] = []
+            for index, request in enumerate(requests):
+                own = list(windows(self.tok_encode(request.args[0]), speaker.prefix, speaker.context))
+                pairs += own
+                owners += [index] * len(own)
+            total = np.zeros(len(requests))
+            np.add.at(total, owners, speaker.likelihoods(pairs)[0])
+            return [float(value) for value in total]
+
+        def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[str]:
+            written = [""] * len(requests)
+            for (stop, most), rows in _by_settings(requests).items():
+                prompts = [requests[row].args[0] for row in rows]
+                for row, text in zip(rows, speaker.write(prompts, stop=stop, most=most), strict=True):
+                    written[row] = text
+            return written
+
+        def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+            found: str = self.tokenizer.apply_chat_template(
+                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )  # fmt: skip
+            return found
+
+    return Spoken()
+
+
+def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], list[int]]:
+    """Group requests to write by where they end; raises `UsageError` for what is not greedy."""
+    rows: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    for row, request in enumerate(requests):
+        settings = request.args[1]
+        if settings.get("do_sample") or settings.get("num_beams", 1) != 1:
+            raise UsageError(
+                f"The task {request.task_name} samples or searches by beams; here texts are written greedily."
+            )
+        until = settings.get("until") or []
+        most = next(
+            (settings[key] for key in ("max_gen_toks", "max_new_tokens", "max_tokens") if key in settings), None
+        )
+        stop = (until,) if isinstance(until, str) else tuple(until)
+        rows.setdefault((stop, most or _MOST_NEW_TOKENS), []).append(row)
+    return rows
+
+
+def load_tasks(tasks: Sequence[str | Path]) -> dict[str, Any]:
+    """Load tasks of the harness: its own by name, or a YAML file, or a folder of such files, with paths as seen from there.
+
+    Raises `UsageError` in one sentence for a name that is nowhere, a file that is no task, and data that are not to be had.
+    """
+    _need_harness()
+    from lm_eval.tasks import TaskManager
+
+    named = [str(task) for task in tasks if not Path(task).exists()]
+    loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
+    places = [Path(task) for task in tasks if Path(task).exists()]
+    with _quiet():
+        if named:
+            manager = _own_tasks()
+            for name in named:
+                if name not in manager.all_tasks:
+                    close = nearest(name, manager.all_tasks)
+                    more = close if "mean" in close else "; `lm-eval ls tasks` lists the harness's own"
+                    raise UsageError(f"'{name}' is neither a task file nor a task of lm-evaluation-harness{more}")
+            _take(loaded, _loaded(manager, named, Path(), ", ".join(named)))
+        for place in places:
+            folder = place if place.is_dir() else place.parent
+            manager = TaskManager(include_path=str(folder.resolve()), include_defaults=False)
+            names = _outermost(manager) if place.is_dir() else [str(place.resolve())]
+            if not names:
+                raise UsageError(f"{place} holds no task of lm-evaluation-harness (.yaml).")
+            _take(loaded, _loaded(manager, names, folder, str(place)))
+    return loaded
+
+
+@functools.cache
+def _own_tasks() -> Any:
+    """The harness's own tasks, of which it has fourteen thousand to read about."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
+
+
+def _outermost(manager: Any) -> list[str]:
+    """Names of the groups and tasks that are in no group."""
+    listed = [child for group in manager.all_groups for child in manager.task_index[group].cfg["task"]]
+    inside = {child if isinstance(child, str) else child.get("task", child.get("group")) for child in listed}
+    return [name for name in [*manager.all_groups, *manager.all_subtasks] if name not in inside]
+
+
+def _loaded(manager: Any, names: list[str], folder: Path, where: str) -> Any:
+    """Load with paths of data as seen from the task's folder, or else from here."""
+    problem: Exception | None = None
+    for seen_from in dict.fromkeys((folder.resolve(), Path.cwd())):
+        try:
+            with contextlib.chdir(seen_from):
+                return manager.load(names)
+        except Exception as error:  # a task file may name anything, and datasets raises a dozen kinds
+            problem = problem or error
+    assert problem is not None
+    first = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
+    offline = isinstance(problem, ConnectionError)
+    why = "its data are not on this machine, and the hub cannot be reached from here (offline)" if offline else first
+    raise UsageError(f"The task {where} cannot be loaded: {why}") from None
+
+
+def _take(loaded: dict[str, Any], more: Any) -> None:
+    if twice := sorted(set(loaded["tasks"]) & set(more["tasks"])):
+        raise UsageError(f"The task '{twice[0]}' is asked for twice.")
+    for key, own in loaded.items():
+        own.update(more.get(key) or {})
+
+
+def run_tasks(
+    speaker: Speaker,
+    loaded: dict[str, Any],
+    *,
+    fewshot: int | None = None,
+    limit: int | None = None,
+    chat: bool = False,
+) -> dict[str, list[Measure]]:
+    """Return the measures of each task and group, with the harness's own values.
+
+    `fewshot` is for tasks that do not say themselves that they have none; the same examples come in every call. `chat`
+    puts prompts in the tokenizer's chat template. Raises `UsageError` where there is none.
+    """
+    from lm_eval.evaluator import evaluate
+
+    if chat and speaker.backbone.tokenizer.chat_template is None:
+        raise UsageError(f"The tokenizer of {speaker.backbone.name} has no chat template.")
+    for task in loaded["tasks"].values():
+        own = task.get_config("num_fewshot")
+        task.set_config(key="num_fewshot", value=own or 0 if fewshot is None or own == 0 else fewshot)
+        task.set_fewshot_seed(seed=_FEWSHOT_SEED)
+    with _quiet():
+        found = evaluate(
+            as_harness_model(speaker), loaded, limit=limit, bootstrap_iters=0, apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+        )  # fmt: skip
+    return {name: list(_measures(name, found)) for name in [*found.get("groups", {}), *loaded["tasks"]]}
+
+
+def _measures(name: str, found: Any) -> Iterator[Measure]:
+    """The measures of a task, or of a group from its tasks' items; with the value alone where it is no mean of items."""
+    members = _members(name, found["group_subtasks"]) if name in found["group_subtasks"] else [name]
+    for key, value in found["results"][name].items():
+        metric, _, filtered = key.partition(",")
+        if not filtered or metric.endswith("_stderr") or not isinstance(value, int | float):
+            continue
+        higher = bool((found["higher_is_better"].get(name) or {}).get(metric, True))
+        title = metric if filtered == "none" else f"{metric} ({filtered})"
+        samples = [
+            sample[metric] for member in members for sample in found["samples"].get(member, ())
+            if sample["filter"] == filtered and metric in sample
+        ]  # fmt: skip
+        numbers = np.array(samples, dtype=np.float64) if all(np.isscalar(one) for one in samples) else np.zeros(0)
+        if len(numbers) and np.isclose(numbers.mean(), value, rtol=1e-9, atol=1e-12):
+            yield mean_of(title, numbers, higher_is_better=higher)
+        else:
+            yield Measure(title, np.zeros((0, 1)), lambda _, value=value: float(value), higher)  # type: ignore[misc]
+
+
+def _members(group: str, children: Any) -> list[str]:
+    """The tasks of a group, and of the groups in it."""
+    found = [_members(child, children) if child in children else [child] for child in children[group]]
+    return [name for own in found for name in own]
+
+
+def _need_harness() -> None:
+    try:
+        import lm_eval  # noqa: F401
+    except ImportError:
+        raise UsageError("Benchmarks need lm-evaluation-harness: pip install 'afina[evaluate]'.") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the harness's log lines, and those of the libraries that it asks for data, from between our own."""
+    import datasets
+
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "huggingface_hub", "evaluate")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    bars = datasets.utils.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()

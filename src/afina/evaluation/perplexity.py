@@ -1,0 +1,53 @@
+"""Perplexity: exp of the mean negative log-probability of a text's tokens, each after all of the text that fits."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from afina.data.files import SUFFIXES
+from afina.data.sources import read_texts
+from afina.errors import UsageError
+from afina.evaluation.speaker import Speaker, windows
+from afina.measure.bootstrap import Measure
+
+__all__ = ["perplexity", "read_documents"]
+
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+
+
+def read_documents(path: Path, column: str | None = None) -> list[str]:
+    """Read the texts of a table, or of any other file: parted by blank lines, or where there is none a line each.
+
+    Raises `UsageError` for a file that is missing, not UTF-8, or without a text.
+    """
+    texts = [text for text, _ in read_texts(path, column)]
+    if path.suffix.lower() not in SUFFIXES:
+        whole = path.read_text(encoding="utf-8-sig").strip()
+        if _BLANK_LINE.search(whole):
+            texts = _BLANK_LINE.split(whole)
+    if not (found := [text.strip() for text in texts if text.strip()]):
+        raise UsageError(f"{path} holds no text.")
+    return found
+
+
+def perplexity(speaker: Speaker, documents: list[str]) -> list[Measure]:
+    """Return perplexity by token, and bits by byte, which models of other tokenizers share, over documents.
+
+    A document's first token stands after the tokenizer's start mark (or end mark, where it has none); marks are not counted.
+    """
+    pairs, owners = [], []
+    count = np.zeros(len(documents))
+    for index, text in enumerate(documents):
+        tokens = speaker.encode(text, marks=False)
+        count[index] = len(tokens)
+        own = list(windows(tokens, speaker.prefix, speaker.context))
+        pairs += own
+        owners += [index] * len(own)
+    lost = np.zeros(len(documents))
+    np.subtract.at(lost, owners, speaker.likelihoods(pairs)[0])
+    size = np.array([len(text.encode()) for text in documents], dtype=np.float64)
+    return [
+        Measure("perplexity", np.stack([lost, count], axis=1), lambda s: float(np.exp(s[0] / s[1])), False),
+        Measure("bits_per_byte", np.stack([lost, size], axis=1), lambda s: float(s[0] / s[1] / np.log(2)), False),
+    ]

@@ -1,0 +1,65 @@
+"""What is measured over items (documents, questions), with bootstrap intervals, alone and against another.
+
+Every figure here is a function of sums over items, as accuracy is sum(right) / sum(1) and perplexity
+exp(sum(-log p) / sum(tokens)): drawing the items again with replacement (Efron and Tibshirani, 1993, chapter 13) is then a
+product of how often each was drawn with what is summed. A difference is of both on the same redrawn items (paired).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Estimate", "Measure", "estimates", "mean_of"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure over N items."""
+
+    name: str
+    parts: np.ndarray
+    """(N, S): what each item adds to the S sums."""
+    value: Callable[[np.ndarray], float]
+    """The figure, given the sums (S,)."""
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval, which a single item does not have."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def mean_of(name: str, values: np.ndarray, *, higher_is_better: bool = True) -> Measure:
+    """Return the mean of values (N,) as a measure."""
+    parts = np.stack([values, np.ones(len(values))], axis=1)
+    return Measure(name, parts, lambda sums: float(sums[0] / sums[1]), higher_is_better)
+
+
+def estimates(
+    measures: list[Measure], *, resamples: int = 2000, seed: int = 0
+) -> tuple[list[Estimate], list[Estimate]]:
+    """Return an estimate of each measure, and of its difference from the first; all are of the same items."""
+    items = len(measures[0].parts)
+    assert all(len(measure.parts) == items for measure in measures), "paired measures are of the same items"
+    values = np.array([measure.value(measure.parts.sum(axis=0)) for measure in measures])
+    if items < 2:
+        return [Estimate(float(value)) for value in values], [Estimate(float(value)) for value in values - values[0]]
+    random = np.random.default_rng(seed)
+    drawn = np.empty((len(measures), resamples))
+    for start in range(0, resamples, 100):  # the counts of all draws at once would fill memory
+        rows = random.integers(0, items, (min(100, resamples - start), items))
+        counts = np.stack([np.bincount(row, minlength=items) for row in rows]).astype(np.float64)
+        for own, measure in zip(drawn, measures, strict=True):
+            own[start : start + len(rows)] = [measure.value(sums) for sums in counts @ measure.parts]
+    gaps = drawn - drawn[0]
+    return _intervals(values, drawn), _intervals(values - values[0], gaps)
+
+
+def _intervals(values: np.ndarray, drawn: np.ndarray) -> list[Estimate]:
+    bounds = np.percentile(drawn, [2.5, 97.5], axis=1).T
+    return [Estimate(float(value), float(low), float(high)) for value, (low, high) in zip(values, bounds, strict=True)]
