@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from afina.backbone.load import Backbone
-from afina.backbone.packing import unpackable
 from afina.config import RaceSpec
 from afina.data.batching import Tokens
 from afina.errors import AfinaError
@@ -30,7 +29,7 @@ from afina.tasks.base import Task
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
-from afina.train.passes import Passes
+from afina.train.passes import Passes, packing_of
 
 __all__ = ["Training"]
 
@@ -46,8 +45,9 @@ class Training:
         """Keep the checkpoint in `folder`; `most` and `most_tokens` limit what goes through the backbone together."""
         self.backbone, self.task, self.splits = backbone, task, splits
         self.monitor, self.send = monitor, send
-        self._limits: dict[str, Any] = {"most": most, "most_tokens": most_tokens}
-        self.config = jobs[0].config
+        self.config = config = jobs[0].config
+        self._passing: dict[str, Any] = {"most": most, "most_tokens": most_tokens, "packing": config.packing == "auto"}
+        self._passing["checkpointing"] = config.gradient_checkpointing
         self._path = folder / "checkpoint.safetensors"
         rows = jobs[0].train_evaluation_rows
         self._train_evaluation = splits["train"] if rows is None else splits["train"].take(rows)
@@ -76,10 +76,7 @@ class Training:
             return {}
         torch.manual_seed(self.runs[0].job.run.seed)
         self._resume()
-        with Passes(
-            self.backbone, self.source, checkpointing=self.config.gradient_checkpointing,
-            packing=self.config.packing == "auto", **self._limits,
-        ) as passes:  # fmt: skip
+        with Passes(self.backbone, self.source, **self._passing) as passes:
             self.passes = passes
             self._begin_steps()
             self._prepare()
@@ -211,8 +208,7 @@ class Training:
         values: list[float] = []
         for run, test in zip(runs, tested, strict=True):
             assert run.decoded is not None
-            metrics = self.task.measure(self.splits["validation"].labels, run.decoded)
-            values.append(metrics[self.task.metric])
+            values.append(self.task.measure(self.splits["validation"].labels, run.decoded)[self.task.metric])
             run.decoded = test
         return values
 
@@ -299,14 +295,6 @@ class Training:
             job.folder / "predictions.parquet", self.splits["test"].labels, decoded.predictions, decoded.scores
         )
 
-    def _packing(self, run: Running) -> str | None:
-        """How texts were packed: `auto`, `off`, or why they could not be; None where a text has one answer."""
-        if self.config.packing == "off" or not self.task.writes:
-            return "off" if self.task.writes else None
-        adapter = run.adapter
-        why = unpackable(self.backbone.anatomy, adapter.head, (branch for _, branch in adapter.placed()))
-        return "auto" if why is None else f"off: {why}"
-
     def _measured(self, run: Running) -> dict[str, Any]:
         position = run.member.position
         trainable = sum(parameter.numel() for parameter in run.trainable.values())
@@ -327,6 +315,6 @@ class Training:
             "history": run.history,
             "best_epoch": None if run.best is None else run.best.epoch,
             "resumed": self.resumed,
-            "packing": self._packing(run),
+            "packing": packing_of(self.config.packing, self.backbone, run.adapter),
             **self.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
         }

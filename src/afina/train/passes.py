@@ -9,12 +9,13 @@ import numpy as np
 from afina.backbone.attach import Attached
 from afina.backbone.branch import PromptBranch
 from afina.backbone.load import Backbone
+from afina.backbone.packing import unpackable
 from afina.backbone.trunk import Trunks
 from afina.data.batching import Tokens
 from afina.methods.adapter import Adapter
 from afina.ops.dropout import DropoutSource
 
-__all__ = ["Passes", "pass_kind"]
+__all__ = ["Passes", "packing_of", "pass_kind"]
 
 
 class _Carries(Protocol):
@@ -112,3 +113,11 @@ def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
     prompt = max((branch.length for _, branch in placed if isinstance(branch, PromptBranch)), default=0)
     narrow = adapter.head.first_token_only and all(branch.per_token for _, branch in placed)
     return max(0, lowest), prompt, narrow
+
+
+def packing_of(wanted: str, backbone: Backbone, adapter: Adapter) -> str | None:
+    """Return what is done with an adapter's texts: what is `wanted`, or why not; None where nothing is written."""
+    if not adapter.head.per_token or wanted == "off":
+        return wanted if adapter.head.per_token else None
+    why = unpackable(backbone.anatomy, adapter.head, (branch for _, branch in adapter.placed()))
+    return wanted if why is None else f"off: {why}"
