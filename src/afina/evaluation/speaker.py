@@ -113,7 +113,10 @@ class Speaker:
             requests = [Request(ids[row], self.adapter, tuple(filter(None, stop)), int(row)) for row in rows]
             for piece in write(self.backbone, requests, GenerationSettings(max_new_tokens=most)):
                 if piece.written is not None:
-                    written[piece.number] = piece.written.text
+                    # Decoded by itself, as the harness does: a tokenizer may leave out the space that it begins with.
+                    text = self.backbone.tokenizer.decode(piece.written.tokens, skip_special_tokens=True)
+                    ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
+                    written[piece.number] = text[: min(ends, default=len(text))]
             done += len(rows)
             self.tick(done, len(prompts))
         return written

@@ -183,8 +183,8 @@ class LoadedAdapter:
             raise UsageError(f"{self.folder} changed the whole model; the one that it began with is not there.")
         template: Template | None = getattr(speaker.task, "template", None)
         if not isinstance(prompt, str):
-            template = speaker.template
-            prompt = template.prompt(check_messages(prompt))
+            turns, template = check_messages(prompt), speaker.template
+            prompt = template.prompt(turns)
         stop, marks = ((), True) if template is None else (template.stop, template.marks)
         branches = None if adapter is None else adapter.adapter
         return Request(encode_prompt(self.backbone, prompt, marks=marks), branches, stop, number)
