@@ -10,33 +10,33 @@ works when i please help team cat sat on mat good bad film great terrible news s
 SPECIAL = ["<pad>", "<unk>", "<cls>", "<sep>", "</s>"]
 
 
-def configuration(family: str) -> Any:
+def configuration(family: str, width: int = 24, inner: int = 37) -> Any:
     """Return a small configuration: odd sizes, two layers, more query heads than key heads where the family allows."""
     import transformers as t
 
     size = len(SPECIAL) + len(WORDS) + 26
-    bert = {"vocab_size": size, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "intermediate_size": 37, "max_position_embeddings": 64, "pad_token_id": 0}  # fmt: skip
+    bert = {"vocab_size": size, "hidden_size": width, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "intermediate_size": inner, "max_position_embeddings": 64, "pad_token_id": 0}  # fmt: skip
     llama = bert | {"num_key_value_heads": 2, "bos_token_id": None, "eos_token_id": 4}
-    bart = {"vocab_size": size, "d_model": 24, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 37,
-            "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 37, "max_position_embeddings": 64,
+    bart = {"vocab_size": size, "d_model": width, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": inner,
+            "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": inner, "max_position_embeddings": 64,
             "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 4, "forced_eos_token_id": None}  # fmt: skip
     makers = {
         "bert": lambda: t.BertConfig(**bert),
         "distilbert": lambda: t.DistilBertConfig(
-            vocab_size=size, dim=24, n_layers=2, n_heads=4, hidden_dim=37, max_position_embeddings=64, pad_token_id=0
+            vocab_size=size, dim=width, n_layers=2, n_heads=4, hidden_dim=inner, max_position_embeddings=64, pad_token_id=0
         ),
         "roberta": lambda: t.RobertaConfig(**bert, bos_token_id=2, eos_token_id=3),
         "modernbert": lambda: t.ModernBertConfig(
             **bert, local_attention=8, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3
         ),
         "gpt2": lambda: t.GPT2Config(
-            vocab_size=size, n_embd=24, n_layer=2, n_head=4, n_positions=64, bos_token_id=4, eos_token_id=4
+            vocab_size=size, n_embd=width, n_layer=2, n_head=4, n_positions=64, bos_token_id=4, eos_token_id=4
         ),
         "llama": lambda: t.LlamaConfig(**llama),
         "mistral": lambda: t.MistralConfig(**llama, sliding_window=None),
         "qwen2": lambda: t.Qwen2Config(**llama),
-        "qwen3": lambda: t.Qwen3Config(**llama, head_dim=6),
+        "qwen3": lambda: t.Qwen3Config(**llama, head_dim=width // 4),
         "xlm-roberta": lambda: t.XLMRobertaConfig(**bert, bos_token_id=2, eos_token_id=3),
         "electra": lambda: t.ElectraConfig(**bert, embedding_size=16),
         "deberta-v2": lambda: t.DebertaV2Config(
@@ -45,28 +45,30 @@ def configuration(family: str) -> Any:
         ),
         "albert": lambda: t.AlbertConfig(**bert, embedding_size=16, num_hidden_groups=1),
         "opt": lambda: t.OPTConfig(
-            vocab_size=size, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, ffn_dim=37, pad_token_id=0,
+            vocab_size=size, hidden_size=width, num_hidden_layers=2, num_attention_heads=4, ffn_dim=inner, pad_token_id=0,
             max_position_embeddings=64, word_embed_proj_dim=16, bos_token_id=4, eos_token_id=4,
         ),
         "gemma2": lambda: t.Gemma2Config(
-            **llama, head_dim=6, sliding_window=4, query_pre_attn_scalar=6, attn_logit_softcapping=5.0
+            **llama, head_dim=width // 4, sliding_window=4, query_pre_attn_scalar=width // 4, attn_logit_softcapping=5.0
         ),
-        "gemma3_text": lambda: t.Gemma3TextConfig(**llama, head_dim=6, sliding_window=4, query_pre_attn_scalar=6),
+        "gemma3_text": lambda: t.Gemma3TextConfig(
+            **llama, head_dim=width // 4, sliding_window=4, query_pre_attn_scalar=width // 4
+        ),
         "phi3": lambda: t.Phi3Config(**llama),
         "t5": lambda: t.T5Config(
-            vocab_size=size, d_model=24, d_kv=6, d_ff=37, num_layers=2, num_decoder_layers=2, num_heads=4,
+            vocab_size=size, d_model=width, d_kv=width // 4, d_ff=inner, num_layers=2, num_decoder_layers=2, num_heads=4,
             relative_attention_num_buckets=8, feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=4,
             decoder_start_token_id=0,
         ),
         "bart": lambda: t.BartConfig(**bart, decoder_start_token_id=4),
         "mbart": lambda: t.MBartConfig(**bart),
         "vit": lambda: t.ViTConfig(
-            hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, image_size=8, patch_size=4,
-            num_channels=1,
+            hidden_size=width, num_hidden_layers=2, num_attention_heads=4, intermediate_size=inner, image_size=8,
+            patch_size=4, num_channels=1,
         ),
         "whisper": lambda: t.WhisperConfig(
-            vocab_size=size, d_model=24, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=37,
-            decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=37, num_mel_bins=8, max_source_positions=10,
+            vocab_size=size, d_model=width, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=inner,
+            decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=inner, num_mel_bins=8, max_source_positions=10,
             classifier_proj_size=16, pad_token_id=0, bos_token_id=4, eos_token_id=4, decoder_start_token_id=4,
         ),
     }  # fmt: skip
@@ -95,12 +97,17 @@ def language_model(family: str) -> Any:
     return t.AutoModelForSeq2SeqLM if family in BOTH else t.AutoModelForCausalLM
 
 
-def save_family(family: str, folder: Path, *, num_labels: int = 2, speaks: bool = False) -> Path:
-    """Save a small model with its classifier (or language head) and a word-level tokenizer; decoders have no pad token."""
+def save_family(
+    family: str, folder: Path, *, num_labels: int = 2, speaks: bool = False, sizes: tuple[int, int] = (24, 37)
+) -> Path:
+    """Save a small model with its classifier (or language head) and a word-level tokenizer; decoders have no pad token.
+
+    `sizes` are the width and that of the feed-forward layer.
+    """
     import torch
 
     torch.manual_seed(0)
-    config = configuration(family)
+    config = configuration(family, *sizes)
     # Names of their own, or BART's configuration, which expects three classes, does not keep that there are two.
     config.id2label = {index: f"class {index}" for index in range(num_labels)}
     model = (language_model if speaks else classifier)(family).from_config(config)

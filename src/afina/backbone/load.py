@@ -23,6 +23,7 @@ from afina.backbone.quantise import (
     round_weights,
     settle,
     stored_precision,
+    unfit,
 )
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
@@ -235,7 +236,7 @@ def _how_to_load(
     dtype = compute or compute_dtype(device)
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
-    settings = quantisation(precision, dtype, heads_of(whole))
+    settings = quantisation(precision, dtype, [*heads_of(whole), *unfit(whole, precision, device)])
     where = torch.device(device if device != "cuda" else f"cuda:{torch.cuda.current_device()}")
     plain = {} if stored else {"quantization_config": settings}
     return kind, {"dtype": dtype, "device_map": {"": where}, **plain}

@@ -5,7 +5,7 @@ from typing import Any
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.language import language_head_of
 from afina.backbone.load import Backbone, bare_of, heads_of, model_class, read_config, register_attention
-from afina.backbone.quantise import QUANTISED, quantisation, quantise
+from afina.backbone.quantise import QUANTISED, quantisation, quantise, unfit
 from afina.errors import UsageError, nearest
 
 __all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]
@@ -67,10 +67,11 @@ def shape_backbone(
     dtype: Any = None,
     speaks: bool = False,
     precision: str = "",
+    runs_on: str = "cpu",
 ) -> Backbone:
     """Build a model of a configuration with random weights (or none, on `meta`), of fewer layers if asked.
 
-    Where `precision` is one that quantises, the model computes in `dtype` and its weights are quantised.
+    Where `precision` is one that quantises, the model computes in `dtype` and its weights are quantised, as on `runs_on`.
     """
     import copy
 
@@ -86,7 +87,8 @@ def shape_backbone(
     with torch.device(device):
         model = model_class(own, speaks=speaks).from_config(own, attn_implementation="afina", dtype=dtype)
     if precision in QUANTISED:
-        quantise(model, quantisation(precision, dtype, heads_of(model)))
+        keep = [*heads_of(model), *unfit(model, precision, runs_on)]
+        quantise(model, quantisation(precision, dtype, keep))
     bare = bare_of(model.requires_grad_(False))[1]
     language = language_head_of(model) if speaks else None
     return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language)

@@ -157,7 +157,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
     kept = torch.float32 if method.owns_backbone else dtype
-    base = shape_backbone(shape, dtype=kept, speaks=sizes.speaks, precision=precision).model
+    base = shape_backbone(shape, dtype=kept, speaks=sizes.speaks, precision=precision, runs_on=device).model
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
     evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     if method.gradient_free:
@@ -219,8 +219,9 @@ def _shallow(
     own = method.owns_backbone
     dtype = torch.float32 if own else _dtype(precision, device)
     backbone = shape_backbone(
-        shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, precision=precision
-    )
+        shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, precision=precision,
+        runs_on=device,
+    )  # fmt: skip
     if own:
         backbone.model.requires_grad_(True)
         backbone.autocast = _DTYPES[precision] if precision != "fp32" else None
