@@ -62,6 +62,14 @@ class MethodSpec(BaseModel):
         return f"{self.name}({inside})" if inside else self.name
 
 
+_TASKS = {"token_classification": "tagging", "token-classification": "tagging", "ner": "tagging"}
+"""Other names of tasks."""
+TaskName = Annotated[
+    Literal["auto", "classification", "regression", "choices", "tagging"],
+    BeforeValidator(lambda value: _TASKS.get(value, value) if isinstance(value, str) else value),
+]
+
+
 class DatasetSpec(_Checked):
     """Where the rows are and which columns mean what; columns left out are found by their usual names."""
 
@@ -78,7 +86,7 @@ class DatasetSpec(_Checked):
     """For `task: choices`, what is said for each label, in label order; left out, the labels' names."""
     prompt: str | None = None
     """For `task: choices`, what the model reads before an answer, with {text} and {text_pair} in it."""
-    task: Literal["auto", "classification", "regression", "choices"] = "auto"
+    task: TaskName = "auto"
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None
@@ -175,8 +183,8 @@ class StudyConfig(_Checked):
     test_limit: int | None = Field(default=None, ge=2)
     train_evaluation_limit: int | None = Field(default=None, ge=2)
     """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
-    task: Literal["auto", "classification", "regression", "choices"] = "auto"
-    """`choices` scores answers with a model's language head; `auto` looks at the labels for one of the other two."""
+    task: TaskName = "auto"
+    """`choices` scores answers with a model's language head; `auto` finds one of the others by the columns and labels."""
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""

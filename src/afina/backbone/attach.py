@@ -86,7 +86,7 @@ class Attached:
         for site in self.backbone.anatomy.of_kind("layer") if self.checkpointing else ():
             self._checkpoint(modules[site.module])
         if any(prompt is not None for prompt in prompts):
-            self._prompts = Prompts(prompts)
+            self._prompts = Prompts(prompts, tags=self.backbone.tags)
             self._place_prompts(modules, self._prompts)
         for name in self.backbone.anatomy.attention_modules:
             assert modules[name] not in ATTACHED, "a backbone carries one attachment at a time"
@@ -149,7 +149,7 @@ class Attached:
         inputs = dict(_padded_behind(inputs))
         targets = inputs.pop("targets", None)
         answers: Answers | None = None
-        if targets is not None and self.backbone.anatomy.row.further:
+        if targets is not None and self.backbone.anatomy.row.further and not self.backbone.tags:
             answers = answers_apart(inputs, targets)
             inputs, targets = inputs | {"attention_mask": answers.question_mask}, answers.targets
         text_mask, width = inputs.get("attention_mask"), self._shape(inputs)[1]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.heads import Head, Hidden
+from afina.data.batching import IGNORED
 from afina.ops.dropout import DropoutSource
 
 __all__ = [
-    "IGNORED",
     "AnswerHead",
     "Answers",
     "LanguageHead",
@@ -24,9 +24,6 @@ __all__ = [
     "bare_language_model",
     "language_head_of",
 ]
-
-IGNORED = -100
-"""In targets: no token is to be said here."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ __all__ = [
     "Backbone",
     "bare_of",
     "context_of",
+    "has_tagger",
     "load_backbone",
     "load_tokenizer",
     "model_class",
@@ -54,6 +55,8 @@ class Backbone:
     """Path of the bare model inside its classifier: `bert.`, `model.`, ... (PEFT's files use it)."""
     language: LanguageHead | None = None
     """The pretrained language head, where the model was loaded to speak."""
+    tags: bool = False
+    """Whether heads are to say something of each token, not of the text."""
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +78,8 @@ class Backbone:
         """
         if self.language is not None:
             return AnswerHead(self.language, self.config, outputs)
-        head = build_head(self.anatomy.row.head, self.config, outputs, self.pretrained_head)
+        row = self.anatomy.row
+        head = build_head(row.tagger if self.tags else row.head, self.config, outputs, self.pretrained_head)
         return head.to(self.device)
 
 
@@ -93,15 +97,16 @@ def load_backbone(
     device: str = "cpu",
     trust_remote_code: bool = False,
     speaks: bool = False,
+    tags: bool = False,
 ) -> Backbone:
-    """Load and freeze a model, with its language head if it is to speak.
+    """Load and freeze a model, with its language head if it is to speak, for heads on each token if it is to tag.
 
     Raises `UsageError` for a name that is nowhere, weights that are not safetensors, an unknown architecture or one that
     cannot speak, and `AfinaError` for weights that are damaged.
     """
     path = model_path(name)
     _check_weights(name, path)
-    model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code, speaks)
+    model, loading = _from_pretrained(name, path, _PRECISION[precision], trust_remote_code, speaks, tags)
     prefix, bare = bare_of(model)
     missing = set(loading["missing_keys"])
     if speaks and missing & {"lm_head.weight"}:
@@ -125,6 +130,7 @@ def load_backbone(
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
         prefix=prefix,
         language=language_head_of(model) if speaks else None,
+        tags=tags,
     )
 
 
@@ -140,10 +146,17 @@ def bare_of(model: Any) -> tuple[str, Any]:
     return f"{prefix}.", getattr(model, prefix)
 
 
-def model_class(config: Any, *, speaks: bool = False) -> Any:
+def has_tagger(config: Any) -> bool:
+    """Whether transformers has a class that tags tokens with this model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+
+    return type(config) in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+
+
+def model_class(config: Any, *, speaks: bool = False, tags: bool = False) -> Any:
     """Return transformers' class of classifiers for a model's inputs (texts, images or sound), or of language models.
 
-    Raises `UsageError` for a model that cannot speak.
+    Of texts or, with `tags` and where it has one, of tokens. Raises `UsageError` for a model that cannot speak.
     """
     import transformers
 
@@ -155,6 +168,8 @@ def model_class(config: Any, *, speaks: bool = False) -> Any:
                 "an encoder-decoder, or set task: classification."
             )
         return transformers.AutoModelForSeq2SeqLM if row and row.further else transformers.AutoModelForCausalLM
+    if tags and has_tagger(config):
+        return transformers.AutoModelForTokenClassification
     kind = {"image": "Image", "sound": "Audio"}.get(row.inputs if row else "text", "Sequence")
     return getattr(transformers, f"AutoModelFor{kind}Classification")
 
@@ -165,11 +180,11 @@ def _is_decoder(config: Any) -> bool:
 
 
 def _from_pretrained(
-    name: str, path: str, dtype: torch.dtype, trust_remote_code: bool, speaks: bool
+    name: str, path: str, dtype: torch.dtype, trust_remote_code: bool, speaks: bool, tags: bool
 ) -> tuple[Any, Any]:
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
-    kind = model_class(config, speaks=speaks)
+    kind = model_class(config, speaks=speaks, tags=tags)
     try:
         return kind.from_pretrained(  # type: ignore[no-any-return]
             path,

@@ -59,8 +59,9 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
 
 
 def shape_backbone(
-    config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None, speaks: bool = False
-) -> Backbone:
+    config: Any, *, layers: int | None = None, device: str = "meta", dtype: Any = None, speaks: bool = False,
+    tags: bool = False,
+) -> Backbone:  # fmt: skip
     """Build a model of a configuration with random weights (or none, on `meta`), of fewer layers if asked."""
     import copy
 
@@ -74,7 +75,7 @@ def shape_backbone(
         if getattr(own, "layer_types", None):
             own.layer_types = own.layer_types[:layers]
     with torch.device(device):
-        model = model_class(own, speaks=speaks).from_config(own, attn_implementation="afina", dtype=dtype)
+        model = model_class(own, speaks=speaks, tags=tags).from_config(own, attn_implementation="afina", dtype=dtype)
     bare = bare_of(model.requires_grad_(False))[1]
     language = language_head_of(model) if speaks else None
-    return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language)
+    return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language, tags=tags)

@@ -84,6 +84,7 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
     from afina.config import DatasetSpec
     from afina.data.rows import Rows
     from afina.data.sources import load_text_dataset
+    from afina.data.tags import untagged
     from afina.errors import UsageError
 
     inputs = tested.backbone.anatomy.row.inputs
@@ -95,7 +96,7 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
             test = found.test.take(np.arange(min(count, len(found.test))))
             names = tested.record.task.get("label_names")
             same = names is None or list(found.label_names or ()) == list(names)
-            return test if same else replace(test, label=np.full(len(test), -1))
+            return test if same else replace(test, label=np.minimum(test.label, -1))
         except UsageError:
             if data is not None:
                 raise
@@ -104,6 +105,8 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
     if tested.task.speaks and tested.record.task["label_names"] is None:
         raise UsageError("The rows that it was trained for are not here; give others with their choices by --data.")
     texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
+    if tested.task.tags:
+        return untagged([text.split() for text in texts])
     return Rows(texts, None, np.full(len(texts), -1))
 
 
@@ -115,13 +118,14 @@ def _show(console: Any, parity: Any, precision: str, loss: Any) -> None:
     if precision != "fp32":
         table.add_row(f"the same, from the adapter in {precision}", f"{parity.difference:.2g}")
     if parity.agreeing is not None:
-        table.add_row("rows with the same label", f"{parity.agreeing} of {parity.rows}")
+        what = "rows" if parity.outputs == parity.rows else "words"
+        table.add_row(f"{what} with the same label", f"{parity.agreeing} of {parity.outputs}")
     for name, (ours, theirs) in parity.metrics.items():
         table.add_row(name, f"{ours:.4f} adapter, {theirs:.4f} exported")
     if loss:
         table.add_row("left out of the changes, at most", f"{100 * max(loss.values()):.2g}%")
     console.print(table)
-    if parity.agreeing is not None and parity.agreeing < parity.rows:
+    if parity.agreeing is not None and parity.agreeing < parity.outputs:
         why = "what the rank left out" if loss and max(loss.values()) > 0 else f"rounding, {precision} against float32"
-        changed = parity.rows - parity.agreeing
-        console.print(f"[yellow]{changed} of {parity.rows} labels changed: {why}.[/yellow]")
+        changed = parity.outputs - parity.agreeing
+        console.print(f"[yellow]{changed} of {parity.outputs} labels changed: {why}.[/yellow]")

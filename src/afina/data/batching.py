@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from afina.data.sources import Rows
 
 __all__ = [
+    "IGNORED",
     "WIDTH_STEP",
     "Batch",
     "Tokens",
@@ -30,6 +32,9 @@ __all__ = [
     "tokenize",
     "tokenize_answers",
 ]
+
+IGNORED = -100
+"""In targets: nothing is to be said of this token."""
 
 _BUCKETS = 50
 """Batches whose rows are sorted by length together: enough to leave little padding, few enough to stay shuffled."""
@@ -58,6 +63,26 @@ class Tokens:
     choices: int = 1
     answers: np.ndarray | None = None
     """Of each sequence, how many of its last tokens are the answer; 0 where a question has fewer than `choices`."""
+    targets: np.ndarray | None = None
+    """Of each token what the model's output there is to be, `IGNORED` where nothing is trained; as long as `ids`."""
+
+    @property
+    def by_word(self) -> bool:
+        """Whether every word has a label, not every row: `labels` is then (N, W), `IGNORED` behind a row's words."""
+        return self.labels.ndim == 2
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Outputs that a row has a label for, (N,): its words that are in `targets`, or 1."""
+        if not self.by_word or self.targets is None:
+            return np.ones(len(self), dtype=np.int64)
+        until = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
+        counts: np.ndarray = np.diff(until[self.offsets])
+        return counts
+
+    def output_labels(self) -> np.ndarray:
+        """Return the labels of all outputs, (M,): of the words in order where words have them, or of the rows."""
+        return self.targets[self.targets != IGNORED] if self.by_word and self.targets is not None else self.labels
 
     def __len__(self) -> int:
         return (len(self.offsets) - 1) // self.choices
@@ -89,10 +114,11 @@ class Tokens:
         own = self.sequences(rows)
         pieces = [slice(self.offsets[index], self.offsets[index + 1]) for index in own]
         segments = None if self.segments is None else np.concatenate([self.segments[piece] for piece in pieces])
+        targets = None if self.targets is None else np.concatenate([self.targets[piece] for piece in pieces])
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[own])])
         answers = None if self.answers is None else self.answers[own]
         ids = np.concatenate([self.ids[piece] for piece in pieces])
-        return Tokens(ids, offsets, self.labels[rows], segments, choices=self.choices, answers=answers)
+        return Tokens(ids, offsets, self.labels[rows], segments, choices=self.choices, answers=answers, targets=targets)
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,7 @@ class Batch:
 
     inputs: Mapping[str, Tensor]
     labels: list[Tensor]
+    """Of rows (B,), or where words have labels of tokens (B, T), `IGNORED` at the others."""
     tokens: list[int]
     """Real ones, counted on the host."""
     slices: list[slice]
@@ -177,6 +204,8 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
             arrays[f"{name}.segments"] = tokens.segments
         if tokens.answers is not None:
             arrays[f"{name}.answers"] = tokens.answers
+        if tokens.targets is not None:
+            arrays[f"{name}.targets"] = tokens.targets
     arrays["cut"] = np.frombuffer(json.dumps({k: v.cut for k, v in splits.items()}).encode(), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -193,7 +222,7 @@ def load_tokens(path: Path) -> dict[str, Tokens]:
             name: Tokens(
                 file[f"{name}.ids"], file[f"{name}.offsets"], labels := file[f"{name}.labels"],
                 file.get(f"{name}.segments"), cut[name], (len(file[f"{name}.offsets"]) - 1) // len(labels),
-                file.get(f"{name}.answers"),
+                file.get(f"{name}.answers"), file.get(f"{name}.targets"),
             )
             for name in cut
         }  # fmt: skip
@@ -260,6 +289,7 @@ def collate(
     shape = (len(lengths), width)
     ids = np.full(shape, pad, dtype=np.int64)
     segments = None if first.segments is None else np.zeros(shape, dtype=np.int64)
+    targets = None if first.targets is None else np.full(shape, IGNORED, dtype=np.int64)
     place = 0
     for (tokens, _), rows in zip(pieces, own, strict=True):
         for index in rows:
@@ -267,6 +297,8 @@ def collate(
             ids[place, : lengths[place]] = tokens.ids[piece]
             if segments is not None and tokens.segments is not None:
                 segments[place, : lengths[place]] = tokens.segments[piece]
+            if targets is not None and tokens.targets is not None:
+                targets[place, : lengths[place]] = tokens.targets[piece]
             place += 1
     inputs = {"input_ids": torch.from_numpy(ids).to(device)}
     if segments is not None:
@@ -282,9 +314,14 @@ def collate(
         ])  # fmt: skip
         places = np.arange(width) - (lengths - 1)[:, None]
         said = (places < 0) & (places >= -answers[:, None])
-        targets = np.where(said, np.roll(ids, -1, axis=1), -100)
+        targets = np.where(said, np.roll(ids, -1, axis=1), IGNORED)
+    if targets is not None:
         inputs["targets"] = torch.from_numpy(targets).to(device)
-    return Batch(inputs, labels, real, _slices(counts))
+    slices = _slices(counts)
+    if first.by_word:
+        # A word's label stands at its token.
+        labels = [inputs["targets"][own] for own in slices]
+    return Batch(inputs, labels, real, slices)
 
 
 def padded_width(longest: int, most: int) -> int:

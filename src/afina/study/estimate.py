@@ -17,11 +17,10 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.language import IGNORED
 from afina.backbone.load import Backbone, load_tokenizer, random_inputs
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import WIDTH_STEP
+from afina.data.batching import IGNORED, WIDTH_STEP
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
 from afina.data.rows import most_answers
@@ -62,6 +61,7 @@ class Sizes:
     classes: int
     source: str
     speaks: bool = False
+    tags: bool = False
 
     @property
     def sequences(self) -> int:
@@ -127,7 +127,7 @@ def estimate_study(
 
 def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str) -> Estimate:
     method = run.make_method()
-    whole = shape_backbone(shape, speaks=sizes.speaks)
+    whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
     weights = sum(value.numel() for value in whole.model.parameters())
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
@@ -197,7 +197,7 @@ def _shallow(
     """The shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
     own = method.owns_backbone
     dtype = torch.float32 if own else _DTYPES[precision]
-    backbone = shape_backbone(shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks)
+    backbone = shape_backbone(shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, tags=sizes.tags)
     if own:
         backbone.model.requires_grad_(True)
         backbone.autocast = _DTYPES[precision] if precision != "fp32" else None
@@ -212,6 +212,8 @@ def _random_loss(attached: Attached, shape: Any, rows: int, length: int, sizes: 
         inputs["targets"][:, -2] = inputs["input_ids"][:, -1]
     labels = torch.zeros(rows, dtype=torch.long, device=device)
     logits = attached(inputs)[0]
+    if sizes.tags:
+        logits, labels = logits.flatten(0, 1), labels.repeat_interleave(length)
     return torch.nn.functional.cross_entropy(logits[..., 0] if sizes.speaks else logits, labels)
 
 
@@ -302,7 +304,7 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     data = load_text_dataset(spec, task=config.task, train_limit=config.train_limit, test_limit=config.test_limit)
     task = make_task(data.task, data.train.label, data.label_names, answers=most_answers(data), prompt=spec.prompt)
     mean, longest, source = _tokens(data.train, model, config, task)
-    return Sizes(len(data.train), len(data.test), mean, longest, task.outputs, source, task.speaks)
+    return Sizes(len(data.train), len(data.test), mean, longest, task.outputs, source, task.speaks, task.tags)
 
 
 def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:

@@ -31,6 +31,8 @@ class Task(ABC):
     """The metric that a table shows first."""
     speaks: ClassVar[bool] = False
     """Whether the model answers with its language head, not with a head for this task."""
+    tags: ClassVar[bool] = False
+    """Whether every word has an output of its own, not every row."""
     outputs: int
     """Width of the head; answers to a question where the model speaks."""
 
@@ -46,13 +48,17 @@ class Task(ABC):
     def decode(self, logits: np.ndarray) -> Decoded:
         """Return predictions and scores for logits (N, K)."""
 
+    def decode_rows(self, tokens: Tokens, logits: np.ndarray) -> Decoded:
+        """Return predictions and scores of rows from their logits; only where words have labels the rows matter."""
+        return self.decode(logits)
+
     @abstractmethod
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """Return all metrics of this task."""
 
     def final_metrics(self, last: Mapping[str, Any]) -> dict[str, Any]:
         """Return a result's metrics from the last entry of a history."""
-        names = list(self.metrics(np.array([0, 1]), np.array([0, 1])))
+        names = [key.removeprefix("test_") for key in last if key.startswith("test_")]
         return {
             "metric": self.metric,
             "test_metric": last[f"test_{self.metric}"],
@@ -85,6 +91,7 @@ def make_task(
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
     from afina.tasks.regression import Regression
+    from afina.tasks.tagging import Tagging
 
     if name == Choices.name:
         return Choices(answers, label_names, prompt)
@@ -94,13 +101,15 @@ def make_task(
     assert label_names is not None
     weights: list[float] | None = None
     if class_weights == "balanced":
-        counts = np.bincount(labels, minlength=len(label_names)).clip(min=1)
-        weights = (len(labels) / (len(label_names) * counts)).tolist()
+        known = labels[labels >= 0]  # of tags, which are not behind a row's words
+        counts = np.bincount(known, minlength=len(label_names)).clip(min=1)
+        weights = (len(known) / (len(label_names) * counts)).tolist()
     elif isinstance(class_weights, Mapping):
         if unknown := [label for label in class_weights if label not in label_names]:
             raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], label_names)}")
         weights = [float(class_weights.get(label, 1.0)) for label in label_names]
-    return Classification(label_names, smoothing=smoothing, weights=weights)
+    kind = Tagging if name == Tagging.name else Classification
+    return kind(label_names, smoothing=smoothing, weights=weights)
 
 
 def load_task(state: Mapping[str, Any]) -> Task:
@@ -108,11 +117,11 @@ def load_task(state: Mapping[str, Any]) -> Task:
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
     from afina.tasks.regression import Regression
+    from afina.tasks.tagging import Tagging
 
     if state["name"] == Regression.name:
         return Regression(mean=state["mean"], deviation=state["deviation"])
     if state["name"] == Choices.name:
         return Choices(state["answers"], state["label_names"], state["prompt"])
-    return Classification(
-        tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights")
-    )
+    kind = Tagging if state["name"] == Tagging.name else Classification
+    return kind(tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights"))

@@ -1,7 +1,7 @@
 """A trained adapter with its backbone, ready to predict: what `afina.load` returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from afina.backbone.load import load_backbone, model_path
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
+from afina.data.tags import untagged
 from afina.errors import UsageError
 from afina.methods.adapter import load_adapter, read_record, read_tensors
 from afina.methods.adapters_files import (
@@ -25,21 +26,12 @@ from afina.methods.features import Features
 from afina.methods.peft_files import Given, read_peft, read_peft_record
 from afina.tasks.base import load_task
 from afina.tasks.choices import Choices
+from afina.tasks.tagging import Tagging
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
+from afina.train.tagged import Prediction, tagged, words_of
 
 __all__ = ["LoadedAdapter", "Prediction", "load"]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label with its probabilities in label order, or for regression a number alone."""
-
-    label: str | float
-    probabilities: dict[str, float] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"label": self.label} if self.probabilities is None else vars(self)
 
 
 class LoadedAdapter:
@@ -65,17 +57,20 @@ class LoadedAdapter:
         )
         self.method = self.record.make_method() if ours else Given()
         precision = "fp32" if self.method.owns_backbone else self.record.precision
-        speaks = ours and load_task(self.record.task).speaks
+        task = load_task(self.record.task) if ours else None
+        # PEFT's file says of its task no more than the kind of model.
+        tags = task.tags if task else self.record.settings.get("task_type") == "TOKEN_CLS"
         self.backbone = load_backbone(
-            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code, speaks=speaks
-        )
+            self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code,
+            speaks=task is not None and task.speaks, tags=tags,
+        )  # fmt: skip
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
         if not ours:
             read = read_adapters_library if library else read_peft
             self.adapter, names = read(self.folder, self.backbone, self.record)
-            state: dict[str, Any] = {"name": "classification", "label_names": names}
-            state = state if len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
+            state: dict[str, Any] = {"name": "tagging" if tags else "classification", "label_names": names}
+            state = state if tags or len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
             self.record = replace(self.record, task=state)
             self.method = self.adapter.method
         elif self.method.gradient_free:
@@ -87,18 +82,23 @@ class LoadedAdapter:
 
     def predict(
         self,
-        texts: Sequence[str] | np.ndarray,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
         text_pairs: Sequence[str] | None = None,
         *,
         choices: Sequence[Sequence[str]] | None = None,
         batch_size: int = 32,
-    ) -> list[Prediction]:
+    ) -> Sequence[Prediction]:
         """Return one prediction a text (or pair), or an image of (N, H, W) or (N, H, W, C) uint8.
+
+        Where words are tagged it is a `Tagged`; a text may then be a list of words.
 
         `choices` are each text's answers, where the task is to choose one. Raises `UsageError` for an empty text, for
         texts where the model takes images, and where there are choices and should be none or the other way round.
         """
-        decoded = self.task.decode(self.logits(texts, text_pairs, choices=choices, batch_size=batch_size))
+        found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
+        if isinstance(self.task, Tagging) and not isinstance(texts, np.ndarray):
+            return tagged(self.task, texts, self.tokens(untagged(words_of(texts))), found)
+        decoded = self.task.decode(found)
         shared = self.record.task.get("label_names")
         if shared is None and choices is None:
             return [Prediction(float(value), None) for value in decoded.predictions]
@@ -110,13 +110,13 @@ class LoadedAdapter:
 
     def logits(
         self,
-        texts: Sequence[str] | np.ndarray,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
         text_pairs: Sequence[str] | None = None,
         *,
         choices: Sequence[Sequence[str]] | None = None,
         batch_size: int = 32,
     ) -> np.ndarray:
-        """Return logits (N, K), or the answers' scores (N, K, 4) where the task is to choose one."""
+        """Return logits (N, K), of all words where they are tagged, or answers' scores (N, K, 4) of choices."""
         own_answers = self.task.speaks and self.record.task["label_names"] is None
         if (choices is not None) != own_answers:
             wanted = "each text's answers; give them as choices" if own_answers else "no choices"
@@ -129,7 +129,10 @@ class LoadedAdapter:
         if isinstance(texts, np.ndarray):
             images = Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts)
             return self._logits(image_tokens(images, self.backbone.config, model_path(self.record.model)), batch_size)
-        if empty := [index for index, text in enumerate(texts) if not text.strip()]:
+        if self.task.tags:
+            words = words_of(texts)
+            return self._logits(self.tokens(untagged(words)), batch_size) if words else np.zeros((0, self.task.outputs))
+        if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
             raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
         if not texts:
             return np.zeros((0, self.task.outputs), dtype=np.float32)
@@ -137,7 +140,7 @@ class LoadedAdapter:
         given = None if choices is None else [list(own) for own in choices]
         if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
             raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
-        rows = Rows(list(texts), pairs, np.zeros(len(texts), dtype=np.int64), choices=given)
+        rows = Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=given)
         return self._logits(self.tokens(rows), batch_size)
 
     def tokens(self, rows: Rows) -> Tokens:

@@ -86,7 +86,7 @@ class Member:
         return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
-        """Return the loss of a part of a batch of `of` rows: micro-batches cannot change the gradient."""
+        """Return the loss of a part of a batch of `of` rows (or words): micro-batches cannot change the gradient."""
         value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
         self.loss_sum += value.detach()
         return value / of
@@ -148,7 +148,7 @@ def _gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | 
         losses: list[Tensor] = []
         for member, logits, labels, rows, tokens in own:
             if len(labels):
-                losses.append(member.loss(logits, labels, len(rows)))
+                losses.append(member.loss(logits, labels, max(1, int(member.tokens.counts[rows].sum()))))
                 member.position.tokens += tokens
         # One member's loss says nothing of another's adapter: the gradient of the sum is each one's own.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
