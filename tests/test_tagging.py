@@ -15,6 +15,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import afina
 from afina.backbone.attach import Attached
@@ -42,8 +43,6 @@ from afina.train.loop import Callbacks, Clock, Member, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 from families import BOTH, TEXT, save_family
-from test_cli import afina as run_afina
-from test_cli import refused
 from test_methods import FROZEN, stir
 from test_study import _start, _wait_for_step
 
@@ -101,11 +100,20 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def settings_of(model: Model, data: Path, **more: Any) -> dict[str, Any]:
+def settings_of(models: Model, data: Path, **more: Any) -> dict[str, Any]:
     return {
-        "model": str(model("bert")), "dataset": str(data), "task": "ner", "methods": ["lora"], "epochs": 3, "rank": 2,
+        "model": str(models("bert")), "dataset": str(data), "task": "ner", "methods": ["lora"], "epochs": 3, "rank": 2,
         "precision": "fp32", "max_length": 32, "learning_rate": 2e-2, "checkpoint_seconds": 0, **more,
     }  # fmt: skip
+
+
+def run_afina(*arguments: object) -> str:
+    """Run a command in this process and return what it prints."""
+    from afina.cli.main import app
+
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 # -- the head ----------------------------------------------------------------------------------------------------------
@@ -137,6 +145,7 @@ def test_families_that_transformers_does_not_tag_with_are_tagged_here_alone(
 ) -> None:
     loaded = afina.load(trained_folder("lora", family, model, tmp_path))
     assert [len(one.tags) for one in loaded.predict(WORDS)] == [4, 7, 1]
+    assert loaded.predict([]) == []
     with pytest.raises(UsageError, match=f"no model that tags tokens with {family}"):
         merge(loaded, tmp_path / "merged")
 
@@ -466,29 +475,26 @@ def test_a_study_of_every_kind_of_method(model: Model, data: Path, tmp_path: Pat
     assert found.scores.shape == (30, 3)
     right, predicted, there = found.scores.sum(axis=0)
     assert 2 * right / (predicted + there) == pytest.approx(lora["test_metric"])
-    out = run_afina("report", tmp_path / "out")
-    assert out.returncode == 0, out.stderr
+    run_afina("report", tmp_path / "out")
     table = (tmp_path / "out" / "tables" / "types-bert-mail.md").read_text()
     assert "| method | LOC | PER |" in table
     assert "By type of entity" in (tmp_path / "out" / "report.html").read_text()
-    assert run_afina("recommend", tmp_path / "out", "--metric", "f1_PER").returncode == 0
+    assert "f1_PER" in run_afina("recommend", tmp_path / "out", "--metric", "f1_PER")
 
     adapter = tmp_path / "out" / lora["adapter"]
-    out = run_afina("predict", adapter, "the  lamp is parcel order", "--format", "jsonl")
-    said = json.loads(out.stdout)
-    assert said["tags"] == ["O", "B-LOC", "O", "B-PER", "I-PER"], out.stderr
+    said = json.loads(run_afina("predict", adapter, "the  lamp is parcel order", "--format", "jsonl"))
+    assert said["tags"] == ["O", "B-LOC", "O", "B-PER", "I-PER"]
     assert [(one["type"], one["text"], one["start"], one["end"]) for one in said["entities"]] == [
         ("LOC", "lamp", 5, 9), ("PER", "parcel order", 13, 25),
     ]  # fmt: skip
     assert 0.5 < said["entities"][1]["probability"] <= 1
-    out = run_afina("predict", adapter, "--file", data / "test.jsonl", "--format", "jsonl")
+    lines = run_afina("predict", adapter, "--file", data / "test.jsonl", "--format", "jsonl").splitlines()
     first = json.loads((data / "test.jsonl").read_text().splitlines()[0])
-    assert json.loads(out.stdout.splitlines()[0])["tokens"] == first["tokens"], out.stderr
-    assert "parcel order" in run_afina("predict", adapter, "the parcel order", "is", "--format", "table").stdout
-    refused(run_afina("predict", adapter, " "), "has no word")
-    out = run_afina("export", adapter, "--to", "merged", "--out", tmp_path / "merged")
-    assert out.returncode == 0, out.stderr
-    assert "words with the same label" in out.stdout
+    assert json.loads(lines[0])["tokens"] == first["tokens"]
+    assert "parcel order" in run_afina("predict", adapter, "the parcel order", "is", "--format", "table")
+    with pytest.raises(UsageError, match="Text 1 of 1 has no word"):
+        afina.load(adapter).predict([" "])
+    assert "words with the same label" in run_afina("export", adapter, "--to", "merged", "--out", tmp_path / "merged")
     # A feature-based run tags too.
     assert results["features"]["test_metric"] > 0.5
     (one,) = afina.load(tmp_path / "out" / results["features"]["adapter"]).predict([["the", "lamp"]])

@@ -97,7 +97,7 @@ class LoadedAdapter:
         """
         found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
         if isinstance(self.task, Tagging) and not isinstance(texts, np.ndarray):
-            return tagged(self.task, texts, self.tokens(untagged(words_of(texts))), found)
+            return tagged(self.task, texts, self.tokens(untagged(words_of(texts))), found) if texts else []
         decoded = self.task.decode(found)
         shared = self.record.task.get("label_names")
         if shared is None and choices is None:
