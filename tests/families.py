@@ -97,12 +97,20 @@ def language_model(family: str) -> Any:
     return t.AutoModelForSeq2SeqLM if family in BOTH else t.AutoModelForCausalLM
 
 
-def save_family(
-    family: str, folder: Path, *, num_labels: int = 2, speaks: bool = False, sizes: tuple[int, int] = (24, 37)
-) -> Path:
-    """Save a small model with its classifier (or language head) and a word-level tokenizer; decoders have no pad token.
+def tagger(family: str) -> Any:
+    """Return transformers' class that tags tokens; some families have none."""
+    import transformers as t
 
-    `sizes` are the width and that of the feed-forward layer.
+    return t.AutoModelForTokenClassification
+
+
+def save_family(
+    family: str, folder: Path, *, num_labels: int = 2, speaks: bool = False, tags: bool = False,
+    sizes: tuple[int, int] = (24, 37),
+) -> Path:  # fmt: skip
+    """Save a small model with its classifier (of texts, or of tokens), or its language head, and a word-level tokenizer.
+
+    Decoders have no pad token. `sizes` are the width and that of the feed-forward layer.
     """
     import torch
 
@@ -110,7 +118,7 @@ def save_family(
     config = configuration(family, *sizes)
     # Names of their own, or BART's configuration, which expects three classes, does not keep that there are two.
     config.id2label = {index: f"class {index}" for index in range(num_labels)}
-    model = (language_model if speaks else classifier)(family).from_config(config)
+    model = (tagger if tags else language_model if speaks else classifier)(family).from_config(config)
     with torch.no_grad():
         for name, value in model.named_parameters():
             # Weights large enough, and biases and norms far enough from their usual start, that no fault can hide.

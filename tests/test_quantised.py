@@ -11,12 +11,12 @@ import torch
 
 import afina
 from afina.backbone.attach import Attached
-from afina.backbone.language import IGNORED
 from afina.backbone.load import Backbone, heads_of, load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.cli.export import export
 from afina.config import StudyConfig
+from afina.data.batching import IGNORED
 from afina.errors import UsageError
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter, write_record
 from afina.methods.base import make_method, registry

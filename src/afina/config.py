@@ -15,9 +15,6 @@ from afina.errors import UsageError, nearest
 __all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig", "read_yaml"]
 
 
-TaskName = Literal["auto", "classification", "regression", "choices", "language", "chat", "seq2seq"]
-
-
 class _Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,6 +60,14 @@ class MethodSpec(BaseModel):
         """What tables call it: the name, with the settings that differ from the study's in brackets."""
         inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
         return f"{self.name}({inside})" if inside else self.name
+
+
+_TASKS = {"token_classification": "tagging", "token-classification": "tagging", "ner": "tagging"}
+"""Other names of tasks."""
+TaskName = Annotated[
+    Literal["auto", "classification", "regression", "choices", "tagging", "language", "chat", "seq2seq"],
+    BeforeValidator(lambda value: _TASKS.get(value, value) if isinstance(value, str) else value),
+]
 
 
 class DatasetSpec(_Checked):
@@ -185,8 +190,8 @@ class StudyConfig(_Checked):
     train_evaluation_limit: int | None = Field(default=None, ge=2)
     """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
     task: TaskName = "auto"
-    """`auto` looks at the labels for classification or regression; `choices` scores answers with a model's language head,
-    which `language`, `chat` and `seq2seq` teach to write."""
+    """`auto` finds classification, regression or tagging by the columns and labels; `choices` scores answers with a model's
+    language head, which `language`, `chat` and `seq2seq` teach to write."""
     template: str | dict[str, str] | None = None
     """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
     packing: Literal["auto", "off"] = "auto"

@@ -4,7 +4,7 @@ Methods speak of roles (`query`, `ffn_down`, ...) and never know a module's name
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -106,6 +106,8 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
     """
     row = ROWS.get(config.model_type) or _recognise(model, config.model_type)
     modules = dict(model.named_modules())
+    if "decoder" not in modules:
+        row = replace(row, further=())  # T5 tags with its encoder alone
     sites: list[Site] = []
     attention_modules: list[str] = []
     places: dict[str, int] = {}

@@ -101,7 +101,7 @@ class Attached:
         if self._trunk_layers:
             self._lower = LowerLayers(layers[: self._trunk_layers], self._trunk_of, self._reach)
         if any(prompt is not None for prompt in prompts):
-            self._prompts = Prompts(prompts)
+            self._prompts = Prompts(prompts, tags=self.backbone.tags)
             placed = (modules, self.backbone.anatomy, lambda: self._rows, lambda: self._goes_on)
             self._handles += self._prompts.hooks(*placed)
         for name in self.backbone.anatomy.attention_modules:
@@ -204,6 +204,7 @@ class Attached:
         self._rows = [slice(0, len(next(iter(inputs.values()))))] * len(self.adapters) if rows is None else list(rows)
         inputs = dict(padded_behind(inputs if self._lower is None else self._lower.known(inputs)))
         targets = inputs.pop("targets", None)
+        targets = None if self.backbone.tags else targets  # words' tags are not what is to be said
         answers: Answers | None = None
         if targets is not None and self.backbone.anatomy.row.further:
             answers = answers_apart(inputs, targets)

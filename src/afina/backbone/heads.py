@@ -258,6 +258,41 @@ class LastTokenScore(Head):
         return logits
 
 
+class TokenClassifier(Head):
+    """A tag for each token, of encoders and GPT-2: the token's state, linear; logits are (B, T, K)."""
+
+    layer = "classifier"
+
+    def __init__(self, config: Any, outputs: int) -> None:
+        super().__init__(config, outputs)
+        # As many names as families; decoders without one take a tenth.
+        names = ("classifier_dropout", "classifier_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "dropout")
+        chosen = (getattr(config, name, None) for name in names)
+        self.dropout = float(next((value for value in chosen if value is not None), 0.1))
+        width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+        self.add_module(self.layer, nn.Linear(width, outputs))
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return hidden.states
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        logits: Tensor = self.get_submodule(self.layer)(self.drop(pooled, source))
+        return logits
+
+
+class TokenScore(TokenClassifier):
+    """The same of other decoders, under their name."""
+
+    layer = "score"
+
+
+class TokenPrediction(PredictionHead):
+    """ModernBERT's tag for each token: dense, activation, norm, linear."""
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return hidden.states
+
+
 HEADS: dict[str, type[Head]] = {
     "pooler_classifier": PoolerClassifier,
     "dense_classifier": DenseClassifier,
@@ -269,6 +304,9 @@ HEADS: dict[str, type[Head]] = {
     "pre_classifier": PreClassifier,
     "prediction_head": PredictionHead,
     "last_token_score": LastTokenScore,
+    "token_classifier": TokenClassifier,
+    "token_score": TokenScore,
+    "token_prediction": TokenPrediction,
 }
 
 

@@ -17,7 +17,6 @@ from afina.ops.dropout import DropoutSource
 from afina.ops.vocabulary import token_losses
 
 __all__ = [
-    "IGNORED",
     "AnswerHead",
     "Answers",
     "LanguageHead",

@@ -33,6 +33,7 @@ __all__ = [
     "Backbone",
     "bare_of",
     "context_of",
+    "has_tagger",
     "heads_of",
     "load_backbone",
     "load_tokenizer",
@@ -67,6 +68,8 @@ class Backbone:
     """Path of the bare model inside its classifier: `bert.`, `model.`, ... (PEFT's files use it)."""
     language: LanguageHead | None = None
     """The pretrained language head, where the model was loaded to speak."""
+    tags: bool = False
+    """Whether heads are to say something of each token, not of the text."""
     rounding: float | None = None
     """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
     generation: Any = None
@@ -94,10 +97,10 @@ class Backbone:
     def trunk_layers(self) -> int:
         """Layers that can be passed over where what they would give is known: all that follow one another."""
         layers = len(self.anatomy.of_kind("layer"))
-        # A decoder's layers look at the encoder's states, ALBERT's one layer comes again, and DeBERTa's convolution
-        # stands between its first two.
-        between = bool(self.anatomy.row.further) or bool(getattr(self.config, "conv_kernel_size", 0))
-        return 0 if between or layers != self.anatomy.layer_count else layers
+        # A decoder's layers look at the encoder's states, ALBERT's one layer comes again, DeBERTa's convolution stands
+        # between its first two, and T5's first hands its position bias to the others.
+        between = any(getattr(self.config, name, 0) for name in ("conv_kernel_size", "relative_attention_num_buckets"))
+        return 0 if between or self.anatomy.row.further or layers != self.anatomy.layer_count else layers
 
     def new_head(self, outputs: int) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
@@ -106,7 +109,8 @@ class Backbone:
         """
         if self.language is not None:
             return AnswerHead(self.language, self.config, outputs) if outputs else TokenHead(self.language, self.config)
-        head = build_head(self.anatomy.row.head, self.config, outputs, self.pretrained_head)
+        row = self.anatomy.row
+        head = build_head(row.tagger if self.tags else row.head, self.config, outputs, self.pretrained_head)
         return head.to(self.device)
 
 
@@ -124,10 +128,11 @@ def load_backbone(
     device: str = "cpu",
     trust_remote_code: bool = False,
     speaks: bool = False,
+    tags: bool = False,
     compute: torch.dtype | None = None,
     rounded_to: str | None = None,
 ) -> Backbone:
-    """Load and freeze a model, with its language head if it is to speak.
+    """Load and freeze a model, with its language head if it is to speak, for heads on each token if it is to tag.
 
     `compute` is what quantised weights (nf4, int8) compute in, bfloat16 where the device has it unless given. With
     `rounded_to` a plain model gets the weights that this quantised precision makes of its own.
@@ -137,7 +142,7 @@ def load_backbone(
     """
     path = model_path(name)
     _check_weights(name, path)
-    kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks, compute)
+    kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
     model, loading = _from_pretrained(name, path, kind, settings, trust_remote_code)
     prefix, bare = bare_of(model)
     missing = set(loading["missing_keys"])
@@ -156,7 +161,7 @@ def load_backbone(
     rounding = None
     if rounded_to is not None:
         like = load_backbone(
-            name, precision=rounded_to, device=device, trust_remote_code=trust_remote_code, speaks=speaks
+            name, precision=rounded_to, device=device, trust_remote_code=trust_remote_code, speaks=speaks, tags=tags
         )
         rounding = round_weights(bare, like.model)
     own = {f"{prefix}{key}" for key in bare.state_dict()}
@@ -171,6 +176,7 @@ def load_backbone(
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
         prefix=prefix,
         language=language_head_of(model) if speaks else None,
+        tags=tags,
         rounding=rounding,
         generation=model.generation_config if speaks else None,
     )
@@ -195,10 +201,17 @@ def bare_of(model: Any) -> tuple[str, Any]:
     return f"{prefix}.", getattr(model, prefix)
 
 
-def model_class(config: Any, *, speaks: bool = False) -> Any:
+def has_tagger(config: Any) -> bool:
+    """Whether transformers has a class that tags tokens with this model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+
+    return type(config) in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
+
+
+def model_class(config: Any, *, speaks: bool = False, tags: bool = False) -> Any:
     """Return transformers' class of classifiers for a model's inputs (texts, images or sound), or of language models.
 
-    Raises `UsageError` for a model that cannot speak.
+    Of texts or, with `tags` and where it has one, of tokens. Raises `UsageError` for a model that cannot speak.
     """
     import transformers
 
@@ -210,6 +223,8 @@ def model_class(config: Any, *, speaks: bool = False) -> Any:
                 "an encoder-decoder, or set task: classification."
             )
         return transformers.AutoModelForSeq2SeqLM if row and row.further else transformers.AutoModelForCausalLM
+    if tags and has_tagger(config):
+        return transformers.AutoModelForTokenClassification
     kind = {"image": "Image", "sound": "Audio"}.get(row.inputs if row else "text", "Sequence")
     return getattr(transformers, f"AutoModelFor{kind}Classification")
 
@@ -220,12 +235,13 @@ def _is_decoder(config: Any) -> bool:
 
 
 def _how_to_load(
-    name: str, precision: str, device: str, trust_remote_code: bool, speaks: bool, compute: torch.dtype | None
-) -> tuple[Any, dict[str, Any]]:
+    name: str, precision: str, device: str, trust_remote_code: bool, *, speaks: bool, tags: bool,
+    compute: torch.dtype | None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """Return transformers' class for a model, and what loading it in a precision takes."""
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
-    kind = model_class(config, speaks=speaks)
+    kind = model_class(config, speaks=speaks, tags=tags)
     stored = stored_precision(config)
     if stored not in (None, precision):
         raise UsageError(

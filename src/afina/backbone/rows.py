@@ -59,6 +59,8 @@ class Row(Stack):
     outer_linears: tuple[str, ...] = ()
     head: str
     """Name of the classification head's form in `heads.py`."""
+    tagger: str = "token_classifier"
+    """Name of the form of its head that tags each token."""
     inputs: Literal["text", "image", "sound"] = "text"
     causal: bool = False
     narrow: str | None = None
@@ -122,6 +124,7 @@ _LLAMA = Row(
     embedding="embed_tokens",
     outer_norms=("norm",),
     head="last_token_score",
+    tagger="token_score",
     causal=True,
 )
 
@@ -286,6 +289,7 @@ ROWS: dict[str, Row] = {
         embedding="embeddings.tok_embeddings",
         outer_norms=("embeddings.norm", "final_norm"),
         head="prediction_head",
+        tagger="token_prediction",
     ),
     "gpt2": Row(
         layers="h",
@@ -313,6 +317,7 @@ ROWS: dict[str, Row] = {
         embedding="decoder.embed_tokens",
         outer_norms=("decoder.final_layer_norm",),
         head="last_token_score",
+        tagger="token_score",
         causal=True,
         packs=False,  # transformers makes its mask without looking at positions
     ),

@@ -66,6 +66,7 @@ def shape_backbone(
     device: str = "meta",
     dtype: Any = None,
     speaks: bool = False,
+    tags: bool = False,
     precision: str = "",
     runs_on: str = "cpu",
 ) -> Backbone:
@@ -85,10 +86,10 @@ def shape_backbone(
         if getattr(own, "layer_types", None):
             own.layer_types = own.layer_types[:layers]
     with torch.device(device):
-        model = model_class(own, speaks=speaks).from_config(own, attn_implementation="afina", dtype=dtype)
+        model = model_class(own, speaks=speaks, tags=tags).from_config(own, attn_implementation="afina", dtype=dtype)
     if precision in QUANTISED:
         keep = [*heads_of(model), *unfit(model, precision, runs_on)]
         quantise(model, quantisation(precision, dtype, keep))
     bare = bare_of(model.requires_grad_(False))[1]
     language = language_head_of(model) if speaks else None
-    return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language)
+    return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language, tags=tags)

@@ -101,7 +101,9 @@ def _what_merging_changed(tested: Any, exact: Any, parity: Any) -> str:
             f"the weights that {kind} stands for, which the adapter was trained beside "
             f"(they differ from the original ones by {100 * rounding:.2g}% of their norm)"
         )
-    same = "" if parity.agreeing is None else f", and {parity.agreeing} of {parity.rows} rows keep their label"
+    same = (
+        "" if parity.agreeing is None else f", and {parity.agreeing} of {parity.outputs} {parity.unit} keep their label"
+    )
     return (
         f"The base was quantised, and the merged model is not: it holds {onto}, in float32, {after:,.1f} MB where there were "
         f"{before:,.1f}. From the adapter on {kind} its logits differ by up to {parity.difference:.2g}{same}. "
@@ -118,6 +120,7 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
     from afina.config import DatasetSpec
     from afina.data.rows import Rows
     from afina.data.sources import load_text_dataset
+    from afina.data.tags import untagged
     from afina.errors import UsageError
 
     inputs = tested.backbone.anatomy.row.inputs
@@ -129,7 +132,7 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
             test = found.test.take(np.arange(min(count, len(found.test))))
             names = tested.record.task.get("label_names")
             same = names is None or list(found.label_names or ()) == list(names)
-            return test if same else replace(test, label=np.full(len(test), -1))
+            return test if same else replace(test, label=np.minimum(test.label, -1))
         except UsageError:
             if data is not None:
                 raise
@@ -139,6 +142,8 @@ def _sample(tested: Any, data: str | None, count: int) -> Any:
         what = "" if tested.task.writes else "with their choices "
         raise UsageError(f"The rows that it was trained for are not here; give others {what}by --data.")
     texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
+    if tested.task.tags:
+        return untagged([text.split() for text in texts])
     return Rows(texts, None, np.full(len(texts), -1))
 
 
@@ -150,13 +155,13 @@ def _show(console: Any, parity: Any, precision: str, loss: Any) -> None:
     if precision != "fp32":
         table.add_row(f"the same, from the adapter in {precision}", f"{parity.difference:.2g}")
     if parity.agreeing is not None:
-        table.add_row("rows with the same label", f"{parity.agreeing} of {parity.rows}")
+        table.add_row(f"{parity.unit} with the same label", f"{parity.agreeing} of {parity.outputs}")
     for name, (ours, theirs) in parity.metrics.items():
         table.add_row(name, f"{ours:.4f} adapter, {theirs:.4f} exported")
     if loss:
         table.add_row("left out of the changes, at most", f"{100 * max(loss.values()):.2g}%")
     console.print(table)
-    if parity.agreeing is not None and parity.agreeing < parity.rows:
+    if parity.agreeing is not None and parity.agreeing < parity.outputs:
         why = "what the rank left out" if loss and max(loss.values()) > 0 else f"rounding, {precision} against float32"
-        changed = parity.rows - parity.agreeing
-        console.print(f"[yellow]{changed} of {parity.rows} labels changed: {why}.[/yellow]")
+        changed = parity.outputs - parity.agreeing
+        console.print(f"[yellow]{changed} of {parity.outputs} labels changed: {why}.[/yellow]")

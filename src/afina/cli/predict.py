@@ -34,7 +34,7 @@ def predict(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
-    """Predict labels with their probabilities (or numbers) for texts, with an adapter that Afina or PEFT saved.
+    """Predict labels with their probabilities (numbers, or entities) for texts, with an adapter that Afina or PEFT saved.
 
     Example: `afina predict demo/runs/minilm-tickets-lora-seed0/adapter "Where is my parcel?"`
 
@@ -59,6 +59,11 @@ def predict(
         write(zip((f"image {index}" for index in range(1, len(images) + 1)), predicted, strict=True))
         return
     loaded = afina.load(adapter, model=model)
+    if loaded.task.tags:
+        write = _write_lines if write is _write_lines else _write_entities
+    if file is not None and (words := _words(loaded, file, text_column)):
+        write(zip(map(" ".join, words), loaded.predict(words, batch_size=batch_size), strict=True))
+        return
     if file is not None and choice is None and (answers := _answers(loaded, file)):
         pairs = list(_rows([], None, file, text_column, pair_column))
         second = [text or "" for _, text in pairs] if any(text is not None for _, text in pairs) else None
@@ -75,6 +80,13 @@ def _answers(loaded: Any, file: Path) -> list[list[str]] | None:
 
     own = loaded.task.speaks and not loaded.task.writes and loaded.record.task["label_names"] is None
     return read_answers(file) if own else None
+
+
+def _words(loaded: Any, file: Path, column: str | None) -> list[list[str]] | None:
+    """The words of a file's rows, for an adapter that tags them; None where the file has texts."""
+    from afina.data.tags import read_words
+
+    return read_words(file, column) if loaded.task.tags else None
 
 
 def _rows(
@@ -125,4 +137,23 @@ def _write_table(predictions: Iterator[tuple[str, Any]]) -> None:
         probability = "" if prediction.probabilities is None else f"{max(prediction.probabilities.values()):.3f}"
         label = prediction.label if isinstance(prediction.label, str) else f"{prediction.label:.4g}"
         table.add_row(Text(text if len(text) <= 100 else text[:99] + "…"), Text(label), probability)
+    Console().print(table)
+
+
+def _write_entities(predictions: Iterator[tuple[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("text", "entity", "type", "from", "to", "probability")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for text, prediction in predictions:
+        shown = Text(text if len(text) <= 100 else text[:99] + "…")
+        for entity in prediction.entities:
+            place = (str(entity.start), str(entity.end), f"{entity.probability:.3f}")
+            table.add_row(shown, Text(entity.text), Text(entity.type), *place)
+            shown = Text("")
+        if not prediction.entities:
+            table.add_row(shown, *[""] * 5)
     Console().print(table)

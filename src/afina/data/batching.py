@@ -73,6 +73,15 @@ class Tokens:
     endless: int = 0
     """Those of them whose end was cut off."""
 
+    @property
+    def by_word(self) -> bool:
+        """Whether every word has a label, not every row: `labels` is then (N, W), `IGNORED` behind a row's words."""
+        return self.labels.ndim == 2
+
+    def output_labels(self) -> np.ndarray:
+        """Return the labels of all outputs, (M,): of the words in order where words have them, or of the rows."""
+        return self.targets[self.targets != IGNORED] if self.by_word and self.targets is not None else self.labels
+
     def __len__(self) -> int:
         return (len(self.offsets) - 1) // self.choices
 
@@ -112,10 +121,10 @@ class Tokens:
         own = self.sequences(rows)
         pieces = [slice(self.offsets[index], self.offsets[index + 1]) for index in own]
         segments = None if self.segments is None else np.concatenate([self.segments[piece] for piece in pieces])
+        targets = None if self.targets is None else np.concatenate([self.targets[piece] for piece in pieces])
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[own])])
         answers = None if self.answers is None else self.answers[own]
         ids = np.concatenate([self.ids[piece] for piece in pieces])
-        targets = None if self.targets is None else np.concatenate([self.targets[piece] for piece in pieces])
         return Tokens(ids, offsets, self.labels[rows], segments, choices=self.choices, answers=answers, targets=targets)
 
 
@@ -125,6 +134,7 @@ class Batch:
 
     inputs: Mapping[str, Tensor]
     labels: list[Tensor]
+    """Of rows (B,), or where words have labels of tokens (B, T), `IGNORED` at the others."""
     tokens: list[int]
     """Real ones, counted on the host."""
     slices: list[slice]
@@ -329,7 +339,11 @@ def collate(
         targets = np.where(said, np.roll(ids, -1, axis=1), IGNORED)
     if targets is not None:
         inputs["targets"] = torch.from_numpy(targets).to(device)
-    return Batch(inputs, labels, real, _slices(counts))
+    slices = _slices(counts)
+    if first.by_word:
+        # A word's label stands at its token.
+        labels = [inputs["targets"][own] for own in slices]
+    return Batch(inputs, labels, real, slices)
 
 
 def _packed(lengths: np.ndarray, counts: Sequence[int], width: int) -> tuple[np.ndarray, np.ndarray, list[int]]:

@@ -150,10 +150,12 @@ def _refuse_surrogates(path: Path, rows: list[tuple[str, Any]]) -> None:
 
 
 def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
-    """Return the label names that Hugging Face datasets wrote into a parquet file's schema, or None."""
+    """Return the label names (of a column of lists, their items') that Hugging Face datasets wrote into a schema."""
     stored = (table.schema.metadata or {}).get(b"huggingface")
     if stored is None:
         return None
     feature = json.loads(stored).get("info", {}).get("features", {}).get(column, {})
+    if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+        feature = feature["feature"]
     names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if names else None

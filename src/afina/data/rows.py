@@ -14,7 +14,10 @@ __all__ = ["Rows", "TextDataset", "divided", "finished", "most_answers", "strati
 
 @dataclass(frozen=True)
 class Rows:
-    """Parallel columns: texts, second texts or None, and labels (int64 class indices, or float64)."""
+    """Parallel columns: texts, second texts or None, and labels (int64 class indices, or float64).
+
+    Of words with a tag each, labels are (N, W) int16, with -100 behind a row's words.
+    """
 
     text: list[str]
     text_pair: list[str] | None
@@ -23,6 +26,8 @@ class Rows:
     """Of images, (N, H, W) or (N, H, W, C) uint8; `text` then has their digests."""
     choices: list[list[str]] | None = None
     """Each row's own answers, of which the label is one's place."""
+    words: list[list[str]] | None = None
+    """Of words with a tag each; `text` has them joined by spaces."""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -31,7 +36,8 @@ class Rows:
         pair = None if self.text_pair is None else [self.text_pair[row] for row in rows]
         pixels = None if self.pixels is None else self.pixels[rows]
         choices = None if self.choices is None else [self.choices[row] for row in rows]
-        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices)
+        words = None if self.words is None else [self.words[row] for row in rows]
+        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices, words)
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,17 @@ def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def stratified_rows(labels: np.ndarray, limit: int, *, classes: bool) -> np.ndarray:
-    """Return `limit` row numbers in ascending order, every class in its proportion; always the same ones."""
-    return np.sort(stratified(labels if classes else np.zeros(len(labels)), seed=0)[:limit])
+    """Return `limit` row numbers in ascending order, every class in its proportion; always the same ones.
+
+    Rows whose words have labels have none of their own.
+    """
+    return np.sort(stratified(labels if classes and labels.ndim == 1 else np.zeros(len(labels)), seed=0)[:limit])
 
 
 def _limit(rows: Rows, limit: int | None, names: tuple[str, ...] | None, key: str) -> Rows:
     if limit is None or limit >= len(rows):
         return rows
+    names = names if rows.label.ndim == 1 else None
     classes = len(np.unique(rows.label)) if names is not None else 1
     if limit < classes:
         raise UsageError(f"{key}: {limit} rows cannot hold all {classes} classes; set at least {classes}.")
@@ -94,7 +104,7 @@ def _digest(splits: Mapping[str, Rows]) -> str:
         for text, pair in _keys(rows):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0" + pair.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(np.ascontiguousarray(rows.label).tobytes())
-        for own in rows.choices or ():
+        for own in rows.choices or rows.words or ():
             digest.update("\0".join(own).encode("utf-8", "surrogatepass") + b"\0\0")
     return digest.hexdigest()
 

@@ -19,6 +19,7 @@ from afina.data.images import PACKAGED_IMAGES, is_images, load_images
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.presets import PACKAGED, PRESETS
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
+from afina.data.tags import find_tagged, is_tagged, read_tagged
 from afina.data.written import READERS, read_written
 from afina.errors import UsageError, nearest
 
@@ -65,6 +66,8 @@ def load_text_dataset(
         return read_written(
             parts.tables, parts.place, parts.spec, asked, parts.where, list(parts.notes), train_limit, test_limit
         )
+    if asked == "tagging" or (asked == "auto" and is_tagged(parts.tables)):
+        return _load_tagged(spec, parts, train_limit, test_limit)
     column = find_columns(parts.tables, parts.spec, parts.where)["label"]
     parts = _single_split(replace(parts, tables=typed(parts.tables, column, parts.where)), column)
     columns = find_columns(parts.tables, parts.spec, parts.where)
@@ -96,6 +99,15 @@ def load_text_dataset(
                 )
             names = tuple(spec.answers)
     return finished(spec, chosen, names, splits, notes, train_limit, test_limit)
+
+
+def _load_tagged(spec: DatasetSpec, parts: _Parts, train_limit: int | None, test_limit: int | None) -> TextDataset:
+    columns = find_tagged(parts.tables, parts.spec, parts.where)
+    parts = _single_split(parts, columns[1])
+    notes = list(parts.notes)
+    places = {split: parts.place(split) for split in parts.tables}
+    names, splits = read_tagged(parts.tables, columns, places, notes)
+    return finished(spec, "tagging", names, splits, notes, train_limit, test_limit)
 
 
 def read_texts(path: Path, text: str | None = None, text_pair: str | None = None) -> list[tuple[str, str | None]]:

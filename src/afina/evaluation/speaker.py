@@ -8,9 +8,9 @@ from torch import Tensor
 
 from afina.backbone.attach import Attached
 from afina.backbone.incremental import places_taken
-from afina.backbone.language import IGNORED, LanguageHead
+from afina.backbone.language import LanguageHead
 from afina.backbone.load import Backbone
-from afina.data.batching import evaluation_batches, padded_width
+from afina.data.batching import IGNORED, evaluation_batches, padded_width
 from afina.errors import UsageError
 from afina.generation.generate import Request, write
 from afina.generation.settings import GenerationSettings

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.heads import Head
-from afina.backbone.load import bare_of, model_class, model_path, read_config
+from afina.backbone.load import bare_of, has_tagger, model_class, model_path, read_config
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter
 from afina.methods.merged import fold_into
@@ -54,20 +54,25 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
 def base_classifier(loaded: LoadedAdapter) -> Any:
     """Return transformers' classifier on the base model in float32, its head made for this task's labels.
 
-    Where the task has the model speak, its language model.
+    Where the task has the model speak, its language model. Raises `UsageError` where there is no class for the task.
     """
-    record, names = loaded.record, loaded.record.task.get("label_names")
+    record, names, tags = loaded.record, loaded.record.task.get("label_names"), loaded.task.tags
     if loaded.task.speaks:
         kind = model_class(loaded.backbone.config, speaks=True)
         return kind.from_pretrained(model_path(record.model), dtype=torch.float32, use_safetensors=True)
     names = list(names) if names else ["number"]
     config = read_config(record.model)
+    if tags and not has_tagger(config):
+        raise UsageError(
+            f"transformers has no model that tags tokens with {config.model_type}; this adapter can be used with "
+            "`afina predict` only."
+        )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = "single_label_classification" if len(names) > 1 else "regression"
     if getattr(config, "pad_token_id", None) is None and loaded.backbone.tokenizer is not None:
         config.pad_token_id = loaded.backbone.tokenizer.pad_token_id  # transformers' decoders classify before it
-    return model_class(config).from_pretrained(
+    return model_class(config, tags=tags).from_pretrained(
         model_path(record.model), config=config, dtype=torch.float32, use_safetensors=True,
         ignore_mismatched_sizes=True,
     )  # fmt: skip

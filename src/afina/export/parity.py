@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attach import Attached
-from afina.backbone.language import IGNORED, answer_scores, answers_apart
+from afina.backbone.language import answer_scores, answers_apart
 from afina.backbone.load import model_class, model_path, random_inputs
-from afina.data.batching import Tokens, collate
+from afina.data.batching import IGNORED, Tokens, collate
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.errors import UsageError
@@ -37,9 +37,16 @@ class Parity:
     difference: float
     """The same from the adapter in the precision that it was trained and tested in."""
     agreeing: int | None
-    """Rows whose label is the adapter's (tested precision); None for regression."""
+    """Rows (of tags: words) whose label is the adapter's (tested precision); None for regression."""
+    outputs: int
+    """Of how many."""
     metrics: Mapping[str, tuple[float, float]]
     """By name, the tested adapter's and the exported model's, where the rows have labels."""
+
+    @property
+    def unit(self) -> str:
+        """What has a label: rows, or where words are tagged words."""
+        return "rows" if self.outputs == self.rows else "words"
 
     @property
     def equal(self) -> bool:
@@ -50,7 +57,7 @@ def load_merged(tested: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
     """Load a merged folder as anyone would: transformers alone."""
     from transformers import AutoConfig, AutoTokenizer
 
-    kind = model_class(AutoConfig.from_pretrained(folder), speaks=tested.task.speaks)
+    kind = model_class(AutoConfig.from_pretrained(folder), speaks=tested.task.speaks, tags=tested.task.tags)
     model = kind.from_pretrained(folder)
     has_tokenizer = any(folder.glob("tokenizer*"))
     return model.eval(), AutoTokenizer.from_pretrained(folder) if has_tokenizer else None
@@ -78,7 +85,7 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
     batches = list(_batches(tokens, tested))
     if tokens is not None and tokens.choices > 1:
         exact.adapter.head.outputs = tokens.choices
-    outside = torch.cat([_outside(model, inputs) for inputs in batches]).float()
+    outside = torch.cat([_outside(model, inputs, tested.task.tags) for inputs in batches]).float()
     logits = {
         name: torch.cat([_inside(own, inputs) for inputs in batches]).float()
         for name, own in (("tested", tested), ("exact", exact))
@@ -95,23 +102,23 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
         state = tested.record.task
         logits = {name: value * state["deviation"] + state["mean"] for name, value in logits.items()}
     number = regression or tested.task.writes
-    labels = None
-    if tokens is not None and rows is not None:
-        labels = tokens.labels if tested.task.writes else rows.label
     metrics: dict[str, tuple[float, float]] = {}
-    if labels is not None and (labels >= 0).all() and len(labels) > 1:
+    if tokens is not None and (tokens.output_labels() >= 0).all() and len(tokens) > 1:
 
         def predicted(values: Tensor) -> np.ndarray:
+            if task.tags:
+                return task.decode_rows(tokens, values.numpy()).predictions
             return values.numpy()[:, 0] if number else values.argmax(1).numpy()
 
-        ours, theirs = (task.metrics(labels, predicted(value)) for value in (logits["tested"], outside))
+        ours, theirs = (task.metrics(tokens.labels, predicted(value)) for value in (logits["tested"], outside))
         metrics = {name: (ours[name], theirs[name]) for name in ours}
     return Parity(
-        rows=len(outside),
+        rows=len(outside) if tokens is None else len(tokens),
         exact_difference=float((outside - logits["exact"]).abs().max()),
         scale=float(logits["exact"].abs().max()),
         difference=float((outside - logits["tested"]).abs().max()),
         agreeing=None if number else int((outside.argmax(1) == logits["tested"].argmax(1)).sum()),
+        outputs=len(outside),
         metrics=metrics,
     )
 
@@ -136,13 +143,14 @@ def _noise(tested: LoadedAdapter, seed: int) -> Mapping[str, Tensor]:
         return random_inputs(tested.backbone.config, 1, 16)
 
 
-def _outside(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
     given = dict(inputs)
     targets = given.pop("targets", None)
     with torch.inference_mode():
-        if targets is None:
+        if targets is None or tags:
             logits: Tensor = model(**given).logits
-            return logits
+            # PEFT gives the places of a prompt tags too.
+            return logits if targets is None else logits[:, -targets.shape[1] :][targets != IGNORED]
         if model.config.is_encoder_decoder:
             answers = answers_apart(given, targets)
             targets = answers.targets
@@ -152,4 +160,5 @@ def _outside(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
 def _inside(loaded: LoadedAdapter, inputs: Mapping[str, Tensor]) -> Tensor:
     with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
-        return attached(inputs)[0]
+        logits = attached(inputs)[0]
+    return logits[inputs["targets"] != IGNORED] if loaded.task.tags else logits

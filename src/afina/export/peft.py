@@ -65,7 +65,7 @@ def _virtual_tokens(loaded: LoadedAdapter) -> tuple[str, Tensor] | None:
     if branches and all(isinstance(branch, PromptBranch) for branch in branches):
         (branch,) = branches
         assert isinstance(branch, PromptBranch)
-        if not causal and not branch.seen:
+        if not causal and not branch.seen and not loaded.task.tags:
             raise UsageError(
                 f"PEFT would classify by the first vector of this {name}, not by the text as it was trained; "
                 f"train it with {{{name}: {{classify: prompt}}}} to export it."

@@ -236,7 +236,7 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
 def task_type(backbone: Backbone) -> str:
     """Return what PEFT calls the kind of model under an adapter."""
     if backbone.language is None:
-        return "SEQ_CLS"
+        return "TOKEN_CLS" if backbone.tags else "SEQ_CLS"
     return "SEQ_2_SEQ_LM" if backbone.anatomy.row.further else "CAUSAL_LM"
 
 

@@ -19,6 +19,7 @@ from afina.report.tables import (
     race_table,
     scaled,
     setup_table,
+    type_table,
 )
 
 __all__ = ["answer", "page"]
@@ -73,6 +74,10 @@ def page(material: Material, words: Words, published: Sequence[Table]) -> str:
         *_figures(material, words),
     ]
     tested = [group for group in material.groups if group.comparisons]
+    by_type = [own for group in material.groups if (own := type_table(group, words))]
+    if by_type:
+        parts.append(f"<h2>{escape(words('By type of entity'))}</h2>")
+        parts += [html_table(own) for own in by_type]
     if tested:
         parts.append(f"<h2>{escape(words('Which differences are real'))}</h2>")
         parts += [html_table(difference_table(group, words)) for group in tested]

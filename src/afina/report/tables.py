@@ -12,7 +12,7 @@ from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
 from afina.study.recommend import comparable
 from afina.study.results import read_predictions, read_results
-from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
+from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, mean_interval, verdict
 
 __all__ = [
     "Group",
@@ -25,9 +25,10 @@ __all__ = [
     "gather",
     "race_table",
     "setup_table",
+    "type_table",
 ]
 
-_PERCENT = {"accuracy", "macro_f1"}
+_PERCENT = {"accuracy", "macro_f1", "f1", "precision", "recall", "word_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,15 @@ def _compare(directory: Path, members: Sequence[Cell]) -> list[Comparison]:
 
 def scaled(metric: str) -> float:
     """Accuracies are shown in percent, correlations and errors as they are."""
-    return 100.0 if metric in _PERCENT else 1.0
+    return 100.0 if _percent(metric) else 1.0
 
 
 def metric_digits(metric: str) -> int:
-    return 1 if metric in _PERCENT else 3
+    return 1 if _percent(metric) else 3
+
+
+def _percent(metric: str) -> bool:
+    return metric in _PERCENT or metric.startswith("f1_")
 
 
 def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
@@ -225,6 +230,23 @@ def difference_table(group: Group, words: Words) -> Table:
             f" ({', '.join(sorted({entry.test for entry in group.comparisons}))}, n = {group.comparisons[0].items:,})"
         )
     return Table(f"differences-{group.slug}", group.title, columns, rows, note, words=2)
+
+
+def type_table(group: Group, words: Words) -> Table | None:
+    """One row a method: F1 of each type of entity, mean over seeds; None where there are none."""
+    runs = [run for cell in group.cells for run in cell.runs]
+    names = [name for name in (runs[0]["test_metrics"] if runs else {}) if name.startswith("f1_")]
+    if not names:
+        return None
+    rows = []
+    for cell in group.cells:
+        means = [
+            mean_interval(run["test_metrics"][name] for run in cell.runs).mean if cell.runs else None for name in names
+        ]
+        rows.append([cell.method, *(words.number(None if m is None else 100 * m, 1) for m in means)])
+    columns = [words("method"), *(name.removeprefix("f1_") for name in names)]
+    note = words("F1 of the test split by type of entity, %; means over seeds.")
+    return Table(f"types-{group.slug}", group.title, columns, rows, note)
 
 
 def failed_table(material: Material, words: Words) -> Table:

@@ -25,6 +25,7 @@ from afina.report.tables import (
     gather,
     race_table,
     setup_table,
+    type_table,
 )
 from afina.study.files import write_text
 
@@ -59,6 +60,7 @@ def write_report(directory: Path, *, language: str = "en", reference: Path | Non
 
 def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> list[Table]:
     tables = [comparison_table(group, words) for group in material.groups]
+    tables += [table for group in material.groups if (table := type_table(group, words))]
     tables += [difference_table(group, words) for group in material.groups if group.comparisons]
     tables += in_layout
     if material.left:

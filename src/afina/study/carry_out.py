@@ -132,6 +132,7 @@ def load_for(job: Job, method: Method, task: Task) -> Backbone:
         device=job.device,
         trust_remote_code=job.config.trust_remote_code,
         speaks=task.speaks,
+        tags=task.tags,
     )
     if own:
         backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[job.precision]

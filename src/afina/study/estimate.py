@@ -19,12 +19,11 @@ import torch
 from torch import nn
 
 from afina.backbone.attach import Attached
-from afina.backbone.language import IGNORED
 from afina.backbone.load import Backbone, context_of, load_tokenizer, random_inputs
 from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import WIDTH_STEP
+from afina.data.batching import IGNORED, WIDTH_STEP
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
 from afina.data.sources import Rows, load_text_dataset
@@ -65,6 +64,7 @@ class Sizes:
     classes: int
     source: str
     speaks: bool = False
+    tags: bool = False
     trained: float = 0.0
     """Share of the tokens that are targets, where the model learns to write."""
 
@@ -133,7 +133,7 @@ def estimate_study(
 
 def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str) -> Estimate:
     method = run.make_method()
-    whole = shape_backbone(shape, speaks=sizes.speaks)
+    whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
     weights, dtype = whole.parameter_count, _dtype(precision, device)
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
@@ -157,7 +157,9 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
     kept = torch.float32 if method.owns_backbone else dtype
-    base = shape_backbone(shape, dtype=kept, speaks=sizes.speaks, precision=precision, runs_on=device).model
+    base = shape_backbone(
+        shape, dtype=kept, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
+    ).model
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
     evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     if method.gradient_free:
@@ -219,7 +221,7 @@ def _shallow(
     own = method.owns_backbone
     dtype = torch.float32 if own else _dtype(precision, device)
     backbone = shape_backbone(
-        shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, precision=precision,
+        shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, tags=sizes.tags, precision=precision,
         runs_on=device,
     )  # fmt: skip
     if own:
@@ -239,6 +241,8 @@ def _random_loss(attached: Attached, shape: Any, rows: int, length: int, sizes: 
     logits = attached(inputs)[0]
     if sizes.trained:
         return logits[:, 0].sum() / logits[:, 1].sum()
+    if sizes.tags:
+        logits, labels = logits.flatten(0, 1), labels.repeat_interleave(length)
     return torch.nn.functional.cross_entropy(logits[..., 0] if sizes.speaks else logits, labels)
 
 
@@ -349,7 +353,8 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
         config = config.model_copy(update={"template": "plain"})
     task = task_of(config, spec, data, tokenizer)
     mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
-    return Sizes(len(data.train), len(data.test), mean, longest, task.outputs, source, task.speaks, trained)
+    rows = (len(data.train), len(data.test))
+    return Sizes(*rows, mean, longest, task.outputs, source, task.speaks, task.tags, trained)
 
 
 def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:

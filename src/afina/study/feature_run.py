@@ -37,7 +37,7 @@ def fit_features(
     with monitor.phase("train"):
         energy.start()
         started = perf_counter()
-        labels = splits["train"].labels
+        labels = splits["train"].output_labels()
         if task.name == "regression":
             state = task.state()
             labels = (labels - state["mean"]) / state["deviation"]
@@ -46,7 +46,8 @@ def fit_features(
         energy.stop()
     test, _ = _embeddings(job, method, backbone, splits, "test", monitor, EnergyMeter(job.device), send)
     with monitor.phase("evaluate"):
-        decoded = {"train": task.decode(fitted.logits(train)), "test": task.decode(fitted.logits(test))}
+        vectors = {"train": train, "test": test}
+        decoded = {split: task.decode_rows(splits[split], fitted.logits(own)) for split, own in vectors.items()}
     entry: dict[str, Any] = {"epoch": job.config.epochs, "train_loss": None, "seconds": seconds}
     for split, result in decoded.items():
         metrics = task.metrics(splits[split].labels, result.predictions)
@@ -62,8 +63,9 @@ def fit_features(
         save_file(fitted.tensors(), partial / "adapter_model.safetensors")
         write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
     write_predictions(
-        job.folder / "predictions.parquet", splits["test"].labels, decoded["test"].predictions, decoded["test"].scores
-    )
+        job.folder / "predictions.parquet", splits["test"].labels, decoded["test"].predictions, decoded["test"].scores,
+        job.task.get("label_names"),
+    )  # fmt: skip
     total = backbone.parameter_count + fitted.parameter_count()
     return {
         "trainable_parameters": fitted.parameter_count(),

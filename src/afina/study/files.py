@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False) + "\n")
 
 
-def write_predictions(path: Path, labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> None:
-    """Write each test item's label, prediction and scores (N, K) as predictions.parquet."""
+def write_predictions(
+    path: Path, labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray, names: Sequence[str] | None = None
+) -> None:
+    """Write each test item's label, prediction and scores (N, K) as predictions.parquet.
+
+    Of tags (N, W), below 0 behind a row's words, lists of their `names` are written.
+    """
     import pyarrow as arrow
     from pyarrow import parquet
 
@@ -39,8 +44,8 @@ def write_predictions(path: Path, labels: np.ndarray, predictions: np.ndarray, s
     offsets = arrow.array(np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32))
     table = arrow.table({
         "item": np.arange(len(labels)),
-        "label": labels,
-        "prediction": predictions.astype(labels.dtype),
+        "label": _column(labels, names),
+        "prediction": _column(predictions.astype(labels.dtype), names),
         "scores": arrow.ListArray.from_arrays(offsets, flat),
     })  # fmt: skip
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -50,3 +55,10 @@ def write_predictions(path: Path, labels: np.ndarray, predictions: np.ndarray, s
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _column(values: np.ndarray, names: Sequence[str] | None) -> Any:
+    if values.ndim == 1:
+        return values
+    assert names is not None
+    return [[names[tag] for tag in row[row >= 0]] for row in values]

@@ -12,7 +12,7 @@ import numpy as np
 from afina.backbone.load import context_of, load_tokenizer, model_path, read_config
 from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens, load_tokens, save_tokens
+from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.images import image_tokens
 from afina.data.preview import Learned, learned
 from afina.data.rows import TextDataset, most_answers, stratified_rows
@@ -134,11 +134,15 @@ def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
 
 
 def _cut_notes(splits: Mapping[str, Tokens], limit: int) -> tuple[str, ...]:
-    return tuple(
-        f"{tokens.cut:,} of {len(tokens):,} {name} texts were longer than {limit} tokens and were cut"
-        for name, tokens in splits.items()
-        if tokens.cut
-    )
+    notes = []
+    for name, tokens in splits.items():
+        if tokens.cut:
+            note = f"{tokens.cut:,} of {len(tokens):,} {name} texts were longer than {limit} tokens and were cut"
+            if tokens.by_word:
+                words = int((tokens.labels != IGNORED).sum())
+                note += f", with them {words - int(tokens.trained.sum()):,} of {words:,} words, taken for no entity's"
+            notes.append(note)
+    return tuple(notes)
 
 
 def _piece_notes(splits: Mapping[str, Tokens], data: TextDataset, limit: int) -> tuple[str, ...]:

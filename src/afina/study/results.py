@@ -16,7 +16,10 @@ __all__ = ["Predictions", "append_result", "read_predictions", "read_results"]
 
 @dataclass(frozen=True)
 class Predictions:
-    """A run's answers on the test items: `item`, `label` and `prediction` (N,), `scores` (N, K)."""
+    """A run's answers on the test items: `item`, `label` and `prediction` (N,), `scores` (N, K).
+
+    Where words are tagged a label is a tuple of tags.
+    """
 
     item: np.ndarray
     label: np.ndarray
@@ -75,7 +78,14 @@ def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
     scores = table["scores"].combine_chunks()
     return Predictions(
         item=table["item"].to_numpy(),
-        label=table["label"].to_numpy(),
-        prediction=table["prediction"].to_numpy(),
+        label=_values(table["label"]),
+        prediction=_values(table["prediction"]),
         scores=scores.flatten().to_numpy().reshape(len(table), -1),
     )
+
+
+def _values(column: Any) -> np.ndarray:
+    values: np.ndarray = column.to_numpy()
+    if values.dtype == object:
+        values = np.fromiter(map(tuple, column.to_pylist()), dtype=object, count=len(column))
+    return values

@@ -6,12 +6,13 @@ accuracy is McNemar's exact test. P-values of all pairs are corrected together b
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from afina.measure.entities import share, tag_shares
 from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
 from afina.study.results import Predictions
 
@@ -131,6 +132,9 @@ def compare(
     pairs = list(combinations(predictions, 2))
     if not pairs:
         return []
+    predictions = {
+        method: {seed: _in_shares(one, metric) for seed, one in runs.items()} for method, runs in predictions.items()
+    }
     any_run = next(iter(next(iter(predictions.values())).values()))
     draws = _Draws(any_run, predictions, metric, resamples, seed)
     raw = [_compare_pair(first, second, predictions, metric, draws) for first, second in pairs]
@@ -138,6 +142,14 @@ def compare(
     return [
         Comparison(**{**vars(entry), "p_holm": p, "tie": p >= LEVEL}) for entry, p in zip(raw, corrected, strict=True)
     ]
+
+
+def _in_shares(run: Predictions, metric: str) -> Predictions:
+    """Where words are tagged, return what each row adds to the metric's numerator and denominator in place of tags."""
+    if run.label.dtype != object:
+        return run
+    shares = tag_shares(metric, run.label.tolist(), run.prediction.tolist())
+    return replace(run, label=shares, prediction=shares)
 
 
 class _Draws:
@@ -194,7 +206,9 @@ def _widened(values: np.ndarray) -> np.ndarray:
 
 
 def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Return the function (labels, predictions) -> value of a metric by name."""
+    """Return the function (labels, predictions) -> value of a metric by name; of shares (N, 2) whatever its name."""
+    if labels.ndim == 2:
+        return lambda a, b: share(b)
     if metric in ("accuracy", "macro_f1", "mcc"):
         classes = int(labels.max()) + 1
         return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]

@@ -145,7 +145,7 @@ class Training:
         runs = [run for run in self.runs if any(run.member is member for member in ended) and run.check()]
         entries: dict[str, dict[str, Any]] = {}
         for run in runs:
-            loss = float(run.member.loss_sum) / int(run.member.tokens.trained.sum())
+            loss = float(run.member.loss_sum) / max(1, int(run.member.tokens.trained.sum()))
             entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": loss}
             run.member.loss_sum.zero_()
         for split, tokens in (("train", self._train_evaluation), ("test", self.splits["test"])):
@@ -224,7 +224,7 @@ class Training:
                 attached = self.passes.attached([run.adapter for run in group], training=False)
                 found = predict_logits(attached, tokens, batch_size=size, tick=tick)
                 for run, logits in zip(group, found, strict=True):
-                    run.decoded = self.task.decode(logits)
+                    run.decoded = self.task.decode_rows(tokens, logits)
 
     # -- going on after a kill ---------------------------------------------------------------------------------------
 
@@ -291,9 +291,8 @@ class Training:
             total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
         )  # fmt: skip
         save_adapter(job.folder / "adapter", run.member.adapter, self.backbone, record)
-        write_predictions(
-            job.folder / "predictions.parquet", self.splits["test"].labels, decoded.predictions, decoded.scores
-        )
+        labels, names = self.splits["test"].labels, job.task.get("label_names")
+        write_predictions(job.folder / "predictions.parquet", labels, decoded.predictions, decoded.scores, names)
 
     def _measured(self, run: Running) -> dict[str, Any]:
         position = run.member.position

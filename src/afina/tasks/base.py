@@ -34,6 +34,8 @@ class Task(ABC):
     """Whether the model answers with its language head, not with a head for this task."""
     writes: ClassVar[bool] = False
     """Whether what is learned is text, each token of it scored: `Tokens.targets`."""
+    tags: ClassVar[bool] = False
+    """Whether every word has an output of its own, not every row."""
     outputs: int
     """Width of the head; answers to a question where the model speaks, none where it writes."""
     stop: tuple[str, ...] = ()
@@ -50,6 +52,10 @@ class Task(ABC):
     @abstractmethod
     def decode(self, logits: np.ndarray) -> Decoded:
         """Return predictions and scores for logits (N, K)."""
+
+    def decode_rows(self, tokens: Tokens, logits: np.ndarray) -> Decoded:
+        """Return predictions and scores of rows from their logits; only where words have labels the rows matter."""
+        return self.decode(logits)
 
     @abstractmethod
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
@@ -100,6 +106,7 @@ def make_task(
     from afina.tasks.language import Language
     from afina.tasks.regression import Regression
     from afina.tasks.seq2seq import Seq2Seq
+    from afina.tasks.tagging import Tagging
 
     if name == Chat.name:
         return Chat(make_template(template, tokenizer))
@@ -115,13 +122,15 @@ def make_task(
     assert label_names is not None
     weights: list[float] | None = None
     if class_weights == "balanced":
-        counts = np.bincount(labels, minlength=len(label_names)).clip(min=1)
-        weights = (len(labels) / (len(label_names) * counts)).tolist()
+        known = labels[labels >= 0]  # of tags, which are not behind a row's words
+        counts = np.bincount(known, minlength=len(label_names)).clip(min=1)
+        weights = (len(known) / (len(label_names) * counts)).tolist()
     elif isinstance(class_weights, Mapping):
         if unknown := [label for label in class_weights if label not in label_names]:
             raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], label_names)}")
         weights = [float(class_weights.get(label, 1.0)) for label in label_names]
-    return Classification(label_names, smoothing=smoothing, weights=weights)
+    kind = Tagging if name == Tagging.name else Classification
+    return kind(label_names, smoothing=smoothing, weights=weights)
 
 
 def load_task(state: Mapping[str, Any]) -> Task:
@@ -132,6 +141,7 @@ def load_task(state: Mapping[str, Any]) -> Task:
     from afina.tasks.language import Language
     from afina.tasks.regression import Regression
     from afina.tasks.seq2seq import Seq2Seq
+    from afina.tasks.tagging import Tagging
 
     if state["name"] == Chat.name:
         return Chat(load_template(state["template"]))
@@ -143,6 +153,5 @@ def load_task(state: Mapping[str, Any]) -> Task:
         return Regression(mean=state["mean"], deviation=state["deviation"])
     if state["name"] == Choices.name:
         return Choices(state["answers"], state["label_names"], state["prompt"])
-    return Classification(
-        tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights")
-    )
+    kind = Tagging if state["name"] == Tagging.name else Classification
+    return kind(tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights"))

@@ -8,8 +8,9 @@ import torch
 from afina.backbone.attach import Attached
 from afina.backbone.heads import Hidden, last_token, mean_pool
 from afina.backbone.load import Backbone, load_backbone
-from afina.data.batching import Tokens, evaluation_batches, tokenize
+from afina.data.batching import IGNORED, Tokens, evaluation_batches, tokenize
 from afina.data.rows import Rows
+from afina.train.evaluate import outputs_in_order
 
 __all__ = ["embed", "text_embedder"]
 
@@ -17,19 +18,22 @@ __all__ = ["embed", "text_embedder"]
 def embed(
     backbone: Backbone, tokens: Tokens, pooling: str, *, batch_size: int, tick: Callable[[int], None] | None = None
 ) -> np.ndarray:
-    """Return one float32 vector (N, D) a row from the frozen backbone."""
+    """Return one float32 vector (N, D) a row from the frozen backbone, or a word where words have labels."""
     parts: list[np.ndarray] = []
     order: list[np.ndarray] = []
     done = 0
     with Attached(backbone, []) as attached, torch.inference_mode():
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = attached.batch([(tokens, rows)])
-            parts.append(_pool(backbone, attached.hidden(batch.inputs), pooling).float().cpu().numpy())
+            hidden = attached.hidden(batch.inputs)
+            pooled = hidden.states[batch.labels[0] != IGNORED] if tokens.by_word else _pool(backbone, hidden, pooling)
+            parts.append(pooled.float().cpu().numpy())
             order.append(rows)
             done += len(rows)
             if tick is not None:
                 tick(done)
-    return np.concatenate(parts)[np.argsort(np.concatenate(order), kind="stable")]
+    vectors: np.ndarray = np.concatenate(parts)[outputs_in_order(tokens, order)]
+    return vectors
 
 
 def text_embedder(name: str = "minilm", max_length: int = 256) -> Callable[[Sequence[str]], np.ndarray]:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.data.batching import Tokens, evaluation_batches
+from afina.data.batching import IGNORED, Tokens, evaluation_batches
 
-__all__ = ["predict_logits"]
+__all__ = ["outputs_in_order", "predict_logits"]
 
 
 def predict_logits(
@@ -18,7 +18,9 @@ def predict_logits(
     batch_size: int,
     tick: Callable[[int], None] | None = None,
 ) -> list[np.ndarray]:
-    """Return each adapter's logits (N, K), or what its task has for them; `tick` is told the rows done after each batch.
+    """Return each adapter's logits (N, K), of words where they have labels, or what its task has for them.
+
+    `tick` is told the rows done after each batch.
 
     Rows run sorted by length with little padding, every adapter on the same rows, at most `batch_size` in a batch of all
     adapters together; without gradients or dropout.
@@ -31,11 +33,17 @@ def predict_logits(
     with torch.inference_mode():
         for rows in evaluation_batches(tokens.lengths * tokens.choices * members, max(1, batch_size // members)):
             batch = attached.batch([(tokens, rows)] * members)
-            for part, logits in zip(parts, attached(batch.inputs, batch.slices), strict=True):
-                part.append(logits)
+            for part, logits, labels in zip(parts, attached(batch.inputs, batch.slices), batch.labels, strict=True):
+                part.append(logits[labels != IGNORED] if tokens.by_word else logits)
             order.append(rows)
             done += len(rows)
             if tick is not None:
                 tick(done)
-    back = np.argsort(np.concatenate(order), kind="stable")
+    back = outputs_in_order(tokens, order)
     return [torch.cat(part).float().cpu().numpy()[back] for part in parts]
+
+
+def outputs_in_order(tokens: Tokens, batches: list[np.ndarray]) -> np.ndarray:
+    """Return the places among the outputs of these batches of rows that bring them into the order of the rows."""
+    rows = np.concatenate(batches)
+    return np.argsort(np.repeat(rows, tokens.trained[rows]) if tokens.by_word else rows, kind="stable")

@@ -1,7 +1,7 @@
 """A trained adapter with its backbone, ready to predict: what `afina.load` returns."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from afina.backbone.quantise import QUANTISED
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
+from afina.data.tags import untagged
 from afina.errors import UsageError
 from afina.generation.generate import Request, Written, encode_prompt, write
 from afina.generation.settings import GenerationSettings
@@ -29,21 +30,12 @@ from afina.methods.features import Features
 from afina.methods.peft_files import Given, read_peft, read_peft_record
 from afina.tasks.base import load_task
 from afina.tasks.choices import Choices
+from afina.tasks.tagging import Tagging
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
+from afina.train.tagged import Prediction, tagged, words_of
 
 __all__ = ["LoadedAdapter", "Prediction", "load"]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label with its probabilities in label order, or for regression a number alone."""
-
-    label: str | float
-    probabilities: dict[str, float] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"label": self.label} if self.probabilities is None else vars(self)
 
 
 class LoadedAdapter:
@@ -77,22 +69,25 @@ class LoadedAdapter:
         if self.method.owns_backbone:
             self.method.precision_on(self.record.precision)  # refuses what has no weights to train
         precision = "fp32" if self.method.owns_backbone else self.record.precision
-        spoken = self.record.settings.get("task_type") in ("CAUSAL_LM", "SEQ_2_SEQ_LM")
-        speaks = load_task(self.record.task).speaks if ours else spoken and not library
+        task = load_task(self.record.task) if ours else None
+        # PEFT's file says of its task no more than the kind of model.
+        kind = self.record.settings.get("task_type")
+        speaks = task.speaks if task else kind in ("CAUSAL_LM", "SEQ_2_SEQ_LM") and not library
+        tags = task.tags if task else kind == "TOKEN_CLS"
         if beside is None:
             self.backbone = load_backbone(
                 self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code,
-                speaks=speaks, rounded_to=rounded_to,
+                speaks=speaks, tags=tags, rounded_to=rounded_to,
             )  # fmt: skip
         else:
-            self.backbone = self._shared(beside, precision, speaks=speaks)
+            self.backbone = self._shared(beside, precision, speaks=speaks, tags=tags)
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
         if not ours:
             read = read_adapters_library if library else read_peft
             self.adapter, names = read(self.folder, self.backbone, self.record)
-            state: dict[str, Any] = {"name": "classification", "label_names": names}
-            state = state if len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
+            state: dict[str, Any] = {"name": "tagging" if tags else "classification", "label_names": names}
+            state = state if tags or len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
             # What has no labels was trained to write; it can say too which of several answers is likeliest.
             self.record = replace(self.record, task=state if names else Choices(2).state())
             self.method = self.adapter.method
@@ -103,7 +98,7 @@ class LoadedAdapter:
             self.adapter = load_adapter(self.folder, self.backbone, self.record, outputs)
         self.task = load_task(self.record.task)
 
-    def _shared(self, beside: "LoadedAdapter", precision: str, *, speaks: bool) -> Backbone:
+    def _shared(self, beside: "LoadedAdapter", precision: str, *, speaks: bool, tags: bool) -> Backbone:
         backbone, record = beside.backbone, self.record
         if self.method.owns_backbone or beside.method.owns_backbone:
             raise UsageError(
@@ -115,9 +110,10 @@ class LoadedAdapter:
             raise UsageError(
                 f"{self.folder} was trained on a model in {precision}, not in {beside.record.precision}, which is loaded."
             )
-        if speaks != (backbone.language is not None):
+        unlike = {"writes": speaks != (backbone.language is not None), "tags words": tags != backbone.tags}
+        for what in (what for what, differs in unlike.items() if differs):
             raise UsageError(
-                f"{self.folder} and {beside.folder} cannot share a model: one of them writes, one does not."
+                f"{self.folder} and {beside.folder} cannot share a model: one of them {what}, one does not."
             )
         return backbone
 
@@ -191,13 +187,15 @@ class LoadedAdapter:
 
     def predict(
         self,
-        texts: Sequence[str] | np.ndarray,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
         text_pairs: Sequence[str] | None = None,
         *,
         choices: Sequence[Sequence[str]] | None = None,
         batch_size: int = 32,
-    ) -> list[Prediction]:
+    ) -> Sequence[Prediction]:
         """Return one prediction a text (or pair), or an image of (N, H, W) or (N, H, W, C) uint8.
+
+        Where words are tagged it is a `Tagged`; a text may then be a list of words.
 
         `choices` are each text's answers, where the task is to choose one. Raises `UsageError` for an empty text, for
         texts where the model takes images, and where there are choices and should be none or the other way round.
@@ -206,7 +204,10 @@ class LoadedAdapter:
             raise UsageError(
                 f"This adapter was trained to write (task: {self.task.name}); it has no labels to predict."
             )
-        decoded = self.task.decode(self.logits(texts, text_pairs, choices=choices, batch_size=batch_size))
+        found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
+        if isinstance(self.task, Tagging) and not isinstance(texts, np.ndarray):
+            return tagged(self.task, texts, self.tokens(untagged(words_of(texts))), found) if texts else []
+        decoded = self.task.decode(found)
         shared = self.record.task.get("label_names")
         if shared is None and choices is None:
             return [Prediction(float(value), None) for value in decoded.predictions]
@@ -218,13 +219,13 @@ class LoadedAdapter:
 
     def logits(
         self,
-        texts: Sequence[str] | np.ndarray,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
         text_pairs: Sequence[str] | None = None,
         *,
         choices: Sequence[Sequence[str]] | None = None,
         batch_size: int = 32,
     ) -> np.ndarray:
-        """Return logits (N, K), or the answers' scores (N, K, 4) where the task is to choose one.
+        """Return logits (N, K), of all words where they are tagged, or answers' scores (N, K, 4) of choices.
 
         Where it is to write: of each row (N, 3) its tokens' summed loss, their number, and those that were likeliest.
         """
@@ -240,7 +241,10 @@ class LoadedAdapter:
         if isinstance(texts, np.ndarray):
             images = Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts)
             return self._logits(image_tokens(images, self.backbone.config, model_path(self.record.model)), batch_size)
-        if empty := [index for index, text in enumerate(texts) if not text.strip()]:
+        if self.task.tags:
+            words = words_of(texts)
+            return self._logits(self.tokens(untagged(words)), batch_size) if words else np.zeros((0, self.task.outputs))
+        if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
             raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
         if not texts:
             return np.zeros((0, self.task.outputs), dtype=np.float32)
@@ -248,7 +252,7 @@ class LoadedAdapter:
         given = None if choices is None else [list(own) for own in choices]
         if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
             raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
-        rows = Rows(list(texts), pairs, np.zeros(len(texts), dtype=np.int64), choices=given)
+        rows = Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=given)
         return self._logits(self.tokens(rows), batch_size)
 
     def tokens(self, rows: Rows) -> Tokens:

@@ -148,7 +148,7 @@ def _gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | 
         losses: list[Tensor] = []
         for member, logits, labels, rows, tokens in own:
             if len(labels):
-                losses.append(member.loss(logits, labels, int(member.tokens.trained[rows].sum())))
+                losses.append(member.loss(logits, labels, max(1, int(member.tokens.trained[rows].sum()))))
                 member.position.tokens += tokens
         # One member's loss says nothing of another's adapter: the gradient of the sum is each one's own.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]

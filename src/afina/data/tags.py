@@ -1,0 +1,168 @@
+"""Rows of words with a tag each: which columns have them, what the tags are called, and whether they fit the words."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+
+from afina.config import DatasetSpec
+from afina.data.batching import IGNORED
+from afina.data.columns import ROW
+from afina.data.files import SUFFIXES, label_names_of, read_table
+from afina.data.rows import Rows
+from afina.errors import UsageError, nearest
+from afina.measure.entities import is_entity_tag
+
+__all__ = ["find_tagged", "is_tagged", "read_tagged", "read_words", "spans", "untagged"]
+
+_WORDS = ("tokens", "words")
+_TAGS = ("tags", "ner_tags", "labels", "label")
+
+
+def is_tagged(tables: Mapping[str, arrow.Table]) -> bool:
+    """Whether the tables have a column of words and a column of tags by their usual names."""
+    schema = next(iter(tables.values())).schema
+    return all(_usual(schema, names) is not None for names in (_WORDS, _TAGS))
+
+
+def find_tagged(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str) -> tuple[str, str]:
+    """Return the columns of words and of tags, by their usual names unless `text:` and `label:` say which."""
+    found: list[str] = []
+    for split, table in tables.items():
+        found.clear()
+        names = [name for name in table.column_names if name != ROW]
+        for key, given, usual in (("text", spec.text, _WORDS), ("label", spec.label, _TAGS)):
+            name = given or _usual(table.schema, usual)
+            if name is None:
+                raise UsageError(
+                    f"{where} ({split}) has no column of lists called {' or '.join(usual)}; say which with {key}: "
+                    f"({', '.join(names)})."
+                )
+            if name not in names:
+                raise UsageError(f"{where} ({split}) has no column '{name}' for {key}{nearest(name, names)}")
+            if not _is_list(kind := table.schema.field(name).type):
+                raise UsageError(f"{where} ({split}): column '{name}' holds {kind}, not lists; tagging needs lists.")
+            found.append(name)
+    return found[0], found[1]
+
+
+def _usual(schema: arrow.Schema, usual: Sequence[str]) -> str | None:
+    known = {name.lower(): name for name in schema.names}
+    found = (known[name] for name in usual if name in known)
+    return next((name for name in found if _is_list(schema.field(name).type)), None)
+
+
+def _is_list(kind: arrow.DataType) -> bool:
+    return bool(arrow.types.is_list(kind) or arrow.types.is_large_list(kind) or arrow.types.is_fixed_size_list(kind))
+
+
+def read_tagged(
+    tables: Mapping[str, arrow.Table], columns: tuple[str, str], places: Mapping[str, str], notes: list[str]
+) -> tuple[tuple[str, ...], dict[str, Rows]]:
+    """Return the tags' names and the rows of each split; `places` says what to call a split in an error.
+
+    Names are those in the file's features, or the tags themselves. Raises `UsageError`, with the row, for tags that do not
+    fit their words, and for what is no tag.
+    """
+    given = label_names_of(tables["train"], columns[1])
+    words: dict[str, list[list[str]]] = {}
+    tags: dict[str, list[list[Any]]] = {}
+    for split, table in tables.items():
+        own = list(zip(*(_lists(table, column) for column in columns), _numbers(table), strict=True))
+        for mine, theirs, row in own:
+            if len(mine) != len(theirs):
+                raise UsageError(
+                    f"{places[split]}, row {row}: it has {len(theirs)} tags for {len(mine)} words; give each word one."
+                )
+            for tag in theirs:
+                _check(tag, given, f"{places[split]}, row {row}")
+        kept = [(mine, theirs) for mine, theirs, _ in own if mine]
+        if empty := len(own) - len(kept):
+            notes.append(f"{empty:,} {split} {'row' if empty == 1 else 'rows'} without a word left out")
+        if not kept:
+            raise UsageError(f"{places[split]}: no row has a word.")
+        words[split] = [["" if word is None else str(word) for word in mine] for mine, _ in kept]
+        tags[split] = [theirs for _, theirs in kept]
+    found = {tag for rows in tags.values() for row in rows for tag in row}
+    names = given or tuple(sorted(found, key=lambda tag: (tag != "O", tag)))
+    _check_scheme(names, places["train"])
+    index = {name: place for place, name in enumerate(names)} | {place: place for place in range(len(names))}
+    splits = {split: _rows(words[split], [[index[tag] for tag in row] for row in tags[split]]) for split in tables}
+    _check_seen(names, splits, notes)
+    return names, splits
+
+
+def _lists(table: arrow.Table, column: str) -> list[list[Any]]:
+    return [own or [] for own in table[column].to_pylist()]
+
+
+def _numbers(table: arrow.Table) -> list[int]:
+    return list(table[ROW].to_pylist())
+
+
+def _check(tag: object, names: tuple[str, ...] | None, place: str) -> None:
+    if isinstance(tag, str) and (names is None or tag in names):
+        return
+    if isinstance(tag, int) and names is not None and 0 <= tag < len(names):
+        return
+    if names is not None:
+        raise UsageError(
+            f"{place}: the tag {tag!r} is none of the {len(names)} that the data names ({', '.join(names)})."
+        )
+    why = "a word without a tag" if tag is None else f"the tag {tag!r} has no name"
+    raise UsageError(f"{place}: {why}; write tags as words (B-person, O), or name them in the file's features.")
+
+
+def _check_scheme(names: Sequence[str], place: str) -> None:
+    """Raise for tags of which only some mark entities; such as mark none (parts of speech) are tags too."""
+    odd = [name for name in names if not is_entity_tag(name)]
+    if odd and len(odd) < len(names):
+        raise UsageError(
+            f"{place}: the tag '{odd[0]}' is none of BIO, IO or BIOES; where entities are marked, every tag is O or has "
+            "B-, I-, E- or S- before its type."
+        )
+    if len(names) < 2:
+        raise UsageError(f"{place}: every word has the tag '{names[0]}'; there is nothing to learn.")
+
+
+def _check_seen(names: Sequence[str], splits: Mapping[str, Rows], notes: list[str]) -> None:
+    """Note tags of other splits that no train row has: they count as missed."""
+    seen = {split: set(np.unique(rows.label).tolist()) - {IGNORED} for split, rows in splits.items()}
+    for split, own in seen.items():
+        if unseen := sorted(names[tag] for tag in own - seen["train"]):
+            notes.append(f"{split} has tags that no train row has, which cannot be learned: {', '.join(unseen)}")
+
+
+def _rows(words: list[list[str]], tags: Sequence[Sequence[int]]) -> Rows:
+    label = np.full((len(words), max(map(len, words), default=0)), IGNORED, dtype=np.int16)
+    for row, own in zip(label, tags, strict=True):
+        row[: len(own)] = own
+    return Rows([" ".join(own) for own in words], None, label, words=words)
+
+
+def untagged(words: list[list[str]]) -> Rows:
+    """Return rows of words whose tags nobody knows, -1."""
+    return _rows(words, [[-1] * len(own) for own in words])
+
+
+def read_words(path: Path, column: str | None = None) -> list[list[str]] | None:
+    """Read the words of each row of a table to tag; None where it has no column of lists, or is no table."""
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    table = read_table(path)
+    name = column or _usual(table.schema, _WORDS)
+    if name is None or name not in table.column_names or not _is_list(table.schema.field(name).type):
+        return None
+    return [[str(word) for word in own] for own in _lists(table, name)]
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Return where the words of a text begin and end: what `str.split` finds between spaces."""
+    places, end = [], 0
+    for word in text.split():
+        start = text.index(word, end)
+        end = start + len(word)
+        places.append((start, end))
+    return places
