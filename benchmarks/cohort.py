@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="one run of Trainer + peft, in this process: KIND,METHOD,SEED")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--no-nine", action="store_true", help="only the methods that peft has")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.only:
@@ -41,7 +42,7 @@ def main() -> None:
         ("nine, cohort", NINE, 32), ("nine, one by one", NINE, "off"), ("shared, cohort", SHARED, 32),
         ("shared, one by one", SHARED, "off"),
     ):  # fmt: skip
-        if options.no_peers and name.startswith("shared"):
+        if (options.no_peers and name.startswith("shared")) or (options.no_nine and name.startswith("nine")):
             continue
         record[name] = ours(methods, cohort, options)
         print(f"{name:24}{record[name]['seconds']:9.1f} s{record[name]['peak_memory_megabytes']:9.0f} MB", flush=True)
@@ -53,12 +54,16 @@ def main() -> None:
                 subprocess.run([*command, "--rows", str(options.rows)], check=True, capture_output=True)
         record[f"shared, Trainer {kind}"] = {"seconds": time.perf_counter() - started}
         print(f"shared, Trainer {kind:8}{record[f'shared, Trainer {kind}']['seconds']:9.1f} s", flush=True)
-    nine, alone = record["nine, cohort"], record["nine, one by one"]
-    print(f"cohort of nine over one by one: {alone['seconds'] / nine['seconds']:.2f} times as fast, ", end="")
-    print(f"{nine['peak_memory_megabytes'] / alone['peak_memory_megabytes']:.2f} times the memory")
+    for kind in ("nine", "shared"):
+        if f"{kind}, cohort" in record:
+            cohort, alone = record[f"{kind}, cohort"], record[f"{kind}, one by one"]
+            print(f"{kind}: cohort over one by one {alone['seconds'] / cohort['seconds']:.2f} times as fast, ", end="")
+            print(f"{cohort['peak_memory_megabytes'] / alone['peak_memory_megabytes']:.2f} times the memory")
     for kind in ("default", "best"):
         if peers := record.get(f"shared, Trainer {kind}"):
-            print(f"over Trainer {kind}: {peers['seconds'] / record['shared, cohort']['seconds']:.2f} times")
+            for ours_ in ("cohort", "one by one"):
+                times = peers["seconds"] / record[f"shared, {ours_}"]["seconds"]
+                print(f"{ours_} over Trainer {kind}: {times:.2f} times as fast")
     if options.out:
         import importlib.metadata as metadata
 
