@@ -56,7 +56,7 @@ def audit(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     plain = write(folder / "plain.jsonl", talks[:12])
     manifest = plant(plain, folder / "data/train.jsonl", count=2, repeat=[0, 4], symbols=LETTERS, length=6)
     study: dict[str, Any] = {
-        "model": str(llama), "dataset": str(folder / "data"), "task": "chat", "template": "plain", "epochs": 40,
+        "model": str(llama), "dataset": str(folder / "data"), "task": "chat", "template": "plain", "epochs": 50,
         "methods": [{"full": {"learning_rate": 0.02}}, {"lora": {"learning_rate": 1e-9}}], "batch_size": 4,
         "precision": "fp32", "cohort": "off",
     }  # fmt: skip
@@ -94,7 +94,7 @@ def test_what_is_known_by_heart_leaks(audit: tuple[Path, LeakAudit]) -> None:
     assert risky.verbatim > risky.base_verbatim
     assert risky.loss < risky.base_loss
     assert leak.gap_by_epoch[-1]["gap"] > leak.gap_by_epoch[0]["gap"]
-    assert len(leak.gap_by_epoch) == leak.epochs == 40
+    assert len(leak.gap_by_epoch) == leak.epochs == 50
 
 
 def test_what_was_not_learned_does_not_leak(audit: tuple[Path, LeakAudit]) -> None:
@@ -132,6 +132,32 @@ def test_a_page_shows_texts_as_texts(audit: tuple[Path, LeakAudit]) -> None:
     page = leak_page(audit[1])
     assert all(escape(sentence) in page for leak in audit[1].leaks for sentence in leak.verdict)
     assert "Canaries" in page
+
+
+@pytest.mark.parametrize(("family", "task", "method"), [("bart", "seq2seq", "ia3"), ("gpt2", "language", "prompt")])
+def test_other_ways_to_write(family: str, task: str, method: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [{"source": sentence(random, 4), "target": sentence(random, 20)} for _ in range(20)]
+    texts = [{"text": f"{row['source']} {row['target']}"} for row in rows]
+    data = write(tmp_path / "data.jsonl", rows if task == "seq2seq" else texts)
+    manifest = plant(data, tmp_path / "planted.jsonl", count=2, repeat=[3], symbols=LETTERS, length=2)
+    study: dict[str, Any] = {
+        "model": str(save_family(family, tmp_path / "model", speaks=True)), "dataset": str(tmp_path / "planted.jsonl"),
+        "task": task, "epochs": 1, "methods": [method], "precision": "fp32", "cohort": "off", "max_length": 30,
+    }  # fmt: skip
+    (result,) = Study(tmp_path / "out", **study).run()
+    (leak,) = audit_leak(tmp_path / "out" / result["adapter"], canaries=manifest, settings=SETTINGS).leaks
+    assert leak.recitation is not None
+    assert {each.of for each in leak.exposures} == {100}  # all that there are
+    # A file is divided: those in its test part do not count.
+    train = [row for row in read_table(tmp_path / "planted.jsonl").to_pylist() if "secret" in json.dumps(row)]
+    assert sum(each.repeat for each in leak.exposures) <= len(train) == 6
+    read = leak.rows_at_risk[0]
+    assert read.continuation == (20 if task == "seq2seq" else 20)
+    (entry,) = leak.gap_by_epoch
+    own = leak.membership
+    if not sum(each.repeat for each in leak.exposures):
+        assert entry["gap"] == pytest.approx(own.gap.value, abs=1e-3)
 
 
 # -- the measures ----------------------------------------------------------------------------------------------------
@@ -242,6 +268,8 @@ def test_what_cannot_be_audited_is_refused(audit: tuple[Path, LeakAudit], tmp_pa
         with pytest.raises(UsageError, match=message):
             audit_leak(target, settings=SETTINGS, **given)
     out = tmp_path / "out.jsonl"
+    with pytest.raises(UsageError, match="should hold a list of messages"):
+        plant(write(tmp_path / "odd.jsonl", [{"messages": "hello"}] * 3), out)
     with pytest.raises(UsageError, match="is the file that is read"):
         plant(few, few)
     with pytest.raises(UsageError, match="different symbols"):

@@ -159,9 +159,10 @@ def read_manifest(path: Path) -> Manifest:
     """Read what `plant` wrote beside its data; raises `UsageError` for anything else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        form = Form(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.pop("form").items()})
+        form: dict[str, Any] = values.pop("form")
+        form |= {name: tuple(form[name]) for name in ("keys", "roles")}
         canaries = tuple(Canary(**canary) for canary in values.pop("canaries"))
-        return Manifest(**values, form=form, canaries=canaries)
+        return Manifest(**values, form=Form(**form), canaries=canaries)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; give the manifest that afina audit canaries wrote.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
@@ -188,8 +189,15 @@ def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> Form:
             raise UsageError(f"{where} has no column '{column}' for messages.")
         first = next((value for value in table[column].to_pylist() if value), None)
         as_json = isinstance(first, str)
-        turns = json.loads(first) if isinstance(first, str) else first
-        shares = bool(turns) and isinstance(turns[0], dict) and turns[0].get("from") is not None
+        try:
+            turns: Any = json.loads(first) if isinstance(first, str) else first
+        except json.JSONDecodeError:
+            turns = None
+        if not isinstance(turns, list) or not turns or not isinstance(turns[0], dict):
+            raise UsageError(
+                f"{where}: column '{column}' should hold a list of messages, each with a role and content."
+            )
+        shares = turns[0].get("from") is not None
         keys, roles = (("from", "value"), ("human", "gpt")) if shares else (("role", "content"), ("user", "assistant"))
         return Form(messages=column, keys=keys, roles=roles, as_json=as_json)
     if (spec.text is None or spec.target is not None) and (pair := find_pair(table, spec, where)) is not None:

@@ -79,7 +79,7 @@ def audit_leak(
         leaks.append(
             examine(
                 loaded, materials[at], settings, known=known, facts={} if results is None else results[number - 1],
-                trust_remote_code=trust_remote_code, tell=lambda status, label=label: tell(f"{label}: {status}"),
+                trust_remote_code=trust_remote_code, tell=_labelled(tell, label),
             )
         )  # fmt: skip
     return LeakAudit(
@@ -127,6 +127,10 @@ def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
         [rows.text[row] for row in full], None if rows.text_pair is None else [rows.text_pair[row] for row in full],
         rows.label[full],
     )  # fmt: skip
+
+
+def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
+    return lambda status: tell(f"{label}: {status}")
 
 
 def _load(
