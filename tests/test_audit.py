@@ -20,6 +20,7 @@ from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.study.study import Study
+from afina.train.load import load
 from families import WORDS, save_family
 from test_cli import afina as run_afina
 from test_cli import refused
@@ -152,12 +153,14 @@ def test_other_ways_to_write(family: str, task: str, method: str, tmp_path: Path
     # A file is divided: those in its test part do not count.
     train = [row for row in read_table(tmp_path / "planted.jsonl").to_pylist() if "secret" in json.dumps(row)]
     assert sum(each.repeat for each in leak.exposures) <= len(train) == 6
-    read = leak.rows_at_risk[0]
-    assert read.continuation == (20 if task == "seq2seq" else 20)
-    (entry,) = leak.gap_by_epoch
-    own = leak.membership
-    if not sum(each.repeat for each in leak.exposures):
-        assert entry["gap"] == pytest.approx(own.gap.value, abs=1e-3)
+    risky = leak.rows_at_risk[0]
+    # All of a target after its source; of a text, 4 are given behind the first token, which nothing precedes.
+    assert risky.continuation == (20 if task == "seq2seq" else 19)
+    given = rows if task == "seq2seq" else texts
+    (row,) = [row for row in given if risky.text.removesuffix(" …") in row.get("target", row.get("text", ""))]
+    pair = None if task == "language" else [row["target"]]
+    ((loss, count, _),) = load(tmp_path / "out" / result["adapter"]).logits([row.get("source", row.get("text"))], pair)
+    assert risky.loss == pytest.approx(loss / count, rel=1e-4)
 
 
 # -- the measures ----------------------------------------------------------------------------------------------------
