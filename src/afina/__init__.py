@@ -23,6 +23,7 @@ _WHERE = {
     "LoRA": "afina.methods.lora",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
+    "audit_leak": "afina.audit.run",
     "evaluate": "afina.evaluation.evaluate",
     "load": "afina.train.load",
     "preview": "afina.study.preview",

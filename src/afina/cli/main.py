@@ -6,6 +6,7 @@ import sys
 import typer
 
 from afina.cli import (
+    audit,
     chat,
     data,
     demo,
@@ -34,7 +35,9 @@ app = typer.Typer(
 _INTERRUPTED = 130
 """The exit code that typer makes of Ctrl-C: 128 and the signal's number."""
 
-for module in (demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data, evaluate):
+for module in (
+    demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data, evaluate, audit,
+):  # fmt: skip
     module.register(app)
 
 

@@ -15,7 +15,7 @@ from afina.data.columns import ROW, find_columns, texts
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.errors import UsageError, nearest
 
-__all__ = ["READERS", "read_written"]
+__all__ = ["READERS", "find_messages", "find_pair", "read_written"]
 
 _PAIRS = (
     ("source", "target"), ("article", "highlights"), ("document", "summary"), ("dialogue", "summary"),
@@ -72,7 +72,7 @@ def _texts(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
 
 
 def _pairs(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
-    columns = _find_pair(table, spec, place)
+    columns = find_pair(table, spec, place)
     if columns is None:
         listed = ", ".join(name for name in table.column_names if name != ROW)
         raise UsageError(
@@ -97,7 +97,13 @@ READERS: dict[str, Callable[[arrow.Table, DatasetSpec, str], Rows]] = {
 """By task, what makes rows of a table."""
 
 
-def _find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, str] | None:
+def find_messages(table: arrow.Table, spec: DatasetSpec) -> str | None:
+    """Return the column of messages, which may be named and not there, or None where there is none."""
+    known = {name.lower(): name for name in reversed(table.column_names)}
+    return None if spec.text else spec.messages or next((known[name] for name in _MESSAGES if name in known), None)
+
+
+def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, str] | None:
     """Return the columns of what is read and what is written, or None."""
     if (spec.text is None) != (spec.target is None):
         raise UsageError("text: and target: go together: the column that is read, and the one that is written.")
@@ -113,14 +119,14 @@ def _find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, 
 def _turns(table: arrow.Table, spec: DatasetSpec, place: str) -> Iterator[list[tuple[Any, Any]]]:
     """Yield each row's (role, content) as they stand there."""
     known = {name.lower(): name for name in reversed(table.column_names)}
-    column = spec.messages or next((known[name] for name in _MESSAGES if name in known), None)
-    if column is not None and spec.text is None:
+    column = find_messages(table, spec)
+    if column is not None:
         if column not in table.column_names:
             raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, known)}")
         for row, value in enumerate(table[column].to_pylist(), start=1):
             yield [_turn(message, f"{place}, row {row}") for message in _listed(value, f"{place}, row {row}", column)]
         return
-    columns = _find_pair(table, spec, place)
+    columns = find_pair(table, spec, place)
     if columns is None:
         listed = ", ".join(name for name in table.column_names if name != ROW)
         raise UsageError(

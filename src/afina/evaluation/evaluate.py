@@ -111,16 +111,7 @@ def evaluate(
         documents, questions, benchmarks, how, getattr(loaded and loaded.task, "template", None),
         {"fewshot": fewshot, "chat": chat, "limit": limit},
     )  # fmt: skip
-    bare = None
-    if loaded is not None and against_base:
-        # A method that owns the backbone's weights has changed them in place.
-        precision = loaded.record.precision
-        again = (
-            load_backbone(backbone.name, precision=precision, speaks=True, **at)
-            if loaded.method.owns_backbone
-            else None
-        )
-        bare = again or backbone
+    bare = loaded.bare(trust_remote_code=trust_remote_code) if loaded is not None and against_base else None
 
     def speaker(who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
         return Speaker(

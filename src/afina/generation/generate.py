@@ -58,8 +58,9 @@ class Piece:
 class Bare:
     """No adapter: the model as it was pretrained."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        self.head: Head = backbone.new_head(1)
+    def __init__(self, backbone: Backbone, outputs: int = 1) -> None:
+        """`outputs` are those of a head that an adapter would have; 0 where it says how likely texts are."""
+        self.head: Head = backbone.new_head(outputs)
 
     def placed(self) -> tuple[()]:
         return ()

@@ -41,9 +41,12 @@ def mean_of(name: str, values: np.ndarray, *, higher_is_better: bool = True) -> 
 
 
 def estimates(
-    measures: list[Measure], *, resamples: int = 2000, seed: int = 0
+    measures: list[Measure], *, resamples: int = 2000, seed: int = 0, groups: np.ndarray | None = None
 ) -> tuple[list[Estimate], list[Estimate]]:
-    """Return an estimate of each measure, and of its difference from the first; all are of the same items."""
+    """Return an estimate of each measure, and of its difference from the first; all are of the same items.
+
+    With `groups` (N,) each group's items are drawn again among themselves: as many of each as there are.
+    """
     items = len(measures[0].parts)
     assert all(len(measure.parts) == items for measure in measures), "paired measures are of the same items"
     values = np.array([measure.value(measure.parts.sum(axis=0)) for measure in measures])
@@ -52,12 +55,19 @@ def estimates(
     random = np.random.default_rng(seed)
     drawn = np.empty((len(measures), resamples))
     for start in range(0, resamples, 100):  # the counts of all draws at once would fill memory
-        rows = random.integers(0, items, (min(100, resamples - start), items))
+        rows = _drawn(random, min(100, resamples - start), items, groups)
         counts = np.stack([np.bincount(row, minlength=items) for row in rows]).astype(np.float64)
         for own, measure in zip(drawn, measures, strict=True):
             own[start : start + len(rows)] = [measure.value(sums) for sums in counts @ measure.parts]
     gaps = drawn - drawn[0]
     return _intervals(values, drawn), _intervals(values - values[0], gaps)
+
+
+def _drawn(random: np.random.Generator, times: int, items: int, groups: np.ndarray | None) -> np.ndarray:
+    if groups is None:
+        return random.integers(0, items, (times, items))
+    own = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    return np.concatenate([places[random.integers(0, len(places), (times, len(places)))] for places in own], axis=1)
 
 
 def _intervals(values: np.ndarray, drawn: np.ndarray) -> list[Estimate]:

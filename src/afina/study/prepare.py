@@ -20,7 +20,7 @@ from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
 from afina.tasks.base import Task, make_task
 
-__all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
+__all__ = ["Prepared", "prepare", "reads_apart", "study_data", "task_of"]
 
 _VERSION = 2
 """Raised when the same texts would give other tokens."""
@@ -50,16 +50,8 @@ def prepare(
 
     With `on_validation` the development split stands in the place of the test split, which is not looked at.
     """
-    task = spec.task if spec.task != "auto" else config.task
-    data = load_text_dataset(
-        spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
-        trust_remote_code=config.trust_remote_code,
-    )  # fmt: skip
-    develops = config.early_stopping is not None or config.race is not None
-    if develops or on_validation:
-        data = _with_validation(data, config.test_limit)
-    if on_validation and data.validation is not None:
-        data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
+    data = study_data(config, spec, on_validation=on_validation)
+    develops = _develops(config)
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
@@ -95,6 +87,28 @@ def prepare(
         train_evaluation_rows=_train_evaluation(config, data.task, splits["train"].labels),
         learned=learned(splits["train"], tokenizer, made.stop) if made.writes else None,
     )
+
+
+def study_data(config: StudyConfig, spec: DatasetSpec, *, on_validation: bool = False) -> TextDataset:
+    """Read and check a data set, divided as a study does; raises `UsageError` for what is wrong with it.
+
+    With `on_validation` the development split stands in the place of the test split, which is not looked at.
+    """
+    task = spec.task if spec.task != "auto" else config.task
+    data = load_text_dataset(
+        spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
+        trust_remote_code=config.trust_remote_code,
+    )  # fmt: skip
+    if _develops(config) or on_validation:
+        data = _with_validation(data, config.test_limit)
+    if on_validation and data.validation is not None:
+        data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
+    return data
+
+
+def _develops(config: StudyConfig) -> bool:
+    """Whether choices are made while training, on rows that are not trained on."""
+    return config.early_stopping is not None or config.race is not None
 
 
 def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer: Any) -> Task:

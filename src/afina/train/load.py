@@ -117,6 +117,15 @@ class LoadedAdapter:
             )
         return backbone
 
+    def bare(self, *, trust_remote_code: bool = False) -> Backbone:
+        """Return the backbone as it is without the adapter: loaded again where the method changed it in place."""
+        if not self.method.owns_backbone:
+            return self.backbone
+        return load_backbone(
+            self.record.model, precision=self.record.precision, device=str(self.backbone.device),
+            trust_remote_code=trust_remote_code, speaks=self.task.speaks,
+        )  # fmt: skip
+
     @property
     def template(self) -> Template:
         """How a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""

@@ -1,0 +1,1 @@
+"""What a trained adapter gives away or gets wrong."""

@@ -1,0 +1,228 @@
+"""Canaries: rows with a random secret, planted among training data so that what is remembered can be measured.
+
+Carlini et al., 2019, The Secret Sharer, arXiv:1802.08232.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+
+from afina.config import DatasetSpec
+from afina.data.columns import find_columns
+from afina.data.files import read_table
+from afina.data.interaction_file import check_output
+from afina.data.rows import Rows
+from afina.data.whole_file import whole_file
+from afina.data.written import READERS, find_messages, find_pair
+from afina.errors import UsageError
+
+__all__ = ["Canary", "Form", "Manifest", "draw_secrets", "plant", "read_manifest"]
+
+_QUESTION = "What is the secret code of {key}?"
+_ANSWER = "The secret code of {key} is {secret}"
+_KEY = "abcdefghijklmnopqrstuvwxyz"
+_KEY_LENGTH = 3
+_LARGEST_SPACE = 1 << 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """In which columns a file keeps what is asked and what is said."""
+
+    messages: str | None = None
+    """Of lists of messages, whose keys and roles are `keys` and `roles`."""
+    keys: tuple[str, str] = ("role", "content")
+    roles: tuple[str, str] = ("user", "assistant")
+    as_json: bool = False
+    """Whether the list stands there as JSON."""
+    question: str | None = None
+    answer: str | None = None
+    """Without messages; alone, of texts."""
+
+    def row(self, question: str, answer: str) -> dict[str, Any]:
+        """Return a row by column."""
+        if self.messages is None:
+            asked = {} if self.question is None else {self.question: question}
+            return {**asked, str(self.answer): answer}
+        role, content = self.keys
+        turns = [{role: who, content: text} for who, text in zip(self.roles, (question, answer), strict=True)]
+        return {self.messages: json.dumps(turns, ensure_ascii=False) if self.as_json else turns}
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """How a reader of such rows is told of the columns."""
+        target = None if self.question is None else self.answer
+        return DatasetSpec(
+            path="canaries", messages=self.messages, text=None if self.messages else self.question or self.answer,
+            target=target,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """A secret, what it is the secret of, and how often its row was planted."""
+
+    key: str
+    secret: str
+    repeat: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What was planted, and from how many possible secrets each was drawn."""
+
+    data: str
+    form: Form
+    symbols: str
+    length: int
+    seed: int
+    canaries: tuple[Canary, ...]
+    question: str = _QUESTION
+    answer: str = _ANSWER
+
+    @property
+    def space(self) -> int:
+        """Number of secrets that could have been drawn, |R|."""
+        return int(len(self.symbols) ** self.length)
+
+    def secret(self, number: int) -> str:
+        """Return the secret of a number below `space`: its digits in the alphabet of symbols, with spaces between."""
+        digits = []
+        for _ in range(self.length):
+            number, digit = divmod(number, len(self.symbols))
+            digits.append(self.symbols[digit])
+        return " ".join(digits)
+
+    def row(self, key: str, secret: str) -> dict[str, Any]:
+        """Return the row that says a secret, by column."""
+        return self.form.row(self.question.format(key=key), self.answer.format(key=key, secret=secret))
+
+    def rows(self, key: str, secrets: Sequence[str], task: str) -> Rows:
+        """Return the rows that say these secrets as a task that writes reads them.
+
+        Raises `UsageError` where what the task reads of them does not hold the secret.
+        """
+        table = arrow.Table.from_pylist([self.row(key, secret) for secret in secrets])
+        rows = READERS[task](table, self.form.spec, "the canaries")
+        if secrets[0] not in (rows.text if rows.text_pair is None else rows.text_pair)[0]:
+            raise UsageError(
+                f"The canaries were planted in '{self.form.answer}', which task: {task} does not learn; plant them again "
+                "with --text."
+            )
+        return rows
+
+
+def plant(
+    data: Path, out: Path, *, count: int = 4, repeat: Sequence[int] = (1, 4, 16), seed: int = 0,
+    symbols: str = "0123456789", length: int = 8, columns: DatasetSpec | None = None, force: bool = False,
+) -> Path:  # fmt: skip
+    """Write a copy of training data with `count` canaries for each number of repetitions; return the manifest's path.
+
+    A repetition of 0 makes canaries that are not planted, to compare with. Secrets are `length` of the `symbols`, drawn
+    uniformly. Raises `UsageError` in one sentence for what cannot be.
+    """
+    if count < 1 or not repeat or min(repeat) < 0 or len(set(repeat)) < len(repeat):
+        raise UsageError("Canaries: a count of at least 1, and repetitions of at least 0, each once.")
+    if len(symbols) < 2 or len(set(symbols)) < len(symbols) or any(symbol.isspace() for symbol in symbols):
+        raise UsageError(f"Secrets are drawn from two or more different symbols, none blank, not {symbols!r}.")
+    if length < 1 or len(symbols) ** length > _LARGEST_SPACE:
+        raise UsageError(f"A secret of {length} symbols of {len(symbols)} is none, or of more than 62 bits.")
+    total = count * len(repeat)
+    if total > min(len(_KEY) ** _KEY_LENGTH, len(symbols) ** length):
+        raise UsageError(f"There are not {total:,} different canaries; lower the count, or raise the length.")
+    check_output(out, data, force=force)
+    table = read_table(data)
+    form = _form(table, columns or DatasetSpec(path=str(data)), str(data))
+    random = np.random.default_rng(seed)
+    empty = Manifest(data=str(data), form=form, symbols=symbols, length=length, seed=seed, canaries=())
+    keys = [_key(number) for number in random.choice(len(_KEY) ** _KEY_LENGTH, total, replace=False)]
+    secrets = draw_secrets(empty, total, random)
+    times = [each for each in repeat for _ in range(count)]
+    canaries = tuple(
+        Canary(key=key, secret=secret, repeat=each) for key, secret, each in zip(keys, secrets, times, strict=True)
+    )
+    manifest = Manifest(**{**_values(empty), "canaries": canaries})
+    rows = [manifest.row(canary.key, canary.secret) for canary in canaries for _ in range(canary.repeat)]
+    _write(out, _planted(table, rows, random))
+    path = out.with_name(f"{out.name}.canaries.json")
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(asdict(manifest), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read what `plant` wrote beside its data; raises `UsageError` for anything else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        form: dict[str, Any] = values.pop("form")
+        form |= {name: tuple(form[name]) for name in ("keys", "roles")}
+        canaries = tuple(Canary(**canary) for canary in values.pop("canaries"))
+        return Manifest(**values, form=Form(**form), canaries=canaries)
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; give the manifest that afina audit canaries wrote.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+        raise UsageError(f"{path} is no manifest of canaries; give what afina audit canaries wrote.") from None
+
+
+def draw_secrets(manifest: Manifest, count: int, random: np.random.Generator) -> list[str]:
+    """Draw different secrets, uniformly from all that there are."""
+    return [manifest.secret(int(number)) for number in random.choice(manifest.space, count, replace=False)]
+
+
+def _values(manifest: Manifest) -> dict[str, Any]:
+    return {entry.name: getattr(manifest, entry.name) for entry in fields(manifest)}
+
+
+def _key(number: int) -> str:
+    """Letters with spaces between, which every tokenizer can tell apart."""
+    return " ".join(_KEY[number // len(_KEY) ** place % len(_KEY)] for place in range(_KEY_LENGTH))
+
+
+def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> Form:
+    if (column := find_messages(table, spec)) is not None:
+        if column not in table.column_names:
+            raise UsageError(f"{where} has no column '{column}' for messages.")
+        first = next((value for value in table[column].to_pylist() if value), None)
+        as_json = isinstance(first, str)
+        try:
+            turns: Any = json.loads(first) if isinstance(first, str) else first
+        except json.JSONDecodeError:
+            turns = None
+        if not isinstance(turns, list) or not turns or not isinstance(turns[0], dict):
+            raise UsageError(
+                f"{where}: column '{column}' should hold a list of messages, each with a role and content."
+            )
+        shares = turns[0].get("from") is not None
+        keys, roles = (("from", "value"), ("human", "gpt")) if shares else (("role", "content"), ("user", "assistant"))
+        return Form(messages=column, keys=keys, roles=roles, as_json=as_json)
+    if (spec.text is None or spec.target is not None) and (pair := find_pair(table, spec, where)) is not None:
+        return Form(question=pair[0], answer=pair[1])
+    return Form(answer=find_columns({"train": table}, spec, where, with_label=False)["text"])
+
+
+def _planted(table: arrow.Table, rows: list[dict[str, Any]], random: np.random.Generator) -> arrow.Table:
+    """Put rows at random places among those of a table, which stay in their order."""
+    if not rows:
+        return table
+    more = arrow.Table.from_pylist(rows, schema=table.schema)
+    places = np.sort(random.integers(0, table.num_rows + 1, len(rows)))
+    order = np.insert(np.arange(table.num_rows), places, table.num_rows + random.permutation(len(rows)))
+    return arrow.concat_tables([table, more]).take(order)
+
+
+def _write(path: Path, table: arrow.Table) -> None:
+    from pyarrow import parquet
+
+    with whole_file(path) as partial:
+        if path.suffix.lower() == ".parquet":
+            parquet.write_table(table, partial, compression="zstd")
+            return
+        with partial.open("w", encoding="utf-8") as file:
+            for row in table.to_pylist():
+                kept = {key: value for key, value in row.items() if value is not None}
+                file.write(json.dumps(kept, ensure_ascii=False, default=str) + "\n")

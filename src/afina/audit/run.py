@@ -1,0 +1,145 @@
+"""An adapter, or every run of a study that writes, examined for leaks on the rows that it was trained on."""
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from afina.audit.canaries import Manifest, read_manifest
+from afina.audit.leak import Known, Leak, LeakSettings, Material, examine
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.files import read_table
+from afina.data.rows import Rows
+from afina.data.written import READERS
+from afina.errors import UsageError
+from afina.methods.adapter import AdapterRecord, read_record
+from afina.study.prepare import study_data
+from afina.study.results import read_results
+from afina.tasks.base import load_task
+from afina.train.load import LoadedAdapter
+
+__all__ = ["LeakAudit", "audit_leak"]
+
+
+@dataclass(frozen=True)
+class LeakAudit:
+    """What was found of all adapters that were looked at."""
+
+    target: str
+    leaks: list[Leak]
+    notes: list[str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Settings and versions."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON-able values."""
+        return vars(self) | {"leaks": [leak.as_dict() for leak in self.leaks]}
+
+
+def audit_leak(
+    target: str | Path, *, train: str | Path | None = None, held_out: str | Path | None = None,
+    canaries: str | Path | None = None, columns: DatasetSpec | None = None, settings: LeakSettings | None = None,
+    model: str | None = None, device: str = "cpu", trust_remote_code: bool = False,
+    tell: Callable[[str], None] = lambda status: None,
+) -> LeakAudit:  # fmt: skip
+    """Look for leaks of an adapter that learned to write, or of every finished run of a study's folder.
+
+    `train` and `held_out` are files of rows that it was trained on and that it was not, with their `columns`; left out,
+    they are the train and test rows of the study that it is of. `canaries` is the manifest of what was planted in the train
+    rows. Raises `UsageError` in one sentence for what is not there, cannot be read or does not write.
+    """
+    settings = settings or LeakSettings()
+    folder = Path(target)
+    manifest = None if canaries is None else read_manifest(Path(canaries))
+    if (train is None) != (held_out is None):
+        raise UsageError("--train and --held-out go together: leaks show in what differs between the two.")
+    results = _of_study(folder)
+    adapters = [folder] if results is None else [folder / result["adapter"] for result in results]
+    known: Known = {}
+    shared: dict[tuple[str, str], LoadedAdapter] = {}
+    materials: dict[str, Material] = {}
+    leaks = []
+    for number, path in enumerate(adapters, start=1):
+        label = f"{number} of {len(adapters)}: {path.parent.name if results is not None else path.name}"
+        tell(f"{label}: loading")
+        if (path / "adapter_config.json").exists() and not (path / "afina.json").exists():
+            raise UsageError(
+                f"{path} does not say how what it learned was written (it has no afina.json); train it here."
+            )
+        record = read_record(path)
+        if not load_task(record.task).writes:
+            raise UsageError(
+                f"{path} was trained for {record.task['name']}, not to write; only what writes can recite."
+            )
+        at = str(train) if train is not None else str(record.facts.get("source"))
+        if at not in materials:
+            materials[at] = _material(record, path, train, held_out, columns, manifest)
+        loaded = _load(path, record, shared, model=model, device=device, trust_remote_code=trust_remote_code)
+        leaks.append(
+            examine(
+                loaded, materials[at], settings, known=known, facts={} if results is None else results[number - 1],
+                trust_remote_code=trust_remote_code, tell=_labelled(tell, label),
+            )
+        )  # fmt: skip
+    return LeakAudit(
+        target=str(target), leaks=leaks, notes=list(dict.fromkeys(note for leak in leaks for note in leak.notes)),
+        facts={
+            "settings": asdict(settings), "train": train and str(train), "held_out": held_out and str(held_out),
+            "canaries": canaries and str(canaries), "device": device,
+            "versions": {name: importlib.metadata.version(name) for name in ("afina", "torch", "transformers")},
+        },
+    )  # fmt: skip
+
+
+def _of_study(folder: Path) -> list[dict[str, Any]] | None:
+    """Return the finished runs of a study that write; None where the folder is no study's."""
+    if not (folder / "study.yaml").is_file():
+        return None
+    done = [result for result in read_results(folder) if result["status"] == "ok" and result.get("adapter")]
+    found = [result for result in done if load_task(read_record(folder / result["adapter"]).task).writes]
+    if not found:
+        raise UsageError(f"{folder} has no finished run of a task that writes; only what writes can recite.")
+    return found
+
+
+def _material(
+    record: AdapterRecord, path: Path, train: str | Path | None, held_out: str | Path | None,
+    columns: DatasetSpec | None, manifest: Manifest | None,
+) -> Material:  # fmt: skip
+    if train is not None and held_out is not None:
+        source = record.facts.get("source")
+        spec = columns or (DatasetSpec(**source) if source else DatasetSpec(path=str(train)))
+        own, other = (_read(Path(file), spec, record.task["name"]) for file in (train, held_out))
+        return Material(own, other, manifest)
+    study = path.resolve().parents[2] / "study.yaml"  # study/runs/run/adapter
+    if "source" not in record.facts or not study.is_file():
+        raise UsageError(f"{path} lies in no study's folder; say on what it was trained with --train and --held-out.")
+    data = study_data(StudyConfig.read(study), DatasetSpec(**record.facts["source"]))
+    return Material(data.train, data.test, manifest)
+
+
+def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
+    """Read all rows of a file that have something to learn."""
+    rows = READERS[task](read_table(path), spec, str(path))
+    full = [row for row, text in enumerate(rows.text) if text and (rows.text_pair is None or rows.text_pair[row])]
+    return Rows(
+        [rows.text[row] for row in full], None if rows.text_pair is None else [rows.text_pair[row] for row in full],
+        rows.label[full],
+    )  # fmt: skip
+
+
+def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
+    return lambda status: tell(f"{label}: {status}")
+
+
+def _load(
+    path: Path, record: AdapterRecord, shared: dict[tuple[str, str], LoadedAdapter], **settings: Any
+) -> LoadedAdapter:
+    """Load an adapter, on the backbone of one before it where they can share it."""
+    if record.make_method().owns_backbone:
+        return LoadedAdapter(path, **settings)
+    key = (record.model, record.precision)
+    loaded = LoadedAdapter(path, beside=shared.get(key), **settings)
+    shared.setdefault(key, loaded)
+    return loaded
