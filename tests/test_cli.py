@@ -184,7 +184,7 @@ def test_plan_of_a_small_study(study_folder: Path) -> None:
 def test_plan_counts_the_trials_of_a_search_and_what_a_race_leaves_out(tmp_path: Path) -> None:
     study_of(tmp_path, methods=["lora"], learning_rate="search")
     result = afina("plan", "study.yaml", cwd=tmp_path)
-    assert "search tries 3 rates a method first" in result.stdout, result.stderr
+    assert "search tries 4 rates a method first" in result.stdout, result.stderr
     study_of(tmp_path, methods=["lora"], race={"rate_factors": [0.3, 1, 3]})
     result = afina("plan", "study.yaml", cwd=tmp_path)
     assert "race: of 3 candidates the worse leave early, which leaves 47% of the steps" in result.stdout, result.stderr

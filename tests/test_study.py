@@ -295,7 +295,7 @@ def test_methods_take_their_own_schedule_and_the_studys_else(
 def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
     tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
-    study = settings(family_folder, csv_folder, methods=["full"], epochs=30)
+    study = settings(family_folder, csv_folder, methods=["full"], epochs=80)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     process = _start(tmp_path, stderr=subprocess.PIPE)
     _wait_for_step(next(_appearing(tmp_path / "killed", "checkpoint.safetensors", process)), 15, process)
