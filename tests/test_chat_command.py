@@ -287,7 +287,7 @@ class Terminal:
 def terminal(runs: Path, tmp_path: Path) -> Iterator[Terminal]:
     own = Terminal(
         "chat", runs / "ana" / "adapter", "--adapters", runs, "--language", "pt", "--temperature", 0, "--max-new-tokens",
-        20000, cwd=tmp_path,
+        3000, cwd=tmp_path,
     )  # fmt: skip
     yield own
     if own.process.poll() is None:
