@@ -1,9 +1,10 @@
 """What a person sees of a conversation: their lines, the answers as they come, and the commands between."""
 
 import os
+import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -49,6 +50,26 @@ def adapters_in(paths: Sequence[Path]) -> dict[str, Path]:
 
 def _is_adapter(path: Path) -> bool:
     return (path / "adapter_config.json").is_file() or (path / "afina.json").is_file()
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Yield whether Ctrl-C was pressed, to look at between tokens; a second press raises `KeyboardInterrupt` at once.
+
+    An exception that a signal raises anywhere may fall into a callback of torch, which loses it.
+    """
+    presses: list[int] = []
+
+    def press(number: int, frame: object) -> None:
+        presses.append(number)
+        if len(presses) > 1:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(presses)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Wrapped:
@@ -184,11 +205,14 @@ class Conversation:
         out = Wrapped(sys.stdout, self.notes.width if self.terminal else sys.maxsize, len(label))
         stopped = said = False
         try:
-            for piece in pieces:
-                if not said and label:
-                    sys.stdout.write(f"\033[1;32m{label}\033[0m")
-                said = True
-                out.write(piece)
+            with _asked_to_stop() as asked:
+                for piece in pieces:
+                    if not said and label:
+                        sys.stdout.write(f"\033[1;32m{label}\033[0m")
+                    said = True
+                    out.write(piece)
+                    if stopped := asked():
+                        break
         except KeyboardInterrupt:
             stopped = True
         if said or not self.terminal:
