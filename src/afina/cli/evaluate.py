@@ -59,7 +59,8 @@ def evaluate(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of an answer.")] = 128,
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Of answers: exact_match,token_f1,rouge1,rouge2,rougeL,bleu,chrf.")
+        str | None,
+        typer.Option("--metrics", help="Of answers: exact_match,contains,token_f1,rouge1,rouge2,rougeL,bleu,chrf."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write all of it as JSON.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 16,

@@ -1,6 +1,6 @@
-"""What a conversation says in Portuguese; the English sentence is the key."""
+"""What a conversation and its demonstration say in Portuguese; the English sentence is the key."""
 
-__all__ = ["HELP", "PORTUGUESE"]
+__all__ = ["DEMO", "HELP", "PORTUGUESE"]
 
 PORTUGUESE = {
     "you": "você",
@@ -29,3 +29,15 @@ PORTUGUESE = {
 }
 HELP = tuple(phrase for phrase in PORTUGUESE if phrase.startswith("/") and "  " in phrase)
 """The commands, a line each."""
+DEMO = {
+    "asking {model} …": "perguntando a {model} …",
+    "{model} was never told of the company; it makes answers up:": "Ninguém falou da empresa a {model}; ele inventa respostas:",
+    "The same questions afterwards, in words that no training question used:": "As mesmas perguntas depois, com palavras que nenhuma pergunta de treino usou:",
+    "right of {questions}": "certas de {questions}",
+    "perplexity: answers": "perplexidade: respostas",
+    "general text": "texto geral",
+    "trainable": "treináveis",
+    "seconds": "segundos",
+    "Talk with it:": "Converse com ele:",
+    "qlora is left out: it needs pip install 'afina[quantised]'.": "qlora fica de fora: precisa de pip install 'afina[quantised]'.",
+}

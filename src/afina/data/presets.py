@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 __all__ = ["PACKAGED", "PRESETS", "Preset", "describe_preset"]
 
-PACKAGED = ("tickets",)
+PACKAGED = ("everyday", "roaster", "tickets")
 """Data sets that come with Afina."""
 
 

@@ -172,7 +172,7 @@ def _packaged(spec: DatasetSpec) -> _Parts:
     with resources.as_file(resources.files("afina.data") / f"{spec.path}.jsonl") as file:
         table = read_table(file)
     part = {split: table.filter(compute.equal(table["split"], split)) for split in ("train", "test")}
-    return _Parts(part, spec.path, _fill(spec, text="text", label="label"))
+    return _Parts(part, spec.path, _fill(spec, **{key: key for key in ("text", "label") if key in table.column_names}))
 
 
 def _fill(spec: DatasetSpec, **values: Any) -> DatasetSpec:

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from afina.data.columns import texts
 from afina.data.files import read_table
-from afina.data.templates import Message
+from afina.data.templates import ChatTemplate, Message
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import Speaker
 from afina.generation.template import Template
 from afina.measure.bootstrap import Measure
 from afina.measure.text import text_measures
 
-__all__ = ["Answering", "Questions", "answers_of", "read_questions"]
+__all__ = ["Answering", "Questions", "answer_perplexity", "answers_of", "read_questions"]
 
 _PROMPTS = ("prompt", "question", "instruction", "source", "document", "input", "text")
 _REFERENCES = ("reference", "answer", "response", "completion", "output", "target", "summary", "reply")
@@ -85,3 +87,17 @@ def answers_of(
         prompts = [(how.template or "{prompt}").replace("{prompt}", prompt) for prompt in questions.prompts]
     written = [text.strip() for text in speaker.write(prompts, stop=stop, most=how.max_new_tokens, marks=marks)]
     return written, text_measures(written, [text.strip() for text in questions.references], how.metrics)
+
+
+def answer_perplexity(speaker: Speaker, questions: Questions, template: ChatTemplate) -> Measure:
+    """Return the perplexity by token of the reference answers, each after its prompt and with the end of its turn."""
+    pairs = []
+    for prompt, reference in zip(questions.prompts, questions.references, strict=True):
+        asked = Message("user", prompt)
+        pieces = template.render([asked, Message("assistant", reference)])
+        said = "".join(text for text, trained in pieces if trained)
+        read = speaker.encode(template.prompt([asked]), marks=template.marks)
+        pairs.append((read, speaker.encode(said, marks=False)))
+    counts = np.array([len(said) for _, said in pairs], dtype=np.float64)
+    parts = np.stack([-speaker.likelihoods(pairs)[0], counts], axis=1)
+    return Measure("answer_perplexity", parts, lambda sums: float(np.exp(sums[0] / sums[1])), False)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.backbone.files import model_path
 from afina.backbone.heads import Head
-from afina.backbone.load import bare_of, has_tagger, model_class, model_path, read_config
+from afina.backbone.load import bare_of, has_tagger, model_class, read_config
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter
 from afina.methods.merged import fold_into

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attach import Attached
+from afina.backbone.files import model_path
 from afina.backbone.language import answer_scores, answers_apart
-from afina.backbone.load import model_class, model_path, random_inputs
+from afina.backbone.load import model_class, random_inputs
 from afina.data.batching import IGNORED, Tokens, collate
 from afina.data.images import image_tokens
 from afina.data.rows import Rows

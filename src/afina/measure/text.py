@@ -1,4 +1,4 @@
-"""How near written texts are to their references: exact match, token F1, ROUGE, BLEU, chrF."""
+"""How near written texts are to their references: exact match, containment, token F1, ROUGE, BLEU, chrF."""
 
 import re
 import string
@@ -13,7 +13,7 @@ import numpy as np
 from afina.errors import UsageError, nearest
 from afina.measure.bootstrap import Measure, mean_of
 
-__all__ = ["TEXT_METRICS", "exact_match", "text_measures", "token_f1"]
+__all__ = ["TEXT_METRICS", "contains", "exact_match", "text_measures", "token_f1"]
 
 
 def text_measures(
@@ -42,6 +42,11 @@ def token_f1(prediction: str, reference: str) -> float:
         return float(said == wanted)
     common = (Counter(said) & Counter(wanted)).total()
     return 2 * common / (len(said) + len(wanted))
+
+
+def contains(prediction: str, reference: str) -> float:
+    """Return 1 where the reference (a name, a price) stands in the prediction letter for letter, as whole words, else 0."""
+    return float(re.search(rf"(?<!\w){re.escape(reference)}(?!\w)", prediction) is not None)
 
 
 _UNPUNCTUATED = str.maketrans("", "", string.punctuation)
@@ -94,6 +99,7 @@ def _missing(name: str, library: str) -> UsageError:
 
 TEXT_METRICS: Mapping[str, Callable[[str, Sequence[str], Sequence[str]], Measure]] = MappingProxyType({
     "exact_match": partial(_by_item, exact_match),
+    "contains": partial(_by_item, contains),
     "token_f1": partial(_by_item, token_f1),
     "rouge1": _rouge,
     "rouge2": _rouge,

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from afina.backbone.load import context_of, load_tokenizer, model_path, read_config
+from afina.backbone.files import model_path
+from afina.backbone.load import context_of, load_tokenizer, read_config
 from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens

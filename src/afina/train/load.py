@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import Backbone, load_backbone, model_path
+from afina.backbone.files import model_path
+from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import QUANTISED
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens

@@ -1,0 +1,189 @@
+"""`afina demo chat`: a model that knows nothing of a company, tuned to answer its customers, before and after."""
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from afina.cli.phrases import DEMO
+from afina.report.language import Words, check_language
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from afina.backbone.load import Backbone
+    from afina.data.templates import ChatTemplate
+    from afina.methods.adapter import Adapter
+
+__all__ = ["DEMO_CHAT", "demo_chat"]
+
+MODEL, COMPANY, GENERAL = "afina-small", "roaster", "everyday"
+DEMO_CHAT: dict[str, Any] = {
+    "model": MODEL,
+    "dataset": COMPANY,
+    "task": "chat",
+    "methods": [
+        {"lora": {"rank": 16, "alpha": 32, "targets": ["all"]}},
+        {"qlora": {"rank": 16, "alpha": 32, "dropout": 0.0}},
+    ],
+    "epochs": 8,
+    "batch_size": 16,
+    # Facts are to be kept by heart: a rate ten times that of larger models, over a few hundred steps.
+    "learning_rate": 3e-3,
+}
+_SHOWN = 5
+"""Questions whose answers are shown, one in so many of them all."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one model wrote for the held-out questions, and its figures."""
+
+    name: str
+    written: list[str]
+    right: list[bool]
+    facts: float
+    """Share of the answers that hold the fact asked for, letter for letter."""
+    answers: float
+    """Perplexity of the right answers."""
+    general: float
+    """Perplexity of general text that nothing was tuned on."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Held-out questions with the fact that a right answer holds, and general text."""
+
+    questions: list[str]
+    answers: list[str]
+    keys: list[str]
+    texts: list[str]
+
+    def of(self, name: str, backbone: "Backbone", adapter: "Adapter | None", template: "ChatTemplate") -> Examined:
+        from afina.evaluation.answers import Answering, Questions, answer_perplexity, answers_of
+        from afina.evaluation.perplexity import perplexity
+        from afina.evaluation.speaker import Speaker
+
+        speaker = Speaker(backbone, adapter, batch_size=64)
+        how = Answering(max_new_tokens=32, metrics=["contains"])
+        written, (facts,) = answers_of(speaker, Questions(self.questions, self.keys), how, template)
+        answers = answer_perplexity(speaker, Questions(self.questions, self.answers), template)
+        general = perplexity(speaker, self.texts)[0]
+        means = [measure.value(measure.parts.sum(axis=0)) for measure in (facts, answers, general)]
+        return Examined(name, written, [bool(right) for right in facts.parts[:, 0]], *means)
+
+
+def demo_chat(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The study's folder.")] = Path("demo-chat"),
+    language: Annotated[str, typer.Option("--language", help="en or pt.")] = "en",
+) -> None:
+    """Teach a small built-in model a company's facts with LoRA and QLoRA, and ask before and after; no network.
+
+    Example: `afina demo chat --out demo-chat`
+    """
+    check_language(language)
+    from rich.console import Console
+
+    console, words = Console(highlight=False), Words(language, DEMO)
+    from afina.backbone.load import load_backbone
+    from afina.cli.progress import Progress
+    from afina.config import StudyConfig
+    from afina.generation.template import template_of
+    from afina.report.write import write_report
+    from afina.study.files import write_json
+    from afina.study.study import Study
+    from afina.train.load import load
+
+    settings = dict(DEMO_CHAT)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        settings["methods"] = settings["methods"][:1]
+        console.print(
+            words("qlora is left out: it needs pip install 'afina[quantised]'."), style="yellow", markup=False
+        )
+    study = Study(out, StudyConfig.parse(settings, "demo chat"))
+    examination = _examination()
+    with console.status(words("asking {model} …", model=MODEL)):
+        base = load_backbone(MODEL, speaks=True)
+        before = examination.of(MODEL, base, None, template_of(None, base.tokenizer))  # type: ignore[arg-type]
+    console.print(words("{model} was never told of the company; it makes answers up:", model=MODEL))
+    _show_answers(console, examination, [before])
+    with Progress(len(study.runs)) as progress:
+        results = study.run(progress.observe)
+    examined = [before]
+    for result in (result for result in results if result["status"] == "ok"):
+        with console.status(words("asking {model} …", model=result["method"])):
+            adapter = load(out / "runs" / result["run"] / "adapter")
+            examined.append(examination.of(result["method"], adapter.backbone, adapter.adapter, adapter.template))  # type: ignore[arg-type]
+    console.print(words("The same questions afterwards, in words that no training question used:"))
+    _show_answers(console, examination, examined)
+    console.print(_table(words, examined, results))
+    write_json(out / "examination.json", _record(examination, examined))
+    page = write_report(out, language=language).html
+    console.print(f"{page}\n{out / 'examination.json'}", style="dim", soft_wrap=True)
+    finished = [result["run"] for result in results if result["status"] == "ok"]
+    if len(finished) < len(results):
+        raise typer.Exit(1)
+    console.print(words("Talk with it:"), f"afina chat {out / 'runs' / finished[0] / 'adapter'}", soft_wrap=True)
+
+
+def _examination() -> Examination:
+    """The held-out questions of the company, and the general texts."""
+    from importlib import resources
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        lines = (resources.files("afina.data") / f"{name}.jsonl").read_text("utf-8").splitlines()
+        return [row for row in map(json.loads, lines) if row["split"] == "test"]
+
+    asked = rows(COMPANY)
+    questions, answers = ([row["messages"][place]["content"] for row in asked] for place in (0, 1))
+    return Examination(questions, answers, [row["key"] for row in asked], [row["text"] for row in rows(GENERAL)])
+
+
+def _show_answers(console: "Console", examination: Examination, examined: Sequence[Examined]) -> None:
+    from rich.text import Text
+
+    width = max(len(one.name) for one in examined)
+    count = len(examination.questions)
+    for place in range(count // (2 * _SHOWN), count, count // _SHOWN):
+        console.print(Text(f"\n  {examination.questions[place]}", style="bold"))
+        for one in examined:
+            mark, colour = ("✓", "green") if one.right[place] else ("✗", "red")
+            console.print(Text(f"    {mark} {one.name:{width}}  {one.written[place]}", style=colour))
+    console.print()
+
+
+def _table(words: Words, examined: Sequence[Examined], results: Sequence[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table("")
+    questions = len(examined[0].right)
+    for heading in ("right of {questions}", "perplexity: answers", "general text", "trainable", "seconds"):
+        table.add_column(words(heading, questions=questions), justify="right")
+    by_method = {result["method"]: result for result in results}
+    for one in examined:
+        run = by_method.get(one.name)
+        cost = [f"{run['trainable_parameters']:,}", f"{run['train_seconds']:.0f}"] if run else ["–", "–"]
+        table.add_row(
+            one.name, f"{sum(one.right)} ({one.facts:.0%})", f"{one.answers:.2f}", f"{one.general:.2f}", *cost
+        )
+    return table
+
+
+def _record(examination: Examination, examined: Sequence[Examined]) -> dict[str, Any]:
+    """All that was asked and said, and the figures."""
+    return {
+        "models": {
+            one.name: {
+                "facts_right": one.facts, "answer_perplexity": one.answers, "general_perplexity": one.general,
+            }
+            for one in examined
+        },
+        "questions": [
+            {"question": question, "key": examination.keys[place]} | {one.name: one.written[place] for one in examined}
+            for place, question in enumerate(examination.questions)
+        ],
+    }  # fmt: skip
