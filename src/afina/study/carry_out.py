@@ -22,7 +22,7 @@ from afina.study.job import Job, Send
 from afina.study.training import Training
 from afina.tasks.base import Task, load_task
 
-__all__ = ["CohortJob", "carry_out", "carry_out_cohort", "load_for", "watched"]
+__all__ = ["CohortJob", "alone_costs", "carry_out", "carry_out_cohort", "load_for", "watched"]
 
 
 def carry_out(job: Job, send: Send) -> dict[str, Any]:
@@ -50,11 +50,10 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CohortJob:
-    """Several runs on one backbone and data set, and what each method costs alone, by the name in tables."""
+    """Several runs on one backbone and data set."""
 
     id: str
     jobs: tuple[Job, ...]
-    profiles: Mapping[str, Mapping[str, Any]]
     most: int
     """Members that go through the backbone together, as long as their batches have no more than `most_tokens`."""
     most_tokens: int
@@ -65,7 +64,10 @@ class CohortJob:
 
 
 def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
-    """Carry out a cohort; return `results`, `errors` and who is `lost` to a race, by run."""
+    """Carry out a cohort; return `results`, `errors` and who is `lost` to a race, by run.
+
+    The results lack what each run would have taken alone (`alone_costs`); until they have it the checkpoint stays.
+    """
     first = cohort.jobs[0]
     for job in cohort.jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -79,24 +81,21 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for job in cohort.jobs:
         if (measured := found.get(job.run.id)) is not None:
-            alone = _alone(cohort.profiles[job.run.label], measured, len(splits["train"]))
-            result = _describe(job, job.run.make_method(), backbone, splits) | measured | alone
+            result = _describe(job, job.run.make_method(), backbone, splits) | measured
             result |= {"measured": "profile", "cohort_size": len(cohort.jobs), "cohort": cohort.id}
-            write_json(job.folder / "result.json", result)
             results[job.run.id] = result
     report = {
         "cohort": cohort.id, "runs": [job.run.id for job in cohort.jobs], "train_seconds": training.clock.seconds,
         "together": cohort.most, "members": training.timeline(), **monitor.report(),
     }  # fmt: skip
     write_json(cohort.folder / "cohort.json", report)
-    training.finish()
     return {"results": results, "errors": training.errors, "lost": training.lost}
 
 
-def _alone(profile: Mapping[str, Any], measured: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    """What a run in a cohort would have taken alone, in place of what the cohort took."""
+def alone_costs(result: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run in a cohort would have taken alone, by its method's profile, in place of what the cohort took."""
     until: list[float] = profile["seconds_by_epoch"]
-    history = [{**entry, "seconds": until[entry["epoch"] - 1]} for entry in measured["history"]]
+    history = [{**entry, "seconds": until[entry["epoch"] - 1]} for entry in result["history"]]
     epochs, seconds = len(history), history[-1]["seconds"]
     joules = profile["energy_joules"]
     return {
@@ -104,7 +103,7 @@ def _alone(profile: Mapping[str, Any], measured: Mapping[str, Any], rows: int) -
         "history": history,
         "train_seconds": seconds,
         "step_seconds": profile["step_seconds"],
-        "examples_per_second": rows * epochs / seconds,
+        "examples_per_second": result["train_rows"] * epochs / seconds,
         "tokens_per_second": profile["tokens"] * epochs / seconds,
         "energy_joules": None if joules is None else joules * seconds / until[0],
     }

@@ -21,7 +21,7 @@ from afina.measure.energy import EnergyMeter
 from afina.measure.memory import current_resident_bytes
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.study.carry_out import load_for, watched
+from afina.study.carry_out import watched
 from afina.study.job import Job, Send
 from afina.study.running import new_member
 from afina.tasks.base import load_task
@@ -89,7 +89,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         "seconds_by_epoch": [preparing + meeting + epoch * number for number in range(1, config.epochs + 1)],
         "step_seconds": float(np.median(np.interp(widths, widths[chosen][::-1], warm[::-1]))),
         "tokens": int(tokens.offsets[-1]),
-        "longest_batch_tokens": int(widths.max()) * config.batch_size * tokens.choices,
+        "longest_batch_tokens": _batch_tokens(member, widths),
         "energy_joules": None
         if energy.joules is None
         else energy.joules / float(times.sum()) * (preparing + meeting + epoch),
@@ -100,28 +100,44 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
-    It is where a member's share of a step at the data's median width stops falling; memory is the caller's to mind.
+    It is where a member's share of a step at the data's median width stops falling. Memory is the caller's to mind:
+    `load_bytes` is the model's, `step_bytes` what a step of the first member alone takes on top at the longest width.
     """
     first = jobs[0]
     task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
-    backbone = load_for(first, first.run.make_method(), task)
-    members = [new_member(job, job.run.make_method(), backbone, task, tokens)[0] for job in jobs]
-    widths = _widths(backbone, members[0])
-    index = int(np.argsort(widths)[len(widths) // 2])
     seconds: dict[int, float] = {}
-    with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
-        most = max(passes.groups(members), key=len)  # those that may go together
-        together = count = 1
-        while count <= min(len(most), _MOST_TOGETHER):
-            send({"kind": "together", "members": count})
-            times = [
-                _step_seconds(passes, most[:count], index, first.config.micro_batch_size) for _ in range(1 + _WARM)
-            ]
-            seconds[count] = float(np.median(times[1:])) / count
-            if count > 1 and seconds[count] * _GAIN > seconds[together]:
-                break
-            together, count = count, 2 * count
-    return {"together": together, "member_step_seconds": {str(key): value for key, value in seconds.items()}}
+    with watched(first, first.run.make_method(), task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
+        members = [new_member(job, job.run.make_method(), backbone, task, tokens)[0] for job in jobs]
+        widths = _widths(backbone, members[0])
+        index = int(np.argsort(widths)[len(widths) // 2])
+        with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
+            most = max(passes.groups(members), key=len)  # those that may go together
+            together = count = 1
+            while count <= min(len(most), _MOST_TOGETHER):
+                send({"kind": "together", "members": count})
+                with monitor.phase(str(count)):
+                    times = [
+                        _step_seconds(passes, most[:count], index, first.config.micro_batch_size)
+                        for _ in range(1 + _WARM)
+                    ]
+                seconds[count] = float(np.median(times[1:])) / count
+                if count > 1 and seconds[count] * _GAIN > seconds[together]:
+                    break
+                together, count = count, 2 * count
+    memory = monitor.report()["memory"]
+    loaded = memory["load"]["peak_bytes"] or 0
+    return {
+        "together": together,
+        "member_step_seconds": {str(key): value for key, value in seconds.items()},
+        "load_bytes": loaded,
+        "step_bytes": max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * int(widths.max()) // int(widths[index]),
+        "longest_batch_tokens": _batch_tokens(members[0], widths),
+    }
+
+
+def _batch_tokens(member: Member, widths: np.ndarray) -> int:
+    """Return the tokens of the longest batch, padding included."""
+    return int(widths.max()) * member.batch_size * member.tokens.choices
 
 
 def _widths(backbone: Backbone, member: Member) -> np.ndarray:

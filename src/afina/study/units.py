@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from afina.errors import AfinaError
 from afina.study.cohorts import Cohort
 from afina.study.execute import run_apart
+from afina.study.files import write_json
 from afina.study.race import lost_words
 
 if TYPE_CHECKING:
@@ -38,22 +39,24 @@ def alone(job: "Job", observer: Observer) -> dict[str, Any]:
 
 
 def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[dict[str, Any]]:
-    """Carry out a cohort, or go on with it, and return the results of all its runs, of those that failed too."""
+    """Carry out a cohort, or go on with it, and return the results of all its runs, of those that failed too.
+
+    What the methods cost alone is found before, and in a race afterwards, for those that came to the end.
+    """
     from afina.study.carry_out import CohortJob
     from afina.study.worker import carry_out_cohort_job
 
     on_event = _logged(jobs, observer)
     errors: dict[str, str] = {}
-    profiles = _profiles(cohort, jobs, errors, observer)
-    members = tuple(job for job in jobs if job.run.label in profiles)
+    race = jobs[0].config.race is not None
+    profiles = {} if race else _profiles(cohort, jobs, errors, observer)
+    members = tuple(job for job in jobs if job.run.id not in errors)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     most, most_tokens = _together(cohort, members, profiles, observer) if members else (0, 0)
     while members:
         on_event({"kind": "cohort", "members": len(members), "together": most})
         try:
-            found = run_apart(
-                carry_out_cohort_job, CohortJob(cohort.id, members, profiles, most, most_tokens), on_event
-            )
+            found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, most, most_tokens), on_event)
             break
         except AfinaError as error:
             # With less at once it may fit; what is done is in the checkpoint.
@@ -64,15 +67,36 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
             found["errors"] = {job.run.id: str(error) for job in members}
             break
     errors |= found["errors"]
+    if race:
+        profiles = _profiles(cohort, [job for job in jobs if job.run.id in found["results"]], errors, observer)
+    kept = _keep_results(jobs, found["results"], profiles)
+    if not errors.keys() & found["results"].keys():
+        (cohort.folder / "checkpoint.safetensors").unlink(missing_ok=True)
     results = []
     for job in jobs:
         if (lost := found["lost"].get(job.run.id)) is not None:
             result = _without_result(job, "skipped", lost_words(lost)) | {"race": lost}
-        elif (result := found["results"].get(job.run.id)) is None:
+        elif job.run.id in kept:
+            result = kept[job.run.id]
+        else:
             on_event({"kind": "failed", "run": job.run.id, "error": errors[job.run.id]})
             result = _without_result(job, "failed", errors[job.run.id])
         results.append(result)
     return results
+
+
+def _keep_results(
+    jobs: Sequence["Job"], results: Mapping[str, Mapping[str, Any]], profiles: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Write each result with what its run would have taken alone, where that is known, and return them by run."""
+    from afina.study.carry_out import alone_costs
+
+    kept: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        if (result := results.get(job.run.id)) is not None and (profile := profiles.get(job.run.label)) is not None:
+            kept[job.run.id] = {**result, **alone_costs(result, profile)}
+            write_json(job.folder / "result.json", kept[job.run.id])
+    return kept
 
 
 def _profiles(
@@ -115,11 +139,12 @@ def _together(
     if "together" in (kept := cohort.kept()):
         return int(kept["together"]), int(kept["most_tokens"])
     chosen = run_apart(choose_together_for, list(jobs), observer)
-    memory = [profiles[job.run.label]["memory_report"]["memory"] for job in jobs]
-    peak = max(own["train"]["peak_bytes"] or 0 for own in memory)
-    step = max(1, peak - max(own["load"]["peak_bytes"] or 0 for own in memory))
+    memory = [profile["memory_report"]["memory"] for profile in profiles.values()]
+    loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
+    peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
+    step = max(1, peak - loaded)
     free = psutil.virtual_memory().available if jobs[0].device == "cpu" else _free_on_gpu()
-    longest = max(profiles[job.run.label]["longest_batch_tokens"] for job in jobs)
+    longest = chosen["longest_batch_tokens"]
     most_tokens = int(longest * (1 + min(_SHARE * free, (_GROWTH - 1) * peak) / step))
     most: int = chosen["together"]
     cohort.keep(together=most, most_tokens=most_tokens, member_step_seconds=chosen["member_step_seconds"])
