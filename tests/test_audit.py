@@ -21,9 +21,9 @@ from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.study.study import Study
 from afina.train.load import load
+from commands import afina as run_afina
+from commands import refused
 from families import WORDS, save_family
-from test_cli import afina as run_afina
-from test_cli import refused
 
 SETTINGS = LeakSettings(references=99, prefix=4, most=24)
 LETTERS = "abcdefghij"

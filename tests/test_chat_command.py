@@ -28,9 +28,9 @@ from afina.generation.settings import GenerationSettings
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.serve.session import Chat, TooLong
+from commands import afina as run_afina
+from commands import refused
 from families import save_family
-from test_cli import afina as run_afina
-from test_cli import refused
 from test_generation import saved
 
 SHORT = GenerationSettings(max_new_tokens=4)

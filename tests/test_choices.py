@@ -21,8 +21,8 @@ from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.study.study import Study
 from afina.tasks.choices import Choices
+from commands import afina as run_afina
 from families import BOTH, DECODERS, language_model, save_family
-from test_cli import afina as run_afina
 from test_methods import FROZEN, stir
 
 Speaker = Callable[[str], Path]

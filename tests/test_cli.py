@@ -11,23 +11,10 @@ import pytest
 import yaml
 
 from afina.methods.base import registry
+from commands import afina, refused
 from test_study import settings, write_csv
 
 Loader = Callable[[str], Path]
-
-
-def afina(*arguments: object, cwd: Path | None = None, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "afina", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, input=text, check=False)
-
-
-def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:
-    """The exit code is right, and standard error is one sentence with these parts, no traceback."""
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    for part in parts:
-        assert part in result.stderr, result.stderr
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from afina.data.rules import CleanSettings, repetition
 from afina.data.speakers import Speakers
 from afina.data.stream import Source
 from afina.errors import UsageError
-from test_cli import afina, refused
+from commands import afina, refused
 
 EXCHANGE = [
     {"role": "user", "content": "Do you sell kettles?"},

@@ -30,9 +30,9 @@ from afina.measure.text import TEXT_METRICS, contains, exact_match, text_measure
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.tasks.choices import Choices
+from commands import afina as run_afina
+from commands import refused
 from families import BOTH, DECODERS, language_model, save_family
-from test_cli import afina as run_afina
-from test_cli import refused
 from test_methods import FROZEN, stir
 
 Folder = Callable[[str], Path]

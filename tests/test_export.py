@@ -19,9 +19,9 @@ from afina.export.peft import as_lora, write_peft
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method, registry
 from afina.train.load import LoadedAdapter
+from commands import afina as run_afina
+from commands import refused
 from families import FAMILIES
-from test_cli import afina as run_afina
-from test_cli import refused
 from test_methods import stir
 from test_peft_files import lora, trained
 

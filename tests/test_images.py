@@ -12,8 +12,8 @@ from afina.config import DatasetSpec
 from afina.data.images import image_tokens, load_images
 from afina.errors import UsageError
 from afina.study.study import Study
+from commands import afina as run_afina
 from families import configuration, save_family
-from test_cli import afina as run_afina
 
 Loader = Callable[[str], Path]
 

@@ -25,8 +25,8 @@ from afina.study.estimate import estimate_study
 from afina.study.results import read_predictions, read_results
 from afina.study.statistics import compare
 from afina.study.study import Study
+from commands import afina as run_afina
 from families import save_family
-from test_cli import afina as run_afina
 from test_study import _start, _wait_for_step
 
 Speaker = Callable[[str], Path]

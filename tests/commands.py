@@ -1,0 +1,50 @@
+"""The `afina` command as a user runs it, but in this process: to start an interpreter with torch takes seconds each time."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from afina.cli.main import main
+
+__all__ = ["afina", "refused"]
+
+
+def afina(*arguments: object, cwd: Path | None = None, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command with `text` on its standard input; returns its exit code, standard output and standard error."""
+    words = ["afina", *map(str, arguments)]
+    stdin, stdout, stderr = (
+        io.TextIOWrapper(io.BytesIO(content), encoding="utf-8") for content in ((text or "").encode(), b"", b"")
+    )
+    environment = dict(os.environ)
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(cwd or Path.cwd()), warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside pytest
+        for name, value in {"argv": words, "stdin": stdin, "stdout": stdout, "stderr": stderr}.items():
+            patch.setattr(sys, name, value)
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        finally:
+            os.environ.clear()
+            os.environ.update(environment)
+    written = []
+    for stream in (stdout, stderr):
+        stream.flush()
+        written.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(words, code, *written)
+
+
+def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:
+    """The exit code is right, and standard error is one sentence with these parts, no traceback."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr, result.stderr
