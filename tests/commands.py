@@ -12,7 +12,7 @@ import pytest
 
 from afina.cli.main import main
 
-__all__ = ["afina", "refused"]
+__all__ = ["afina", "afina_apart", "refused"]
 
 
 def afina(*arguments: object, cwd: Path | None = None, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -39,6 +39,12 @@ def afina(*arguments: object, cwd: Path | None = None, text: str | None = None) 
         stream.flush()
         written.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
     return subprocess.CompletedProcess(words, code, *written)
+
+
+def afina_apart(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in an interpreter of its own, for what is settled when libraries are first imported."""
+    words = [sys.executable, "-m", "afina", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, check=False)
 
 
 def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:

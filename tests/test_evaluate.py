@@ -31,7 +31,7 @@ from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.tasks.choices import Choices
 from commands import afina as run_afina
-from commands import refused
+from commands import afina_apart, refused
 from families import BOTH, DECODERS, language_model, save_family
 from test_methods import FROZEN, stir
 
@@ -694,7 +694,7 @@ def test_the_command_shows_a_table_and_writes_json(speaks: Folder, tmp_path: Pat
     texts, questions = measured_on(tmp_path)
     (task, *_) = task_files(tmp_path)
     adapter = adapted("lora", "llama", speaks, tmp_path / "adapter")
-    shown = run_afina(
+    shown = afina_apart(
         "evaluate", adapter, "--text", texts, "--answers", questions, "--tasks", f"{task}", "--max-new-tokens", 4,
         "--stop", "order", "--template", "{prompt}\\n", "--metrics", "exact_match,rougeL", "--limit", 2, "--out",
         "out.json", cwd=tmp_path,

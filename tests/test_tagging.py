@@ -34,7 +34,7 @@ from afina.export.peft import write_peft
 from afina.measure.entities import count_entities, entities, is_entity_tag, share, tag_metrics, tag_shares
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
-from afina.study.results import Predictions, read_predictions, read_results
+from afina.study.results import Predictions, read_predictions
 from afina.study.statistics import compare
 from afina.study.study import Study
 from afina.tasks.base import load_task, make_task
@@ -564,8 +564,7 @@ def test_killed_and_resumed_is_as_if_undisturbed(model: Model, data: Path, tmp_p
     _wait_for_step(tmp_path / "killed" / "runs" / whole["run"] / "checkpoint.safetensors", 15, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert _start(tmp_path).wait() == 0
-    (resumed,) = read_results(tmp_path / "killed")
+    (resumed,) = Study(tmp_path / "killed", **study).run()
     assert resumed["resumed"] == 1
     first, second = (
         (tmp_path / name / whole["adapter"] / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed")

@@ -22,7 +22,7 @@ from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
 from afina.study.estimate import estimate_study
-from afina.study.results import read_predictions, read_results
+from afina.study.results import read_predictions
 from afina.study.statistics import compare
 from afina.study.study import Study
 from commands import afina as run_afina
@@ -138,8 +138,7 @@ def test_killed_and_resumed_is_as_if_undisturbed(speaker: Speaker, tmp_path: Pat
     _wait_for_step(tmp_path / "killed" / "runs" / whole["run"] / "checkpoint.safetensors", 20, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert _start(tmp_path).wait() == 0
-    (resumed,) = read_results(tmp_path / "killed")
+    (resumed,) = Study(tmp_path / "killed", **study).run()
     assert resumed["resumed"] == 1
     first, second = (
         (tmp_path / name / whole["adapter"] / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed")
