@@ -15,8 +15,9 @@ import sacrebleu
 from afina.data.diversity import collapse_warnings, distinct, diversity, embedding_spread, self_bleu
 from afina.data.generate import generate
 from afina.data.inspect import inspect_file
-from afina.data.writers import Endpoint, LocalModel, Written
+from afina.data.writers import Endpoint, Written
 from afina.errors import AfinaError, UsageError
+from afina.generation.writer import LocalModel
 from test_data_tools import rows_of, run
 
 Answer = Callable[[int, dict[str, Any]], tuple[int, Any]]
@@ -253,7 +254,7 @@ def test_a_local_model_writes_the_same_for_the_same_seed(shared: Path) -> None:
     assert first.text != other.text
     assert not first.whole
     assert len(first.text.split()) > 3
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="neither a folder, nor a built-in name"):
         LocalModel(name="./nowhere").write("x", 0)
     with pytest.raises(UsageError, match="room for"):
         writer.write("once " * 2_000, 0)

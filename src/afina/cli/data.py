@@ -252,7 +252,8 @@ def generate(
     console = _console(format)
     from afina.data.generate import generate as run
     from afina.data.rules import CleanSettings
-    from afina.data.writers import Endpoint, LocalModel, Writer
+    from afina.data.writers import Endpoint, Writer
+    from afina.generation.writer import LocalModel
 
     writer: Writer
     if endpoint is not None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from afina.data.packing import pack
+from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 
 if TYPE_CHECKING:
@@ -215,11 +215,8 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
             arrays[f"{name}.targets"] = tokens.targets
     counts = {name: {key: getattr(own, key) for key in _COUNTS} for name, own in splits.items()}
     arrays["counts"] = np.frombuffer(json.dumps(counts).encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 def load_tokens(path: Path) -> dict[str, Tokens]:

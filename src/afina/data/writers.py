@@ -1,4 +1,4 @@
-"""Models that write text for a prompt: behind any endpoint that speaks OpenAI's chat API, or loaded here."""
+"""Models that write text for a prompt, and those behind any endpoint that speaks OpenAI's chat API."""
 
 import json
 import random
@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 from afina.errors import AfinaError, UsageError
 
-__all__ = ["Endpoint", "LocalModel", "Writer", "Written"]
+__all__ = ["Endpoint", "Writer", "Written"]
 
 
 @dataclass(frozen=True)
@@ -120,53 +119,3 @@ def _content(data: bytes) -> tuple[Written | None, str, float]:
     except (ValueError, LookupError, TypeError):
         return None, f"an answer that is none of the chat API: {data[:80]!r}", 0.0
     return Written(str(content or ""), choice.get("finish_reason") != "length"), "", 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalModel:
-    """A language model from a local folder or the hub, through transformers' own generation."""
-
-    name: str
-    temperature: float = 0.9
-    max_tokens: int = 1_024
-    device: str = "cpu"
-    parallel: int = 1
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        import transformers
-
-        if self.name.startswith((".", "/", "~")) and not Path(self.name).expanduser().is_dir():
-            raise UsageError(f"{self.name} is no folder with a model.")
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.name)
-            model = transformers.AutoModelForCausalLM.from_pretrained(self.name, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            first = (str(error).strip().splitlines() or ["?"])[0][:160]
-            raise UsageError(f"'{self.name}' cannot be loaded as a language model ({first})") from None
-        return tokenizer, model.to(self.device).eval()
-
-    def write(self, prompt: str, seed: int) -> Written:
-        """Return a sample of what the model answers; where its tokenizer has a chat template, in that."""
-        import torch
-
-        tokenizer, model = self._loaded
-        if tokenizer.chat_template is not None:
-            prompt = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-            )
-        inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(self.device)
-        length = inputs["input_ids"].shape[1]
-        room = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30) - length
-        if room < 1:
-            raise UsageError(f"The prompt takes {length} tokens, and {self.name} has room for {room + length} in all.")
-        with torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(seed)
-            written = model.generate(
-                **inputs, do_sample=self.temperature > 0, temperature=self.temperature or None,
-                max_new_tokens=min(self.max_tokens, room), pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
-            )  # fmt: skip
-        new = written[0, length:]
-        return Written(
-            str(tokenizer.decode(new, skip_special_tokens=True)), whole=len(new) < min(self.max_tokens, room)
-        )

@@ -1,10 +1,10 @@
 """A conversation: what was said, which adapter answers, and what of it all still fits the model's context."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 from afina.generation.generate import Written, longest_prompt, write
 from afina.generation.settings import GenerationSettings
@@ -87,10 +87,9 @@ class Chat:
             raise UsageError(f"{path} holds something else than conversations; choose another name.") from None
         if last == whole[: len(last or ())] and kept:
             kept.pop()
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
         lines = [*kept, json.dumps({"messages": whole}, ensure_ascii=False)]
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _fitting(self) -> list[dict[str, str]]:
         """The system message and the newest turns that fit with room for an answer, always the last question."""

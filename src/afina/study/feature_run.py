@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +11,7 @@ import numpy as np
 
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens
+from afina.data.whole_file import whole_file
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.methods.adapter import AdapterRecord, partial_folder, write_record
@@ -115,8 +115,5 @@ def _embeddings(
 
 
 def _save_atomically(path: Path, **arrays: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)

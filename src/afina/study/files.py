@@ -1,28 +1,21 @@
 """Files of a study's folder, written whole or not at all."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from afina.data.whole_file import whole_file
+
 __all__ = ["write_json", "write_predictions", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file; after a kill at any moment it is the old one or the new one, whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -48,13 +41,8 @@ def write_predictions(
         "prediction": _column(predictions.astype(labels.dtype), names),
         "scores": arrow.ListArray.from_arrays(offsets, flat),
     })  # fmt: skip
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         parquet.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _column(values: np.ndarray, names: Sequence[str] | None) -> Any:

@@ -1,7 +1,6 @@
 """Checkpoints: everything a run needs to go on as if nothing had happened, in one file written atomically."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afina.data.whole_file import whole_file
 from afina.errors import AfinaError
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
@@ -18,16 +18,11 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
     """Write tensors and a JSON-able state; after a kill at any moment the file is the old one or the new one, whole."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     try:
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(plain, partial, metadata={"state": json.dumps(state)})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(plain, partial, metadata={"state": json.dumps(state)})
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise AfinaError(
             f"{path} cannot be written ({error.strerror or error}); the last checkpoint is kept."
         ) from error

@@ -1,0 +1,41 @@
+"""A language model loaded here, as a writer of rows (`afina data generate`)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from afina.backbone.load import Backbone, load_backbone
+from afina.data.templates import Message, make_template
+from afina.data.writers import Written
+from afina.generation.generate import Request, encode_prompt, write
+from afina.generation.settings import GenerationSettings
+
+__all__ = ["LocalModel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A language model from a local folder, the hub, or built in."""
+
+    name: str
+    temperature: float = 0.9
+    max_tokens: int = 1_024
+    device: str = "cpu"
+    parallel: int = 1
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        return load_backbone(self.name, device=self.device, speaks=True)
+
+    def write(self, prompt: str, seed: int) -> Written:
+        """Return a sample of what the model answers; where its tokenizer has a chat template, in that.
+
+        Raises `UsageError` for a model that cannot be loaded or does not write, and a prompt that leaves no room.
+        """
+        backbone, marks = self._backbone, True
+        if getattr(backbone.tokenizer, "chat_template", None):
+            template = make_template(None, backbone.tokenizer)
+            prompt, marks = template.prompt([Message("user", prompt)]), template.marks
+        request = Request(encode_prompt(backbone, prompt, marks=marks))
+        settings = GenerationSettings(max_new_tokens=self.max_tokens, temperature=self.temperature, seed=seed)
+        (written,) = (piece.written for piece in write(backbone, [request], settings) if piece.written is not None)
+        return Written(written.text, whole=written.finish == "stop")
