@@ -14,8 +14,9 @@ peak of the resident set over what it was before the model was loaded. Contestan
 - trl-packed: the same with packing=True, 2 rows of 512 tokens a step;
 - trl-packed-tuned: the model loaded in bfloat16, no gradient checkpointing, packing, 2 rows of 512 tokens a step;
 - trl-packed-long: likewise, 1 row of 1,024 tokens;
+- trl-packed-bf16: likewise, LoRA's own weights in bfloat16 as well (which peft keeps in float32 unless told);
 - trl-grouped-tuned: likewise without packing, 8 conversations a step grouped by length;
-- afina: precision bf16, 8 conversations a step, packing auto; afina-unpacked: packing off.
+- afina: precision bf16, 8 conversations a step, packing auto; afina-unpacked: packing off; afina-micro: 3 at a time.
 """
 
 import argparse
@@ -40,9 +41,10 @@ TRL: dict[str, dict[str, Any]] = {
     "trl-packed": {"per_device_train_batch_size": 2, "packing": True, "max_length": 512},
     "trl-packed-tuned": {"per_device_train_batch_size": 2, "packing": True, "max_length": 512},
     "trl-packed-long": {"per_device_train_batch_size": 1, "packing": True, "max_length": 1024},
+    "trl-packed-bf16": {"per_device_train_batch_size": 1, "packing": True, "max_length": 1024},
     "trl-grouped-tuned": {"per_device_train_batch_size": 8, "train_sampling_strategy": "group_by_length"},
 }
-CONTESTANTS = (*TRL, "afina", "afina-unpacked")
+CONTESTANTS = (*TRL, "afina", "afina-unpacked", "afina-micro")
 BATCH, LENGTH = 8, 512
 TEMPLATE = (
     "{% for message in messages %}{{ '[unused1] ' + message['role'] + ' : ' }}"
@@ -163,7 +165,7 @@ def measure_trl(name: str, talks: list[Any], model_folder: Path) -> dict[str, fl
     import torch
     import transformers.models.llama.modeling_llama  # noqa: F401 - its import is no part of the model's memory
     from datasets import Dataset
-    from peft import LoraConfig
+    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
@@ -175,9 +177,11 @@ def measure_trl(name: str, talks: list[Any], model_folder: Path) -> dict[str, fl
 
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     tokens = sum(min(LENGTH, len(tokenizer.apply_chat_template(talk, return_dict=True)["input_ids"])) for talk in talks)
-    tuned = "tuned" in name or "long" in name
+    tuned = name not in ("trl", "trl-packed")
     baseline = reset_peak()
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.bfloat16 if tuned else torch.float32)
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(model, lora, autocast_adapter_dtype=not name.endswith("bf16"))
     with tempfile.TemporaryDirectory() as folder:
         settings = {"gradient_checkpointing": False, "bf16": False} if tuned else {}
         arguments = SFTConfig(
@@ -186,7 +190,6 @@ def measure_trl(name: str, talks: list[Any], model_folder: Path) -> dict[str, fl
         )  # fmt: skip
         trainer = SFTTrainer(
             model, arguments, train_dataset=Dataset.from_dict({"messages": talks}), processing_class=tokenizer,
-            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
             callbacks=[Clock()],
         )  # fmt: skip
         trainer.train()
@@ -232,7 +235,7 @@ def measure_afina(name: str, talks: list[Any], model_folder: Path) -> dict[str, 
     ticks: list[float] = []
     callbacks = Callbacks(lambda: ticks.append(time.perf_counter()), lambda ended: None)
     with Passes(backbone, DropoutSource(0), packing=not name.endswith("unpacked")) as passes:
-        train(passes, [member], Clock(), callbacks, micro_batch_size=None)
+        train(passes, [member], Clock(), callbacks, micro_batch_size=3 if name.endswith("micro") else None)
     return figures(ticks, int(tokens.lengths.sum()), baseline)
 
 
