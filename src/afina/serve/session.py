@@ -88,7 +88,7 @@ class Chat:
         if last == whole[: len(last or ())] and kept:
             kept.pop()
         lines = [*kept, json.dumps({"messages": whole}, ensure_ascii=False)]
-        with whole_file(path) as partial:
+        with whole_file(path, make_folder=False) as partial:
             partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _fitting(self) -> list[dict[str, str]]:
