@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import afina
@@ -176,6 +176,7 @@ def test_the_language_is_the_systems(names: dict[str, str], language: str, monke
 
 
 @given(st.text(alphabet="abcdefg  \n", max_size=200), st.integers(8, 30), st.integers(0, 7), st.integers(1, 9))
+@example(" aaaaaaaa a", 8, 0, 1)
 def test_lines_break_between_words(text: str, width: int, column: int, size: int) -> None:
     out = StringIO()
     wrapped = Wrapped(out, width, column)

@@ -104,8 +104,8 @@ class Wrapped:
         if not self._word:
             return
         taken = cell_len(self._space) + cell_len(self._word)
-        if self.column and self.column + taken > self.width:
-            self.out.write(f"\n{self._word}")
+        if self.column + taken > self.width:
+            self.out.write(f"\n{self._word}" if self.column else self._word)
             self.column = cell_len(self._word)
         else:
             self.out.write(self._space + self._word)
