@@ -1,7 +1,6 @@
 """Cohorts: every member ends as it would alone, whoever else is in it, leaves it or is killed with it."""
 
 import json
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +27,10 @@ from afina.tasks.regression import Regression
 from afina.train.loop import Callbacks, Clock, Member, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes, pass_kind
+from kills import kill_workers, killed_and_resumed
 from test_methods import FROZEN
-from test_study import _start, _wait_for_step, write_splits
 from test_study import settings as study_settings
+from test_study import write_splits
 
 Loader = Callable[[str], Path]
 FAMILIES = ("bert", "llama", "t5")
@@ -273,32 +272,23 @@ def test_auto_makes_cohorts_where_they_pay(epochs: int, seeds: int, sizes: list[
 
 
 def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
+    results = killed_and_resumed(study_of(family_folder, rows_folder, epochs=8, cohort=8), tmp_path, [60])
+    assert [result["resumed"] for result in results] == [1] * 8
+
+
+def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    def kill(event: Any) -> None:
+        if event["kind"] == "epoch" and event["epoch"] == 2:
+            kill_workers()
+
     study = study_of(family_folder, rows_folder, epochs=8, cohort=8)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    whole = {r["run"]: r for r in Study(tmp_path / "whole", **study).run()}
-    # How many go together is chosen by the clock: both are to do the same sums.
-    (plan,) = (tmp_path / "whole" / "cohorts").glob("*/plan.json")
-    kept = tmp_path / "killed" / "cohorts" / plan.parent.name
-    kept.mkdir(parents=True)
-    (kept / "plan.json").write_text(plan.read_text())
-    (tmp_path / "killed" / "study.yaml").write_text(
-        yaml.safe_dump({"study": yaml.safe_load((tmp_path / "whole" / "study.yaml").read_text())["study"]})
-    )
-    process = _start(tmp_path)
-    _wait_for_step(kept / "checkpoint.safetensors", 60, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    killed = {r["run"]: r for r in Study(tmp_path / "killed", **study).run()}
-    assert set(killed) == set(whole)
-    for run, result in killed.items():
-        assert result["resumed"] == 1
-        first, second = (
-            (tmp_path / name / result["adapter"] / "adapter_model.safetensors").read_bytes()
-            for name in ("whole", "killed")
-        )
-        assert first == second, run
-        assert [e["test_accuracy"] for e in result["history"]] == [e["test_accuracy"] for e in whole[run]["history"]]
-    assert not (kept / "checkpoint.safetensors").exists()
+    failed = Study(tmp_path / "out", **study).run(kill)
+    assert {result["status"] for result in failed} == {"failed"}
+    assert all("ended by SIGKILL" in result["error"] for result in failed)
+    again = Study(tmp_path / "out", **study).run()
+    assert [(result["status"], result["resumed"]) for result in again] == [("ok", 1)] * len(again)
 
 
 def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """Studies end to end on a small model: what they leave, how they go on after a kill, what they do when a run fails."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from afina.errors import UsageError
 from afina.study.results import read_predictions, read_results
 from afina.study.study import Study
 from families import TEXT, WORDS
+from kills import kill_workers, killed_and_resumed, start_study, wait_for_step
 
 Loader = Callable[[str], Path]
 
@@ -183,13 +182,9 @@ def test_a_diverging_run_says_so(tmp_path: Path, family_folder: Loader, csv_fold
 
 
 def test_a_killed_run_process_is_recorded(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
-    import psutil
-
     def kill(event: Any) -> None:
         if event["kind"] == "epoch":
-            for child in psutil.Process().children(recursive=True):
-                if any(name.endswith("events.jsonl") for name in _open(child)) or _is_worker(child):
-                    child.kill()
+            kill_workers()
 
     study = settings(family_folder, csv_folder, epochs=300)
     (result,) = Study(tmp_path / "out", **study).run(kill)
@@ -197,34 +192,12 @@ def test_a_killed_run_process_is_recorded(tmp_path: Path, family_folder: Loader,
     assert "ended by SIGKILL" in result["error"]
 
 
-def _open(process: Any) -> list[str]:
-    return [file.path for file in process.open_files()]
-
-
-def _is_worker(process: Any) -> bool:
-    """The forked run: the child of the fork server."""
-    return process.parent() is not None and process.parent().pid != os.getpid()
-
-
 @pytest.mark.parametrize(("method", "kills"), [("full", (15, 55)), ("adalora", (35,))])
 def test_killed_and_resumed_is_as_if_undisturbed(
     method: str, kills: Sequence[int], tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
     """kill -9 in the middle, once or twice; the weights at the end are bit for bit those of a run left alone."""
-    study = settings(family_folder, csv_folder, methods=[method], epochs=10)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    (undisturbed,) = Study(tmp_path / "whole", **study).run()
-    folder = tmp_path / "killed" / "runs" / undisturbed["run"]
-    for least in kills:
-        process = _start(tmp_path)
-        _wait_for_step(folder / "checkpoint.safetensors", least, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    (resumed,) = Study(tmp_path / "killed", **study).run()
-    assert resumed["resumed"] >= 1
-    first = (tmp_path / "whole" / undisturbed["adapter"] / "adapter_model.safetensors").read_bytes()
-    assert first == (tmp_path / "killed" / resumed["adapter"] / "adapter_model.safetensors").read_bytes()
-    assert [e["test_accuracy"] for e in resumed["history"]] == [e["test_accuracy"] for e in undisturbed["history"]]
+    killed_and_resumed(settings(family_folder, csv_folder, methods=[method], epochs=10), tmp_path, kills)
 
 
 def test_every_text_architecture_is_planned_and_studied(
@@ -248,24 +221,14 @@ def test_early_stopping_keeps_the_best_epoch_also_after_a_kill(
     tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
     study = settings(family_folder, csv_folder, methods=["full"], epochs=40, early_stopping=3, learning_rate=3e-3)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    (whole,) = Study(tmp_path / "whole", **study).run()
-    history = [entry["validation_accuracy"] for entry in whole["history"]]
+    (result,) = killed_and_resumed(study, tmp_path, [10])
+    history = [entry["validation_accuracy"] for entry in result["history"]]
     assert len(history) < 40
-    assert whole["best_epoch"] == history.index(max(history)) + 1 == len(history) - 3
-    assert whole["test_metric"] == whole["history"][whole["best_epoch"] - 1]["test_accuracy"]
-    predictions = read_predictions(tmp_path / "whole", whole)
-    assert (predictions.label == predictions.prediction).mean() == pytest.approx(whole["test_metric"])
+    assert result["best_epoch"] == history.index(max(history)) + 1 == len(history) - 3
+    assert result["test_metric"] == result["history"][result["best_epoch"] - 1]["test_accuracy"]
+    predictions = read_predictions(tmp_path / "killed", result)
+    assert (predictions.label == predictions.prediction).mean() == pytest.approx(result["test_metric"])
     assert any("held out as development split" in note for note in _notes(tmp_path / "whole"))
-    process = _start(tmp_path)
-    checkpoint = next(_appearing(tmp_path / "killed", "checkpoint.safetensors", process))
-    _wait_for_step(checkpoint, 10, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (resumed,) = Study(tmp_path / "killed", **study).run()
-    assert [entry["validation_accuracy"] for entry in resumed["history"]] == history
-    first = (tmp_path / "whole" / whole["adapter"] / "adapter_model.safetensors").read_bytes()
-    assert first == (tmp_path / "killed" / resumed["adapter"] / "adapter_model.safetensors").read_bytes()
 
 
 def _notes(folder: Path) -> list[str]:
@@ -294,8 +257,8 @@ def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
 ) -> None:
     study = settings(family_folder, csv_folder, methods=["full"], epochs=20)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    process = _start(tmp_path, stderr=subprocess.PIPE)
-    _wait_for_step(next(_appearing(tmp_path / "killed", "checkpoint.safetensors", process)), 15, process)
+    process = start_study(tmp_path, stderr=subprocess.PIPE)
+    wait_for_step(tmp_path / "killed", 15, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -304,31 +267,6 @@ def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
     assert subprocess.run([*again, "--out", str(tmp_path / "killed")], capture_output=True, check=False).returncode == 0
     (resumed,) = read_results(tmp_path / "killed")
     assert resumed["resumed"] == 1
-
-
-def _appearing(folder: Path, name: str, process: subprocess.Popen[bytes]) -> Iterator[Path]:
-    while process.poll() is None:
-        yield from folder.rglob(name)
-        time.sleep(0.01)
-
-
-def _start(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "afina", "study", str(folder / "study.yaml"), "--out", str(folder / "killed")]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
-
-
-def _wait_for_step(path: Path, least: int, process: subprocess.Popen[bytes]) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    while process.poll() is None:
-        try:
-            with safe_open(path, framework="pt") as file:
-                if json.loads(file.metadata()["state"])["members"][0]["position"]["step"] >= least:
-                    return
-        except (OSError, SafetensorError):
-            pass
-        time.sleep(0.01)
-    raise AssertionError("the run ended before it could be killed")
 
 
 def test_a_script_without_a_main_guard_runs_once(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:

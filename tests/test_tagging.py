@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -45,8 +44,8 @@ from afina.train.loop import Callbacks, Clock, Member, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 from families import BOTH, TEXT, save_family
+from kills import killed_and_resumed
 from test_methods import FROZEN, stir
-from test_study import _start, _wait_for_step
 
 Model = Callable[[str], Path]
 NAMES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -557,20 +556,7 @@ def test_a_cohort_and_its_members_alone(model: Model, data: Path, tmp_path: Path
 
 
 def test_killed_and_resumed_is_as_if_undisturbed(model: Model, data: Path, tmp_path: Path) -> None:
-    study = settings_of(model, data, epochs=8)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    (whole,) = Study(tmp_path / "whole", **study).run()
-    process = _start(tmp_path)
-    _wait_for_step(tmp_path / "killed" / "runs" / whole["run"] / "checkpoint.safetensors", 15, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (resumed,) = Study(tmp_path / "killed", **study).run()
-    assert resumed["resumed"] == 1
-    first, second = (
-        (tmp_path / name / whole["adapter"] / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed")
-    )
-    assert first == second
-    assert [e["test_f1"] for e in resumed["history"]] == [e["test_f1"] for e in whole["history"]]
+    killed_and_resumed(settings_of(model, data, epochs=8), tmp_path, [15])
 
 
 def trained_folder(name: str, family: str, model: Model, folder: Path, **settings: Any) -> Path:

@@ -1,7 +1,6 @@
 """Studies of models that learn to write, from a file of rows to adapters that know their template."""
 
 import json
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from afina.study.statistics import compare
 from afina.study.study import Study
 from commands import afina as run_afina
 from families import save_family
-from test_study import _start, _wait_for_step
+from kills import killed_and_resumed
 
 Speaker = Callable[[str], Path]
 TALKS = [("where is my parcel", "late"), ("the lamp is broken", "refund the order"), ("is the film good", "great"),
@@ -132,19 +131,7 @@ def test_a_cohort_of_writers(speaker: Speaker, tmp_path: Path) -> None:
 
 def test_killed_and_resumed_is_as_if_undisturbed(speaker: Speaker, tmp_path: Path) -> None:
     study = chat_study(speaker, tmp_path, methods=[{"lora": {"learning_rate": 0.01}}], epochs=15, checkpoint_seconds=0)
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    (whole,) = Study(tmp_path / "whole", **study).run()
-    process = _start(tmp_path)
-    _wait_for_step(tmp_path / "killed" / "runs" / whole["run"] / "checkpoint.safetensors", 20, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (resumed,) = Study(tmp_path / "killed", **study).run()
-    assert resumed["resumed"] == 1
-    first, second = (
-        (tmp_path / name / whole["adapter"] / "adapter_model.safetensors").read_bytes() for name in ("whole", "killed")
-    )
-    assert first == second
-    assert [e["test_perplexity"] for e in resumed["history"]] == [e["test_perplexity"] for e in whole["history"]]
+    killed_and_resumed(study, tmp_path, [20])
 
 
 def test_packed_training_is_unpacked_training(speaker: Speaker, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from afina.study.job import Job, Send
 from afina.study.training import Training
 from afina.tasks.base import Task, load_task
 
-__all__ = ["CohortJob", "alone_costs", "carry_out", "carry_out_cohort", "load_for", "watched"]
+__all__ = ["CohortJob", "alone_costs", "carry_out", "carry_out_cohort", "watched"]
 
 
 def carry_out(job: Job, send: Send) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def watched(job: Job, method: Method, task: Task, seconds: float) -> Iterator[tu
     """Give a job's backbone, loaded in a phase of its own, and the monitor that reads memory each `seconds` meanwhile."""
     with MemoryMonitor(job.device, seconds, baseline_bytes=current_resident_bytes()) as monitor:
         with monitor.phase("load"):
-            backbone = load_for(job, method, task)
+            backbone = _load_for(job, method, task)
         give_back_freed_memory()
         yield monitor, backbone
 
 
-def load_for(job: Job, method: Method, task: Task) -> Backbone:
+def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     """Load a job's backbone as its method trains on it."""
     if task.speaks and method.gradient_free:
         raise AfinaError(f"{method.name} classifies embeddings; it says nothing, as task: {task.name} asks.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
-from afina.study.files import write_json
+from afina.study.files import CHECKPOINT, write_json
 from afina.study.plan import Run
 
 __all__ = ["Cohort", "plan_cohorts"]
@@ -26,6 +26,11 @@ class Cohort:
     id: str
     runs: tuple[Run, ...]
     folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the members' state lies while they train."""
+        return self.folder / CHECKPOINT
 
     def kept(self) -> dict[str, Any]:
         """What an earlier start settled for this cohort: its runs, their costs alone, how many go together."""
@@ -52,7 +57,7 @@ def plan_cohorts(
     found: list[Cohort] = []
     for path in sorted((directory / "cohorts").glob("*/plan.json")):
         own = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        if (path.parent / "checkpoint.safetensors").exists() and waiting & set(own):
+        if (path.parent / CHECKPOINT).exists() and waiting & set(own):
             found.append(Cohort(path.parent.name, tuple(by_id[run] for run in own), path.parent))
             waiting -= set(own)
     cells: dict[tuple[str, int, str], list[Run]] = {}

@@ -9,7 +9,10 @@ import numpy as np
 
 from afina.data.whole_file import whole_file
 
-__all__ = ["write_json", "write_predictions", "write_text"]
+__all__ = ["CHECKPOINT", "write_json", "write_predictions", "write_text"]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""In the folder of a run, or of a cohort, while it trains."""
 
 
 def write_text(path: Path, text: str) -> None:

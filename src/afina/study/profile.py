@@ -89,7 +89,6 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
         "seconds_by_epoch": [preparing + meeting + epoch * number for number in range(1, config.epochs + 1)],
         "step_seconds": float(np.median(np.interp(widths, widths[chosen][::-1], warm[::-1]))),
         "tokens": int(tokens.offsets[-1]),
-        "longest_batch_tokens": _batch_tokens(member, widths),
         "energy_joules": None
         if energy.joules is None
         else energy.joules / float(times.sum()) * (preparing + meeting + epoch),
@@ -101,7 +100,8 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
     It is where a member's share of a step at the data's median width stops falling. Memory is the caller's to mind:
-    `load_bytes` is the model's, `step_bytes` what a step of the first member alone takes on top at the longest width.
+    `load_bytes` is the model's, `step_bytes` what a step of the first member alone takes on top at the longest width,
+    `longest_batch_tokens` that step's tokens, padding included.
     """
     first = jobs[0]
     task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
@@ -131,13 +131,8 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
         "member_step_seconds": {str(key): value for key, value in seconds.items()},
         "load_bytes": loaded,
         "step_bytes": max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * int(widths.max()) // int(widths[index]),
-        "longest_batch_tokens": _batch_tokens(members[0], widths),
+        "longest_batch_tokens": int(widths.max()) * members[0].batch_size * tokens.choices,
     }
-
-
-def _batch_tokens(member: Member, widths: np.ndarray) -> int:
-    """Return the tokens of the longest batch, padding included."""
-    return int(widths.max()) * member.batch_size * member.tokens.choices
 
 
 def _widths(backbone: Backbone, member: Member) -> np.ndarray:

@@ -21,7 +21,7 @@ from afina.measure.metrics import higher_is_better
 from afina.methods.adapter import AdapterRecord, save_adapter
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.study.files import write_predictions
+from afina.study.files import CHECKPOINT, write_predictions
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, who_leaves
 from afina.study.running import Best, Running, new_member
@@ -48,7 +48,7 @@ class Training:
         self.config = config = jobs[0].config
         self._passing: dict[str, Any] = {"most": most, "most_tokens": most_tokens, "packing": config.packing == "auto"}
         self._passing["checkpointing"] = config.gradient_checkpointing
-        self._path = folder / "checkpoint.safetensors"
+        self._path = folder / CHECKPOINT
         rows = jobs[0].train_evaluation_rows
         self._train_evaluation = splits["train"] if rows is None else splits["train"].take(rows)
         self.runs: list[Running] = []

@@ -52,11 +52,13 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     profiles = {} if race else _profiles(cohort, jobs, errors, observer)
     members = tuple(job for job in jobs if job.run.id not in errors)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
+    ended = False
     most, most_tokens = _together(cohort, members, profiles, observer) if members else (0, 0)
     while members:
         on_event({"kind": "cohort", "members": len(members), "together": most})
         try:
             found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, most, most_tokens), on_event)
+            ended = True
             break
         except AfinaError as error:
             # With less at once it may fit; what is done is in the checkpoint.
@@ -70,8 +72,9 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     if race:
         profiles = _profiles(cohort, [job for job in jobs if job.run.id in found["results"]], errors, observer)
     kept = _keep_results(jobs, found["results"], profiles)
-    if not errors.keys() & found["results"].keys():
-        (cohort.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    # A process that was killed goes on from its checkpoint; so do runs whose costs alone are still to be found.
+    if ended and kept.keys() == found["results"].keys():
+        cohort.checkpoint.unlink(missing_ok=True)
     results = []
     for job in jobs:
         if (lost := found["lost"].get(job.run.id)) is not None:

@@ -1,0 +1,86 @@
+"""Studies in a process of their own, killed in the middle: what must then go on as if nothing had happened."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from afina.study.study import Study
+
+__all__ = ["kill_workers", "killed_and_resumed", "start_study", "wait_for_step"]
+
+
+def start_study(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """Start the command on `folder`/study.yaml; its results go to `folder`/killed."""
+    command = [sys.executable, "-m", "afina", "study", str(folder / "study.yaml"), "--out", str(folder / "killed")]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+
+
+def wait_for_step(folder: Path, least: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a checkpoint below the folder has come to a step, or the process has ended."""
+    from safetensors import SafetensorError, safe_open
+
+    while process.poll() is None:
+        for path in folder.rglob("checkpoint.safetensors"):
+            with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+                if json.loads(file.metadata()["state"])["members"][0]["position"]["step"] >= least:
+                    return
+        time.sleep(0.01)
+    raise AssertionError("the run ended before it could be killed")
+
+
+def kill_workers() -> None:
+    """Kill the processes that carry out runs: the children of this one's fork server."""
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = child.parent()
+            if parent is not None and parent.pid != os.getpid():
+                child.kill()
+
+
+def killed_and_resumed(study: dict[str, Any], folder: Path, kills: Sequence[int]) -> list[dict[str, Any]]:
+    """Kill -9 a study at its first checkpoint from each step on, go on to its end, and return its results.
+
+    They are those of the study in `folder`/whole, left alone before: adapters bit for bit, and all of their histories.
+    """
+    whole = {result["run"]: result for result in Study(folder / "whole", **study).run()}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    for path in (folder / "whole").glob("cohorts/*/plan.json"):
+        # How many go together is chosen by the clock: both are to do the same sums.
+        kept = folder / "killed" / "cohorts" / path.parent.name / "plan.json"
+        kept.parent.mkdir(parents=True)
+        kept.write_text(path.read_text())
+        (folder / "killed" / "study.yaml").write_text(
+            yaml.safe_dump({"study": yaml.safe_load((folder / "whole" / "study.yaml").read_text())["study"]})
+        )
+    for least in kills:
+        process = start_study(folder)
+        wait_for_step(folder / "killed", least, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    results = Study(folder / "killed", **study).run()
+    assert {result["run"] for result in results} == set(whole)
+    for result in results:
+        undisturbed = whole[result["run"]]
+        assert result["resumed"] >= 1
+        first, second = (
+            (folder / name / result["adapter"] / "adapter_model.safetensors").read_bytes()
+            for name in ("whole", "killed")
+        )
+        assert first == second, result["run"]
+        ours, theirs = (
+            [{name: value for name, value in entry.items() if name != "seconds"} for entry in own["history"]]
+            for own in (result, undisturbed)
+        )
+        assert ours == theirs, result["run"]
+    assert not list((folder / "killed").rglob("checkpoint.safetensors"))
+    return results
