@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import afina
+import commands
 from afina.cli import demo_chat
-from afina.cli.main import app
 from afina.measure.text import contains
 
 
@@ -24,9 +23,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         patch.setitem(demo_chat.DEMO_CHAT, "precision", "fp32")
         found = importlib.util.find_spec
         patch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else found(name))
-        result = CliRunner().invoke(app, ["demo", "chat", "--out", str(out), "--language", "pt"])
-    assert result.exit_code == 0, result.output
-    return out, result.output
+        result = commands.afina("demo", "chat", "--out", out, "--language", "pt")
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout + result.stderr
 
 
 def examination(folder: Path) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import afina
+import commands
 from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import is_quantised
@@ -109,11 +109,9 @@ def settings_of(models: Model, data: Path, **more: Any) -> dict[str, Any]:
 
 
 def run_afina(*arguments: object) -> str:
-    """Run a command in this process and return what it prints."""
-    from afina.cli.main import app
-
-    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    """Run a command and return what it prints."""
+    result = commands.afina(*arguments)
+    assert result.returncode == 0, result.stderr
     return result.stdout
 
 

@@ -56,7 +56,7 @@ def _is_adapter(path: Path) -> bool:
 def _asked_to_stop() -> Iterator[Callable[[], bool]]:
     """Yield whether Ctrl-C was pressed, to look at between tokens; a second press raises `KeyboardInterrupt` at once.
 
-    An exception that a signal raises anywhere may fall into a callback of torch, which loses it.
+    So an answer is left between tokens, with what was written of it whole.
     """
     presses: list[int] = []
 

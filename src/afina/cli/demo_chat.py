@@ -62,18 +62,19 @@ class Examination:
     answers: list[str]
     keys: list[str]
     texts: list[str]
+    template: "ChatTemplate"
 
-    def of(self, name: str, backbone: "Backbone", adapter: "Adapter | None", template: "ChatTemplate") -> Examined:
+    def of(self, name: str, backbone: "Backbone", adapter: "Adapter | None" = None) -> Examined:
         from afina.evaluation.answers import Answering, Questions, answer_perplexity, answers_of
         from afina.evaluation.perplexity import perplexity
         from afina.evaluation.speaker import Speaker
 
         speaker = Speaker(backbone, adapter, batch_size=64)
         how = Answering(max_new_tokens=32, metrics=["contains"])
-        written, (facts,) = answers_of(speaker, Questions(self.questions, self.keys), how, template)
-        answers = answer_perplexity(speaker, Questions(self.questions, self.answers), template)
+        written, (facts,) = answers_of(speaker, Questions(self.questions, self.keys), how, self.template)
+        answers = answer_perplexity(speaker, Questions(self.questions, self.answers), self.template)
         general = perplexity(speaker, self.texts)[0]
-        means = [measure.value(measure.parts.sum(axis=0)) for measure in (facts, answers, general)]
+        means = [measure.overall for measure in (facts, answers, general)]
         return Examined(name, written, [bool(right) for right in facts.parts[:, 0]], *means)
 
 
@@ -92,7 +93,7 @@ def demo_chat(
     from afina.backbone.load import load_backbone
     from afina.cli.progress import Progress
     from afina.config import StudyConfig
-    from afina.generation.template import template_of
+    from afina.data.templates import make_template
     from afina.report.write import write_report
     from afina.study.files import write_json
     from afina.study.study import Study
@@ -105,10 +106,10 @@ def demo_chat(
             words("qlora is left out: it needs pip install 'afina[quantised]'."), style="yellow", markup=False
         )
     study = Study(out, StudyConfig.parse(settings, "demo chat"))
-    examination = _examination()
     with console.status(words("asking {model} …", model=MODEL)):
         base = load_backbone(MODEL, speaks=True)
-        before = examination.of(MODEL, base, None, template_of(None, base.tokenizer))  # type: ignore[arg-type]
+        examination = _examination(make_template(None, base.tokenizer))
+        before = examination.of(MODEL, base)
     console.print(words("{model} was never told of the company; it makes answers up:", model=MODEL))
     _show_answers(console, examination, [before])
     with Progress(len(study.runs)) as progress:
@@ -117,7 +118,7 @@ def demo_chat(
     for result in (result for result in results if result["status"] == "ok"):
         with console.status(words("asking {model} …", model=result["method"])):
             adapter = load(out / "runs" / result["run"] / "adapter")
-            examined.append(examination.of(result["method"], adapter.backbone, adapter.adapter, adapter.template))  # type: ignore[arg-type]
+            examined.append(examination.of(result["method"], adapter.backbone, adapter.adapter))
     console.print(words("The same questions afterwards, in words that no training question used:"))
     _show_answers(console, examination, examined)
     console.print(_table(words, examined, results))
@@ -130,8 +131,8 @@ def demo_chat(
     console.print(words("Talk with it:"), f"afina chat {out / 'runs' / finished[0] / 'adapter'}", soft_wrap=True)
 
 
-def _examination() -> Examination:
-    """The held-out questions of the company, and the general texts."""
+def _examination(template: "ChatTemplate") -> Examination:
+    """The held-out questions of the company, asked in this form, and the general texts."""
     from importlib import resources
 
     def rows(name: str) -> list[dict[str, Any]]:
@@ -140,7 +141,9 @@ def _examination() -> Examination:
 
     asked = rows(COMPANY)
     questions, answers = ([row["messages"][place]["content"] for row in asked] for place in (0, 1))
-    return Examination(questions, answers, [row["key"] for row in asked], [row["text"] for row in rows(GENERAL)])
+    return Examination(
+        questions, answers, [row["key"] for row in asked], [row["text"] for row in rows(GENERAL)], template
+    )
 
 
 def _show_answers(console: "Console", examination: Examination, examined: Sequence[Examined]) -> None:

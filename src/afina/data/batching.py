@@ -32,6 +32,7 @@ __all__ = [
     "save_tokens",
     "tokenize",
     "tokenize_answers",
+    "write_arrays",
 ]
 
 IGNORED = -100
@@ -202,6 +203,12 @@ def tokenize_answers(
     return Tokens(np.concatenate(ids), offsets, rows.label, None, cut, choices, np.array(counts, dtype=np.int32))
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write one .npz file, whole or not at all."""
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
 def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
     """Write tokenised splits to one .npz file, atomically."""
     arrays: dict[str, np.ndarray] = {}
@@ -215,8 +222,7 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
             arrays[f"{name}.targets"] = tokens.targets
     counts = {name: {key: getattr(own, key) for key in _COUNTS} for name, own in splits.items()}
     arrays["counts"] = np.frombuffer(json.dumps(counts).encode(), dtype=np.uint8)
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    write_arrays(path, arrays)
 
 
 def load_tokens(path: Path) -> dict[str, Tokens]:

@@ -12,7 +12,7 @@ from afina.data.templates import ChatTemplate, Message
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import Speaker
 from afina.generation.template import Template
-from afina.measure.bootstrap import Measure
+from afina.measure.bootstrap import Measure, perplexity_of
 from afina.measure.text import text_measures
 
 __all__ = ["Answering", "Questions", "answer_perplexity", "answers_of", "read_questions"]
@@ -99,5 +99,4 @@ def answer_perplexity(speaker: Speaker, questions: Questions, template: ChatTemp
         read = speaker.encode(template.prompt([asked]), marks=template.marks)
         pairs.append((read, speaker.encode(said, marks=False)))
     counts = np.array([len(said) for _, said in pairs], dtype=np.float64)
-    parts = np.stack([-speaker.likelihoods(pairs)[0], counts], axis=1)
-    return Measure("answer_perplexity", parts, lambda sums: float(np.exp(sums[0] / sums[1])), False)
+    return perplexity_of("answer_perplexity", -speaker.likelihoods(pairs)[0], counts)

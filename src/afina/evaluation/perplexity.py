@@ -9,7 +9,7 @@ from afina.data.files import SUFFIXES
 from afina.data.sources import read_texts
 from afina.errors import UsageError
 from afina.evaluation.speaker import Speaker, windows
-from afina.measure.bootstrap import Measure
+from afina.measure.bootstrap import Measure, perplexity_of
 
 __all__ = ["perplexity", "read_documents"]
 
@@ -48,6 +48,6 @@ def perplexity(speaker: Speaker, documents: list[str]) -> list[Measure]:
     np.subtract.at(lost, owners, speaker.likelihoods(pairs)[0])
     size = np.array([len(text.encode()) for text in documents], dtype=np.float64)
     return [
-        Measure("perplexity", np.stack([lost, count], axis=1), lambda s: float(np.exp(s[0] / s[1])), False),
+        perplexity_of("perplexity", lost, count),
         Measure("bits_per_byte", np.stack([lost, size], axis=1), lambda s: float(s[0] / s[1] / np.log(2)), False),
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Estimate", "Measure", "estimates", "mean_of"]
+__all__ = ["Estimate", "Measure", "estimates", "mean_of", "perplexity_of"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Measure:
     value: Callable[[np.ndarray], float]
     """The figure, given the sums (S,)."""
     higher_is_better: bool = True
+
+    @property
+    def overall(self) -> float:
+        """The figure over all N items."""
+        return self.value(self.parts.sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,12 @@ def mean_of(name: str, values: np.ndarray, *, higher_is_better: bool = True) -> 
     return Measure(name, parts, lambda sums: float(sums[0] / sums[1]), higher_is_better)
 
 
+def perplexity_of(name: str, lost: np.ndarray, counts: np.ndarray) -> Measure:
+    """Return the perplexity by token of items whose tokens, `counts` (N,) of them, have `lost` (N,) nats in all."""
+    parts = np.stack([lost, counts], axis=1)
+    return Measure(name, parts, lambda sums: float(np.exp(sums[0] / sums[1])), False)
+
+
 def estimates(
     measures: list[Measure], *, resamples: int = 2000, seed: int = 0, groups: np.ndarray | None = None
 ) -> tuple[list[Estimate], list[Estimate]]:
@@ -49,7 +60,7 @@ def estimates(
     """
     items = len(measures[0].parts)
     assert all(len(measure.parts) == items for measure in measures), "paired measures are of the same items"
-    values = np.array([measure.value(measure.parts.sum(axis=0)) for measure in measures])
+    values = np.array([measure.overall for measure in measures])
     if items < 2:
         return [Estimate(float(value)) for value in values], [Estimate(float(value)) for value in values - values[0]]
     random = np.random.default_rng(seed)

@@ -3,15 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens
-from afina.data.whole_file import whole_file
+from afina.data.batching import Tokens, write_arrays
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.methods.adapter import AdapterRecord, partial_folder, write_record
@@ -110,10 +108,5 @@ def _embeddings(
         energy.stop()
     joules = np.array(np.nan if energy.joules is None else energy.joules)
     memory = np.frombuffer(json.dumps(monitor.state()).encode(), dtype=np.uint8)
-    _save_atomically(path, vectors=vectors, seconds=np.array(seconds), memory=memory, joules=joules)
+    write_arrays(path, {"vectors": vectors, "seconds": np.array(seconds), "memory": memory, "joules": joules})
     return vectors, seconds
-
-
-def _save_atomically(path: Path, **arrays: np.ndarray) -> None:
-    with whole_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]

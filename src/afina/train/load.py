@@ -214,9 +214,10 @@ class LoadedAdapter:
             raise UsageError(
                 f"This adapter was trained to write (task: {self.task.name}); it has no labels to predict."
             )
-        found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
         if isinstance(self.task, Tagging) and not isinstance(texts, np.ndarray):
-            return tagged(self.task, texts, self.tokens(untagged(words_of(texts))), found) if texts else []
+            tokens = self._given(texts, text_pairs, choices)
+            return tagged(self.task, texts, tokens, self._logits(tokens, batch_size)) if tokens is not None else []
+        found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
         decoded = self.task.decode(found)
         shared = self.record.task.get("label_names")
         if shared is None and choices is None:
@@ -239,6 +240,16 @@ class LoadedAdapter:
 
         Where it is to write: of each row (N, 3) its tokens' summed loss, their number, and those that were likeliest.
         """
+        tokens = self._given(texts, text_pairs, choices)
+        return np.zeros((0, self.task.outputs), np.float32) if tokens is None else self._logits(tokens, batch_size)
+
+    def _given(
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
+        text_pairs: Sequence[str] | None,
+        choices: Sequence[Sequence[str]] | None,
+    ) -> Tokens | None:
+        """Return what a caller gives as the model takes it, None where there is nothing; raise `UsageError` as told there."""
         own_answers = self.task.speaks and not self.task.writes and self.record.task["label_names"] is None
         if (choices is not None) != own_answers:
             wanted = "each text's answers; give them as choices" if own_answers else "no choices"
@@ -250,20 +261,18 @@ class LoadedAdapter:
             raise UsageError(f"{self.record.model} takes {wants}; give texts as a list, images as an array of uint8.")
         if isinstance(texts, np.ndarray):
             images = Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts)
-            return self._logits(image_tokens(images, self.backbone.config, model_path(self.record.model)), batch_size)
+            return image_tokens(images, self.backbone.config, model_path(self.record.model))
+        if not texts:
+            return None
         if self.task.tags:
-            words = words_of(texts)
-            return self._logits(self.tokens(untagged(words)), batch_size) if words else np.zeros((0, self.task.outputs))
+            return self.tokens(untagged(words_of(texts)))
         if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
             raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
-        if not texts:
-            return np.zeros((0, self.task.outputs), dtype=np.float32)
         pairs = None if text_pairs is None else list(text_pairs)
         given = None if choices is None else [list(own) for own in choices]
         if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
             raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
-        rows = Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=given)
-        return self._logits(self.tokens(rows), batch_size)
+        return self.tokens(Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=given))
 
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them."""
