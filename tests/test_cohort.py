@@ -33,7 +33,7 @@ from test_study import settings as study_settings
 from test_study import write_splits
 
 Loader = Callable[[str], Path]
-FAMILIES = ("bert", "llama", "t5")
+FAMILIES = ("bert", "llama", "t5", "gpt2")
 
 
 def tokens_of(rows: int, seed: int, *, regression: bool = False) -> Tokens:
@@ -95,7 +95,7 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
     for family in FAMILIES:
         folder = save_family(family, tmp_path_factory.mktemp("cohort") / family)
         config = json.loads((folder / "config.json").read_text())
-        off = {key: 0.0 for key in config if "dropout" in key and config[key] is not None}
+        off = {key: 0.0 for key in config if "drop" in key and isinstance(config[key], float)}
         (folder / "config.json").write_text(json.dumps(config | off))
         found[family] = load_backbone(str(folder))
     return found
@@ -126,6 +126,43 @@ def test_a_cohort_is_only_faster(
     for place, own in enumerate(together):
         (alone,) = trained(backbone, [fresh(place)])
         assert_same(alone, own, f"{family} {chosen[place]}")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ["lora", "pissa", "dora", "adalora", "ia3", "bitfit", "houlsby", "pfeiffer"])
+def test_branches_alike_are_computed_at_once_and_as_alone(
+    name: str, family: str, backbones: dict[str, Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three seeds at rates of their own; beside them one of another shape, where there is any, and one with other rows."""
+    backbone, settings = backbones[family], {"init": "pissa"} if name == "pissa" else {}
+    name = "lora" if name == "pissa" else name
+
+    def fresh() -> list[Member]:
+        alike = [
+            member(backbone, name, seed, tokens_of(14, 0), learning_rate=1e-3 * (seed + 1), **settings)
+            for seed in range(3)
+        ]
+        fewer = member(backbone, name, 3, tokens_of(9, 3), batch_size=3, **settings)
+        other = {"rank": 3} if name in ("lora", "dora", "adalora") else {"targets": ["value"]} if name == "ia3" else {}
+        return [*alike, member(backbone, name, 4, tokens_of(14, 0), **settings, **other), fewer]
+
+    stacks: list[int] = []
+    for kind in {type(branch) for _, branch in fresh()[0].adapter.placed()}:
+        for verb in ("before_stacked", "after_stacked"):
+            plain = getattr(kind, verb)
+
+            def counted(self: Any, branches: Any, *args: Any, plain: Any = plain) -> Any:
+                stacks.append(len(branches))
+                return plain(self, branches, *args)
+
+            monkeypatch.setattr(kind, verb, counted)
+    together = trained(backbone, fresh())
+    assert 3 <= max(stacks) <= 4  # never the one with other rows
+    stacks.clear()
+    for place, own in enumerate(together):
+        (alone,) = trained(backbone, [fresh()[place]])
+        assert_same(alone, own, f"{family} {name} {place}")
+    assert not stacks
 
 
 def test_members_have_data_and_tasks_of_their_own(backbones: dict[str, Backbone]) -> None:

@@ -25,7 +25,7 @@ from afina.backbone.language import Answers, answers_apart, question_mask
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
-from afina.backbone.route import after_module, before_module, cut, join
+from afina.backbone.route import cut, hook, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
 from afina.data.batching import Batch, Tokens, collate
 from afina.errors import AfinaError
@@ -90,7 +90,7 @@ class Attached:
                 elif isinstance(branch, PromptBranch):
                     prompts[index] = branch
         for name, branches in self._branches.items():
-            self._hook(modules[name], branches)
+            self._handles += hook(modules[name], branches, lambda: self._rows)
         for module in modules.values():
             if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
                 self._handles.append(module.register_forward_hook(self._drop))
@@ -282,26 +282,6 @@ class Attached:
             for adapter in self.adapters
         ]
 
-    def _hook(self, module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]]) -> None:
-        every = [branch for placed in branches.values() for _, branch in placed]
-
-        if any(type(branch).before is not Branch.before for branch in every):
-
-            def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-                pieces = cut(self._rows, branches, args[0])
-                return (join([before_module(placed, x) for placed, (x,) in pieces]), *args[1:])
-
-            self._handles.append(module.register_forward_pre_hook(before))
-
-        if any(type(branch).after is not Branch.after for branch in every):
-
-            def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-                y = output[0] if isinstance(output, tuple) else output
-                joined = join([after_module(placed, *own) for placed, own in cut(self._rows, branches, args[0], y)])
-                return (joined, *output[1:]) if isinstance(output, tuple) else joined
-
-            self._handles.append(module.register_forward_hook(after))
-
     def _checkpoint(self, layer: nn.Module) -> None:
         """Keep of a layer only what goes in (Chen et al., 2016, arXiv:1604.06174); dropout is the same both times."""
         forward = layer.forward
@@ -380,7 +360,8 @@ class Attached:
         if branches is None:
             return attention(query, key, value, mask, source=self.source, **settings)
         given = (query, key, value) if mask is None else (query, key, value, mask)
-        return join([self._attend_rows(placed, settings, *own) for placed, own in cut(self._rows, branches, *given)])
+        pieces = cut(self._rows, branches, *given)
+        return join([self._attend_rows(placed[0] if placed else [], settings, *own) for placed, own in pieces])
 
     def _attend_rows(
         self,

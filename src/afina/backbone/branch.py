@@ -1,7 +1,8 @@
 """What a method puts at a site: up to three formulas around a frozen call, never the call itself."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -9,7 +10,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError
 
-__all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Placed", "PromptBranch"]
+__all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Placed", "PromptBranch", "shares"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,26 @@ class Branch(Placed):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the module's output in place of `y` (B, T, D_out), given its input `x`."""
         return y
+
+    def stack_key(self) -> Hashable:
+        """What branches of several adapters have in common that are computed at once where they are neighbours, or None.
+
+        It says all that `before_stacked` and `after_stacked` take for granted: their class, shapes and settings.
+        """
+        return None
+
+    def before_stacked(self, branches: Sequence[Any], x: Tensor) -> Tensor:
+        """Return what `before` would of each branch (this one first) for its rows, equally many each, in order."""
+        return x
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        """Return what `after` would, likewise."""
+        return y
+
+
+def shares(x: Tensor, count: int) -> Tensor:
+    """Return rows x (..., D) of as many adapters as (count, N, D)."""
+    return x.reshape(count, -1, x.shape[-1])
 
 
 class AttentionBranch(Placed):

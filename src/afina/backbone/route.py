@@ -1,38 +1,50 @@
 """Rows of a batch given to the branches of their adapters, and put together again."""
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch
 
-__all__ = ["after_module", "before_module", "cut", "join"]
+__all__ = ["cut", "hook", "join"]
 
 _P = TypeVar("_P")
 
 
 def cut(
-    rows: Sequence[slice], placed: Mapping[int, list[_P]], *tensors: Tensor
-) -> list[tuple[list[_P], tuple[Tensor, ...]]]:
-    """Return what is placed for each adapter with its rows; neighbours that have nothing placed stay together.
+    rows: Sequence[slice],
+    placed: Mapping[int, list[_P]],
+    *tensors: Tensor,
+    stacks: Mapping[int, Hashable] | None = None,
+) -> list[tuple[list[list[_P]], tuple[Tensor, ...]]]:
+    """Return pieces of the batch, each with what is placed for its adapters, one adapter's after another's.
 
-    What is one piece is not cut at all, and what is, by `split`: a slice for each adapter would cost the backward pass a
-    whole tensor of zeros each. Tensors that all rows share (1, ...) are given to each.
+    Neighbours that have nothing placed stay together, as a piece without adapters; so do neighbours with as many rows and
+    one value in `stacks`. What is one piece is not cut at all, and what is, by `split`: a slice for each adapter would cost
+    the backward pass a whole tensor of zeros each. Tensors that all rows share (1, ...) are given to each.
     """
-    own: list[list[_P]] = []
+    own: list[list[list[_P]]] = []
     counts: list[int] = []
+    last: tuple[Hashable, int] | None = None
     for index, part in enumerate(rows):
-        if part.start == part.stop:
+        count = part.stop - part.start
+        if count == 0:
             continue  # an adapter whose rows are all written
         here = placed.get(index, [])
+        key = None if stacks is None else stacks.get(index)
+        stack = None if key is None else (key, count)
         if counts and not here and not own[-1]:
-            counts[-1] += part.stop - part.start
+            counts[-1] += count
+        elif stack is not None and stack == last:
+            own[-1].append(here)
+            counts[-1] += count
         else:
-            own.append(here)
-            counts.append(part.stop - part.start)
+            own.append([here] if here else [])
+            counts.append(count)
+        last = stack
     if len(counts) == 1:
         return [(own[0], tensors)]
     total = sum(counts)
@@ -50,19 +62,58 @@ def join(pieces: list[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def before_module(placed: Sequence[tuple[Site, Branch]], x: Tensor) -> Tensor:
+def hook(
+    module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]], rows: Callable[[], Sequence[slice]]
+) -> list[Any]:
+    """Put each adapter's branches around a module; `rows` tells at each call which rows are whose. Return the handles."""
+    every = [branch for placed in branches.values() for _, branch in placed]
+    stacks = {index: key for index, placed in branches.items() if (key := _stack_key(placed)) is not None}
+    handles: list[Any] = []
+
+    if any(type(branch).before is not Branch.before for branch in every):
+
+        def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            pieces = cut(rows(), branches, args[0], stacks=stacks)
+            return (join([_before_module(placed, x) for placed, (x,) in pieces]), *args[1:])
+
+        handles.append(module.register_forward_pre_hook(before))
+
+    if any(type(branch).after is not Branch.after for branch in every):
+
+        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            y = output[0] if isinstance(output, tuple) else output
+            pieces = cut(rows(), branches, args[0], y, stacks=stacks)
+            joined = join([_after_module(placed, *own) for placed, own in pieces])
+            return (joined, *output[1:]) if isinstance(output, tuple) else joined
+
+        handles.append(module.register_forward_hook(after))
+    return handles
+
+
+def _stack_key(placed: Sequence[tuple[Site, Branch]]) -> Hashable:
+    keys = tuple((site.part, branch.stack_key()) for site, branch in placed)
+    return None if any(key is None for _, key in keys) else keys
+
+
+def _before_module(adapters: Sequence[Sequence[tuple[Site, Branch]]], x: Tensor) -> Tensor:
     """Return what goes into a module in place of `x`."""
-    for _, branch in placed:
-        x = branch.before(x)
+    for placed in zip(*adapters, strict=True):
+        branches = [branch for _, branch in placed]
+        x = branches[0].before(x) if len(branches) == 1 else branches[0].before_stacked(branches, x)
     return x
 
 
-def after_module(placed: Sequence[tuple[Site, Branch]], x: Tensor, y: Tensor) -> Tensor:
+def _after_module(adapters: Sequence[Sequence[tuple[Site, Branch]]], x: Tensor, y: Tensor) -> Tensor:
     """Return what comes out of a module in place of `y`, a branch of a slice changing that slice alone."""
-    for site, branch in placed:
-        if site.part is None:
-            y = branch.after(x, y)
+
+    def changed(branches: list[Branch], y: Tensor) -> Tensor:
+        return branches[0].after(x, y) if len(branches) == 1 else branches[0].after_stacked(branches, x, y)
+
+    for placed in zip(*adapters, strict=True):
+        branches = [branch for _, branch in placed]
+        if (part := placed[0][0].part) is None:
+            y = changed(branches, y)
         else:
-            start, stop = site.part
-            y = torch.cat([y[..., :start], branch.after(x, y[..., start:stop]), y[..., stop:]], dim=-1)
+            start, stop = part
+            y = torch.cat([y[..., :start], changed(branches, y[..., start:stop]), y[..., stop:]], dim=-1)
     return y

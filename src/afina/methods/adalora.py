@@ -10,34 +10,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
 from afina.methods.fused import by_module
+from afina.methods.lora import Update
 from afina.methods.ranks import RankSchedule
-from afina.ops.low_rank import low_rank_update
 
 __all__ = ["AdaLoRA", "Triplets"]
 
 
-class Triplets(Branch):
-    """Adds scale * P diag(l) Q x; a triplet is one column of P, one number of l, one row of Q."""
+class Triplets(Update):
+    """Adds scale * P diag(l) Q dropout(x); a triplet is one column of P, one number of l, one row of Q."""
 
     def __init__(self, site: Site, *, rank: int, scale: float, dropout: float, orthogonality: float) -> None:
-        super().__init__()
-        self.scale, self.dropout, self.orthogonality = scale, dropout, orthogonality
+        super().__init__(scale, dropout)
+        self.orthogonality = orthogonality
         self.q = nn.Parameter(torch.randn(rank, site.width_in) * 0.02)
         self.l = nn.Parameter(torch.zeros(rank, 1))
         self.p = nn.Parameter(torch.randn(site.width, rank) * 0.02)
 
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        return low_rank_update(dropout(x, self.dropout, self.training), y, self.q * self.l, self.p, self.scale)
-
-    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        return weight + self.scale * (self.p @ (self.q * self.l)).to(weight.dtype), bias
+    def factors(self) -> tuple[Tensor, Tensor]:
+        return self.q * self.l, self.p
 
     def penalty(self) -> Tensor | None:
         """orthogonality * the mean of |P^T P - I| and |Q Q^T - I| in Frobenius norm.

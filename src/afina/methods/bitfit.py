@@ -3,13 +3,15 @@
 db has one number per output feature and starts at zero, so that nothing changes at the start.
 """
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch
+from afina.backbone.branch import Branch, shares
 from afina.methods.base import Method, method
 
 __all__ = ["AddBias", "BitFit"]
@@ -22,8 +24,15 @@ class AddBias(Branch):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(width))
 
+    def stack_key(self) -> Hashable:
+        return type(self), self.bias.shape
+
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return y + self.bias.to(y.dtype)
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        biases = torch.stack([branch.bias for branch in branches])
+        return (shares(y, len(branches)) + biases[:, None].to(y.dtype)).view_as(y)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         own = self.bias.to(weight.dtype)

@@ -12,15 +12,15 @@ papers start near zero instead.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch, Frozen, Placed
+from afina.backbone.branch import Branch, Frozen, Placed, shares
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 
@@ -53,6 +53,23 @@ class Network(nn.Module):
         result: Tensor = nn.functional.linear(inner, self.up.weight.to(x.dtype), self.up.bias.to(x.dtype))
         return result
 
+    def stack_key(self) -> Hashable:
+        """What networks have in common that `stacked` takes."""
+        return self.activation, self.down.weight.shape
+
+    @staticmethod
+    def stacked(networks: Sequence["Network"], x: Tensor) -> Tensor:
+        """Return what each network makes of its share of the rows of `x`."""
+
+        def linear(x: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
+            weights = torch.stack([layer.weight for layer in layers]).to(x.dtype)
+            biases = torch.stack([layer.bias for layer in layers]).to(x.dtype)
+            return torch.baddbmm(biases[:, None], x, weights.mT)
+
+        inner = linear(shares(x, len(networks)), [network.down for network in networks])
+        inner = _ACTIVATIONS[networks[0].activation](inner)
+        return linear(inner, [network.up for network in networks]).view_as(x)
+
 
 class After(Branch):
     """On a sublayer's output, before the residual connection."""
@@ -61,9 +78,15 @@ class After(Branch):
         super().__init__()
         self.network = network
 
+    def stack_key(self) -> Hashable:
+        return type(self), self.network.stack_key()
+
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         change: Tensor = self.network(y)
         return y + change
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        return y + Network.stacked([branch.network for branch in branches], y)
 
 
 class BeforeNorm(Branch):
@@ -77,11 +100,21 @@ class BeforeNorm(Branch):
     def start(self, frozen: Frozen) -> None:
         self._norm = (frozen.module,)  # in a tuple, or it would be registered as this branch's own
 
+    def stack_key(self) -> Hashable:
+        return type(self), self.network.stack_key()
+
     def before(self, x: Tensor) -> Tensor:
+        change: Tensor = self.network(self._normed(x))
+        return x + change.to(x.dtype)
+
+    def before_stacked(self, branches: Sequence[Any], x: Tensor) -> Tensor:
+        return x + Network.stacked([branch.network for branch in branches], self._normed(x)).to(x.dtype)
+
+    def _normed(self, x: Tensor) -> Tensor:
         (norm,) = self._norm
         # Not through __call__, whose hooks would come back here.
-        change: Tensor = self.network(type(norm).forward(norm, x))
-        return x + change.to(x.dtype)
+        normed: Tensor = type(norm).forward(norm, x)
+        return normed
 
 
 class Beside(Branch):

@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import Branch, Frozen, FrozenLinear
+from afina.backbone.branch import Branch, Frozen, FrozenLinear, shares
 from afina.errors import UsageError
 from afina.methods.base import PeftNames, method
 from afina.methods.lora import LoRA, LowRank
-from afina.ops.low_rank import low_rank_update
 
 __all__ = ["DoRA", "MagnitudeDirection"]
 
@@ -45,17 +43,27 @@ class MagnitudeDirection(LowRank):
             return (self._squared_norm + 2 * self.scale * shared + self.scale**2 * own).clamp_min_(0).sqrt()
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
-        turned = low_rank_update(dropout(x, self.dropout, self.training), y, self.a, self.b, self.scale)
-        ratio = (self.magnitude / self._norm()).to(y.dtype)
+        return self._turned(super().after(x, y), self._ratio())
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        turned = super().after_stacked(branches, x, y)
+        ratios = torch.stack([branch._ratio() for branch in branches])
+        return self._turned(shares(turned, len(branches)), ratios[:, None]).view_as(y)
+
+    def _ratio(self) -> Tensor:
+        return self.magnitude / self._norm()
+
+    def _turned(self, turned: Tensor, ratio: Tensor) -> Tensor:
+        ratio = ratio.to(turned.dtype)
         bias = None if self._linear is None else self._linear.bias
         if bias is None:
             return turned * ratio
         # Written so that a ratio of one changes no bit.
-        return turned + (turned - bias.to(y.dtype)) * (ratio - 1)
+        return turned + (turned - bias.to(turned.dtype)) * (ratio - 1)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         turned, _ = super().fold(weight, bias)
-        return turned * (self.magnitude / self._norm())[:, None].to(weight.dtype), bias
+        return turned * self._ratio()[:, None].to(weight.dtype), bias
 
 
 @method("dora")

@@ -3,7 +3,7 @@
 l has one number per feature and starts at one, so that nothing changes at the start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch
+from afina.backbone.branch import Branch, shares
 from afina.methods.base import Method, PeftNames, method
 
 __all__ = ["IA3", "ScaleInput", "ScaleOutput"]
@@ -24,8 +24,15 @@ class ScaleOutput(Branch):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(width, 1))
 
+    def stack_key(self) -> Hashable:
+        return type(self), self.scale.shape
+
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return y * self.scale[:, 0].to(y.dtype)
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        scales = torch.stack([branch.scale[:, 0] for branch in branches])
+        return (shares(y, len(branches)) * scales[:, None].to(y.dtype)).view_as(y)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         scale = self.scale.to(weight.dtype)
@@ -39,8 +46,15 @@ class ScaleInput(Branch):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1, width))
 
+    def stack_key(self) -> Hashable:
+        return type(self), self.scale.shape
+
     def before(self, x: Tensor) -> Tensor:
         return x * self.scale[0].to(x.dtype)
+
+    def before_stacked(self, branches: Sequence[Any], x: Tensor) -> Tensor:
+        scales = torch.stack([branch.scale for branch in branches])
+        return (shares(x, len(branches)) * scales.to(x.dtype)).view_as(x)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return weight * self.scale.to(weight.dtype), bias

@@ -9,7 +9,7 @@ rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,31 +25,51 @@ from afina.methods.fused import by_module
 from afina.ops.low_rank import low_rank_update
 from afina.ops.singular import low_rank_factors
 
-__all__ = ["LoRA", "LowRank"]
+__all__ = ["LoRA", "LowRank", "Update"]
 
 
-class LowRank(Branch):
-    """Adds scale * B A dropout(x) to the output."""
+class Update(Branch):
+    """Adds scale * B A dropout(x) to the output, whatever A (rank, in) and B (out, rank) are made of."""
 
-    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
+    def __init__(self, scale: float, dropout: float) -> None:
         super().__init__()
         self.scale, self.dropout = scale, dropout
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and B as they act."""
+        raise NotImplementedError
+
+    def stack_key(self) -> Hashable:
+        shapes = tuple(parameter.shape for parameter in self.parameters())
+        return type(self), shapes, self.scale, self.dropout
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._updated(x, y, *self.factors())
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        a, b = zip(*(branch.factors() for branch in branches), strict=True)
+        return self._updated(x, y, torch.stack(a), torch.stack(b))
+
+    def _updated(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return low_rank_update(dropout(x, self.dropout, self.training), y, a, b, self.scale)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        a, b = self.factors()
+        return weight + self.scale * (b @ a).to(weight.dtype), bias
+
+
+class LowRank(Update):
+    """The update with A and B themselves."""
+
+    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
+        super().__init__(scale, dropout)
         self.a = nn.Parameter(torch.empty(rank, site.width_in))
         self.b = nn.Parameter(torch.zeros(site.width, rank))
         # PEFT's start for A; the paper's own is a normal distribution, and both give zero change as B is zero.
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Return A and B as they act."""
         return self.a, self.b
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        a, b = self.factors()
-        return low_rank_update(dropout(x, self.dropout, self.training), y, a, b, self.scale)
-
-    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        a, b = self.factors()
-        return weight + self.scale * (b @ a).to(weight.dtype), bias
 
 
 class Principal(LowRank):

@@ -16,13 +16,19 @@ __all__ = ["low_rank_update"]
 def low_rank_update(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
     """Return y + scale * (x @ a.T) @ b.T for x (..., D_in), y (..., D_out), a (R, D_in) and b (D_out, R).
 
-    The products are taken in the precision of `y`; each gradient has that of what it belongs to.
+    Of a (M, R, D_in) and b (M, D_out, R), those of M adapters, each acts on its share of x and y, the first on the first
+    M-th and so on. The products are taken in the precision of `y`; each gradient has that of what it belongs to.
     """
     if torch.compiler.is_compiling():  # which fuses the plain form itself, and does not see through the other
         a, b = a.to(y.dtype), b.to(y.dtype)
-        return y + scale * (x.to(y.dtype) @ a.T) @ b.T
+        return y + (scale * (_shares(x, a).to(y.dtype) @ a.mT) @ b.mT).view_as(y)
     result: Tensor = _LowRankUpdate.apply(x, y, a, b, scale)  # type: ignore[no-untyped-call]
     return result
+
+
+def _shares(x: Tensor, a: Tensor) -> Tensor:
+    """Return rows x (..., D) as (N, D), or for the factors of M adapters as (M, N, D)."""
+    return x.reshape(*a.shape[:-2], -1, x.shape[-1])
 
 
 class _LowRankUpdate(torch.autograd.Function):
@@ -30,24 +36,25 @@ class _LowRankUpdate(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
         ctx.scale, ctx.kinds = scale, (x.dtype, a.dtype, b.dtype)
         # Under autocast `x` and the weights may still be float32, and the layer's output is not.
-        x, a, b = x.flatten(0, -2).to(y.dtype), a.to(y.dtype), b.to(y.dtype)
-        inner = x @ a.T  # (N, R)
+        x, a, b = _shares(x, a).to(y.dtype), a.to(y.dtype), b.to(y.dtype)
+        inner = x @ a.mT  # (N, R) or (M, N, R)
         ctx.save_for_backward(x, inner, a, b)
-        return torch.addmm(y.flatten(0, -2), inner, b.T, alpha=scale).view_as(y)
+        added = torch.addmm if a.dim() == 2 else torch.baddbmm
+        return added(_shares(y, a), inner, b.mT, alpha=scale).view_as(y)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, inner, a, b = ctx.saved_tensors
         shape = gradients[0].shape[:-1]
-        gradient = gradients[0].flatten(0, -2)
+        gradient = _shares(gradients[0], a)
         of_x = of_a = of_b = None
         if ctx.needs_input_grad[3]:
-            of_b = (gradient.T @ inner).to(ctx.kinds[2]).mul_(ctx.scale)
+            of_b = (gradient.mT @ inner).to(ctx.kinds[2]).mul_(ctx.scale)
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
             of_inner = (gradient @ b).mul_(ctx.scale)
             if ctx.needs_input_grad[2]:
-                of_a = (of_inner.T @ x).to(ctx.kinds[1])
+                of_a = (of_inner.mT @ x).to(ctx.kinds[1])
             if ctx.needs_input_grad[0]:
                 of_x = (of_inner @ a).view(*shape, -1).to(ctx.kinds[0])
         return of_x, gradients[0], of_a, of_b, None

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from afina.backbone.attach import Attached
-from afina.backbone.branch import PromptBranch
+from afina.backbone.branch import Branch, PromptBranch
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
 from afina.backbone.trunk import Trunks
@@ -60,7 +60,8 @@ class Passes:
     def groups(self, members: Sequence[_M], tokens: int | None = None) -> list[list[_M]]:
         """Divide members into groups that lose nothing by going together, none too large; `tokens` has a member's batch.
 
-        Members of one method stand side by side: where others have no branch, they are one piece.
+        Members of one method stand side by side, and of them those whose branches are computed at once: where others have no
+        branch, they are one piece.
         """
         kinds: dict[tuple[int, int, bool], list[_M]] = {}
         for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
@@ -80,7 +81,8 @@ class Passes:
     def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
         """What goes together and what stands side by side, found once for each adapter."""
         if adapter not in self._found:
-            self._found[adapter] = pass_kind(adapter), repr(adapter.method)
+            stacks = [branch.stack_key() for _, branch in adapter.placed() if isinstance(branch, Branch)]
+            self._found[adapter] = pass_kind(adapter), f"{adapter.method.name} {stacks}"
         return self._found[adapter]
 
     def attached(self, adapters: Sequence[Adapter], *, training: bool) -> Attached:
