@@ -73,7 +73,7 @@ def epoch_seconds(name: str, members: int, options: argparse.Namespace) -> float
     from afina.train.passes import Passes
 
     backbone = load_backbone("minilm", precision="bf16")
-    data = load_text_dataset(DatasetSpec(path=str(options.data)), train_limit=options.rows, test_limit=1)
+    data = load_text_dataset(DatasetSpec(path=str(options.data)), train_limit=options.rows, test_limit=10)
     task = Classification(tuple(data.label_names))
     tokens = task.tokenize(backbone.tokenizer, data.train, 256, apart=False)
     method, steps = make_method(name, {}, {}), -(-options.rows // 6)
