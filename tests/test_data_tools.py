@@ -560,7 +560,7 @@ def test_commands_at_a_terminal(tmp_path: Path) -> None:
     assert "tokens of minilm" in (tmp_path / "page.html").read_text()
     assert json.loads((tmp_path / "figures.json").read_text())["personal"] == {"cpf": 1}
     assert json.loads(run("inspect", path, "--format", "json"))["languages"]
-    assert "1 rows of 2 read" in run("clean", path, "--out", tmp_path / "b.parquet", "--personal", "mask")
+    assert "1 of 2 rows kept" in run("clean", path, "--out", tmp_path / "b.parquet", "--personal", "mask")
     assert "[CPF]" in rows_of(tmp_path / "b.parquet")[0]["messages"][0]["content"]
     assert "2 rows written" in run("convert", path, "--out", tmp_path / "c.jsonl")
     plain = write(tmp_path / "plain.txt", "one\ntwo\n")

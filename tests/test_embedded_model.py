@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from afina.backbone.files import BUILT_IN, model_path
-from afina.backbone.load import load_backbone
+from afina.backbone.load import load_backbone, load_tokenizer
 from afina.errors import AfinaError
 
 PRETRAINING = Path(__file__).parents[1] / "pretraining"
@@ -27,6 +27,13 @@ import recipe  # noqa: E402
 from words import KNOWN  # noqa: E402
 
 NAME = "afina-small"
+
+
+def test_a_long_text_is_tokenised_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is too long is cut or refused in our words, where it matters; transformers' warning is another's."""
+    tokenizer, longest = load_tokenizer(NAME)
+    assert len(tokenizer("lamp " * 2 * longest)["input_ids"]) > longest
+    assert capfd.readouterr().err == ""
 
 
 @pytest.fixture(scope="module")

@@ -336,6 +336,8 @@ def _load_tokenizer(name: str, path: str, trust_remote_code: bool) -> Any:
     if tokenizer.pad_token is None:
         # Padding is masked everywhere and heads find the last token by the mask, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    # Texts that are too long are cut or refused here, in words of our own.
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
 
 

@@ -170,7 +170,7 @@ def clean(
     console.print(table)
     show_notes(console, report.seen)
     made = f", {report.generated:,} of them written by a model" if report.generated else ""
-    console.print(f"{report.kept:,} rows of {report.read:,} read{made}", highlight=False)
+    console.print(f"{report.kept:,} of {report.read:,} rows kept{made}", highlight=False)
     show_files(console, report.out, report.rejects)
 
 

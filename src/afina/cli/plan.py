@@ -75,10 +75,14 @@ def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ig
     disk = sum(entry.disk_bytes for entry in estimates)
     largest = max((entry.peak_memory_bytes for entry in estimates), default=0)
     console.print(
-        f"{len(estimates)} runs ({seeds} seed{'s' if seeds > 1 else ''} each): {_time(seconds)} in all, one after another; "
+        f"{_count(len(estimates), 'run')} ({_count(seeds, 'seed')} each): {_time(seconds)} in all, one after another; "
         f"at most {largest / 1e9:.2f} GB of memory and {disk / 1e9:.2f} GB of disk.",
         soft_wrap=True,
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _show_more(console, config: "StudyConfig", estimates: "list[Estimate]") -> None:  # type: ignore[no-untyped-def]
