@@ -22,19 +22,17 @@ peak of the resident set over what it was before the model was loaded. Contestan
 import argparse
 import contextlib
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from afina.ops.allocator import huge_pages_for_new_processes
 from process_memory import peak_megabytes_over, reset_peak
+from record import write_record
 
 TRL: dict[str, dict[str, Any]] = {
     "trl": {"per_device_train_batch_size": 8},
@@ -82,11 +80,7 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:20}{value['tokens_per_second']:10.0f}{value['peak_memory_megabytes']:9.0f}")
     if options.out:
-        versions = {name: metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "afina")}
-        options.out.write_text(json.dumps({
-            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions,
-            "machine": platform.processor() or platform.machine(), "rounds": rounds, "figures": figures,
-        }, indent=2) + "\n")  # fmt: skip
+        write_record(options.out, "peft", "trl", rounds=rounds, figures=figures)
 
 
 def save_model(folder: Path) -> Path:

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from record import write_record
 
 NINE = ["head", "bitfit", "norms", "lora", "dora", "adalora", "ia3", "pfeiffer", "houlsby"]
 SHARED = ["lora", "adalora", "ia3", "norms"]
@@ -65,13 +66,7 @@ def main() -> None:
                 times = peers["seconds"] / record[f"shared, {ours_}"]["seconds"]
                 print(f"{ours_} over Trainer {kind}: {times:.2f} times as fast")
     if options.out:
-        import importlib.metadata as metadata
-
-        versions = {name: metadata.version(name) for name in ("torch", "transformers", "peft", "afina")}
-        options.out.write_text(json.dumps({
-            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions,
-            "figures": record,
-        }, indent=2) + "\n")  # fmt: skip
+        write_record(options.out, "peft", figures=record)
 
 
 def ours(methods: list[str], cohort: int | str, options: argparse.Namespace) -> dict[str, Any]:

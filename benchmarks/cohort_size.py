@@ -15,10 +15,10 @@ import resource
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from record import write_record
 
 SIZES = (1, 2, 4, 8, 16, 32)
 MIXED = ("lora", "ia3", "bitfit", "norms", "dora", "adalora", "pfeiffer", "houlsby")
@@ -49,11 +49,7 @@ def main() -> None:
                 flush=True,
             )
     if options.out:
-        versions = {name: metadata.version(name) for name in ("torch", "transformers", "afina")}
-        options.out.write_text(json.dumps({
-            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions,
-            "figures": figures,
-        }, indent=2) + "\n")  # fmt: skip
+        write_record(options.out, figures=figures)
         options.out.with_suffix(".svg").write_text(drawn(figures))
 
 

@@ -7,13 +7,12 @@ at 1, float32 for Trainer and `precision: auto` for Afina; order of batches and 
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from record import write_record
 from trainer_peft import tokenizer, trained_predictions
 
 
@@ -33,8 +32,7 @@ def main() -> None:
     for name, values in (("Trainer + peft", theirs), ("Afina", ours)):
         print(f"{name:16}{mean(values):.4f} +- {stdev(values):.4f}  {', '.join(f'{value:.4f}' for value in values)}")
     if options.out:
-        record = {"command": " ".join(sys.argv), "trainer": theirs, "afina": ours}
-        options.out.write_text(json.dumps(record, indent=2) + "\n")
+        write_record(options.out, "peft", trainer=theirs, afina=ours)
 
 
 def rows_of(options: argparse.Namespace) -> Any:

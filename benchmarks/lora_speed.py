@@ -15,17 +15,16 @@ resident set over what it was before the model was loaded. Contestants:
 import argparse
 import contextlib
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 from afina.ops.allocator import huge_pages_for_new_processes
 from process_memory import peak_megabytes_over, reset_peak
+from record import write_record
 
 CONTESTANTS = ("trainer", "trainer-bf16", "trainer-bf16-weights", "afina", "afina-fp32")
 WARM_UP = 20
@@ -53,14 +52,7 @@ def main() -> None:
     }
     show(figures)
     if options.out:
-        import importlib.metadata as metadata
-
-        versions = {name: metadata.version(name) for name in ("torch", "transformers", "peft", "afina")}
-        record = {
-            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions,
-            "machine": platform.processor() or platform.machine(), "rounds": rounds, "figures": figures,
-        }  # fmt: skip
-        options.out.write_text(json.dumps(record, indent=2) + "\n")
+        write_record(options.out, "peft", rounds=rounds, figures=figures)
 
 
 def apart(name: str, options: argparse.Namespace) -> dict[str, float]:

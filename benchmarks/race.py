@@ -10,17 +10,14 @@ race's winner lacks.
 """
 
 import argparse
-import json
-import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 from afina.study.study import Study
+from record import write_record
 
 METHODS = ("lora", "ia3", "pfeiffer", "bitfit")
 FACTORS = (0.3, 1.0, 3.0)
@@ -56,11 +53,7 @@ def main() -> None:
         f"{max(own['lost'] for own in repeats):.4f}; median time {median(own['time'] for own in repeats):.0%}"
     )
     if options.out:
-        versions = {name: metadata.version(name) for name in ("torch", "transformers", "afina")}
-        options.out.write_text(json.dumps({
-            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions,
-            "repeats": repeats,
-        }, indent=2) + "\n")  # fmt: skip
+        write_record(options.out, repeats=repeats)
 
 
 def finished(options: argparse.Namespace, seed: int, race: dict[str, Any]) -> tuple[dict[str, float], float]:

@@ -8,12 +8,8 @@ profile over run.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ from afina.study.plan import Run
 from afina.study.prepare import prepare
 from afina.study.study import Study
 from afina.study.worker import carry_out_job, profile_job
+from record import write_record
 
 
 def main() -> None:
@@ -59,10 +56,7 @@ def main() -> None:
             f"median {statistics.median(found):.1%}, largest {max(found):.1%}"
         )
     if options.out:
-        options.out.write_text(json.dumps({
-            "date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv),
-            "versions": {name: metadata.version(name) for name in ("torch", "transformers", "afina")}, "figures": figures,
-        }, indent=2) + "\n")  # fmt: skip
+        write_record(options.out, figures=figures)
 
 
 def job_of(study: Study, prepared: Any, run: Run) -> Job:

@@ -7,16 +7,13 @@ the first turn not counted, medians of the others.
 """
 
 import argparse
-import json
-import sys
 from contextlib import nullcontext
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
 from afina.ops.allocator import keep_freed_memory
+from record import write_record
 
 CASES = (
     ("lora", 3), ("lora", 8), ("lora", 16), ("dora", 3), ("adalora", 3), ("ia3", 3), ("bitfit", 3), ("houlsby", 3),
@@ -34,9 +31,7 @@ def main() -> None:
     keep_freed_memory()
     figures = [measure(method, members, options) for method, members in CASES]
     if options.out:
-        versions = {name: metadata.version(name) for name in ("torch", "transformers", "afina")}
-        record = {"date": datetime.now(UTC).date().isoformat(), "command": " ".join(sys.argv), "versions": versions}
-        options.out.write_text(json.dumps({**record, "figures": figures}, indent=2) + "\n")
+        write_record(options.out, figures=figures)
 
 
 def measure(method: str, members: int, options: argparse.Namespace) -> dict[str, object]:

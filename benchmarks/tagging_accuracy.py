@@ -8,13 +8,12 @@ word that is cut off counts as O for both. `--others full,head` adds methods of 
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from record import write_record
 from trainer_peft import tokenizer, trained_predictions
 
 RATES = {"full": 3e-4, "head": 1e-2}
@@ -38,7 +37,7 @@ def main() -> None:
         spread = f" +- {stdev(values):.4f}" if len(values) > 1 else ""
         print(f"{name:16}{mean(values):.4f}{spread}  {', '.join(f'{value:.4f}' for value in values)}")
     if options.out:
-        options.out.write_text(json.dumps({"command": " ".join(sys.argv), "f1": found}, indent=2) + "\n")
+        write_record(options.out, "peft", f1=found)
 
 
 def study_scores(options: argparse.Namespace) -> dict[str, list[float]]:

@@ -1,0 +1,20 @@
+"""Result files: what was measured, when, by which command, with which versions."""
+
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def write_record(path: Path, *packages: str, **figures: Any) -> None:
+    """Write the figures as JSON; `packages` took part beside torch, transformers and Afina."""
+    record = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": " ".join(sys.argv),
+        "versions": {name: metadata.version(name) for name in ("torch", "transformers", *packages, "afina")},
+        "machine": platform.processor() or platform.machine(),
+    }
+    path.write_text(json.dumps(record | figures, indent=2) + "\n")
