@@ -1,6 +1,6 @@
 """Tokens a second of greedy writing: Afina with and without a LoRA beside transformers' generate, on the same weights.
 
-    python benchmarks/generation.py --model ../shared/data/stories260k
+    python benchmarks/generation.py --model ../shared/data/stories260k --out benchmarks/results/generation.json
 
 Medians of rounds in which every contestant writes once, one prompt and a batch of eight, no end token; a model given by
 `--model`, and one of 20 million parameters in Llama's shape with random weights.
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 import transformers
@@ -20,6 +21,7 @@ from afina.generation.generate import Request, write
 from afina.generation.settings import GenerationSettings
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method
+from record import write_record
 
 
 def shape_20m(folder: Path) -> Path:
@@ -36,7 +38,8 @@ def shape_20m(folder: Path) -> Path:
     return folder
 
 
-def measure(folder: Path, tokens: int, rounds: int) -> None:
+def measure(folder: Path, tokens: int, rounds: int) -> list[dict[str, Any]]:
+    figures = []
     backbone = load_backbone(str(folder), speaks=True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
     backbone.generation = transformers.GenerationConfig()
@@ -71,6 +74,8 @@ def measure(folder: Path, tokens: int, rounds: int) -> None:
         for name, values in rates.items():
             rate = median(values)
             print(f"{count:6.2f} M  {rows} rows  {name:20}{rate:10.0f} tokens/s {rate / best:6.2f}", flush=True)
+            figures.append({"millions": round(count, 2), "rows": rows, "contestant": name, "tokens_per_second": values})
+    return figures
 
 
 def main() -> None:
@@ -78,11 +83,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a folder with a small model that writes")
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    if options.model:
-        measure(options.model, options.tokens, options.rounds)
+    figures = measure(options.model, options.tokens, options.rounds) if options.model else []
     with tempfile.TemporaryDirectory() as folder:
-        measure(shape_20m(Path(folder)), options.tokens, options.rounds)
+        figures += measure(shape_20m(Path(folder)), options.tokens, options.rounds)
+    if options.out:
+        write_record(options.out, figures=figures)
 
 
 if __name__ == "__main__":

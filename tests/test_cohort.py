@@ -128,7 +128,7 @@ def test_a_cohort_is_only_faster(
         assert_same(alone, own, f"{family} {chosen[place]}")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["bert", "gpt2"])  # projections apart, and slices of one
 @pytest.mark.parametrize("name", ["lora", "pissa", "dora", "adalora", "ia3", "bitfit", "houlsby", "pfeiffer"])
 def test_branches_alike_are_computed_at_once_and_as_alone(
     name: str, family: str, backbones: dict[str, Backbone], monkeypatch: pytest.MonkeyPatch
