@@ -68,3 +68,16 @@ def test_it_shows_answers_before_and_after_and_what_is_next(told: tuple[Path, st
 def test_all_its_methods_and_settings_are_a_study(tmp_path: Path) -> None:
     study = afina.Study(tmp_path / "whole", **demo_chat.DEMO_CHAT)
     assert [run.method for run in study.runs] == ["lora", "qlora"]
+
+
+def test_a_prompt_that_it_has_nothing_to_add_to_is_explained(told: tuple[Path, str]) -> None:
+    """Outside of a conversation's form a question is, to a model that was taught conversations, a text that is at its end."""
+    (adapter,) = (told[0] / "runs").glob("*/adapter")
+    result = commands.afina("generate", adapter, "Who started Beija-Rio?")
+    assert (result.returncode, result.stdout) == (0, "\n")
+    assert (
+        "ended before it wrote a word; it was taught conversations, whose form --chat gives a prompt." in result.stderr
+    )
+    asked = commands.afina("generate", adapter, "Who started Beija-Rio?", "--chat")
+    assert asked.stdout.strip()
+    assert "--chat" not in asked.stderr

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -155,7 +155,9 @@ def _show(console: "Console", found: object) -> None:
 
         table = Table(title=title or None, title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
         for place, name in enumerate(rows[0]):
-            table.add_column(name, justify="left" if place < words else "right", overflow="fold")
+            side: Literal["left", "right"] = "left" if place < words else "right"
+            # Room for a heading's longest word: cells may be folded, headings are read.
+            table.add_column(name, justify=side, overflow="fold", min_width=max(map(len, name.split()), default=0))
         for row in rows[1:]:
             table.add_row(*(Plain(cell) for cell in row))
         console.print(table)

@@ -58,12 +58,23 @@ def generate(
     loaded = afina.load(adapter, model=model)
     asked = [[{"role": "user", "content": text}] if chat else text for text in texts]
     own = [None if bare else loaded] * len(asked)
+    said = False
     if len(asked) == 1 and not as_json and not bare:
         for piece in loaded.stream(asked[0], settings):
+            said = said or bool(piece.strip())
             sys.stdout.write(piece)
             sys.stdout.flush()
         print()
-        return
-    for text, written in zip(texts, loaded.generate(asked, settings, adapters=own, batch_size=batch_size), strict=True):
-        entry = {"prompt": text, "text": written.text, "finish": written.finish, "tokens": len(written.tokens)}
-        print(json.dumps(entry, ensure_ascii=False) if as_json else written.text)
+    else:
+        found = loaded.generate(asked, settings, adapters=own, batch_size=batch_size)
+        for text, written in zip(texts, found, strict=True):
+            said = said or bool(written.text.strip())
+            entry = {"prompt": text, "text": written.text, "finish": written.finish, "tokens": len(written.tokens)}
+            print(json.dumps(entry, ensure_ascii=False) if as_json else written.text)
+    if texts and not said:
+        form = (
+            ""
+            if chat or loaded.task.name != "chat"
+            else "; it was taught conversations, whose form --chat gives a prompt"
+        )
+        print(f"{adapter} ended before it wrote a word{form}.", file=sys.stderr)
