@@ -1,5 +1,6 @@
 """The report: true to the results, offline, in two languages, safe with hostile names."""
 
+import io
 import json
 import re
 import shutil
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from afina.report.figures import pareto_front
 from afina.report.formats import csv_table, latex_table, markdown_table
 from afina.report.tables import Table
-from afina.report.write import write_report
+from afina.report.write import terminal_report, write_report
 from afina.study.results import append_result, read_results
 from test_statistics import write_study
 
@@ -62,6 +64,30 @@ def test_figures_in_tables_are_those_of_the_results(folder: Path) -> None:
     assert ",2,000," in row.replace('"', "")
     tied = next(line for line in text if line.startswith("lora"))
     assert " =" in tied
+
+
+def test_a_terminal_of_80_shows_long_labels_and_wide_figures(tmp_path: Path) -> None:
+    """A metric without bounds, as perplexity, and settings in a label, which may be folded but never left out."""
+    folder = write_study(tmp_path, SKILLS)
+    labels = {"full": "full(learning_rate=0.001)", "lora": "lora(alpha=32, learning_rate=0.003, targets=['all'])"}
+    results = read_results(folder)
+    for place, result in enumerate(results):
+        result |= {"metric": "perplexity", "test_metric": 17_000 + 100.5 * place, "train_metric": 5_000.25}
+        result["method_label"] = labels.get(result["method_label"], result["method_label"])
+    (folder / "results.jsonl").write_text("".join(json.dumps(result) + "\n" for result in results))
+    console = Console(width=80, file=io.StringIO())
+    console.print(terminal_report(folder))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80
+    table = [[cell.strip() for cell in line.split("│")] for line in lines if line.startswith("│")]
+    assert {len(cells) for cells in table} == {8}
+    folded = "".join(cells[1] for cells in table)
+    for label in (*labels.values(), "head"):
+        assert label.replace(" ", "") in folded.replace(" ", "")
+    means = [cells for cells in table if re.fullmatch(r"17,\d{3}( =)?", cells[2])]
+    assert len(means) == 3
+    assert all(re.fullmatch(r"[\d,.]+", figure) for cells in means for figure in cells[3:7])
+    assert not any("…" in line for line in lines)
 
 
 def test_a_tie_is_said_in_those_words(folder: Path) -> None:

@@ -108,7 +108,7 @@ def answer(group: Group, words: Words) -> str:
     best = next(cell for cell in group.cells if cell.method == group.verdict.best)
     assert best.test is not None
     unit = "%" if scaled(best.metric) == 100 else ""
-    number = words.number(best.test.mean * scaled(best.metric), metric_digits(best.metric))
+    number = words.number(best.test.mean * scaled(best.metric), metric_digits(best.metric, best.test.mean))
     value = f"{words(best.metric)} {number}{unit}"
     if not group.comparable:
         return words(

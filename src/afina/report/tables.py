@@ -135,8 +135,9 @@ def scaled(metric: str) -> float:
     return 100.0 if _percent(metric) else 1.0
 
 
-def metric_digits(metric: str) -> int:
-    return 1 if _percent(metric) else 3
+def metric_digits(metric: str, size: float = 0.0) -> int:
+    """Decimals of a metric, fewer where figures of this size have many digits before the point."""
+    return 1 if _percent(metric) else max(0, 3 - sum(abs(size) >= bound for bound in (10, 100, 1000)))
 
 
 def _percent(metric: str) -> bool:
@@ -147,7 +148,7 @@ def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
     """Write `88.8 [88.1, 89.5]`, or the mean alone."""
     if interval is None:
         return "—"
-    scale, digits = scaled(metric), metric_digits(metric)
+    scale, digits = scaled(metric), metric_digits(metric, interval.mean)
     mean = words.number(interval.mean * scale, digits)
     if interval.low is None or interval.high is None:
         return mean
@@ -179,7 +180,7 @@ def comparison_table(group: Group, words: Words) -> Table:
         rows.append([
             cell.method,
             with_interval(cell.test, metric, words) + (" =" if cell.method in tied else ""),
-            words.number(_mean(cell.train, scaled(metric)), metric_digits(metric)),
+            words.number(train := _mean(cell.train, scaled(metric)), metric_digits(metric, train or 0.0)),
             words.number(_mean(cell.memory_bytes, 1e-6)),
             words.compact(_mean(cell.seconds)),
             words.number(_over(cell, "tokens_per_second")),

@@ -72,6 +72,12 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
     return [*tables, setup_table(material, words)]
 
 
+_TERMINAL = 80
+"""Columns of a terminal that a table should fit."""
+_LABEL = 12
+"""Of those, what a label needs at least."""
+
+
 def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     """Return the comparison of every model and data set, with the answer under it, for rich's console."""
     words = Words(language)
@@ -97,14 +103,23 @@ def _narrow(table: Table) -> Table:
 def _shown(table: Table) -> TerminalTable:
     shown = TerminalTable(title=Text(table.title, style="bold"), title_justify="left", caption_justify="left")
     shown.caption = Text(table.note, style="dim") if table.note else None
-    for place, column in enumerate(table.columns):
+    rows = table.rows
+
+    def widths() -> list[int]:
+        cells = [[line for row in rows for line in row[place].split("\n")] for place in range(len(table.columns))]
+        return [
+            max(map(len, [*column.split(), *own]), default=8) for column, own in zip(table.columns, cells, strict=True)
+        ]
+
+    if sum(widths()[table.words :]) + table.words * _LABEL + 3 * len(table.columns) + 1 > _TERMINAL:
+        rows = [[value.replace(" [", "\n[") for value in row] for row in rows]
+    for place, (column, width) in enumerate(zip(table.columns, widths(), strict=True)):
         # Headings are broken to the width of the numbers below; only a long label, with settings in brackets, may be.
-        cells = [row[place] for row in table.rows]
-        width = max(map(len, [*column.split(), *cells]), default=8)
+        label = place < table.words
         shown.add_column(
-            Text(textwrap.fill(column, width)), justify="left" if place < table.words else "right", overflow="fold",
-            no_wrap=place >= table.words,
+            Text(textwrap.fill(column, width)), justify="left" if label else "right", overflow="fold", no_wrap=not label,
+            min_width=min(width, _LABEL) if label else None,
         )  # fmt: skip
-    for row, values in enumerate(table.rows):
+    for row, values in enumerate(rows):
         shown.add_row(*(Text(v, style="bold" if (row, c) in table.strong else "") for c, v in enumerate(values)))
     return shown
