@@ -1,6 +1,7 @@
 """Result files: what was measured, when, by which command, with which versions."""
 
 import json
+import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 
+def _from_here(argument: str) -> str:
+    """Name a path from the working folder: where that lies is this machine's."""
+    return os.path.relpath(argument) if Path(argument).is_absolute() else argument
+
+
 def write_record(path: Path, *packages: str, **figures: Any) -> None:
     """Write the figures as JSON; `packages` took part beside torch, transformers and Afina."""
     record = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(sys.argv),
+        "command": " ".join(map(_from_here, sys.argv)),
         "versions": {name: metadata.version(name) for name in ("torch", "transformers", *packages, "afina")},
         "machine": platform.processor() or platform.machine(),
     }

@@ -26,7 +26,7 @@ def start_study(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Po
 
 
 def wait_for_step(folder: Path, least: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a checkpoint below the folder has come to a step, or the process has ended."""
+    """Wait until a checkpoint below the folder has come to a step; it is an error if the process ends before."""
     from safetensors import SafetensorError, safe_open
 
     while process.poll() is None:
@@ -71,7 +71,7 @@ def killed_and_resumed(study: dict[str, Any], folder: Path, kills: Sequence[int]
     assert {result["run"] for result in results} == set(whole)
     for result in results:
         undisturbed = whole[result["run"]]
-        assert result["resumed"] >= 1
+        assert result["resumed"] == len(kills)
         first, second = (
             (folder / name / result["adapter"] / "adapter_model.safetensors").read_bytes()
             for name in ("whole", "killed")

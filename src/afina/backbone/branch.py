@@ -90,6 +90,19 @@ class Placed(nn.Module):
 class Branch(Placed):
     """At a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Refuse a class that has a `stack_key` and a formula without its stacked form, which a cohort would leave out."""
+        super().__init_subclass__(**settings)
+
+        def owner(name: str) -> type:
+            return next(kind for kind in cls.__mro__ if name in vars(kind))
+
+        for verb in ("before", "after") if cls.stack_key is not Branch.stack_key else ():
+            if not issubclass(owner(f"{verb}_stacked"), owner(verb)):
+                raise TypeError(
+                    f"{cls.__name__} has a stack_key and {verb}, and no {verb}_stacked of the same formula."
+                )
+
     def before(self, x: Tensor) -> Tensor:
         """Return the module's input in place of `x` (B, T, D_in)."""
         return x

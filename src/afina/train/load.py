@@ -249,7 +249,10 @@ class LoadedAdapter:
         text_pairs: Sequence[str] | None,
         choices: Sequence[Sequence[str]] | None,
     ) -> Tokens | None:
-        """Return what a caller gives as the model takes it, None where there is nothing; raise `UsageError` as told there."""
+        """Return what `predict` or `logits` was given as the model takes it, None where it was nothing.
+
+        Raises `UsageError` as `predict` says.
+        """
         own_answers = self.task.speaks and not self.task.writes and self.record.task["label_names"] is None
         if (choices is not None) != own_answers:
             wanted = "each text's answers; give them as choices" if own_answers else "no choices"
