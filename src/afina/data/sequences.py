@@ -50,9 +50,9 @@ def conversations(tokenizer: Any, rows: Sequence[Sequence[Message]], template: C
             place += len(text)
         targets = np.where(np.append(trained[1:], False), np.append(ids[1:], IGNORED), IGNORED)[:max_length]
         if len(ids) > max_length:
-            made.cut += 1
             targets[-1] = IGNORED  # what it would say is beyond
         if (targets != IGNORED).any():
+            made.cut += len(ids) > max_length
             made.add(ids[:max_length], targets)
     return made.tokens()
 
