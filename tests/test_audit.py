@@ -266,7 +266,7 @@ def test_what_cannot_be_audited_is_refused(audit: tuple[Path, LeakAudit], tmp_pa
         (adapter, {"canaries": few}, "no manifest of canaries"),
         (adapter, {"train": tmp_path / "none.jsonl", "held_out": few}, "does not exist"),
         (other, {}, "trained for classification, not to write"),
-        (tmp_path, {}, "no adapter"),
+        (tmp_path, {}, "neither an adapter .* nor a study"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             audit_leak(target, settings=SETTINGS, **given)
@@ -280,7 +280,7 @@ def test_what_cannot_be_audited_is_refused(audit: tuple[Path, LeakAudit], tmp_pa
     with pytest.raises(UsageError, match="not 300 different canaries"):
         plant(few, out, symbols="ab", length=4, count=100)
     refused(run_afina("audit", "canaries", "--data", few, "--out", out, "--repeat", "1;4"), "numbers with commas")
-    refused(run_afina("audit", "leak", tmp_path / "nowhere"), "no adapter")
+    refused(run_afina("audit", "leak", tmp_path / "nowhere"), "neither an adapter")
 
 
 def test_secrets_that_a_tokenizer_cannot_tell_apart_are_refused(audit: tuple[Path, LeakAudit], tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def audit_leak(
 def _of_study(folder: Path) -> list[dict[str, Any]] | None:
     """Return the finished runs of a study that write; None where the folder is no study's."""
     if not (folder / "study.yaml").is_file():
+        if not any((folder / name).is_file() for name in ("afina.json", "adapter_config.json")):
+            raise UsageError(f"{folder} is neither an adapter (no afina.json) nor a study (no study.yaml).")
         return None
     done = [result for result in read_results(folder) if result["status"] == "ok" and result.get("adapter")]
     found = [result for result in done if load_task(read_record(folder / result["adapter"]).task).writes]
