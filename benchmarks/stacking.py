@@ -12,7 +12,9 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
+from afina.backbone.load import load_backbone
 from afina.ops.allocator import keep_freed_memory
+from one_epoch import OneEpoch
 from record import write_record
 
 CASES = (
@@ -29,20 +31,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     keep_freed_memory()
-    figures = [measure(method, members, options) for method, members in CASES]
+    run = OneEpoch(options.data, options.rows)
+    figures = [measure(method, members, run, options.turns) for method, members in CASES]
     if options.out:
         write_record(options.out, figures=figures)
 
 
-def measure(method: str, members: int, options: argparse.Namespace) -> dict[str, object]:
+def measure(method: str, members: int, run: OneEpoch, turns: int) -> dict[str, object]:
     from afina.backbone import route
 
+    backbone = load_backbone("minilm", precision="bf16")
     apart = patch.object(route, "_stack_key", lambda placed: None)
     seconds: dict[str, list[float]] = {"stacked": [], "apart": []}
-    for turn in range(options.turns):
+    for turn in range(turns):
         for form, block in (("stacked", nullcontext()), ("apart", apart)):
             with block:
-                taken = epoch_seconds(method, members, options)
+                taken, _ = run(backbone, [method] * members)
             if turn:
                 seconds[form].append(taken)
     stacked, alone = median(seconds["stacked"]), median(seconds["apart"])
@@ -51,38 +55,6 @@ def measure(method: str, members: int, options: argparse.Namespace) -> dict[str,
         flush=True,
     )
     return {"method": method, "members": members, "seconds": seconds, "times_as_fast": alone / stacked}
-
-
-def epoch_seconds(name: str, members: int, options: argparse.Namespace) -> float:
-    import torch
-
-    from afina.backbone.load import load_backbone
-    from afina.config import DatasetSpec
-    from afina.data.sources import load_text_dataset
-    from afina.methods.adapter import build_adapter
-    from afina.methods.base import make_method
-    from afina.ops.dropout import DropoutSource
-    from afina.tasks.classification import Classification
-    from afina.train.loop import Callbacks, Clock, Member, train
-    from afina.train.optimiser import Optimiser
-    from afina.train.passes import Passes
-
-    backbone = load_backbone("minilm", precision="bf16")
-    data = load_text_dataset(DatasetSpec(path=str(options.data)), train_limit=options.rows, test_limit=10)
-    task = Classification(tuple(data.label_names))
-    tokens = task.tokenize(backbone.tokenizer, data.train, 256, apart=False)
-    method, steps = make_method(name, {}, {}), -(-options.rows // 6)
-    together = []
-    for seed in range(members):
-        adapter = build_adapter(method, backbone, task.outputs, seed=seed)
-        optimiser = Optimiser(adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=steps)
-        schedule = method.steps_beside(adapter.by_site(), steps)
-        loss_sum = torch.zeros((), dtype=torch.float64)
-        together.append(Member(adapter, task, tokens, 0, 1, 6, optimiser, schedule, loss_sum))
-    clock = Clock()
-    with Passes(backbone, DropoutSource(0)) as passes:
-        train(passes, together, clock, Callbacks(lambda: None, lambda ended: None), micro_batch_size=None)
-    return clock.seconds
 
 
 if __name__ == "__main__":

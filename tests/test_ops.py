@@ -4,9 +4,12 @@ import json
 
 import pytest
 import torch
+from transformers.pytorch_utils import Conv1D
 
+from afina.ops import frozen_linear
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
+from afina.ops.frozen_linear import copied_bytes, frozen_linears
 from afina.ops.low_rank import low_rank_update
 
 
@@ -132,3 +135,65 @@ def test_low_rank_update_gradients_are_those_of_finite_differences() -> None:
     shapes = ((2, 3, 6), (2, 3, 5), (2, 6), (5, 2))
     tensors = tuple(torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     assert torch.autograd.gradcheck(lambda *t: low_rank_update(*t, 0.7), tensors)
+
+
+@pytest.fixture(params=["Linear", "Conv1D"])
+def frozen(request: pytest.FixtureRequest) -> torch.nn.Module:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(96, 160) if request.param == "Linear" else Conv1D(160, 96)
+    torch.nn.init.normal_(module.bias)
+    if not frozen_linears(module):
+        pytest.skip("torch has no products of oneDNN's on this processor")
+    return module.requires_grad_(False)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_frozen_layers_product_is_its_own(
+    frozen: torch.nn.Module, dtype: torch.dtype, copies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not copies:  # as on a machine without room for them, and MKL not at home
+        monkeypatch.setattr(frozen_linear, "_fit", lambda weights: False)
+        monkeypatch.setattr(frozen_linear, "_of_intel", lambda: False)
+    frozen = frozen.to(dtype)
+    products = frozen_linears(frozen)
+    if dtype == torch.bfloat16 and not copies:
+        assert not products  # torch's own is oneDNN's
+        return
+    product = products[frozen]
+    tolerance = {"rtol": 2e-2, "atol": 2e-1} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-4}
+    for shape in ((4, 9, 96), (40, 96), (1, 96), (0, 96)):
+        x = torch.randn(shape, dtype=dtype, requires_grad=True)
+        weights = torch.randn(*shape[:-1], 160, dtype=dtype)
+        found, wanted = product(x), frozen(x)
+        torch.testing.assert_close(found, wanted, **tolerance)
+        of_found, of_wanted = (torch.autograd.grad((y * weights).sum(), x)[0] for y in (found, wanted))
+        torch.testing.assert_close(of_found, of_wanted, **tolerance)
+        with torch.inference_mode():
+            torch.testing.assert_close(product(x), wanted, **tolerance)
+
+
+def test_a_frozen_layer_whose_weight_was_changed_is_read_again(frozen: torch.nn.Module) -> None:
+    product, x = frozen_linears(frozen)[frozen], torch.randn(50, 96, requires_grad=True)
+    product(x).sum().backward()
+    x.grad = None
+    frozen.weight.mul_(2)
+    found = product(x)
+    torch.testing.assert_close(found, frozen(x), rtol=1e-5, atol=1e-4)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    torch.testing.assert_close(gradient, torch.autograd.grad(frozen(x).sum(), x)[0], rtol=1e-5, atol=1e-4)
+
+
+def test_a_layer_that_is_trained_gets_its_gradient(frozen: torch.nn.Module) -> None:
+    product, x = frozen_linears(frozen)[frozen], torch.randn(50, 96)
+    frozen.requires_grad_(True)
+    product(x).sum().backward()
+    assert frozen.weight.grad is not None and frozen.bias.grad is not None
+
+
+def test_copies_are_made_where_there_is_room(frozen: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert copied_bytes(frozen) == 96 * 160 * 4
+    monkeypatch.setattr(frozen_linear, "_memory", lambda: 2 * 16 * 96 * 160 * 4 - 1)
+    assert copied_bytes(frozen) == 0
+    monkeypatch.setattr(frozen_linear, "_of_intel", lambda: True)
+    assert not frozen_linears(frozen)

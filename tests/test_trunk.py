@@ -98,3 +98,19 @@ def test_states_lie_in_a_file_where_memory_is_scarce_and_are_not_kept_where_noth
             np.testing.assert_allclose(predict_logits(attached, tokens, batch_size=8)[0], plain[0], atol=1e-5)
     assert bool(files) == disk
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_products_of_frozen_layers_are_lent_while_attached(precision: str) -> None:
+    backbone, plain = (load_backbone("minilm", precision=precision) for _ in range(2))
+    if not backbone.linears:
+        pytest.skip("torch has no products of oneDNN's on this processor")
+    plain.linears = {}
+    logits = []
+    for one in (backbone, plain):
+        own = member(one, "lora", 0, tokens_of(20, 0))
+        with Attached(one, [own.adapter]) as attached:
+            logits.append(predict_logits(attached, own.tokens, batch_size=64)[0])
+            assert any("forward" in vars(module) for module in one.model.modules()) == bool(one.linears)
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-4 if precision == "fp32" else 5e-2)
+    assert not any("forward" in vars(module) for module in backbone.model.modules())

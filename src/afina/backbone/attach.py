@@ -80,6 +80,8 @@ class Attached:
 
     def __enter__(self) -> "Attached":
         modules = dict(self.backbone.model.named_modules())
+        for module, product in self.backbone.linears.items():
+            module.forward = product
         prompts: list[PromptBranch | None] = [None] * len(self.adapters)
         for index, adapter in enumerate(self.adapters):
             for site, branch in adapter.placed():
@@ -124,6 +126,8 @@ class Attached:
         self._attention.clear()
         self._first_token_attention = self._prompts = self._seen = self._lower = None
         modules = dict(self.backbone.model.named_modules())
+        for module in self.backbone.linears:
+            module.__dict__.pop("forward", None)
         for name in self.backbone.anatomy.attention_modules:
             ATTACHED.pop(modules[name], None)
             modules[name].__dict__.pop("forward", None)  # DeBERTa's, lent

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from afina.backbone.quantise import (
 )
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError, nearest
+from afina.ops.frozen_linear import FrozenLinear, frozen_linears
 
 __all__ = [
     "Backbone",
@@ -69,6 +71,16 @@ class Backbone:
     """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
     generation: Any = None
     """And transformers' generation settings of the checkpoint, which know its end tokens."""
+
+    @cached_property
+    def linears(self) -> dict[nn.Module, FrozenLinear]:
+        """The products that stand for its linear layers' own while adapters are attached."""
+        return frozen_linears(*self.linear_models)
+
+    @property
+    def linear_models(self) -> list[nn.Module]:
+        """Where those layers are: the bare model, and the language head."""
+        return [self.model] if self.language is None else [self.model, self.language.linear]
 
     @property
     def device(self) -> torch.device:

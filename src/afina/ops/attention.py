@@ -1,7 +1,8 @@
 """Attention, softmax(Q K^T * scaling + mask) V, in the form that is fastest where it runs.  Vaswani et al., 2017.
 
 Explicit products where gradients are wanted on a CPU: there the backward of torch's fused kernel takes a third of a
-training step of a small model (benchmarks/attention.py measures both). The fused kernel elsewhere.
+training step of a small model; and for small bfloat16 scores there, which it takes twice as long for
+(benchmarks/attention.py measures both). The fused kernel elsewhere.
 """
 
 from typing import Any
@@ -13,6 +14,9 @@ from torch.autograd.function import once_differentiable
 from afina.ops.dropout import DropoutSource, dropout
 
 __all__ = ["attention"]
+
+_SMALL = 1 << 22
+"""Scores that may be written out where the fused kernel would keep none."""
 
 
 def attention(
@@ -41,7 +45,8 @@ def attention(
         # A prefix stands before the keys; the fused kernels would line up the first query with the first key.
         rows, columns = query.shape[2], key.shape[2]
         mask, causal = torch.ones(rows, columns, dtype=torch.bool, device=query.device).tril(columns - rows), False
-    if softcap is None and (query.device.type != "cpu" or not torch.is_grad_enabled()):
+    small = query.dtype == torch.bfloat16 and query.shape[:3].numel() * key.shape[2] <= _SMALL
+    if softcap is None and (query.device.type != "cpu" or not (torch.is_grad_enabled() or small)):
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )

@@ -32,6 +32,7 @@ from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
+from afina.ops.frozen_linear import copied_bytes
 from afina.study.plan import Run, expand
 from afina.study.precision import has_bfloat16
 from afina.study.prepare import reads_apart, task_of
@@ -157,9 +158,12 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
     kept = torch.float32 if method.owns_backbone else dtype
-    base = shape_backbone(
-        shape, dtype=kept, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
-    ).model
+    plain = shape_backbone(shape, dtype=kept, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device)
+    base = plain.model
+    # Its products' copies; what is written goes through the language head without one.
+    multiplied = [base] if sizes.trained else plain.linear_models
+    copies = 0 if device == "cuda" or method.owns_backbone else copied_bytes(*multiplied)
+    prepared += copies * (2 if phase == "train" else 1)
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
     evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     if method.gradient_free:

@@ -1,0 +1,144 @@
+"""Products with a frozen linear layer's weight, by oneDNN from copies that are laid out once as it wants them.
+
+Such a weight never changes, so what a matrix library does at every call, laying it out in blocks, is done once: one copy for
+the product and, at the first backward pass, one for its gradient. Float32 products gain most on processors of other makers
+than Intel's, where torch would take them to MKL, which does half of what oneDNN does there (benchmarks/README.md).
+"""
+
+import platform
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+__all__ = ["FrozenLinear", "copied_bytes", "frozen_linears"]
+
+_SHARE = 1 / 16
+"""Of the machine's memory, what the copies of a model's weights may take. Not of what is free: a run that goes on after a
+kill has to take the same products again, to the last bit."""
+_LEAST = 1 << 18
+"""Multiplications of a product that are worth the call."""
+_LEAST_ROWS = 16
+"""Of a product with a weight that is laid out anew each time."""
+
+
+def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenLinear"]:
+    """Return the products that stand for those of these models' linear layers; none where torch's own are as good."""
+    found = _linears(models)
+    weights = [module.weight for module in found]
+    if any(own.device.type != "cpu" or not _has_onednn(own.dtype) for own in weights):
+        return {}
+    copies = _fit(weights)
+    if not copies and any(own.dtype != torch.float32 or _of_intel() for own in weights):
+        return {}
+    return {module: FrozenLinear(module, copies=copies) for module in found}
+
+
+def copied_bytes(*models: nn.Module) -> int:
+    """Return what one copy of each such weight takes on a CPU, where there is room for them; models may be on `meta`."""
+    weights = [module.weight for module in _linears(models)]
+    known = all(_has_onednn(own.dtype) for own in weights)
+    return sum(own.nbytes for own in weights) if known and _fit(weights) else 0
+
+
+def _linears(models: Sequence[nn.Module]) -> list[Any]:
+    modules = dict.fromkeys(module for model in models for module in model.modules())
+    return [module for module in modules if type(module) is nn.Linear or type(module).__name__ == "Conv1D"]
+
+
+def _fit(weights: Sequence[Tensor]) -> bool:
+    return 2 * sum(own.nbytes for own in weights) <= _SHARE * _memory()
+
+
+class FrozenLinear:
+    """A linear layer's product (..., D_in) -> (..., D_out), as the layer's own to rounding."""
+
+    def __init__(self, module: Any, *, copies: bool) -> None:
+        """`module` is a Linear or transformers' Conv1D; without `copies` its weight is used as it lies."""
+        self._module, self._copies = module, copies
+        self._plain: Callable[[Tensor], Tensor] = module.forward
+        self._transposed = not isinstance(module, nn.Linear)  # Conv1D keeps (D_in, D_out)
+        self._laid_out: dict[bool, tuple[tuple[int, int], Tensor]] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the layer's output; a layer that is being trained computes as it would by itself."""
+        weight, bias = self._module.weight, self._module.bias
+        rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
+        if (
+            weight.requires_grad
+            or (bias is not None and bias.requires_grad)
+            or x.dtype != weight.dtype
+            or rows * weight.numel() < _LEAST
+            or (not self._copies and rows < _LEAST_ROWS)
+            or torch.compiler.is_compiling()
+            or torch.is_autocast_enabled("cpu")
+        ):
+            return self._plain(x)
+        if torch.is_grad_enabled() and x.requires_grad:
+            result: Tensor = _Product.apply(x, self, bias)  # type: ignore[no-untyped-call]
+            return result
+        return _product(x, self.weight(back=False), bias)
+
+    def weight(self, *, back: bool) -> Tensor:
+        """Return the weight (D_out, D_in) as oneDNN wants it, or `back` its transpose, for the gradient."""
+        weight: Tensor = self._module.weight.detach()
+        wanted = weight.t() if back != self._transposed else weight
+        if not self._copies:
+            return wanted
+        state = weight.data_ptr(), weight._version
+        kept = self._laid_out.get(back)
+        if kept is None or kept[0] != state:
+            with torch.inference_mode(mode=False), torch.no_grad():
+                laid_out = torch.ops.mkldnn._reorder_linear_weight(wanted.contiguous(), None)
+            kept = self._laid_out[back] = state, laid_out
+        return kept[1]
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, linear: FrozenLinear, bias: Tensor | None) -> Tensor:
+        ctx.linear = linear
+        return _product(x, linear.weight(back=False), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return _product(gradients[0], ctx.linear.weight(back=True), None), None, None
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return result
+
+
+@cache
+def _has_onednn(dtype: torch.dtype) -> bool:
+    """Whether this torch has oneDNN's linear product on this processor, and it multiplies as torch does."""
+    if dtype not in (torch.float32, torch.bfloat16) or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    with torch.inference_mode(mode=False), torch.no_grad():
+        x, weight = torch.ones(32, 64, dtype=dtype), torch.eye(48, 64, dtype=dtype)
+        try:
+            laid_out = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+            return torch.equal(_product(x, laid_out, None), x @ weight.t())
+        except (RuntimeError, AttributeError):  # a torch without oneDNN, or a processor without bfloat16
+            return False
+
+
+@cache
+def _of_intel() -> bool:
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "GenuineIntel" in platform.processor()
+
+
+@cache
+def _memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
