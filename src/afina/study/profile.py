@@ -1,6 +1,6 @@
 """What a run costs alone, from some of its steps: for runs that train in a cohort, where nothing shows whose time it is.
 
-A step's time goes by the width of its batch. Of the widths that an epoch meets, all or two dozen are stepped through,
+A step's time goes by the width of its batch. Of the widths that an epoch meets, all or sixteen are stepped through,
 the longest first, each once cold (a processor's matrix library prepares code for a width when it first meets it) and
 three times warm, in mixed order; an epoch's time is the sum over its batches, and the first epoch has every width's first
 meeting on top. Before the last turn batches of several shapes are evaluated, as between epochs.
@@ -31,13 +31,13 @@ from afina.train.passes import Passes
 
 __all__ = ["choose_together", "profile_run"]
 
-_MOST_WIDTHS = 24
+_MOST_WIDTHS = 16
 _WARM = 3
-_MOST_TOGETHER = 16
+_MOST_TOGETHER = 8
 _MOST_PREPARED = 1000
 _MOST_EVALUATED = 6
-_GAIN = 1.05
-"""By what twice as many members have to shorten a member's share of a step to be worth their memory."""
+_GAIN = 1.07
+"""What more members in a pass have to gain to be worth their memory."""
 
 
 def profile_run(job: Job, send: Send) -> dict[str, Any]:
@@ -64,6 +64,7 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
             for turn in range(1 + _WARM):
                 if turn == _WARM:
                     # An epoch after the first trains beside what an evaluation left behind.
+                    give_back_freed_memory()
                     with monitor.phase("evaluate"):
                         attached = passes.attached([member.adapter], training=False)
                         for split in (seen, splits["test"]):
@@ -99,9 +100,9 @@ def profile_run(job: Job, send: Send) -> dict[str, Any]:
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
-    It is where a member's share of a step at the data's median width stops falling. Memory is the caller's to mind:
-    `load_bytes` is the model's, `step_bytes` what a step of the first member alone takes on top at the longest width,
-    `longest_batch_tokens` that step's tokens, padding included.
+    It is the fewest with whom a member's share of a step, at the data's median width, is about the least. Memory is the
+    caller's to mind: `load_bytes` is the model's, `step_bytes` what a step of the first member alone takes on top at the
+    longest width, `longest_batch_tokens` that step's tokens, padding included.
     """
     first = jobs[0]
     task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
@@ -112,7 +113,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
         index = int(np.argsort(widths)[len(widths) // 2])
         with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
             most = max(passes.groups(members), key=len)  # those that may go together
-            together = count = 1
+            count = 1
             while count <= min(len(most), _MOST_TOGETHER):
                 send({"kind": "together", "members": count})
                 with monitor.phase(str(count)):
@@ -121,9 +122,9 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
                         for _ in range(1 + _WARM)
                     ]
                 seconds[count] = float(np.median(times[1:])) / count
-                if count > 1 and seconds[count] * _GAIN > seconds[together]:
-                    break
-                together, count = count, 2 * count
+                count *= 2
+    # All are timed, and not each until one gains nothing: a slow moment of the machine would keep members apart for good.
+    together = min(count for count, own in seconds.items() if own <= _GAIN * min(seconds.values()))
     memory = monitor.report()["memory"]
     loaded = memory["load"]["peak_bytes"] or 0
     return {
@@ -155,7 +156,7 @@ def _preparing_seconds(passes: Passes, member: Member, chosen: Sequence[int]) ->
 
 
 def _chosen(widths: np.ndarray) -> list[int]:
-    """Return one batch each of at most two dozen widths, the longest first."""
+    """Return one batch each of at most sixteen widths, the longest first."""
     found, first = np.unique(widths, return_index=True)
     places = np.unique(np.linspace(0, len(found) - 1, min(len(found), _MOST_WIDTHS)).round().astype(int))
     return [int(first[place]) for place in places[::-1]]

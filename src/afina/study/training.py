@@ -142,6 +142,7 @@ class Training:
 
     def _after_epoch(self, ended: list[Member]) -> None:
         self._end_steps()
+        give_back_freed_memory()
         runs = [run for run in self.runs if any(run.member is member for member in ended) and run.check()]
         entries: dict[str, dict[str, Any]] = {}
         for run in runs:

@@ -20,7 +20,7 @@ Observer = Callable[[Mapping[str, Any]], None]
 
 _SHARE = 0.6
 """Of the memory that is free, what a cohort's passes may take."""
-_GROWTH = 1.25
+_GROWTH = 1.2
 """Times the memory of its largest run alone that a cohort may take: more members in a pass than that gain little
 (benchmarks/README.md)."""
 

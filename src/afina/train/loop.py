@@ -123,8 +123,9 @@ def train(
             tokens = max(member.batch_tokens for member in stepping) if limited else None
             for group in passes.groups(stepping, tokens):
                 _gradients(passes, group, micro_batch_size)
-            for member in stepping:
-                member.step()
+                # Now, not after the last group: gradients that stay scatter over the memory that the next pass is to have.
+                for member in group:
+                    member.step()
             clock.step_seconds.append(perf_counter() - started)
             clock.seconds += clock.step_seconds[-1]
             callbacks.after_step()
