@@ -2,7 +2,7 @@
 
     python benchmarks/cohort.py --data ../shared/data/ag_news --rows 600 --seeds 3
 
-Wall clock of whole studies on MiniLM, batch 6, one epoch, the test rows evaluated once: everything a person waits for,
+Wall clock of whole studies on MiniLM, batch 6, the test rows evaluated after each epoch: everything a person waits for,
 start of processes and profiles included. Trainer + peft runs the methods that peft has on this model (lora, adalora, ia3,
 norms; of prompts and prefixes its encoders' form is another model), one after another in processes of their own, at its
 defaults (float32, dynamic padding) and as a careful user would (bfloat16 weights, grouped by length); ours is timed on those
@@ -10,7 +10,6 @@ methods alone beside it. All contestants run once in one session, in turn.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from record import write_record
+from whole_study import carry_out
 
 NINE = ["head", "bitfit", "norms", "lora", "dora", "adalora", "ia3", "pfeiffer", "houlsby"]
 SHARED = ["lora", "adalora", "ia3", "norms"]
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.parquet and test.parquet")
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--only", help="one run of Trainer + peft, in this process: KIND,METHOD,SEED")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--no-nine", action="store_true", help="only the methods that peft has")
@@ -36,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.only:
         kind, method, seed = options.only.split(",")
-        peer(kind, method, int(seed), options.data, options.rows)
+        peer(kind, method, int(seed), options)
         return
     record: dict[str, Any] = {}
     for name, methods, cohort in (
@@ -52,7 +53,8 @@ def main() -> None:
         for method in SHARED:
             for seed in range(options.seeds):
                 command = [sys.executable, __file__, "--only", f"{kind},{method},{seed}", "--data", str(options.data)]
-                subprocess.run([*command, "--rows", str(options.rows)], check=True, capture_output=True)
+                command += ["--rows", str(options.rows), "--epochs", str(options.epochs)]
+                subprocess.run(command, check=True, capture_output=True)
         record[f"shared, Trainer {kind}"] = {"seconds": time.perf_counter() - started}
         print(f"shared, Trainer {kind:8}{record[f'shared, Trainer {kind}']['seconds']:9.1f} s", flush=True)
     for kind in ("nine", "shared"):
@@ -70,31 +72,17 @@ def main() -> None:
 
 
 def ours(methods: list[str], cohort: int | str, options: argparse.Namespace) -> dict[str, Any]:
-    """Carry out a study with `afina study` as a person would; return its seconds and largest peak of a process."""
-    with tempfile.TemporaryDirectory() as folder:
-        study = Path(folder) / "study.yaml"
-        study.write_text(json.dumps({  # JSON is YAML
-            "model": "minilm", "dataset": str(options.data), "methods": methods, "seeds": options.seeds, "epochs": 1,
-            "train_limit": options.rows, "test_limit": options.rows, "train_evaluation_limit": 100, "cohort": cohort,
-            "precision": "bf16",
-        }))  # fmt: skip
-        out = Path(folder) / "out"
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "afina", "study", str(study), "--out", str(out)]
-        subprocess.run(command, check=True, capture_output=True)
-        seconds = time.perf_counter() - started
-        results = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-        reports = [json.loads(path.read_text()) for path in (out / "cohorts").glob("*/cohort.json")]
-        peaks = [own["peak_memory_bytes"] for own in reports or results]
-        return {
-            "seconds": seconds, "peak_memory_megabytes": max(peaks) / 1e6,
-            "train_seconds": sum(own["train_seconds"] for own in reports or results),
-            "together": [own["together"] for own in reports],
-        }  # fmt: skip
+    """Carry out a study; return its seconds and largest peak of a process."""
+    found = carry_out({
+        "model": "minilm", "dataset": str(options.data), "methods": methods, "seeds": options.seeds,
+        "epochs": options.epochs, "train_limit": options.rows, "test_limit": options.rows,
+        "train_evaluation_limit": 100, "cohort": cohort, "precision": "bf16",
+    })  # fmt: skip
+    return {key: found[key] for key in ("seconds", "peak_memory_megabytes", "train_seconds", "together")}
 
 
-def peer(kind: str, method: str, seed: int, data: Path, rows: int) -> None:
-    """One run of Trainer + peft: train an epoch, evaluate, save."""
+def peer(kind: str, method: str, seed: int, options: argparse.Namespace) -> None:
+    """One run of Trainer + peft: train, evaluate after each epoch, save."""
     import pyarrow.parquet as parquet
     import torch
     import transformers
@@ -110,6 +98,7 @@ def peer(kind: str, method: str, seed: int, data: Path, rows: int) -> None:
     )
 
     transformers.logging.set_verbosity_error()
+    data, rows, epochs = options.data, options.rows, options.epochs
     best, path = kind == "best", str(Path(package).parent / "model")
     transformers.set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -126,7 +115,7 @@ def peer(kind: str, method: str, seed: int, data: Path, rows: int) -> None:
         "lora": lambda: LoraConfig(task_type=TaskType.SEQ_CLS, r=4, target_modules=["query", "value"]),
         "adalora": lambda: AdaLoraConfig(
             task_type=TaskType.SEQ_CLS, init_r=6, target_r=4, target_modules=["query", "value"],
-            total_step=-(-rows // 6),
+            total_step=epochs * -(-rows // 6),
         ),
         "ia3": lambda: IA3Config(
             task_type=TaskType.SEQ_CLS, target_modules=["key", "value", "output.dense"],
@@ -139,13 +128,13 @@ def peer(kind: str, method: str, seed: int, data: Path, rows: int) -> None:
         trainer = Trainer(
             model=get_peft_model(model, kinds[method]()),
             args=TrainingArguments(
-                folder, num_train_epochs=1, per_device_train_batch_size=6, per_device_eval_batch_size=64,
-                report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True, seed=seed, **arguments,
+                folder, num_train_epochs=epochs, eval_strategy="epoch", per_device_train_batch_size=6,
+                per_device_eval_batch_size=64, report_to=[], save_strategy="no", disable_tqdm=True, use_cpu=True,
+                seed=seed, **arguments,
             ),
             train_dataset=parts["train"], eval_dataset=parts["test"], data_collator=DataCollatorWithPadding(tokenizer),
         )  # fmt: skip
         trainer.train()
-        trainer.evaluate()
         trainer.save_model(folder)
 
 

@@ -2,12 +2,13 @@
 
 import json
 import os
-import platform
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from afina.measure.hardware import hardware
 
 
 def _from_here(argument: str) -> str:
@@ -21,6 +22,6 @@ def write_record(path: Path, *packages: str, **figures: Any) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(map(_from_here, sys.argv)),
         "versions": {name: metadata.version(name) for name in ("torch", "transformers", *packages, "afina")},
-        "machine": platform.processor() or platform.machine(),
+        "machine": {key: hardware()[key] for key in ("cpu", "cores", "cpu_capabilities", "gpus")},
     }
     path.write_text(json.dumps(record | figures, indent=2) + "\n")
