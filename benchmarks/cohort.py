@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--test-rows", type=int, help="as many as rows if not given")
     parser.add_argument("--only", help="one run of Trainer + peft, in this process: KIND,METHOD,SEED")
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--no-nine", action="store_true", help="only the methods that peft has")
@@ -54,6 +55,7 @@ def main() -> None:
             for seed in range(options.seeds):
                 command = [sys.executable, __file__, "--only", f"{kind},{method},{seed}", "--data", str(options.data)]
                 command += ["--rows", str(options.rows), "--epochs", str(options.epochs)]
+                command += ["--test-rows", str(options.test_rows or options.rows)]
                 subprocess.run(command, check=True, capture_output=True)
         record[f"shared, Trainer {kind}"] = {"seconds": time.perf_counter() - started}
         print(f"shared, Trainer {kind:8}{record[f'shared, Trainer {kind}']['seconds']:9.1f} s", flush=True)
@@ -75,7 +77,7 @@ def ours(methods: list[str], cohort: int | str, options: argparse.Namespace) -> 
     """Carry out a study; return its seconds and largest peak of a process."""
     found = carry_out({
         "model": "minilm", "dataset": str(options.data), "methods": methods, "seeds": options.seeds,
-        "epochs": options.epochs, "train_limit": options.rows, "test_limit": options.rows,
+        "epochs": options.epochs, "train_limit": options.rows, "test_limit": options.test_rows or options.rows,
         "train_evaluation_limit": 100, "cohort": cohort, "precision": "bf16",
     })  # fmt: skip
     return {key: found[key] for key in ("seconds", "peak_memory_megabytes", "train_seconds", "together")}
@@ -99,12 +101,13 @@ def peer(kind: str, method: str, seed: int, options: argparse.Namespace) -> None
 
     transformers.logging.set_verbosity_error()
     data, rows, epochs = options.data, options.rows, options.epochs
+    tested = options.test_rows or rows
     best, path = kind == "best", str(Path(package).parent / "model")
     transformers.set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(path)
     parts = {}
     for split in ("train", "test"):
-        table = parquet.read_table(data / f"{split}.parquet").slice(0, rows)
+        table = parquet.read_table(data / f"{split}.parquet").slice(0, rows if split == "train" else tested)
         parts[split] = Dataset.from_dict({
             **tokenizer(table["text"].to_pylist(), truncation=True, max_length=512), "labels": table["label"].to_pylist(),
         })  # fmt: skip

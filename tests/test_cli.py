@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from afina.methods.base import registry
+from afina.cli.demo import demo_study
+from afina.config import StudyConfig
+from afina.methods.base import method_names, registry
+from afina.study.plan import expand
 from commands import afina, refused
 from test_study import settings, write_csv
 
@@ -41,6 +44,13 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_the_whole_demo_has_every_method_and_five_seeds() -> None:
+    runs = expand(StudyConfig.parse(demo_study(everything=True), "demo"))
+    assert {run.method for run in runs} == set(method_names())
+    assert {run.seed for run in runs} == set(range(5))
+    assert demo_study(everything=True)["learning_rate"].keys() >= demo_study()["learning_rate"].keys()
 
 
 @pytest.mark.parametrize("command", ["demo", "study", "train", "plan", "methods", "report", "recommend", "predict"])
