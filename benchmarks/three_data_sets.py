@@ -24,9 +24,9 @@ METHODS: list[Any] = [
     {"qlora": {"learning_rate": 0.002}},
 ]  # fmt: skip
 SETS: dict[str, dict[str, int]] = {
-    "ag_news": {"train_limit": 360, "test_limit": 300, "train_evaluation_limit": 60},
-    "snli": {"train_limit": 600, "test_limit": 300, "train_evaluation_limit": 60},
-    "imdb": {"train_limit": 200, "test_limit": 160, "train_evaluation_limit": 40, "max_length": 128},
+    "ag_news": {"train_limit": 300, "test_limit": 240, "train_evaluation_limit": 60},
+    "snli": {"train_limit": 450, "test_limit": 300, "train_evaluation_limit": 60},
+    "imdb": {"train_limit": 150, "test_limit": 120, "train_evaluation_limit": 40, "max_length": 128},
 }
 
 

@@ -30,12 +30,15 @@ def attention(
     dropout_probability: float = 0.0,
     softcap: float | None = None,
     source: DropoutSource | None = None,
+    rows_at_once: int | None = None,
 ) -> Tensor:
     """Return the attention output (B, H, T, D/H) of query (B, H, T, D/H) over key and value (B, Hkv, S, D/H).
 
     `mask` is boolean (True: attend) or additive, broadcastable to (B, H, T, S), or None; `causal` is only looked at
     without a mask. Fewer key and value heads than query heads are shared by groups (grouped-query attention). With
     `softcap` c the scores s become c tanh(s / c) before the mask (Gemma 2, 2024, arXiv:2408.00118, section 2).
+    Written-out products take `rows_at_once` of B where that is given: a CPU's matrix library prepares code for every shape
+    that it meets, and however many members share a pass, such a product has the shape of one member's.
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
@@ -65,7 +68,8 @@ def attention(
     if dropout_probability > 0 and source is not None:
         shape = torch.Size((*query.shape[:3], key.shape[2]))
         factors = source.factors(shape, dropout_probability, _computing(value))
-    result: Tensor = _Attention.apply(query, key, value, mask, scaling, factors)  # type: ignore[no-untyped-call]
+    each = query.shape[1] * (rows_at_once or query.shape[0])
+    result: Tensor = _Attention.apply(query, key, value, mask, scaling, factors, each)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -85,12 +89,13 @@ class _Attention(torch.autograd.Function):
         mask: Tensor | None,
         scaling: float,
         factors: Tensor | None,
+        each: int,
     ) -> Tensor:
         shape = (*query.shape[:3], key.shape[2])  # (B, H, T, S)
         ctx.kinds = query.dtype, key.dtype, value.dtype
         dtype = _computing(value)
         query, key, value = (_flat(x.to(dtype)) for x in (query, key, value))  # (B * H, T or S, D/H)
-        scores = _product(query, key.mT, scaling)
+        scores = _product(query, key.mT, each, scaling)
         # In place: what is largest here, (B, H, T, S), is allocated as seldom as can be.
         precise = scores.to(torch.promote_types(value.dtype, torch.float32))
         if mask is not None:
@@ -99,8 +104,8 @@ class _Attention(torch.autograd.Function):
         weights = scores.copy_(torch.softmax(precise, dim=-1, out=precise))
         factors = None if factors is None else _flat(factors)
         ctx.save_for_backward(query, key, value, weights, factors)
-        ctx.scaling, ctx.heads = scaling, shape[:2]
-        return _by_head(torch.bmm(weights if factors is None else weights * factors, value), ctx.heads)
+        ctx.scaling, ctx.heads, ctx.each = scaling, shape[:2], each
+        return _by_head(_product(weights if factors is None else weights * factors, value, each), ctx.heads)
 
     @staticmethod
     @once_differentiable
@@ -110,17 +115,17 @@ class _Attention(torch.autograd.Function):
         of_query = of_key = of_value = None
         if ctx.needs_input_grad[2]:
             dropped = weights if factors is None else weights * factors
-            of_value = _by_head(torch.bmm(dropped.mT, gradient), ctx.heads).to(ctx.kinds[2])
+            of_value = _by_head(_product(dropped.mT, gradient, ctx.each), ctx.heads).to(ctx.kinds[2])
         if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
-            of_weights = torch.bmm(gradient, value.mT)
+            of_weights = _product(gradient, value.mT, ctx.each)
             if factors is not None:
                 of_weights *= factors
             of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             if ctx.needs_input_grad[0]:
-                of_query = _by_head(_product(of_scores, key, ctx.scaling), ctx.heads).to(ctx.kinds[0])
+                of_query = _by_head(_product(of_scores, key, ctx.each, ctx.scaling), ctx.heads).to(ctx.kinds[0])
             if ctx.needs_input_grad[1]:
-                of_key = _by_head(_product(of_scores.mT, query, ctx.scaling), ctx.heads).to(ctx.kinds[1])
-        return of_query, of_key, of_value, None, None, None
+                of_key = _by_head(_product(of_scores.mT, query, ctx.each, ctx.scaling), ctx.heads).to(ctx.kinds[1])
+        return of_query, of_key, of_value, None, None, None, None
 
 
 def _computing(value: Tensor) -> torch.dtype:
@@ -136,6 +141,9 @@ def _by_head(x: Tensor, shape: torch.Size) -> Tensor:
     return x.view(*shape, *x.shape[1:])
 
 
-def _product(left: Tensor, right: Tensor, scale: float) -> Tensor:
-    """scale * left @ right, batched, the scale inside the product."""
-    return torch.baddbmm(left.new_empty(1, 1, 1), left, right, beta=0, alpha=scale)
+def _product(left: Tensor, right: Tensor, each: int, scale: float = 1.0) -> Tensor:
+    """scale * left @ right, batched, `each` of the batch at once, the scale inside the product."""
+    result = left.new_empty(*left.shape[:2], right.shape[2])
+    for own, a, b in zip(*(torch.split(x, each) for x in (result, left, right)), strict=True):
+        torch.baddbmm(own, a, b, beta=0, alpha=scale, out=own)
+    return result

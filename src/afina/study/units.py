@@ -19,10 +19,7 @@ __all__ = ["alone", "together"]
 Observer = Callable[[Mapping[str, Any]], None]
 
 _SHARE = 0.6
-"""Of the memory that is free, what a cohort's passes may take."""
-_GROWTH = 1.2
-"""Times the memory of its largest run alone that a cohort may take: more members in a pass than that gain little
-(benchmarks/README.md)."""
+"""Of a GPU's memory that is free, what a cohort's passes may take."""
 
 
 def alone(job: "Job", observer: Observer) -> dict[str, Any]:
@@ -133,22 +130,20 @@ def _together(
 ) -> tuple[int, int]:
     """Return how many members go through the backbone together, as many as make it faster, and with how many tokens.
 
-    The tokens are what fits: long batches go with fewer others than short ones.
+    The tokens are those of the longest batch, which has room in every run alone, and on a GPU all that fit beside it: long
+    batches go with fewer others than short ones. A CPU gains little by more, for twice the memory (benchmarks/README.md).
     """
-    import psutil
-
     from afina.study.worker import choose_together_for
 
     if "together" in (kept := cohort.kept()):
         return int(kept["together"]), int(kept["most_tokens"])
     chosen = run_apart(choose_together_for, list(jobs), observer)
-    memory = [profile["memory_report"]["memory"] for profile in profiles.values()]
-    loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
-    peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
-    step = max(1, peak - loaded)
-    free = psutil.virtual_memory().available if jobs[0].device == "cpu" else _free_on_gpu()
-    longest = chosen["longest_batch_tokens"]
-    most_tokens = int(longest * (1 + min(_SHARE * free, (_GROWTH - 1) * peak) / step))
+    most_tokens = longest = int(chosen["longest_batch_tokens"])
+    if jobs[0].device != "cpu":
+        memory = [profile["memory_report"]["memory"] for profile in profiles.values()]
+        loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
+        peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
+        most_tokens = int(longest * (1 + _SHARE * _free_on_gpu() / max(1, peak - loaded)))
     most: int = chosen["together"]
     cohort.keep(together=most, most_tokens=most_tokens, member_step_seconds=chosen["member_step_seconds"])
     return most, most_tokens
