@@ -349,8 +349,8 @@ class Attached:
     ) -> Tensor:
         """Attention (B, H, T, D/H) of one module, rows of different adapters apart where a branch acts on it."""
         mask = self._seen if mask is None else mask
-        first = self._rows[0]
-        settings = settings | {"rows_at_once": first.stop - first.start if len(self._rows) > 1 else None}
+        if len(self._rows) > 1:
+            settings = settings | {"rows_at_once": self._rows[0].stop - self._rows[0].start}
         if module is self._first_token_attention:
             length, query = query.shape[2], query[:, :, :1]
             mask = mask if mask is None else mask[:, :, :1]
