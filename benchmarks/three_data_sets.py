@@ -4,7 +4,7 @@
 
 MiniLM, batch 6, three epochs (IMDb two), bf16; whole studies by `afina study`, with their tables. The rates are those of
 runs of a few hundred steps, some four times the defaults, which are for thousands, and the same on all three.
-`--one-by-one` carries one seed out alone on the data sets it names, each run in a process of its own, for the time that takes.
+`--one-by-one` carries one seed out alone on the data sets it names, each run in a process of its own.
 """
 
 import argparse
