@@ -26,7 +26,7 @@ METHODS: list[Any] = [
 SETS: dict[str, dict[str, int]] = {
     "ag_news": {"train_limit": 300, "test_limit": 240, "train_evaluation_limit": 60},
     "snli": {"train_limit": 450, "test_limit": 300, "train_evaluation_limit": 60},
-    "imdb": {"train_limit": 120, "test_limit": 90, "train_evaluation_limit": 40, "max_length": 128, "epochs": 2},
+    "imdb": {"train_limit": 102, "test_limit": 80, "train_evaluation_limit": 30, "max_length": 128, "epochs": 2},
 }
 
 
