@@ -5,8 +5,9 @@
 Wall clock of whole studies on MiniLM, batch 6, the test rows evaluated after each epoch: everything a person waits for,
 start of processes and profiles included. Trainer + peft runs the methods that peft has on this model (lora, adalora, ia3,
 norms; of prompts and prefixes its encoders' form is another model), one after another in processes of their own, at its
-defaults (float32, dynamic padding) and as a careful user would (bfloat16 weights, grouped by length); ours is timed on those
-methods alone beside it. All contestants run once in one session, in turn.
+defaults (float32, dynamic padding) and as a careful user would (grouped by length, with bfloat16 weights where the processor
+has such arithmetic, as ours then has too); ours is timed on those methods alone beside it. All contestants run once in one
+session, in turn.
 """
 
 import argparse
@@ -73,12 +74,19 @@ def main() -> None:
         write_record(options.out, "peft", figures=record)
 
 
+def precision() -> str:
+    """bf16 where the processor has it."""
+    from afina.study.precision import has_bfloat16
+
+    return "bf16" if has_bfloat16("cpu") else "fp32"
+
+
 def ours(methods: list[str], cohort: int | str, options: argparse.Namespace) -> dict[str, Any]:
     """Carry out a study; return its seconds and largest peak of a process."""
     found = carry_out({
         "model": "minilm", "dataset": str(options.data), "methods": methods, "seeds": options.seeds,
         "epochs": options.epochs, "train_limit": options.rows, "test_limit": options.test_rows or options.rows,
-        "train_evaluation_limit": 100, "cohort": cohort, "precision": "bf16",
+        "train_evaluation_limit": 100, "cohort": cohort, "precision": precision(),
     })  # fmt: skip
     return {key: found[key] for key in ("seconds", "peak_memory_megabytes", "train_seconds", "together")}
 
@@ -112,7 +120,7 @@ def peer(kind: str, method: str, seed: int, options: argparse.Namespace) -> None
             **tokenizer(table["text"].to_pylist(), truncation=True, max_length=512), "labels": table["label"].to_pylist(),
         })  # fmt: skip
     model = AutoModelForSequenceClassification.from_pretrained(
-        path, num_labels=4, dtype=torch.bfloat16 if best else torch.float32
+        path, num_labels=4, dtype=torch.bfloat16 if best and precision() == "bf16" else torch.float32
     )
     kinds = {
         "lora": lambda: LoraConfig(task_type=TaskType.SEQ_CLS, r=4, target_modules=["query", "value"]),

@@ -2,8 +2,8 @@
 
     python benchmarks/solo_profile.py --data ../shared/data/ag_news --rows 900 --epochs 3
 
-MiniLM, batch 6, bf16, as many test rows, one seed. Each method is profiled and run in processes of their own, in turn
-(profile, run, profile again): the second profile shows how much of a difference is the noise of the machine. Ratios are
+MiniLM, batch 6, as many test rows, one seed. Each method is profiled and run in processes of their own, in turn (profile,
+run, profile again): the second profile shows how much of a difference is the noise of the machine. Ratios are
 profile over run.
 """
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=900)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--methods", help="comma-separated; every method that may join a cohort if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> None:
         study = Study(
             Path(folder) / "out", model="minilm", dataset=str(options.data), methods=methods, seeds=1,
             epochs=options.epochs, train_limit=options.rows, test_limit=options.rows, train_evaluation_limit=100,
-            precision="bf16", cohort="off",
+            precision=options.precision, cohort="off",
         )  # fmt: skip
         prepared = prepare(study.config, study.config.dataset[0], "minilm", study.directory)
         figures: dict[str, dict[str, Any]] = {}
@@ -62,14 +63,14 @@ def main() -> None:
 def job_of(study: Study, prepared: Any, run: Run) -> Job:
     return Job(
         run=run, config=study.config, directory=study.directory, tokens=prepared.tokens, task=prepared.task,
-        precision="bf16", device="cpu", train_evaluation_rows=prepared.train_evaluation_rows, fingerprint={},
+        precision=study.config.precision, device="cpu", train_evaluation_rows=prepared.train_evaluation_rows, fingerprint={},
     )  # fmt: skip
 
 
 def measured(job: Job) -> dict[str, Any]:
-    first = run_apart(profile_job, job)
+    first = run_apart(profile_job, (job, None))
     result = run_apart(carry_out_job, job)
-    second = run_apart(profile_job, job)
+    second = run_apart(profile_job, (job, None))
     seconds, memory = result["train_seconds"], result["peak_memory_bytes"]
     return {
         "run_seconds": seconds, "run_bytes": memory,

@@ -58,7 +58,8 @@ def killed_and_resumed(study: dict[str, Any], folder: Path, kills: Sequence[int]
         # How many go together is chosen by the clock: both are to do the same sums.
         kept = folder / "killed" / "cohorts" / path.parent.name / "plan.json"
         kept.parent.mkdir(parents=True)
-        kept.write_text(path.read_text())
+        plan = json.loads(path.read_text())
+        kept.write_text(json.dumps({key: plan[key] for key in ("runs", "together", "most_tokens", "alike")}))
         (folder / "killed" / "study.yaml").write_text(
             yaml.safe_dump({"study": yaml.safe_load((folder / "whole" / "study.yaml").read_text())["study"]})
         )

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from afina.backbone.branch import Branch
 from afina.backbone.load import Backbone, load_backbone
@@ -23,6 +24,7 @@ from afina.methods.base import make_method, registry
 from afina.methods.lora import LowRank
 from afina.study.cohorts import plan_cohorts
 from afina.study.plan import expand
+from afina.study.profile import fitted
 from afina.study.race import share_of_steps, who_leaves
 from afina.study.study import Study
 from afina.tasks.base import Task
@@ -90,6 +92,14 @@ def assert_same(alone: dict[str, torch.Tensor], together: dict[str, torch.Tensor
         )
 
 
+def without_dropout(folder: Path) -> Path:
+    """Switch dropout off in a model's folder and return it."""
+    config = json.loads((folder / "config.json").read_text())
+    off = {key: 0.0 for key in config if "drop" in key and isinstance(config[key], float)}
+    (folder / "config.json").write_text(json.dumps(config | off))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
     """Models without dropout."""
@@ -98,10 +108,7 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
     found = {}
     for family in FAMILIES:
         folder = save_family(family, tmp_path_factory.mktemp("cohort") / family)
-        config = json.loads((folder / "config.json").read_text())
-        off = {key: 0.0 for key in config if "drop" in key and isinstance(config[key], float)}
-        (folder / "config.json").write_text(json.dumps(config | off))
-        found[family] = load_backbone(str(folder))
+        found[family] = load_backbone(str(without_dropout(folder)))
     return found
 
 
@@ -115,10 +122,11 @@ MEMBER = st.tuples(
     family=st.sampled_from(FAMILIES),
     chosen=st.lists(MEMBER, min_size=2, max_size=6),
     most=st.sampled_from([None, 1, 2, 3]),
+    alike=st.booleans(),
     micro=st.sampled_from([None, 3]),
 )
 def test_a_cohort_is_only_faster(
-    family: str, chosen: list[Any], most: int | None, micro: int | None, backbones: dict[str, Backbone]
+    family: str, chosen: list[Any], most: int | None, alike: bool, micro: int | None, backbones: dict[str, Backbone]
 ) -> None:
     backbone, tokens = backbones[family], tokens_of(14, 0)
 
@@ -126,7 +134,8 @@ def test_a_cohort_is_only_faster(
         name, seed, rate, schedule = chosen[place]
         return member(backbone, name, seed, tokens, learning_rate=rate, schedule=schedule)
 
-    together = trained(backbone, [fresh(place) for place in range(len(chosen))], most=most, micro_batch_size=micro)
+    everyone = [fresh(place) for place in range(len(chosen))]
+    together = trained(backbone, everyone, most=most, alike=alike, micro_batch_size=micro)
     for place, own in enumerate(together):
         (alone,) = trained(backbone, [fresh(place)])
         assert_same(alone, own, f"{family} {chosen[place]}")
@@ -266,6 +275,36 @@ def test_members_go_together_with_their_like(backbones: dict[str, Backbone]) -> 
         assert sorted(len(group) for group in passes.groups(list(members.values()))) == [1, 1, 1, 1, 2]
 
 
+def test_those_of_a_method_may_go_by_themselves(backbones: dict[str, Backbone]) -> None:
+    """Passes are as few as their size allows, and about equally large."""
+    backbone, tokens = backbones["bert"], tokens_of(8, 0)
+    names = ["lora", "ia3", "lora", "bitfit", "lora", "norms", "lora", "lora"]
+    members = [member(backbone, name, seed, tokens) for seed, name in enumerate(names)]
+
+    def groups(**more: Any) -> list[list[str]]:
+        with Passes(backbone, **more) as passes:
+            return sorted([one.adapter.method.name for one in group] for group in passes.groups(members))
+
+    assert groups(alike=True) == [["bitfit", "ia3", "norms"], ["lora"] * 5]
+    assert groups(alike=True, most=4) == [["bitfit", "ia3", "norms"], ["lora"] * 2, ["lora"] * 3]
+    assert sorted(map(len, groups(most=7))) == [4, 4]
+
+
+def test_those_behind_catch_up_before_all_go_on(backbones: dict[str, Backbone]) -> None:
+    backbone, tokens = backbones["bert"], tokens_of(14, 0)
+    members = [member(backbone, name, seed, tokens) for seed, name in enumerate(["lora", "ia3", "lora"])]
+    with Passes(backbone) as passes:
+        callbacks = Callbacks(lambda: None, lambda ended: None)
+        train(passes, members[:1], Clock(), callbacks, micro_batch_size=None, steps=3)
+    assert [one.position.step for one in members] == [3, 0, 0]
+    seen: list[tuple[int, ...]] = []
+    together = trained(backbone, members, lambda: seen.append(tuple(one.position.step for one in members)))
+    assert seen == [(3, step, step) for step in (1, 2, 3)] + [(step,) * 3 for step in range(4, 9)]
+    for place, name in enumerate(["lora", "ia3", "lora"]):
+        (alone,) = trained(backbone, [member(backbone, name, place, tokens)])
+        assert_same(alone, together[place], f"{name} {place}")
+
+
 @pytest.fixture(scope="module")
 def rows_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows for 20 steps an epoch."""
@@ -312,6 +351,42 @@ def test_a_study_trains_as_a_cohort_and_gives_each_method_its_own_costs(
     assert all(
         "rank=500" in run.label or "1e+30" in run.label for e in again if e["kind"] == "unit" for run in e["runs"]
     )
+
+
+def test_a_studys_cohort_gives_the_adapters_that_its_runs_give_alone(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    """The steps of the profiles are the first of the training, of one seed of each method."""
+    study = study_of(family_folder, rows_folder, epochs=2)
+    study["model"] = str(without_dropout(Path(shutil.copytree(study["model"], tmp_path / "model"))))
+    found = {name: Study(tmp_path / name, **study, cohort=cohort).run() for name, cohort in (("off", "off"), ("on", 8))}
+    assert {result["cohort_size"] for result in found["on"]} == {8}
+    for alone, together in zip(*(sorted(own, key=lambda r: r["run"]) for own in found.values()), strict=True):
+        first, second = (
+            load_file(tmp_path / name / result["adapter"] / "adapter_model.safetensors")
+            for name, result in (("off", alone), ("on", together))
+        )
+        assert_same(first, second, alone["run"])
+        for one, other in zip(alone["history"], together["history"], strict=True):
+            assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+    (folder,) = (tmp_path / "on" / "cohorts").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"plan.json", "cohort.json", ".lock"}
+
+
+def test_steps_are_fitted_by_width_and_what_a_first_meeting_adds() -> None:
+    widths = np.array([64, 16, 32, 16, 48, 32, 64, 24, 16, 48])
+    met = np.array([width not in widths[:place] for place, width in enumerate(widths)])
+    seconds = 0.01 + 1e-3 * widths + 1e-6 * widths**2 + 0.1 * met
+    seconds[0] += 5  # the threads start
+    warm, first = fitted(widths, seconds)
+    assert first == pytest.approx(0.1)
+    for width in (16, 40, 64, 80):
+        assert warm[width] == pytest.approx(0.01 + 1e-3 * width + 1e-6 * width**2)
+    # Of one step, of one width and of nothing but first meetings there is less to be told.
+    assert fitted(np.array([8]), np.array([0.5]))[0][8] == pytest.approx(0.5)
+    assert fitted(np.array([8, 8, 8]), np.array([0.9, 0.2, 0.4]))[0][8] == pytest.approx(0.3)
+    warm, first = fitted(np.array([24, 8, 16]), np.array([0.9, 0.2, 0.3]))
+    assert (warm[8], warm[16], first) == (pytest.approx(0.2), pytest.approx(0.3), 0.0)
 
 
 @pytest.mark.parametrize(("cohort", "sizes"), [("off", {1}), (3, {3, 2})])
@@ -361,12 +436,7 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
     study = study_settings(family_folder, tmp_path / "rows", seeds=2, epochs=6)
     del study["learning_rate"], study["rank"]
     # How many share a pass is chosen by the clock, and only without dropout do they learn the same in any company.
-    model = shutil.copytree(study["model"], tmp_path / "model")
-    config = json.loads((model / "config.json").read_text())
-    dropouts = {name: 0.0 for name in config if "dropout" in name and config[name]}
-    assert dropouts
-    (model / "config.json").write_text(json.dumps(config | dropouts))
-    study["model"] = str(model)
+    study["model"] = str(without_dropout(Path(shutil.copytree(study["model"], tmp_path / "model"))))
     race = {"rungs": [0.4, 0.7], "keep": 0.5, "ranks": [1, 2], "rate_factors": [20, 1e-5]}
     study |= {"methods": ["lora", {"ia3": {"learning_rate": 1e-9}}], "race": race}
     results = {(r["method_label"], r["seed"]): r for r in Study(tmp_path / "out", **study).run()}

@@ -54,9 +54,11 @@ class CohortJob:
 
     id: str
     jobs: tuple[Job, ...]
-    most: int
-    """Members that go through the backbone together, as long as their batches have no more than `most_tokens`."""
+    together: int
+    """Members that go through the backbone at once, as long as their batches have no more than `most_tokens`."""
     most_tokens: int
+    alike: bool
+    """Whether those whose branches are computed at once go by themselves."""
 
     @property
     def folder(self) -> Path:
@@ -74,8 +76,8 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
     task, splits = load_task(first.task), load_tokens(first.tokens)
     with watched(first, first.run.make_method(), task, first.config.sample_seconds) as (monitor, backbone):
         training = Training(
-            cohort.jobs, backbone, task, splits, monitor, send, folder=cohort.folder, most=cohort.most,
-            most_tokens=cohort.most_tokens,
+            cohort.jobs, backbone, task, splits, monitor, send, folder=cohort.folder, most=cohort.together,
+            most_tokens=cohort.most_tokens, alike=cohort.alike,
         )  # fmt: skip
         found = training.carry_out()
     results: dict[str, Any] = {}
@@ -86,7 +88,7 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
             results[job.run.id] = result
     report = {
         "cohort": cohort.id, "runs": [job.run.id for job in cohort.jobs], "train_seconds": training.clock.seconds,
-        "together": cohort.most, "members": training.timeline(), **monitor.report(),
+        "together": cohort.together, "alike": cohort.alike, "members": training.timeline(), **monitor.report(),
     }  # fmt: skip
     write_json(cohort.folder / "cohort.json", report)
     return {"results": results, "errors": training.errors, "lost": training.lost}

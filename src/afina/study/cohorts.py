@@ -9,7 +9,7 @@ from typing import Any
 
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
-from afina.study.files import CHECKPOINT, write_json
+from afina.study.files import CHECKPOINT, first_steps, write_json
 from afina.study.plan import Run
 
 __all__ = ["Cohort", "plan_cohorts"]
@@ -31,6 +31,15 @@ class Cohort:
     def checkpoint(self) -> Path:
         """Where the members' state lies while they train."""
         return self.folder / CHECKPOINT
+
+    def first_steps(self, run: str) -> Path:
+        """Where a run's state lies after the steps that it took alone."""
+        return first_steps(self.folder, run)
+
+    def forget_states(self) -> None:
+        """Remove what a kill might have needed."""
+        for path in (self.checkpoint, *(self.first_steps(run.id) for run in self.runs)):
+            path.unlink(missing_ok=True)
 
     def kept(self) -> dict[str, Any]:
         """What an earlier start settled for this cohort: its runs, their costs alone, how many go together."""

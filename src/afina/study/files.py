@@ -9,10 +9,15 @@ import numpy as np
 
 from afina.data.whole_file import whole_file
 
-__all__ = ["CHECKPOINT", "write_json", "write_predictions", "write_text"]
+__all__ = ["CHECKPOINT", "first_steps", "write_json", "write_predictions", "write_text"]
 
 CHECKPOINT = "checkpoint.safetensors"
 """In the folder of a run, or of a cohort, while it trains."""
+
+
+def first_steps(cohort: Path, run: str) -> Path:
+    """Where in a cohort's folder a run's state lies after the steps that it took alone, for its method's profile."""
+    return cohort / f"{run}.safetensors"
 
 
 def write_text(path: Path, text: str) -> None:

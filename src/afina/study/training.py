@@ -21,7 +21,7 @@ from afina.measure.metrics import higher_is_better
 from afina.methods.adapter import AdapterRecord, save_adapter
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.study.files import CHECKPOINT, write_predictions
+from afina.study.files import CHECKPOINT, first_steps, write_predictions
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, who_leaves
 from afina.study.running import Best, Running, new_member
@@ -40,13 +40,14 @@ class Training:
     def __init__(
         self, jobs: Sequence[Job], backbone: Backbone, task: Task, splits: Mapping[str, Tokens],
         monitor: MemoryMonitor, send: Send, *, folder: Path, most: int | None = None,
-        most_tokens: int | None = None,
+        most_tokens: int | None = None, alike: bool = False,
     ) -> None:  # fmt: skip
-        """Keep the checkpoint in `folder`; `most` and `most_tokens` limit what goes through the backbone together."""
+        """Keep the checkpoint in `folder`; `most`, `most_tokens` and `alike` are those of `Passes`."""
         self.backbone, self.task, self.splits = backbone, task, splits
         self.monitor, self.send = monitor, send
         self.config = config = jobs[0].config
-        self._passing: dict[str, Any] = {"most": most, "most_tokens": most_tokens, "packing": config.packing == "auto"}
+        self._passing: dict[str, Any] = {"most": most, "most_tokens": most_tokens, "alike": alike}
+        self._passing["packing"] = config.packing == "auto"
         self._passing["checkpointing"] = config.gradient_checkpointing
         self._path = folder / CHECKPOINT
         rows = jobs[0].train_evaluation_rows
@@ -261,6 +262,7 @@ class Training:
     def _resume(self) -> None:
         stored = read_checkpoint(self._path)
         if stored is None:
+            self._take_first_steps()
             return
         tensors, state = stored
         for index, (run, kept) in enumerate(zip(self.runs, state["members"], strict=True)):
@@ -280,6 +282,15 @@ class Training:
         self.monitor.load_state(state["monitor"])
         self.energy.add(state["joules"])
         self.send({"kind": "resumed", **self._progress()})
+
+    def _take_first_steps(self) -> None:
+        """Go on from the steps that members took alone, each one's method being profiled by them."""
+        for run in self.runs:
+            if (stored := read_checkpoint(first_steps(self._path.parent, run.job.run.id))) is not None:
+                tensors, state = stored
+                run.member.position = Position(**state["position"])
+                run.take_back(tensors, None)
+                self.clock.seconds += state["seconds"]
 
     # -- what is left of a run ---------------------------------------------------------------------------------------
 

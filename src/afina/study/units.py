@@ -46,32 +46,33 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     on_event = _logged(jobs, observer)
     errors: dict[str, str] = {}
     race = jobs[0].config.race is not None
-    profiles = {} if race else _profiles(cohort, jobs, errors, observer)
+    profiles = {} if race else _profiles(cohort, jobs, errors, observer, keep=True)
     members = tuple(job for job in jobs if job.run.id not in errors)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     ended = False
-    most, most_tokens = _together(cohort, members, profiles, observer) if members else (0, 0)
+    size = _together(cohort, members, profiles, observer) if members else {}
     while members:
-        on_event({"kind": "cohort", "members": len(members), "together": most})
+        on_event({"kind": "cohort", "members": len(members), "together": size["together"]})
         try:
-            found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, most, most_tokens), on_event)
+            found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, **size), on_event)
             ended = True
             break
         except AfinaError as error:
             # With less at once it may fit; what is done is in the checkpoint.
-            if most > 1 and "memory" in str(error).lower():
-                most, most_tokens = most // 2, most_tokens // 2
-                cohort.keep(together=most, most_tokens=most_tokens)
+            if size["together"] > 1 and "memory" in str(error).lower():
+                size |= {key: size[key] // 2 for key in ("together", "most_tokens")}
+                cohort.keep(**size)
                 continue
             found["errors"] = {job.run.id: str(error) for job in members}
             break
     errors |= found["errors"]
     if race:
-        profiles = _profiles(cohort, [job for job in jobs if job.run.id in found["results"]], errors, observer)
+        finished = [job for job in jobs if job.run.id in found["results"]]
+        profiles = _profiles(cohort, finished, errors, observer, keep=False)
     kept = _keep_results(jobs, found["results"], profiles)
     # A process that was killed goes on from its checkpoint; so do runs whose costs alone are still to be found.
     if ended and kept.keys() == found["results"].keys():
-        cohort.checkpoint.unlink(missing_ok=True)
+        cohort.forget_states()
     results = []
     for job in jobs:
         if (lost := found["lost"].get(job.run.id)) is not None:
@@ -100,9 +101,12 @@ def _keep_results(
 
 
 def _profiles(
-    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, str], observer: Observer
+    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, str], observer: Observer, *, keep: bool
 ) -> dict[str, dict[str, Any]]:
-    """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`."""
+    """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`.
+
+    With `keep` the states of the runs whose first steps told them are left for the cohort to go on from.
+    """
     from afina.study.worker import profile_job
 
     profiles: dict[str, dict[str, Any]] = dict(cohort.kept().get("profiles", {}))
@@ -116,7 +120,7 @@ def _profiles(
         if found is None:
             observer({"kind": "profiling", "run": own[0].run})
             try:
-                found = run_apart(profile_job, own[0], observer)
+                found = run_apart(profile_job, (own[0], cohort.first_steps(own[0].run.id) if keep else None), observer)
             except AfinaError as error:
                 errors |= {job.run.id: str(error) for job in own}
                 continue
@@ -127,8 +131,8 @@ def _profiles(
 
 def _together(
     cohort: Cohort, jobs: Sequence["Job"], profiles: Mapping[str, Mapping[str, Any]], observer: Observer
-) -> tuple[int, int]:
-    """Return how many members go through the backbone together, as many as make it faster, and with how many tokens.
+) -> dict[str, Any]:
+    """Return how many members go through the backbone together, as many as make it faster, with how many tokens, and whom.
 
     The tokens are those of the longest batch, which has room in every run alone, and on a GPU all that fit beside it: long
     batches go with fewer others than short ones. A CPU gains little by more, for twice the memory (benchmarks/README.md).
@@ -136,7 +140,7 @@ def _together(
     from afina.study.worker import choose_together_for
 
     if "together" in (kept := cohort.kept()):
-        return int(kept["together"]), int(kept["most_tokens"])
+        return {key: kept[key] for key in ("together", "most_tokens", "alike")}
     chosen = run_apart(choose_together_for, list(jobs), observer)
     most_tokens = longest = int(chosen["longest_batch_tokens"])
     if jobs[0].device != "cpu":
@@ -144,9 +148,9 @@ def _together(
         loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
         peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
         most_tokens = int(longest * (1 + _SHARE * _free_on_gpu() / max(1, peak - loaded)))
-    most: int = chosen["together"]
-    cohort.keep(together=most, most_tokens=most_tokens, member_step_seconds=chosen["member_step_seconds"])
-    return most, most_tokens
+    size = {"together": chosen["together"], "most_tokens": most_tokens, "alike": chosen["alike"]}
+    cohort.keep(**size, member_step_seconds=chosen["member_step_seconds"])
+    return size
 
 
 def _free_on_gpu() -> float:

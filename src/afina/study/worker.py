@@ -1,6 +1,7 @@
 """What a worker process runs; importing it brings in everything heavy, and starts nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,10 +38,11 @@ def carry_out_cohort_job(cohort: CohortJob, send: _Send) -> dict[str, Any]:
         return carry_out_cohort(cohort, send)
 
 
-def profile_job(job: Job, send: _Send) -> dict[str, Any]:
-    """Measure what a run costs alone."""
+def profile_job(argument: tuple[Job, Path | None], send: _Send) -> dict[str, Any]:
+    """Measure what a run costs alone, and keep the run's state after that in a file if one is named."""
     keep_freed_memory()
-    return profile_run(job, send)
+    job, kept = argument
+    return profile_run(job, send, kept)
 
 
 def choose_together_for(jobs: Sequence[Job], send: _Send) -> dict[str, Any]:

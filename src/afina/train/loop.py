@@ -112,12 +112,19 @@ class Callbacks:
 
 
 def train(
-    passes: Passes, members: Sequence[Member], clock: Clock, callbacks: Callbacks, *, micro_batch_size: int | None
-) -> None:
-    """Train all members from where they are to the end of their last epochs, each on its own batches."""
-    while training := [member for member in members if member.training]:
+    passes: Passes, members: Sequence[Member], clock: Clock, callbacks: Callbacks, *, micro_batch_size: int | None,
+    steps: int | None = None,
+) -> None:  # fmt: skip
+    """Train all members from where they are to the end of their last epochs, or for so many steps, on their own batches.
+
+    Those that others are ahead of catch up first: at the same step seeds come to batches of about the same width.
+    """
+    while (steps is None or steps > 0) and (training := [member for member in members if member.training]):
         # After a kill between a step and its epoch's end there may be members with no batch left.
         if stepping := [member for member in training if not member.at_end]:
+            least = min(member.position.step for member in stepping)
+            stepping = [member for member in stepping if member.position.step == least]
+            steps = None if steps is None else steps - 1
             started = perf_counter()
             limited = passes.most_tokens is not None
             tokens = max(member.batch_tokens for member in stepping) if limited else None

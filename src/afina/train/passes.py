@@ -1,6 +1,7 @@
 """Which members go through the backbone together, and the attachment that carries them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from itertools import pairwise
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -31,14 +32,16 @@ class Passes:
 
     def __init__(
         self, backbone: Backbone, source: DropoutSource | None = None, *, most: int | None = None,
-        most_tokens: int | None = None, checkpointing: bool = False, packing: bool = False,
+        most_tokens: int | None = None, alike: bool = False, checkpointing: bool = False, packing: bool = False,
     ) -> None:  # fmt: skip
         """At most `most` members go together, and while training no more than have `most_tokens` in their batches.
 
-        With `packing` short texts share rows of a batch where that changes nothing for its members.
+        With `alike` members whose branches are computed at once have passes of their own, which need no cutting and joining
+        at every branch, and only those without their like go with others. With `packing` short texts share rows of a batch
+        where that changes nothing for its members.
         """
         self.backbone, self.most, self.most_tokens = backbone, most, most_tokens
-        self.packing = packing
+        self.alike, self.packing = alike, packing
         self._source, self._checkpointing = source, checkpointing
         self._now: Attached | None = None
         self._trunks = Trunks()
@@ -63,13 +66,19 @@ class Passes:
         Members of one method stand side by side, and of them those whose branches are computed at once: where others have no
         branch, they are one piece.
         """
-        kinds: dict[tuple[int, int, bool], list[_M]] = {}
-        for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
-            kinds.setdefault(self._known(member.adapter)[0], []).append(member)
         size = self.most or max(1, len(members))
         if tokens is not None and self.most_tokens is not None:
             size = max(1, min(size, self.most_tokens // tokens))
-        return [own[start : start + size] for own in kinds.values() for start in range(0, len(own), size)]
+        kinds: dict[Hashable, dict[str, list[_M]]] = {}
+        for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
+            kind, like = self._known(member.adapter)
+            kinds.setdefault(kind, {}).setdefault(like, []).append(member)
+        found: list[list[_M]] = []
+        for units in kinds.values():
+            apart = [own for own in units.values() if self.alike and len(own) > 1]
+            rest = [member for own in units.values() if not (self.alike and len(own) > 1) for member in own]
+            found += [group for own in (*apart, rest) for group in _parts(own, size)]
+        return found
 
     def prepare(self, members: Sequence[_M], tokens: Callable[[_M], Tokens], rows: np.ndarray | None = None) -> None:
         """Compute what members' rows (all if not given) become below every branch, once, before they train on it."""
@@ -101,6 +110,13 @@ class Passes:
         if now.training != training:
             now.train(training)
         return now
+
+
+def _parts(members: list[_M], size: int) -> list[list[_M]]:
+    """Cut members into the fewest parts that are no larger than `size`, about as large as one another."""
+    count = -(-len(members) // size)
+    bounds = [place * len(members) // count for place in range(count + 1)] if count else []
+    return [members[start:stop] for start, stop in pairwise(bounds)]
 
 
 def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
