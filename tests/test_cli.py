@@ -1,5 +1,6 @@
 """The command line as a person uses it: exit codes, one clear sentence for bad input, predictions as JSON lines."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from afina.cli.demo import demo_study
+from afina.cli.progress import Progress
 from afina.config import StudyConfig
 from afina.methods.base import method_names, registry
 from afina.study.plan import expand
@@ -32,6 +35,33 @@ def study_folder(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory
     assert "lora" in result.stdout
     assert "report.html" in result.stdout
     return folder
+
+
+def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
+    runs = expand(StudyConfig.parse({"model": "minilm", "dataset": "tickets", "methods": ["lora", "ia3"]}, "test"))
+    progress = Progress(len(runs))
+    progress.console = Console(width=120, file=io.StringIO())
+
+    def shown() -> list[list[str]]:
+        with progress.console.capture() as captured:
+            progress.console.print(progress.live.get_renderable())
+        lines = [line.split() for line in captured.get().splitlines()]
+        return [line for line in lines if line and line[0] in ("member", "lora", "ia3")]
+
+    progress.observe({"kind": "unit", "runs": runs, "done": 0})
+    progress.observe({"kind": "cohort", "members": 2, "together": 2})
+    lora, ia3 = (run.id for run in runs)
+    progress.observe({"kind": "step", "step": 5, "steps": 9, "training": 2, "losses": {lora: 1.25, ia3: 1.5}})
+    assert [line[-1] for line in shown()] == ["test", "1.2500", "1.5000"]
+    told = {"epoch": 1, "train_loss": 1.0, "test_accuracy": 0.5}
+    progress.observe({"kind": "epoch", "run": lora, **told})
+    progress.observe({"kind": "judged", "run": lora, "place": 1, "of": 2})
+    progress.observe({"kind": "judged", "run": ia3, "place": 2, "of": 2})
+    progress.observe({"kind": "left", "run": ia3, "error": "left the race after 5 of 9 steps"})
+    header, first, second = shown()
+    assert header == ["member", "epoch", "loss", "test", "place"]
+    assert first[-7:] == ["1", "1.0000", "accuracy", "0.5000", "1", "of", "2"]
+    assert second[-4:] == ["left", "2", "of", "2"]
 
 
 def test_help_imports_nothing_heavy() -> None:

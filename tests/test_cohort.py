@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.methods.lora import LowRank
 from afina.study.cohorts import plan_cohorts
+from afina.study.estimate import estimate_study
+from afina.study.job import Job
 from afina.study.plan import expand
+from afina.study.prepare import prepare
 from afina.study.profile import fitted
-from afina.study.race import share_of_steps, who_leaves
+from afina.study.race import share_of_steps, standings, who_leaves
+from afina.study.room import members_that_fit
 from afina.study.study import Study
 from afina.tasks.base import Task
 from afina.tasks.classification import Classification
@@ -468,12 +473,43 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
     assert not [event for event in again if event["kind"] == "unit"]
 
 
+def test_candidates_that_cannot_be_do_not_end_a_race(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
+    study = study_settings(family_folder, rows_folder, seeds=1, epochs=1, race={"rate_factors": [1]})
+    del study["learning_rate"]
+    bad = {"lora": {"targets": ["ffn_gate"]}}
+    for name, methods in (("some", [bad, "ia3"]), ("all", [bad])):
+        results = Study(tmp_path / name, **{**study, "methods": methods}).run()
+        assert [result["status"] for result in results if result["method"] == "lora"] == ["failed"]
+        assert all("ffn_gate" in result["error"] for result in results if result["status"] == "failed")
+        assert [result["status"] for result in results if result["method"] == "ia3"] == ["ok"] * (name == "some")
+
+
+def test_a_cohort_has_as_many_members_as_memory_has_room_for(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    """By what the estimate says that each trains: value, gradient and two moments in float32."""
+    methods = ["lora", {"lora": {"rank": 8}}, {"lora": {"targets": ["ffn_gate"]}}]
+    study = Study(tmp_path / "out", **study_settings(family_folder, rows_folder, methods=methods, seeds=2))
+    prepared = prepare(study.config, study.config.dataset[0], study.runs[0].model, study.directory)
+    more: dict[str, Any] = {"precision": "fp32", "device": "cpu", "fingerprint": {}}
+    trained = {entry.run.id: 16 * entry.trainable_parameters for entry in estimate_study(study.config)[0]}
+    runs = sorted(study.runs, key=lambda run: trained.get(run.id, np.inf))
+    jobs = [Job(run, study.config, study.directory, prepared.tokens, prepared.task, **more) for run in runs]
+    small, large = trained[jobs[0].run.id], trained[jobs[2].run.id]
+    assert small < large
+    fit = partial(members_that_fit, jobs, lambda event: None)
+    assert fit() == [6]
+    assert fit(2 * small + large) == [3, 3]  # the last two cannot be, and take nothing
+    assert fit(2 * small + large - 1) == [2, 1, 3]
+    assert fit(0) == [1, 1, 1, 1, 2]
+
+
 @pytest.mark.parametrize(("candidates", "keep"), [(10, 0.5), (12, 0.34), (3, 0.1), (1, 0.5)])
 def test_the_share_of_a_race_is_what_its_candidates_step(candidates: int, keep: float) -> None:
     race, left, steps = RaceSpec(rungs=[0.2, 0.6], keep=keep), candidates, 0
     for step in range(100):
         if step in (20, 60):
-            left -= len(who_leaves(race, "accuracy", {str(name): [name / 100] for name in range(left)}))
+            left -= len(who_leaves(race, standings("accuracy", {str(name): [name / 100] for name in range(left)})))
         steps += left
     assert share_of_steps(race, candidates) == pytest.approx(steps / 100 / candidates)
 

@@ -29,8 +29,8 @@ class Progress:
         self.all = self.bars.add_task("study", total=runs, note="")
         self.one = self.bars.add_task("", total=None, note="", visible=False)
         self.names: dict[str, str] = {}
-        self.members: dict[str, tuple[str, str, str]] = {}
-        """Of the cohort at work, each member's epoch, loss and metric."""
+        self.members: dict[str, dict[str, str]] = {}
+        """Of the cohort at work, what is known of each member: epoch, loss, test and place in a race."""
         self.live = Live(
             get_renderable=self._shown, console=self.console, transient=True, auto_refresh=self.console.is_terminal,
             refresh_per_second=4,
@@ -52,12 +52,18 @@ class Progress:
     def _shown(self) -> Group:
         if not self.members:
             return Group(self.bars)
-        table = Table("member", "epoch", "loss", "test", box=None, padding=(0, 2), header_style="dim")
+        columns = [
+            "epoch",
+            "loss",
+            "test",
+            *(["place"] if any("place" in own for own in self.members.values()) else []),
+        ]
+        table = Table("member", *columns, box=None, padding=(0, 2), header_style="dim")
         room = max(3, self.console.height - 8)
-        for run, (epoch, loss, metric) in list(self.members.items())[:room]:
-            table.add_row(Text(self.names[run]), epoch, loss, metric)
+        for run, own in list(self.members.items())[:room]:
+            table.add_row(Text(self.names[run]), *(own.get(column, "") for column in columns))
         if len(self.members) > room:
-            table.add_row(Text(f"and {len(self.members) - room} more", style="dim"), "", "", "")
+            table.add_row(Text(f"and {len(self.members) - room} more", style="dim"))
         return Group(table, self.bars)
 
     def _prepare(self, event: Mapping[str, Any]) -> None:
@@ -97,20 +103,29 @@ class Progress:
         self.bars.reset(self.one, description=self.what, total=None, note=f"timing {event['members']} in one pass")
 
     def _cohort(self, event: Mapping[str, Any]) -> None:
-        self.members = dict.fromkeys(self.names, ("", "", ""))
+        self.members = {run: {} for run in self.names}
         self.bars.reset(self.one, description=self.what, total=None, note="loading")
 
     def _epoch(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:
             metric = next((key for key in event if key.startswith("test_")), None)
             shown = "" if metric is None else f"{metric.removeprefix('test_')} {event[metric]:.4f}"
-            self.members[event["run"]] = (str(event["epoch"]), f"{event['train_loss']:.4f}", shown)
+            own = {"epoch": str(event["epoch"]), "loss": f"{event['train_loss']:.4f}", "test": shown}
+            self.members[event["run"]] |= own
+
+    def _judged(self, event: Mapping[str, Any]) -> None:
+        if event["run"] in self.members:
+            self.members[event["run"]]["place"] = f"{event['place']} of {event['of']}"
 
     def _left(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:
-            self.members[event["run"]] = ("left", "", event["error"][:60])
+            why = {} if "place" in self.members[event["run"]] else {"test": event["error"][:60]}
+            self.members[event["run"]] |= {"epoch": "left", "loss": "", **why}
 
     def _step(self, event: Mapping[str, Any]) -> None:
+        for run, loss in event["losses"].items():
+            if run in self.members:
+                self.members[run]["loss"] = f"{loss:.4f}"
         note = "steps" if len(self.names) == 1 else f"steps, {event['training']} training"
         self.bars.update(self.one, completed=event["step"], total=event["steps"], note=note)
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from afina.study.plan import Run
 __all__ = ["Cohort", "plan_cohorts"]
 
 _LEAST_STEPS = 400
-"""Steps of a method, all its seeds together, below which `auto` leaves runs alone: to find each method's cost alone takes
-about 60 steps and the start of a process, a tenth of what follows is not yet saved by that (benchmarks/README.md)."""
+"""Steps of a method, all its seeds together, below which `auto` leaves runs alone: of them 64 are taken alone, to find what
+the method costs, in a process to start, and what the rest gains does not yet make up for that (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,12 @@ def plan_cohorts(
     runs: Sequence[Run],
     left: Sequence[Run],
     train_rows: Mapping[tuple[str, int], int],
+    fitting: Callable[[Sequence[Run]], Sequence[int]] = lambda runs: [len(runs)],
 ) -> list[Cohort]:
-    """Return the cohorts among the runs that are `left`; those that a kill interrupted come first, as they were."""
+    """Return the cohorts among the runs that are `left`; those that a kill interrupted come first, as they were.
+
+    `fitting` tells of runs, in their order, how many of them fit in memory at a time.
+    """
     by_id = {run.id: run for run in runs}
     waiting = {run.id for run in left}
     found: list[Cohort] = []
@@ -76,7 +81,7 @@ def plan_cohorts(
             cells.setdefault((run.model, run.dataset, precision), []).append(run)
     for key, members in cells.items():
         steps = steps_per_epoch(train_rows[key[:2]], config.batch_size) * config.epochs
-        for group in _groups(config, members, steps):
+        for group in _groups(config, members, steps, fitting):
             digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
             name = f"{Path(key[0]).name}-{group[0].dataset_name}-{digest}"
             found.append(Cohort(name, tuple(group), directory / "cohorts" / name))
@@ -88,14 +93,19 @@ def _may_join(run: Run) -> bool:
     return not (method.owns_backbone or method.gradient_free)
 
 
-def _groups(config: StudyConfig, members: Sequence[Run], steps: int) -> list[Sequence[Run]]:
+def _groups(
+    config: StudyConfig, members: Sequence[Run], steps: int, fitting: Callable[[Sequence[Run]], Sequence[int]]
+) -> list[Sequence[Run]]:
     if config.cohort == "off" or config.cohort == 1 or len(members) < 2:
         return []
     if config.race is not None:
         return [members]
     methods = len({run.label for run in members})
-    if config.cohort == "auto" and steps * len(members) < _LEAST_STEPS * methods:
-        return []
-    size = len(members) if config.cohort == "auto" else int(config.cohort)
-    groups = [members[start : start + size] for start in range(0, len(members), size)]
+    if config.cohort == "auto":
+        if steps * len(members) < _LEAST_STEPS * methods:
+            return []
+        bounds = [0, *accumulate(fitting(members))]
+    else:
+        bounds = [*range(0, len(members), int(config.cohort)), len(members)]
+    groups = [members[start:stop] for start, stop in pairwise(bounds)]
     return [group for group in groups if len(group) > 1]

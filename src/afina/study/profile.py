@@ -19,14 +19,16 @@ import torch
 from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, epoch_batches, evaluation_batches, load_tokens, padded_width
+from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import current_resident_bytes
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.carry_out import watched
 from afina.study.job import Job, Send
+from afina.study.room import STATE_BYTES
 from afina.study.running import Running, new_member
-from afina.tasks.base import load_task
+from afina.tasks.base import Task, load_task
 from afina.train.checkpoint import write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
@@ -35,11 +37,13 @@ from afina.train.passes import Passes
 __all__ = ["choose_together", "fitted", "profile_run"]
 
 _STEPS = 64
-_WARM = 3
+_WARM = 2
 _MOST_TOGETHER = 8
 _MOST_EVALUATED = 2
-_GAIN = 1.07
+_GAIN = 1.03
 """What more members in a pass have to gain to be worth their memory."""
+_MORE_TOKENS = 1.5
+"""What a CPU's pass may have, in times the longest batch of one run: a step's own memory is but a part of a process's."""
 
 
 def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any]:
@@ -107,50 +111,75 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
-    It is the fewest with whom a member's share of a step, at the data's median width, is about the least; `alike` is whether
-    the same members are as fast with those of each method apart, which takes less memory. What more there is to mind is the
-    caller's to mind: `load_bytes` is the model's, `step_bytes` what a step of the first member alone takes on top at the
-    longest width, `longest_batch_tokens` that step's tokens, padding included.
+    It is the fewest with whom a step of the same members, at the data's median width, takes about the least; `alike` is
+    whether those of each method by themselves are as fast. On a CPU as many are tried as may go together at that width: no
+    more tokens than `most_tokens`, a little over those of the longest batch of one run. On a GPU that is the caller's to
+    say, from `load_bytes`, the model's, `state_bytes`, what all members keep, and `step_bytes`, what the longest step of one
+    takes. Raises the first member's error where none can be.
     """
     first = jobs[0]
     task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
     seconds: dict[int, float] = {}
     with watched(first, first.run.make_method(), task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
-        members = [new_member(job, job.run.make_method(), backbone, task, tokens)[0] for job in jobs]
+        members, trained = _members(jobs, backbone, task, tokens)
         widths = _widths(backbone, members[0])
         index = int(np.argsort(widths)[len(widths) // 2])
+        longest = int(widths.max()) * members[0].batch_size * tokens.choices
+        most_tokens = int(_MORE_TOKENS * longest)
         with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
-            most = max(passes.groups(members), key=len)  # those that may go together
+            may = max(passes.groups(members), key=len)  # those that may go together
+            most = min(len(may), _MOST_TOGETHER)
+            if first.device == "cpu":
+                most = min(most, max(1, most_tokens * int(widths.max()) // (longest * int(widths[index]))))
+            # The same members in passes of every size: methods differ in what a step takes.
+            sample = may[: most * (_MOST_TOGETHER // most)]
 
-            def timed(count: int) -> float:
-                send({"kind": "together", "members": count})
-                times = [
-                    _step_seconds(passes, most[:count], index, first.config.micro_batch_size) for _ in range(1 + _WARM)
-                ]
-                return float(np.median(times[1:])) / count
+            def timed() -> float:
+                times = [_step_seconds(passes, sample, index, first.config.micro_batch_size) for _ in range(1 + _WARM)]
+                return float(np.median(times[1:])) / len(sample)
 
-            count = 1
-            while count <= min(len(most), _MOST_TOGETHER):
-                with monitor.phase(str(count)):
-                    seconds[count] = timed(count)
-                count *= 2
+            for size in sorted({1, 2, 4, _MOST_TOGETHER, most}):
+                if size <= most:
+                    send({"kind": "together", "members": size})
+                    passes.most = size
+                    with monitor.phase(str(size)):
+                        seconds[size] = timed()
             # All are timed, and not each until one gains nothing: in a slow moment of the machine that would be for good.
-            together = min(count for count, own in seconds.items() if own <= _GAIN * min(seconds.values()))
-            passes.alike = True
-            apart = None
-            if len(passes.groups(most[:together])) > 1:
+            least = min(seconds.values())
+            together = passes.most = min(size for size, own in seconds.items() if own <= _GAIN * least)
+            mixed, passes.alike, apart = passes.groups(sample), True, seconds[together]
+            if passes.groups(sample) != mixed:
                 with monitor.phase("apart"):
-                    apart = timed(together)
+                    apart = timed()
     memory = monitor.report()["memory"]
     loaded = memory["load"]["peak_bytes"] or 0
     return {
         "together": together,
-        "alike": apart is not None and apart <= seconds[together],
+        "alike": apart <= seconds[together],
         "member_step_seconds": {**{str(key): value for key, value in seconds.items()}, "alike": apart},
         "load_bytes": loaded,
+        "state_bytes": STATE_BYTES * trained,
         "step_bytes": max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * int(widths.max()) // int(widths[index]),
-        "longest_batch_tokens": int(widths.max()) * members[0].batch_size * tokens.choices,
+        "longest_batch_tokens": longest,
+        "most_tokens": most_tokens,
     }
+
+
+def _members(jobs: Sequence[Job], backbone: Backbone, task: Task, tokens: Tokens) -> tuple[list[Member], int]:
+    """Return fresh members for the jobs that can be, and how many numbers they train."""
+    members: list[Member] = []
+    trained, errors = 0, list[str]()
+    for job in jobs:
+        try:
+            member, trainable = new_member(job, job.run.make_method(), backbone, task, tokens)
+        except AfinaError as error:  # the run will say so
+            errors.append(str(error))
+            continue
+        members.append(member)
+        trained += sum(value.numel() for value in trainable.values())
+    if not members:
+        raise AfinaError(errors[0])
+    return members, trained
 
 
 def _widths(backbone: Backbone, member: Member) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from afina.config import RaceSpec
 from afina.measure.metrics import higher_is_better
 
-__all__ = ["lost_words", "rung_steps", "share_of_steps", "who_leaves"]
+__all__ = ["lost_words", "rung_steps", "share_of_steps", "standings", "who_leaves"]
 
 
 def rung_steps(race: RaceSpec, total_steps: int) -> set[int]:
@@ -27,17 +27,21 @@ def share_of_steps(race: RaceSpec, candidates: int) -> float:
     return taken / candidates
 
 
-def who_leaves(race: RaceSpec, metric: str, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Return the candidates that leave, by name, with value and place; `values` has each one's, a seed each."""
+def standings(metric: str, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Return each candidate's value and place, by name; `values` has each one's, a seed each."""
     sign = -1 if higher_is_better(metric) else 1
     means = {name: float(np.mean(own)) for name, own in values.items()}
     ranking = sorted(means, key=lambda name: sign * means[name])
-    kept = max(1, math.ceil(race.keep * len(ranking)))
     return {
         name: {"metric": metric, "value": means[name], "place": place, "of": len(ranking)}
         for place, name in enumerate(ranking, start=1)
-        if place > kept
     }
+
+
+def who_leaves(race: RaceSpec, found: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the candidates of these standings that leave."""
+    kept = max(1, math.ceil(race.keep * len(found)))
+    return {name for name, own in found.items() if own["place"] > kept}
 
 
 def lost_words(lost: Mapping[str, Any]) -> str:

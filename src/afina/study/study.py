@@ -1,7 +1,7 @@
 """A study: its folder, its runs, what is finished and what is left."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +71,23 @@ class Study:
         precision = self._choose_precision(left, prepared, observer)
         self._write_resolved(precision, prepared)
         rows = {key: entry.train_rows for key, entry in prepared.items()}
-        cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows)
+
+        def job(run: Run) -> "Job":
+            return self._job(run, prepared[run.model, run.dataset], precision[run.model]["precision"])
+
+        def fitting(runs: Sequence[Run]) -> list[int]:
+            from afina.study.worker import members_that_fit_for
+
+            found: list[int] = run_apart(members_that_fit_for, [job(run) for run in runs])
+            return found
+
+        cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting)
         joined = {run.id for cohort in cohorts for run in cohort.runs}
         units: list[Run | Cohort] = [*cohorts, *(run for run in left if run.id not in joined)]
         waiting, done = {run.id for run in left}, len(self.runs) - len(left)
         for unit in units:
             runs = unit.runs if isinstance(unit, Cohort) else (unit,)
-            jobs = [self._job(run, prepared[run.model, run.dataset], precision[run.model]["precision"]) for run in runs]
+            jobs = [job(run) for run in runs]
             observer({"kind": "unit", "runs": runs, "done": done})
             results = together(unit, jobs, observer) if isinstance(unit, Cohort) else [alone(jobs[0], observer)]
             for result in results:

@@ -23,7 +23,7 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.files import CHECKPOINT, first_steps, write_predictions
 from afina.study.job import Job, Send
-from afina.study.race import lost_words, rung_steps, who_leaves
+from afina.study.race import lost_words, rung_steps, standings, who_leaves
 from afina.study.running import Best, Running, new_member
 from afina.tasks.base import Task
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
@@ -125,7 +125,10 @@ class Training:
         now = time()
         if now - self._said >= 0.2:
             self._said = now
-            self.send({"kind": "step", **self._progress()})
+            # A GPU would have to be waited for: its losses are told after each epoch.
+            told = [run for run in self.runs if run.member.position.terms and self.backbone.device.type == "cpu"]
+            losses = {run.job.run.id: run.member.mean_loss() for run in told}
+            self.send({"kind": "step", **self._progress(), "losses": losses})
         judged = self._rung_due()
         if judged or now - self._saved >= self.config.checkpoint_seconds:
             self._end_steps()
@@ -147,9 +150,8 @@ class Training:
         runs = [run for run in self.runs if any(run.member is member for member in ended) and run.check()]
         entries: dict[str, dict[str, Any]] = {}
         for run in runs:
-            loss = float(run.member.loss_sum) / max(1, int(run.member.tokens.trained.sum()))
-            entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": loss}
-            run.member.loss_sum.zero_()
+            entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": run.member.mean_loss()}
+            run.member.begin_epoch()
         for split, tokens in (("train", self._train_evaluation), ("test", self.splits["test"])):
             self._evaluate(split, runs, tokens)
             give_back_freed_memory()
@@ -196,11 +198,14 @@ class Training:
         values: dict[str, list[float]] = {}
         for run, value in zip(racing, self._on_validation(racing), strict=True):
             values.setdefault(run.job.run.label, []).append(value)
-        leaving = who_leaves(race, self.task.metric, values)
+        found = standings(self.task.metric, values)
+        leaving = who_leaves(race, found)
         for run in racing:
-            if (lost := leaving.get(run.job.run.label)) is not None:
+            own = found[run.job.run.label]
+            self.send({"kind": "judged", "run": run.job.run.id, **own})
+            if run.job.run.label in leaving:
                 run.member.left = True
-                run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **lost}
+                run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **own}
                 self.send({"kind": "left", "run": run.job.run.id, "error": lost_words(run.lost)})
 
     def _on_validation(self, runs: Sequence[Running]) -> list[float]:

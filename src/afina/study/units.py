@@ -19,7 +19,7 @@ __all__ = ["alone", "together"]
 Observer = Callable[[Mapping[str, Any]], None]
 
 _SHARE = 0.6
-"""Of a GPU's memory that is free, what a cohort's passes may take."""
+"""Of a GPU's memory that is free beside the model and all members' states, what a cohort's passes may take."""
 
 
 def alone(job: "Job", observer: Observer) -> dict[str, Any]:
@@ -50,7 +50,11 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     members = tuple(job for job in jobs if job.run.id not in errors)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     ended = False
-    size = _together(cohort, members, profiles, observer) if members else {}
+    try:
+        size = _together(cohort, members, profiles, observer) if members else {}
+    except AfinaError as error:
+        errors |= {job.run.id: str(error) for job in members}
+        members = ()
     while members:
         on_event({"kind": "cohort", "members": len(members), "together": size["together"]})
         try:
@@ -134,20 +138,21 @@ def _together(
 ) -> dict[str, Any]:
     """Return how many members go through the backbone together, as many as make it faster, with how many tokens, and whom.
 
-    The tokens are those of the longest batch, which has room in every run alone, and on a GPU all that fit beside it: long
-    batches go with fewer others than short ones. A CPU gains little by more, for twice the memory (benchmarks/README.md).
+    On a CPU a pass has little more tokens than the longest batch of one run, on a GPU as many as fit beside model and states:
+    long batches go with fewer others than short ones.
     """
     from afina.study.worker import choose_together_for
 
     if "together" in (kept := cohort.kept()):
         return {key: kept[key] for key in ("together", "most_tokens", "alike")}
     chosen = run_apart(choose_together_for, list(jobs), observer)
-    most_tokens = longest = int(chosen["longest_batch_tokens"])
+    most_tokens, longest = int(chosen["most_tokens"]), int(chosen["longest_batch_tokens"])
     if jobs[0].device != "cpu":
         memory = [profile["memory_report"]["memory"] for profile in profiles.values()]
         loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
         peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
-        most_tokens = int(longest * (1 + _SHARE * _free_on_gpu() / max(1, peak - loaded)))
+        free = max(0.0, _free_on_gpu() - loaded - chosen["state_bytes"])
+        most_tokens = int(longest * max(1.0, _SHARE * free / max(1, peak - loaded)))
     size = {"together": chosen["together"], "most_tokens": most_tokens, "alike": chosen["alike"]}
     cohort.keep(**size, member_step_seconds=chosen["member_step_seconds"])
     return size

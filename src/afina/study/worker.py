@@ -16,8 +16,12 @@ from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
 from afina.study.profile import choose_together, profile_run
+from afina.study.room import members_that_fit
 
-__all__ = ["carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for", "profile_job"]
+__all__ = [
+    "carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for", "members_that_fit_for",
+    "profile_job",
+]  # fmt: skip
 
 _ = (torch, transformers, afina)
 
@@ -49,6 +53,11 @@ def choose_together_for(jobs: Sequence[Job], send: _Send) -> dict[str, Any]:
     """`choose_together` in a process of its own."""
     keep_freed_memory()
     return choose_together(jobs, send)
+
+
+def members_that_fit_for(jobs: Sequence[Job], send: _Send) -> list[int]:
+    """`members_that_fit` in a process of its own."""
+    return members_that_fit(jobs, send)
 
 
 def choose_precision_for(argument: Mapping[str, Any], send: _Send) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Position:
     step: int = 0
     rows: int = 0
     tokens: int = 0
+    terms: int = 0
+    """Of this epoch's summed loss."""
 
 
 @dataclass
@@ -91,16 +93,26 @@ class Member:
         self.loss_sum += value.detach()
         return value / of
 
+    def mean_loss(self) -> float:
+        """Return the loss of this epoch so far; on a GPU this waits for it."""
+        return float(self.loss_sum) / max(1, self.position.terms)
+
+    def begin_epoch(self) -> None:
+        """Count the loss anew."""
+        self.loss_sum.zero_()
+        self.position.terms = 0
+
     def step(self) -> None:
         """Take the optimiser's step."""
-        position, rows = self.position, len(self.batches()[self.position.batch])
+        position, rows = self.position, self.batches()[self.position.batch]
         if (penalty := self.adapter.penalty()) is not None:
             penalty.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step(position.step + 1)
         if self.schedule is not None:
             self.schedule.after_step(position.step + 1)
         self.optimiser.clear()
-        position.step, position.batch, position.rows = position.step + 1, position.batch + 1, position.rows + rows
+        position.step, position.batch = position.step + 1, position.batch + 1
+        position.rows, position.terms = position.rows + len(rows), position.terms + int(self.tokens.trained[rows].sum())
 
 
 @dataclass(frozen=True)
