@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from record import write_record
+from record import precision, write_record
 from whole_study import carry_out
 
 NINE = ["head", "bitfit", "norms", "lora", "dora", "adalora", "ia3", "pfeiffer", "houlsby"]
@@ -72,13 +72,6 @@ def main() -> None:
                 print(f"{ours_} over Trainer {kind}: {times:.2f} times as fast")
     if options.out:
         write_record(options.out, "peft", figures=record)
-
-
-def precision() -> str:
-    """bf16 where the processor has it."""
-    from afina.study.precision import has_bfloat16
-
-    return "bf16" if has_bfloat16("cpu") else "fp32"
 
 
 def ours(methods: list[str], cohort: int | str, options: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python benchmarks/cohort_size.py --data ../shared/data/ag_news --rows 300 --out benchmarks/results/cohort_size.json
 
-MiniLM, bf16, batch 6, AG News rows: every size in a process of its own, all members in one pass; the median step of an epoch
+MiniLM, bf16 where there is, batch 6, AG News rows: every size in a process of its own, all members in one pass; the median step of an epoch
 after one of warming up, members of one method (LoRA, a seed each) and of eight methods in turn. Utilisation counts the
 matrix products of the frozen layers, forward and to the inputs' gradients (4 P a token, and 12 T D a token and layer for
 attention), against the largest rate at which the same process multiplies matrices of the layers' shapes for that many
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from record import write_record
+from record import precision, write_record
 
 SIZES = (1, 2, 4, 8, 16, 32)
 MIXED = ("lora", "ia3", "bitfit", "norms", "dora", "adalora", "pfeiffer", "houlsby")
@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=300)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--only", help="one size in this process: KIND,SIZE")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -37,7 +38,7 @@ def main() -> None:
         return
     figures: dict[str, list[dict[str, Any]]] = {}
     for kind in ("lora", "mixed"):
-        for size in SIZES:
+        for size in options.sizes:
             command = [sys.executable, __file__, "--only", f"{kind},{size}", "--data", str(options.data)]
             found = subprocess.run(
                 [*command, "--rows", str(options.rows)], check=True, capture_output=True, text=True
@@ -75,12 +76,12 @@ def cost(kind: str, size: int, data: Path, rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         study = Study(
             Path(folder) / "out", model="minilm", dataset=str(data), methods=["lora"] if kind == "lora" else list(MIXED),
-            seeds=size, epochs=2, train_limit=rows, test_limit=50, precision="bf16",
+            seeds=size, epochs=2, train_limit=rows, test_limit=50, precision=precision(),
         )  # fmt: skip
         prepared = prepare(study.config, study.config.dataset[0], "minilm", study.directory)
         task, tokens = load_task(prepared.task), load_tokens(prepared.tokens)["train"]
         runs = sorted(study.runs, key=lambda run: run.seed)[:size]
-        backbone = load_backbone("minilm", precision="bf16")
+        backbone = load_backbone("minilm", precision=precision())
         members = [
             new_member(job_of(study, prepared, run), run.make_method(), backbone, task, tokens)[0] for run in runs
         ]
@@ -111,8 +112,9 @@ def rate(torch: Any, rows: int, n_in: int, n_out: int) -> float:
     """Return the floating-point operations a second of one product, of the best of thirty in the faster form."""
     from afina.ops.frozen_linear import frozen_linears
 
-    module = torch.nn.Linear(n_in, n_out, bias=False).bfloat16().requires_grad_(False)
-    x, best = torch.randn(rows, n_in).bfloat16(), float("inf")
+    dtype = torch.bfloat16 if precision() == "bf16" else torch.float32
+    module = torch.nn.Linear(n_in, n_out, bias=False, dtype=dtype).requires_grad_(False)
+    x, best = torch.randn(rows, n_in, dtype=dtype), float("inf")
     with torch.inference_mode():
         for form in (module, *frozen_linears(module).values()):
             for _ in range(30):
@@ -125,17 +127,18 @@ def rate(torch: Any, rows: int, n_in: int, n_out: int) -> float:
 def drawn(figures: dict[str, list[dict[str, Any]]]) -> str:
     """Return a figure of milliseconds a member's step by cohort size."""
     left, top, width, height = 60, 40, 420, 220
+    sizes = [own["size"] for own in figures["lora"]]
     most = 1.15e3 * max(own["member_seconds"] for line in figures.values() for own in line)
 
     def at(place: int, seconds: float) -> tuple[float, float]:
-        return left + place * width / (len(SIZES) - 1), top + height * (1 - seconds * 1e3 / most)
+        return left + place * width / (len(sizes) - 1), top + height * (1 - seconds * 1e3 / most)
 
     parts = [f'<text x="{left}" y="20">ms of a member\'s step, by members of the cohort</text>']
     for part in range(5):
         y = top + height * part / 4
         parts.append(f'<line x1="{left}" y1="{y}" x2="{left + width}" y2="{y}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{most * (1 - part / 4):.0f}</text>')
-    for place, size in enumerate(SIZES):
+    for place, size in enumerate(sizes):
         parts.append(f'<text x="{at(place, 0)[0]}" y="{top + height + 20}" text-anchor="middle">{size}</text>')
     for (kind, line), colour in zip(figures.items(), ("#0072b2", "#d55e00"), strict=True):
         points = [at(place, own["member_seconds"]) for place, own in enumerate(line)]

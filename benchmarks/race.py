@@ -17,7 +17,7 @@ from statistics import mean, median
 from typing import Any
 
 from afina.study.study import Study
-from record import write_record
+from record import precision, write_record
 
 METHODS = ("lora", "ia3", "pfeiffer", "bitfit")
 FACTORS = (0.3, 1.0, 3.0)
@@ -62,7 +62,7 @@ def finished(options: argparse.Namespace, seed: int, race: dict[str, Any]) -> tu
         study = Study(
             Path(folder) / "out", model="minilm", dataset=str(options.data), methods=list(METHODS), seeds=[seed],
             epochs=options.epochs, train_limit=options.rows, test_limit=options.rows, train_evaluation_limit=100,
-            precision="bf16", race={"rate_factors": list(FACTORS), **race},
+            precision=precision(), race={"rate_factors": list(FACTORS), **race},
         )  # fmt: skip
         started = time.perf_counter()
         results = study.run()

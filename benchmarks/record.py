@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from afina.measure.hardware import hardware
+from afina.study.precision import has_bfloat16
+
+
+def precision() -> str:
+    """What these studies compute in: bf16 where this machine's processor has it, else fp32."""
+    return "bf16" if has_bfloat16("cpu") else "fp32"
 
 
 def _from_here(argument: str) -> str:

@@ -20,7 +20,7 @@ from afina.study.plan import Run
 from afina.study.prepare import prepare
 from afina.study.study import Study
 from afina.study.worker import carry_out_job, profile_job
-from record import write_record
+from record import precision, write_record
 
 
 def main() -> None:
@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=900)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--precision", default="bf16", choices=("bf16", "fp32"))
     parser.add_argument("--methods", help="comma-separated; every method that may join a cohort if not given")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -38,7 +37,7 @@ def main() -> None:
         study = Study(
             Path(folder) / "out", model="minilm", dataset=str(options.data), methods=methods, seeds=1,
             epochs=options.epochs, train_limit=options.rows, test_limit=options.rows, train_evaluation_limit=100,
-            precision=options.precision, cohort="off",
+            precision=precision(), cohort="off",
         )  # fmt: skip
         prepared = prepare(study.config, study.config.dataset[0], "minilm", study.directory)
         figures: dict[str, dict[str, Any]] = {}

@@ -2,7 +2,7 @@
 
     python benchmarks/three_data_sets.py --data ../shared/data --keep /tmp/three
 
-MiniLM, batch 6, three epochs (IMDb two), bf16; whole studies by `afina study`, with their tables. The rates are those of
+MiniLM, batch 6, three epochs (IMDb two), bf16 where there is; whole studies by `afina study`, with their tables. The rates are those of
 runs of a few hundred steps, some four times the defaults, which are for thousands, and the same on all three.
 `--one-by-one` also carries each run out in a process of its own, on the data sets it names.
 """
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from record import write_record
+from record import precision, write_record
 from whole_study import carry_out
 
 METHODS: list[Any] = [
@@ -45,7 +45,7 @@ def main() -> None:
         for name in options.sets:
             study: dict[str, Any] = {
                 "model": "minilm", "dataset": {"path": str(options.data / name), "name": name}, "methods": METHODS,
-                "seeds": options.seeds, "epochs": 3, "precision": "bf16", "cohort": 100, **SETS[name],
+                "seeds": options.seeds, "epochs": 3, "precision": precision(), "cohort": 100, **SETS[name],
             }  # fmt: skip
             own = carry_out(study, folder / name)
             own["table"] = (folder / name / "tables" / f"comparison-minilm-{name.replace('_', '-')}.md").read_text()

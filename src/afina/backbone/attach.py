@@ -52,11 +52,12 @@ class Attached:
         adapters: Sequence[Attachable],
         source: DropoutSource | None = None,
         *,
+        training: bool = False,
         checkpointing: bool = False,
         trunks: Trunks | None = None,
         trunk_layers: int = 0,
     ) -> None:
-        """Attach in the `with` block; with `checkpointing` layers are computed again in the backward pass, not kept.
+        """Attach in the `with` block, `training` or not; with `checkpointing` layers are computed again in the backward pass.
 
         The lowest `trunk_layers`, where no adapter may have a branch, see a row once: `trunks` keeps what they make of it.
         """
@@ -66,7 +67,7 @@ class Attached:
         self.checkpointing = checkpointing
         self._trunks, self._trunk_layers = trunks, trunk_layers if trunks is not None else 0
         self._lower: LowerLayers | None = None
-        self.training = False
+        self.training = training
         self._rows: list[slice] = [slice(None)]
         self._branches: dict[str, dict[int, list[tuple[Site, Branch]]]] = defaultdict(lambda: defaultdict(list))
         self._attention: dict[nn.Module, dict[int, list[AttentionBranch]]] = defaultdict(lambda: defaultdict(list))
@@ -93,9 +94,9 @@ class Attached:
                     prompts[index] = branch
         for name, branches in self._branches.items():
             self._handles += hook(modules[name], branches, lambda: self._rows)
-        for module in modules.values():
-            if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
-                self._handles.append(module.register_forward_hook(self._drop))
+        for module in self._dropouts():
+            module.training = False
+            self._handles.append(module.register_forward_hook(self._drop))
         self._narrow(modules)
         layers = [modules[site.module] for site in self.backbone.anatomy.of_kind("layer")]
         for layer in layers[self._trunk_layers :] if self.checkpointing else ():
@@ -113,7 +114,7 @@ class Attached:
                 modules[name].forward = partial(
                     disentangled_attention, modules[name], attention_function, self._for_each_adapter
                 )
-        self.train(False)
+        self.train(self.training)
         return self
 
     def __exit__(
@@ -133,20 +134,29 @@ class Attached:
             modules[name].__dict__.pop("forward", None)  # DeBERTa's, lent
         for site in self.backbone.anatomy.of_kind("layer"):
             modules[site.module].__dict__.pop("forward", None)
-        self.train(False)
+        self.backbone.model.train(False)
 
     def train(self, mode: bool = True) -> None:
-        """Switch dropout on or off, in the backbone and in the adapters."""
+        """Switch dropout on or off, in the backbone and in the adapters.
+
+        What is in that mode already is not walked through: members of a cohort take turns at every step.
+        """
         self.training = mode
-        self.backbone.model.train(mode)
-        for module in self.backbone.model.modules():
-            # On a CPU a hook drops instead of the module itself, which draws a float per element.
-            if isinstance(module, nn.Dropout) and self.backbone.device.type == "cpu":
+        if self.backbone.model.training != mode:
+            self.backbone.model.train(mode)
+            for module in self._dropouts():
                 module.training = False
         for adapter in self.adapters:
-            adapter.head.train(mode)
-            for _, branch in adapter.placed():
-                branch.train(mode)
+            if adapter.head.training != mode:
+                adapter.head.train(mode)
+                for _, branch in adapter.placed():
+                    branch.train(mode)
+
+    def _dropouts(self) -> list[nn.Module]:
+        """On a CPU a hook drops instead of the modules that do, which draw a float per element."""
+        if self.backbone.device.type != "cpu":
+            return []
+        return [module for module in self.backbone.model.modules() if isinstance(module, nn.Dropout)]
 
     def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]], *, packing: bool = False) -> Batch:
         """Return rows of data sets, one after another, as a batch for this backbone.

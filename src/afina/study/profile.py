@@ -42,7 +42,7 @@ _MOST_TOGETHER = 8
 _MOST_EVALUATED = 2
 _GAIN = 1.03
 """What more members in a pass have to gain to be worth their memory."""
-_MORE_TOKENS = 1.5
+_MORE_TOKENS = 1.25
 """What a CPU's pass may have, in times the longest batch of one run: a step's own memory is but a part of a process's."""
 
 

@@ -102,8 +102,8 @@ class Passes:
             self._release()
             layers = min(self._known(adapter)[0][0] for adapter in adapters)
             now = Attached(
-                self.backbone, adapters, self._source, checkpointing=self._checkpointing, trunks=self._trunks,
-                trunk_layers=min(layers, self.backbone.trunk_layers),
+                self.backbone, adapters, self._source, training=training, checkpointing=self._checkpointing,
+                trunks=self._trunks, trunk_layers=min(layers, self.backbone.trunk_layers),
             )  # fmt: skip
             now.__enter__()
             self._now = now
