@@ -2,11 +2,11 @@
 
     python benchmarks/cohort_size.py --data ../shared/data/ag_news --rows 300 --out benchmarks/results/cohort_size.json
 
-MiniLM, bf16 where there is, batch 6, AG News rows: every size in a process of its own, all members in one pass; the median step of an epoch
-after one of warming up, members of one method (LoRA, a seed each) and of eight methods in turn. Utilisation counts the
-matrix products of the frozen layers, forward and to the inputs' gradients (4 P a token, and 12 T D a token and layer for
-attention), against the largest rate at which the same process multiplies matrices of the layers' shapes for that many
-tokens. Beside the .json an .svg is drawn.
+MiniLM, bf16 where the processor has it, batch 6, AG News rows: every size in a process of its own, all members in one pass;
+the median step of an epoch after one of warming up, members of one method (LoRA, a seed each) and of eight methods in turn.
+Utilisation counts the matrix products of the frozen layers, forward and to the inputs' gradients (4 P a token, and 12 T D a
+token and layer for attention), against the largest rate at which the same process multiplies matrices of the layers' shapes
+for that many tokens. Beside the .json an .svg is drawn.
 """
 
 import argparse

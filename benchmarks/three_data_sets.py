@@ -2,9 +2,9 @@
 
     python benchmarks/three_data_sets.py --data ../shared/data --keep /tmp/three
 
-MiniLM, batch 6, three epochs (IMDb two), bf16 where there is; whole studies by `afina study`, with their tables. The rates are those of
-runs of a few hundred steps, some four times the defaults, which are for thousands, and the same on all three.
-`--one-by-one` also carries each run out in a process of its own, on the data sets it names.
+MiniLM, batch 6, three epochs (IMDb two), bf16 where the processor has it; whole studies by `afina study`, with their tables.
+The rates are those of runs of a few hundred steps, some four times the defaults, which are for thousands, and the same on all
+three. `--one-by-one` also carries each run out in a process of its own, on the data sets it names.
 """
 
 import argparse
