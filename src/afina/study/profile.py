@@ -2,9 +2,8 @@
 
 A step's time goes by the width of its batch, and is more where a width is met for the first time (a processor's matrix
 library prepares code for it). Both are fitted to the first steps of the run, taken alone in a process that does nothing
-else; an epoch's time is the sum over its batches. After two thirds of them batches of the shapes that an evaluation meets are
-evaluated, as between epochs, and memory is read as in any run. These steps are not lost: the run goes on from them in its
-cohort.
+else; an epoch's time is the sum over its batches. Memory is read as in any run, with some evaluation before, as later epochs
+have, and after. These steps are not lost: the run goes on from them in its cohort.
 """
 
 from collections.abc import Sequence
@@ -80,7 +79,7 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
             with monitor.phase("evaluate"):
                 attached = passes.attached([run.adapter], training=False)
                 for split in (seen, splits["test"]):
-                    _evaluate_some(attached, split, config.evaluation_batch_size)
+                    _evaluate_some(attached, split, config.evaluation_batch_size, _MOST_EVALUATED)
             give_back_freed_memory()
             with monitor.phase("train"):
                 energy.start()
@@ -88,6 +87,10 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
                 callbacks = Callbacks(after_step, lambda ended: None)
                 train(passes, [run.member], Clock(), callbacks, micro_batch_size=config.micro_batch_size, steps=count)
                 energy.stop()
+            give_back_freed_memory()
+            with monitor.phase("evaluate"):
+                attached = passes.attached([run.adapter], training=False)
+                _evaluate_some(attached, splits["test"], config.evaluation_batch_size, 1)
         taken = float(sum(times))
         if kept is not None:
             write_checkpoint(kept, run.tensors(), {"position": asdict(run.member.position), "seconds": taken})
@@ -199,11 +202,11 @@ def _preparing_seconds(passes: Passes, member: Member, count: int) -> float:
     return seconds * int(tokens.offsets[-1]) / int(tokens.lengths_of(tokens.sequences(rows)).sum())
 
 
-def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
-    """Evaluate a few batches of the shapes that an evaluation of these rows meets, the largest among them."""
+def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int, most: int) -> None:
+    """Evaluate at most so many batches of the shapes that an evaluation of these rows meets, the largest among them."""
     shapes = {(len(rows), tokens.lengths[rows].max()): rows for rows in evaluation_batches(tokens.lengths, batch_size)}
     batches = list(shapes.values())  # by rising length
-    for place in np.unique(np.linspace(0, len(batches) - 1, _MOST_EVALUATED).round().astype(int)):
+    for place in np.unique(np.linspace(len(batches) - 1, 0, most).round().astype(int)):
         predict_logits(attached, tokens.take(batches[place]), batch_size=batch_size)
 
 

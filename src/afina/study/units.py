@@ -144,7 +144,7 @@ def _together(
     from afina.study.worker import choose_together_for
 
     if "together" in (kept := cohort.kept()):
-        return {key: kept[key] for key in ("together", "most_tokens", "alike")}
+        return {key: kept.get(key, False) for key in ("together", "most_tokens", "alike")}
     chosen = run_apart(choose_together_for, list(jobs), observer)
     most_tokens, longest = int(chosen["most_tokens"]), int(chosen["longest_batch_tokens"])
     if jobs[0].device != "cpu":
