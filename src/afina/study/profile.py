@@ -38,7 +38,7 @@ __all__ = ["choose_together", "fitted", "profile_run"]
 _STEPS = 64
 _WARM = 2
 _MOST_TOGETHER = 8
-_MOST_EVALUATED = 2
+_MOST_EVALUATED = 6
 _GAIN = 1.03
 """What more members in a pass have to gain to be worth their memory."""
 _MORE_TOKENS = 1.25
