@@ -2,8 +2,8 @@
 
 A step's time goes by the width of its batch, and is more where a width is met for the first time (a processor's matrix
 library prepares code for it). Both are fitted to the first steps of the run, taken alone in a process that does nothing
-else; an epoch's time is the sum over its batches. Memory is read as in any run, with some evaluation before, as later epochs
-have, and after. These steps are not lost: the run goes on from them in its cohort.
+else; an epoch's time is the sum over its batches. These steps are not lost: the run goes on from them in its cohort. Memory
+is read as in any run, over these steps, some evaluation and a few steps more, as in the next epoch.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ __all__ = ["choose_together", "fitted", "profile_run"]
 _STEPS = 64
 _WARM = 2
 _MOST_TOGETHER = 8
+_AGAIN = 8
 _MOST_EVALUATED = 6
 _GAIN = 1.03
 """What more members in a pass have to gain to be worth their memory."""
@@ -75,25 +76,25 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
             torch.manual_seed(job.run.seed)
             with monitor.phase("train"):
                 preparing = _preparing_seconds(passes, run.member, count)
-            # Before the steps: epochs after the first train beside what an evaluation left behind.
-            with monitor.phase("evaluate"):
-                attached = passes.attached([run.adapter], training=False)
-                for split in (seen, splits["test"]):
-                    _evaluate_some(attached, split, config.evaluation_batch_size, _MOST_EVALUATED)
-            give_back_freed_memory()
             with monitor.phase("train"):
                 energy.start()
                 started = perf_counter()
                 callbacks = Callbacks(after_step, lambda ended: None)
                 train(passes, [run.member], Clock(), callbacks, micro_batch_size=config.micro_batch_size, steps=count)
                 energy.stop()
+            taken = float(sum(times))
+            if kept is not None:
+                write_checkpoint(kept, run.tensors(), {"position": asdict(run.member.position), "seconds": taken})
             give_back_freed_memory()
             with monitor.phase("evaluate"):
                 attached = passes.attached([run.adapter], training=False)
-                _evaluate_some(attached, splits["test"], config.evaluation_batch_size, 1)
-        taken = float(sum(times))
-        if kept is not None:
-            write_checkpoint(kept, run.tensors(), {"position": asdict(run.member.position), "seconds": taken})
+                for split in (seen, splits["test"]):
+                    _evaluate_some(attached, split, config.evaluation_batch_size)
+            give_back_freed_memory()
+            # An epoch after the first begins with the longest batch too, beside what an evaluation left behind.
+            with monitor.phase("train"):
+                for index in range(min(_AGAIN, len(widths))):
+                    _step_seconds(passes, [run.member], index, config.micro_batch_size)
     warm, first = fitted(widths[:count], np.array(times))
     epoch = float(warm[widths].sum())
     unseen = len(set(widths[count:]) - set(widths[:count]))
@@ -202,11 +203,11 @@ def _preparing_seconds(passes: Passes, member: Member, count: int) -> float:
     return seconds * int(tokens.offsets[-1]) / int(tokens.lengths_of(tokens.sequences(rows)).sum())
 
 
-def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int, most: int) -> None:
-    """Evaluate at most so many batches of the shapes that an evaluation of these rows meets, the largest among them."""
+def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
+    """Evaluate a few batches of the shapes that an evaluation of these rows meets, the largest among them."""
     shapes = {(len(rows), tokens.lengths[rows].max()): rows for rows in evaluation_batches(tokens.lengths, batch_size)}
     batches = list(shapes.values())  # by rising length
-    for place in np.unique(np.linspace(len(batches) - 1, 0, most).round().astype(int)):
+    for place in np.unique(np.linspace(0, len(batches) - 1, _MOST_EVALUATED).round().astype(int)):
         predict_logits(attached, tokens.take(batches[place]), batch_size=batch_size)
 
 
