@@ -5,6 +5,7 @@ what was kept is moved to the end of the batch's width, so that the tokens that 
 windows, which count places, then see what they would see of the row alone.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ class Incremental(Attached):
         if apart:
             given["decoder_input_ids"] = given["decoder_input_ids"][:, :1]
         self._begin((mask, length), (None, 1))
-        output = self._run(given, {"past_key_values": self._past, "use_cache": True})
+        output = self._run(given, self._kept())
         if apart:
             self._encoded, self._mask = output.encoder_last_hidden_state, mask
             return self._say(output.last_hidden_state[:, 0])
@@ -81,8 +82,13 @@ class Incremental(Attached):
             if self._mask is not None:
                 self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
         given["attention_mask"] = self._mask
-        output = self._run(given, {"past_key_values": self._past, "use_cache": True})
+        output = self._run(given, self._kept())
         return self._say(output.last_hidden_state[:, -1])
+
+    def _kept(self) -> dict[str, Any]:
+        """What the model is called with to go on from what is kept; transformers 5.24 gave that another name."""
+        names = inspect.signature(self.backbone.model.forward).parameters
+        return {"cache" if "cache" in names else "past_key_values": self._past, "use_cache": True}
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""

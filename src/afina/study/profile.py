@@ -136,7 +136,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
             if first.device == "cpu":
                 most = min(most, max(1, most_tokens * int(widths.max()) // (longest * int(widths[index]))))
             # The same members in passes of every size: methods differ in what a step takes.
-            sample = may[: most * (_MOST_TOGETHER // most)]
+            sample = may[:most]
 
             def timed() -> float:
                 times = [_step_seconds(passes, sample, index, first.config.micro_batch_size) for _ in range(1 + _WARM)]
