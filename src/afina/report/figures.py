@@ -216,7 +216,9 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
         for cell in done for split in ("train", "test")
     }  # fmt: skip
     every = [value for values in series.values() for value in values]
-    panel, tall, across = 168.0, 150.0, min(4, len(done))
+    # As wide as its name: of long ones fewer stand side by side.
+    panel, tall = max(168.0, 18 + 7.4 * max(len(cell.method) for cell in done)), 150.0
+    across = max(1, min(4, len(done), int(720 // panel)))
     down = math.ceil(len(done) / across)
     width, height = 44 + panel * across, 26 + tall * down + 14
     parts = []
