@@ -160,6 +160,9 @@ def test_a_frozen_layers_product_is_its_own(
     if dtype == torch.bfloat16 and not copies:
         assert not products  # torch's own is oneDNN's
         return
+    if dtype == torch.bfloat16 and not frozen_linear._has_onednn(dtype):
+        assert not products
+        pytest.skip("oneDNN has no products in bfloat16 on this processor")
     product = products[frozen]
     tolerance = {"rtol": 2e-2, "atol": 2e-1} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-4}
     for shape in ((4, 9, 96), (40, 96), (1, 96), (0, 96)):
