@@ -52,12 +52,9 @@ class Progress:
     def _shown(self) -> Group:
         if not self.members:
             return Group(self.bars)
-        columns = [
-            "epoch",
-            "loss",
-            "test",
-            *(["place"] if any("place" in own for own in self.members.values()) else []),
-        ]
+        columns = ["epoch", "loss", "test"]
+        if any("place" in own for own in self.members.values()):
+            columns.append("place")
         table = Table("member", *columns, box=None, padding=(0, 2), header_style="dim")
         room = max(3, self.console.height - 8)
         for run, own in list(self.members.items())[:room]:
