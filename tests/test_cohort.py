@@ -18,21 +18,24 @@ from safetensors.torch import load_file
 from afina.backbone.branch import Branch
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import RaceSpec, StudyConfig
-from afina.data.batching import Tokens
+from afina.data.batching import Tokens, load_tokens
 from afina.errors import UsageError
+from afina.measure.memory import MemoryMonitor
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.methods.lora import LowRank
 from afina.study.cohorts import plan_cohorts
 from afina.study.estimate import estimate_study
+from afina.study.files import first_steps
 from afina.study.job import Job
 from afina.study.plan import expand
 from afina.study.prepare import prepare
-from afina.study.profile import fitted
+from afina.study.profile import fitted, profile_run
 from afina.study.race import share_of_steps, standings, who_leaves
 from afina.study.room import members_that_fit
 from afina.study.study import Study
-from afina.tasks.base import Task
+from afina.study.training import Training
+from afina.tasks.base import Task, load_task
 from afina.tasks.classification import Classification
 from afina.tasks.regression import Regression
 from afina.train.loop import Callbacks, Clock, Member, train
@@ -376,6 +379,23 @@ def test_a_studys_cohort_gives_the_adapters_that_its_runs_give_alone(
             assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
     (folder,) = (tmp_path / "on" / "cohorts").iterdir()
     assert {path.name for path in folder.iterdir()} == {"plan.json", "cohort.json", ".lock"}
+
+
+def test_a_cohort_goes_on_from_the_steps_of_the_profile(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    """Training anew would end the same, only later."""
+    study = Study(tmp_path / "out", **study_of(family_folder, rows_folder, epochs=2))
+    run = study.runs[0]
+    prepared = prepare(study.config, study.config.dataset[0], run.model, study.directory)
+    job = Job(run, study.config, study.directory, prepared.tokens, prepared.task, "fp32", "cpu", fingerprint={})
+    profile_run(job, lambda event: None, first_steps(tmp_path, run.id))
+    task, splits = load_task(job.task), load_tokens(job.tokens)
+    backbone, monitor = load_backbone(run.model), MemoryMonitor("cpu")
+    training = Training([job], backbone, task, splits, monitor, lambda event: None, folder=tmp_path)
+    training._resume()
+    assert training.runs[0].member.position.step == 19  # of the 20 of an epoch
+    assert training.clock.seconds > 0
 
 
 def test_steps_are_fitted_by_width_and_what_a_first_meeting_adds() -> None:
