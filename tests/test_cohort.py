@@ -33,6 +33,7 @@ from afina.study.prepare import prepare
 from afina.study.profile import fitted, profile_run
 from afina.study.race import share_of_steps, standings, who_leaves
 from afina.study.room import members_that_fit
+from afina.study.search import trials
 from afina.study.study import Study
 from afina.study.training import Training
 from afina.tasks.base import Task, load_task
@@ -436,8 +437,18 @@ def test_auto_makes_cohorts_where_they_pay(epochs: int, seeds: int, sizes: list[
     assert [len(cohort.runs) for cohort in cohorts] == sizes
 
 
+def test_auto_counts_the_steps_of_all_rates_of_a_method(tmp_path: Path) -> None:
+    """What a method costs alone is found once for all its rates: so the trials of a search are a cohort soon."""
+    given = {"model": "minilm", "dataset": "tickets", "methods": ["lora", "ia3"], "epochs": 5, "learning_rate": "search"}
+    planned = trials(StudyConfig.parse(given, "test"))
+    assert planned is not None
+    runs = expand(planned[0])
+    (cohort,) = plan_cohorts(planned[0], tmp_path, runs, runs, {("minilm", 0): 120})
+    assert len(cohort.runs) == 2 * 4
+
+
 def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
-    assert len(killed_and_resumed(study_of(family_folder, rows_folder, epochs=8, cohort=8), tmp_path, [60])) == 8
+    assert len(killed_and_resumed(study_of(family_folder, rows_folder, epochs=4, cohort=8), tmp_path, [30])) == 8
 
 
 def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
@@ -447,7 +458,7 @@ def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
         if event["kind"] == "epoch" and event["epoch"] == 2:
             kill_workers()
 
-    study = study_of(family_folder, rows_folder, epochs=8, cohort=8)
+    study = study_of(family_folder, rows_folder, epochs=3, cohort=8)
     failed = Study(tmp_path / "out", **study).run(kill)
     assert {result["status"] for result in failed} == {"failed"}
     assert all("ended by SIGKILL" in result["error"] for result in failed)
@@ -536,7 +547,7 @@ def test_the_share_of_a_race_is_what_its_candidates_step(candidates: int, keep: 
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"cohort": "off"}, "cohort cannot be off"), ({"methods": ["full"]}, "full cannot train beside others"),
+    [({"cohort": "off"}, "cohort cannot be off"), ({"cohort": 4}, "cohort cannot be 4"), ({"methods": ["full"]}, "full cannot train beside others"),
      ({"race": {"rungs": [0.5, 0.2]}}, "rungs should rise"), ({"learning_rate": "search"}, "it tries rates itself"),
      ({"race": {"rung": [0.5]}}, "rung")],
 )  # fmt: skip

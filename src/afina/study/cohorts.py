@@ -16,7 +16,7 @@ from afina.study.plan import Run
 __all__ = ["Cohort", "plan_cohorts"]
 
 _LEAST_STEPS = 400
-"""Steps of a method, all its seeds together, below which `auto` leaves runs alone: of them 64 are taken alone, to find what
+"""Steps of a method, all its seeds and rates together, below which `auto` leaves runs alone: of them 64 are taken alone, to find what
 the method costs, in a process to start, and what the rest gains does not yet make up for that (benchmarks/README.md)."""
 
 
@@ -100,9 +100,8 @@ def _groups(
         return []
     if config.race is not None:
         return [members]
-    methods = len({run.label for run in members})
     if config.cohort == "auto":
-        if steps * len(members) < _LEAST_STEPS * methods:
+        if steps * len(members) < _LEAST_STEPS * len({run.costs_like for run in members}):
             return []
         bounds = [0, *accumulate(fitting(members))]
     else:

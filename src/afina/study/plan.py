@@ -1,5 +1,6 @@
 """From a study file to its runs: every model x data set x method x seed, checked before anything starts."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -33,6 +34,11 @@ class Run:
 
     def make_method(self) -> Method:
         return make_method(self.method, self.settings)
+
+    @property
+    def costs_like(self) -> str:
+        """What it has in common with the runs whose steps cost the same: the method and its settings, at any rate."""
+        return json.dumps([self.method, {**self.settings, "learning_rate": None}], sort_keys=True)
 
 
 def expand(config: StudyConfig) -> list[Run]:
@@ -80,8 +86,8 @@ def _with_candidates(config: StudyConfig) -> StudyConfig:
     """Return the study with every method of a race at each of its ranks and rates."""
     race = config.race
     assert race is not None
-    if config.cohort in ("off", 1):
-        raise UsageError("race: its candidates train together, so cohort cannot be off.")
+    if config.cohort != "auto":
+        raise UsageError(f"race: all its candidates train together, so cohort cannot be {config.cohort}; leave it out.")
     if config.learning_rate == "search":
         raise UsageError("race: it tries rates itself (rate_factors); learning_rate: search is for whole runs.")
     specs: list[MethodSpec] = []

@@ -116,8 +116,7 @@ def _profiles(
     profiles: dict[str, dict[str, Any]] = dict(cohort.kept().get("profiles", {}))
     alike: dict[str, list[Job]] = {}
     for job in jobs:
-        settings = {key: value for key, value in job.run.settings.items() if key != "learning_rate"}
-        alike.setdefault(json.dumps([job.run.method, settings], sort_keys=True), []).append(job)
+        alike.setdefault(job.run.costs_like, []).append(job)
     for own in alike.values():
         labels = {job.run.label for job in own}
         found = next((profiles[label] for label in labels if label in profiles), None)
