@@ -59,13 +59,11 @@ def cost(kind: str, size: int, data: Path, rows: int) -> dict[str, Any]:
     import torch
 
     from afina.backbone.load import load_backbone
-    from afina.data.batching import load_tokens
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource
     from afina.study.prepare import prepare
-    from afina.study.running import new_member
+    from afina.study.running import load_data, start_running
     from afina.study.study import Study
-    from afina.tasks.base import load_task
     from afina.train.loop import Callbacks, Clock, train
     from afina.train.passes import Passes
     from solo_profile import job_of
@@ -79,12 +77,11 @@ def cost(kind: str, size: int, data: Path, rows: int) -> dict[str, Any]:
             seeds=size, epochs=2, train_limit=rows, test_limit=50, precision=precision(),
         )  # fmt: skip
         prepared = prepare(study.config, study.config.dataset[0], "minilm", study.directory)
-        task, tokens = load_task(prepared.task), load_tokens(prepared.tokens)["train"]
-        runs = sorted(study.runs, key=lambda run: run.seed)[:size]
+        jobs = [job_of(study, prepared, run) for run in sorted(study.runs, key=lambda run: run.seed)[:size]]
+        data = load_data(jobs)
+        tokens = data[0].splits["train"]
         backbone = load_backbone("minilm", precision=precision())
-        members = [
-            new_member(job_of(study, prepared, run), run.make_method(), backbone, task, tokens)[0] for run in runs
-        ]
+        members = [start_running(job, job.run.make_method(), backbone, data[0]).member for job in jobs]
         clock = Clock()
         with Passes(backbone, DropoutSource(0)) as passes:
             train(passes, members, clock, Callbacks(lambda: None, lambda ended: None), micro_batch_size=None)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ import yaml
 
 from afina.study.study import Study
 
-__all__ = ["kill_workers", "killed_and_resumed", "start_study", "wait_for_step"]
+__all__ = ["kill_workers", "killed_and_resumed", "sleep", "start_study", "wait_for_step"]
 
 
 def start_study(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start the command on `folder`/study.yaml; its results go to `folder`/killed."""
     command = [sys.executable, "-m", "afina", "study", str(folder / "study.yaml"), "--out", str(folder / "killed")]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+
+
+def sleep(argument: None, send: Callable[[dict[str, Any]], None]) -> None:
+    """A job that says one thing and then nothing for a minute."""
+    send({"kind": "asleep"})
+    time.sleep(60)
 
 
 def wait_for_step(folder: Path, least: int, process: subprocess.Popen[bytes]) -> None:

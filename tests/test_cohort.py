@@ -18,12 +18,13 @@ from safetensors.torch import load_file
 from afina.backbone.branch import Branch
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import RaceSpec, StudyConfig
-from afina.data.batching import Tokens, load_tokens
+from afina.data.batching import Tokens
 from afina.errors import UsageError
 from afina.measure.memory import MemoryMonitor
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.methods.lora import LowRank
+from afina.study import profile
 from afina.study.cohorts import plan_cohorts
 from afina.study.estimate import estimate_study
 from afina.study.files import first_steps
@@ -33,10 +34,11 @@ from afina.study.prepare import prepare
 from afina.study.profile import fitted, profile_run
 from afina.study.race import share_of_steps, standings, who_leaves
 from afina.study.room import members_that_fit
+from afina.study.running import load_data
 from afina.study.search import trials
 from afina.study.study import Study
 from afina.study.training import Training
-from afina.tasks.base import Task, load_task
+from afina.tasks.base import Task
 from afina.tasks.classification import Classification
 from afina.tasks.regression import Regression
 from afina.train.loop import Callbacks, Clock, Member, train
@@ -45,7 +47,7 @@ from afina.train.passes import Passes, pass_kind
 from kills import kill_workers, killed_and_resumed
 from test_methods import FROZEN
 from test_study import settings as study_settings
-from test_study import write_splits
+from test_study import write_csv, write_splits
 
 Loader = Callable[[str], Path]
 FAMILIES = ("bert", "llama", "t5", "gpt2", "opt")
@@ -228,6 +230,19 @@ def test_members_have_data_and_tasks_of_their_own(backbones: dict[str, Backbone]
         assert_same(alone, own, str(place))
 
 
+def test_a_short_batch_may_end_before_the_others_micro_batches(backbones: dict[str, Backbone]) -> None:
+    """Also that of the last member, behind whose rows none stand."""
+    backbone = backbones["bert"]
+
+    def fresh() -> list[Member]:
+        return [member(backbone, "ia3", 1, tokens_of(12, 2)), member(backbone, "lora", 0, tokens_of(9, 1))]
+
+    together = trained(backbone, fresh(), micro_batch_size=1)
+    for place, own in enumerate(together):
+        (alone,) = trained(backbone, [fresh()[place]])
+        assert_same(alone, own, str(place))
+
+
 def test_one_that_diverges_or_leaves_does_not_disturb_the_others(backbones: dict[str, Backbone]) -> None:
     backbone, tokens = backbones["bert"], tokens_of(14, 0)
 
@@ -299,6 +314,15 @@ def test_those_of_a_method_may_go_by_themselves(backbones: dict[str, Backbone]) 
     assert sorted(map(len, groups(most=7))) == [4, 4]
 
 
+def test_short_batches_go_apart_from_long_ones(backbones: dict[str, Backbone]) -> None:
+    """And more of them at a time."""
+    members = [member(backbones["bert"], "lora", seed, tokens_of(8, 0)) for seed in range(8)]
+    tokens = {id(own): 100 if place < 4 else 49 for place, own in enumerate(members)}
+    with Passes(backbones["bert"], most_tokens=200) as passes:
+        groups = passes.groups(members, lambda own: tokens[id(own)])
+        assert sorted([tokens[id(own)] for own in group] for group in groups) == [[49] * 4, [100] * 2, [100] * 2]
+
+
 def test_those_behind_catch_up_before_all_go_on(backbones: dict[str, Backbone]) -> None:
     backbone, tokens = backbones["bert"], tokens_of(14, 0)
     members = [member(backbone, name, seed, tokens) for seed, name in enumerate(["lora", "ia3", "lora"])]
@@ -362,14 +386,12 @@ def test_a_study_trains_as_a_cohort_and_gives_each_method_its_own_costs(
     )
 
 
-def test_a_studys_cohort_gives_the_adapters_that_its_runs_give_alone(
-    family_folder: Loader, rows_folder: Path, tmp_path: Path
-) -> None:
-    """The steps of the profiles are the first of the training, of one seed of each method."""
-    study = study_of(family_folder, rows_folder, epochs=2)
+def assert_as_alone(study: dict[str, Any], tmp_path: Path, **settings: Any) -> list[dict[str, Any]]:
+    """In one cohort, with these settings and without dropout, come the adapters of the runs alone; return its results."""
     study["model"] = str(without_dropout(Path(shutil.copytree(study["model"], tmp_path / "model"))))
-    found = {name: Study(tmp_path / name, **study, cohort=cohort).run() for name, cohort in (("off", "off"), ("on", 8))}
-    assert {result["cohort_size"] for result in found["on"]} == {8}
+    settings_by_folder: dict[str, dict[str, Any]] = {"off": {"cohort": "off"}, "on": settings}
+    found = {name: Study(tmp_path / name, **study, **own).run() for name, own in settings_by_folder.items()}
+    assert {result["cohort_size"] for result in found["on"]} == {len(found["off"])}
     for alone, together in zip(*(sorted(own, key=lambda r: r["run"]) for own in found.values()), strict=True):
         first, second = (
             load_file(tmp_path / name / result["adapter"] / "adapter_model.safetensors")
@@ -378,8 +400,40 @@ def test_a_studys_cohort_gives_the_adapters_that_its_runs_give_alone(
         assert_same(first, second, alone["run"])
         for one, other in zip(alone["history"], together["history"], strict=True):
             assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
+    return found["on"]
+
+
+def test_a_studys_cohort_gives_the_adapters_that_its_runs_give_alone(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    """The steps of the profiles are the first of the training, of one seed of each method."""
+    assert_as_alone(study_of(family_folder, rows_folder, epochs=2), tmp_path, cohort=8)
     (folder,) = (tmp_path / "on" / "cohorts").iterdir()
     assert {path.name for path in folder.iterdir()} == {"plan.json", "cohort.json", ".lock"}
+
+
+def test_data_sets_and_tasks_share_a_cohort_where_they_may(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    """Labels of some texts and numbers of fewer others, which end first."""
+    (tmp_path / "scores").mkdir()
+    for split, rows in (("train", 70), ("test", 30)):
+        write_csv(tmp_path / "scores" / f"{split}.csv", rows, rows, number=True)
+    study = study_settings(family_folder, rows_folder, methods=["lora", "head"], epochs=2)
+    study["dataset"] = [study["dataset"], str(tmp_path / "scores")]
+    results = assert_as_alone(study, tmp_path, cohort=4, mix_datasets=True)
+    assert {(r["dataset"], r["task"], r["metric"], r["steps"], r["train_rows"], r["test_rows"]) for r in results} == {
+        (rows_folder.name, "classification", "accuracy", 40, 120, 40), ("scores", "regression", "pearson", 24, 70, 30),
+    }  # fmt: skip
+    (line,) = (
+        json.loads(path.read_text())["members"] for path in (tmp_path / "on").glob("cohorts/*-mixed-*/cohort.json")
+    )
+    until = {own["label"]: own["until"] for own in line}
+    names = (rows_folder.name, "scores")
+    assert until.keys() == {f"{method}, {name}" for method in ("lora", "head") for name in names}
+    assert until["lora, scores"] < until[f"lora, {rows_folder.name}"]
+    plan = json.loads(next((tmp_path / "on").glob("cohorts/*/plan.json")).read_text())
+    assert len(plan["profiles"]) == 4
 
 
 def test_a_cohort_goes_on_from_the_steps_of_the_profile(
@@ -391,12 +445,42 @@ def test_a_cohort_goes_on_from_the_steps_of_the_profile(
     prepared = prepare(study.config, study.config.dataset[0], run.model, study.directory)
     job = Job(run, study.config, study.directory, prepared.tokens, prepared.task, "fp32", "cpu", fingerprint={})
     profile_run(job, lambda event: None, first_steps(tmp_path, run.id))
-    task, splits = load_task(job.task), load_tokens(job.tokens)
     backbone, monitor = load_backbone(run.model), MemoryMonitor("cpu")
-    training = Training([job], backbone, task, splits, monitor, lambda event: None, folder=tmp_path)
+    training = Training([job], backbone, load_data([job]), monitor, lambda event: None, folder=tmp_path)
     training._resume()
     assert training.runs[0].member.position.step == 19  # of the 20 of an epoch
     assert training.clock.seconds > 0
+
+
+def test_a_cohort_whose_epoch_is_one_batch(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
+    """A profile's first step would be a whole epoch, which nobody evaluated."""
+    study = study_settings(family_folder, rows_folder, methods=["lora", "ia3"], epochs=2, cohort=2, train_limit=6)
+    for result in Study(tmp_path / "out", **study).run():
+        assert (result["status"], result["steps"], len(result["history"])) == ("ok", 2, 2), result["error"]
+
+
+def test_a_gpu_that_holds_fewer_in_a_pass_is_no_failure(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(tmp_path / "out", **study_of(family_folder, rows_folder))
+    prepared = prepare(study.config, study.config.dataset[0], study.runs[0].model, study.directory)
+    more: dict[str, Any] = {"precision": "fp32", "device": "cpu", "fingerprint": {}}
+    jobs = [Job(run, study.config, study.directory, prepared.tokens, prepared.task, **more) for run in study.runs]
+    monkeypatch.setattr(profile, "_MORE_TOKENS", 100)
+    steps = profile._step_seconds
+    for most in (2, 0):
+
+        def step(passes: Passes, *rest: Any, most: int = most) -> float:
+            if passes.most is not None and passes.most > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return steps(passes, *rest)
+
+        monkeypatch.setattr(profile, "_step_seconds", step)
+        if most:
+            assert profile.choose_together(jobs, lambda event: None)["together"] <= 2
+        else:
+            with pytest.raises(torch.OutOfMemoryError):
+                profile.choose_together(jobs, lambda event: None)
 
 
 def test_steps_are_fitted_by_width_and_what_a_first_meeting_adds() -> None:
@@ -439,12 +523,27 @@ def test_auto_makes_cohorts_where_they_pay(epochs: int, seeds: int, sizes: list[
 
 def test_auto_counts_the_steps_of_all_rates_of_a_method(tmp_path: Path) -> None:
     """What a method costs alone is found once for all its rates: so the trials of a search are a cohort soon."""
-    given = {"model": "minilm", "dataset": "tickets", "methods": ["lora", "ia3"], "epochs": 5, "learning_rate": "search"}
+    given = {
+        "model": "minilm",
+        "dataset": "tickets",
+        "methods": ["lora", "ia3"],
+        "epochs": 5,
+        "learning_rate": "search",
+    }
     planned = trials(StudyConfig.parse(given, "test"))
     assert planned is not None
     runs = expand(planned[0])
     (cohort,) = plan_cohorts(planned[0], tmp_path, runs, runs, {("minilm", 0): 120})
     assert len(cohort.runs) == 2 * 4
+
+
+def test_a_cohorts_folder_is_one_folder(tmp_path: Path) -> None:
+    """Whatever its data set is called: elsewhere neither a resumption nor the report would look."""
+    given = {"model": "minilm", "dataset": {"path": "x", "name": "imdb/short"}, "methods": ["lora", "ia3"], "cohort": 2}
+    config = StudyConfig.parse(given, "test")
+    runs = expand(config)
+    (cohort,) = plan_cohorts(config, tmp_path, runs, runs, {("minilm", 0): 120})
+    assert cohort.folder.parent == tmp_path / "cohorts"
 
 
 def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
@@ -464,6 +563,59 @@ def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
     assert all("ended by SIGKILL" in result["error"] for result in failed)
     again = Study(tmp_path / "out", **study).run()
     assert [(result["status"], result["resumed"]) for result in again] == [("ok", 1)] * len(again)
+
+
+def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    profiled = ""
+
+    def kill(event: Any) -> None:
+        nonlocal profiled
+        profiled = event["run"].method if event["kind"] == "profiling" else profiled
+        if (event["kind"] == "profile" and profiled == "ia3") or (event["kind"] == "epoch" and event["epoch"] == 1):
+            kill_workers()
+
+    study = study_settings(family_folder, rows_folder, methods=["lora", "ia3"], seeds=2, epochs=3, cohort=4)
+    first, second, third = (
+        {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(observer)}
+        for observer in (kill, lambda event: None, lambda event: None)
+    )
+    assert {result["status"] for result in first.values()} == {"failed"}
+    assert {key: result["status"] for key, result in second.items()} == {
+        ("lora", 0): "ok", ("lora", 1): "ok", ("ia3", 0): "failed", ("ia3", 1): "failed",
+    }  # fmt: skip
+    assert second["lora", 1]["resumed"] == 1
+    assert "its cohort had begun without it" in second["ia3", 0]["error"]
+    assert {result["status"] for result in third.values()} == {"ok"}
+
+
+def test_a_race_that_is_over_is_not_run_again_by_its_losers(
+    family_folder: Loader, rows_folder: Path, tmp_path: Path
+) -> None:
+    """Stopped before they are listed they have lost all the same, and who failed stays so: without rivals all would win."""
+
+    def stop(event: Any) -> None:
+        if event["kind"] == "finished":
+            raise KeyboardInterrupt
+
+    race = {"rungs": [0.5], "keep": 0.1, "rate_factors": [1, 1e-3, 1e-5]}
+    study = study_settings(family_folder, rows_folder, epochs=2, race=race)
+    study["methods"] = [{"lora": {"targets": ["ffn_gate"]}}, "lora"]
+    del study["learning_rate"]
+    with pytest.raises(KeyboardInterrupt):
+        Study(tmp_path / "out", **study).run(stop)
+    for _ in range(2):
+        found = Study(tmp_path / "out", **study).run()
+        statuses = sorted(result["status"] for result in found)
+        assert statuses == ["failed"] * (len(found) - 3) + ["ok", "skipped", "skipped"]
+
+
+def test_a_candidate_of_which_a_seed_failed_comes_last() -> None:
+    values = {"wild": [0.99], "steady": [0.8, 0.8], "poor": [0.1, 0.3]}
+    found = standings("accuracy", values, {"wild"})
+    assert {name: own["place"] for name, own in found.items()} == {"steady": 1, "poor": 2, "wild": 3}
+    assert found["wild"]["value"] == 0.99
 
 
 def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path: Path) -> None:
@@ -547,7 +699,9 @@ def test_the_share_of_a_race_is_what_its_candidates_step(candidates: int, keep: 
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"cohort": "off"}, "cohort cannot be off"), ({"cohort": 4}, "cohort cannot be 4"), ({"methods": ["full"]}, "full cannot train beside others"),
+    [({"cohort": "off"}, "cohort cannot be off"), ({"cohort": 4}, "cohort cannot be 4"),
+     ({"mix_datasets": True}, "mix_datasets cannot be true"),
+     ({"methods": ["full"]}, "full cannot train beside others"),
      ({"race": {"rungs": [0.5, 0.2]}}, "rungs should rise"), ({"learning_rate": "search"}, "it tries rates itself"),
      ({"race": {"rung": [0.5]}}, "rung")],
 )  # fmt: skip

@@ -125,6 +125,17 @@ def test_the_published_study_itself_is_a_reference(folder: Path, shared: Path) -
     write_report(folder, reference=shared / "reference" / "peft_comparison_2024.yaml")
 
 
+def test_seeds_that_stopped_at_unlike_epochs_are_drawn(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, SKILLS)
+    results = read_results(folder)
+    (folder / "results.jsonl").unlink()
+    for result in results:
+        last = {**result["history"][-1], "epoch": 3, "test_accuracy": 0.5}
+        append_result(folder, {**result, "history": result["history"] + ([last] if result["seed"] == 0 else [])})
+    write_report(folder)
+    assert "learning curves" in (folder / "report.html").read_text()
+
+
 def test_other_fingerprints_are_not_compared(tmp_path: Path) -> None:
     folder = write_study(tmp_path, SKILLS)
     other = next(r for r in read_results(folder) if r["method_label"] == "lora")

@@ -1,7 +1,9 @@
 """Studies end to end on a small model: what they leave, how they go on after a kill, what they do when a run fails."""
 
 import json
+import multiprocessing
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,11 @@ import pytest
 import yaml
 
 from afina.errors import UsageError
+from afina.study.execute import _serve, start_server
 from afina.study.results import read_predictions, read_results
 from afina.study.study import Study
 from families import TEXT, WORDS
-from kills import kill_workers, killed_and_resumed, start_study, wait_for_step
+from kills import kill_workers, killed_and_resumed, sleep, start_study, wait_for_step
 
 Loader = Callable[[str], Path]
 
@@ -269,6 +272,20 @@ def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
     assert resumed["resumed"] == 1
 
 
+def test_a_run_ends_with_its_parent() -> None:
+    """Also while it has nothing to say, or a study that goes on at once would find its folder taken."""
+    start_server()
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(sleep, None, theirs))
+    process.start()
+    theirs.close()
+    assert ours.recv() == ("event", {"kind": "asleep"})
+    ours.close()
+    process.join(30)
+    assert process.exitcode == 1
+
+
 def test_a_script_without_a_main_guard_runs_once(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
     study = settings(family_folder, csv_folder, methods=["head"], epochs=1)
     script = tmp_path / "script.py"
@@ -306,9 +323,12 @@ def test_every_method_gets_the_same_rates_to_choose_from(
             assert result["rate"] == "searched"
     assert (results["ia3", 0]["rate"], results["features", 0]["rate"]) == ("set", "default")
     assert "(searched)" in (tmp_path / "out" / _table(tmp_path / "out")).read_text()
+    # What was chosen stays: some runs may be finished at it.
+    shutil.rmtree(tmp_path / "out" / "search")
     seen: list[Any] = []
-    Study(tmp_path / "out", **study).run(seen.append)
-    assert not [event for event in seen if event["kind"] == "unit"]
+    again = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
+    assert not [event for event in seen if event["kind"] in ("unit", "search")]
+    assert again == results
 
 
 def _table(folder: Path) -> str:

@@ -184,6 +184,8 @@ class StudyConfig(_Checked):
     precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"
     """`nf4` and `int8` quantise the frozen base (backbone/quantise.py)."""
     cohort: Literal["auto", "off"] | int = "auto"
+    mix_datasets: bool = False
+    """Whether runs on different data sets may train in one cohort: one base for many customers."""
     train_limit: int | None = Field(default=None, ge=2)
     """Rows to train on, stratified by label."""
     test_limit: int | None = Field(default=None, ge=2)
@@ -217,7 +219,7 @@ class StudyConfig(_Checked):
     sample_seconds: float = Field(default=0.5, gt=0)
     """Interval of the background memory readings; the published study's is 30."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
-    """Least time between two checkpoints of a run."""
+    """From one checkpoint to the next within an epoch; each epoch ends with one anyway."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trust_remote_code: bool = False
     """Run code that comes with a model's repository; never unless asked."""

@@ -81,7 +81,9 @@ class Progress:
         first = runs[0]
         self.what = self.names[first.id]
         if len(runs) > 1:
-            self.what = f"{len(runs)} runs on {first.dataset_name}, {first.model}"
+            others = len({run.dataset for run in runs}) - 1
+            more = f" and {others} more" if others else ""
+            self.what = f"{len(runs)} runs on {first.dataset_name}{more}, {first.model}"
             self._say(f"{self.what}, together", "dim")
         if not event.get("search"):
             self.bars.update(self.all, completed=event["done"])

@@ -299,7 +299,7 @@ def collate(
     counts = [len(rows) * tokens.choices for tokens, rows in pieces]
     own = [tokens.sequences(rows) for tokens, rows in pieces]
     lengths = np.concatenate([tokens.lengths_of(rows) for (tokens, _), rows in zip(pieces, own, strict=True)])
-    real = np.add.reduceat(lengths, np.cumsum([0, *counts[:-1]])).tolist()
+    real = [int(lengths[part].sum()) for part in _slices(counts)]
     if first.ids.ndim > 1:
         values = np.concatenate([tokens.ids[rows] for tokens, rows in pieces])
         return Batch({first.inputs: torch.from_numpy(values).to(device)}, labels, real, _slices(counts))

@@ -207,7 +207,7 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
     """Small multiples: train (dashed) and test (solid) by epoch, means over seeds; one panel a method."""
-    done = [cell for cell in group.cells if cell.runs and len(cell.runs[0]["history"]) > 1]
+    done = [cell for cell in group.cells if len(_epochs(cell)) > 1]
     if not done:
         return ""
     metric = done[0].metric
@@ -225,7 +225,7 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
     for place, cell in enumerate(done):
         left, top = 40 + panel * (place % across), 22 + tall * (place // across)
         y = _axis(every, top + tall - 34, top + 4)
-        epochs = [entry["epoch"] for entry in cell.runs[0]["history"]]
+        epochs = _epochs(cell)
         x = Axis(min(epochs) - 0.15, max(epochs) + 0.15, left, left + panel - 18)
         parts += [_line(left, y.at(t), left + panel - 18, y.at(t), "grid") for t in y.ticks(4)]
         if place % across == 0:
@@ -242,9 +242,15 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
     return _svg(width, height, parts, f"learning curves, {group.title}")
 
 
+def _epochs(cell: Cell) -> list[int]:
+    return sorted({entry["epoch"] for run in cell.runs for entry in run["history"]})
+
+
 def _curve(cell: Cell, key: str) -> list[float]:
-    length = len(cell.runs[0]["history"])
-    return [sum(run["history"][i][key] for run in cell.runs) / len(cell.runs) for i in range(length)]
+    """The mean of each epoch over the seeds that had it: some stop early."""
+    entries = [entry for run in cell.runs for entry in run["history"]]
+    by_epoch = [[entry[key] for entry in entries if entry["epoch"] == epoch] for epoch in _epochs(cell)]
+    return [sum(values) / len(values) for values in by_epoch]
 
 
 def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from afina.backbone.load import Backbone, load_backbone
-from afina.data.batching import Tokens, load_tokens
+from afina.data.batching import Tokens
 from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
@@ -19,8 +19,9 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.study.feature_run import fit_features
 from afina.study.files import write_json
 from afina.study.job import Job, Send
+from afina.study.running import load_data
 from afina.study.training import Training
-from afina.tasks.base import Task, load_task
+from afina.tasks.base import Task
 
 __all__ = ["CohortJob", "alone_costs", "carry_out", "carry_out_cohort", "watched"]
 
@@ -29,18 +30,19 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
     """Carry out one run, from its last checkpoint if it has one, and return its result; raises when it fails."""
     job.folder.mkdir(parents=True, exist_ok=True)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    method, task, splits = job.run.make_method(), load_task(job.task), load_tokens(job.tokens)
+    method, loaded = job.run.make_method(), load_data([job])
+    data = loaded[job.run.dataset]
     training: Training | None = None
-    with watched(job, method, task, job.config.sample_seconds) as (monitor, backbone):
+    with watched(job, method, data.task, job.config.sample_seconds) as (monitor, backbone):
         if method.gradient_free:
-            measured = fit_features(job, method, backbone, task, splits, monitor, send)
+            measured = fit_features(job, method, backbone, data.task, data.splits, monitor, send)
         else:
-            training = Training([job], backbone, task, splits, monitor, send, folder=job.folder)
+            training = Training([job], backbone, loaded, monitor, send, folder=job.folder)
             found = training.carry_out()
             if training.errors:
                 raise AfinaError(training.errors[job.run.id])
             measured = found[job.run.id]
-    result = _describe(job, method, backbone, splits) | measured | monitor.report()
+    result = _describe(job, method, backbone, data.splits) | measured | monitor.report()
     result |= {"measured": "solo", "cohort_size": 1, "started_at": measured.get("started_at") or started_at}
     write_json(job.folder / "result.json", result)
     if training is not None:
@@ -50,7 +52,7 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CohortJob:
-    """Several runs on one backbone and data set."""
+    """Several runs on one backbone."""
 
     id: str
     jobs: tuple[Job, ...]
@@ -73,17 +75,18 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
     first = cohort.jobs[0]
     for job in cohort.jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
-    task, splits = load_task(first.task), load_tokens(first.tokens)
+    loaded = load_data(cohort.jobs)
+    task = loaded[first.run.dataset].task
     with watched(first, first.run.make_method(), task, first.config.sample_seconds) as (monitor, backbone):
         training = Training(
-            cohort.jobs, backbone, task, splits, monitor, send, folder=cohort.folder, most=cohort.together,
+            cohort.jobs, backbone, loaded, monitor, send, folder=cohort.folder, most=cohort.together,
             most_tokens=cohort.most_tokens, alike=cohort.alike,
         )  # fmt: skip
         found = training.carry_out()
     results: dict[str, Any] = {}
     for job in cohort.jobs:
         if (measured := found.get(job.run.id)) is not None:
-            result = _describe(job, job.run.make_method(), backbone, splits) | measured
+            result = _describe(job, job.run.make_method(), backbone, loaded[job.run.dataset].splits) | measured
             result |= {"measured": "profile", "cohort_size": len(cohort.jobs), "cohort": cohort.id}
             results[job.run.id] = result
     report = {

@@ -1,8 +1,8 @@
-"""Which runs of a study train together: cohorts on one backbone and data set, kept on disk so that a kill changes none."""
+"""Which runs of a study train together: cohorts on one backbone, kept on disk so that a kill changes none."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
 from afina.study.files import CHECKPOINT, first_steps, write_json
-from afina.study.plan import Run
+from afina.study.plan import Run, folder_name
 
 __all__ = ["Cohort", "plan_cohorts"]
 
 _LEAST_STEPS = 400
-"""Steps of a method, all its seeds and rates together, below which `auto` leaves runs alone: of them 64 are taken alone, to find what
-the method costs, in a process to start, and what the rest gains does not yet make up for that (benchmarks/README.md)."""
+"""Steps of a method, all its seeds and rates together, below which `auto` leaves runs alone: of them 64 are taken alone,
+to find what the method costs, in a process to start, and what the rest gains does not yet make up for that
+(benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,12 @@ def plan_cohorts(
     left: Sequence[Run],
     train_rows: Mapping[tuple[str, int], int],
     fitting: Callable[[Sequence[Run]], Sequence[int]] = lambda runs: [len(runs)],
+    outputs: Callable[[Run], str] = lambda run: "",
 ) -> list[Cohort]:
     """Return the cohorts among the runs that are `left`; those that a kill interrupted come first, as they were.
 
-    `fitting` tells of runs, in their order, how many of them fit in memory at a time.
+    `fitting` tells of runs, in their order, how many of them fit in memory at a time; `outputs` what a run asks of the model:
+    where data sets are mixed, only runs that ask the same may share one.
     """
     by_id = {run.id: run for run in runs}
     waiting = {run.id for run in left}
@@ -74,16 +77,17 @@ def plan_cohorts(
         if (path.parent / CHECKPOINT).exists() and waiting & set(own):
             found.append(Cohort(path.parent.name, tuple(by_id[run] for run in own), path.parent))
             waiting -= set(own)
-    cells: dict[tuple[str, int, str], list[Run]] = {}
+    bases: dict[Hashable, list[Run]] = {}
     for run in left:
         if run.id in waiting and _may_join(run):
             precision = run.make_method().precision_on(config.precision)
-            cells.setdefault((run.model, run.dataset, precision), []).append(run)
-    for key, members in cells.items():
-        steps = steps_per_epoch(train_rows[key[:2]], config.batch_size) * config.epochs
-        for group in _groups(config, members, steps, fitting):
+            data = outputs(run) if config.mix_datasets else run.dataset
+            bases.setdefault((run.model, data, precision), []).append(run)
+    for members in bases.values():
+        for group in _groups(config, members, train_rows, fitting):
             digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
-            name = f"{Path(key[0]).name}-{group[0].dataset_name}-{digest}"
+            data = "mixed" if len({run.dataset for run in group}) > 1 else group[0].dataset_name
+            name = folder_name(f"{Path(group[0].model).name}-{data}-{digest}")
             found.append(Cohort(name, tuple(group), directory / "cohorts" / name))
     return found
 
@@ -94,14 +98,16 @@ def _may_join(run: Run) -> bool:
 
 
 def _groups(
-    config: StudyConfig, members: Sequence[Run], steps: int, fitting: Callable[[Sequence[Run]], Sequence[int]]
-) -> list[Sequence[Run]]:
+    config: StudyConfig, members: Sequence[Run], train_rows: Mapping[tuple[str, int], int],
+    fitting: Callable[[Sequence[Run]], Sequence[int]],
+) -> list[Sequence[Run]]:  # fmt: skip
     if config.cohort == "off" or config.cohort == 1 or len(members) < 2:
         return []
     if config.race is not None:
         return [members]
     if config.cohort == "auto":
-        if steps * len(members) < _LEAST_STEPS * len({run.costs_like for run in members}):
+        epochs = sum(steps_per_epoch(train_rows[run.model, run.dataset], config.batch_size) for run in members)
+        if epochs * config.epochs < _LEAST_STEPS * len({run.costs_like for run in members}):
             return []
         bounds = [0, *accumulate(fitting(members))]
     else:

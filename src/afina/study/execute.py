@@ -8,8 +8,10 @@ import contextlib
 import fcntl
 import multiprocessing
 import os
+import select
 import signal
 import sys
+import threading
 import time
 import traceback
 import types
@@ -93,6 +95,7 @@ def _interrupted() -> bool:
 def _serve(target: Callable[..., Any], argument: Any, connection: Connection) -> None:
     # An interrupt at the terminal reaches this process too; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(connection,), name="parent", daemon=True).start()
 
     def send(event: Mapping[str, Any]) -> None:
         try:
@@ -106,6 +109,14 @@ def _serve(target: Callable[..., Any], argument: Any, connection: Connection) ->
     except BaseException as error:
         with contextlib.suppress(OSError):
             connection.send((FAILED, _explain(error)))
+
+
+def _end_with_parent(connection: Connection) -> None:
+    """End this process when the other end of the connection is closed: the parent was killed, and may be starting anew."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), 0)  # that the other side hung up is told without asking
+    waiting.poll()
+    os._exit(1)
 
 
 def _explain(error: BaseException) -> AfinaError:

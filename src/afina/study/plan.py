@@ -12,7 +12,7 @@ from afina.config import MethodSpec, StudyConfig
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 
-__all__ = ["Run", "expand", "scaled_rate"]
+__all__ = ["Run", "expand", "folder_name", "scaled_rate"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ class Run:
         return make_method(self.method, self.settings)
 
     @property
+    def cell(self) -> str:
+        """What its seeds on one model share: the data set's name and the label."""
+        return f"{self.dataset_name}: {self.label}"
+
+    @property
     def costs_like(self) -> str:
-        """What it has in common with the runs whose steps cost the same: the method and its settings, at any rate."""
-        return json.dumps([self.method, {**self.settings, "learning_rate": None}], sort_keys=True)
+        """What it shares with the runs on one model whose steps cost the same: data, method and settings, at any rate."""
+        return json.dumps([self.dataset, self.method, {**self.settings, "learning_rate": None}], sort_keys=True)
 
 
 def expand(config: StudyConfig) -> list[Run]:
@@ -88,6 +93,8 @@ def _with_candidates(config: StudyConfig) -> StudyConfig:
     assert race is not None
     if config.cohort != "auto":
         raise UsageError(f"race: all its candidates train together, so cohort cannot be {config.cohort}; leave it out.")
+    if config.mix_datasets:
+        raise UsageError("race: candidates on one data set are compared, so mix_datasets cannot be true; leave it out.")
     if config.learning_rate == "search":
         raise UsageError("race: it tries rates itself (rate_factors); learning_rate: search is for whole runs.")
     specs: list[MethodSpec] = []
@@ -126,8 +133,13 @@ def _settle(spec: MethodSpec, config: StudyConfig) -> Method:
     return make_method(spec.name, spec.settings, defaults)
 
 
+def folder_name(text: str) -> str:
+    """Return a folder's name for a description."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:120]
+
+
 def _new_id(text: str, taken: Counter[str]) -> str:
     """Make a folder's name of a run's description; two descriptions never share one."""
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:120]
+    slug = folder_name(text)
     taken[slug] += 1
     return slug if taken[slug] == 1 else f"{slug}-{taken[slug]}"

@@ -6,8 +6,8 @@ else; an epoch's time is the sum over its batches. These steps are not lost: the
 is read as in any run, over these steps, some evaluation and a few steps more, as in the next epoch.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 
 from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens, epoch_batches, evaluation_batches, load_tokens, padded_width
+from afina.data.batching import Tokens, epoch_batches, evaluation_batches, padded_width
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import current_resident_bytes
@@ -26,8 +26,7 @@ from afina.ops.dropout import DropoutSource
 from afina.study.carry_out import watched
 from afina.study.job import Job, Send
 from afina.study.room import STATE_BYTES
-from afina.study.running import Running, new_member
-from afina.tasks.base import Task, load_task
+from afina.study.running import Data, load_data, start_running
 from afina.train.checkpoint import write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
@@ -51,14 +50,13 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
 
     The run's state after the steps is written to `kept`. Raises what the run itself would raise before its first step.
     """
-    method, task, splits = job.run.make_method(), load_task(job.task), load_tokens(job.tokens)
-    config, tokens = job.config, splits["train"]
+    method, data, config = job.run.make_method(), load_data([job])[job.run.dataset], job.config
+    tokens = data.splits["train"]
     energy = EnergyMeter(job.device)
-    with watched(job, method, task, min(0.1, config.sample_seconds)) as (monitor, backbone):
-        run = Running(job, *new_member(job, method, backbone, task, tokens))
+    with watched(job, method, data.task, min(0.1, config.sample_seconds)) as (monitor, backbone):
+        run = start_running(job, method, backbone, data)
         widths = _widths(backbone, run.member)
         count = min(_STEPS, max(1, len(widths) - 1))
-        seen = tokens if job.train_evaluation_rows is None else tokens.take(job.train_evaluation_rows)
         settings = {"checkpointing": config.gradient_checkpointing, "packing": config.packing == "auto"}
         times: list[float] = []
         resident: list[int] = []
@@ -83,18 +81,18 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
                 train(passes, [run.member], Clock(), callbacks, micro_batch_size=config.micro_batch_size, steps=count)
                 energy.stop()
             taken = float(sum(times))
-            if kept is not None:
+            if kept is not None and len(widths) > 1:  # one step would be a whole epoch, and nobody evaluated it
                 write_checkpoint(kept, run.tensors(), {"position": asdict(run.member.position), "seconds": taken})
             give_back_freed_memory()
             with monitor.phase("evaluate"):
                 attached = passes.attached([run.adapter], training=False)
-                for split in (seen, splits["test"]):
-                    _evaluate_some(attached, split, config.evaluation_batch_size)
+                for split in ("train", "test"):
+                    _evaluate_some(attached, data.rows(split), config.evaluation_batch_size)
             give_back_freed_memory()
             # An epoch after the first begins with the longest batch too, beside what an evaluation left behind.
             with monitor.phase("train"):
-                for index in range(min(_AGAIN, len(widths))):
-                    _step_seconds(passes, [run.member], index, config.micro_batch_size)
+                for place in range(min(_AGAIN, len(widths))):
+                    _step_seconds(passes, [run.member], [place], config.micro_batch_size)
     warm, first = fitted(widths[:count], np.array(times))
     epoch = float(warm[widths].sum())
     unseen = len(set(widths[count:]) - set(widths[:count]))
@@ -115,39 +113,49 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
-    It is the fewest with whom a step of the same members, at the data's median width, takes about the least; `alike` is
+    It is the fewest with whom a step of the same members, at their data's median width, takes about the least; `alike` is
     whether those of each method by themselves are as fast. On a CPU as many are tried as may go together at that width: no
     more tokens than `most_tokens`, a little over those of the longest batch of one run. On a GPU that is the caller's to
     say, from `load_bytes`, the model's, `state_bytes`, what all members keep, and `step_bytes`, what the longest step of one
     takes. Raises the first member's error where none can be.
     """
     first = jobs[0]
-    task, tokens = load_task(first.task), load_tokens(first.tokens)["train"]
+    data = load_data(jobs)
+    task = data[first.run.dataset].task
     seconds: dict[int, float] = {}
     with watched(first, first.run.make_method(), task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
-        members, trained = _members(jobs, backbone, task, tokens)
-        widths = _widths(backbone, members[0])
-        index = int(np.argsort(widths)[len(widths) // 2])
-        longest = int(widths.max()) * members[0].batch_size * tokens.choices
+        members, trained = _members(jobs, backbone, data)
+        typical = {id(member.tokens): _Typical.of(backbone, member) for member in members}
+        longest = max(own.longest_tokens for own in typical.values())
         most_tokens = int(_MORE_TOKENS * longest)
         with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
-            may = max(passes.groups(members), key=len)  # those that may go together
+            # Those that may go together.
+            may = max(passes.groups(members, lambda member: typical[id(member.tokens)].tokens), key=len)
             most = min(len(may), _MOST_TOGETHER)
+            median = max(typical[id(member.tokens)].tokens for member in may)
             if first.device == "cpu":
-                most = min(most, max(1, most_tokens * int(widths.max()) // (longest * int(widths[index]))))
+                most = min(most, max(1, most_tokens // median))
             # The same members in passes of every size: methods differ in what a step takes.
             sample = may[:most]
+            places = [typical[id(member.tokens)].place for member in sample]
 
             def timed() -> float:
-                times = [_step_seconds(passes, sample, index, first.config.micro_batch_size) for _ in range(1 + _WARM)]
+                times = [_step_seconds(passes, sample, places, first.config.micro_batch_size) for _ in range(1 + _WARM)]
                 return float(np.median(times[1:])) / len(sample)
 
-            for size in sorted({1, 2, 4, _MOST_TOGETHER, most}):
-                if size <= most:
-                    send({"kind": "together", "members": size})
-                    passes.most = size
+            for size in (own for own in sorted({1, 2, 4, _MOST_TOGETHER, most}) if own <= most):
+                send({"kind": "together", "members": size})
+                passes.most = size
+                try:
                     with monitor.phase(str(size)):
                         seconds[size] = timed()
+                except torch.OutOfMemoryError:  # a GPU's, which no more members will fit in either
+                    if not seconds:
+                        raise
+                    for member in sample:
+                        member.optimiser.clear()
+                    torch.cuda.empty_cache()
+                    break
             # All are timed, and not each until one gains nothing: in a slow moment of the machine that would be for good.
             least = min(seconds.values())
             together = passes.most = min(size for size, own in seconds.items() if own <= _GAIN * least)
@@ -163,24 +171,39 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
         "member_step_seconds": {**{str(key): value for key, value in seconds.items()}, "alike": apart},
         "load_bytes": loaded,
         "state_bytes": STATE_BYTES * trained,
-        "step_bytes": max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * int(widths.max()) // int(widths[index]),
+        "step_bytes": max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * longest // median,
         "longest_batch_tokens": longest,
         "most_tokens": most_tokens,
     }
 
 
-def _members(jobs: Sequence[Job], backbone: Backbone, task: Task, tokens: Tokens) -> tuple[list[Member], int]:
+@dataclass(frozen=True)
+class _Typical:
+    """Of the batches of a data set's first epoch: the place of one of median width, its tokens, and those of the longest."""
+
+    place: int
+    tokens: int
+    longest_tokens: int
+
+    @classmethod
+    def of(cls, backbone: Backbone, member: Member) -> "_Typical":
+        widths = _widths(backbone, member)
+        place, rows = int(np.argsort(widths)[len(widths) // 2]), member.batch_size * member.tokens.choices
+        return cls(place, rows * int(widths[place]), rows * int(widths.max()))
+
+
+def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) -> tuple[list[Member], int]:
     """Return fresh members for the jobs that can be, and how many numbers they train."""
     members: list[Member] = []
     trained, errors = 0, list[str]()
     for job in jobs:
         try:
-            member, trainable = new_member(job, job.run.make_method(), backbone, task, tokens)
+            run = start_running(job, job.run.make_method(), backbone, data[job.run.dataset])
         except AfinaError as error:  # the run will say so
             errors.append(str(error))
             continue
-        members.append(member)
-        trained += sum(value.numel() for value in trainable.values())
+        members.append(run.member)
+        trained += sum(value.numel() for value in run.trainable.values())
     if not members:
         raise AfinaError(errors[0])
     return members, trained
@@ -211,10 +234,15 @@ def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
         predict_logits(attached, tokens.take(batches[place]), batch_size=batch_size)
 
 
-def _step_seconds(passes: Passes, members: Sequence[Member], index: int, micro_batch_size: int | None) -> float:
-    """Take one whole step on a batch of the first epoch and return its seconds; the members are not to be kept."""
-    for member in members:
-        member.position = Position(batch=index)
+def _step_seconds(
+    passes: Passes, members: Sequence[Member], places: Sequence[int], micro_batch_size: int | None
+) -> float:
+    """Take one whole step, each member on its batch at a place of the first epoch, and return its seconds.
+
+    The members are not to be kept.
+    """
+    for member, place in zip(members, places, strict=True):
+        member.position = Position(batch=place)
     started = perf_counter()
     callbacks = Callbacks(lambda: None, lambda ended: None)
     train(passes, members, Clock(), callbacks, micro_batch_size=micro_batch_size, steps=1)

@@ -2,7 +2,7 @@
 Li et al., 2020, arXiv:1810.05934, which all candidates reach together here, being one cohort)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,16 @@ def share_of_steps(race: RaceSpec, candidates: int) -> float:
     return taken / candidates
 
 
-def standings(metric: str, values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
-    """Return each candidate's value and place, by name; `values` has each one's, a seed each."""
+def standings(
+    metric: str, values: Mapping[str, Sequence[float]], failed: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Return each candidate's value and place, by name; `values` has each one's, a seed each.
+
+    Those of which a seed has `failed` come last: what its other seeds reached is not what the candidate does.
+    """
     sign = -1 if higher_is_better(metric) else 1
     means = {name: float(np.mean(own)) for name, own in values.items()}
-    ranking = sorted(means, key=lambda name: sign * means[name])
+    ranking = sorted(means, key=lambda name: (name in failed, sign * means[name]))
     return {
         name: {"metric": metric, "value": means[name], "place": place, "of": len(ranking)}
         for place, name in enumerate(ranking, start=1)

@@ -29,9 +29,9 @@ def members_that_fit(jobs: Sequence[Job], send: Send, room: float | None = None)
     found: dict[str, int] = {}
     counts, taken = [0], 0
     for job in jobs:
-        if job.run.label not in found:
-            found[job.run.label] = _state_bytes(job)
-        own = found[job.run.label]
+        if job.run.cell not in found:
+            found[job.run.cell] = _state_bytes(job)
+        own = found[job.run.cell]
         if counts[-1] and taken + own > room:
             counts, taken = [*counts, 0], 0
         counts[-1], taken = counts[-1] + 1, taken + own

@@ -9,16 +9,40 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens, steps_per_epoch
+from afina.data.batching import Tokens, load_tokens, steps_per_epoch
 from afina.errors import AfinaError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.study.job import Job
-from afina.tasks.base import Decoded, Task
+from afina.tasks.base import Decoded, Task, load_task
 from afina.train.loop import Member
 from afina.train.optimiser import Optimiser
 
-__all__ = ["Best", "Running", "new_member"]
+__all__ = ["Best", "Data", "Running", "load_data", "start_running"]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set as the runs on it see it."""
+
+    task: Task
+    splits: Mapping[str, Tokens]
+    train_evaluation: Tokens
+    """The train rows that the train metric is taken on."""
+
+    def rows(self, split: str) -> Tokens:
+        """Return what is evaluated of a split."""
+        return self.train_evaluation if split == "train" else self.splits[split]
+
+
+def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
+    """Return what the jobs' data sets are, each loaded once, by their place in the study's list."""
+    found: dict[int, Data] = {}
+    for job in {job.run.dataset: job for job in jobs}.values():
+        splits, rows = load_tokens(job.tokens), job.train_evaluation_rows
+        seen = splits["train"] if rows is None else splits["train"].take(rows)
+        found[job.run.dataset] = Data(load_task(job.task), splits, seen)
+    return found
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,7 @@ class Running:
     """A member with what the study keeps of it."""
 
     job: Job
+    data: Data
     member: Member
     trainable: dict[str, nn.Parameter]
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -61,17 +86,27 @@ class Running:
             self.member.left = True
         return self.error is None
 
+    def measured(self, split: str) -> dict[str, float]:
+        """Return the metrics of what was last decoded, rows of this split."""
+        assert self.decoded is not None
+        return self.data.task.measure(self.data.rows(split).labels, self.decoded)
+
     def take(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
             for name, parameter in self.trainable.items():
                 parameter.copy_(weights[name])
 
-    def timeline(self) -> dict[str, Any]:
-        """Return when its epochs ended and when it took its last step, in seconds of all members' steps, and why then."""
+    def timeline(self, several: bool) -> dict[str, Any]:
+        """Return when its epochs ended and when it took its last step, in seconds of all members' steps, and why then.
+
+        It is called by its data set too where the cohort has `several`.
+        """
         early = self.member.left and self.error is None
         why = "lost" if self.lost else "diverged" if self.error else "stopped early" if early else "finished"
         epochs = [entry["seconds"] for entry in self.history]
-        return {"run": self.job.run.id, "label": self.job.run.label, "epochs": epochs, "until": self.until, "why": why}
+        own = self.job.run
+        label = f"{own.label}, {own.dataset_name}" if several else own.label
+        return {"run": own.id, "label": label, "epochs": epochs, "until": self.until, "why": why}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of it."""
@@ -100,11 +135,9 @@ class Running:
         self.member.loss_sum.copy_(tensors["loss_sum"])
 
 
-def new_member(
-    job: Job, method: Method, backbone: Backbone, task: Task, tokens: Tokens
-) -> tuple[Member, dict[str, nn.Parameter]]:
-    """Return a fresh member for a job, and what it trains; raises `AfinaError` where the method cannot be."""
-    config = job.config
+def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> Running:
+    """Return a run before its first step; raises `AfinaError` where the method cannot be."""
+    config, task, tokens = job.config, data.task, data.splits["train"]
     total_steps = steps_per_epoch(len(tokens), config.batch_size) * config.epochs
     adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
     trainable = adapter.trainable(backbone)
@@ -121,4 +154,4 @@ def new_member(
     member = Member(
         adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
     )
-    return member, trainable
+    return Running(job, data, member, trainable)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from afina.study.estimate import Estimate
     from afina.study.study import Study
 
-__all__ = ["searched", "trials", "trials_seconds"]
+__all__ = ["searched", "trials", "trials_seconds", "with_settled"]
 
 
 def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float]]] | None:
@@ -74,6 +74,11 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
         key = (result["model"], result["dataset"], label)
         best[key] = max(best.get(key, entry), entry)
     return [_with_rate(run, best.get((run.model, run.dataset_name, run.label))) for run in study.runs]
+
+
+def with_settled(runs: Sequence[Run], settled: Mapping[str, Mapping[str, Any]]) -> list[Run]:
+    """Return the runs with the rates that an earlier start of the study settled on: some may be finished at those."""
+    return [replace(run, settings=settled[run.id]["settings"], rate=settled[run.id]["rate"]) for run in runs]
 
 
 def _with_rate(run: Run, found: tuple[float, float, float] | None) -> Run:

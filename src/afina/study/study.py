@@ -17,7 +17,7 @@ from afina.study.files import write_text
 from afina.study.plan import Run, expand
 from afina.study.prepare import Prepared, prepare
 from afina.study.results import append_result, read_results
-from afina.study.search import searched
+from afina.study.search import searched, with_settled
 from afina.study.units import alone, together
 
 if TYPE_CHECKING:
@@ -58,11 +58,14 @@ class Study:
 
     def _run(self, observer: Observer) -> list[dict[str, Any]]:
         if self.config.learning_rate == "search":
-            self.runs = searched(self, observer)
+            settled = self._resolved().get("runs", {})
+            self.runs = with_settled(self.runs, settled) if settled else searched(self, observer)
         finished = self._finished()
         left = [run for run in self.runs if run.id not in finished]
         prepared: dict[tuple[str, int], Prepared] = {}
-        for key in dict.fromkeys((run.model, run.dataset) for run in left):
+        # A cohort of several data sets goes on with all its members, also where those of one are finished.
+        wanted = self.runs if left and self.config.mix_datasets else left
+        for key in dict.fromkeys((run.model, run.dataset) for run in wanted):
             observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
             spec = self.config.dataset[key[1]]
             prepared[key] = prepare(self.config, spec, key[0], self.directory, on_validation=self.on_validation)
@@ -81,7 +84,13 @@ class Study:
             found: list[int] = run_apart(members_that_fit_for, [job(run) for run in runs])
             return found
 
-        cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting)
+        def outputs(run: Run) -> str:
+            from afina.tasks.base import load_task
+
+            task = load_task(prepared[run.model, run.dataset].task)
+            return task.name if task.speaks or task.tags else "a row's"
+
+        cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting, outputs)
         joined = {run.id for cohort in cohorts for run in cohort.runs}
         units: list[Run | Cohort] = [*cohorts, *(run for run in left if run.id not in joined)]
         waiting, done = {run.id for run in left}, len(self.runs) - len(left)
@@ -89,12 +98,17 @@ class Study:
             runs = unit.runs if isinstance(unit, Cohort) else (unit,)
             jobs = [job(run) for run in runs]
             observer({"kind": "unit", "runs": runs, "done": done})
-            results = together(unit, jobs, observer) if isinstance(unit, Cohort) else [alone(jobs[0], observer)]
+            if isinstance(unit, Cohort):
+                results, over = together(unit, jobs, observer)
+            else:
+                results, over = [alone(jobs[0], observer)], False
             for result in results:
                 if result["run"] in waiting:
                     append_result(self.directory, result)
                     observer({"kind": "finished", "result": result})
                     done += 1
+            if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
+                unit.forget_states()
         return [entry for entry in read_results(self.directory) if entry["run"] in {run.id for run in self.runs}]
 
     def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
@@ -131,7 +145,10 @@ class Study:
             write_text(path, yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True))
 
     def _finished(self) -> set[str]:
-        """Return the runs that need not be done again; a result that a kill kept from the list is entered."""
+        """Return the runs that need not be done again; a result that a kill kept from the list is entered.
+
+        In a race that is over those that failed are not: they would run without rivals.
+        """
         listed = {r["run"]: r for r in read_results(self.directory)} if self._results.exists() else {}
         for run in self.runs:
             stored = self.directory / "runs" / run.id / "result.json"
@@ -139,7 +156,11 @@ class Study:
                 result = json.loads(stored.read_text(encoding="utf-8"))
                 append_result(self.directory, result)
                 listed[run.id] = result
-        return {run for run, result in listed.items() if result["status"] in ("ok", "skipped")}
+        done = {run for run, result in listed.items() if result["status"] in ("ok", "skipped")}
+        if self.config.race is not None:
+            over = {(listed[run]["model"], listed[run]["dataset"]) for run in done}
+            done |= {run for run, result in listed.items() if (result["model"], result["dataset"]) in over}
+        return done
 
     @property
     def _results(self) -> Path:
@@ -162,8 +183,16 @@ class Study:
             }
             for (model, index), entry in prepared.items()
         })  # fmt: skip
-        resolved["runs"] = {run.id: {"method": run.method, "settings": dict(run.settings)} for run in self.runs}
+        resolved["runs"] = {
+            run.id: {"method": run.method, "settings": dict(run.settings), "rate": run.rate} for run in self.runs
+        }
         write_text(path, yaml.safe_dump({**stored, "resolved": resolved}, sort_keys=False, allow_unicode=True))
+
+    def _resolved(self) -> dict[str, Any]:
+        """Return what an earlier start of this study settled."""
+        stored = yaml.safe_load((self.directory / "study.yaml").read_text(encoding="utf-8"))
+        resolved: dict[str, Any] = stored.get("resolved") or {}
+        return resolved
 
     # -- what `auto` becomes -----------------------------------------------------------------------------------------
 
@@ -178,8 +207,7 @@ class Study:
         self, left: list[Run], prepared: Mapping[tuple[str, int], Prepared], observer: Observer
     ) -> dict[str, dict[str, Any]]:
         """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
-        path = self.directory / "study.yaml"
-        stored = (yaml.safe_load(path.read_text(encoding="utf-8")).get("resolved") or {}).get("precision", {})
+        stored = self._resolved().get("precision", {})
         chosen: dict[str, dict[str, Any]] = {}
         for model in dict.fromkeys(run.model for run in left):
             if self.config.precision != "auto":
@@ -212,6 +240,7 @@ class Study:
             "rank",
             "targets",
             "cohort",
+            "mix_datasets",
             "checkpoint_seconds",
         }
         return {**{k: v for k, v in self._settings().items() if k not in own}, "precision": precision}

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from afina.backbone.load import Backbone
 from afina.config import RaceSpec
-from afina.data.batching import Tokens
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
@@ -24,8 +23,7 @@ from afina.ops.dropout import DropoutSource
 from afina.study.files import CHECKPOINT, first_steps, write_predictions
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
-from afina.study.running import Best, Running, new_member
-from afina.tasks.base import Task
+from afina.study.running import Best, Data, Running, start_running
 from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
@@ -35,23 +33,22 @@ __all__ = ["Training"]
 
 
 class Training:
-    """Trains the runs of several jobs on one backbone and data set, from their checkpoint if they have one."""
+    """Trains the runs of several jobs on one backbone, from their checkpoint if they have one."""
 
     def __init__(
-        self, jobs: Sequence[Job], backbone: Backbone, task: Task, splits: Mapping[str, Tokens],
-        monitor: MemoryMonitor, send: Send, *, folder: Path, most: int | None = None,
-        most_tokens: int | None = None, alike: bool = False,
+        self, jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data], monitor: MemoryMonitor, send: Send, *,
+        folder: Path, most: int | None = None, most_tokens: int | None = None, alike: bool = False,
     ) -> None:  # fmt: skip
-        """Keep the checkpoint in `folder`; `most`, `most_tokens` and `alike` are those of `Passes`."""
-        self.backbone, self.task, self.splits = backbone, task, splits
-        self.monitor, self.send = monitor, send
+        """Keep the checkpoint in `folder`; `most`, `most_tokens` and `alike` are those of `Passes`.
+
+        `data` are the jobs' data sets by their place in the study's list.
+        """
+        self.backbone, self.monitor, self.send = backbone, monitor, send
         self.config = config = jobs[0].config
         self._passing: dict[str, Any] = {"most": most, "most_tokens": most_tokens, "alike": alike}
         self._passing["packing"] = config.packing == "auto"
         self._passing["checkpointing"] = config.gradient_checkpointing
         self._path = folder / CHECKPOINT
-        rows = jobs[0].train_evaluation_rows
-        self._train_evaluation = splits["train"] if rows is None else splits["train"].take(rows)
         self.runs: list[Running] = []
         self.errors: dict[str, str] = {}
         """By run, why it could not be."""
@@ -59,11 +56,9 @@ class Training:
         """By run, when and why it left a race."""
         for job in jobs:
             try:
-                member, trainable = new_member(job, job.run.make_method(), backbone, task, splits["train"])
+                self.runs.append(start_running(job, job.run.make_method(), backbone, data[job.run.dataset]))
             except AfinaError as error:
                 self.errors[job.run.id] = str(error)
-            else:
-                self.runs.append(Running(job, member, trainable))
         self.source = DropoutSource(jobs[0].run.seed)
         self.clock = Clock()
         self.energy = EnergyMeter(jobs[0].device)
@@ -110,7 +105,8 @@ class Training:
 
     def timeline(self) -> list[dict[str, Any]]:
         """Return each run's way through the cohort."""
-        return [run.timeline() for run in self.runs]
+        several = len({run.job.run.dataset for run in self.runs}) > 1
+        return [run.timeline(several) for run in self.runs]
 
     def _begin_steps(self) -> None:
         self._phase = self.monitor.phase("train")
@@ -138,7 +134,7 @@ class Training:
             self._begin_steps()
 
     def _progress(self) -> dict[str, Any]:
-        total = self.runs[0].member.optimiser.total_steps
+        total = max(run.member.optimiser.total_steps for run in self.runs)
         return {
             "step": max(run.member.position.step for run in self.runs), "steps": total,
             "training": sum(run.member.training for run in self.runs), "seconds": self.clock.seconds,
@@ -152,13 +148,11 @@ class Training:
         for run in runs:
             entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": run.member.mean_loss()}
             run.member.begin_epoch()
-        for split, tokens in (("train", self._train_evaluation), ("test", self.splits["test"])):
-            self._evaluate(split, runs, tokens)
+        for split in ("train", "test"):
+            self._evaluate(split, runs)
             give_back_freed_memory()
             for run in runs:
-                assert run.decoded is not None
-                metrics = self.task.measure(tokens.labels, run.decoded)
-                entries[run.job.run.id] |= {f"{split}_{name}": value for name, value in metrics.items()}
+                entries[run.job.run.id] |= {f"{split}_{name}": value for name, value in run.measured(split).items()}
         if self.config.early_stopping is not None:
             self._develop(runs, self.config.early_stopping, entries)
         for run in runs:
@@ -175,10 +169,9 @@ class Training:
 
     def _develop(self, runs: Sequence[Running], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
         """Evaluate on the development split, keep weights that are the best, end a run when none was for long."""
-        metric = self.task.metric
-        sign = 1 if higher_is_better(metric) else -1
         for run, value in zip(runs, self._on_validation(runs), strict=True):
-            epoch = run.member.position.epoch
+            epoch, metric = run.member.position.epoch, run.data.task.metric
+            sign = 1 if higher_is_better(metric) else -1
             if run.best is None or sign * value > sign * run.best.value:
                 run.best = Best(epoch, value, {key: own.detach().clone() for key, own in run.trainable.items()})
             elif epoch - run.best.epoch >= patience:
@@ -193,12 +186,16 @@ class Training:
         return bool(training) and training[0].position.step in rung_steps(race, training[0].optimiser.total_steps)
 
     def _judge(self, race: RaceSpec) -> None:
-        """Send the worse candidates out of the race."""
-        racing = [run for run in self.runs if run.member.training and run.check()]
+        """Send the worse candidates out of the race; a run that has stopped early counts by its best epoch."""
+        racing = [run for run in self.runs if run.lost is None and run.check()]
+        training = [run for run in racing if run.member.training]
+        reached = dict(zip((run.job.run.id for run in training), self._on_validation(training), strict=True))
         values: dict[str, list[float]] = {}
-        for run, value in zip(racing, self._on_validation(racing), strict=True):
-            values.setdefault(run.job.run.label, []).append(value)
-        found = standings(self.task.metric, values)
+        for run in racing:
+            if (value := reached.get(run.job.run.id, run.best.value if run.best else None)) is not None:
+                values.setdefault(run.job.run.label, []).append(value)
+        failed = {run.job.run.label for run in self.runs if run.error is not None}
+        found = standings(self.runs[0].data.task.metric, values, failed)
         leaving = who_leaves(race, found)
         for run in racing:
             own = found[run.job.run.label]
@@ -214,24 +211,24 @@ class Training:
         self._evaluate("validation", runs)
         values: list[float] = []
         for run, test in zip(runs, tested, strict=True):
-            assert run.decoded is not None
-            values.append(self.task.measure(self.splits["validation"].labels, run.decoded)[self.task.metric])
+            values.append(run.measured("validation")[run.data.task.metric])
             run.decoded = test
         return values
 
-    def _evaluate(self, split: str, runs: Sequence[Running], tokens: Tokens | None = None) -> None:
-        tokens = self.splits[split] if tokens is None else tokens
+    def _evaluate(self, split: str, runs: Sequence[Running]) -> None:
+        for data in {id(run.data): run.data for run in runs}.values():
+            tokens = data.rows(split)
 
-        def tick(done: int) -> None:
-            self.send({"kind": "evaluate", "split": split, "done": done, "rows": len(tokens)})
+            def tick(done: int, rows: int = len(tokens)) -> None:
+                self.send({"kind": "evaluate", "split": split, "done": done, "rows": rows})
 
-        size = self.config.evaluation_batch_size
-        for group in self.passes.groups(runs):
-            with self.monitor.phase("evaluate"):
-                attached = self.passes.attached([run.adapter for run in group], training=False)
-                found = predict_logits(attached, tokens, batch_size=size, tick=tick)
-                for run, logits in zip(group, found, strict=True):
-                    run.decoded = self.task.decode_rows(tokens, logits)
+            for group in self.passes.groups([run for run in runs if run.data is data]):
+                with self.monitor.phase("evaluate"):
+                    attached = self.passes.attached([run.adapter for run in group], training=False)
+                    size = self.config.evaluation_batch_size
+                    found = predict_logits(attached, tokens, batch_size=size, tick=tick)
+                    for run, logits in zip(group, found, strict=True):
+                        run.decoded = data.task.decode_rows(tokens, logits)
 
     # -- going on after a kill ---------------------------------------------------------------------------------------
 
@@ -308,7 +305,7 @@ class Training:
             total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
         )  # fmt: skip
         save_adapter(job.folder / "adapter", run.member.adapter, self.backbone, record)
-        labels, names = self.splits["test"].labels, job.task.get("label_names")
+        labels, names = run.data.splits["test"].labels, job.task.get("label_names")
         write_predictions(job.folder / "predictions.parquet", labels, decoded.predictions, decoded.scores, names)
 
     def _measured(self, run: Running) -> dict[str, Any]:
@@ -332,5 +329,5 @@ class Training:
             "best_epoch": None if run.best is None else run.best.epoch,
             "resumed": self.resumed,
             "packing": packing_of(self.config.packing, self.backbone, run.adapter),
-            **self.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
+            **run.data.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
         }

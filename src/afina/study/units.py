@@ -18,6 +18,7 @@ __all__ = ["alone", "together"]
 
 Observer = Callable[[Mapping[str, Any]], None]
 
+_NOT_OF_IT = "its cohort had begun without it, and goes on so; run the same command again to have it tried"
 _SHARE = 0.6
 """Of a GPU's memory that is free beside the model and all members' states, what a cohort's passes may take."""
 
@@ -35,10 +36,11 @@ def alone(job: "Job", observer: Observer) -> dict[str, Any]:
     return result
 
 
-def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[dict[str, Any]]:
-    """Carry out a cohort, or go on with it, and return the results of all its runs, of those that failed too.
+def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple[list[dict[str, Any]], bool]:
+    """Carry out a cohort, or go on with it; return the results of all its runs, of those that failed too, and if it is over.
 
-    What the methods cost alone is found before, and in a race afterwards, for those that came to the end.
+    Where it is not its states have to stay: a process that was killed goes on from its checkpoint, and so do runs whose
+    costs alone are still to be found. These are found before, and in a race afterwards, for those that came to the end.
     """
     from afina.study.carry_out import CohortJob
     from afina.study.worker import carry_out_cohort_job
@@ -48,6 +50,11 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
     race = jobs[0].config.race is not None
     profiles = {} if race else _profiles(cohort, jobs, errors, observer, keep=True)
     members = tuple(job for job in jobs if job.run.id not in errors)
+    if cohort.checkpoint.exists():
+        # Its members are those that it began with; one whose costs could not be found then would be new to it.
+        begun = cohort.kept().get("members", [job.run.id for job in members])
+        errors |= {job.run.id: _NOT_OF_IT for job in members if job.run.id not in begun}
+        members = tuple(job for job in members if job.run.id in begun)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     ended = False
     try:
@@ -56,6 +63,7 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
         errors |= {job.run.id: str(error) for job in members}
         members = ()
     while members:
+        cohort.keep(members=[job.run.id for job in members])
         on_event({"kind": "cohort", "members": len(members), "together": size["together"]})
         try:
             found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, **size), on_event)
@@ -74,9 +82,6 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
         finished = [job for job in jobs if job.run.id in found["results"]]
         profiles = _profiles(cohort, finished, errors, observer, keep=False)
     kept = _keep_results(jobs, found["results"], profiles)
-    # A process that was killed goes on from its checkpoint; so do runs whose costs alone are still to be found.
-    if ended and kept.keys() == found["results"].keys():
-        cohort.forget_states()
     results = []
     for job in jobs:
         if (lost := found["lost"].get(job.run.id)) is not None:
@@ -87,7 +92,7 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> list[
             on_event({"kind": "failed", "run": job.run.id, "error": errors[job.run.id]})
             result = _without_result(job, "failed", errors[job.run.id])
         results.append(result)
-    return results
+    return results, ended and kept.keys() == found["results"].keys()
 
 
 def _keep_results(
@@ -98,7 +103,7 @@ def _keep_results(
 
     kept: dict[str, dict[str, Any]] = {}
     for job in jobs:
-        if (result := results.get(job.run.id)) is not None and (profile := profiles.get(job.run.label)) is not None:
+        if (result := results.get(job.run.id)) is not None and (profile := profiles.get(job.run.cell)) is not None:
             kept[job.run.id] = {**result, **alone_costs(result, profile)}
             write_json(job.folder / "result.json", kept[job.run.id])
     return kept
@@ -118,8 +123,8 @@ def _profiles(
     for job in jobs:
         alike.setdefault(job.run.costs_like, []).append(job)
     for own in alike.values():
-        labels = {job.run.label for job in own}
-        found = next((profiles[label] for label in labels if label in profiles), None)
+        cells = {job.run.cell for job in own}
+        found = next((profiles[cell] for cell in cells if cell in profiles), None)
         if found is None:
             observer({"kind": "profiling", "run": own[0].run})
             try:
@@ -127,7 +132,7 @@ def _profiles(
             except AfinaError as error:
                 errors |= {job.run.id: str(error) for job in own}
                 continue
-        profiles |= dict.fromkeys(labels, found)
+        profiles |= dict.fromkeys(cells, found)
         cohort.keep(profiles=profiles)
     return profiles
 

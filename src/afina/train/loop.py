@@ -138,9 +138,7 @@ def train(
             stepping = [member for member in stepping if member.position.step == least]
             steps = None if steps is None else steps - 1
             started = perf_counter()
-            limited = passes.most_tokens is not None
-            tokens = max(member.batch_tokens for member in stepping) if limited else None
-            for group in passes.groups(stepping, tokens):
+            for group in passes.groups(stepping, lambda member: member.batch_tokens):
                 _gradients(passes, group, micro_batch_size)
                 # Now, not after the last group: gradients that stay scatter over the memory that the next pass is to have.
                 for member in group:

@@ -85,7 +85,9 @@ class Optimiser:
         """Take back what `state` gave."""
         for name, parameter in self.parameters.items():
             own: dict[str, Any] = {
-                key.rpartition("/")[2]: value.clone() for key, value in state.items() if key.rpartition("/")[0] == name
+                key.rpartition("/")[2]: value.to(parameter.device, copy=True)
+                for key, value in state.items()
+                if key.rpartition("/")[0] == name
             }
             if own:
                 self.adamw.state[parameter] = self._as_paged(parameter, own) if self.paged else own

@@ -1,5 +1,6 @@
 """Which members go through the backbone together, and the attachment that carries them."""
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from itertools import pairwise
 from types import TracebackType
@@ -60,21 +61,25 @@ class Passes:
             self._now.__exit__(None, None, None)
             self._now = None
 
-    def groups(self, members: Sequence[_M], tokens: int | None = None) -> list[list[_M]]:
-        """Divide members into groups that lose nothing by going together, none too large; `tokens` has a member's batch.
+    def groups(self, members: Sequence[_M], tokens: Callable[[_M], int] | None = None) -> list[list[_M]]:
+        """Divide members into groups that lose nothing by going together, none too large; `tokens` tells a member's batch's.
 
         Members of one method stand side by side, and of them those whose branches are computed at once: where others have no
-        branch, they are one piece.
+        branch, they are one piece. Batches of less than half as many tokens as others' go apart: they would be padded.
         """
-        size = self.most or max(1, len(members))
-        if tokens is not None and self.most_tokens is not None:
-            size = max(1, min(size, self.most_tokens // tokens))
+        counts = {id(member): 1 if tokens is None else max(1, tokens(member)) for member in members}
+        largest = max(counts.values(), default=1)
         kinds: dict[Hashable, dict[str, list[_M]]] = {}
         for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
             kind, like = self._known(member.adapter)
-            kinds.setdefault(kind, {}).setdefault(like, []).append(member)
+            halvings = int(math.log2(largest / counts[id(member)]))
+            kinds.setdefault((kind, halvings), {}).setdefault(like, []).append(member)
         found: list[list[_M]] = []
         for units in kinds.values():
+            size = self.most or max(1, len(members))
+            if tokens is not None and self.most_tokens is not None:
+                widest = max(counts[id(member)] for own in units.values() for member in own)
+                size = max(1, min(size, self.most_tokens // widest))
             apart = [own for own in units.values() if self.alike and len(own) > 1]
             rest = [member for own in units.values() if not (self.alike and len(own) > 1) for member in own]
             found += [group for own in (*apart, rest) for group in _parts(own, size)]
