@@ -499,6 +499,13 @@ def test_steps_are_fitted_by_width_and_what_a_first_meeting_adds() -> None:
     assert (warm[8], warm[16], first) == (pytest.approx(0.2), pytest.approx(0.3), 0.0)
 
 
+def test_each_epoch_takes_what_its_own_batches_do() -> None:
+    epochs = [np.array([32, 8, 16, 8]), np.array([32, 24, 8]), np.array([32, 24, 16])]
+    # Of the first epoch two steps were taken, in 50 s; 16 is new in it, 24 in the second.
+    until = profile.seconds_until(epochs, 2, 50.0, np.arange(65.0), 100.0)
+    assert until == [50 + 16 + 8 + 100, 174 + 64 + 100, 338 + 72]
+
+
 @pytest.mark.parametrize(("cohort", "sizes"), [("off", {1}), (3, {3, 2})])
 def test_the_size_of_a_cohort_is_the_studys(
     cohort: Any, sizes: set[int], family_folder: Loader, rows_folder: Path, tmp_path: Path

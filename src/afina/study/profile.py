@@ -2,8 +2,8 @@
 
 A step's time goes by the width of its batch, and is more where a width is met for the first time (a processor's matrix
 library prepares code for it). Both are fitted to the first steps of the run, taken alone in a process that does nothing
-else; an epoch's time is the sum over its batches. These steps are not lost: the run goes on from them in its cohort. Memory
-is read as in any run, over these steps, some evaluation and a few steps more, as in the next epoch.
+else; an epoch's time is the sum over its own batches. These steps are not lost: the run goes on from them in its cohort.
+Memory is read as in any run, over these steps, some evaluation and a few steps more, as in the next epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,12 @@ from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.passes import Passes
 
-__all__ = ["choose_together", "fitted", "profile_run"]
+__all__ = ["choose_together", "fitted", "profile_run", "seconds_until"]
 
 _STEPS = 64
 _WARM = 2
-_MOST_TOGETHER = 8
+_MOST_TOGETHER = {"cpu": 8, "cuda": 64}
+"""On a CPU more gain nothing (benchmarks/README.md)."""
 _AGAIN = 8
 _MOST_EVALUATED = 6
 _GAIN = 1.03
@@ -55,7 +56,8 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
     energy = EnergyMeter(job.device)
     with watched(job, method, data.task, min(0.1, config.sample_seconds)) as (monitor, backbone):
         run = start_running(job, method, backbone, data)
-        widths = _widths(backbone, run.member)
+        by_epoch = [_widths(backbone, run.member, epoch) for epoch in range(config.epochs)]
+        widths = by_epoch[0]
         count = min(_STEPS, max(1, len(widths) - 1))
         settings = {"checkpointing": config.gradient_checkpointing, "packing": config.packing == "auto"}
         times: list[float] = []
@@ -90,22 +92,23 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
                     _evaluate_some(attached, data.rows(split), config.evaluation_batch_size)
             give_back_freed_memory()
             # An epoch after the first begins with the longest batch too, beside what an evaluation left behind.
+            later = min(1, config.epochs - 1)
             with monitor.phase("train"):
                 for place in range(min(_AGAIN, len(widths))):
-                    _step_seconds(passes, [run.member], [place], config.micro_batch_size)
+                    _step_seconds(passes, [run.member], [place], config.micro_batch_size, epoch=later)
     warm, first = fitted(widths[:count], np.array(times))
-    epoch = float(warm[widths].sum())
-    unseen = len(set(widths[count:]) - set(widths[:count]))
-    begun = preparing + taken + float(warm[widths[count:]].sum()) + first * unseen
+    until = seconds_until(by_epoch, count, preparing + taken, warm, first)
     report = monitor.report()
-    if unseen and job.device == "cpu" and report["peak_memory_bytes"] is not None:
-        met = len(set(widths[:count]))
-        report["peak_memory_bytes"] += int(unseen * max(0, resident[-1] - resident[0]) / max(1, met - 1))
+    if job.device == "cpu" and report["peak_memory_bytes"] is not None:
+        # A width that was not met here leaves as much behind as those that were.
+        here = set(widths[:count])
+        unmet = len(set(np.concatenate(by_epoch)) - here - set(by_epoch[later][:_AGAIN]))
+        report["peak_memory_bytes"] += int(unmet * max(0, resident[-1] - resident[0]) / max(1, len(here) - 1))
     return {
-        "seconds_by_epoch": [begun + epoch * number for number in range(config.epochs)],
+        "seconds_by_epoch": until,
         "step_seconds": float(np.median(warm[widths])),
         "tokens": int(tokens.offsets[-1]),
-        "energy_joules": None if energy.joules is None else energy.joules / taken * begun,
+        "energy_joules": None if energy.joules is None else energy.joules / taken * until[0],
         "memory_report": report,
     }
 
@@ -131,7 +134,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
         with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:
             # Those that may go together.
             may = max(passes.groups(members, lambda member: typical[id(member.tokens)].tokens), key=len)
-            most = min(len(may), _MOST_TOGETHER)
+            most = min(len(may), _MOST_TOGETHER[backbone.device.type])
             median = max(typical[id(member.tokens)].tokens for member in may)
             if first.device == "cpu":
                 most = min(most, max(1, most_tokens // median))
@@ -143,7 +146,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
                 times = [_step_seconds(passes, sample, places, first.config.micro_batch_size) for _ in range(1 + _WARM)]
                 return float(np.median(times[1:])) / len(sample)
 
-            for size in (own for own in sorted({1, 2, 4, _MOST_TOGETHER, most}) if own <= most):
+            for size in sorted({*(1 << power for power in range(most.bit_length())), most}):
                 send({"kind": "together", "members": size})
                 passes.most = size
                 try:
@@ -209,10 +212,10 @@ def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) 
     return members, trained
 
 
-def _widths(backbone: Backbone, member: Member) -> np.ndarray:
-    """Return the width of each batch of the first epoch, as the collator will make it."""
+def _widths(backbone: Backbone, member: Member, epoch: int = 0) -> np.ndarray:
+    """Return the width of each batch of an epoch, as the collator will make it."""
     tokens: Tokens = member.tokens
-    batches = epoch_batches(tokens.lengths, member.batch_size, seed=member.seed, epoch=0)
+    batches = epoch_batches(tokens.lengths, member.batch_size, seed=member.seed, epoch=epoch)
     lengths = tokens.lengths
     return np.array([padded_width(int(lengths[rows].max()), backbone.context) for rows in batches])
 
@@ -235,14 +238,14 @@ def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
 
 
 def _step_seconds(
-    passes: Passes, members: Sequence[Member], places: Sequence[int], micro_batch_size: int | None
+    passes: Passes, members: Sequence[Member], places: Sequence[int], micro_batch_size: int | None, *, epoch: int = 0
 ) -> float:
-    """Take one whole step, each member on its batch at a place of the first epoch, and return its seconds.
+    """Take one whole step, each member on its batch at a place of an epoch, and return its seconds.
 
     The members are not to be kept.
     """
     for member, place in zip(members, places, strict=True):
-        member.position = Position(batch=place)
+        member.position = Position(epoch=epoch, batch=place)
     started = perf_counter()
     callbacks = Callbacks(lambda: None, lambda ended: None)
     train(passes, members, Clock(), callbacks, micro_batch_size=micro_batch_size, steps=1)
@@ -254,6 +257,22 @@ def _finish(backbone: Backbone) -> None:
     """Wait for what is queued on a GPU."""
     if backbone.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def seconds_until(
+    by_epoch: Sequence[np.ndarray], count: int, taken: float, warm: np.ndarray, first: float
+) -> list[float]:
+    """Return the seconds until the end of each epoch, of whose batches these are the widths.
+
+    The first `count` steps have `taken` so long; of the others, `warm` has a step's seconds by width, and the first meeting
+    of a width adds `first`.
+    """
+    met, seconds, until = set(by_epoch[0][:count]), taken, list[float]()
+    for widths in (by_epoch[0][count:], *by_epoch[1:]):
+        seconds += float(warm[widths].sum()) + first * len(set(widths) - met)
+        met |= set(widths)
+        until.append(seconds)
+    return until
 
 
 def fitted(widths: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
