@@ -1,5 +1,6 @@
 """Cohorts: every member ends as it would alone, whoever else is in it, leaves it or is killed with it."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ from afina.study.training import Training
 from afina.tasks.base import Task
 from afina.tasks.classification import Classification
 from afina.tasks.regression import Regression
-from afina.train.loop import Callbacks, Clock, Member, train
+from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes, pass_kind
 from kills import kill_workers, killed_and_resumed
@@ -235,7 +236,7 @@ def test_a_short_batch_may_end_before_the_others_micro_batches(backbones: dict[s
     backbone = backbones["bert"]
 
     def fresh() -> list[Member]:
-        return [member(backbone, "ia3", 1, tokens_of(12, 2)), member(backbone, "lora", 0, tokens_of(9, 1))]
+        return [member(backbone, "ia3", 1, tokens_of(12, 2)), member(backbone, "lora", 0, tokens_of(11, 1))]
 
     together = trained(backbone, fresh(), micro_batch_size=1)
     for place, own in enumerate(together):
@@ -321,6 +322,18 @@ def test_short_batches_go_apart_from_long_ones(backbones: dict[str, Backbone]) -
     with Passes(backbones["bert"], most_tokens=200) as passes:
         groups = passes.groups(members, lambda own: tokens[id(own)])
         assert sorted([tokens[id(own)] for own in group] for group in groups) == [[49] * 4, [100] * 2, [100] * 2]
+
+
+def test_an_epoch_whose_end_a_kill_kept_back_ends_before_others_go_on(backbones: dict[str, Backbone]) -> None:
+    """As it does undisturbed: else those on longer data would share their passes with others than they had."""
+    members = [member(backbones["bert"], "lora", 0, tokens_of(rows, rows)) for rows in (8, 20)]
+    for own in members:
+        own.position = Position(batch=2, step=2)
+    seen: list[list[int]] = []
+    with Passes(backbones["bert"]) as passes:
+        callbacks = Callbacks(lambda: None, lambda ended: seen.append([own.position.step for own in members]))
+        train(passes, members, Clock(), callbacks, micro_batch_size=None, steps=1)
+    assert seen[0] == [2, 2]
 
 
 def test_those_behind_catch_up_before_all_go_on(backbones: dict[str, Backbone]) -> None:
@@ -561,15 +574,17 @@ def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
     family_folder: Loader, rows_folder: Path, tmp_path: Path
 ) -> None:
     def kill(event: Any) -> None:
-        if event["kind"] == "epoch" and event["epoch"] == 2:
+        if (
+            event["kind"] == "epoch"
+        ):  # a kill is taken for want of memory: it is tried again with half as many in a pass
             kill_workers()
 
-    study = study_of(family_folder, rows_folder, epochs=3, cohort=8)
+    study = study_of(family_folder, rows_folder, epochs=6, cohort=8)
     failed = Study(tmp_path / "out", **study).run(kill)
     assert {result["status"] for result in failed} == {"failed"}
     assert all("ended by SIGKILL" in result["error"] for result in failed)
     again = Study(tmp_path / "out", **study).run()
-    assert [(result["status"], result["resumed"]) for result in again] == [("ok", 1)] * len(again)
+    assert all(result["status"] == "ok" and result["resumed"] >= 1 for result in again)
 
 
 def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
@@ -580,10 +595,10 @@ def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
     def kill(event: Any) -> None:
         nonlocal profiled
         profiled = event["run"].method if event["kind"] == "profiling" else profiled
-        if (event["kind"] == "profile" and profiled == "ia3") or (event["kind"] == "epoch" and event["epoch"] == 1):
+        if (event["kind"] == "profile" and profiled == "ia3") or event["kind"] == "epoch":
             kill_workers()
 
-    study = study_settings(family_folder, rows_folder, methods=["lora", "ia3"], seeds=2, epochs=3, cohort=4)
+    study = study_settings(family_folder, rows_folder, methods=["lora", "ia3"], seeds=2, epochs=4, cohort=4)
     first, second, third = (
         {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(observer)}
         for observer in (kill, lambda event: None, lambda event: None)
@@ -592,30 +607,32 @@ def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
     assert {key: result["status"] for key, result in second.items()} == {
         ("lora", 0): "ok", ("lora", 1): "ok", ("ia3", 0): "failed", ("ia3", 1): "failed",
     }  # fmt: skip
-    assert second["lora", 1]["resumed"] == 1
+    assert second["lora", 1]["resumed"] >= 1
     assert "its cohort had begun without it" in second["ia3", 0]["error"]
     assert {result["status"] for result in third.values()} == {"ok"}
 
 
+@pytest.mark.parametrize("trouble", ["stopped while listing", "a finalist's profile killed"])
 def test_a_race_that_is_over_is_not_run_again_by_its_losers(
-    family_folder: Loader, rows_folder: Path, tmp_path: Path
+    trouble: str, family_folder: Loader, rows_folder: Path, tmp_path: Path
 ) -> None:
-    """Stopped before they are listed they have lost all the same, and who failed stays so: without rivals all would win."""
+    """Losers that were not listed yet have lost all the same, who failed stays so, and a winner's costs are found later."""
 
-    def stop(event: Any) -> None:
-        if event["kind"] == "finished":
+    def observer(event: Any) -> None:
+        if trouble == "stopped while listing" and event["kind"] == "finished":
             raise KeyboardInterrupt
+        if trouble != "stopped while listing" and event["kind"] == "profile":
+            kill_workers()
 
     race = {"rungs": [0.5], "keep": 0.1, "rate_factors": [1, 1e-3, 1e-5]}
     study = study_settings(family_folder, rows_folder, epochs=2, race=race)
     study["methods"] = [{"lora": {"targets": ["ffn_gate"]}}, "lora"]
     del study["learning_rate"]
-    with pytest.raises(KeyboardInterrupt):
-        Study(tmp_path / "out", **study).run(stop)
+    with contextlib.suppress(KeyboardInterrupt):
+        assert "ok" not in {result["status"] for result in Study(tmp_path / "out", **study).run(observer)}
     for _ in range(2):
-        found = Study(tmp_path / "out", **study).run()
-        statuses = sorted(result["status"] for result in found)
-        assert statuses == ["failed"] * (len(found) - 3) + ["ok", "skipped", "skipped"]
+        statuses = sorted(result["status"] for result in Study(tmp_path / "out", **study).run())
+        assert statuses == ["failed"] * 3 + ["ok", "skipped", "skipped"]
 
 
 def test_a_candidate_of_which_a_seed_failed_comes_last() -> None:

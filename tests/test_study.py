@@ -137,6 +137,22 @@ def test_the_folder_of_another_study_is_refused(finished: Path, family_folder: L
         Study(finished, **settings(family_folder, csv_folder, epochs=5)).run()
 
 
+def test_a_folder_from_before_a_setting_was_there_goes_on(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    study = settings(family_folder, csv_folder, methods=["head"], epochs=1)
+    Study(tmp_path / "out", **study).run()
+    path = tmp_path / "out" / "study.yaml"
+    stored = yaml.safe_load(path.read_text())
+    del stored["study"]["mix_datasets"]
+    path.write_text(yaml.safe_dump(stored))
+    seen: list[Any] = []
+    Study(tmp_path / "out", **study).run(seen.append)
+    assert not [event for event in seen if event["kind"] == "unit"]
+    with pytest.raises(UsageError, match=r"it differs in mix_datasets"):
+        Study(tmp_path / "out", **study, mix_datasets=True).run()
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
     (tmp_path / "thesis.doc").write_text("years of work")
     with pytest.raises(UsageError, match=r"is not empty and holds no study .it has thesis\.doc"):

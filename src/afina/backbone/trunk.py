@@ -123,7 +123,8 @@ class LowerLayers:
         if trunks[0].first_only and "input_ids" in inputs:
             inputs.pop("attention_mask", None)
             inputs = {name: value[:, :1] for name, value in inputs.items()}
-        known = torch.cat(states).to(next(iter(inputs.values())).device)
+        device = next(iter(inputs.values())).device
+        known = torch.cat([own.to(device) for own in states])
         return replace(batch, inputs={**inputs, "known": known})
 
     def _compute(self, tokens: Tokens) -> _Compute:

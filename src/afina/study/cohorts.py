@@ -13,7 +13,7 @@ from afina.data.batching import steps_per_epoch
 from afina.study.files import CHECKPOINT, first_steps, write_json
 from afina.study.plan import Run, folder_name
 
-__all__ = ["Cohort", "plan_cohorts"]
+__all__ = ["Cohort", "interrupted", "plan_cohorts"]
 
 _LEAST_STEPS = 400
 """Steps of a method, all its seeds and rates together, below which `auto` leaves runs alone: of them 64 are taken alone,
@@ -55,6 +55,15 @@ class Cohort:
         write_json(self.folder / "plan.json", {**self.kept(), "runs": [run.id for run in self.runs], **settled})
 
 
+def interrupted(directory: Path) -> list[tuple[Path, list[str]]]:
+    """Return the folders of the cohorts in a study's folder that may go on from a checkpoint, each with its runs."""
+    return [
+        (path.parent, json.loads(path.read_text(encoding="utf-8"))["runs"])
+        for path in sorted((directory / "cohorts").glob("*/plan.json"))
+        if (path.parent / CHECKPOINT).exists()
+    ]
+
+
 def plan_cohorts(
     config: StudyConfig,
     directory: Path,
@@ -72,11 +81,13 @@ def plan_cohorts(
     by_id = {run.id: run for run in runs}
     waiting = {run.id for run in left}
     found: list[Cohort] = []
-    for path in sorted((directory / "cohorts").glob("*/plan.json")):
-        own = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        if (path.parent / CHECKPOINT).exists() and waiting & set(own):
-            found.append(Cohort(path.parent.name, tuple(by_id[run] for run in own), path.parent))
+    for folder, own in interrupted(directory):
+        cohort = Cohort(folder.name, tuple(by_id[run] for run in own), folder)
+        if waiting & set(own):
+            found.append(cohort)
             waiting -= set(own)
+        else:
+            cohort.forget_states()  # all its results are there: a kill came just before this
     bases: dict[Hashable, list[Run]] = {}
     for run in left:
         if run.id in waiting and _may_join(run):
@@ -87,7 +98,7 @@ def plan_cohorts(
         for group in _groups(config, members, train_rows, fitting):
             digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
             data = "mixed" if len({run.dataset for run in group}) > 1 else group[0].dataset_name
-            name = folder_name(f"{Path(group[0].model).name}-{data}-{digest}")
+            name = f"{folder_name(f'{Path(group[0].model).name}-{data}')}-{digest}"
             found.append(Cohort(name, tuple(group), directory / "cohorts" / name))
     return found
 

@@ -128,7 +128,8 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     seconds: dict[int, float] = {}
     with watched(first, first.run.make_method(), task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
         members, trained = _members(jobs, backbone, data)
-        typical = {id(member.tokens): _Typical.of(backbone, member) for member in members}
+        one_each = {id(member.tokens): member for member in members}
+        typical = {tokens: _Typical.of(backbone, member) for tokens, member in one_each.items()}
         longest = max(own.longest_tokens for own in typical.values())
         most_tokens = int(_MORE_TOKENS * longest)
         with Passes(backbone, DropoutSource(first.run.seed), packing=first.config.packing == "auto") as passes:

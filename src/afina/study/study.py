@@ -11,7 +11,7 @@ from afina.config import StudyConfig
 from afina.errors import AfinaError, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
-from afina.study.cohorts import Cohort, plan_cohorts
+from afina.study.cohorts import Cohort, interrupted, plan_cohorts
 from afina.study.execute import locked, run_apart, start_server
 from afina.study.files import write_text
 from afina.study.plan import Run, expand
@@ -59,12 +59,14 @@ class Study:
     def _run(self, observer: Observer) -> list[dict[str, Any]]:
         if self.config.learning_rate == "search":
             settled = self._resolved().get("runs", {})
-            self.runs = with_settled(self.runs, settled) if settled else searched(self, observer)
+            known = all("rate" in settled.get(run.id, {}) for run in self.runs)
+            self.runs = with_settled(self.runs, settled) if known else searched(self, observer)
         finished = self._finished()
         left = [run for run in self.runs if run.id not in finished]
         prepared: dict[tuple[str, int], Prepared] = {}
         # A cohort of several data sets goes on with all its members, also where those of one are finished.
-        wanted = self.runs if left and self.config.mix_datasets else left
+        models = {run.model for run in left}
+        wanted = [run for run in self.runs if run.model in models] if self.config.mix_datasets else left
         for key in dict.fromkeys((run.model, run.dataset) for run in wanted):
             observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
             spec = self.config.dataset[key[1]]
@@ -130,9 +132,12 @@ class Study:
         """Take the folder for this study; raises `UsageError` when it is another's."""
         path = self.directory / "study.yaml"
         if path.exists():
-            stored = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("study")
+            stored = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("study") or {}
+            # A folder from before a setting was thought of has its default.
+            fields = StudyConfig.model_fields
+            stored = {key: field.default for key, field in fields.items() if not field.is_required()} | stored
             if stored != self._settings():
-                changed = sorted(k for k, v in self._settings().items() if (stored or {}).get(k) != v)
+                changed = sorted(k for k, v in self._settings().items() if stored.get(k) != v)
                 raise UsageError(
                     f"{self.directory} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
                     "choose another --out, or give the same study to go on with it."
@@ -147,7 +152,7 @@ class Study:
     def _finished(self) -> set[str]:
         """Return the runs that need not be done again; a result that a kill kept from the list is entered.
 
-        In a race that is over those that failed are not: they would run without rivals.
+        Those that failed in a race that is over are not tried again: they would run without rivals.
         """
         listed = {r["run"]: r for r in read_results(self.directory)} if self._results.exists() else {}
         for run in self.runs:
@@ -159,7 +164,8 @@ class Study:
         done = {run for run, result in listed.items() if result["status"] in ("ok", "skipped")}
         if self.config.race is not None:
             over = {(listed[run]["model"], listed[run]["dataset"]) for run in done}
-            done |= {run for run, result in listed.items() if (result["model"], result["dataset"]) in over}
+            going_on = {run for _, runs in interrupted(self.directory) for run in runs}
+            done |= {run for run, r in listed.items() if (r["model"], r["dataset"]) in over and run not in going_on}
         return done
 
     @property

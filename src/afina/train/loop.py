@@ -132,8 +132,9 @@ def train(
     Those that others are ahead of catch up first: at the same step seeds come to batches of about the same width.
     """
     while (steps is None or steps > 0) and (training := [member for member in members if member.training]):
-        # After a kill between a step and its epoch's end there may be members with no batch left.
-        if stepping := [member for member in training if not member.at_end]:
+        # After a kill between a step and its epoch's end there may be members with no batch left; the others wait for that.
+        stepping = [] if any(member.at_end for member in training) else training
+        if stepping:
             least = min(member.position.step for member in stepping)
             stepping = [member for member in stepping if member.position.step == least]
             steps = None if steps is None else steps - 1
