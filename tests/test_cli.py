@@ -1,5 +1,6 @@
 """The command line as a person uses it: exit codes, one clear sentence for bad input, predictions as JSON lines."""
 
+import importlib.metadata
 import io
 import json
 import subprocess
@@ -74,6 +75,10 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_the_version_is_the_packages() -> None:
+    assert afina("--version").stdout == f"afina {importlib.metadata.version('afina')}\n"
 
 
 def test_the_whole_demo_has_every_method_and_five_seeds() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -39,6 +40,22 @@ for module in (
     demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data, evaluate, audit,
 ):  # fmt: skip
     module.register(app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from afina import __version__
+
+        typer.echo(f"afina {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None: ...
 
 
 def main() -> None:
