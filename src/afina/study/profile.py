@@ -3,7 +3,7 @@
 A step's time goes by the width of its batch, and is more where a width is met for the first time (a processor's matrix
 library prepares code for it). Both are fitted to the first steps of the run, taken alone in a process that does nothing
 else; an epoch's time is the sum over its own batches. These steps are not lost: the run goes on from them in its cohort.
-Memory is read as in any run, over these steps, some evaluation and a few steps more, as in the next epoch.
+Memory is read as in any run, over these steps; the last of them come after some evaluation, as a next epoch's would.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,17 @@ from afina.study.room import STATE_BYTES
 from afina.study.running import Data, load_data, start_running
 from afina.train.checkpoint import write_checkpoint
 from afina.train.evaluate import predict_logits
-from afina.train.loop import Callbacks, Clock, Member, Position, train
+from afina.train.loop import Callbacks, Clock, Member, Position, gradients, train
 from afina.train.passes import Passes
 
 __all__ = ["choose_together", "fitted", "profile_run", "seconds_until"]
 
 _STEPS = 64
+_AFTERWARDS = 24
+"""Of these, how many are taken after some evaluation."""
 _WARM = 2
 _MOST_TOGETHER = {"cpu": 8, "cuda": 64}
 """On a CPU more gain nothing (benchmarks/README.md)."""
-_AGAIN = 8
 _MOST_EVALUATED = 6
 _GAIN = 1.03
 """What more members in a pass have to gain to be worth their memory."""
@@ -59,6 +60,7 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
         by_epoch = [_widths(backbone, run.member, epoch) for epoch in range(config.epochs)]
         widths = by_epoch[0]
         count = min(_STEPS, max(1, len(widths) - 1))
+        before = count - min(_AFTERWARDS, count // 2)
         settings = {"checkpointing": config.gradient_checkpointing, "packing": config.packing == "auto"}
         times: list[float] = []
         resident: list[int] = []
@@ -72,38 +74,41 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
             send({"kind": "profile", "done": len(times), "steps": count})
             started = perf_counter()
 
+        def take_steps(number: int) -> None:
+            nonlocal started
+            energy.start()
+            started = perf_counter()
+            callbacks, micro = Callbacks(after_step, lambda ended: None), config.micro_batch_size
+            train(passes, [run.member], Clock(), callbacks, micro_batch_size=micro, steps=number)
+            energy.stop()
+
         with Passes(backbone, DropoutSource(job.run.seed), **settings) as passes:
             torch.manual_seed(job.run.seed)
             with monitor.phase("train"):
                 preparing = _preparing_seconds(passes, run.member, count)
             with monitor.phase("train"):
-                energy.start()
-                started = perf_counter()
-                callbacks = Callbacks(after_step, lambda ended: None)
-                train(passes, [run.member], Clock(), callbacks, micro_batch_size=config.micro_batch_size, steps=count)
-                energy.stop()
-            taken = float(sum(times))
-            if kept is not None and len(widths) > 1:  # one step would be a whole epoch, and nobody evaluated it
-                write_checkpoint(kept, run.tensors(), {"position": asdict(run.member.position), "seconds": taken})
+                take_steps(before)
             give_back_freed_memory()
             with monitor.phase("evaluate"):
                 attached = passes.attached([run.adapter], training=False)
                 for split in ("train", "test"):
                     _evaluate_some(attached, data.rows(split), config.evaluation_batch_size)
             give_back_freed_memory()
-            # An epoch after the first begins with the longest batch too, beside what an evaluation left behind.
-            later = min(1, config.epochs - 1)
             with monitor.phase("train"):
-                for place in range(min(_AGAIN, len(widths))):
-                    _step_seconds(passes, [run.member], [place], config.micro_batch_size, epoch=later)
+                # An epoch begins with the longest batch, beside what an evaluation left behind.
+                _gradients_of_the_longest(passes, run.member, config.micro_batch_size)
+                take_steps(count - before)
+            taken = float(sum(times))
+            if kept is not None and len(widths) > 1:  # one step would be a whole epoch, and nobody evaluated it
+                write_checkpoint(kept, run.tensors(), {"position": asdict(run.member.position), "seconds": taken})
     warm, first = fitted(widths[:count], np.array(times))
     until = seconds_until(by_epoch, count, preparing + taken, warm, first)
     report = monitor.report()
     if job.device == "cpu" and report["peak_memory_bytes"] is not None:
-        # A width that was not met here leaves as much behind as those that were.
-        here = set(widths[:count])
-        unmet = len(set(np.concatenate(by_epoch)) - here - set(by_epoch[later][:_AGAIN]))
-        report["peak_memory_bytes"] += int(unmet * max(0, resident[-1] - resident[0]) / max(1, len(here) - 1))
+        # A width that was not met leaves as much behind as those that were.
+        unmet = len(set(np.concatenate(by_epoch)) - set(widths[:count]))
+        grown = max(0, resident[before - 1] - resident[0]) / max(1, len(set(widths[:before])) - 1)
+        report["peak_memory_bytes"] += int(unmet * grown)
     return {
         "seconds_by_epoch": until,
         "step_seconds": float(np.median(warm[widths])),
@@ -238,15 +243,25 @@ def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
         predict_logits(attached, tokens.take(batches[place]), batch_size=batch_size)
 
 
+def _gradients_of_the_longest(passes: Passes, member: Member, micro_batch_size: int | None) -> None:
+    """Compute the gradients of the longest batch and forget them: the member stays as it is."""
+    position, loss = member.position, member.loss_sum.clone()
+    member.position = Position()
+    gradients(passes, [member], micro_batch_size)
+    member.optimiser.clear()
+    member.position = position
+    member.loss_sum.copy_(loss)
+
+
 def _step_seconds(
-    passes: Passes, members: Sequence[Member], places: Sequence[int], micro_batch_size: int | None, *, epoch: int = 0
+    passes: Passes, members: Sequence[Member], places: Sequence[int], micro_batch_size: int | None
 ) -> float:
-    """Take one whole step, each member on its batch at a place of an epoch, and return its seconds.
+    """Take one whole step, each member on its batch at a place of the first epoch, and return its seconds.
 
     The members are not to be kept.
     """
     for member, place in zip(members, places, strict=True):
-        member.position = Position(epoch=epoch, batch=place)
+        member.position = Position(batch=place)
     started = perf_counter()
     callbacks = Callbacks(lambda: None, lambda ended: None)
     train(passes, members, Clock(), callbacks, micro_batch_size=micro_batch_size, steps=1)

@@ -20,7 +20,7 @@ from afina.tasks.base import Task
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 
-__all__ = ["Callbacks", "Clock", "Member", "Position", "train"]
+__all__ = ["Callbacks", "Clock", "Member", "Position", "gradients", "train"]
 
 
 @dataclass
@@ -140,7 +140,7 @@ def train(
             steps = None if steps is None else steps - 1
             started = perf_counter()
             for group in passes.groups(stepping, lambda member: member.batch_tokens):
-                _gradients(passes, group, micro_batch_size)
+                gradients(passes, group, micro_batch_size)
                 # Now, not after the last group: gradients that stay scatter over the memory that the next pass is to have.
                 for member in group:
                     member.step()
@@ -154,7 +154,7 @@ def train(
             callbacks.after_epoch(ended)
 
 
-def _gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | None) -> None:
+def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | None) -> None:
     """Add the gradients of one batch of each member of a group, which go through the backbone together."""
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
