@@ -19,7 +19,7 @@ from afina.ops.vocabulary import plain_token_losses, token_losses
 from afina.tasks.base import Task
 from afina.tasks.language import Language
 from afina.tasks.seq2seq import Seq2Seq
-from afina.train.loop import Member, _gradients
+from afina.train.loop import Member, gradients
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 from families import BOTH, DECODERS, language_model, save_family
@@ -137,7 +137,7 @@ def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
         optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1.0, total_steps=1)
         member = Member(adapter, task, tokens, 0, 1, 5, optimiser, None, torch.zeros((), dtype=torch.float64))
         with Passes(backbone) as passes:
-            _gradients(passes, [member], size)
+            gradients(passes, [member], size)
         found.append([value.grad.clone() for value in adapter.parameters() if value.grad is not None])
         whole = float(member.loss_sum) / int(tokens.trained.sum())
         with Attached(backbone, [adapter]) as attached:

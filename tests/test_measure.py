@@ -1,6 +1,7 @@
 """Measuring: memory by phase, energy from counters, metrics as the libraries define them, fingerprints."""
 
 import json
+import mmap
 import shutil
 import subprocess
 import threading
@@ -19,6 +20,13 @@ LARGE = 120_000_000
 NEVER = 1000.0  # an interval in which no background reading falls
 
 
+def touched(count: int) -> np.ndarray:
+    """Return numbers in pages of their own: what malloc has kept of other tests' would be no new memory."""
+    numbers = np.frombuffer(mmap.mmap(-1, 8 * count))
+    numbers[:] = 1
+    return numbers
+
+
 def peaks_of(monitor: MemoryMonitor) -> dict[str, int]:
     return {name: phase["peak_bytes"] for name, phase in monitor.report()["memory"].items()}
 
@@ -26,9 +34,9 @@ def peaks_of(monitor: MemoryMonitor) -> dict[str, int]:
 def test_memory_is_counted_in_its_phase() -> None:
     with MemoryMonitor(interval_seconds=0.01) as monitor:
         with monitor.phase("load"):
-            kept = np.ones(LARGE // 8)
+            kept = touched(LARGE // 8)
         with monitor.phase("train"):
-            passing = np.ones(LARGE // 4)
+            passing = touched(LARGE // 4)
             del passing
         with monitor.phase("evaluate"):
             pass
@@ -45,10 +53,10 @@ def test_phases_that_alternate_keep_their_own_peaks() -> None:
     with MemoryMonitor(interval_seconds=NEVER) as monitor:
         for epoch in range(2):
             with monitor.phase("train"):
-                passing = np.ones(LARGE // 8)
+                passing = touched(LARGE // 8)
                 del passing
             with monitor.phase("evaluate"):
-                passing = np.ones(LARGE // 4 if epoch == 0 else 8)
+                passing = touched(LARGE // 4 if epoch == 0 else 8)
                 del passing
     peaks = peaks_of(monitor)
     if not memory._CLEAR.exists():
@@ -60,7 +68,7 @@ def test_phases_that_alternate_keep_their_own_peaks() -> None:
 def test_without_the_systems_own_peak_readings_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_CLEAR", tmp_path / "absent" / "clear_refs")
     with MemoryMonitor(interval_seconds=NEVER) as monitor, monitor.phase("train"):
-        kept = np.ones(LARGE // 8)
+        kept = touched(LARGE // 8)
     assert peaks_of(monitor)["train"] == pytest.approx(LARGE, rel=0.3)
     assert kept.sum() > 0
 
@@ -99,7 +107,7 @@ def test_a_run_that_has_not_trained_has_no_figures() -> None:
 
 def test_a_resumed_monitor_keeps_what_was_measured() -> None:
     with MemoryMonitor(interval_seconds=NEVER) as monitor, monitor.phase("train"):
-        assert np.ones(LARGE // 8).sum() > 0
+        assert touched(LARGE // 8).sum() > 0
     state = json.loads(json.dumps(monitor.state()))
     again = MemoryMonitor(baseline_bytes=monitor.baseline, interval_seconds=NEVER)
     again.load_state(state)
