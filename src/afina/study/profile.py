@@ -91,9 +91,8 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
             give_back_freed_memory()
             with monitor.phase("evaluate"):
                 attached = passes.attached([run.adapter], training=False)
-                for split in ("train", "test"):
-                    _evaluate_some(attached, data.rows(split), config.evaluation_batch_size)
-            give_back_freed_memory()
+                size = config.evaluation_batch_size
+                left = sum(_evaluate_some(attached, data.rows(split), size) for split in ("train", "test"))
             with monitor.phase("train"):
                 # An epoch begins with the longest batch, beside what an evaluation left behind.
                 _gradients_of_the_longest(passes, run.member, config.micro_batch_size)
@@ -108,7 +107,7 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
         # A width that was not met leaves as much behind as those that were.
         unmet = len(set(np.concatenate(by_epoch)) - set(widths[:count]))
         grown = max(0, resident[before - 1] - resident[0]) / max(1, len(set(widths[:before])) - 1)
-        report["peak_memory_bytes"] += int(unmet * grown)
+        report["peak_memory_bytes"] += int(unmet * grown) + (left if config.epochs > 1 else 0)
     return {
         "seconds_by_epoch": until,
         "step_seconds": float(np.median(warm[widths])),
@@ -235,12 +234,25 @@ def _preparing_seconds(passes: Passes, member: Member, count: int) -> float:
     return seconds * int(tokens.offsets[-1]) / int(tokens.lengths_of(tokens.sequences(rows)).sum())
 
 
-def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> None:
-    """Evaluate a few batches of the shapes that an evaluation of these rows meets, the largest among them."""
-    shapes = {(len(rows), tokens.lengths[rows].max()): rows for rows in evaluation_batches(tokens.lengths, batch_size)}
+def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> int:
+    """Evaluate a few batches of the shapes that an evaluation of these rows meets, the largest among them.
+
+    Return the bytes that those of the other shapes would leave behind: code, as much as these do.
+    """
+    most = attached.backbone.context
+    shapes = {
+        (len(rows), padded_width(int(tokens.lengths[rows].max()), most)): rows
+        for rows in evaluation_batches(tokens.lengths, batch_size)
+    }
     batches = list(shapes.values())  # by rising length
-    for place in np.unique(np.linspace(0, len(batches) - 1, _MOST_EVALUATED).round().astype(int)):
+    places = np.unique(np.linspace(0, len(batches) - 1, _MOST_EVALUATED).round().astype(int))
+    resident: list[int] = []
+    for place in places:
         predict_logits(attached, tokens.take(batches[place]), batch_size=batch_size)
+        give_back_freed_memory()
+        resident.append(current_resident_bytes())
+    grown = max(0, resident[-1] - resident[0]) / max(1, len(resident) - 1)
+    return int(grown * (len(batches) - len(places)))
 
 
 def _gradients_of_the_longest(passes: Passes, member: Member, micro_batch_size: int | None) -> None:
