@@ -54,7 +54,7 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
     lora, ia3 = (run.id for run in runs)
     progress.observe({"kind": "step", "step": 5, "steps": 9, "training": 2, "losses": {lora: 1.25, ia3: 1.5}})
     assert [line[-1] for line in shown()] == ["test", "1.2500", "1.5000"]
-    told = {"epoch": 1, "train_loss": 1.0, "test_accuracy": 0.5}
+    told = {"epoch": 1, "metric": "accuracy", "train_loss": 1.0, "test_mcc": 0.1, "test_accuracy": 0.5}
     progress.observe({"kind": "epoch", "run": lora, **told})
     progress.observe({"kind": "judged", "run": lora, "place": 1, "of": 2})
     progress.observe({"kind": "judged", "run": ia3, "place": 2, "of": 2})

@@ -107,8 +107,8 @@ class Progress:
 
     def _epoch(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:
-            metric = next((key for key in event if key.startswith("test_")), None)
-            shown = "" if metric is None else f"{metric.removeprefix('test_')} {event[metric]:.4f}"
+            metric = event["metric"]
+            shown = f"{metric} {event[f'test_{metric}']:.4f}"
             own = {"epoch": str(event["epoch"]), "loss": f"{event['train_loss']:.4f}", "test": shown}
             self.members[event["run"]] |= own
 

@@ -122,8 +122,8 @@ class Training:
         if now - self._said >= 0.2:
             self._said = now
             # A GPU would have to be waited for: its losses are told after each epoch.
-            told = [run for run in self.runs if run.member.position.terms and self.backbone.device.type == "cpu"]
-            losses = {run.job.run.id: run.member.mean_loss() for run in told}
+            told = [run for run in self.runs if run.member.training and run.member.position.terms]
+            losses = {run.job.run.id: run.member.mean_loss() for run in told if self.backbone.device.type == "cpu"}
             self.send({"kind": "step", **self._progress(), "losses": losses})
         judged = self._rung_due()
         if judged or now - self._saved >= self.config.checkpoint_seconds:
@@ -159,7 +159,7 @@ class Training:
             entry = entries[run.job.run.id]
             entry["seconds"] = self.clock.seconds
             run.history.append(entry)
-            self.send({"kind": "epoch", "run": run.job.run.id, **entry})
+            self.send({"kind": "epoch", "run": run.job.run.id, "metric": run.data.task.metric, **entry})
         for run in self.runs:
             if run.error is not None and run.job.run.id not in self.errors:
                 self.errors[run.job.run.id] = run.error
