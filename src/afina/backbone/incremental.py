@@ -40,6 +40,9 @@ class Incremental(Attached):
 
     def __enter__(self) -> "Incremental":
         super().__enter__()
+        names = inspect.signature(self.backbone.model.forward).parameters
+        # transformers 5.24 gave what is kept another name.
+        self._past_name = "cache" if "cache" in names else "past_key_values"
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -86,9 +89,8 @@ class Incremental(Attached):
         return self._say(output.last_hidden_state[:, -1])
 
     def _kept(self) -> dict[str, Any]:
-        """What the model is called with to go on from what is kept; transformers 5.24 gave that another name."""
-        names = inspect.signature(self.backbone.model.forward).parameters
-        return {"cache" if "cache" in names else "past_key_values": self._past, "use_cache": True}
+        """What the model is called with to go on from what is kept."""
+        return {self._past_name: self._past, "use_cache": True}
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""

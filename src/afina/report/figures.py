@@ -9,7 +9,7 @@ from typing import Any
 
 from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
-from afina.report.tables import Group, Material, scaled
+from afina.report.tables import Group, Material, at_epoch, scaled
 from afina.study.statistics import Cell, Interval
 
 __all__ = ["cost_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
@@ -212,7 +212,9 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
         return ""
     metric = done[0].metric
     series = {
-        (cell.method, split): [scaled(metric) * v for v in _curve(cell, f"{split}_{metric}")]
+        (cell.method, split): [
+            value for epoch in _epochs(cell) if (value := at_epoch(cell, epoch, f"{split}_{metric}")) is not None
+        ]
         for cell in done for split in ("train", "test")
     }  # fmt: skip
     every = [value for values in series.values() for value in values]
@@ -244,13 +246,6 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
 
 def _epochs(cell: Cell) -> list[int]:
     return sorted({entry["epoch"] for run in cell.runs for entry in run["history"]})
-
-
-def _curve(cell: Cell, key: str) -> list[float]:
-    """The mean of each epoch over the seeds that had it: some stop early."""
-    entries = [entry for run in cell.runs for entry in run["history"]]
-    by_epoch = [[entry[key] for entry in entries if entry["epoch"] == epoch] for epoch in _epochs(cell)]
-    return [sum(values) / len(values) for values in by_epoch]
 
 
 def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:

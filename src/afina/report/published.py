@@ -7,7 +7,7 @@ from typing import Any
 from afina.config import read_yaml
 from afina.errors import UsageError
 from afina.report.language import Words
-from afina.report.tables import Material, Table, metric_digits, scaled
+from afina.report.tables import Material, Table, at_epoch, metric_digits, scaled
 from afina.study.statistics import Cell
 
 __all__ = ["Reference", "published_tables"]
@@ -114,17 +114,12 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
             for epoch in range(1, last + 1):
                 published = reference.epoch(model, dataset, method, epoch)
                 for place, split in enumerate(("train", "test")):
-                    ours = words.number(_at_epoch(cell, epoch, f"{split}_{metric}"), metric_digits(metric))
+                    ours = words.number(at_epoch(cell, epoch, f"{split}_{metric}"), metric_digits(metric))
                     row.append(_beside(ours, published[place] if published else None, words, 1))
             rows.append(row)
     heads = [f"{words('epoch')} {e} {words(s)}" for e in range(1, last + 1) for s in ("train", "test")]
     title = words("{metric} by epoch, {model}, %", metric=words(metric), model=Path(model).name)
     return _table(number, title, [words("data set"), words("method"), *heads], rows, words, count=2)
-
-
-def _at_epoch(cell: Cell, epoch: int, key: str) -> float | None:
-    values = [entry[key] for run in cell.runs for entry in run["history"] if entry["epoch"] == epoch]
-    return scaled(cell.metric) * sum(values) / len(values) if values else None
 
 
 def _parameters(material: Material, words: Words, reference: Reference) -> Table:

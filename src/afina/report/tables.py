@@ -18,6 +18,7 @@ __all__ = [
     "Group",
     "Material",
     "Table",
+    "at_epoch",
     "cohort_table",
     "comparison_table",
     "difference_table",
@@ -128,6 +129,12 @@ def _compare(directory: Path, members: Sequence[Cell]) -> list[Comparison]:
         return []
     loaded = {cell.method: {run["seed"]: read_predictions(directory, run) for run in cell.runs} for cell in done}
     return compare(loaded, done[0].metric)
+
+
+def at_epoch(cell: Cell, epoch: int, key: str) -> float | None:
+    """Return the mean of an epoch's figure over the seeds that had it, as tables show it: some stop early."""
+    values = [entry[key] for run in cell.runs for entry in run["history"] if entry["epoch"] == epoch]
+    return scaled(cell.metric) * sum(values) / len(values) if values else None
 
 
 def scaled(metric: str) -> float:

@@ -189,11 +189,11 @@ class Training:
         """Send the worse candidates out of the race; a run that has stopped early counts by its best epoch."""
         racing = [run for run in self.runs if run.lost is None and run.check()]
         training = [run for run in racing if run.member.training]
-        reached = dict(zip((run.job.run.id for run in training), self._on_validation(training), strict=True))
+        reached = [(run, value) for run, value in zip(training, self._on_validation(training), strict=True)]
+        reached += [(run, run.best.value) for run in racing if not run.member.training and run.best is not None]
         values: dict[str, list[float]] = {}
-        for run in racing:
-            if (value := reached.get(run.job.run.id, run.best.value if run.best else None)) is not None:
-                values.setdefault(run.job.run.label, []).append(value)
+        for run, value in reached:
+            values.setdefault(run.job.run.label, []).append(value)
         failed = {run.job.run.label for run in self.runs if run.error is not None}
         found = standings(self.runs[0].data.task.metric, values, failed)
         leaving = who_leaves(race, found)

@@ -48,13 +48,13 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
     on_event = _logged(jobs, observer)
     errors: dict[str, str] = {}
     race = jobs[0].config.race is not None
-    profiles = {} if race else _profiles(cohort, jobs, errors, observer, keep=True)
-    members = tuple(job for job in jobs if job.run.id not in errors)
     if cohort.checkpoint.exists():
         # Its members are those that it began with; one whose costs could not be found then would be new to it.
-        begun = cohort.kept().get("members", [job.run.id for job in members])
-        errors |= {job.run.id: _NOT_OF_IT for job in members if job.run.id not in begun}
-        members = tuple(job for job in members if job.run.id in begun)
+        begun = cohort.kept().get("members", [job.run.id for job in jobs])
+        errors |= {job.run.id: _NOT_OF_IT for job in jobs if job.run.id not in begun}
+    wanted = [job for job in jobs if job.run.id not in errors]
+    profiles = {} if race else _profiles(cohort, wanted, errors, observer, keep=True)
+    members = tuple(job for job in wanted if job.run.id not in errors)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     ended = False
     try:
