@@ -3,7 +3,9 @@
 import os
 import signal
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,18 +35,21 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
-def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give the folder of a small model of a family, made once a session."""
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Give the folder of a small model of a family, made once a session; settings are `save_family`'s."""
     from families import save_family
 
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("models") / family)
-        return made[family]
+    @cache
+    def folder(family: str, **settings: Any) -> Path:
+        return save_family(family, tmp_path_factory.mktemp("models") / family, **settings)
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def speaker(family_folder: Callable[..., Path]) -> Callable[[str], Path]:
+    """Give the folder of a small language model of a family."""
+    return partial(family_folder, speaks=True)
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
 """Small models of every architecture, with random weights, saved as real folders with real tokenizers."""
 
+import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from afina.backbone.load import Backbone, load_backbone
 
 WORDS = """
 the a my your parcel order invoice lamp kettle app login password refund return late broken charged twice where is not
@@ -130,6 +134,15 @@ def save_family(
     if family in TEXT:
         tokenizer(family).save_pretrained(folder)
     return folder
+
+
+def load_family(folder: Path, **settings: Any) -> Backbone:
+    """Return a small model's backbone, a copy of one that is loaded once: loading takes longer than most tests."""
+    loaded = _loaded(folder, **settings)
+    return copy.deepcopy(loaded, {id(loaded.tokenizer): loaded.tokenizer})
+
+
+_loaded = cache(lambda folder, **settings: load_backbone(str(folder), **settings))
 
 
 def tokenizer(family: str) -> Any:

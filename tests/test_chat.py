@@ -16,7 +16,7 @@ from afina.data.sequences import conversations, source_and_target, whole_texts
 from afina.data.sources import load_text_dataset
 from afina.data.templates import TEMPLATES, ChatTemplate, Message, load_template, make_template
 from afina.errors import UsageError
-from families import save_family, tokenizer
+from families import tokenizer
 
 TALK = [Message("user", "where is my parcel"), Message("assistant", "late"),
         Message("user", "please help"), Message("assistant", "refund the order")]  # fmt: skip
@@ -28,18 +28,6 @@ JINJA = (
     "{% if add_generation_prompt %}{{ 'a: ' }}{% endif %}"
 )
 Speaker = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("speakers") / family, speaks=True)
-        return made[family]
-
-    return folder
 
 
 def with_jinja(source: str = JINJA) -> Any:

@@ -22,25 +22,13 @@ from afina.methods.base import make_method
 from afina.study.study import Study
 from afina.tasks.choices import Choices
 from commands import afina as run_afina
-from families import BOTH, DECODERS, language_model, save_family
+from families import BOTH, DECODERS, language_model, load_family
 from test_methods import FROZEN, stir
 
 Speaker = Callable[[str], Path]
 TEXTS = ["where is my parcel", "the lamp is broken please help", "a film"]
 ANSWERS = [["late", "not my order"], ["charged twice", "good", "where is the kettle"], ["bad", "great"]]
 ROWS = Rows(TEXTS, None, np.array([1, 2, 0]), choices=ANSWERS)
-
-
-@pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("speakers") / family, speaks=True)
-        return made[family]
-
-    return folder
 
 
 def scores(backbone: Backbone, adapter: Any, task: Choices, rows: Rows = ROWS) -> torch.Tensor:
@@ -52,7 +40,7 @@ def scores(backbone: Backbone, adapter: Any, task: Choices, rows: Rows = ROWS) -
 
 @pytest.mark.parametrize("family", [*DECODERS, *BOTH])
 def test_scores_are_the_likelihoods_of_transformers(family: str, speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     adapter = build_adapter(make_method("bitfit", {}), backbone, outputs=3, seed=0)
     ours = scores(backbone, adapter, Choices(3))
     assert ours.shape == (3, 3, 4)
@@ -120,7 +108,7 @@ def test_ia3_brings_its_losses_and_others_may_have_them() -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
 @pytest.mark.parametrize("name", [name for name in FROZEN if name != "head"])
 def test_every_method_learns_to_choose(name: str, family: str, speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     adapter = build_adapter(make_method(name, {}, {"rank": 3}), backbone, outputs=3, seed=0)
     task, labels = Choices(3), torch.from_numpy(ROWS.label)
@@ -142,7 +130,7 @@ def test_every_method_learns_to_choose(name: str, family: str, speaker: Speaker)
 
 
 def trained_folder(name: str, family: str, speaker: Speaker, folder: Path) -> Path:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     method = make_method(name, {}, {"rank": 3})
     adapter = build_adapter(method, backbone, outputs=3, seed=0)
     stir(adapter)
@@ -265,7 +253,7 @@ def test_a_model_that_cannot_speak_is_one_sentence(family_folder: Speaker) -> No
 
 
 def test_a_question_that_is_too_long_loses_its_start(speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker("llama")), speaks=True)
+    backbone = load_family(speaker("llama"), speaks=True)
     rows = Rows(["the cat sat on my mat"], None, np.array([0]), choices=[["good film", "bad"]])
     tokens = Choices(2).tokenize(backbone.tokenizer, rows, 4)
     assert backbone.tokenizer.decode(tokens.ids[:4]).split() == ["my", "mat", "good", "film"]

@@ -32,7 +32,7 @@ from afina.methods.base import make_method
 from afina.tasks.choices import Choices
 from commands import afina as run_afina
 from commands import afina_apart, refused
-from families import BOTH, DECODERS, language_model, save_family
+from families import BOTH, DECODERS, language_model, load_family
 from test_methods import FROZEN, stir
 
 Folder = Callable[[str], Path]
@@ -41,22 +41,9 @@ TASKS = Path(__file__).parents[1] / "studies" / "tasks"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:lm_eval", "ignore::FutureWarning:lm_eval")
 
 
-@pytest.fixture(scope="module")
-def speaks(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """Give the folder of a small language model of a family."""
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("speaks") / family, speaks=True)
-        return made[family]
-
-    return folder
-
-
-def adapted(name: str, family: str, speaks: Folder, folder: Path, *, stirred: bool = True) -> Path:
+def adapted(name: str, family: str, speaker: Folder, folder: Path, *, stirred: bool = True) -> Path:
     """Save an adapter of a method, away from its start, for a language model."""
-    backbone = load_backbone(str(speaks(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     method = make_method(name, {}, {"rank": 3})
     adapter = build_adapter(method, backbone, outputs=3, seed=0)
     if stirred:
@@ -66,7 +53,7 @@ def adapted(name: str, family: str, speaks: Folder, folder: Path, *, stirred: bo
             for value in backbone.model.parameters():
                 value.mul_(1.1)
     record = AdapterRecord(
-        model=str(speaks(family)), method=name, settings=method.settings(), task=Choices(3).state(), max_length=60,
+        model=str(speaker(family)), method=name, settings=method.settings(), task=Choices(3).state(), max_length=60,
         precision="fp32", seed=0, total_steps=100,
     )  # fmt: skip
     save_adapter(folder, adapter, backbone, record)
@@ -236,10 +223,10 @@ def of_transformers(family: str, model: Any, read: list[int], said: list[int]) -
 
 
 @pytest.mark.parametrize("family", [*DECODERS, *BOTH])
-def test_likelihoods_are_those_of_transformers(family: str, speaks: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_likelihoods_are_those_of_transformers(family: str, speaker: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speaking, "_LOGITS", 200)  # the vocabulary's logits of two or three places at once
-    backbone = load_backbone(str(speaks(family)), speaks=True)
-    model = language_model(family).from_pretrained(speaks(family)).eval()
+    backbone = load_family(speaker(family), speaks=True)
+    model = language_model(family).from_pretrained(speaker(family)).eval()
     # One answer that greedy decoding gives, so that both truths are seen.
     best = max(range(backbone.config.vocab_size), key=lambda token: of_transformers(family, model, [5, 9], [token])[0])
     pairs = [*PAIRS, ([5, 9], [best])]
@@ -253,8 +240,8 @@ def test_likelihoods_are_those_of_transformers(family: str, speaks: Folder, monk
     assert told[-1] == (len(pairs), len(pairs))
 
 
-def test_requests_that_differ_in_the_last_token_are_computed_once(speaks: Folder) -> None:
-    backbone = load_backbone(str(speaks("llama")), speaks=True)
+def test_requests_that_differ_in_the_last_token_are_computed_once(speaker: Folder) -> None:
+    backbone = load_family(speaker("llama"), speaks=True)
     rows: list[int] = []
     handle = backbone.model.register_forward_pre_hook(
         lambda _, args, given: rows.append(len(given["input_ids"])), with_kwargs=True
@@ -269,8 +256,8 @@ def test_requests_that_differ_in_the_last_token_are_computed_once(speaks: Folder
     assert total[0] > total[1]
 
 
-def test_what_is_too_long_loses_its_start(speaks: Folder) -> None:
-    backbone = load_backbone(str(speaks("gpt2")), speaks=True)
+def test_what_is_too_long_loses_its_start(speaker: Folder) -> None:
+    backbone = load_family(speaker("gpt2"), speaks=True)
     short = Speaker(backbone, context=6)
     read = [5, 9, 12, 6, 8, 30, 31]
     assert short.likelihoods([(read, [40, 41])])[0] == pytest.approx(short.likelihoods([(read[2:], [40, 41])])[0])
@@ -286,26 +273,26 @@ def test_what_is_too_long_loses_its_start(speaks: Folder) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
 @pytest.mark.parametrize("name", [*FROZEN, "full"])
-def test_adapters_of_every_method_are_heard(name: str, family: str, speaks: Folder, tmp_path: Path) -> None:
+def test_adapters_of_every_method_are_heard(name: str, family: str, speaker: Folder, tmp_path: Path) -> None:
     """The scores are those of the adapter's own task, and not the base's."""
-    loaded = afina.load(adapted(name, family, speaks, tmp_path / "adapter"))
-    speaker = Speaker(loaded.backbone, loaded.adapter)
+    loaded = afina.load(adapted(name, family, speaker, tmp_path / "adapter"))
+    ours = Speaker(loaded.backbone, loaded.adapter)
     texts = ["where is my parcel", "the lamp is broken"]
     said = ["late", "charged twice"]
     wanted = loaded.logits(texts, choices=[said, said])[..., 1]  # the sums
     encode = loaded.backbone.tokenizer.encode
     ends = [4] if family == "t5" else []
     pairs = [(encode(text), encode(one, add_special_tokens=False) + ends) for text in texts for one in said]
-    found, _ = speaker.likelihoods(pairs)
+    found, _ = ours.likelihoods(pairs)
     np.testing.assert_allclose(found.reshape(2, 2), wanted, rtol=1e-4, atol=1e-4)
     if name != "head":
-        base = load_backbone(str(speaks(family)), speaks=True)
+        base = load_family(speaker(family), speaks=True)
         assert np.abs(found - Speaker(base).likelihoods(pairs)[0]).max() > 1e-3
 
 
-def test_perplexity_is_that_of_each_token_after_all_before_it(speaks: Folder, tmp_path: Path) -> None:
-    backbone = load_backbone(str(speaks("llama")), speaks=True)
-    model = language_model("llama").from_pretrained(speaks("llama")).eval()
+def test_perplexity_is_that_of_each_token_after_all_before_it(speaker: Folder, tmp_path: Path) -> None:
+    backbone = load_family(speaker("llama"), speaks=True)
+    model = language_model("llama").from_pretrained(speaker("llama")).eval()
     texts = ["my lamp is broken", "where", "the parcel was late and the order is not the order"]
     tokens = [backbone.tokenizer.encode(text, add_special_tokens=False) for text in texts]
     lost = [
@@ -336,9 +323,9 @@ PROMPTS = ["where is my parcel", "the lamp", "a film is not good and the kettle 
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "t5", "bart"])
-def test_what_is_written_is_what_transformers_generates(family: str, speaks: Folder) -> None:
-    backbone = load_backbone(str(speaks(family)), speaks=True)
-    model = language_model(family).from_pretrained(speaks(family)).eval()
+def test_what_is_written_is_what_transformers_generates(family: str, speaker: Folder) -> None:
+    backbone = load_family(speaker(family), speaks=True)
+    model = language_model(family).from_pretrained(speaker(family)).eval()
     ours = Speaker(backbone, batch_size=2).write(PROMPTS, stop=[], most=9)
     for text, prompt in zip(ours, PROMPTS, strict=True):
         ids = backbone.tokenizer(prompt, return_tensors="pt")["input_ids"]
@@ -350,37 +337,37 @@ def test_what_is_written_is_what_transformers_generates(family: str, speaks: Fol
         assert text == backbone.tokenizer.decode(new, skip_special_tokens=True)
 
 
-def test_nothing_is_written_behind_a_stop_string(speaks: Folder) -> None:
-    speaker = Speaker(load_backbone(str(speaks("llama")), speaks=True))
-    (free,) = speaker.write(PROMPTS[:1], stop=[], most=12)
+def test_nothing_is_written_behind_a_stop_string(speaker: Folder) -> None:
+    ours = Speaker(load_family(speaker("llama"), speaks=True))
+    (free,) = ours.write(PROMPTS[:1], stop=[], most=12)
     words = free.split()
     assert len(set(words)) > 3
     # Two tokens, and only the end of a word: neither is one token that could be looked for.
     for mark in (" ".join(words[3:5]), words[4][-1] + " " + words[5][:1], words[-1]):
-        (stopped,) = speaker.write(PROMPTS[:1], stop=["never said", mark, ""], most=12)
+        (stopped,) = ours.write(PROMPTS[:1], stop=["never said", mark, ""], most=12)
         assert stopped == free[: free.index(mark)]
-    together = speaker.write(PROMPTS, stop=[words[3]], most=12)
-    apart = [speaker.write([prompt], stop=[words[3]], most=12)[0] for prompt in PROMPTS]
+    together = ours.write(PROMPTS, stop=[words[3]], most=12)
+    apart = [ours.write([prompt], stop=[words[3]], most=12)[0] for prompt in PROMPTS]
     assert together == apart
     with pytest.raises(UsageError, match="To write 64 tokens leaves none of the 64"):
-        speaker.write(PROMPTS, stop=[], most=64)
+        ours.write(PROMPTS, stop=[], most=64)
 
 
 @pytest.mark.parametrize("name", ["prompt", "prefix", "lora"])
 @pytest.mark.parametrize("family", ["gpt2", "bart"])
-def test_adapters_write_what_they_find_likeliest(name: str, family: str, speaks: Folder, tmp_path: Path) -> None:
-    loaded = afina.load(adapted(name, family, speaks, tmp_path / "adapter"))
-    speaker = Speaker(loaded.backbone, loaded.adapter)
+def test_adapters_write_what_they_find_likeliest(name: str, family: str, speaker: Folder, tmp_path: Path) -> None:
+    loaded = afina.load(adapted(name, family, speaker, tmp_path / "adapter"))
+    ours = Speaker(loaded.backbone, loaded.adapter)
     taken = loaded.method.settings()["length"] if name == "prompt" else 0
-    assert speaker.context == 64 - taken
+    assert ours.context == 64 - taken
     room = 6
     long = " ".join(["lamp", "order"] * 40)  # more than fits
     for prompt in (*PROMPTS, long):
-        (text,) = speaker.write([prompt], stop=[], most=room)
+        (text,) = ours.write([prompt], stop=[], most=room)
         said = loaded.backbone.tokenizer.encode(text, add_special_tokens=False)
         ends = [] if len(said) == room else [4]
-        read = speaker.encode(prompt)[room - speaker.context :]
-        assert speaker.likelihoods([(read, said + ends)])[1].all()
+        read = ours.encode(prompt)[room - ours.context :]
+        assert ours.likelihoods([(read, said + ends)])[1].all()
 
 
 # -- the harness -------------------------------------------------------------------------------------------------------
@@ -473,14 +460,14 @@ def task_files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
-def test_every_kind_of_request_is_answered_as_the_harness_does(family: str, speaks: Folder, tmp_path: Path) -> None:
+def test_every_kind_of_request_is_answered_as_the_harness_does(family: str, speaker: Folder, tmp_path: Path) -> None:
     names = task_files(tmp_path)[: 2 if family == "t5" else 3]
-    ours = Speaker(load_backbone(str(speaks(family)), speaks=True), batch_size=2, context=64)
-    same(*both_run(as_harness_model(ours), hugging_face(speaks(family), max_length=64), names))
+    ours = Speaker(load_family(speaker(family), speaks=True), batch_size=2, context=64)
+    same(*both_run(as_harness_model(ours), hugging_face(speaker(family), max_length=64), names))
 
 
 @pytest.mark.parametrize("kind", ["lora", "ia3", "prefix"])
-def test_an_adapter_of_peft_scores_as_the_harness_has_it(kind: str, speaks: Folder, tmp_path: Path) -> None:
+def test_an_adapter_of_peft_scores_as_the_harness_has_it(kind: str, speaker: Folder, tmp_path: Path) -> None:
     import peft
 
     configs = {
@@ -490,7 +477,7 @@ def test_an_adapter_of_peft_scores_as_the_harness_has_it(kind: str, speaks: Fold
         ),
         "prefix": peft.PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM"),
     }  # fmt: skip
-    base = language_model("llama").from_pretrained(speaks("llama"))
+    base = language_model("llama").from_pretrained(speaker("llama"))
     model = peft.get_peft_model(base, configs[kind])
     torch.manual_seed(3)
     with torch.no_grad():
@@ -503,7 +490,7 @@ def test_an_adapter_of_peft_scores_as_the_harness_has_it(kind: str, speaks: Fold
     ours = Speaker(loaded.backbone, loaded.adapter, context=40)
     names = task_files(tmp_path)[: 3 if kind != "prefix" else 1]
     # Loaded by peft: with its path alone the harness would cut the model's vocabulary to its tokenizer's.
-    theirs = hugging_face(model.eval(), tokenizer=str(speaks("llama")), max_length=40)
+    theirs = hugging_face(model.eval(), tokenizer=str(speaker("llama")), max_length=40)
     mine, other = both_run(as_harness_model(ours), theirs, names)
     same(mine, other)
     # It says something other than its base, and chooses among answers from the command line too.
@@ -512,15 +499,15 @@ def test_an_adapter_of_peft_scores_as_the_harness_has_it(kind: str, speaks: Fold
     assert loaded.predict(["the lamp is"], choices=[["good", "broken"]])[0].label in ("good", "broken")
 
 
-def test_tasks_become_measures_over_items(speaks: Folder, tmp_path: Path) -> None:
+def test_tasks_become_measures_over_items(speaker: Folder, tmp_path: Path) -> None:
     files = task_files(tmp_path)
     (tmp_path / "all.yaml").write_text(yaml.safe_dump({
         "group": "all", "task": ["choose", "say"],
         "aggregate_metric_list": [{"metric": "acc", "aggregation": "mean", "weight_by_size": True, "filter_list": "none"}],
     }))  # fmt: skip
-    speaker = Speaker(load_backbone(str(speaks("llama")), speaks=True))
+    ours = Speaker(load_family(speaker("llama"), speaks=True))
     loaded = load_tasks([tmp_path])  # the folder: the group, and roll, which is in none
-    found = run_tasks(speaker, loaded)
+    found = run_tasks(ours, loaded)
     assert {name: [one.name for one in own] for name, own in found.items()} == {
         "all": ["acc"], "choose": ["acc", "acc_norm"], "roll": ["word_perplexity"], "say": ["exact_match"],
     }  # fmt: skip
@@ -530,34 +517,34 @@ def test_tasks_become_measures_over_items(speaks: Folder, tmp_path: Path) -> Non
     assert len(rolled.parts) == 0
     assert estimates([rolled])[0][0].low is None
     assert estimates([rolled])[0][0].value > 1
-    again = run_tasks(speaker, loaded, limit=2)
+    again = run_tasks(ours, loaded, limit=2)
     np.testing.assert_array_equal(again["choose"][0].parts, acc.parts[:2])
     with pytest.raises(UsageError, match="The task 'choose' is asked for twice"):
         load_tasks([files[0], files[0]])
 
 
-def test_examples_before_a_question_are_the_same_each_time(speaks: Folder, tmp_path: Path) -> None:
+def test_examples_before_a_question_are_the_same_each_time(speaker: Folder, tmp_path: Path) -> None:
     (name, *_) = task_files(tmp_path)
     name.write_text(name.read_text() + "fewshot_split: test\n")
     loaded = load_tasks([name])
-    speaker = Speaker(load_backbone(str(speaks("llama")), speaks=True))
+    ours = Speaker(load_family(speaker("llama"), speaks=True))
     asked: list[list[str]] = []
     for _ in range(2):
-        run_tasks(speaker, loaded, fewshot=2)
+        run_tasks(ours, loaded, fewshot=2)
         asked.append([instance.args[0] for instance in loaded["tasks"]["choose"].instances])
     assert asked[0] == asked[1]
     assert all(text.count("\n\n") == 2 for text in asked[0])
 
 
-def test_a_chat_template_is_put_around_questions(speaks: Folder, tmp_path: Path) -> None:
-    speaker = Speaker(load_backbone(str(speaks("llama")), speaks=True))
+def test_a_chat_template_is_put_around_questions(speaker: Folder, tmp_path: Path) -> None:
+    ours = Speaker(load_family(speaker("llama"), speaks=True))
     (name, *_) = task_files(tmp_path)
     loaded = load_tasks([name])
     with pytest.raises(UsageError, match="has no chat template"):
-        run_tasks(speaker, loaded, chat=True)
+        run_tasks(ours, loaded, chat=True)
     each = "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
-    speaker.backbone.tokenizer.chat_template = each + "{% if add_generation_prompt %}assistant {% endif %}"
-    run_tasks(speaker, loaded, chat=True)
+    ours.backbone.tokenizer.chat_template = each + "{% if add_generation_prompt %}assistant {% endif %}"
+    run_tasks(ours, loaded, chat=True)
     assert loaded["tasks"]["choose"].instances[0].args[0] == "user where is my parcel\nassistant "
 
 
@@ -579,7 +566,7 @@ def test_names_are_the_harness_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tasks_that_are_not_there_are_one_sentence(
-    speaks: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    speaker: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = task_files(tmp_path)
     (tmp_path / "rows.jsonl").unlink()
@@ -594,7 +581,7 @@ def test_tasks_that_are_not_there_are_one_sentence(
     lines(tmp_path / "rows.jsonl", ROWS)
     files[2].write_text(files[2].read_text().replace("max_gen_toks: 12", "do_sample: true"))
     with pytest.raises(UsageError, match="The task say samples"):
-        run_tasks(Speaker(load_backbone(str(speaks("llama")), speaks=True)), load_tasks(files[2:]))
+        run_tasks(Speaker(load_family(speaker("llama"), speaks=True)), load_tasks(files[2:]))
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(UsageError, match=r"lm-evaluation-harness: pip install 'afina\[evaluate\]'"):
         load_tasks(files)
@@ -612,9 +599,9 @@ def measured_on(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("name", ["lora", "prompt", "full"])
-def test_an_adapter_is_measured_beside_its_base(name: str, speaks: Folder, tmp_path: Path) -> None:
+def test_an_adapter_is_measured_beside_its_base(name: str, speaker: Folder, tmp_path: Path) -> None:
     texts, questions = measured_on(tmp_path)
-    adapter = adapted(name, "gpt2", speaks, tmp_path / "adapter")
+    adapter = adapted(name, "gpt2", speaker, tmp_path / "adapter")
     how = Answering(max_new_tokens=5, metrics=["token_f1", "chrf"])
     settings: dict[str, Any] = {
         "text": [texts],
@@ -629,7 +616,7 @@ def test_an_adapter_is_measured_beside_its_base(name: str, speaks: Folder, tmp_p
     ]  # fmt: skip
     context = afina.load(adapter).backbone.context - (20 if name == "prompt" else 0)
     assert found.facts["context"] == context
-    base = afina.evaluate(speaks("gpt2"), context=context, **settings)
+    base = afina.evaluate(speaker("gpt2"), context=context, **settings)
     alone = afina.evaluate(adapter, against_base=False, **settings)
     for row, bare, own in zip(found.rows, base.rows, alone.rows, strict=True):
         assert row.base == bare.value
@@ -644,15 +631,15 @@ def test_an_adapter_is_measured_beside_its_base(name: str, speaks: Folder, tmp_p
     json.dumps(found.as_dict())
 
 
-def test_an_adapter_that_changes_nothing_is_neither_better_nor_worse(speaks: Folder, tmp_path: Path) -> None:
+def test_an_adapter_that_changes_nothing_is_neither_better_nor_worse(speaker: Folder, tmp_path: Path) -> None:
     texts, _ = measured_on(tmp_path)
-    adapter = adapted("lora", "llama", speaks, tmp_path / "adapter", stirred=False)
+    adapter = adapted("lora", "llama", speaker, tmp_path / "adapter", stirred=False)
     for row in afina.evaluate(adapter, text=[texts]).rows:
         assert row.difference == Estimate(0, 0, 0)
         assert row.verdict == "unclear"
 
 
-def test_what_was_gained_and_what_was_lost_is_seen(speaks: Folder, tmp_path: Path) -> None:
+def test_what_was_gained_and_what_was_lost_is_seen(speaker: Folder, tmp_path: Path) -> None:
     """Tuned by hand on one kind of sentence, a model knows these better than its base, and others worse."""
     from afina.backbone.attach import Attached
 
@@ -662,13 +649,13 @@ def test_what_was_gained_and_what_was_lost_is_seen(speaks: Folder, tmp_path: Pat
         [f"my {one} is {two}" for one, two in zip(draw("lamp kettle parcel"), draw("broken late"), strict=True)],
         [f"{one} sport {two} market" for one, two in zip(draw("film team cat"), draw("good great bad"), strict=True)],
     ]
-    backbone = load_backbone(str(speaks("llama")), speaks=True)
+    backbone = load_family(speaker("llama"), speaks=True)
     adapter = build_adapter(make_method("lora", {}, {"rank": 4}), backbone, outputs=2, seed=0)
-    speaker = Speaker(backbone, adapter)
-    own = [([4], speaker.encode(text)) for text in kinds[0][:20]]
+    ours = Speaker(backbone, adapter)
+    own = [([4], ours.encode(text)) for text in kinds[0][:20]]
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.02)
     with Attached(backbone, [adapter]) as attached:
-        inputs = speaker._inputs([((*read, *said)[:-1], said) for read, said in own])
+        inputs = ours._inputs([((*read, *said)[:-1], said) for read, said in own])
         for _ in range(60):
             hidden = attached.hidden(inputs)
             logits = backbone.language(hidden.states[inputs["targets"] >= 0])
@@ -677,7 +664,7 @@ def test_what_was_gained_and_what_was_lost_is_seen(speaks: Folder, tmp_path: Pat
             loss.backward()
             optimiser.step()
     record = AdapterRecord(
-        model=str(speaks("llama")), method="lora", settings=adapter.method.settings(), task=Choices(2).state(),
+        model=str(speaker("llama")), method="lora", settings=adapter.method.settings(), task=Choices(2).state(),
         max_length=60, precision="fp32", seed=0,
     )  # fmt: skip
     save_adapter(tmp_path / "adapter", adapter, backbone, record)
@@ -690,10 +677,10 @@ def test_what_was_gained_and_what_was_lost_is_seen(speaks: Folder, tmp_path: Pat
     assert (gained.verdict, lost.verdict) == ("better", "worse")
 
 
-def test_the_command_shows_a_table_and_writes_json(speaks: Folder, tmp_path: Path) -> None:
+def test_the_command_shows_a_table_and_writes_json(speaker: Folder, tmp_path: Path) -> None:
     texts, questions = measured_on(tmp_path)
     (task, *_) = task_files(tmp_path)
-    adapter = adapted("lora", "llama", speaks, tmp_path / "adapter")
+    adapter = adapted("lora", "llama", speaker, tmp_path / "adapter")
     shown = afina_apart(
         "evaluate", adapter, "--text", texts, "--answers", questions, "--tasks", f"{task}", "--max-new-tokens", 4,
         "--stop", "order", "--template", "{prompt}\\n", "--metrics", "exact_match,rougeL", "--limit", 2, "--out",
@@ -714,9 +701,9 @@ def test_the_command_shows_a_table_and_writes_json(speaks: Folder, tmp_path: Pat
     assert python.rows[0].value.value == pytest.approx(found["rows"][0]["value"]["value"], rel=1e-6)
 
 
-def test_bad_input_is_one_sentence(speaks: Folder, family_folder: Folder, tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence(speaker: Folder, family_folder: Folder, tmp_path: Path) -> None:
     texts, questions = measured_on(tmp_path)
-    adapter = adapted("lora", "llama", speaks, tmp_path / "adapter")
+    adapter = adapted("lora", "llama", speaker, tmp_path / "adapter")
     refused(run_afina("evaluate", adapter, "--text", "none.txt"), "none.txt does not exist")
     refused(run_afina("evaluate", adapter, "--text", texts, "--out", "none/out.json"), "none does not exist")
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import afina
-from afina.backbone.load import load_backbone
 from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
@@ -21,7 +20,7 @@ from afina.methods.base import make_method, registry
 from afina.train.load import LoadedAdapter
 from commands import afina as run_afina
 from commands import refused
-from families import FAMILIES
+from families import FAMILIES, load_family
 from test_methods import stir
 from test_peft_files import lora, trained
 
@@ -35,7 +34,7 @@ CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 def folder_of(
     name: str, family: str, family_folder: Loader, folder: Path, task: dict[str, Any] = CLASSES, **settings: Any
 ) -> Path:
-    backbone = load_backbone(str(family_folder(family)))
+    backbone = load_family(family_folder(family))
     method = make_method(name, settings, {"rank": 3})
     adapter = build_adapter(method, backbone, outputs=1 if task["name"] == "regression" else 2, seed=0)
     stir(adapter)

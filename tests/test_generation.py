@@ -34,24 +34,12 @@ Speaker = Callable[[str], Backbone]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def give(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("speakers") / family, speaks=True)
-        return made[family]
-
-    return give
-
-
-@pytest.fixture(scope="module")
-def speaker(folder: Callable[[str], Path]) -> Speaker:
+def loaded_speaker(speaker: Callable[[str], Path]) -> Speaker:
     made: dict[str, Backbone] = {}
 
     def give(family: str) -> Backbone:
         if family not in made:
-            made[family] = load_backbone(str(folder(family)), speaks=True)
+            made[family] = load_backbone(str(speaker(family)), speaks=True)
         return made[family]
 
     return give
@@ -76,9 +64,9 @@ def in_one_pass(backbone: Backbone, adapter: Any, prompt: list[int], said: list[
 
 @pytest.mark.parametrize("family", SPEAKERS)
 @pytest.mark.parametrize("name", FROZEN)
-def test_what_is_kept_and_who_is_beside_changes_no_logits(name: str, family: str, speaker: Speaker) -> None:
+def test_what_is_kept_and_who_is_beside_changes_no_logits(name: str, family: str, loaded_speaker: Speaker) -> None:
     """A batch of unlike lengths, token by token, beside each row alone in one pass; the tokens are given, not chosen."""
-    backbone = speaker(family)
+    backbone = loaded_speaker(family)
     adapter = stirred(name, backbone)
     prompts = [encode_prompt(backbone, text) for text in PROMPTS]
     said = torch.randint(5, 60, (3, 6), generator=torch.Generator().manual_seed(4))
@@ -110,9 +98,11 @@ def finished(pieces: Iterator[Any]) -> dict[int, Any]:
 
 
 @pytest.mark.parametrize("family", SPEAKERS)
-def test_greedy_text_is_that_of_transformers(family: str, folder: Callable[[str], Path], speaker: Speaker) -> None:
-    backbone = speaker(family)
-    theirs = language_model(family).from_pretrained(folder(family)).eval()
+def test_greedy_text_is_that_of_transformers(
+    family: str, speaker: Callable[[str], Path], loaded_speaker: Speaker
+) -> None:
+    backbone = loaded_speaker(family)
+    theirs = language_model(family).from_pretrained(speaker(family)).eval()
     prompts = [encode_prompt(backbone, text) for text in PROMPTS]
     ours = finished(
         write(
@@ -132,9 +122,9 @@ def test_greedy_text_is_that_of_transformers(family: str, folder: Callable[[str]
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "opt", "t5", "bart"])
-def test_rows_of_one_batch_have_their_own_adapters(family: str, speaker: Speaker) -> None:
+def test_rows_of_one_batch_have_their_own_adapters(family: str, loaded_speaker: Speaker) -> None:
     """Twelve rows of all kinds of branches and of none, ends at unlike times; each is what it is alone."""
-    backbone = speaker(family)
+    backbone = loaded_speaker(family)
     names = ["lora", "prompt", "loreft", "prefix", "parallel", "llama-adapter", "ia3", "pfeiffer", "bitfit", "ptuning"]
     adapters = [None, *(stirred(name, backbone, seed) for seed, name in enumerate(names)), None]
     prompts = [encode_prompt(backbone, PROMPTS[index % 3]) for index in range(len(adapters))]
@@ -151,8 +141,8 @@ def test_rows_of_one_batch_have_their_own_adapters(family: str, speaker: Speaker
     assert any(alone[n].text != whole[n].text for n in whole)
 
 
-def test_prompts_of_adapters_leave_room_to_their_last_place(speaker: Speaker) -> None:
-    backbone = speaker("gpt2")
+def test_prompts_of_adapters_leave_room_to_their_last_place(loaded_speaker: Speaker) -> None:
+    backbone = loaded_speaker("gpt2")
     prompt, moved = (
         build_adapter(make_method(name, settings), backbone, outputs=1, seed=0)
         for name, settings in (("prompt", {"length": 5}), ("prefix", {"length": 5, "positions": "moved"}))
@@ -180,11 +170,11 @@ def test_prompts_of_adapters_leave_room_to_their_last_place(speaker: Speaker) ->
     ids=lambda changes: "-".join(changes),
 )  # fmt: skip
 def test_tokens_are_drawn_from_what_transformers_draws_from(
-    changes: dict[str, Any], family: str, folder: Callable[[str], Path], speaker: Speaker
+    changes: dict[str, Any], family: str, speaker: Callable[[str], Path], loaded_speaker: Speaker
 ) -> None:
     """The scores of the third token after the same two, by transformers' generate and by ours."""
-    ids = encode_prompt(speaker(family), PROMPTS[0])
-    theirs = language_model(family).from_pretrained(folder(family)).eval()
+    ids = encode_prompt(loaded_speaker(family), PROMPTS[0])
+    theirs = language_model(family).from_pretrained(speaker(family)).eval()
     torch.manual_seed(0)
     out = theirs.generate(
         torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), do_sample=True, max_new_tokens=3,
@@ -209,8 +199,8 @@ def test_draws_follow_the_probabilities_and_never_take_what_has_none() -> None:
     assert counts[[1, 3, 5]].sum() == 0
 
 
-def test_a_seed_gives_a_row_its_text_in_any_batch(speaker: Speaker) -> None:
-    backbone = speaker("llama")
+def test_a_seed_gives_a_row_its_text_in_any_batch(loaded_speaker: Speaker) -> None:
+    backbone = loaded_speaker("llama")
     ids = [encode_prompt(backbone, text) for text in [*PROMPTS, PROMPTS[0]]]
     settings = GenerationSettings(max_new_tokens=10, temperature=1.5, seed=3)
     together = finished(write(backbone, [Request(own, number=n) for n, own in enumerate(ids)], settings))
@@ -306,8 +296,8 @@ def test_stops_end_the_text_of_a_real_model(shared: Path) -> None:
     )
 
 
-def test_end_tokens_of_the_checkpoint_and_special_stops_end_a_text(speaker: Speaker) -> None:
-    backbone = speaker("llama")
+def test_end_tokens_of_the_checkpoint_and_special_stops_end_a_text(loaded_speaker: Speaker) -> None:
+    backbone = loaded_speaker("llama")
     ids = encode_prompt(backbone, PROMPTS[0])
     free = finished(write(backbone, [Request(ids)], GenerationSettings(max_new_tokens=10)))[0]
     own, backbone.generation = backbone.generation, type(backbone.generation)(eos_token_id=[4, free.tokens[3]])
@@ -348,8 +338,8 @@ def saved(name: str, base: Path, target: Path, *, seed: int = 0) -> Path:
     return target
 
 
-def test_adapters_are_loaded_beside_one_another_and_mixed(folder: Callable[[str], Path], tmp_path: Path) -> None:
-    base = folder("qwen2")
+def test_adapters_are_loaded_beside_one_another_and_mixed(speaker: Callable[[str], Path], tmp_path: Path) -> None:
+    base = speaker("qwen2")
     paths = [saved(name, base, tmp_path / name) for name in ("lora", "prompt", "prefix")]
     apart = [afina.load(path).generate(PROMPTS, max_new_tokens=6) for path in paths]
     first = afina.load(paths[0])
@@ -371,11 +361,11 @@ def test_adapters_are_loaded_beside_one_another_and_mixed(folder: Callable[[str]
     with pytest.raises(UsageError, match="has a model of its own"):
         first.generate(PROMPTS[:1], adapters=[afina.load(paths[1])])
     with pytest.raises(UsageError, match=r"adapts .*gpt2, not .*qwen2"):
-        afina.load(saved("lora", folder("gpt2"), tmp_path / "other"), beside=first)
+        afina.load(saved("lora", speaker("gpt2"), tmp_path / "other"), beside=first)
 
 
-def test_a_stream_keeps_the_model_until_it_is_closed(folder: Callable[[str], Path], tmp_path: Path) -> None:
-    loaded = afina.load(saved("lora", folder("llama"), tmp_path / "a"))
+def test_a_stream_keeps_the_model_until_it_is_closed(speaker: Callable[[str], Path], tmp_path: Path) -> None:
+    loaded = afina.load(saved("lora", speaker("llama"), tmp_path / "a"))
     whole = loaded.generate(PROMPTS[:1], max_new_tokens=6)[0].text
     stream = loaded.stream(PROMPTS[0], max_new_tokens=6)
     begun = next(stream)
@@ -400,8 +390,8 @@ def test_what_was_trained_to_label_does_not_write(tmp_path: Path) -> None:
         afina.load(tmp_path / "labels").generate(["where"])
 
 
-def test_a_full_model_writes_and_has_no_bare_one(folder: Callable[[str], Path], tmp_path: Path) -> None:
-    loaded = afina.load(saved("full", folder("llama"), tmp_path / "full"))
+def test_a_full_model_writes_and_has_no_bare_one(speaker: Callable[[str], Path], tmp_path: Path) -> None:
+    loaded = afina.load(saved("full", speaker("llama"), tmp_path / "full"))
     assert loaded.generate(PROMPTS[:1], max_new_tokens=4)[0].tokens
     with pytest.raises(UsageError, match="changed the whole model"):
         loaded.generate(PROMPTS[:1], adapters=[None])
@@ -415,11 +405,11 @@ CONVERSATION = [
 ]  # fmt: skip
 
 
-def test_conversations_become_prompts(folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_conversations_become_prompts(speaker: Callable[[str], Path], tmp_path: Path) -> None:
     turns = [Message(**message) for message in CONVERSATION]
     plain = PlainTemplate().prompt(turns)
     assert plain == "Be kind.\nUser: my lamp is broken\nAssistant: help\nUser: where\nAssistant:"
-    loaded = afina.load(saved("lora", folder("llama"), tmp_path / "a"))
+    loaded = afina.load(saved("lora", speaker("llama"), tmp_path / "a"))
     assert isinstance(loaded.template, PlainTemplate)
     assert loaded.generate([CONVERSATION], max_new_tokens=5) == loaded.generate([plain], max_new_tokens=5)
     tokenizer = loaded.backbone.tokenizer
@@ -436,7 +426,7 @@ def test_conversations_become_prompts(folder: Callable[[str], Path], tmp_path: P
 
 
 def test_a_task_brings_its_own_template_and_stops(
-    folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    speaker: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Own:
         stop, marks = ("lamp",), True
@@ -444,7 +434,7 @@ def test_a_task_brings_its_own_template_and_stops(
         def prompt(self, messages: Any) -> str:
             return f"### {messages[-1].content} ###"
 
-    loaded = afina.load(saved("lora", folder("llama"), tmp_path / "a"))
+    loaded = afina.load(saved("lora", speaker("llama"), tmp_path / "a"))
     raw = loaded.generate(["### where ###"], max_new_tokens=8)[0].text
     monkeypatch.setattr(Own, "stop", (raw.split()[2],))
     loaded.task.template = Own()  # type: ignore[attr-defined]
@@ -486,11 +476,11 @@ CASES = [
 @pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")
 @pytest.mark.parametrize(("name", "family"), CASES)
 def test_language_models_that_peft_trained_write_the_same(
-    name: str, family: str, folder: Callable[[str], Path], tmp_path: Path
+    name: str, family: str, speaker: Callable[[str], Path], tmp_path: Path
 ) -> None:
     from peft import get_peft_model
 
-    base = language_model(family).from_pretrained(folder(family))
+    base = language_model(family).from_pretrained(speaker(family))
     model = get_peft_model(base, peft_configs()[name](family))
     torch.manual_seed(3)
     with torch.no_grad():
@@ -515,7 +505,7 @@ def test_language_models_that_peft_trained_write_the_same(
     assert set(answer.probabilities or {}) == {"late", "not my order"}
 
 
-def test_what_peft_has_and_we_do_not_is_refused(folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_what_peft_has_and_we_do_not_is_refused(speaker: Callable[[str], Path], tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     for family, config, message in (
@@ -523,7 +513,7 @@ def test_what_peft_has_and_we_do_not_is_refused(folder: Callable[[str], Path], t
         ("gpt2", peft_configs()["adaption"]("gpt2"), "another function in gpt2"),
         ("llama", LoraConfig(task_type="CAUSAL_LM", target_modules=["lm_head"]), "language head, which stays frozen"),
     ):
-        model = get_peft_model(language_model(family).from_pretrained(folder(family)), config)
+        model = get_peft_model(language_model(family).from_pretrained(speaker(family)), config)
         model.save_pretrained(tmp_path / family, save_embedding_layers=False)
         with pytest.raises(AfinaError, match=message):
             afina.load(tmp_path / family)

@@ -22,25 +22,13 @@ from afina.tasks.seq2seq import Seq2Seq
 from afina.train.loop import Member, gradients
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
-from families import BOTH, DECODERS, language_model, save_family
+from families import BOTH, DECODERS, language_model, load_family
 from test_cohort import assert_same, trained
 from test_methods import FROZEN, stir
 
 Speaker = Callable[[str], Path]
 TEXTS = ["where is my parcel", "the lamp is broken please help", "a film", "team cat sat on my mat", "good kettle"]
 TARGETS = ["late", "return the lamp", "great", "a cat", "good good good"]
-
-
-@pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("speakers") / family, speaks=True)
-        return made[family]
-
-    return folder
 
 
 def rows_of(family: str, backbone: Backbone, max_length: int = 40) -> tuple[Task, Tokens]:
@@ -55,7 +43,7 @@ def rows_of(family: str, backbone: Backbone, max_length: int = 40) -> tuple[Task
 
 @pytest.mark.parametrize("family", [*DECODERS, *BOTH])
 def test_the_loss_is_that_of_transformers(family: str, speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     adapter = build_adapter(make_method("bitfit", {}), backbone, outputs=0, seed=0)
     task, tokens = rows_of(family, backbone)
     with Attached(backbone, [adapter]) as attached, torch.no_grad():
@@ -128,7 +116,7 @@ def test_no_tensor_is_as_large_as_all_logits() -> None:
 
 def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
     """Rows of unlike numbers of targets: a mean of means would weigh them otherwise."""
-    backbone = load_backbone(str(speaker("llama")), speaks=True)
+    backbone = load_family(speaker("llama"), speaks=True)
     task, tokens = rows_of("llama", backbone)
     found = []
     for size in (None, 1, 2):
@@ -154,7 +142,7 @@ def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
 @pytest.mark.parametrize("name", [name for name in FROZEN if name != "head"])
 def test_every_method_learns_to_write(name: str, family: str, speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     adapter = build_adapter(make_method(name, {}, {"rank": 3}), backbone, outputs=0, seed=0)
     task, tokens = rows_of(family, backbone)
@@ -225,7 +213,7 @@ def by_text(inputs: dict[str, torch.Tensor], states: torch.Tensor, tokens: Token
 @pytest.mark.parametrize("name", ["lora", "prefix", "llama-adapter", "ia3", "parallel"])
 @pytest.mark.parametrize("family", [name for name in DECODERS if ROWS[name].packs])
 def test_packed_texts_are_as_alone(family: str, name: str, speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     settings = {"positions": "moved"} if name == "prefix" else {}
     adapter = build_adapter(make_method(name, settings, {"rank": 3}), backbone, outputs=0, seed=0)
     stir(adapter)
@@ -245,7 +233,7 @@ def test_packed_texts_are_as_alone(family: str, name: str, speaker: Speaker) -> 
 
 
 def test_a_cohort_is_packed_each_member_in_rows_of_its_own(speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker("llama")), speaks=True)
+    backbone = load_family(speaker("llama"), speaks=True)
     adapters = [build_adapter(make_method("lora", {}, {"rank": 3}), backbone, outputs=0, seed=seed) for seed in (0, 1)]
     for adapter in adapters:
         stir(adapter)
@@ -267,7 +255,7 @@ def test_a_cohort_is_packed_each_member_in_rows_of_its_own(speaker: Speaker) -> 
     [("llama", "prompt"), ("llama", "ptuning"), ("llama", "loreft"), ("t5", "lora"), ("opt", "lora")],
 )
 def test_what_cannot_be_packed_is_not(family: str, name: str, speaker: Speaker) -> None:
-    backbone = load_backbone(str(speaker(family)), speaks=True)
+    backbone = load_family(speaker(family), speaks=True)
     adapter = build_adapter(make_method(name, {}, {"rank": 3}), backbone, outputs=0, seed=0)
     _, tokens = rows_of(family, backbone)
     with Attached(backbone, [adapter]) as attached:
@@ -276,7 +264,7 @@ def test_what_cannot_be_packed_is_not(family: str, name: str, speaker: Speaker) 
 
 def test_members_of_a_cohort_learn_what_they_learn_alone(speaker: Speaker) -> None:
     """Packed members, one that cannot be, batches of unlike numbers of targets, and micro-batches."""
-    backbone = load_backbone(str(speaker("llama")), speaks=True)
+    backbone = load_family(speaker("llama"), speaks=True)
     task, tokens = rows_of("llama", backbone)
 
     def member(name: str, seed: int) -> Member:

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from afina.backbone.attach import Attached
 from afina.backbone.branch import AttentionBranch
-from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.load import Backbone
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import make_method, registry
 from afina.methods.merged import Merged
 from afina.ops.dropout import DropoutSource
-from families import DECODERS, FAMILIES, TEXT, classifier
+from families import DECODERS, FAMILIES, TEXT, classifier, load_family
 
 TRAINED = [name for name, cls in sorted(registry().items()) if not cls.gradient_free]
 FROZEN = [name for name in TRAINED if not registry()[name].owns_backbone]
@@ -31,7 +31,7 @@ def make(name: str, **settings: Any) -> Any:
 
 
 def load(family_folder: Loader, family: str) -> Backbone:
-    return load_backbone(str(family_folder(family)))
+    return load_family(family_folder(family))
 
 
 def batch(family: str = "", pad: int = 0, side: str = "right") -> dict[str, Tensor]:
@@ -129,7 +129,7 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
 def test_trains_in_half_precision(precision: str, name: str, family: str, family_folder: Loader) -> None:
     """As a run does it: weights in half precision, or autocast from float32 where the method trains the weights."""
     own = registry()[name].owns_backbone
-    backbone = load_backbone(str(family_folder(family)), precision="fp32" if own else precision)
+    backbone = load_family(family_folder(family), precision="fp32" if own else precision)
     if own:
         backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         backbone.model.requires_grad_(True)

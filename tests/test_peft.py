@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import load_backbone
 from afina.methods.adapter import AdapterRecord, build_adapter, load_adapter, save_adapter
 from afina.methods.base import make_method, registry
-from families import FAMILIES, classifier
+from families import FAMILIES, classifier, load_family
 from test_methods import batch, logits, stir
 
 Loader = Callable[[str], Path]
@@ -22,7 +21,7 @@ UNFUSED = [family for family in FAMILIES if family not in ("gpt2", "modernbert",
 
 
 def saved(name: str, family: str, family_folder: Loader, folder: Path, **settings: Any) -> tuple[Any, Any, Path]:
-    backbone = load_backbone(str(family_folder(family)))
+    backbone = load_family(family_folder(family))
     # A larger scale at every linear layer of a model this small makes rounding large.
     method = make_method(name, settings, {"rank": 3, "alpha": 4.0})
     adapter = build_adapter(method, backbone, outputs=2, seed=0)
@@ -43,7 +42,7 @@ def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_f
     backbone, adapter, folder = saved(name, family, family_folder, tmp_path)
     expected = logits(backbone, adapter, batch(family))
     record = read_record(folder)
-    fresh = load_backbone(record.model)
+    fresh = load_family(Path(record.model))
     again = load_adapter(folder, fresh, record, outputs=2)
     assert torch.equal(logits(fresh, again, batch(family)), expected)
 
@@ -146,7 +145,7 @@ def test_gated_prompts_are_pefts(family: str, family_folder: Loader) -> None:
     from peft import AdaptionPromptConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    backbone = load_backbone(str(family_folder(family)))
+    backbone = load_family(family_folder(family))
     adapter = build_adapter(make_method("llama-adapter", {"length": 4, "layers": 1}), backbone, outputs=2, seed=0)
     stir(adapter)
     base = AutoModelForCausalLM.from_pretrained(family_folder(family), attn_implementation="eager")
@@ -170,7 +169,7 @@ def test_adalora_gives_up_ranks_as_peft_does(family_folder: Loader, tmp_path: Pa
     from transformers import AutoModelForSequenceClassification
 
     total, settings = 60, {"rank": 2, "start_rank": 4, "warm_up": 0.1, "final": 0.3, "interval": 5}
-    backbone = load_backbone(str(family_folder("bert")))
+    backbone = load_family(family_folder("bert"))
     method = make_method("adalora", settings)
     adapter = build_adapter(method, backbone, outputs=2, seed=0)
     base = AutoModelForSequenceClassification.from_pretrained(family_folder("bert"))
@@ -216,7 +215,7 @@ def test_a_trainer_step_of_lora_is_our_step(family_folder: Loader) -> None:
 
     from afina.train.optimiser import Optimiser
 
-    backbone = load_backbone(str(family_folder("roberta")))
+    backbone = load_family(family_folder("roberta"))
     adapter = build_adapter(make_method("lora", {"rank": 3}), backbone, outputs=2, seed=0)
     base = AutoModelForSequenceClassification.from_pretrained(family_folder("roberta"))
     theirs = get_peft_model(base, LoraConfig(r=3, lora_alpha=8, target_modules=["query", "value"], task_type="SEQ_CLS"))

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,10 @@ BLOCKS = (64, 128)
 LABELS = torch.tensor([0, 1, 0])
 
 
-@pytest.fixture(scope="module")
-def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Loader:
+@pytest.fixture(scope="session")
+def family_folder(family_folder: Callable[..., Path]) -> Loader:
     """Give the folder of a small model of a family with layers that nf4 takes."""
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("models") / family, sizes=BLOCKS)
-        return made[family]
-
-    return folder
+    return partial(family_folder, sizes=BLOCKS)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
-from families import BOTH, TEXT, save_family
+from families import BOTH, TEXT, load_family, save_family
 from kills import killed_and_resumed
 from test_methods import FROZEN, stir
 
@@ -65,19 +65,9 @@ def rows_of(words: list[list[str]], tags: list[list[int]]) -> Rows:
 ROWS = rows_of(WORDS, TAGS)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            tags = family in OUTSIDE
-            made[family] = save_family(
-                family, tmp_path_factory.mktemp("taggers") / family, num_labels=len(NAMES), tags=tags
-            )
-        return made[family]
-
-    return folder
+@pytest.fixture(scope="session")
+def model(family_folder: Callable[..., Path]) -> Model:
+    return lambda family: family_folder(family, num_labels=len(NAMES), tags=family in OUTSIDE)
 
 
 @pytest.fixture
@@ -122,7 +112,7 @@ def run_afina(*arguments: object) -> str:
 def test_logits_are_those_of_transformers(family: str, model: Model) -> None:
     from transformers import AutoModelForTokenClassification
 
-    backbone = load_backbone(str(model(family)), tags=True)
+    backbone = load_family(model(family), tags=True)
     adapter = build_adapter(make_method("head", {}), backbone, len(NAMES), seed=0)
     tokens = tokenize_words(backbone.tokenizer, ROWS, 32)
     theirs = AutoModelForTokenClassification.from_pretrained(model(family)).eval()
@@ -152,7 +142,7 @@ def test_families_that_transformers_does_not_tag_with_are_tagged_here_alone(
 @pytest.mark.parametrize("family", ["bert", "gpt2", "modernbert", "t5", "bart"])
 @pytest.mark.parametrize("name", FROZEN)
 def test_every_method_learns_to_tag(name: str, family: str, model: Model) -> None:
-    backbone = load_backbone(str(model(family)), tags=True)
+    backbone = load_family(model(family), tags=True)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     adapter = build_adapter(make_method(name, {}, {"rank": 3}), backbone, len(NAMES), seed=0)
     task, tokens = Tagging(NAMES), tokenize_words(backbone.tokenizer, ROWS, 32)
@@ -178,7 +168,7 @@ def test_every_method_learns_to_tag(name: str, family: str, model: Model) -> Non
 @pytest.mark.parametrize("family", TEXT)
 @pytest.mark.parametrize("name", ["head", "llama-adapter"])
 def test_lower_layers_whose_states_are_known_change_no_tag(name: str, family: str, model: Model) -> None:
-    backbone = load_backbone(str(model(family)), tags=True)
+    backbone = load_family(model(family), tags=True)
     method = make_method(name, {} if name == "head" else {"layers": 1}, {"rank": 2})
     adapter = build_adapter(method, backbone, len(NAMES), seed=0)
     stir(adapter)
@@ -265,7 +255,7 @@ def test_words_behind_the_limit_and_words_of_no_token(model: Model) -> None:
 
 
 def test_tokens_are_taken_and_kept(model: Model, tmp_path: Path) -> None:
-    backbone = load_backbone(str(model("bert")), tags=True)
+    backbone = load_family(model("bert"), tags=True)
     tokens = tokenize_words(backbone.tokenizer, ROWS, 32)
     taken = tokens.take(np.array([2, 0]))
     assert taken.trained.tolist() == [1, 4]
@@ -558,7 +548,7 @@ def test_killed_and_resumed_is_as_if_undisturbed(model: Model, data: Path, tmp_p
 
 
 def trained_folder(name: str, family: str, model: Model, folder: Path, **settings: Any) -> Path:
-    backbone = load_backbone(str(model(family)), tags=True)
+    backbone = load_family(model(family), tags=True)
     method = make_method(name, settings, {"rank": 3})
     adapter = build_adapter(method, backbone, len(NAMES), seed=0)
     stir(adapter)

@@ -15,7 +15,7 @@ from afina.backbone.trunk import Trunks
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, train
 from afina.train.passes import Passes
-from families import TEXT
+from families import TEXT, load_family
 from test_cohort import member, tokens_of
 
 Loader = Callable[[str], Path]
@@ -36,7 +36,7 @@ def passing(backbone: Backbone) -> tuple[list[int], Any]:
 @pytest.mark.parametrize("family", TEXT)
 @pytest.mark.parametrize("name", ["head", "llama-adapter"])
 def test_known_states_change_no_logit(family: str, name: str, family_folder: Loader) -> None:
-    backbone, tokens = load_backbone(str(family_folder(family))), tokens_of(23, 0)
+    backbone, tokens = load_family(family_folder(family)), tokens_of(23, 0)
     own = [member(backbone, name, seed, tokens, **({} if name == "head" else {"layers": 1})) for seed in (0, 1)]
     with torch.no_grad():
         for parameter in (p for m in own for p in m.adapter.parameters()):
@@ -51,7 +51,7 @@ def test_known_states_change_no_logit(family: str, name: str, family_folder: Loa
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "modernbert", "deberta-v2"])
 def test_each_row_goes_through_the_lower_layers_once(family: str, family_folder: Loader) -> None:
-    backbone, tokens = load_backbone(str(family_folder(family))), tokens_of(23, 0)
+    backbone, tokens = load_family(family_folder(family)), tokens_of(23, 0)
     own = [member(backbone, "head", seed, tokens) for seed in (0, 1)]
     layer = backbone.model.get_submodule(backbone.anatomy.of_kind("layer")[0].module)
     rows, handle = passing(backbone)
@@ -64,7 +64,7 @@ def test_each_row_goes_through_the_lower_layers_once(family: str, family_folder:
 
 
 def test_a_branch_in_the_first_layer_shares_nothing(family_folder: Loader) -> None:
-    backbone, tokens = load_backbone(str(family_folder("bert"))), tokens_of(12, 0)
+    backbone, tokens = load_family(family_folder("bert")), tokens_of(12, 0)
     own = [member(backbone, "lora", 0, tokens)]
     rows, handle = passing(backbone)
     with Passes(backbone) as passes:
@@ -77,7 +77,7 @@ def test_a_branch_in_the_first_layer_shares_nothing(family_folder: Loader) -> No
 def test_states_lie_in_a_file_where_memory_is_scarce_and_are_not_kept_where_nothing_has_room(
     disk: bool, family_folder: Loader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    backbone, tokens = load_backbone(str(family_folder("gpt2"))), tokens_of(23, 0)
+    backbone, tokens = load_family(family_folder("gpt2")), tokens_of(23, 0)
     own = member(backbone, "llama-adapter", 0, tokens, layers=1)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     files: list[str] = []

@@ -25,24 +25,11 @@ from afina.study.results import read_predictions
 from afina.study.statistics import compare
 from afina.study.study import Study
 from commands import afina as run_afina
-from families import save_family
 from kills import killed_and_resumed
 
 Speaker = Callable[[str], Path]
 TALKS = [("where is my parcel", "late"), ("the lamp is broken", "refund the order"), ("is the film good", "great"),
          ("please help", "when"), ("my kettle is late", "return the kettle please"), ("what sport", "team")]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Speaker:
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_family(family, tmp_path_factory.mktemp("speakers") / family, speaks=True)
-        return made[family]
-
-    return folder
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
