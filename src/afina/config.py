@@ -3,12 +3,21 @@
 Names of methods, models and data sets are only carried here; the rooms that know them check them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from afina.errors import UsageError, nearest
 
@@ -34,13 +43,49 @@ class _Checked(BaseModel):
 
     @classmethod
     def _sentence(cls, problem: Any) -> str:
-        if problem["type"] == "extra_forbidden":
+        kind, keys, inner = problem["type"], *cls._place(problem["loc"])
+        where = ".".join(keys) or "value"
+        if kind == "extra_forbidden":
             key = str(problem["loc"][-1])
-            return f"unknown key '{key}'{nearest(key, cls.model_fields)}"
-        if problem["type"] == "missing":
-            return f"'{problem['loc'][0]}' is required"
-        key = problem["loc"][0] if problem["loc"] else "value"
-        return f"'{key}': {problem['msg'].removeprefix('Value error, ')}, but got {problem['input']!r}"
+            return f"unknown key '{key}'{f' of {where!r}' if keys else ''}{nearest(key, inner.model_fields)}"
+        if kind == "missing":
+            return f"'{where}' is required"
+        text = {"model_type": "should be a mapping of its keys to values", "too_short": "should not be empty"}.get(
+            kind, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        )
+        return f"'{where}': {text}, but got {problem['input']!r}"
+
+    @classmethod
+    def _place(cls, path: Sequence[str | int]) -> tuple[list[str], type["_Checked"]]:
+        """Return the keys, from the outermost, that lead to where a problem is, and the class whose keys stand there."""
+        keys: list[str] = []
+        inner: type[_Checked] = cls
+        for key in path:
+            if isinstance(key, str) and key in inner.model_fields:
+                keys.append(key)
+                inner = _checked_in(inner.model_fields[key].annotation) or inner
+        return keys, inner
+
+
+def _checked_in(annotation: Any) -> type[_Checked] | None:
+    """Return the class in a type such as `list[DatasetSpec]` that checks keys of its own."""
+    if isinstance(annotation, type) and issubclass(annotation, _Checked):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _checked_in(part))), None)
+
+
+def _switch(value: Any) -> Any:
+    """YAML reads a plain `off` as false and `on` as true."""
+    return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def _once(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError("each may stand once")
+    return values
+
+
+Factors = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), AfterValidator(_once)]
 
 
 class MethodSpec(BaseModel):
@@ -108,9 +153,9 @@ class RaceSpec(_Checked):
     """Shares of a run's steps after which candidates are judged."""
     keep: float = Field(default=0.34, gt=0, lt=1)
     """Share of the candidates that goes on at each; one at least."""
-    ranks: list[Annotated[int, Field(ge=1)]] | None = None
+    ranks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(_once)] | None = None
     """Every method that has a rank runs with each of these."""
-    rate_factors: list[Annotated[float, Field(gt=0)]] = Field(default=[1.0], min_length=1)
+    rate_factors: Factors = [1.0]
     """Every method runs at its default learning rate times each of these; one with a rate of its own at that alone."""
 
     @field_validator("rungs")
@@ -174,7 +219,7 @@ class StudyConfig(_Checked):
     evaluation_batch_size: int = Field(default=64, ge=1)
     learning_rate: float | Literal["auto", "search"] | dict[str, float] = "auto"
     """`auto` takes each method's own default; `search` tries a few; a number sets all; a mapping sets some."""
-    search_factors: list[Annotated[float, Field(gt=0)]] = Field(default=[0.3, 1.0, 3.0, 10.0], min_length=1)
+    search_factors: Factors = [0.3, 1.0, 3.0, 10.0]
     """With `learning_rate: search`, what each method's default rate is multiplied by."""
     max_length: int = Field(default=512, ge=4)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
@@ -183,7 +228,7 @@ class StudyConfig(_Checked):
     """Roles that low-rank methods adapt; left out, each method's own default."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"
     """`nf4` and `int8` quantise the frozen base (backbone/quantise.py)."""
-    cohort: Literal["auto", "off"] | int = "auto"
+    cohort: Annotated[Literal["auto", "off"] | int, BeforeValidator(_switch)] = "auto"
     mix_datasets: bool = False
     """Whether runs on different data sets may train in one cohort: one base for many customers."""
     train_limit: int | None = Field(default=None, ge=2)
@@ -196,7 +241,7 @@ class StudyConfig(_Checked):
     language head, which `language`, `chat` and `seq2seq` teach to write."""
     template: str | dict[str, str] | None = None
     """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
-    packing: Literal["auto", "off"] = "auto"
+    packing: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
     """Whether short texts share a row of a batch, unseen by each other, where a model learns to write and it saves rows."""
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.0, ge=0, lt=1)
@@ -224,17 +269,27 @@ class StudyConfig(_Checked):
     trust_remote_code: bool = False
     """Run code that comes with a model's repository; never unless asked."""
 
-    @field_validator("cohort")
+    @field_validator("cohort", mode="before")
     @classmethod
     def _cohort(cls, value: Any) -> Any:
-        if isinstance(value, int) and value < 1:
+        if value not in ("auto", "off") and not isinstance(value, int):
+            raise ValueError("should be auto, off or a number of members")
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise ValueError("a cohort has at least one member")
+        return value
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _learning_rate(cls, value: Any) -> Any:
+        rates = list(value.values()) if isinstance(value, Mapping) else [value]
+        if value not in ("auto", "search") and not all(map(_is_number, rates)):
+            raise ValueError("should be auto, search, a number, or {method: number}")
         return value
 
     @field_validator("race", mode="before")
     @classmethod
     def _race(cls, value: Any) -> Any:
-        return {} if value is True else value
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("seeds")
     @classmethod
@@ -259,6 +314,14 @@ class StudyConfig(_Checked):
         if isinstance(self.learning_rate, dict):
             return self.learning_rate.get(method)
         return None if isinstance(self.learning_rate, str) else self.learning_rate
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)  # YAML 1.1 reads 1e-4 as text
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool)
 
 
 def read_yaml(path: Path) -> Any:

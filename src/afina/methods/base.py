@@ -107,6 +107,10 @@ class Method:
         """Weights of the terms that a task may add to its loss."""
         return {"length_normalisation": self.length_normalisation, "unlikelihood": self.unlikelihood}
 
+    def in_every_layer(self) -> "Method":
+        """Return the method as it is in the layers that have branches, for a model that has only such."""
+        return self
+
     def sites(self, anatomy: Anatomy) -> list[Site]:
         """Return the sites at which this method acts on a model of this anatomy."""
         return []

@@ -64,6 +64,9 @@ class LlamaAdapter(Method):
         if self.length < 1 or (self.layers is not None and self.layers < 1):
             raise UsageError("llama-adapter: length and layers should be at least 1.")
 
+    def in_every_layer(self) -> Method:
+        return _InEveryLayer(**self.settings())
+
     def sites(self, anatomy: Anatomy) -> list[Site]:
         places = anatomy.of_kind("attention")
         wanted = max(1, len(places) - 2) if self.layers is None else self.layers
@@ -73,3 +76,8 @@ class LlamaAdapter(Method):
 
     def branch(self, site: Site) -> AttentionBranch:
         return GatedPrompt(site, length=self.length)
+
+
+class _InEveryLayer(LlamaAdapter):
+    def sites(self, anatomy: Anatomy) -> list[Site]:
+        return anatomy.of_kind("attention")

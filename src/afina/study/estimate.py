@@ -38,6 +38,7 @@ from afina.study.precision import has_bfloat16
 from afina.study.prepare import reads_apart, task_of
 from afina.tasks.base import Task
 from afina.train.optimiser import Optimiser
+from afina.train.passes import lowest_layer
 
 __all__ = ["Estimate", "Sizes", "estimate_study"]
 
@@ -141,19 +142,24 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows = config.micro_batch_size or config.batch_size
     again = config.gradient_checkpointing
-    one, two = (_measure(shape, n, method, sizes, rows, length, device, precision, again) for n in (1, 2))
+    inner = method.in_every_layer()
+    one, two = (_measure(shape, n, inner, sizes, rows, length, device, precision, again) for n in (1, 2))
     layers = whole.anatomy.layer_count
-    step = _follow(one.step_seconds, two.step_seconds, layers) * config.batch_size / rows
+    # No gradient goes below the lowest layer that has a branch; a head has none, and a decoder beside an encoder counts anew.
+    below = min(lowest_layer(adapter), layers)
+    above = layers if whole.anatomy.row.further and below < layers else layers - below
+    step = _follow(one.step_seconds, two.step_seconds, above) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
+    lower = (layers - above) * max(0.0, two.forward_seconds - one.forward_seconds) / rows
     longest, saved, phase = min(config.max_length, sizes.longest), 0.0, "forward"
     if not method.gradient_free:
-        one_saved, two_saved = (_saved_bytes(shape, n, method, sizes, longest, device, precision) for n in (1, 2))
-        saved = rows * _follow(one_saved, two_saved, layers)
+        one_saved, two_saved = (_saved_bytes(shape, n, inner, sizes, longest, device, precision) for n in (1, 2))
+        saved = rows * _follow(one_saved, two_saved, above)
         if config.gradient_checkpointing:
             # Of each layer its input is kept, and one layer at a time is there whole.
-            inputs = layers * longest * whole.anatomy.width * dtype.itemsize
+            inputs = above * longest * whole.anatomy.width * dtype.itemsize
             saved = rows * (one_saved + inputs)
-        phase = "train" if two_saved > one_saved else "forward"  # a head alone sends no gradient through the layers
+        phase = "train" if above else "forward"
     steps = -(-sizes.train_rows // config.batch_size)  # of an epoch, which meets most of the widths that there are
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
@@ -169,11 +175,10 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     if method.gradient_free:
         train, evaluate, step = forward * sizes.train_rows, forward * sizes.test_rows, 0.0
     else:
-        train, evaluate = step * steps * config.epochs, forward * evaluated * config.epochs
-        if phase == "forward" and whole.trunk_layers:
-            # No layer learns: what they make of a row is computed once, and a step is what is left without them.
-            step = max(0.0, 2 * one.step_seconds - two.step_seconds) * config.batch_size / rows
-            train, evaluate = forward * sizes.train_rows + step * steps * config.epochs, forward * evaluated
+        once = bool(whole.trunk_layers)  # what the layers below make of a row is computed once
+        step += 0.0 if once else lower * config.batch_size
+        train = step * steps * config.epochs + (lower * sizes.train_rows if once else 0.0)
+        evaluate = evaluated * ((forward - lower) * config.epochs + lower * (1 if once else config.epochs))
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
     return Estimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
@@ -200,7 +205,8 @@ def _numel(adapter: Adapter) -> int:
 
 
 def _follow(one: float, two: float, layers: int) -> float:
-    return max(one, one + (two - one) * (layers - 1))
+    """What `layers` of them take, by what one and two do; of none what is around them."""
+    return max(0.0, one - (two - one)) if layers == 0 else max(one, one + (two - one) * (layers - 1))
 
 
 def _precision(config: StudyConfig, shape: Any, device: str, tick: Callable[[str], None]) -> str:

@@ -48,8 +48,9 @@ class Run:
 
 def expand(config: StudyConfig) -> list[Run]:
     """Return all runs in the order in which they are carried out; raises `UsageError` for what no run could be."""
+    tried: set[str] = set()
     if config.race is not None:
-        config = _with_candidates(config)
+        config, tried = _with_candidates(config)
     labels = Counter(spec.label for spec in config.methods)
     if doubled := [label for label, count in labels.items() if count > 1]:
         raise UsageError(f"The method '{doubled[0]}' stands twice in the study; leave one out or change its settings.")
@@ -78,7 +79,7 @@ def expand(config: StudyConfig) -> list[Run]:
             label=spec.label,
             settings=method.settings(),
             seed=seed,
-            rate="set" if _rate_is_set(spec, config) else "default",
+            rate="searched" if spec.label in tried else "set" if _rate_is_set(spec, config) else "default",
         )
         for model in config.model
         for index, dataset in enumerate(config.dataset)
@@ -87,8 +88,8 @@ def expand(config: StudyConfig) -> list[Run]:
     ]
 
 
-def _with_candidates(config: StudyConfig) -> StudyConfig:
-    """Return the study with every method of a race at each of its ranks and rates."""
+def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:
+    """Return the study with every method of a race at each of its ranks and rates, and the labels whose rate it tries."""
     race = config.race
     assert race is not None
     if config.cohort != "auto":
@@ -98,18 +99,25 @@ def _with_candidates(config: StudyConfig) -> StudyConfig:
     if config.learning_rate == "search":
         raise UsageError("race: it tries rates itself (rate_factors); learning_rate: search is for whole runs.")
     specs: list[MethodSpec] = []
+    tried: set[str] = set()
     for spec in config.methods:
         method = _settle(spec, config)
         if method.owns_backbone or method.gradient_free:
             raise UsageError(f"race: {spec.name} cannot train beside others on one frozen model; leave it out.")
         ranks = race.ranks if race.ranks and "rank" in method.settings() and "rank" not in spec.settings else [None]
         for rank in ranks:
-            for factor in [1.0] if _rate_is_set(spec, config) else race.rate_factors:
+            for factor in (factors := [1.0] if _rate_is_set(spec, config) else race.rate_factors):
                 own = dict(spec.settings) | ({} if rank is None else {"rank": rank})
                 if factor != 1:
                     own["learning_rate"] = scaled_rate(method, factor)
-                specs.append(MethodSpec(name=spec.name, settings=own))
-    return config.model_copy(update={"methods": specs})
+                specs.append(candidate := MethodSpec(name=spec.name, settings=own))
+                if len(factors) > 1:
+                    tried.add(candidate.label)
+    if len(specs) == 1:
+        raise UsageError(
+            f"race: {specs[0].label} has no rival; name more methods, ranks or rate_factors, or leave race out."
+        )
+    return config.model_copy(update={"methods": specs}), tried
 
 
 def _rate_is_set(spec: MethodSpec, config: StudyConfig) -> bool:

@@ -46,8 +46,8 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
 
 def trials_seconds(config: StudyConfig, estimates: Sequence["Estimate"]) -> float:
     """Return what the trials before a study will take one after another, by its estimates; a rate changes no cost."""
-    planned = trials(config)
-    if config.learning_rate != "search" or planned is None:
+    planned = trials(config) if config.learning_rate == "search" else None
+    if planned is None:
         return 0.0
     counts = Counter(label for label, _ in planned[1].values())
     first = [entry for entry in estimates if entry.run.seed == config.seeds[0]]

@@ -17,7 +17,7 @@ from afina.data.batching import Tokens
 from afina.methods.adapter import Adapter
 from afina.ops.dropout import DropoutSource
 
-__all__ = ["Passes", "packing_of", "pass_kind"]
+__all__ = ["Passes", "lowest_layer", "packing_of", "pass_kind"]
 
 
 class _Carries(Protocol):
@@ -131,11 +131,16 @@ def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
     the prompt; and whether of the last layer only the first token is looked at.
     """
     placed = adapter.placed()
-    whole = 0 if adapter.method.owns_backbone else 1 << 30
-    lowest = min((site.layer if site.layer is not None else -1 for site, _ in placed), default=whole)
     prompt = max((branch.length for _, branch in placed if isinstance(branch, PromptBranch)), default=0)
     narrow = adapter.head.first_token_only and all(branch.per_token for _, branch in placed)
-    return max(0, lowest), prompt, narrow
+    return lowest_layer(adapter), prompt, narrow
+
+
+def lowest_layer(adapter: Adapter) -> int:
+    """Return the lowest layer that it changes; one beyond all where it changes none."""
+    none = 0 if adapter.method.owns_backbone else 1 << 30
+    found = (site.layer if site.layer is not None else -1 for site, _ in adapter.placed())
+    return max(0, min(found, default=none))
 
 
 def packing_of(wanted: str, backbone: Backbone, adapter: Adapter) -> str | None:
