@@ -9,11 +9,12 @@ from typing import Any
 
 from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
-from afina.report.tables import Group, Material, at_epoch, scaled
-from afina.study.statistics import Cell, Interval
+from afina.report.tables import Group, Material, at_epoch, scaled, shown_interval
+from afina.study.statistics import Cell
 
 __all__ = ["cost_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
 
+_LONGEST_LABEL = 32
 _SHAPES = ("circle", "square", "diamond", "triangle")
 
 
@@ -86,9 +87,9 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
         return ""
     metric = done[0][1].metric
     scale = scaled(metric)
-    left, width, top = 22 + 7.2 * max(map(len, rows)), 640.0, 14.0
+    left, width, top = *_beside_names(rows), 14.0
     height = top + 26 * len(rows) + 44
-    bounds = [scale * v for _, cell in done for v in _bounds(cell.test)]
+    bounds = [value for _, cell in done if cell.test is not None for value in shown_interval(cell.test, metric)]
     axis = _axis(bounds, left, width - 20)
     parts = [_line(axis.at(t), top, axis.at(t), top + 26 * len(rows), "grid") for t in axis.ticks()]
     parts += [_text(axis.at(t), height - 26, _label(t), "tick", "middle") for t in axis.ticks()]
@@ -103,9 +104,9 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
             if cell.method != name or cell.test is None:
                 continue
             y = middle + (model - (len(groups) - 1) / 2) * (18 / max(1, len(groups)))
-            low, high = scale * _bounds(cell.test)[0], scale * _bounds(cell.test)[-1]
-            if high > low:
-                parts.append(_line(axis.at(low), y, axis.at(high), y, f"whisker s{place % 8}"))
+            shown = shown_interval(cell.test, metric)
+            if shown[-1] > shown[0]:
+                parts.append(_line(axis.at(shown[0]), y, axis.at(shown[-1]), y, f"whisker s{place % 8}"))
             tip = f"{name}, {Path(cell.model).name}: {words.number(scale * cell.test.mean, 2)}"
             parts.append(_mark(axis.at(scale * cell.test.mean), y, place, model, tip))
     legend = _model_legend(groups, left) if len(groups) > 1 else ""
@@ -121,12 +122,10 @@ def _model_legend(groups: Sequence[Group], left: float) -> str:
     return _svg(640, 24, parts, "models")
 
 
-def _bounds(interval: Interval | None) -> list[float]:
-    if interval is None:
-        return []
-    if interval.low is None or interval.high is None:
-        return [interval.mean]
-    return [interval.low, interval.mean, interval.high]
+def _beside_names(names: Sequence[str]) -> tuple[float, float]:
+    """Return where a plot begins that has names at its left, and where it ends: long names do not make it narrow."""
+    left = 22 + 7.2 * max(map(len, names))
+    return left, max(640.0, left + 380)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -174,7 +173,11 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
 def _place_label(
     x: float, y: float, text: str, taken: list[tuple[float, float, float, float]], width: float, height: float
 ) -> str:
-    """Put a label beside its point where it covers no other label or point; the nearest free place wins."""
+    """Put a label beside its point where it covers no other label or point; the nearest free place wins.
+
+    Of a long one the start is put: its point says all of it.
+    """
+    text = text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
     size = 6.6 * len(text)
     choices = [
         (9, 4),
@@ -193,7 +196,7 @@ def _place_label(
         if inside and not any(_overlap(box, other) for other in taken):
             break
     else:
-        box = (x + 9, y - 6, size, 12.0)
+        box = (min(x + 9, width - size), y - 6, size, 12.0)
     taken.append(box)
     lead = ""
     if abs(box[1] + 10 - y) > 20:
@@ -252,7 +255,7 @@ def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
     """Each member of a cohort from its first step to its last, a tick an epoch; one line a seed, named once a method."""
     members = sorted(cohort["members"], key=lambda member: (-max(_ends(cohort, member["label"])), member["label"]))
     labels = list(dict.fromkeys(member["label"] for member in members))
-    left, width, top, step = 22 + 7.2 * max(map(len, labels)), 640.0, 14.0, 9
+    left, width, top, step = *_beside_names(labels), 14.0, 9
     height = top + step * len(members) + 5 * len(labels) + 44
     x = _axis([0.0, *(member["until"] or 0.0 for member in members)], left, width - 20, zero=True)
     parts = [_line(x.at(t), top, x.at(t), height - 44, "grid") for t in x.ticks() if x.at(t) <= width]
@@ -265,7 +268,8 @@ def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
         for member in own:
             y += step
             until = member["until"] or 0.0
-            tip = f"{member['run']}: {words(member['why'])}, {words.number(until, 1)} s"
+            reason = f" ({member['reason']})" if member.get("reason") else ""
+            tip = f"{member['run']}: {words(member['why'])}{reason}, {words.number(until, 1)} s"
             parts.append(
                 f'<line x1="{x.at(0):.1f}" y1="{y:.1f}" x2="{x.at(until):.1f}" y2="{y:.1f}" class="bar s{place % 8}">'
                 f"<title>{escape(tip)}</title></line>"

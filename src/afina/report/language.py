@@ -58,8 +58,8 @@ _PT = {
     "Tables in the published layout": "Tabelas no formato publicado",
     "Mean memory while training, GB": "Memória média durante o treino, GB",
     "Training time, minutes": "Tempo de treino, minutos",
-    "Test {metric} after the last epoch, %": "{metric} de teste após a última época, %",
-    "{metric} by epoch, {model}, %": "{metric} por época, {model}, %",
+    "Test {metric} after the last epoch": "{metric} de teste após a última época",
+    "{metric} by epoch, {model}": "{metric} por época, {model}",
     "Trainable parameters": "Parâmetros treináveis",
     "data set": "conjunto de dados",
     "In brackets: published.": "Entre colchetes: publicado.",
@@ -68,14 +68,15 @@ _PT = {
     "left at step": "saiu no passo",
     "metric": "métrica",
     "place": "lugar",
-    "Judged on the development split, by the mean over seeds; those that are not here ran to the end.": (
-        "Julgados no conjunto de desenvolvimento, pela média sobre as sementes; os que não estão aqui correram até o fim."
+    "Judged on the development split, by the mean over seeds; those that are not here ran to the end, or failed and had no place.": (
+        "Julgados no conjunto de desenvolvimento, pela média sobre as sementes; os que não estão aqui correram até o fim, ou falharam e não tiveram lugar."
     ),
+    "— where a run left before its end: what it would have taken alone until then is not known.": "— onde uma execução saiu antes do fim: não se sabe o que teria tomado sozinha até então.",
     "Runs that trained together": "Execuções treinadas juntas",
     "cohort": "coorte",
     "seconds of training steps": "segundos de passos de treino",
     "finished": "terminou",
-    "lost": "saiu da corrida",
+    "left the race": "saiu da corrida",
     "diverged": "divergiu",
     "stopped early": "parou antes",
     "runs": "execuções",

@@ -39,7 +39,7 @@ p{margin:6px 0}.soft,.note{color:var(--soft);font-size:.88rem}.answer{background
 padding:10px 16px;margin:8px 0;border-radius:0 6px 6px 0}.warning{background:var(--warnwash);color:var(--warn);padding:10px 16px;
 border-radius:6px;margin:10px 0}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600;
-vertical-align:bottom;white-space:normal}th.w,td.w{text-align:left}td.w{white-space:normal}.wrap td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}
+vertical-align:bottom;white-space:normal}th.w,td.w{text-align:left}td.w{white-space:normal}.wrap td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}.wrap td:first-child{white-space:nowrap}
 td.strong{font-weight:700}svg{width:100%;height:auto;display:block;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}
 svg .tick,svg .name{fill:var(--soft)}svg .strong{font-weight:600}svg .grid{stroke:var(--line);stroke-width:1}
 svg .bar{stroke-width:5;opacity:.7}svg .whisker{stroke-width:2;opacity:.65}svg .front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:2 3}

@@ -7,7 +7,7 @@ from typing import Any
 from afina.config import read_yaml
 from afina.errors import UsageError
 from afina.report.language import Words
-from afina.report.tables import Material, Table, at_epoch, metric_digits, scaled
+from afina.report.tables import Group, Material, Table, at_epoch, metric_digits, scaled
 from afina.study.statistics import Cell
 
 __all__ = ["Reference", "published_tables"]
@@ -52,19 +52,29 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     groups = [group for group in material.groups if any(cell.runs for cell in group.cells)]
     if not groups:
         return []
-    metric = groups[0].cells[0].metric
-    percent = scaled(metric)
-    grids: list[tuple[str, str, str, Callable[[Cell], float | None], int]] = [
-        ("4.1", words("Mean memory while training, GB"), "gpu_memory_gb", lambda c: _over(c, "mean_memory_bytes", 1e-9), 2),
-        ("4.2", words("Training time, minutes"), "train_minutes", lambda c: _over(c, "train_seconds", 1 / 60), 1),
-        ("4.3", words("Test {metric} after the last epoch, %", metric=words(metric)), "test_accuracy_percent",
-         lambda c: _over(c, "test_metric", percent), metric_digits(metric)),
+    metric = _metric(words, groups)
+    grids: list[tuple[str, str, str, Callable[[Cell], float | None], Callable[[Cell], int]]] = [
+        ("4.1", words("Mean memory while training, GB"), "gpu_memory_gb",
+         lambda c: _over(c, "mean_memory_bytes", 1e-9), lambda c: 2),
+        ("4.2", words("Training time, minutes"), "train_minutes",
+         lambda c: _over(c, "train_seconds", 1 / 60), lambda c: 1),
+        ("4.3", words("Test {metric} after the last epoch", metric=metric), "test_accuracy_percent",
+         lambda c: _over(c, "test_metric", scaled(c.metric)), lambda c: metric_digits(c.metric)),
     ]  # fmt: skip
     tables = [_grid(material, words, reference, *grid) for grid in grids]
     for place, model in enumerate(material.models):
         number = f"4.{4 + place}" if len(material.models) <= 3 else f"4.4{chr(ord('a') + place)}"
         tables.append(_by_epoch(material, words, reference, number, model))
     return [*tables, _parameters(material, words, reference)]
+
+
+def _metric(words: Words, groups: Sequence[Group]) -> str:
+    """Name the one metric of all these groups with its unit, or each data set's."""
+    found = {group.dataset: group.metric for group in groups}
+    named = {data: words(metric) + (" (%)" if scaled(metric) == 100 else "") for data, metric in found.items()}
+    if len(set(named.values())) == 1:
+        return next(iter(named.values()))
+    return f"{words('metric')} [{'; '.join(f'{data}: {metric}' for data, metric in named.items())}]"
 
 
 def _over(cell: Cell, key: str, scale: float) -> float | None:
@@ -84,7 +94,7 @@ def _table(number: str, title: str, columns: list[str], rows: list[list[str]], w
 
 def _grid(
     material: Material, words: Words, reference: Reference, number: str, title: str, key: str,
-    value: Callable[[Cell], float | None], digits: int,
+    value: Callable[[Cell], float | None], digits: Callable[[Cell], int],
 ) -> Table:  # fmt: skip
     places = [(group.model, group.dataset) for group in material.groups]
     columns = [words("method"), *(f"{Path(model).name}/{dataset}" for model, dataset in places)]
@@ -93,8 +103,8 @@ def _grid(
         row = [method]
         for model, dataset in places:
             cell = material.find(model, dataset, method)
-            ours = words.number(value(cell) if cell else None, digits)
-            row.append(_beside(ours, reference.cell(key, model, dataset, method), words, min(digits, 1)))
+            ours = words.number(value(cell), digits(cell)) if cell else words.number(None)
+            row.append(_beside(ours, reference.cell(key, model, dataset, method), words, 1))
         rows.append(row)
     return _table(number, title, columns, rows, words)
 
@@ -104,7 +114,7 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
     last = max(
         (run["epochs"] for run in material.results if run.get("model") == model and run["status"] == "ok"), default=1
     )
-    metric = next(c.metric for g in material.groups if g.model == model for c in g.cells)
+    own = [group for group in material.groups if group.model == model]
     for dataset in material.datasets:
         for method in material.methods:
             cell = material.find(model, dataset, method)
@@ -114,11 +124,12 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
             for epoch in range(1, last + 1):
                 published = reference.epoch(model, dataset, method, epoch)
                 for place, split in enumerate(("train", "test")):
-                    ours = words.number(at_epoch(cell, epoch, f"{split}_{metric}"), metric_digits(metric))
+                    value = at_epoch(cell, epoch, f"{split}_{cell.metric}")
+                    ours = words.number(value, metric_digits(cell.metric))
                     row.append(_beside(ours, published[place] if published else None, words, 1))
             rows.append(row)
     heads = [f"{words('epoch')} {e} {words(s)}" for e in range(1, last + 1) for s in ("train", "test")]
-    title = words("{metric} by epoch, {model}, %", metric=words(metric), model=Path(model).name)
+    title = words("{metric} by epoch, {model}", metric=_metric(words, own), model=Path(model).name)
     return _table(number, title, [words("data set"), words("method"), *heads], rows, words, count=2)
 
 

@@ -61,6 +61,10 @@ class Group:
         return f"{Path(self.model).name} · {self.dataset}"
 
     @property
+    def metric(self) -> str:
+        return next((cell for cell in self.cells if cell.runs), self.cells[0]).metric
+
+    @property
     def slug(self) -> str:
         return "".join(c if c.isalnum() else "-" for c in f"{Path(self.model).name}-{self.dataset}".lower()).strip("-")
 
@@ -155,20 +159,28 @@ def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
     """Write `88.8 [88.1, 89.5]`, or the mean alone."""
     if interval is None:
         return "—"
-    scale, digits = scaled(metric), metric_digits(metric, interval.mean)
-    mean = words.number(interval.mean * scale, digits)
-    if interval.low is None or interval.high is None:
-        return mean
+    digits = metric_digits(metric, interval.mean)
+    shown = [words.number(value, digits) for value in shown_interval(interval, metric)]
+    if len(shown) == 1:
+        return shown[0]
+    low, mean, high = shown
     between = "; " if words.language == "pt" else ", "
-    return (
-        f"{mean} [{words.number(interval.low * scale, digits)}{between}{words.number(interval.high * scale, digits)}]"
-    )
+    return f"{mean} [{low}{between}{high}]"
+
+
+def shown_interval(interval: Interval, metric: str) -> list[float]:
+    """Return (low, mean, high) as tables show them, or the mean alone; no share ends below 0 or above 1."""
+    scale = scaled(metric)
+    if interval.low is None or interval.high is None:
+        return [scale * interval.mean]
+    low, high = (interval.low, interval.high) if scale == 1 else (max(0.0, interval.low), min(1.0, interval.high))
+    return [scale * low, scale * interval.mean, scale * high]
 
 
 def comparison_table(group: Group, words: Words) -> Table:
     """One row a method: metric, costs, size, rate."""
     energy = any(run.get("energy_joules") is not None for cell in group.cells for run in cell.runs)
-    metric = group.cells[0].metric
+    metric = group.metric
     unit = " (%)" if scaled(metric) == 100 else ""
     columns = [
         words("method"), f"{words(metric)}, {words('test')}{unit}", f"{words(metric)}, {words('train')}{unit}",
@@ -220,7 +232,7 @@ def _over(cell: Cell, key: str) -> float | None:
 
 def difference_table(group: Group, words: Words) -> Table:
     """One row a pair of methods."""
-    metric = group.cells[0].metric
+    metric = group.metric
     scale, digits = scaled(metric), metric_digits(metric) + (scaled(metric) == 100)
     between = "; " if words.language == "pt" else ", "
     rows = []
@@ -276,7 +288,13 @@ def cohort_table(material: Material, words: Words) -> Table:
             words.compact(cohort["peak_memory_bytes"] / 1e6 if cohort["peak_memory_bytes"] else None),
         ])  # fmt: skip
     columns = ["cohort", "runs", "in one pass", "train time (s)", "alone, by profile (s)", "peak memory (MB)"]
-    return Table("cohorts", words("Runs that trained together"), [words(column) for column in columns], rows)
+    left = any(row[4] == "—" for row in rows)
+    note = (
+        words("— where a run left before its end: what it would have taken alone until then is not known.")
+        if left
+        else ""
+    )
+    return Table("cohorts", words("Runs that trained together"), [words(column) for column in columns], rows, note)
 
 
 def race_table(material: Material, words: Words) -> Table:
@@ -290,7 +308,10 @@ def race_table(material: Material, words: Words) -> Table:
             result["run"], f"{race['step']:,} / {race['steps']:,}",
             words.number(value, metric_digits(race["metric"])), f"{race['place']} / {race['of']}",
         ])  # fmt: skip
-    note = words("Judged on the development split, by the mean over seeds; those that are not here ran to the end.")
+    note = words(
+        "Judged on the development split, by the mean over seeds; those that are not here ran to the end, or failed and "
+        "had no place."
+    )
     columns = [words(column) for column in ("run", "left at step", "metric", "place")]
     return Table("race", words("Who left the race"), columns, rows, note)
 

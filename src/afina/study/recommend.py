@@ -72,10 +72,10 @@ def recommend(
     if len(tied) > 1:
         cheapest = min(tied, key=lambda cell: (_cost(cell.memory_bytes), _cost(cell.seconds)))
         others = [cell for cell in tied if cell is not cheapest]
-        listed = ", ".join(f"{cell_name(cell)} {_mean(cell):.4f}" for cell in others)
+        listed = ", ".join(f"{cell_name(cell)} ({_mean(cell):.4f})" for cell in others)
         reason = (
-            f"By {name} the data cannot decide: {cell_name(cheapest)} ({_mean(cheapest):.4f}) and {listed} differ by no more "
-            f"than chance could, so the one with the least memory is taken ({_costs(cheapest)})."
+            f"By {name} the data cannot decide: {cell_name(cheapest)} ({_mean(cheapest):.4f}) and {listed} differ by no "
+            f"more than chance could, so the one with the least memory is taken ({_costs(cheapest)})."
         )
         return Recommendation(cheapest, others[0], reason, False, excluded)
     runner_up = ranked[1] if len(ranked) > 1 else None
