@@ -17,6 +17,7 @@ from afina.cli.demo import demo_study
 from afina.cli.progress import Progress
 from afina.config import StudyConfig
 from afina.methods.base import method_names, registry
+from afina.study.estimate import estimate_study
 from afina.study.plan import expand
 from commands import afina, refused
 from test_study import settings, write_csv
@@ -47,7 +48,7 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
         with progress.console.capture() as captured:
             progress.console.print(progress.live.get_renderable())
         lines = [line.split() for line in captured.get().splitlines()]
-        return [line for line in lines if line and line[0] in ("member", "lora", "ia3")]
+        return [line for line in lines if line and line[0].rstrip(",") in ("member", "lora", "ia3")]
 
     progress.observe({"kind": "unit", "runs": runs, "done": 0})
     progress.observe({"kind": "cohort", "members": 2, "together": 2})
@@ -58,11 +59,36 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
     progress.observe({"kind": "epoch", "run": lora, **told})
     progress.observe({"kind": "judged", "run": lora, "place": 1, "of": 2})
     progress.observe({"kind": "judged", "run": ia3, "place": 2, "of": 2})
-    progress.observe({"kind": "left", "run": ia3, "error": "left the race after 5 of 9 steps"})
+    progress.observe({"kind": "left", "run": ia3, "why": "left the race", "error": "left the race after 5 of 9 steps"})
     header, first, second = shown()
     assert header == ["member", "epoch", "loss", "test", "place"]
-    assert first[-7:] == ["1", "1.0000", "accuracy", "0.5000", "1", "of", "2"]
+    assert first == ["lora,", "seed", "0", "1", "1.0000", "accuracy", "0.5000", "1", "of", "2"]
     assert second[-4:] == ["left", "2", "of", "2"]
+    # The epoch's evaluation may come after, and says no more of its loss.
+    progress.observe({"kind": "epoch", "run": ia3, **told})
+    assert shown()[2][-6:] == ["left", "accuracy", "0.5000", "2", "of", "2"]
+
+
+@pytest.mark.parametrize("width", [50, 80, 110])
+def test_the_live_table_and_its_bars_keep_to_the_window(width: int) -> None:
+    methods = [{"lora": {"learning_rate": 1e25, "targets": ["query", "value"]}}, "ia3", "bitfit"]
+    study = {"model": "minilm", "dataset": ["tickets", "/a/long/way/to/other"], "methods": methods, "seeds": 5}
+    runs = expand(StudyConfig.parse(study, "test"))
+    progress = Progress(len(runs))
+    progress.console = progress.bars.live.console = Console(width=width, height=24, file=io.StringIO())
+    progress.observe({"kind": "unit", "runs": runs, "done": 0})
+    progress.observe({"kind": "cohort", "members": len(runs), "together": 8})
+    progress.observe({"kind": "left", "run": runs[0].id, "why": "diverged", "error": "The loss became nan. " * 9})
+    progress.observe({"kind": "step", "step": 512, "steps": 4_000, "training": 29, "losses": {runs[1].id: 0.1}})
+    with progress.console.capture() as captured:
+        progress.console.print(progress.live.get_renderable())
+    lines = captured.get().splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= width
+    assert "diverged" in lines[1 + ("together" in lines[0])]
+    assert "and 14 more" in captured.get()
+    assert "0/30" in lines[-2]
+    assert "512/4000" in lines[-1]
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -153,9 +179,7 @@ def test_a_failed_run_shows_in_the_exit_code(study_folder: Path, family_folder: 
 def test_plan_needs_no_network() -> None:
     published = Path(__file__).parents[1] / "studies" / "published.yaml"
     from afina.backbone.shapes import read_shape, shape_backbone
-    from afina.config import StudyConfig
     from afina.methods.adapter import build_adapter
-    from afina.study.plan import expand
 
     config = StudyConfig.read(published)
     runs = expand(config)
@@ -217,9 +241,32 @@ def test_plan_counts_the_trials_of_a_search_and_what_a_race_leaves_out(tmp_path:
     study_of(tmp_path, methods=["lora"], learning_rate="search")
     result = afina("plan", "study.yaml", cwd=tmp_path)
     assert "search tries 4 rates a method first" in result.stdout, result.stderr
-    study_of(tmp_path, methods=["lora"], race={"rate_factors": [0.3, 1, 3]})
+    study_of(tmp_path, methods=["lora"], race={"ranks": [2, 4, 8]})
     result = afina("plan", "study.yaml", cwd=tmp_path)
     assert "race: of 3 candidates the worse leave early, which leaves 47% of the steps" in result.stdout, result.stderr
+
+
+def test_methods_of_some_layers_are_planned_as_such(tmp_path: Path) -> None:
+    """Only layers with branches keep what a gradient needs."""
+    study_of(
+        tmp_path,
+        dataset=str(tmp_path / "mail.csv"),
+        methods=["head", *({"llama-adapter": {"layers": layers}} for layers in (1, 3, 6))],
+    )
+    estimates, failed = estimate_study(StudyConfig.read(tmp_path / "study.yaml"))
+    assert not failed
+    memory = [entry.peak_memory_bytes for entry in estimates]
+    assert memory == sorted(set(memory))
+
+
+def test_a_plain_off_is_not_false(tmp_path: Path) -> None:
+    path = study_of(tmp_path)
+    for written, wanted in (("off", "off"), ("on", "auto"), ("'off'", "off")):
+        path.write_text(
+            f"model: minilm\ndataset: d\nmethods: [lora]\ncohort: {written}\npacking: {written}\nrace: off\n"
+        )
+        config = StudyConfig.read(path)
+        assert (config.cohort, config.packing, config.race) == (wanted, wanted, None)
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------
@@ -251,7 +298,16 @@ def study_of(folder: Path, **changes: Any) -> Path:
         ({"dataset": "gone.csv"}, ["gone.csv does not exist"]),
         ({"dataset": {"path": "mail.csv", "text": "txet"}}, ["no column 'txet'", "did you mean 'text'"]),
         ({"dataset": {"path": "mail.csv", "label": "labels"}}, ["no column 'labels'", "did you mean 'label'"]),
+        ({"dataset": {"path": "mail.csv", "txet": "text"}}, ["unknown key 'txet' of 'dataset'; did you mean 'text'?"]),
         ({"learning_rate": {"lroa": 1e-3}}, ["unknown method 'lroa'"]),
+        (
+            {"learning_rate": "serch"},
+            ["'learning_rate': should be auto, search, a number, or {method: number}, but got"],
+        ),
+        ({"learning_rate": {"lora": "search"}}, ["'learning_rate': should be auto, search, a number, or"]),
+        ({"cohort": "many"}, ["'cohort': should be auto, off or a number of members, but got 'many'"]),
+        ({"cohort": 0}, ["'cohort': a cohort has at least one member, but got 0"]),
+        ({"search_factors": [1, 1]}, ["'search_factors': each may stand once, but got [1, 1]"]),
     ],
 )
 def test_a_wrong_study_file_is_one_sentence(changes: dict[str, Any], parts: list[str], tmp_path: Path) -> None:

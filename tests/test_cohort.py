@@ -25,6 +25,7 @@ from afina.measure.memory import MemoryMonitor
 from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.methods.lora import LowRank
+from afina.report.write import write_report
 from afina.study import profile
 from afina.study.cohorts import plan_cohorts
 from afina.study.estimate import estimate_study
@@ -447,6 +448,15 @@ def test_data_sets_and_tasks_share_a_cohort_where_they_may(
     assert until["lora, scores"] < until[f"lora, {rows_folder.name}"]
     plan = json.loads(next((tmp_path / "on").glob("cohorts/*/plan.json")).read_text())
     assert len(plan["profiles"]) == 4
+    # Each data set is told by its own metric, in its own unit.
+    write_report(tmp_path / "on")
+    tables = {path.stem: path.read_text() for path in (tmp_path / "on" / "tables").glob("table-4.*.csv")}
+    by_name = {(r["dataset"], r["method"]): r["test_metric"] for r in results}
+    scores, labels = by_name["scores", "lora"], by_name[rows_folder.name, "lora"]
+    assert f"lora,{100 * labels:.1f},{scores:.3f}" in tables["table-4.3"]
+    (row,) = (line for line in tables["table-4.4"].splitlines() if line.startswith("scores,lora"))
+    assert row.endswith(f",{scores:.3f}")
+    assert f"{rows_folder.name}: accuracy (%); scores: pearson" in (tmp_path / "on" / "report.html").read_text()
 
 
 def test_a_cohort_goes_on_from_the_steps_of_the_profile(
@@ -663,32 +673,53 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
     first = [result["method_label"] for result in lost if result["race"]["step"] == 48]
     assert len(first) == 4
     assert not set(first) & good
-    from afina.report.write import write_report
-
+    # Who found the rates is told: the race, or the person.
+    assert {result["rate"] for result in results.values() if result["status"] == "ok"} == {"searched"}
     write_report(tmp_path / "out")
     assert "48 / 120" in (tmp_path / "out" / "tables" / "race.md").read_text()
     assert "Runs that trained together" in (tmp_path / "out" / "report.html").read_text()
     (line,) = (json.loads(path.read_text())["members"] for path in (tmp_path / "out").glob("cohorts/*/cohort.json"))
     until = {own["run"]: own["until"] for own in line}
     assert {own["run"]: own["why"] for own in line} == {
-        result["run"]: "lost" if result["status"] == "skipped" else "finished" for result in results.values()
+        result["run"]: "left the race" if result["status"] == "skipped" else "finished" for result in results.values()
     }
     assert max(until[r["run"]] for r in lost) < min(until[r["run"]] for r in results.values() if r["status"] == "ok")
     assert "seconds of training steps" in (tmp_path / "out" / "report.html").read_text()
+    assert f"left the race ({lost[0]['error']})" in (tmp_path / "out" / "report.html").read_text()
     again: list[Any] = []
     Study(tmp_path / "out", **study).run(again.append)
     assert not [event for event in again if event["kind"] == "unit"]
 
 
+def test_one_that_stopped_early_is_judged_by_its_best_epoch(family_folder: Loader, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    write_splits(tmp_path / "rows", train=120, test=40, validation=60)
+    race = {"rungs": [0.6], "keep": 0.5, "rate_factors": [40, 1e-6]}
+    study = study_settings(family_folder, tmp_path / "rows", epochs=8, early_stopping=3, race=race)
+    del study["learning_rate"], study["rank"]
+    study["model"] = str(without_dropout(Path(shutil.copytree(study["model"], tmp_path / "model"))))
+    good, poor = Study(tmp_path / "out", **study).run()
+    assert (good["status"], good["method_config"]["learning_rate"]) == ("ok", 0.02)
+    # Its accuracy never moved: it stopped after its fourth epoch of twenty steps, before the rung at step 96.
+    assert [poor["race"][key] for key in ("step", "steps", "place", "of")] == [80, 160, 2, 2]
+    assert poor["race"]["value"] < max(own["validation_accuracy"] for own in good["history"][:4])
+    events = (tmp_path / "out" / "runs" / poor["run"] / "events.jsonl").read_text().splitlines()
+    assert [event["why"] for event in map(json.loads, events) if event["kind"] == "left"] == [
+        "stopped early",
+        "left the race",
+    ]
+
+
 def test_candidates_that_cannot_be_do_not_end_a_race(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
-    study = study_settings(family_folder, rows_folder, seeds=1, epochs=1, race={"rate_factors": [1]})
+    study = study_settings(family_folder, rows_folder, seeds=1, epochs=1, race={"rungs": [0.9], "rate_factors": [1, 2]})
     del study["learning_rate"]
     bad = {"lora": {"targets": ["ffn_gate"]}}
     for name, methods in (("some", [bad, "ia3"]), ("all", [bad])):
         results = Study(tmp_path / name, **{**study, "methods": methods}).run()
-        assert [result["status"] for result in results if result["method"] == "lora"] == ["failed"]
+        assert [result["status"] for result in results if result["method"] == "lora"] == ["failed"] * 2
         assert all("ffn_gate" in result["error"] for result in results if result["status"] == "failed")
-        assert [result["status"] for result in results if result["method"] == "ia3"] == ["ok"] * (name == "some")
+        others = sorted(result["status"] for result in results if result["method"] == "ia3")
+        assert others == (["ok", "skipped"] if name == "some" else [])
 
 
 def test_a_cohort_has_as_many_members_as_memory_has_room_for(
@@ -727,7 +758,12 @@ def test_the_share_of_a_race_is_what_its_candidates_step(candidates: int, keep: 
      ({"mix_datasets": True}, "mix_datasets cannot be true"),
      ({"methods": ["full"]}, "full cannot train beside others"),
      ({"race": {"rungs": [0.5, 0.2]}}, "rungs should rise"), ({"learning_rate": "search"}, "it tries rates itself"),
-     ({"race": {"rung": [0.5]}}, "rung")],
+     ({"race": {"rung": [0.5]}}, "unknown key 'rung' of 'race'; did you mean 'rungs'"),
+     ({"race": {"keep": 0}}, "'race.keep': should be greater than 0, but got 0"),
+     ({"race": {"rungs": []}}, "'race.rungs': should not be empty"),
+     ({"race": {"ranks": [2, 2]}}, "'race.ranks': each may stand once"),
+     ({"race": 3}, "'race': should be a mapping of its keys to values, but got 3"),
+     ({"methods": ["lora"]}, "race: lora has no rival; name more methods, ranks or rate_factors")],
 )  # fmt: skip
 def test_bad_races_are_one_sentence(
     change: dict[str, Any], said: str, family_folder: Loader, rows_folder: Path, tmp_path: Path

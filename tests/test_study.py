@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -193,9 +194,11 @@ def test_regression_and_pairs(tmp_path: Path, family_folder: Loader) -> None:
 
 def test_a_diverging_run_says_so(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
     study = settings(family_folder, csv_folder, methods=[{"lora": {"learning_rate": 1e30}}, "head"], gradient_clip=None)
-    bad, good = Study(tmp_path / "out", **study).run()
+    left: list[Any] = []
+    bad, good = Study(tmp_path / "out", **study).run(lambda e: left.append(e["why"]) if e["kind"] == "left" else None)
+    assert left == ["diverged"]
     assert bad["status"] == "failed"
-    assert "loss became" in bad["error"]
+    assert re.search(r"The loss became (nan|inf) by step [1-9];", bad["error"])  # not when the epoch of ten is over
     assert "set a lower learning_rate" in bad["error"]
     assert good["status"] == "ok"
 

@@ -9,7 +9,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from afina.cli.learned import show_learned
@@ -17,20 +17,28 @@ from afina.cli.learned import show_learned
 __all__ = ["Progress"]
 
 
+def _cut(ratio: int) -> Column:
+    return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")
+
+
 class Progress:
     """An observer of a study; on a pipe it prints plain lines only."""
 
     def __init__(self, runs: int) -> None:
         self.console = Console()
+        # In a narrow window words are cut, never the figures.
         self.bars = Bars(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=self.console,
+            TextColumn("{task.description}", table_column=_cut(2)), BarColumn(None, table_column=Column(ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)), TextColumn("{task.fields[note]}", table_column=_cut(2)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            console=self.console, expand=True,
         )  # fmt: skip
         self.all = self.bars.add_task("study", total=runs, note="")
         self.one = self.bars.add_task("", total=None, note="", visible=False)
         self.names: dict[str, str] = {}
+        self.short: dict[str, str] = {}
         self.members: dict[str, dict[str, str]] = {}
-        """Of the cohort at work, what is known of each member: epoch, loss, test and place in a race."""
+        """Of the cohort at work, what is known of each member: epoch, loss, test, place in a race, and that it has left."""
         self.live = Live(
             get_renderable=self._shown, console=self.console, transient=True, auto_refresh=self.console.is_terminal,
             refresh_per_second=4,
@@ -55,10 +63,15 @@ class Progress:
         columns = ["epoch", "loss", "test"]
         if any("place" in own for own in self.members.values()):
             columns.append("place")
-        table = Table("member", *columns, box=None, padding=(0, 2), header_style="dim")
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        table.add_column("member")
+        for column in columns:
+            table.add_column(column, no_wrap=True)
         room = max(3, self.console.height - 8)
         for run, own in list(self.members.items())[:room]:
-            table.add_row(Text(self.names[run]), *(own.get(column, "") for column in columns))
+            table.add_row(
+                Text(self.short[run], no_wrap=True, overflow="ellipsis"), *(own.get(column, "") for column in columns)
+            )
         if len(self.members) > room:
             table.add_row(Text(f"and {len(self.members) - room} more", style="dim"))
         return Group(table, self.bars)
@@ -78,12 +91,14 @@ class Progress:
     def _unit(self, event: Mapping[str, Any]) -> None:
         runs = event["runs"]
         self.names = {run.id: f"{run.label} on {run.dataset_name}, {run.model}, seed {run.seed}" for run in runs}
-        first = runs[0]
+        first, several = runs[0], len({run.dataset for run in runs}) > 1
+        self.short = {
+            run.id: f"{run.label}{f' on {run.dataset_name}' if several else ''}, seed {run.seed}" for run in runs
+        }
         self.what = self.names[first.id]
         if len(runs) > 1:
-            others = len({run.dataset for run in runs}) - 1
-            more = f" and {others} more" if others else ""
-            self.what = f"{len(runs)} runs on {first.dataset_name}{more}, {first.model}"
+            data = f"{len({run.dataset for run in runs})} data sets" if several else first.dataset_name
+            self.what = f"{len(runs)} runs on {data}, {first.model}"
             self._say(f"{self.what}, together", "dim")
         if not event.get("search"):
             self.bars.update(self.all, completed=event["done"])
@@ -106,11 +121,11 @@ class Progress:
         self.bars.reset(self.one, description=self.what, total=None, note="loading")
 
     def _epoch(self, event: Mapping[str, Any]) -> None:
-        if event["run"] in self.members:
+        if (own := self.members.get(event["run"])) is not None:
             metric = event["metric"]
-            shown = f"{metric} {event[f'test_{metric}']:.4f}"
-            own = {"epoch": str(event["epoch"]), "loss": f"{event['train_loss']:.4f}", "test": shown}
-            self.members[event["run"]] |= own
+            own["test"] = f"{metric} {event[f'test_{metric}']:.4f}"
+            if "left" not in own:
+                own |= {"epoch": str(event["epoch"]), "loss": f"{event['train_loss']:.4f}"}
 
     def _judged(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:
@@ -118,12 +133,13 @@ class Progress:
 
     def _left(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:
-            why = {} if "place" in self.members[event["run"]] else {"test": event["error"][:60]}
-            self.members[event["run"]] |= {"epoch": "left", "loss": "", **why}
+            # Why is told in a line of its own when the cohort is done: here it would be longer than its column.
+            short = {"left the race": "left", "stopped early": "stopped"}.get(event["why"], event["why"])
+            self.members[event["run"]] |= {"left": "yes", "epoch": short, "loss": ""}
 
     def _step(self, event: Mapping[str, Any]) -> None:
         for run, loss in event["losses"].items():
-            if run in self.members:
+            if run in self.members and "left" not in self.members[run]:
                 self.members[run]["loss"] = f"{loss:.4f}"
         note = "steps" if len(self.names) == 1 else f"steps, {event['training']} training"
         self.bars.update(self.one, completed=event["step"], total=event["steps"], note=note)

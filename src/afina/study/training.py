@@ -118,6 +118,11 @@ class Training:
         self._phase.__exit__(None, None, None)
 
     def _after_step(self) -> None:
+        if self.backbone.device.type == "cpu":  # a GPU would have to be waited for
+            for run in self.runs:
+                if run.member.training:
+                    run.check()
+            self._tell_diverged()
         now = time()
         if now - self._said >= 0.2:
             self._said = now
@@ -160,12 +165,19 @@ class Training:
             entry["seconds"] = self.clock.seconds
             run.history.append(entry)
             self.send({"kind": "epoch", "run": run.job.run.id, "metric": run.data.task.metric, **entry})
+            if run.member.left and run.lost is None:
+                error = f"no better for {self.config.early_stopping} epochs"
+                self.send({"kind": "left", "run": run.job.run.id, "why": "stopped early", "error": error})
+        self._tell_diverged()
+        self._checkpoint()
+        self._begin_steps()
+
+    def _tell_diverged(self) -> None:
         for run in self.runs:
             if run.error is not None and run.job.run.id not in self.errors:
                 self.errors[run.job.run.id] = run.error
-                self.send({"kind": "left", "run": run.job.run.id, "error": run.error})
-        self._checkpoint()
-        self._begin_steps()
+                run.until = self.clock.seconds if run.until is None else run.until
+                self.send({"kind": "left", "run": run.job.run.id, "why": "diverged", "error": run.error})
 
     def _develop(self, runs: Sequence[Running], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
         """Evaluate on the development split, keep weights that are the best, end a run when none was for long."""
@@ -188,6 +200,7 @@ class Training:
     def _judge(self, race: RaceSpec) -> None:
         """Send the worse candidates out of the race; a run that has stopped early counts by its best epoch."""
         racing = [run for run in self.runs if run.lost is None and run.check()]
+        self._tell_diverged()
         training = [run for run in racing if run.member.training]
         reached = [(run, value) for run, value in zip(training, self._on_validation(training), strict=True)]
         reached += [(run, run.best.value) for run in racing if not run.member.training and run.best is not None]
@@ -203,7 +216,8 @@ class Training:
             if run.job.run.label in leaving:
                 run.member.left = True
                 run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **own}
-                self.send({"kind": "left", "run": run.job.run.id, "error": lost_words(run.lost)})
+                told = {"why": "left the race", "error": lost_words(run.lost)}
+                self.send({"kind": "left", "run": run.job.run.id, **told})
 
     def _on_validation(self, runs: Sequence[Running]) -> list[float]:
         """Return each run's metric on the development split; what was last decoded of the test split stays."""
