@@ -48,7 +48,7 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
         with progress.console.capture() as captured:
             progress.console.print(progress.live.get_renderable())
         lines = [line.split() for line in captured.get().splitlines()]
-        return [line for line in lines if line and line[0].rstrip(",") in ("member", "lora", "ia3")]
+        return [line for line in lines if line and line[0] in ("member", "lora", "ia3")]
 
     progress.observe({"kind": "unit", "runs": runs, "done": 0})
     progress.observe({"kind": "cohort", "members": 2, "together": 2})
@@ -61,15 +61,19 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
     progress.observe({"kind": "judged", "run": ia3, "place": 2, "of": 2})
     progress.observe({"kind": "left", "run": ia3, "why": "left the race", "error": "left the race after 5 of 9 steps"})
     header, first, second = shown()
-    assert header == ["member", "epoch", "loss", "test", "place"]
-    assert first == ["lora,", "seed", "0", "1", "1.0000", "accuracy", "0.5000", "1", "of", "2"]
-    assert second[-4:] == ["left", "2", "of", "2"]
+    assert header == ["member", "seed", "epoch", "loss", "accuracy", "place"]
+    assert first == ["lora", "0", "1", "1.0000", "0.5000", "1/2"]
+    assert second == ["ia3", "0", "left", "2/2"]
     # The epoch's evaluation may come after, and says no more of its loss.
     progress.observe({"kind": "epoch", "run": ia3, **told})
-    assert shown()[2][-6:] == ["left", "accuracy", "0.5000", "2", "of", "2"]
+    assert shown()[2] == ["ia3", "0", "left", "0.5000", "2/2"]
+    progress.observe({"kind": "epoch", "run": ia3, **told, "metric": "pearson", "test_pearson": 0.25})
+    assert shown()[0][-2:] == ["test", "place"]
+    assert shown()[1][-3:] == ["accuracy", "0.5000", "1/2"]
+    assert shown()[2][-3:] == ["pearson", "0.2500", "2/2"]
 
 
-@pytest.mark.parametrize("width", [50, 80, 110])
+@pytest.mark.parametrize("width", [60, 80, 110])
 def test_the_live_table_and_its_bars_keep_to_the_window(width: int) -> None:
     methods = [{"lora": {"learning_rate": 1e25, "targets": ["query", "value"]}}, "ia3", "bitfit"]
     study = {"model": "minilm", "dataset": ["tickets", "/a/long/way/to/other"], "methods": methods, "seeds": 5}
@@ -78,6 +82,9 @@ def test_the_live_table_and_its_bars_keep_to_the_window(width: int) -> None:
     progress.console = progress.bars.live.console = Console(width=width, height=24, file=io.StringIO())
     progress.observe({"kind": "unit", "runs": runs, "done": 0})
     progress.observe({"kind": "cohort", "members": len(runs), "together": 8})
+    told = {"epoch": 10, "metric": "word_accuracy", "train_loss": 1.0, "test_word_accuracy": 0.5}
+    for run in runs:
+        progress.observe({"kind": "epoch", "run": run.id, **told})
     progress.observe({"kind": "left", "run": runs[0].id, "why": "diverged", "error": "The loss became nan. " * 9})
     progress.observe({"kind": "step", "step": 512, "steps": 4_000, "training": 29, "losses": {runs[1].id: 0.1}})
     with progress.console.capture() as captured:
@@ -85,8 +92,11 @@ def test_the_live_table_and_its_bars_keep_to_the_window(width: int) -> None:
     lines = captured.get().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= width
-    assert "diverged" in lines[1 + ("together" in lines[0])]
-    assert "and 14 more" in captured.get()
+    assert lines[0].split() == ["member", "seed", "epoch", "loss", "word_accuracy"]
+    assert lines[1].startswith("lora(learni")
+    assert lines[1].split()[-3:] == ["0", "diverged", "0.5000"]
+    assert lines[2].split()[-4:] == ["0", "10", "0.1000", "0.5000"]
+    assert lines[-3] == "and 14 more"
     assert "0/30" in lines[-2]
     assert "512/4000" in lines[-1]
 
@@ -259,9 +269,19 @@ def test_methods_of_some_layers_are_planned_as_such(tmp_path: Path) -> None:
     assert memory == sorted(set(memory))
 
 
+def test_a_decoders_layers_come_after_its_encoders(tmp_path: Path, family_folder: Loader) -> None:
+    """A prompt in the decoder alone still asks for a gradient through layers."""
+    methods = ["head", {"llama-adapter": {"layers": 1}}]
+    study_of(tmp_path, dataset=str(tmp_path / "mail.csv"), model=str(family_folder("t5")), methods=methods)
+    (head, decoder), failed = estimate_study(StudyConfig.read(tmp_path / "study.yaml"))
+    assert not failed
+    states = 16 * (decoder.trainable_parameters - head.trainable_parameters)
+    assert decoder.peak_memory_bytes - head.peak_memory_bytes > states + 1e6
+
+
 def test_a_plain_off_is_not_false(tmp_path: Path) -> None:
     path = study_of(tmp_path)
-    for written, wanted in (("off", "off"), ("on", "auto"), ("'off'", "off")):
+    for written, wanted in (("off", "off"), ("on", "auto"), ("'off'", "off")):  # as a study's folder keeps it
         path.write_text(
             f"model: minilm\ndataset: d\nmethods: [lora]\ncohort: {written}\npacking: {written}\nrace: off\n"
         )

@@ -685,7 +685,12 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
     }
     assert max(until[r["run"]] for r in lost) < min(until[r["run"]] for r in results.values() if r["status"] == "ok")
     assert "seconds of training steps" in (tmp_path / "out" / "report.html").read_text()
-    assert f"left the race ({lost[0]['error']})" in (tmp_path / "out" / "report.html").read_text()
+    place = lost[0]["race"]
+    assert (
+        f"{lost[0]['run']}: left the race (place {place['place']} / {place['of']})"
+        in (tmp_path / "out" / "report.html").read_text()
+    )
+    assert "— where a run left or failed" in (tmp_path / "out" / "tables" / "cohorts.md").read_text()
     again: list[Any] = []
     Study(tmp_path / "out", **study).run(again.append)
     assert not [event for event in again if event["kind"] == "unit"]

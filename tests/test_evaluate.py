@@ -536,14 +536,17 @@ def test_examples_before_a_question_are_the_same_each_time(speaker: Folder, tmp_
     assert all(text.count("\n\n") == 2 for text in asked[0])
 
 
-def test_a_chat_template_is_put_around_questions(speaker: Folder, tmp_path: Path) -> None:
+def test_a_chat_template_is_put_around_questions(
+    speaker: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = Speaker(load_family(speaker("llama"), speaks=True))
     (name, *_) = task_files(tmp_path)
     loaded = load_tasks([name])
     with pytest.raises(UsageError, match="has no chat template"):
         run_tasks(ours, loaded, chat=True)
     each = "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
-    ours.backbone.tokenizer.chat_template = each + "{% if add_generation_prompt %}assistant {% endif %}"
+    template = each + "{% if add_generation_prompt %}assistant {% endif %}"
+    monkeypatch.setattr(ours.backbone.tokenizer, "chat_template", template)
     run_tasks(ours, loaded, chat=True)
     assert loaded["tasks"]["choose"].instances[0].args[0] == "user where is my parcel\nassistant "
 

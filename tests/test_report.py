@@ -15,9 +15,11 @@ from rich.console import Console
 
 from afina.report.figures import pareto_front
 from afina.report.formats import csv_table, latex_table, markdown_table
-from afina.report.tables import Table
+from afina.report.language import Words
+from afina.report.tables import Table, with_interval
 from afina.report.write import terminal_report, write_report
 from afina.study.results import append_result, read_results
+from afina.study.statistics import mean_interval
 from test_statistics import write_study
 
 SKILLS = {"full": (0.92, 2, 9), "lora": (0.91, 1, 5), "head": (0.7, 0.5, 1)}
@@ -88,6 +90,28 @@ def test_a_terminal_of_80_shows_long_labels_and_wide_figures(tmp_path: Path) -> 
     assert len(means) == 3
     assert all(re.fullmatch(r"[\d,.]+", figure) for cells in means for figure in cells[3:7])
     assert not any("…" in line for line in lines)
+
+
+def test_what_a_share_cannot_be_is_not_shown(tmp_path: Path) -> None:
+    """An interval of accuracies ends at 0 and 100%, one of errors anywhere; a method that failed names no metric."""
+    folder = write_study(tmp_path, SKILLS)
+    results = [result for result in read_results(folder) if result["seed"] < 2 or result["method_label"] != "lora"]
+    for result in results:
+        if result["method_label"] == "lora":
+            result["test_metric"] = 0.2 + 0.7 * result["seed"]
+        result["metric"] = "macro_f1"
+        result["history"] = [{**own, "train_macro_f1": 0.5, "test_macro_f1": 0.5} for own in result["history"]]
+        if result["method_label"] == "full":
+            result |= {"status": "failed", "error": "no"}
+            del result["metric"], result["test_metric"]
+    (folder / "results.jsonl").write_text("".join(json.dumps(result) + "\n" for result in results))
+    write_report(folder)
+    text = (folder / "tables" / "comparison-m-d.md").read_text()
+    assert "| method | macro_f1, test (%)" in text
+    assert "| full | failed |" in text
+    assert "55.0 [0.0, 100.0]" in text
+    wide = mean_interval([0.2, 0.9])
+    assert with_interval(wide, "mse", Words("en")) == "0.550 [-3.897, 4.997]"
 
 
 def test_a_tie_is_said_in_those_words(folder: Path) -> None:

@@ -324,13 +324,20 @@ def test_every_method_gets_the_same_rates_to_choose_from(
     study = settings(
         family_folder, csv_folder, methods=methods, seeds=2, learning_rate="search", search_factors=[0.1, 10], epochs=3
     )
-    results = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run()}
+    seen: list[Any] = []
+    results = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
     assert all(result["status"] == "ok" for result in results.values())
     trials = {r["method_label"]: r for r in read_results(tmp_path / "out" / "search")}
     assert sorted(trials) == [
         "full(learning_rate=0.0005)", "full(learning_rate=5e-06)", "lora(learning_rate=0.005)",
         "lora(learning_rate=5e-05)",
     ]  # fmt: skip
+    (note,) = {
+        event["notes"]
+        for event in seen
+        if event["kind"] == "prepared" and any("split has" in n for n in event["notes"])
+    }
+    assert note[-1] == "the development split has 6 rows: what is chosen on so few is chosen by chance"
     # The trials looked at a tenth of the train rows, and never at the test rows.
     assert {(r["train_rows"], r["test_rows"], r["seed"]) for r in trials.values()} == {(54, 6, 0)}
     assert results["lora", 1]["train_rows"] == 60
@@ -344,7 +351,7 @@ def test_every_method_gets_the_same_rates_to_choose_from(
     assert "(searched)" in (tmp_path / "out" / _table(tmp_path / "out")).read_text()
     # What was chosen stays: some runs may be finished at it.
     shutil.rmtree(tmp_path / "out" / "search")
-    seen: list[Any] = []
+    seen.clear()
     again = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
     assert not [event for event in seen if event["kind"] in ("unit", "search")]
     assert again == results

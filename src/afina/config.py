@@ -3,6 +3,7 @@
 Names of methods, models and data sets are only carried here; the rooms that know them check them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -35,11 +36,12 @@ class _Checked(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            problems = [cls._sentence(problem) for problem in error.errors()]
-            # All that may be said is named once, however many keys are wrong.
-            everything = nearest("", cls.model_fields)
-            text = "; ".join(dict.fromkeys(problems))
-            raise UsageError(f"{where}: {text.replace(everything, '', text.count(everything) - 1)}") from None
+            problems: list[str] = []
+            for problem in dict.fromkeys(map(cls._sentence, error.errors())):
+                # All that may be said is named once, however many keys are wrong.
+                _, mark, names = problem.partition("; possible: ")
+                problems = [*(said.removesuffix(mark + names) for said in problems), problem]
+            raise UsageError(f"{where}: {'; '.join(problems)}") from None
 
     @classmethod
     def _sentence(cls, problem: Any) -> str:
@@ -189,7 +191,10 @@ def _as_methods(value: Any) -> Any:
 
 
 def _as_datasets(value: Any) -> Any:
-    return [DatasetSpec(path=item) if isinstance(item, str) else item for item in _as_list(value)]
+    items = _as_list(value)
+    if not all(isinstance(item, (str, Mapping, DatasetSpec)) for item in items):
+        raise ValueError("each data set should be a name, a path, or {path: ..., text: ..., ...}")
+    return [DatasetSpec(path=item) if isinstance(item, str) else item for item in items]
 
 
 def _as_seeds(value: Any) -> Any:
@@ -272,24 +277,27 @@ class StudyConfig(_Checked):
     @field_validator("cohort", mode="before")
     @classmethod
     def _cohort(cls, value: Any) -> Any:
-        if value not in ("auto", "off") and not isinstance(value, int):
+        if value in ("auto", "off") or isinstance(value, bool):
+            return value
+        if not _is_number(value) or not float(value).is_integer():
             raise ValueError("should be auto, off or a number of members")
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        if float(value) < 1:
             raise ValueError("a cohort has at least one member")
-        return value
+        return int(float(value))
 
     @field_validator("learning_rate", mode="before")
     @classmethod
     def _learning_rate(cls, value: Any) -> Any:
-        rates = list(value.values()) if isinstance(value, Mapping) else [value]
-        if value not in ("auto", "search") and not all(map(_is_number, rates)):
+        rates = value if isinstance(value, Mapping) else {"": value}
+        numbers = all(isinstance(name, str) and _is_number(rate) for name, rate in rates.items())
+        if value not in ("auto", "search") and not numbers:
             raise ValueError("should be auto, search, a number, or {method: number}")
         return value
 
     @field_validator("race", mode="before")
     @classmethod
     def _race(cls, value: Any) -> Any:
-        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+        return {True: {}, False: None, "off": None}.get(value, value) if isinstance(value, (bool, str)) else value
 
     @field_validator("seeds")
     @classmethod
@@ -318,10 +326,9 @@ class StudyConfig(_Checked):
 
 def _is_number(value: Any) -> bool:
     try:
-        float(value)  # YAML 1.1 reads 1e-4 as text
-    except (TypeError, ValueError):
+        return not isinstance(value, bool) and math.isfinite(float(value))  # YAML 1.1 reads 1e-4 as text
+    except (TypeError, ValueError, OverflowError):
         return False
-    return not isinstance(value, bool)
 
 
 def read_yaml(path: Path) -> Any:

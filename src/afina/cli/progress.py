@@ -36,7 +36,8 @@ class Progress:
         self.all = self.bars.add_task("study", total=runs, note="")
         self.one = self.bars.add_task("", total=None, note="", visible=False)
         self.names: dict[str, str] = {}
-        self.short: dict[str, str] = {}
+        self.short: dict[str, tuple[str, str]] = {}
+        """Of each run, what tells it from the others of its unit: method (and data set), and seed."""
         self.members: dict[str, dict[str, str]] = {}
         """Of the cohort at work, what is known of each member: epoch, loss, test, place in a race, and that it has left."""
         self.live = Live(
@@ -60,21 +61,22 @@ class Progress:
     def _shown(self) -> Group:
         if not self.members:
             return Group(self.bars)
-        columns = ["epoch", "loss", "test"]
+        metrics = {own["metric"] for own in self.members.values() if "metric" in own}
+        columns = {"epoch": "epoch", "loss": "loss", "test": next(iter(metrics)) if len(metrics) == 1 else "test"}
         if any("place" in own for own in self.members.values()):
-            columns.append("place")
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        table.add_column("member")
-        for column in columns:
+            columns["place"] = "place"
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("member", min_width=12)
+        for column in ("seed", *columns.values()):
             table.add_column(column, no_wrap=True)
         room = max(3, self.console.height - 8)
         for run, own in list(self.members.items())[:room]:
-            table.add_row(
-                Text(self.short[run], no_wrap=True, overflow="ellipsis"), *(own.get(column, "") for column in columns)
-            )
-        if len(self.members) > room:
-            table.add_row(Text(f"and {len(self.members) - room} more", style="dim"))
-        return Group(table, self.bars)
+            name, seed = self.short[run]
+            shown = {"test": f"{own['metric']} {own['test']}"} if len(metrics) > 1 and "metric" in own else {}
+            figures = [(own | shown).get(column, "") for column in columns]
+            table.add_row(Text(name, no_wrap=True, overflow="ellipsis"), seed, *figures)
+        more = [Text(f"and {len(self.members) - room} more", style="dim")] if len(self.members) > room else []
+        return Group(table, *more, self.bars)
 
     def _prepare(self, event: Mapping[str, Any]) -> None:
         self._say(f"reading {event['dataset']} for {event['model']}", "dim")
@@ -93,7 +95,7 @@ class Progress:
         self.names = {run.id: f"{run.label} on {run.dataset_name}, {run.model}, seed {run.seed}" for run in runs}
         first, several = runs[0], len({run.dataset for run in runs}) > 1
         self.short = {
-            run.id: f"{run.label}{f' on {run.dataset_name}' if several else ''}, seed {run.seed}" for run in runs
+            run.id: (f"{run.label} on {run.dataset_name}" if several else run.label, str(run.seed)) for run in runs
         }
         self.what = self.names[first.id]
         if len(runs) > 1:
@@ -123,13 +125,13 @@ class Progress:
     def _epoch(self, event: Mapping[str, Any]) -> None:
         if (own := self.members.get(event["run"])) is not None:
             metric = event["metric"]
-            own["test"] = f"{metric} {event[f'test_{metric}']:.4f}"
+            own |= {"metric": metric, "test": f"{event[f'test_{metric}']:.4f}"}
             if "left" not in own:
                 own |= {"epoch": str(event["epoch"]), "loss": f"{event['train_loss']:.4f}"}
 
     def _judged(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:
-            self.members[event["run"]]["place"] = f"{event['place']} of {event['of']}"
+            self.members[event["run"]]["place"] = f"{event['place']}/{event['of']}"
 
     def _left(self, event: Mapping[str, Any]) -> None:
         if event["run"] in self.members:

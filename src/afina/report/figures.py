@@ -109,17 +109,17 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
                 parts.append(_line(axis.at(shown[0]), y, axis.at(shown[-1]), y, f"whisker s{place % 8}"))
             tip = f"{name}, {Path(cell.model).name}: {words.number(scale * cell.test.mean, 2)}"
             parts.append(_mark(axis.at(scale * cell.test.mean), y, place, model, tip))
-    legend = _model_legend(groups, left) if len(groups) > 1 else ""
+    legend = _model_legend(groups, left, width) if len(groups) > 1 else ""
     return legend + _svg(width, height, parts, f"{metric} by method on {dataset}")
 
 
-def _model_legend(groups: Sequence[Group], left: float) -> str:
+def _model_legend(groups: Sequence[Group], left: float, width: float) -> str:
     parts, x = [], left
     for place, group in enumerate(groups):
         name = Path(group.model).name
         parts += [_mark(x, 12, 7, place, name), _text(x + 12, 16, name)]
         x += 40 + 7.2 * len(name)
-    return _svg(640, 24, parts, "models")
+    return _svg(width, 24, parts, "models")
 
 
 def _beside_names(names: Sequence[str]) -> tuple[float, float]:
@@ -268,8 +268,7 @@ def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
         for member in own:
             y += step
             until = member["until"] or 0.0
-            reason = f" ({member['reason']})" if member.get("reason") else ""
-            tip = f"{member['run']}: {words(member['why'])}{reason}, {words.number(until, 1)} s"
+            tip = f"{member['run']}: {_ending(member, words)}, {words.number(until, 1)} s"
             parts.append(
                 f'<line x1="{x.at(0):.1f}" y1="{y:.1f}" x2="{x.at(until):.1f}" y2="{y:.1f}" class="bar s{place % 8}">'
                 f"<title>{escape(tip)}</title></line>"
@@ -279,6 +278,14 @@ def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
                 parts.append(_mark(x.at(until), y, place, 2, tip))
         y += 5
     return _svg(width, height, parts, f"{words('Runs that trained together')}: {cohort['cohort']}")
+
+
+def _ending(member: Mapping[str, Any], words: Words) -> str:
+    """Say how a member's way through its cohort ended."""
+    text = words("left the race" if member["why"] == "lost" else member["why"])  # as it was called before
+    if race := member.get("race"):
+        text += f" ({words('place')} {race['place']} / {race['of']})"
+    return f"{text} ({member['error']})" if member.get("error") else text
 
 
 def _ends(cohort: Mapping[str, Any], label: str) -> list[float]:

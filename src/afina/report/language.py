@@ -71,7 +71,7 @@ _PT = {
     "Judged on the development split, by the mean over seeds; those that are not here ran to the end, or failed and had no place.": (
         "Julgados no conjunto de desenvolvimento, pela média sobre as sementes; os que não estão aqui correram até o fim, ou falharam e não tiveram lugar."
     ),
-    "— where a run left before its end: what it would have taken alone until then is not known.": "— onde uma execução saiu antes do fim: não se sabe o que teria tomado sozinha até então.",
+    "— where a run left or failed: what it would have taken alone is not known.": "— onde uma execução saiu ou falhou: não se sabe o que teria tomado sozinha.",
     "Runs that trained together": "Execuções treinadas juntas",
     "cohort": "coorte",
     "seconds of training steps": "segundos de passos de treino",

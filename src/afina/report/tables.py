@@ -289,11 +289,7 @@ def cohort_table(material: Material, words: Words) -> Table:
         ])  # fmt: skip
     columns = ["cohort", "runs", "in one pass", "train time (s)", "alone, by profile (s)", "peak memory (MB)"]
     left = any(row[4] == "—" for row in rows)
-    note = (
-        words("— where a run left before its end: what it would have taken alone until then is not known.")
-        if left
-        else ""
-    )
+    note = words("— where a run left or failed: what it would have taken alone is not known.") if left else ""
     return Table("cohorts", words("Runs that trained together"), [words(column) for column in columns], rows, note)
 
 

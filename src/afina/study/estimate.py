@@ -145,9 +145,9 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     inner = method.in_every_layer()
     one, two = (_measure(shape, n, inner, sizes, rows, length, device, precision, again) for n in (1, 2))
     layers = whole.anatomy.layer_count
-    # No gradient goes below the lowest layer that has a branch; a head has none, and a decoder beside an encoder counts anew.
-    below = min(lowest_layer(adapter), layers)
-    above = layers if whole.anatomy.row.further and below < layers else layers - below
+    # No gradient goes below the lowest layer that has a branch; a head has none. A decoder's layers come after its encoder's.
+    changed = bool(adapter.placed()) or method.owns_backbone
+    above = layers if changed and whole.anatomy.row.further else max(0, layers - lowest_layer(adapter))
     step = _follow(one.step_seconds, two.step_seconds, above) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
     lower = (layers - above) * max(0.0, two.forward_seconds - one.forward_seconds) / rows
@@ -178,7 +178,8 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         once = bool(whole.trunk_layers)  # what the layers below make of a row is computed once
         step += 0.0 if once else lower * config.batch_size
         train = step * steps * config.epochs + (lower * sizes.train_rows if once else 0.0)
-        evaluate = evaluated * ((forward - lower) * config.epochs + lower * (1 if once else config.epochs))
+        upper = max(0.0, forward - lower)
+        evaluate = evaluated * (upper * config.epochs + lower * (1 if once else config.epochs))
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
     return Estimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,

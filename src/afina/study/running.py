@@ -14,7 +14,6 @@ from afina.errors import AfinaError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.study.job import Job
-from afina.study.race import lost_words
 from afina.tasks.base import Decoded, Task, load_task
 from afina.train.loop import Member
 from afina.train.optimiser import Optimiser
@@ -104,11 +103,11 @@ class Running:
         """
         early = self.member.left and self.error is None
         why = "left the race" if self.lost else "diverged" if self.error else "stopped early" if early else "finished"
-        reason = lost_words(self.lost) if self.lost else self.error
         epochs = [entry["seconds"] for entry in self.history]
         own = self.job.run
         label = f"{own.label}, {own.dataset_name}" if several else own.label
-        return {"run": own.id, "label": label, "epochs": epochs, "until": self.until, "why": why, "reason": reason}
+        told = {"error": self.error, "race": self.lost}
+        return {"run": own.id, "label": label, "epochs": epochs, "until": self.until, "why": why, **told}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of it."""

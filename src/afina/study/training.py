@@ -72,6 +72,9 @@ class Training:
             return {}
         torch.manual_seed(self.runs[0].job.run.seed)
         self._resume()
+        for run in self.runs:
+            run.check()  # one may have diverged in its first steps, which it took alone
+        self._tell_diverged()
         with Passes(self.backbone, self.source, **self._passing) as passes:
             self.passes = passes
             self._begin_steps()
@@ -166,7 +169,7 @@ class Training:
             run.history.append(entry)
             self.send({"kind": "epoch", "run": run.job.run.id, "metric": run.data.task.metric, **entry})
             if run.member.left and run.lost is None:
-                error = f"no better for {self.config.early_stopping} epochs"
+                error = f"no better since epoch {run.best.epoch}" if run.best is not None else ""
                 self.send({"kind": "left", "run": run.job.run.id, "why": "stopped early", "error": error})
         self._tell_diverged()
         self._checkpoint()
@@ -186,7 +189,7 @@ class Training:
             sign = 1 if higher_is_better(metric) else -1
             if run.best is None or sign * value > sign * run.best.value:
                 run.best = Best(epoch, value, {key: own.detach().clone() for key, own in run.trainable.items()})
-            elif epoch - run.best.epoch >= patience:
+            elif epoch - run.best.epoch >= patience and epoch < run.member.epochs:
                 run.member.left = True
             entries[run.job.run.id][f"validation_{metric}"] = value
 
@@ -298,6 +301,11 @@ class Training:
         self.monitor.load_state(state["monitor"])
         self.energy.add(state["joules"])
         self.send({"kind": "resumed", **self._progress()})
+        for run in self.runs:
+            if run.member.left:
+                why = run.timeline(several=False)["why"]
+                self.send({"kind": "left", "run": run.job.run.id, "why": why, "error": run.error, "before": True})
+        self.errors |= {run.job.run.id: run.error for run in self.runs if run.error is not None}
 
     def _take_first_steps(self) -> None:
         """Go on from the steps that members took alone, each one's method being profiled by them."""

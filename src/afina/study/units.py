@@ -175,7 +175,7 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
         folder.mkdir(parents=True, exist_ok=True)
 
     def on_event(event: Mapping[str, Any]) -> None:
-        if event["kind"] in ("epoch", "resumed", "failed", "left", "cohort"):
+        if event["kind"] in ("epoch", "resumed", "failed", "left", "cohort") and not event.get("before"):
             line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n"
             about = [by_run[event["run"]]] if "run" in event else by_run.values()
             for folder in about:
