@@ -29,10 +29,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0, help="to go on with repeats of another session")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     repeats: list[dict[str, Any]] = []
-    for seed in range(options.repeats):
+    for seed in range(options.first_seed, options.first_seed + options.repeats):
         grid, grid_seconds = finished(options, seed, {"rungs": [0.99], "keep": 0.99})
         race, race_seconds = finished(options, seed, {})
         best = max(grid, key=lambda label: grid[label])
