@@ -12,6 +12,7 @@ import torch
 import afina
 from afina.backbone.attach import Attached
 from afina.backbone.load import Backbone, load_backbone
+from afina.config import StudyConfig
 from afina.data.rows import Rows
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import merge
@@ -19,6 +20,7 @@ from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
 from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
+from afina.study.prepare import prepare
 from afina.study.study import Study
 from afina.tasks.choices import Choices
 from commands import afina as run_afina
@@ -260,8 +262,18 @@ def test_a_question_that_is_too_long_loses_its_start(speaker: Speaker) -> None:
     assert (tokens.cut, tokens.answers.tolist()) == (2, [2, 1])
 
 
+def test_what_is_cut_is_counted_by_answers(tmp_path: Path) -> None:
+    """Each answer is a sequence of its own, and a row may have fewer than others."""
+    rows = [{"text": "w " * 60, "choices": ["a", "b", "c"][:count], "label": 0} for count in (2, 3, 3, 2)]
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for row in rows * 5))
+    study = {"model": "afina-small", "dataset": str(tmp_path / "data.jsonl"), "task": "choices", "methods": ["lora"]}
+    config = StudyConfig.parse({**study, "max_length": 20}, "test")
+    prepared = prepare(config, config.dataset[0], "afina-small", tmp_path)
+    assert prepared.cut == {"train": 40, "test": 10}
+    assert "40 of 40 train texts, one for each answer, were longer than 20 tokens and were cut" in prepared.notes
+
+
 def test_what_choosing_costs_is_planned(speaker: Speaker, tmp_path: Path) -> None:
-    from afina.config import StudyConfig
     from afina.study.estimate import estimate_study
 
     lines = [{"text": "my lamp broken", "choices": ["help", "good", "bad"], "label": n % 3} for n in range(20)]

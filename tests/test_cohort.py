@@ -454,6 +454,12 @@ def test_data_sets_and_tasks_share_a_cohort_where_they_may(
     by_name = {(r["dataset"], r["method"]): r["test_metric"] for r in results}
     scores, labels = by_name["scores", "lora"], by_name[rows_folder.name, "lora"]
     assert f"lora,{100 * labels:.1f},{scores:.3f}" in tables["table-4.3"]
+    counts = {(r["dataset"], r["method"]): f'"{r["trainable_parameters"]:,}"' if r["trainable_parameters"] > 999 else
+              str(r["trainable_parameters"]) for r in results}  # fmt: skip
+    head = tables["table-4.7"].splitlines()[-1].split(",", 1)
+    assert head[0] == "head"
+    assert counts[rows_folder.name, "head"] != counts["scores", "head"]
+    assert all(counts[name, "head"] in head[1] for name in names)
     (row,) = (line for line in tables["table-4.4"].splitlines() if line.startswith("scores,lora"))
     assert row.endswith(f",{scores:.3f}")
     assert f"{rows_folder.name}: accuracy (%); scores: pearson" in (tmp_path / "on" / "report.html").read_text()
@@ -708,6 +714,8 @@ def test_one_that_stopped_early_is_judged_by_its_best_epoch(family_folder: Loade
     # Its accuracy never moved: it stopped after its fourth epoch of twenty steps, before the rung at step 96.
     assert [poor["race"][key] for key in ("step", "steps", "place", "of")] == [80, 160, 2, 2]
     assert poor["race"]["value"] < max(own["validation_accuracy"] for own in good["history"][:4])
+    write_report(tmp_path / "out")
+    assert "after the best epoch" in (tmp_path / "out" / "tables" / "table-4.3.md").read_text()
     events = (tmp_path / "out" / "runs" / poor["run"] / "events.jsonl").read_text().splitlines()
     assert [event["why"] for event in map(json.loads, events) if event["kind"] == "left"] == [
         "stopped early",

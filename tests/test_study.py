@@ -154,6 +154,21 @@ def test_a_folder_from_before_a_setting_was_there_goes_on(
         Study(tmp_path / "out", **study, mix_datasets=True).run()
 
 
+def test_a_study_refused_before_it_began_leaves_its_folder_free(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    study = settings(family_folder, csv_folder, methods=["head"], epochs=1)
+    with pytest.raises(UsageError, match="does not exist"):
+        Study(tmp_path / "out", **study | {"dataset": "gone.csv"}).run()
+    (result,) = Study(tmp_path / "out", **study).run()
+    assert result["status"] == "ok"
+    assert yaml.safe_load((tmp_path / "out" / "study.yaml").read_text())["study"]["dataset"][0]["path"] == str(
+        csv_folder
+    )
+    with pytest.raises(UsageError, match="holds another study"):
+        Study(tmp_path / "out", **study | {"dataset": "gone.csv"}).run()
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
     (tmp_path / "thesis.doc").write_text("years of work")
     with pytest.raises(UsageError, match=r"is not empty and holds no study .it has thesis\.doc"):

@@ -167,6 +167,8 @@ class Progress:
         else:
             value = f"{result['metric']} {result['test_metric']:.4f}"
             alone = " alone" if result["measured"] == "profile" else ""
+            if (last := result["history"][-1]["epoch"]) < result["epochs"]:
+                alone += f", stopped after epoch {last}"
             style = "dim" if event.get("search") else "green"
             self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}", style)
         if not event.get("search"):

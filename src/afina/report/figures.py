@@ -44,8 +44,8 @@ def _axis(values: Sequence[float], start: float, stop: float, *, margin: float =
     return Axis(0.0 if zero else low - pad, high + pad, start, stop)
 
 
-def _label(value: float) -> str:
-    return f"{value:,.10g}" if abs(value) < 1e5 else f"{value / 1000:,.10g}k"
+def _label(value: float, words: Words) -> str:
+    return words.shortest(value) if abs(value) < 1e5 else f"{words.shortest(value / 1000)}k"
 
 
 def _svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
@@ -92,7 +92,7 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
     bounds = [value for _, cell in done if cell.test is not None for value in shown_interval(cell.test, metric)]
     axis = _axis(bounds, left, width - 20)
     parts = [_line(axis.at(t), top, axis.at(t), top + 26 * len(rows), "grid") for t in axis.ticks()]
-    parts += [_text(axis.at(t), height - 26, _label(t), "tick", "middle") for t in axis.ticks()]
+    parts += [_text(axis.at(t), height - 26, _label(t, words), "tick", "middle") for t in axis.ticks()]
     unit = ", %" if scale == 100 else ""
     parts.append(
         _text((left + width - 20) / 2, height - 8, f"{words(metric)}, {words('test')}{unit}", "name", "middle")
@@ -150,8 +150,8 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
     x = _axis([p[0] for p in points], left, width - 70, zero=True)
     y = _axis([p[1] for p in points], height - bottom, 16, margin=0.12)
     parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks()]
-    parts += [_text(left - 8, y.at(t) + 4, _label(t), "tick", "end") for t in y.ticks()]
-    parts += [_text(x.at(t), height - bottom + 16, _label(t), "tick", "middle") for t in x.ticks(4)]
+    parts += [_text(left - 8, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks()]
+    parts += [_text(x.at(t), height - bottom + 16, _label(t, words), "tick", "middle") for t in x.ticks(4)]
     name = words("peak memory, MB") if cost == "memory_bytes" else words("training time, s")
     parts.append(_text((left + width) / 2, height - 8, name, "name", "middle"))
     unit = ", %" if scale == 100 else ""
@@ -234,7 +234,7 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
         x = Axis(min(epochs) - 0.15, max(epochs) + 0.15, left, left + panel - 18)
         parts += [_line(left, y.at(t), left + panel - 18, y.at(t), "grid") for t in y.ticks(4)]
         if place % across == 0:
-            parts += [_text(left - 6, y.at(t) + 4, _label(t), "tick", "end") for t in y.ticks(4)]
+            parts += [_text(left - 6, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks(4)]
         marks = epochs if len(epochs) <= 6 else [epochs[0], epochs[len(epochs) // 2], epochs[-1]]
         parts += [_text(x.at(e), top + tall - 20, str(e), "tick", "middle") for e in marks]
         parts.append(_text(left, top - 4, cell.method, "strong"))
@@ -259,7 +259,7 @@ def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
     height = top + step * len(members) + 5 * len(labels) + 44
     x = _axis([0.0, *(member["until"] or 0.0 for member in members)], left, width - 20, zero=True)
     parts = [_line(x.at(t), top, x.at(t), height - 44, "grid") for t in x.ticks() if x.at(t) <= width]
-    parts += [_text(x.at(t), height - 26, _label(t), "tick", "middle") for t in x.ticks()]
+    parts += [_text(x.at(t), height - 26, _label(t, words), "tick", "middle") for t in x.ticks()]
     parts.append(_text((left + width - 20) / 2, height - 8, words("seconds of training steps"), "name", "middle"))
     y = top
     for place, label in enumerate(labels):

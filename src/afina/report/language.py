@@ -52,6 +52,7 @@ _PT = {
     "p (Holm)": "p (Holm)",
     "verdict": "veredito",
     "tie": "empate",
+    "paired bootstrap": "bootstrap pareado",
     "better": "melhor",
     "worse": "pior",
     "Differences are first minus second, tested on the same test items with seeds taken into account.": "As diferenças são primeiro menos segundo, testadas nos mesmos itens de teste e levando em conta as sementes.",
@@ -59,6 +60,7 @@ _PT = {
     "Mean memory while training, GB": "Memória média durante o treino, GB",
     "Training time, minutes": "Tempo de treino, minutos",
     "Test {metric} after the last epoch": "{metric} de teste após a última época",
+    "Test {metric} after the best epoch": "{metric} de teste após a melhor época",
     "{metric} by epoch, {model}": "{metric} por época, {model}",
     "Trainable parameters": "Parâmetros treináveis",
     "data set": "conjunto de dados",
@@ -68,8 +70,8 @@ _PT = {
     "left at step": "saiu no passo",
     "metric": "métrica",
     "place": "lugar",
-    "Judged on the development split, by the mean over seeds; those that are not here ran to the end, or failed and had no place.": (
-        "Julgados no conjunto de desenvolvimento, pela média sobre as sementes; os que não estão aqui correram até o fim, ou falharam e não tiveram lugar."
+    "Judged on the development split, by the mean over seeds; those that are not here ran to the end, stopped early, or failed and had no place.": (
+        "Julgados no conjunto de desenvolvimento, pela média sobre as sementes; os que não estão aqui correram até o fim, pararam antes, ou falharam e não tiveram lugar."
     ),
     "— where a run left or failed: what it would have taken alone is not known.": "— onde uma execução saiu ou falhou: não se sabe o que teria tomado sozinha.",
     "Runs that trained together": "Execuções treinadas juntas",
@@ -134,7 +136,13 @@ class Words:
         """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
         if value is None:
             return "—"
-        text = f"{value:,.{digits}f}"
+        return self._written(f"{value:,.{digits}f}")
+
+    def shortest(self, value: float) -> str:
+        """Write a number with as many digits as it needs, ten at most."""
+        return self._written(f"{value:,.10g}")
+
+    def _written(self, text: str) -> str:
         return text.translate(str.maketrans(",.", ".,")) if self.language == "pt" else text
 
     def compact(self, value: float | None) -> str:

@@ -53,12 +53,14 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     if not groups:
         return []
     metric = _metric(words, groups)
+    # Early stopping takes back the weights of the best one.
+    epoch = "last" if all(run.get("best_epoch") is None for run in material.results) else "best"
     grids: list[tuple[str, str, str, Callable[[Cell], float | None], Callable[[Cell], int]]] = [
         ("4.1", words("Mean memory while training, GB"), "gpu_memory_gb",
          lambda c: _over(c, "mean_memory_bytes", 1e-9), lambda c: 2),
         ("4.2", words("Training time, minutes"), "train_minutes",
          lambda c: _over(c, "train_seconds", 1 / 60), lambda c: 1),
-        ("4.3", words("Test {metric} after the last epoch", metric=metric), "test_accuracy_percent",
+        ("4.3", words(f"Test {{metric}} after the {epoch} epoch", metric=metric), "test_accuracy_percent",
          lambda c: _over(c, "test_metric", scaled(c.metric)), lambda c: metric_digits(c.metric)),
     ]  # fmt: skip
     tables = [_grid(material, words, reference, *grid) for grid in grids]
@@ -134,15 +136,26 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
 
 
 def _parameters(material: Material, words: Words, reference: Reference) -> Table:
+    def cells(model: str, method: str) -> dict[str, Cell]:
+        found = {dataset: material.find(model, dataset, method) for dataset in material.datasets}
+        return {dataset: cell for dataset, cell in found.items() if cell is not None}
+
+    # A head has as many rows as a data set has classes: where these differ, each data set has columns of its own.
+    alike = all(
+        len({cell.trainable_parameters for cell in cells(model, method).values()}) <= 1
+        for model in material.models for method in material.methods
+    )  # fmt: skip
+    places = [(model, data) for model in material.models for data in ([None] if alike else material.datasets)]
     columns = [words("method")]
-    for model in material.models:
-        columns += [Path(model).name, f"{Path(model).name} %"]
+    for model, dataset in places:
+        name = Path(model).name if dataset is None else f"{Path(model).name}/{dataset}"
+        columns += [name, f"{name} %"]
     rows = []
     for method in material.methods:
         row = [method]
-        for model in material.models:
-            found = [material.find(model, dataset, method) for dataset in material.datasets]
-            cell = next((one for one in found if one is not None), None)
+        for model, dataset in places:
+            own = cells(model, method)
+            cell = next(iter(own.values()), None) if dataset is None else own.get(dataset)
             published: Sequence[float | None] = reference.parameters(model, method) or (None, None)
             percent = cell.runs[0]["trainable_percent"] if cell else None
             row.append(_beside(words.number(cell.trainable_parameters if cell else None), published[0], words, 0))

@@ -218,7 +218,7 @@ def comparison_table(group: Group, words: Words) -> Table:
 def _rate(run: Mapping[str, Any], words: Words) -> str:
     if run.get("step_seconds") is None:
         return "—"
-    return f"{run['method_config']['learning_rate']:g} ({words(run.get('rate', 'default'))})"
+    return f"{words.shortest(run['method_config']['learning_rate'])} ({words(run.get('rate', 'default'))})"
 
 
 def _mean(interval: Interval | None, scale: float = 1.0) -> float | None:
@@ -247,7 +247,8 @@ def difference_table(group: Group, words: Words) -> Table:
     note = words("Differences are first minus second, tested on the same test items with seeds taken into account.")
     if group.comparisons:
         note += (
-            f" ({', '.join(sorted({entry.test for entry in group.comparisons}))}, n = {group.comparisons[0].items:,})"
+            f" ({', '.join(sorted({words(entry.test) for entry in group.comparisons}))}, "
+            f"n = {words.number(group.comparisons[0].items)})"
         )
     return Table(f"differences-{group.slug}", group.title, columns, rows, note, words=2)
 
@@ -305,8 +306,8 @@ def race_table(material: Material, words: Words) -> Table:
             words.number(value, metric_digits(race["metric"])), f"{race['place']} / {race['of']}",
         ])  # fmt: skip
     note = words(
-        "Judged on the development split, by the mean over seeds; those that are not here ran to the end, or failed and "
-        "had no place."
+        "Judged on the development split, by the mean over seeds; those that are not here ran to the end, stopped early, or "
+        "failed and had no place."
     )
     columns = [words(column) for column in ("run", "left at step", "metric", "place")]
     return Table("race", words("Who left the race"), columns, rows, note)

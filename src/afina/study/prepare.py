@@ -167,7 +167,10 @@ def _cut_notes(splits: Mapping[str, Tokens], limit: int, names: Mapping[str, str
     notes = []
     for name, tokens in splits.items():
         if tokens.cut:
-            note = f"{tokens.cut:,} of {len(tokens):,} {names[name]} texts were longer than {limit} tokens and were cut"
+            # Of a question each answer is a sequence of its own; those that a row lacks have no token.
+            all_of = len(tokens) if tokens.answers is None else int((tokens.answers > 0).sum())
+            what = "texts" if tokens.answers is None else "texts, one for each answer,"
+            note = f"{tokens.cut:,} of {all_of:,} {names[name]} {what} were longer than {limit} tokens and were cut"
             if tokens.by_word:
                 words = int((tokens.labels != IGNORED).sum())
                 note += f", with them {words - int(tokens.trained.sum()):,} of {words:,} words, taken for no entity's"

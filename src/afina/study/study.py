@@ -136,7 +136,10 @@ class Study:
             # A folder from before a setting was thought of has its default.
             fields = StudyConfig.model_fields
             stored = {key: field.default for key, field in fields.items() if not field.is_required()} | stored
-            if stored != self._settings():
+            begun = any((self.directory / name).exists() for name in ("results.jsonl", "runs", "search"))
+            if stored != self._settings() and not begun:
+                write_text(path, self._as_given())  # that one was refused before it did anything
+            elif stored != self._settings():
                 changed = sorted(k for k, v in self._settings().items() if stored.get(k) != v)
                 raise UsageError(
                     f"{self.directory} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
@@ -147,7 +150,11 @@ class Study:
                 f"{self.directory} is not empty and holds no study (it has {strangers[0]}); choose another --out."
             )
         else:
-            write_text(path, yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True))
+            write_text(path, self._as_given())
+
+    def _as_given(self) -> str:
+        text: str = yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True)
+        return text
 
     def _finished(self) -> set[str]:
         """Return the runs that need not be done again; a result that a kill kept from the list is entered.
