@@ -116,7 +116,8 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
     last = max(
         (run["epochs"] for run in material.results if run.get("model") == model and run["status"] == "ok"), default=1
     )
-    own = [group for group in material.groups if group.model == model and any(cell.runs for cell in group.cells)]
+    groups = [group for group in material.groups if group.model == model]
+    own = [group for group in groups if any(cell.runs for cell in group.cells)] or groups
     for dataset in material.datasets:
         for method in material.methods:
             cell = material.find(model, dataset, method)
