@@ -179,3 +179,19 @@ def test_what_has_no_such_form_is_one_sentence(family_folder: Loader, tmp_path: 
     full = afina.load(folder_of("full", "bert", family_folder, tmp_path / "full"))
     with pytest.raises(UsageError, match="full is no adapter beside a frozen model"):
         write_peft(full, tmp_path / "out")
+
+
+def test_a_model_that_was_moved_is_asked_for(
+    family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of("lora", "bert", family_folder, tmp_path / "lora")
+    record = json.loads((folder / "afina.json").read_text())
+    (folder / "afina.json").write_text(json.dumps(record | {"model": "./bert"}))
+    monkeypatch.chdir(family_folder("bert").parent)
+    expected = afina.load(folder).predict(["my parcel is late"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"adapts the model in \./bert, which is not there; say where it is now with --model"
+    ):
+        afina.load(folder)
+    assert afina.load(folder, model=str(family_folder("bert"))).predict(["my parcel is late"]) == expected

@@ -119,6 +119,13 @@ def test_a_tie_is_said_in_those_words(folder: Path) -> None:
     assert "por uma diferença que pode ser acaso" in write_report(folder, language="pt").html.read_text()
 
 
+def test_equals_are_called_so(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"lora": (0.9, 1, 5)}, seeds=1)
+    (result,) = read_results(folder)
+    append_result(folder, result | {"run": "m-d-ia3-0", "method": "ia3", "method_label": "ia3"})
+    assert "lora and ia3 have the same value (accuracy" in write_report(folder).html.read_text()
+
+
 def test_portuguese_has_no_english_left(folder: Path) -> None:
     from afina.report import language
 

@@ -16,6 +16,7 @@ _PT = {
     "on": "em",
     "{best} is best ({value}).": "{best} é o melhor ({value}).",
     "{best} is best by a difference that could be chance ({value}): it ties with {tied}.": "{best} é o melhor por uma diferença que pode ser acaso ({value}): empata com {tied}.",
+    "{best} and {tied} have the same value ({value}).": "{best} e {tied} têm o mesmo valor ({value}).",
     "{best} has the highest value ({value}); its results were made under different conditions and are not tested.": "{best} tem o maior valor ({value}); os resultados foram obtidos em condições diferentes e não são testados.",
     "One seed only: training's own chance is not in the intervals.": "Só uma semente: o acaso do próprio treino não está nos intervalos.",
     "Nothing finished here.": "Nada foi concluído aqui.",

@@ -76,6 +76,11 @@ class LoadedAdapter:
         speaks = task.speaks if task else kind in ("CAUSAL_LM", "SEQ_2_SEQ_LM") and not library
         tags = task.tags if task else kind == "TOKEN_CLS"
         if beside is None:
+            if self.record.model.startswith((".", "/")) and not Path(self.record.model).exists():
+                raise UsageError(
+                    f"{self.folder} adapts the model in {self.record.model}, which is not there; say where it is now with "
+                    "--model, or model= in Python."
+                )
             self.backbone = load_backbone(
                 self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code,
                 speaks=speaks, tags=tags, rounded_to=rounded_to,
