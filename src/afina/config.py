@@ -233,7 +233,7 @@ class StudyConfig(_Checked):
     """Roles that low-rank methods adapt; left out, each method's own default."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"
     """`nf4` and `int8` quantise the frozen base (backbone/quantise.py)."""
-    cohort: Annotated[Literal["auto", "off"] | int, BeforeValidator(_switch)] = "auto"
+    cohort: Literal["auto", "off"] | int = "auto"
     mix_datasets: bool = False
     """Whether runs on different data sets may train in one cohort: one base for many customers."""
     train_limit: int | None = Field(default=None, ge=2)
@@ -277,7 +277,8 @@ class StudyConfig(_Checked):
     @field_validator("cohort", mode="before")
     @classmethod
     def _cohort(cls, value: Any) -> Any:
-        if value in ("auto", "off") or isinstance(value, bool):
+        value = _switch(value)
+        if value in ("auto", "off"):
             return value
         if not _is_number(value) or not float(value).is_integer():
             raise ValueError("should be auto, off or a number of members")
@@ -297,7 +298,9 @@ class StudyConfig(_Checked):
     @field_validator("race", mode="before")
     @classmethod
     def _race(cls, value: Any) -> Any:
-        return {True: {}, False: None, "off": None}.get(value, value) if isinstance(value, (bool, str)) else value
+        if isinstance(value, bool):
+            return {} if value else None
+        return None if value == "off" else value
 
     @field_validator("seeds")
     @classmethod

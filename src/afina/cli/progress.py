@@ -167,10 +167,10 @@ class Progress:
         else:
             value = f"{result['metric']} {result['test_metric']:.4f}"
             alone = " alone" if result["measured"] == "profile" else ""
-            if (last := result["history"][-1]["epoch"]) < result["epochs"]:
-                alone += f", stopped after epoch {last}"
+            last = result["history"][-1]["epoch"]
+            stopped = f", stopped after epoch {last}" if last < result["epochs"] else ""
             style = "dim" if event.get("search") else "green"
-            self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}", style)
+            self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}{stopped}", style)
         if not event.get("search"):
             self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)

@@ -115,14 +115,14 @@ def answer(group: Group, words: Words) -> str:
             "{best} has the highest value ({value}); its results were made under different conditions and are not tested.",
             best=best.method, value=value,
         )  # fmt: skip
-    tied = [cell.test.mean for cell in group.cells if cell.method in group.verdict.tied and cell.test is not None]
-    if tied and set(tied) == {best.test.mean}:
-        together = ", ".join(group.verdict.tied)
-        said = words("{best} and {tied} have the same value ({value}).", best=best.method, tied=together, value=value)
-    elif group.verdict.tied:
+    tied = ", ".join(group.verdict.tied)
+    theirs = {cell.test.mean for cell in group.cells if cell.method in group.verdict.tied and cell.test is not None}
+    if theirs == {best.test.mean}:
+        said = words("{best} and {tied} have the same value ({value}).", best=best.method, tied=tied, value=value)
+    elif tied:
         said = words(
             "{best} is best by a difference that could be chance ({value}): it ties with {tied}.",
-            best=best.method, value=value, tied=", ".join(group.verdict.tied),
+            best=best.method, value=value, tied=tied,
         )  # fmt: skip
     else:
         said = words("{best} is best ({value}).", best=best.method, value=value)

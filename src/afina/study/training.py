@@ -72,9 +72,7 @@ class Training:
             return {}
         torch.manual_seed(self.runs[0].job.run.seed)
         self._resume()
-        for run in self.runs:
-            run.check()  # one may have diverged in its first steps, which it took alone
-        self._tell_diverged()
+        self._tell_diverged()  # in their first steps, which they took alone
         with Passes(self.backbone, self.source, **self._passing) as passes:
             self.passes = passes
             self._begin_steps()
@@ -122,9 +120,6 @@ class Training:
 
     def _after_step(self) -> None:
         if self.backbone.device.type == "cpu":  # a GPU would have to be waited for
-            for run in self.runs:
-                if run.member.training:
-                    run.check()
             self._tell_diverged()
         now = time()
         if now - self._said >= 0.2:
@@ -176,8 +171,9 @@ class Training:
         self._begin_steps()
 
     def _tell_diverged(self) -> None:
+        """Look at all losses, and say of those that are no longer finite, once, that their runs have left."""
         for run in self.runs:
-            if run.error is not None and run.job.run.id not in self.errors:
+            if not run.check() and run.error is not None and run.job.run.id not in self.errors:
                 self.errors[run.job.run.id] = run.error
                 run.until = self.clock.seconds if run.until is None else run.until
                 self.send({"kind": "left", "run": run.job.run.id, "why": "diverged", "error": run.error})
@@ -202,8 +198,8 @@ class Training:
 
     def _judge(self, race: RaceSpec) -> None:
         """Send the worse candidates out of the race; a run that has stopped early counts by its best epoch."""
-        racing = [run for run in self.runs if run.lost is None and run.check()]
         self._tell_diverged()
+        racing = [run for run in self.runs if run.lost is None and run.error is None]
         training = [run for run in racing if run.member.training]
         reached = [(run, value) for run, value in zip(training, self._on_validation(training), strict=True)]
         reached += [(run, run.best.value) for run in racing if not run.member.training and run.best is not None]
