@@ -17,6 +17,7 @@ from afina.cli.demo import demo_study
 from afina.cli.progress import Progress
 from afina.config import StudyConfig
 from afina.methods.base import method_names, registry
+from afina.study.data import read_ahead, read_data
 from afina.study.estimate import estimate_study
 from afina.study.plan import expand
 from commands import afina, refused
@@ -111,6 +112,34 @@ def test_help_imports_nothing_heavy() -> None:
         "assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["study", "plan", "train"])
+def test_what_is_wrong_with_the_data_is_said_before_torch_is_there(tmp_path: Path, command: str) -> None:
+    """It takes seconds to import, on a busy machine most of a minute."""
+    (tmp_path / "mail.csv").write_text('text,label\n"never closed,a\n')
+    (tmp_path / "study.yaml").write_text("{model: minilm, dataset: mail.csv, methods: [lora]}")
+    code = (
+        f"import sys; sys.argv = ['afina', '{command}', 'study.yaml']\n"
+        "from afina.cli.main import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    refused(result, "mail.csv")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["mail.csv", "study.yaml"]
+
+
+def test_what_is_read_ahead_is_given_once(tmp_path: Path) -> None:
+    """Whoever asks a second time gets what the file holds by then."""
+    write_csv(tmp_path / "mail.csv", 40, 0)
+    config = StudyConfig.parse({"model": "m", "dataset": str(tmp_path / "mail.csv"), "methods": ["lora"]}, "study")
+    read_ahead(config)
+    first = read_data(config, config.dataset[0])
+    write_csv(tmp_path / "mail.csv", 60, 0)
+    assert len(first.train) == 32
+    assert len(read_data(config, config.dataset[0]).train) == 48
+    assert read_data(config, config.dataset[0]) is not first
 
 
 def test_the_version_is_the_packages() -> None:

@@ -174,6 +174,41 @@ def test_a_tie_goes_to_the_cheaper_and_says_so(tmp_path: Path) -> None:
     assert "the data cannot decide" in answer.reason
 
 
+def test_a_metric_that_the_study_lacks_is_refused_with_those_it_has(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, {"big": (0.95, 8, 50), "small": (0.85, 1, 5)})
+    with pytest.raises(UsageError, match=r"no metric 'token_accuracy'; there are accuracy, macro_f1, mcc\.$"):
+        recommend(folder, metric="token_accuracy")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_limits_that_are_none_are_refused(tmp_path: Path, bad: float) -> None:
+    folder = write_study(tmp_path, {"big": (0.95, 8, 50)}, seeds=1)
+    for limit in ("memory_bytes", "minutes", "minimum"):
+        with pytest.raises(UsageError, match=f"^{limit.removesuffix('_bytes')}: "):
+            recommend(folder, **{limit: bad})  # type: ignore[arg-type]
+    for limit in ("memory_bytes", "minutes"):
+        with pytest.raises(UsageError, match="above 0, not 0"):
+            recommend(folder, **{limit: 0.0})  # type: ignore[arg-type]
+
+
+def test_the_share_of_tokens_that_were_likeliest_is_compared_row_by_row() -> None:
+    """A row counts by its tokens: the share is of all tokens, not the mean of the rows' shares."""
+    random = np.random.default_rng(0)
+    tokens = random.integers(5, 60, 300)
+
+    def written(level: float) -> Predictions:
+        hits = random.binomial(tokens, level)
+        scores = np.stack([tokens * 2.0, tokens, hits], axis=1)
+        return Predictions(np.arange(300), tokens, scores[:, 0], scores)
+
+    runs = {"good": {0: written(0.6)}, "poor": {0: written(0.5)}}
+    (found,) = compare(runs, "token_accuracy", resamples=300)
+    shares = [one[0].scores[:, 2].sum() / tokens.sum() for one in runs.values()]
+    assert found.difference == pytest.approx(shares[0] - shares[1])
+    assert found.low < found.difference < found.high
+    assert not found.tie
+
+
 def test_verdicts_name_the_ties() -> None:
     runs = {name: {0: answers(level, seed=int(level * 100))} for name, level in (("a", 0.9), ("b", 0.89), ("c", 0.4))}
     results = [
@@ -193,7 +228,7 @@ def test_amounts_of_memory(text: str, value: float) -> None:
     assert parse_memory(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "four", "4XB"])
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "four", "4XB", "nanGB", "9" * 400])
 def test_no_amounts_of_memory(text: str) -> None:
     with pytest.raises(UsageError, match="no amount of memory"):
         parse_memory(text)

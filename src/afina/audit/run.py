@@ -14,7 +14,7 @@ from afina.data.rows import Rows
 from afina.data.written import READERS
 from afina.errors import UsageError
 from afina.methods.adapter import AdapterRecord, read_record
-from afina.study.prepare import study_data
+from afina.study.data import study_data
 from afina.study.results import read_results
 from afina.tasks.base import load_task
 from afina.train.load import LoadedAdapter

@@ -43,7 +43,7 @@ def demo(
         bool, typer.Option("--all", help="Every method with five seeds, as cohorts: some ten minutes.")
     ] = False,
 ) -> None:
-    """Compare seven methods on the built-in model and support tickets: about a minute, no network.
+    """Compare seven methods on the built-in model and support tickets: two to four minutes, no network.
 
     Example: `afina demo --out demo`; `afina demo chat` teaches a model that writes.
     """

@@ -26,6 +26,9 @@ def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The st
     from afina.config import StudyConfig
 
     config = StudyConfig.read(file)
+    from afina.study.data import read_ahead
+
+    read_ahead(config, presets=False)
     console = Console()
     from afina.cli.learned import show_learned
     from afina.ops.allocator import keep_freed_memory

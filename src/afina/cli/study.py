@@ -39,6 +39,10 @@ def run_and_report(config, directory: Path, language: str, reference: Path | Non
     from afina.report.language import check_language
 
     check_language(language)
+    if not (directory / "results.jsonl").exists():  # of a study that has begun, what is finished needs no data
+        from afina.study.data import read_ahead
+
+        read_ahead(config)  # what is wrong with the data is said before torch is imported, which takes seconds
     from afina.cli.progress import Progress
     from afina.study.study import Study
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from afina.data.packing import pack
 from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from afina.data.sources import Rows
 
 __all__ = [
@@ -133,8 +133,8 @@ class Tokens:
 class Batch:
     """Model inputs (B, T) of one or several pieces, with what is each piece's own."""
 
-    inputs: Mapping[str, Tensor]
-    labels: list[Tensor]
+    inputs: "Mapping[str, torch.Tensor]"
+    labels: "list[torch.Tensor]"
     """Of rows (B,), or where words have labels of tokens (B, T), `IGNORED` at the others."""
     tokens: list[int]
     """Real ones, counted on the host."""
@@ -282,7 +282,7 @@ def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 40
 def collate(
     pieces: Sequence[tuple[Tokens, np.ndarray]],
     pad: int,
-    device: torch.device | str = "cpu",
+    device: "torch.device | str" = "cpu",
     *,
     most: int = 1 << 30,
     packing: bool = False,
@@ -294,6 +294,8 @@ def collate(
     one more text to the model. Data sets in one batch are all texts or all of the same shape, and are read by the same
     tokenizer.
     """
+    import torch  # here, as data are read and checked before it is there
+
     first = pieces[0][0]
     labels = [torch.from_numpy(tokens.labels[rows]).to(device) for tokens, rows in pieces]
     counts = [len(rows) * tokens.choices for tokens, rows in pieces]

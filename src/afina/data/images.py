@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from afina.config import DatasetSpec
 from afina.data.batching import Tokens
@@ -63,6 +62,8 @@ def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
 
     Mean and deviation are those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5, ViT's own.
     """
+    import torch
+
     assert rows.pixels is not None
     pixels = torch.from_numpy(rows.pixels).float() / 255
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels

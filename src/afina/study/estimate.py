@@ -26,13 +26,14 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, WIDTH_STEP
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
-from afina.data.sources import Rows, load_text_dataset
+from afina.data.rows import Rows
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 from afina.ops.frozen_linear import copied_bytes
+from afina.study.data import read_data
 from afina.study.plan import Run, expand
 from afina.study.precision import has_bfloat16
 from afina.study.prepare import reads_apart, task_of
@@ -354,8 +355,7 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
             preset.rows["train"], preset.rows["test"], preset.tokens, preset.longest, preset.classes, "published size"
         )
         return _limited(sizes, config)
-    asked = spec.task if spec.task != "auto" else config.task
-    data = load_text_dataset(spec, task=asked, train_limit=config.train_limit, test_limit=config.test_limit)
+    data = read_data(config, spec)
     tokenizer: Any = None
     if data.train.pixels is None:
         with suppress(UsageError):  # words are counted then

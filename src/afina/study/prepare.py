@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.images import image_tokens
 from afina.data.preview import Learned, learned
 from afina.data.rows import Rows, TextDataset, most_answers, stratified_rows
-from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
+from afina.study.data import develops, study_data
 from afina.tasks.base import Task, make_task
 
-__all__ = ["Prepared", "prepare", "reads_apart", "study_data", "task_of"]
+__all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
 
 _FEW = 30
 """Rows of a development split below which a word is said: an accuracy on 30 is off by 9 points as a rule."""
@@ -54,7 +54,7 @@ def prepare(
     With `on_validation` the development split stands in the place of the test split, which is not looked at.
     """
     data = study_data(config, spec, on_validation=on_validation)
-    develops = _develops(config)
+    holds_out = develops(config)
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
@@ -65,13 +65,13 @@ def prepare(
     state = made.state()
     apart = made.speaks and reads_apart(shape)
     read = state if made.speaks else None
-    key = json.dumps([_VERSION, model, data.digest, limit, develops, read])
+    key = json.dumps([_VERSION, model, data.digest, limit, holds_out, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         splits = load_tokens(path)
     else:
         rows = {"train": data.train, "test": data.test}
-        if develops and data.validation is not None:
+        if holds_out and data.validation is not None:
             rows["validation"] = data.validation
         if data.train.pixels is not None:
             splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
@@ -85,7 +85,7 @@ def prepare(
         digest=data.digest,
         notes=(
             *data.notes,
-            *_few_notes(data.test if on_validation else data.validation if develops else None),
+            *_few_notes(data.test if on_validation else data.validation if holds_out else None),
             *_cut_notes(splits, limit, names),
             *(_piece_notes(splits, data, limit, names) if made.writes else ()),
         ),
@@ -96,28 +96,6 @@ def prepare(
         train_evaluation_rows=_train_evaluation(config, data.task, splits["train"].labels),
         learned=learned(splits["train"], tokenizer, made.stop) if made.writes else None,
     )
-
-
-def study_data(config: StudyConfig, spec: DatasetSpec, *, on_validation: bool = False) -> TextDataset:
-    """Read and check a data set, divided as a study does; raises `UsageError` for what is wrong with it.
-
-    With `on_validation` the development split stands in the place of the test split, which is not looked at.
-    """
-    task = spec.task if spec.task != "auto" else config.task
-    data = load_text_dataset(
-        spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit,
-        trust_remote_code=config.trust_remote_code,
-    )  # fmt: skip
-    if _develops(config) or on_validation:
-        data = _with_validation(data, config.test_limit)
-    if on_validation and data.validation is not None:
-        data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
-    return data
-
-
-def _develops(config: StudyConfig) -> bool:
-    """Whether choices are made while training, on rows that are not trained on."""
-    return config.early_stopping is not None or config.race is not None
 
 
 def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer: Any) -> Task:
@@ -142,18 +120,6 @@ def _refuse_other_inputs(shape: Any, model: str, data: TextDataset) -> None:
     if wants != has:
         kinds = {"text": "texts", "image": "images", "sound": "sound"}
         raise UsageError(f"{model} takes {kinds[wants]}, and {data.name} has {kinds[has]}.")
-
-
-def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
-    """The development split that choices are made on: the data's own, or a tenth of the train rows, always the same."""
-    classes = data.task != "regression"
-    if data.validation is not None:
-        kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
-        return replace(data, validation=data.validation.take(kept))
-    held = stratified_rows(data.train.label, max(1, len(data.train) // 10), classes=classes)
-    rest = np.setdiff1d(np.arange(len(data.train)), held)
-    note = f"{len(held):,} of {len(data.train):,} train rows are held out as development split"
-    return replace(data, train=data.train.take(rest), validation=data.train.take(held), notes=(*data.notes, note))
 
 
 def _few_notes(development: Rows | None) -> tuple[str, ...]:

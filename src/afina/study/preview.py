@@ -9,9 +9,9 @@ from afina.backbone.load import context_of, load_tokenizer
 from afina.backbone.shapes import read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.preview import Learned, learned
-from afina.data.sources import load_text_dataset
 from afina.data.written import READERS
 from afina.errors import UsageError
+from afina.study.data import read_data
 from afina.study.prepare import reads_apart, task_of
 
 __all__ = ["preview"]
@@ -44,7 +44,7 @@ def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> L
     task = spec.task if spec.task != "auto" else config.task
     if task not in READERS:
         return None
-    data = load_text_dataset(spec, task=task, train_limit=config.train_limit, test_limit=config.test_limit)
+    data = read_data(config, spec)
     tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     made, shape = task_of(config, spec, data, tokenizer), read_shape(model)
     sample = data.train.take(np.arange(min(rows, len(data.train))))

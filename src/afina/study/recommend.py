@@ -1,5 +1,6 @@
 """One answer from a finished study: the best method within a person's limits, why, and what comes second."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ class Recommendation:
 def parse_memory(text: str) -> float:
     """Return bytes for `4GB` (10^9), `4GiB` (2^30), `800MB` ...; raises `UsageError` for anything else."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].upper() not in _UNITS or float(match[1]) <= 0:
+    if match is None or match[2].upper() not in _UNITS or not 0 < float(match[1]) < math.inf:
         raise UsageError(f"'{text}' is no amount of memory; write it as 4GB, 800MB or 2GiB.")
     return float(match[1]) * _UNITS[match[2].upper()]
 
@@ -49,8 +50,9 @@ def recommend(
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
     Among those whose metric cannot be told from the best's, the one with the least memory is chosen, and the reason
-    says that the metric did not decide. Raises `UsageError` for names that the study lacks.
+    says that the metric did not decide. Raises `UsageError` for names that the study lacks, and for a limit that is none.
     """
+    _check_limits(memory_bytes, minutes, minimum)
     group = _group(directory, metric, model, dataset)
     name = group[0].metric
     excluded = [(cell_name(cell), why) for cell in group if (why := _beyond(cell, memory_bytes, minutes, minimum))]
@@ -90,6 +92,14 @@ def recommend(
     return Recommendation(best, runner_up, reason + ".", True, excluded)
 
 
+def _check_limits(memory_bytes: float | None, minutes: float | None, minimum: float | None) -> None:
+    for name, limit in (("memory", memory_bytes), ("minutes", minutes)):
+        if limit is not None and not 0 < limit < math.inf:
+            raise UsageError(f"{name}: a limit is a number above 0, not {limit:g}; leave it out for none.")
+    if minimum is not None and not math.isfinite(minimum):
+        raise UsageError(f"minimum: the least value of the metric is a number, not {minimum:g}; leave it out for none.")
+
+
 def cell_name(cell: Cell) -> str:
     """What to call a cell where models compete: the method on its model."""
     return f"{cell.method} on {Path(cell.model).name}"
@@ -119,9 +129,9 @@ def _group(directory: Path, metric: str | None, model: str | None, dataset: str 
 
 
 def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
-    known = cell.runs[0]["test_metrics"]
+    known = sorted(set.intersection(*(set(run["test_metrics"]) for run in cell.runs)))
     if metric not in known:
-        raise UsageError(f"{directory} has no metric '{metric}'{nearest(metric, known)}")
+        raise UsageError(f"{directory} has no metric '{metric}'; there are {', '.join(known)}.")
     return replace(cell, metric=metric, test=mean_interval(run["test_metrics"][metric] for run in cell.runs))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from afina.errors import UsageError
 from afina.measure.entities import share, tag_shares
 from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
 from afina.study.results import Predictions
@@ -145,7 +146,13 @@ def compare(
 
 
 def _in_shares(run: Predictions, metric: str) -> Predictions:
-    """Where words are tagged, return what each row adds to the metric's numerator and denominator in place of tags."""
+    """Where a metric is a share of parts of rows, return what each row adds to its numerator and its denominator.
+
+    Those are words that are tagged, in place of their tags, and tokens that are written.
+    """
+    if metric == "token_accuracy":
+        parts = run.scores[:, [2, 1]].astype(float)  # of (loss, tokens, hits), as tasks/language.py has them
+        return replace(run, label=parts, prediction=parts)
     if run.label.dtype != object:
         return run
     shares = tag_shares(metric, run.label.tolist(), run.prediction.tolist())
@@ -214,7 +221,9 @@ def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np
         return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]
     if metric in ("perplexity", "loss"):
         return lambda a, b: language_metrics(a, b)[metric]
-    return lambda a, b: regression_metrics(a, b)[metric]
+    if metric in ("mse", "r2", "pearson", "spearman"):
+        return lambda a, b: regression_metrics(a, b)[metric]
+    raise UsageError(f"{metric} is no metric whose differences can be tested on the items of a test split.")
 
 
 def _compare_pair(

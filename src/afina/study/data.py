@@ -1,0 +1,76 @@
+"""A study's data sets: read and checked before anything heavy is imported, and divided as the study does."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.presets import PRESETS
+from afina.data.rows import TextDataset, stratified_rows
+from afina.data.sources import load_text_dataset
+
+__all__ = ["develops", "read_ahead", "read_data", "study_data"]
+
+_ahead: dict[str, TextDataset] = {}
+"""What was read ahead and not asked for yet: each is given once, so that nobody gets what a file held some time ago."""
+
+
+def read_ahead(config: StudyConfig, *, presets: bool = True) -> None:
+    """Read and check all data sets of a study, without torch, and keep them for whoever asks first.
+
+    Raises `UsageError` for what is wrong with one. Without `presets` those that the hub has are passed over.
+    """
+    _ahead.clear()
+    for spec in config.dataset:
+        if presets or spec.path not in PRESETS:
+            data = read_data(config, spec)
+            _ahead[_key(config, spec)] = data
+
+
+def read_data(config: StudyConfig, spec: DatasetSpec) -> TextDataset:
+    """Read and check a data set as it is; raises `UsageError` for what is wrong with it."""
+    if (ahead := _ahead.pop(_key(config, spec), None)) is not None:
+        return ahead
+    return load_text_dataset(
+        spec, task=_task(config, spec), train_limit=config.train_limit, test_limit=config.test_limit,
+        trust_remote_code=config.trust_remote_code,
+    )  # fmt: skip
+
+
+def _task(config: StudyConfig, spec: DatasetSpec) -> str:
+    return spec.task if spec.task != "auto" else config.task
+
+
+def _key(config: StudyConfig, spec: DatasetSpec) -> str:
+    limits = (config.train_limit, config.test_limit, config.trust_remote_code)
+    return f"{spec.model_dump_json()} {_task(config, spec)} {limits}"
+
+
+def study_data(config: StudyConfig, spec: DatasetSpec, *, on_validation: bool = False) -> TextDataset:
+    """Read and check a data set, divided as a study does; raises `UsageError` for what is wrong with it.
+
+    With `on_validation` the development split stands in the place of the test split, which is not looked at.
+    """
+    data = read_data(config, spec)
+    if develops(config) or on_validation:
+        data = _with_validation(data, config.test_limit)
+    if on_validation and data.validation is not None:
+        data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
+    return data
+
+
+def develops(config: StudyConfig) -> bool:
+    """Whether choices are made while training, on rows that are not trained on."""
+    return config.early_stopping is not None or config.race is not None
+
+
+def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
+    """The development split that choices are made on: the data's own, or a tenth of the train rows, always the same."""
+    classes = data.task != "regression"
+    if data.validation is not None:
+        kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
+        return replace(data, validation=data.validation.take(kept))
+    held = stratified_rows(data.train.label, max(1, len(data.train) // 10), classes=classes)
+    rest = np.setdiff1d(np.arange(len(data.train)), held)
+    note = f"{len(held):,} of {len(data.train):,} train rows are held out as development split"
+    return replace(data, train=data.train.take(rest), validation=data.train.take(held), notes=(*data.notes, note))
