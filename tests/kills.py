@@ -16,7 +16,7 @@ import yaml
 
 from afina.study.study import Study
 
-__all__ = ["kill_workers", "killed_and_resumed", "sleep", "start_study", "wait_for_step"]
+__all__ = ["kill_workers", "killed_and_resumed", "plan_alike", "sleep", "start_study", "wait_for_step"]
 
 
 def start_study(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
@@ -53,6 +53,21 @@ def kill_workers() -> None:
                 child.kill()
 
 
+def plan_alike(whole: Path, other: Path) -> None:
+    """Have a study that is yet to begin in `other` do the same sums as the one in `whole`.
+
+    How many runs of a cohort go together is chosen by the clock.
+    """
+    for path in whole.rglob("cohorts/*/plan.json"):
+        study = path.parents[2]
+        kept = other / path.relative_to(whole)
+        kept.parent.mkdir(parents=True)
+        plan = json.loads(path.read_text())
+        kept.write_text(json.dumps({key: plan[key] for key in ("runs", "together", "most_tokens", "alike")}))
+        stored = yaml.safe_load((study / "study.yaml").read_text())["study"]
+        (other / study.relative_to(whole) / "study.yaml").write_text(yaml.safe_dump({"study": stored}))
+
+
 def killed_and_resumed(study: dict[str, Any], folder: Path, kills: Sequence[int]) -> list[dict[str, Any]]:
     """Kill -9 a study at its first checkpoint from each step on, go on to its end, and return its results.
 
@@ -60,15 +75,7 @@ def killed_and_resumed(study: dict[str, Any], folder: Path, kills: Sequence[int]
     """
     whole = {result["run"]: result for result in Study(folder / "whole", **study).run()}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    for path in (folder / "whole").glob("cohorts/*/plan.json"):
-        # How many go together is chosen by the clock: both are to do the same sums.
-        kept = folder / "killed" / "cohorts" / path.parent.name / "plan.json"
-        kept.parent.mkdir(parents=True)
-        plan = json.loads(path.read_text())
-        kept.write_text(json.dumps({key: plan[key] for key in ("runs", "together", "most_tokens", "alike")}))
-        (folder / "killed" / "study.yaml").write_text(
-            yaml.safe_dump({"study": yaml.safe_load((folder / "whole" / "study.yaml").read_text())["study"]})
-        )
+    plan_alike(folder / "whole", folder / "killed")
     for least in kills:
         process = start_study(folder)
         wait_for_step(folder / "killed", least, process)

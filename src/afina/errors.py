@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["AfinaError", "Interrupted", "UsageError", "nearest"]
+__all__ = ["AfinaError", "Interrupted", "ProcessEnded", "Unfinished", "UsageError", "nearest"]
 
 
 class AfinaError(Exception):
@@ -16,6 +16,14 @@ class UsageError(AfinaError, ValueError):
     """What was asked for cannot be done as written: the person has to change something (exit code 2)."""
 
     exit_code = 2
+
+
+class Unfinished(AfinaError):
+    """A job was broken off by what is not its own, such as want of memory: what it was to find out is not known."""
+
+
+class ProcessEnded(Unfinished):
+    """The process of a job was ended from outside, or without a word."""
 
 
 class Interrupted(AfinaError):

@@ -109,6 +109,16 @@ class Progress:
     def _search(self, event: Mapping[str, Any]) -> None:
         self._say(f"trying learning rates on the development split: {event['trials']} trials", "dim")
 
+    def _again(self, event: Mapping[str, Any]) -> None:
+        self._say(f"  {event['why']} It is started once more.", "yellow")
+
+    def _untried(self, event: Mapping[str, Any]) -> None:
+        self._say(
+            f"  {event['label']} on {event['dataset']}, {event['model']}: {event['rates']} of {event['of']} rates could not "
+            f"be tried, so another may be better than the one that is taken. {event['why']}",
+            "yellow",
+        )
+
     def _profiling(self, event: Mapping[str, Any]) -> None:
         self.bars.reset(self.one, description=self.what, total=None, note=f"what {event['run'].label} costs alone")
 

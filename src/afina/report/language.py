@@ -36,6 +36,7 @@ _PT = {
     "default": "padrão",
     "set": "definida",
     "searched": "procurada",
+    "† {method}: {rates} of {of} rates could not be tried, so another may be better than this one ({why})": "† {method}: {rates} de {of} taxas não puderam ser experimentadas; outra pode ser melhor do que esta ({why})",
     "= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).": "= marca o que não se distingue do melhor (p corrigido por Holm de 0,05 ou mais).",
     "Accuracy by method and model": "Resultado por método e modelo",
     "Against memory and time": "Em função de memória e tempo",

@@ -212,13 +212,29 @@ def comparison_table(group: Group, words: Words) -> Table:
     note = words("= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).") if tied else ""
     if any(len(cell.runs) > 1 for cell in group.cells):
         note = f"[ ]: {words('mean and 95% interval over seeds')}. {note}".strip()
+    note = f"{note} {_untried_note(group, words)}".strip()
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
 
 
 def _rate(run: Mapping[str, Any], words: Words) -> str:
     if run.get("step_seconds") is None:
         return "—"
-    return f"{words.shortest(run['method_config']['learning_rate'])} ({words(run.get('rate', 'default'))})"
+    mark = " †" if run.get("untried") else ""
+    return f"{words.shortest(run['method_config']['learning_rate'])} ({words(run.get('rate', 'default'))}{mark})"
+
+
+def _untried_note(group: Group, words: Words) -> str:
+    """Say of which methods not all rates could be tried, and why."""
+    sentences = []
+    for cell in group.cells:
+        if own := next((run["untried"] for run in cell.runs if run.get("untried")), None):
+            sentences.append(
+                words(
+                    "† {method}: {rates} of {of} rates could not be tried, so another may be better than this one ({why})",
+                    method=cell.method, rates=own["rates"], of=own["of"], why=str(own["why"]).rstrip("."),
+                )
+            )  # fmt: skip
+    return " ".join(f"{sentence}." for sentence in sentences)
 
 
 def _mean(interval: Interval | None, scale: float = 1.0) -> float | None:

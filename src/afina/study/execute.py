@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, ProcessEnded, Unfinished, UsageError
 from afina.ops.allocator import huge_pages_for_new_processes
 
 __all__ = ["FAILED", "locked", "run_apart", "start_server"]
@@ -46,9 +46,22 @@ def run_apart(
 ) -> Any:
     """Call `target(argument, send)` in a process of its own and return its value.
 
-    Events that it sends reach `on_event`. Raises `AfinaError` with the reason when it fails or is killed; an interrupt
-    here ends the process there.
+    Events that it sends reach `on_event`. A process that is killed is started once more: what it was doing goes on from
+    what it kept, and nothing is concluded from its end. Raises `AfinaError` with the reason when it fails, `ProcessEnded`
+    when it is killed again; an interrupt here ends the process there.
     """
+    try:
+        return _once_apart(target, argument, on_event)
+    except ProcessEnded as error:
+        on_event({"kind": "again", "why": str(error)})
+    return _once_apart(target, argument, on_event)
+
+
+def _once_apart(
+    target: Callable[[Any, Callable[[Mapping[str, Any]], None]], Any],
+    argument: Any,
+    on_event: Callable[[Mapping[str, Any]], None],
+) -> Any:
     start_server()
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_serve, args=(target, argument, theirs), daemon=True)
@@ -61,7 +74,7 @@ def run_apart(
                 kind, value = ours.recv()
             except EOFError:
                 process.join()
-                raise AfinaError(_ending(process.exitcode)) from None
+                raise ProcessEnded(_ending(process.exitcode)) from None
             if kind == "event":
                 on_event(value)
             elif kind == "value":
@@ -123,11 +136,13 @@ def _explain(error: BaseException) -> AfinaError:
     """Turn what ended a job into one sentence that can travel between processes."""
     if isinstance(error, UsageError):
         return UsageError(str(error))
+    if isinstance(error, Unfinished):
+        return Unfinished(str(error))
     if isinstance(error, AfinaError):
         return AfinaError(str(error))
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
     if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text.lower():
-        return AfinaError(
+        return Unfinished(
             "Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model."
         )
     place = traceback.extract_tb(error.__traceback__)[-1]

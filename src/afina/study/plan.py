@@ -31,6 +31,8 @@ class Run:
     seed: int = 0
     rate: Literal["default", "set", "searched"] = "default"
     """Where the learning rate comes from."""
+    untried: Mapping[str, Any] | None = field(default=None, hash=False)
+    """Where not all rates could be tried: how many (`rates`) of how many (`of`), and `why`."""
 
     def make_method(self) -> Method:
         return make_method(self.method, self.settings)

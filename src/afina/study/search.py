@@ -55,7 +55,10 @@ def trials_seconds(config: StudyConfig, estimates: Sequence["Estimate"]) -> floa
 
 
 def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> list[Run]:
-    """Carry out the trials and return the study's runs with the best rate of each; where all failed the default stays."""
+    """Carry out the trials and return the study's runs with the best rate of each; where all failed the default stays.
+
+    A trial that was broken off was no worse than the others: a run that it might have changed says so (`untried`).
+    """
     planned = trials(study.config)
     if planned is None:
         return study.runs
@@ -64,24 +67,40 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
     observer({"kind": "search", "trials": len(inner.runs)})
     results = inner.run(lambda event: observer({**event, "search": True}))
     best: dict[tuple[str, str, str], tuple[float, float, float]] = {}
+    broken: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
-        if result["status"] != "ok":
-            continue
         label, factor = names[result["method_label"]]
+        key = (result["model"], result["dataset"], label)
+        if result["status"] != "ok":
+            if result.get("unfinished"):
+                broken.setdefault(key, []).append(result["error"])
+            continue
         sign = 1.0 if higher_is_better(result["metric"]) else -1.0
         # Of equals the one nearest to the default.
         entry = (sign * result["test_metric"], -abs(math.log(factor)), result["method_config"]["learning_rate"])
-        key = (result["model"], result["dataset"], label)
         best[key] = max(best.get(key, entry), entry)
-    return [_with_rate(run, best.get((run.model, run.dataset_name, run.label))) for run in study.runs]
+    for (model, dataset, label), whys in broken.items():
+        told = {"model": model, "dataset": dataset, "label": label, "rates": len(whys), "why": whys[0]}
+        observer({"kind": "untried", "of": len(config.search_factors), **told})
+    return [
+        _with_rate(run, best.get(key), broken.get(key, []), len(config.search_factors))
+        for run in study.runs
+        for key in [(run.model, run.dataset_name, run.label)]
+    ]
 
 
 def with_settled(runs: Sequence[Run], settled: Mapping[str, Mapping[str, Any]]) -> list[Run]:
     """Return the runs with the rates that an earlier start of the study settled on: some may be finished at those."""
-    return [replace(run, settings=settled[run.id]["settings"], rate=settled[run.id]["rate"]) for run in runs]
+    return [
+        replace(run, settings=own["settings"], rate=own["rate"], untried=own.get("untried"))
+        for run in runs
+        for own in [settled[run.id]]
+    ]
 
 
-def _with_rate(run: Run, found: tuple[float, float, float] | None) -> Run:
+def _with_rate(run: Run, found: tuple[float, float, float] | None, broken: Sequence[str], of: int) -> Run:
+    if broken:
+        run = replace(run, untried={"rates": len(broken), "of": of, "why": broken[0]})
     if found is None:
         return run
     return replace(run, settings={**run.settings, "learning_rate": found[2]}, rate="searched")

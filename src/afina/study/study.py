@@ -197,7 +197,9 @@ class Study:
             for (model, index), entry in prepared.items()
         })  # fmt: skip
         resolved["runs"] = {
-            run.id: {"method": run.method, "settings": dict(run.settings), "rate": run.rate} for run in self.runs
+            run.id: {"method": run.method, "settings": dict(run.settings), "rate": run.rate}
+            | ({"untried": dict(run.untried)} if run.untried else {})
+            for run in self.runs
         }
         write_text(path, yaml.safe_dump({**stored, "resolved": resolved}, sort_keys=False, allow_unicode=True))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from afina.errors import AfinaError
+from afina.errors import AfinaError, Unfinished
 from afina.study.cohorts import Cohort
 from afina.study.execute import run_apart
 from afina.study.files import write_json
@@ -32,7 +32,7 @@ def alone(job: "Job", observer: Observer) -> dict[str, Any]:
         result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
     except AfinaError as error:
         on_event({"kind": "failed", "error": str(error)})
-        return _without_result(job, "failed", str(error))
+        return _failed(job, error)
     return result
 
 
@@ -46,12 +46,12 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
     from afina.study.worker import carry_out_cohort_job
 
     on_event = _logged(jobs, observer)
-    errors: dict[str, str] = {}
+    errors: dict[str, AfinaError] = {}
     race = jobs[0].config.race is not None
     if cohort.checkpoint.exists():
         # Its members are those that it began with; one whose costs could not be found then would be new to it.
         begun = cohort.kept().get("members", [job.run.id for job in jobs])
-        errors |= {job.run.id: _NOT_OF_IT for job in jobs if job.run.id not in begun}
+        errors |= {job.run.id: Unfinished(_NOT_OF_IT) for job in jobs if job.run.id not in begun}
     wanted = [job for job in jobs if job.run.id not in errors]
     profiles = {} if race else _profiles(cohort, wanted, errors, observer, keep=True)
     members = tuple(job for job in wanted if job.run.id not in errors)
@@ -60,7 +60,7 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
     try:
         size = _together(cohort, members, profiles, observer) if members else {}
     except AfinaError as error:
-        errors |= {job.run.id: str(error) for job in members}
+        errors |= {job.run.id: error for job in members}
         members = ()
     while members:
         cohort.keep(members=[job.run.id for job in members])
@@ -75,9 +75,9 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
                 size |= {key: size[key] // 2 for key in ("together", "most_tokens")}
                 cohort.keep(**size)
                 continue
-            found["errors"] = {job.run.id: str(error) for job in members}
+            errors |= {job.run.id: error for job in members}
             break
-    errors |= found["errors"]
+    errors |= {run: AfinaError(why) for run, why in found["errors"].items()}
     if race:
         finished = [job for job in jobs if job.run.id in found["results"]]
         profiles = _profiles(cohort, finished, errors, observer, keep=False)
@@ -89,8 +89,8 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
         elif job.run.id in kept:
             result = kept[job.run.id]
         else:
-            on_event({"kind": "failed", "run": job.run.id, "error": errors[job.run.id]})
-            result = _without_result(job, "failed", errors[job.run.id])
+            on_event({"kind": "failed", "run": job.run.id, "error": str(errors[job.run.id])})
+            result = _failed(job, errors[job.run.id])
         results.append(result)
     return results, ended and kept.keys() == found["results"].keys()
 
@@ -110,7 +110,7 @@ def _keep_results(
 
 
 def _profiles(
-    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, str], observer: Observer, *, keep: bool
+    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, AfinaError], observer: Observer, *, keep: bool
 ) -> dict[str, dict[str, Any]]:
     """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`.
 
@@ -130,7 +130,7 @@ def _profiles(
             try:
                 found = run_apart(profile_job, (own[0], cohort.first_steps(own[0].run.id) if keep else None), observer)
             except AfinaError as error:
-                errors |= {job.run.id: str(error) for job in own}
+                errors |= {job.run.id: error for job in own}
                 continue
         profiles |= dict.fromkeys(cells, found)
         cohort.keep(profiles=profiles)
@@ -175,7 +175,7 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
         folder.mkdir(parents=True, exist_ok=True)
 
     def on_event(event: Mapping[str, Any]) -> None:
-        if event["kind"] in ("epoch", "resumed", "failed", "left", "cohort") and not event.get("before"):
+        if event["kind"] in ("epoch", "resumed", "again", "failed", "left", "cohort") and not event.get("before"):
             line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n"
             about = [by_run[event["run"]]] if "run" in event else by_run.values()
             for folder in about:
@@ -184,6 +184,11 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
         observer(event)
 
     return on_event
+
+
+def _failed(job: "Job", error: AfinaError) -> dict[str, Any]:
+    """Return the result of a run that failed; `unfinished` is true where its end says nothing about the run itself."""
+    return _without_result(job, "failed", str(error)) | {"unfinished": isinstance(error, Unfinished)}
 
 
 def _without_result(job: "Job", status: str, error: str) -> dict[str, Any]:
