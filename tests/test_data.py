@@ -270,8 +270,9 @@ BAD_FILES: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("ragged.csv", b"text,label\na,1\nb,0,extra\n", ("line 3", "3 fields", "2")),
     ("quoted.csv", b'text,label\na,1\n"b,0\nc,1\n', ("quoted.csv, line ",)),
     ("twice.csv", b"text,text\na,1\n", ("two columns of the same name",)),
-    ("latin.csv", "text,label\na,1\ncaf\u00e9,0\n".encode("latin-1"), ("latin.csv, line 3", "UTF-8")),
-    ("latin.jsonl", '{"text": "a"}\n{"text": "caf\u00e9"}\n'.encode("latin-1"), ("line 2", "UTF-8")),
+    ("mixed.csv", b"text,label\ncaf\xc3\xa9,1\ncaf\xe9,0\n", ("mixed.csv, line 3", "0xe9", "UTF-8")),
+    ("mixed.jsonl", b'{"text": "caf\xc3\xa9"}\n{"text": "caf\xe9"}\n', ("line 2", "UTF-8")),
+    ("torn.csv", b"text,label\na\xffb,1\nb,0\n", ("line 2", "0xff", "encoding:")),
     ("torn.jsonl", b'{"text": "a", "label": 1}\n\n{"text": "b", "lab\n', ("line 3", "not valid JSON")),
     ("numbers.jsonl", b'{"text": "a", "label": 1}\n17\n', ("line 2", "an object is wanted")),
     ("list.json", b'[{"text": "a"}, 2]', ("item 2", "an object is wanted")),
@@ -489,7 +490,7 @@ def test_the_packaged_tickets_load() -> None:
 def test_texts_to_predict_for_come_line_by_line_or_from_a_table(tmp_path: Path) -> None:
     plain = tmp_path / "texts.txt"
     plain.write_bytes("one\u2028still one\r\n\ntwo\n".encode())
-    assert read_texts(plain) == [("one\u2028still one", None), ("two", None)]
+    assert read_texts(plain) == [("one\u2028still one", None), ("", None), ("two", None)]
     table = tmp_path / "pairs.csv"
     table.write_text("premise,hypothesis\na,b\n")
     assert read_texts(table) == [("a", "b")]

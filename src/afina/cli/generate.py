@@ -52,7 +52,7 @@ def generate(
     if file is not None:
         from afina.data.sources import read_texts
 
-        texts = [text for text, _ in read_texts(file, text_column, None)]
+        texts = [text for text, _ in read_texts(file, text_column, None) if text.strip()]
     import afina
 
     loaded = afina.load(adapter, model=model)

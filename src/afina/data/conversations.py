@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from afina.data.columns import find_label
+from afina.data.compression import format_of
 from afina.data.speakers import Message, Speakers, Transcript, other_speakers
 from afina.data.stream import RawRow, Source, read_rows
 from afina.errors import UsageError, nearest
@@ -109,7 +110,7 @@ def read_interactions(
 
 def _read(source: Source, speakers: Speakers, columns: Columns, *, plain: bool) -> Iterator[Interaction]:
     rows = read_rows(source)
-    if source.path.suffix.lower() == ".txt":
+    if format_of(source.path) == ".txt":
         yield from _texts(rows) if plain else _transcripts(source, rows, speakers)
         return
     first = next(rows, None)

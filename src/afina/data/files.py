@@ -1,152 +1,212 @@
-"""Reading tables of text from files: .csv, .tsv, .jsonl, .json, .parquet; UTF-8, and never anything pickled."""
+"""Reading tables from files as people have them: one reader for every command, and never anything pickled.
 
-import csv
+A kind of file is a row of `READERS`; each may be compressed, and text may have any encoding that can be told.
+"""
+
 import io
 import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as arrow
 
+from afina.data.compression import COMPRESSED, format_of, opened, reading
+from afina.data.delimited import read_delimited
+from afina.data.encodings import Encoding, check_encoding, recognise
+from afina.data.json_rows import read_json
 from afina.errors import UsageError
 
-__all__ = ["SUFFIXES", "check_file", "label_names_of", "read_table"]
+__all__ = [
+    "READERS",
+    "SUFFIXES",
+    "check_file",
+    "encoding_of",
+    "is_table",
+    "label_names_of",
+    "read_table",
+    "read_text",
+    "say",
+    "table_of",
+]
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
 
 
-def read_table(path: Path) -> arrow.Table:
-    """Read a file into a table with at least one row; raises `UsageError` that says what is wrong and where."""
+@dataclass(frozen=True)
+class _Asked:
+    """What a person said of a file; left out, it is recognised."""
+
+    separator: str | None
+    encoding: str | None
+
+
+def read_table(
+    path: Path, notes: list[str] | None = None, *, separator: str | None = None, encoding: str | None = None
+) -> arrow.Table:
+    """Read a file into a table with at least one row; what was assumed goes to `notes`, or is logged as a warning.
+
+    `separator` and `encoding` are recognised where they are not given. Raises `UsageError` that says what is wrong and where.
+    """
     check_file(path, SUFFIXES)
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            table = _read_parquet(path)
-        elif suffix in (".csv", ".tsv"):
-            table = _read_delimited(path, "\t" if suffix == ".tsv" else ",")
-        else:
-            table = _read_json(path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from None
+    own: list[str] = []
+    with reading(path):
+        table = READERS[format_of(path)](path, own, _Asked(separator, encoding))
+    say(path, own, notes)
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
     return table
 
 
+def say(path: Path, own: list[str], notes: list[str] | None) -> None:
+    """Add what was assumed about a file to `notes`, with its name; without them, log it as a warning."""
+    for note in own:
+        if notes is None:
+            logging.getLogger("afina").warning("%s: %s", path.name, note)
+        else:
+            notes.append(f"{path.name}: {note}")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name says that it is a table, compressed or not."""
+    return format_of(path) in SUFFIXES
+
+
 def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise `UsageError` unless the file is there, holds something and is of a known type."""
-    suffix = path.suffix.lower()
+    suffix = format_of(path)
+    known = f"{', '.join(suffixes)} (compressed too: {', '.join(COMPRESSED)})"
     if suffix in _PICKLED:
-        raise UsageError(f"{path} may hold pickled objects, which can run code; give {', '.join(suffixes)}.")
+        raise UsageError(f"{path} may hold pickled objects, which can run code; give {known}.")
+    if suffix in (".xls", ".ods"):
+        raise UsageError(f"{path} is of a kind of spreadsheet that is not read; save it as .xlsx or .csv.")
     if suffix not in suffixes:
-        raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {', '.join(suffixes)}.")
+        raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {known}.")
     if not path.is_file():
-        raise UsageError(f"{path} does not exist.")
+        raise UsageError(f"{path} does not exist (looked for in {path.absolute().parent}).")
     if path.stat().st_size == 0:
         raise UsageError(f"{path} is empty.")
 
 
-def _read_parquet(path: Path) -> arrow.Table:
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+def encoding_of(path: Path) -> Encoding:
+    """Return the encoding of a file's text, compressed or not, by reading through it once."""
+    with reading(path), opened(path) as file:
+        return recognise(file)
+
+
+def read_text(path: Path, notes: list[str], *, encoding: str | None = None) -> str:
+    """Return a file's text without a byte order mark; notes an encoding that is not UTF-8, raises where none fits."""
+    with reading(path), opened(path) as file:
+        data = file.read()
+    if encoding is not None:
+        return _decoded(data, check_encoding(encoding), path)
+    found = recognise(io.BytesIO(data))
+    if found.broken:
+        raise UsageError(f"{path}, {found.broken} the file as UTF-8.")
+    if found.note:
+        notes.append(found.note)
+    return _decoded(data, found.codec, path)
+
+
+def _decoded(data: bytes, codec: str, path: Path) -> str:
+    try:
+        return data.decode(codec).removeprefix("\ufeff")
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = data[:start].count(b"\n") + 1
+        raise UsageError(f"{path}, line {line}: the bytes there are no {codec}; save the file as UTF-8.") from None
+
+
+def _read_delimited(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
+    text = read_text(path, notes, encoding=asked.encoding)
+    columns = read_delimited(text, str(path), format_of(path), notes, separator=asked.separator)
+    return arrow.table({name: arrow.array(values, type=arrow.large_string()) for name, values in columns.items()})
+
+
+def _read_json(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
+    text = read_text(path, notes, encoding=asked.encoding)
+    return table_of(
+        [row for _, row in read_json(text, str(path), notes, lines=format_of(path) in (".jsonl", ".ndjson"))]
+    )
+
+
+def table_of(rows: list[Mapping[str, Any]]) -> arrow.Table:
+    """Return rows as a table; a column of several types becomes text, what is no text as JSON."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    columns = {str(name): _column([row.get(name) for row in rows]) for name in names}
+    return arrow.table(columns) if columns else arrow.table({"text": arrow.array([], type=arrow.string())})
+
+
+def _column(values: list[Any]) -> arrow.Array:
+    try:
+        return arrow.array(values)
+    except (arrow.ArrowException, OverflowError):
+        return arrow.array([None if value is None else _as_text(value) for value in values])
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else str(value)
+
+
+# -- other formats ---------------------------------------------------------------------------------------------------
+
+
+def _bytes(path: Path) -> Any:
+    """Return a path, or the bytes that are compressed in it."""
+    if path.suffix.lower() not in COMPRESSED:
+        return path
+    with opened(path) as file:
+        return arrow.BufferReader(file.read())
+
+
+def _read_parquet(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
     from pyarrow import parquet
 
     try:
         # Without partitioning: a folder called label=1 adds no column.
-        return parquet.read_table(path, partitioning=None)
+        return parquet.read_table(_bytes(path), partitioning=None)
     except (arrow.ArrowException, OSError) as error:
         raise UsageError(f"{path} is no readable parquet file ({str(error).splitlines()[0]}).") from None
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
+def _read_arrow(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
+    """Read Arrow's stream (which data sets are saved as), or its file format (Feather)."""
+    from pyarrow import ipc
+
+    source = _bytes(path)
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UsageError(
-            f"{path}, line {line}: the byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8."
-        ) from None
+        with arrow.memory_map(str(source)) if isinstance(source, Path) else source as file:
+            start = file.read(6)
+            file.seek(0)
+            return (ipc.open_file if start == b"ARROW1" else ipc.open_stream)(file).read_all()
+    except (arrow.ArrowException, OSError) as error:
+        raise UsageError(f"{path} is no readable Arrow file ({(str(error).splitlines() or ['damaged'])[0]}).") from None
 
 
-def _read_delimited(path: Path, delimiter: str) -> arrow.Table:
-    # A field may be longer than the csv module's default of 128 KiB.
-    csv.field_size_limit(1 << 30)
-    # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = next(reader, [])
-        rows = []
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise UsageError(
-                    f"{path}, line {reader.line_num}: {len(row)} fields where the header has {len(header)}; "
-                    "quote fields that hold the delimiter."
-                )
-            rows.append(row)
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}.") from None
-    if len(set(header)) != len(header):
-        raise UsageError(f"{path} has two columns of the same name in its first line: {', '.join(header)}.")
-    columns = list(zip(*rows, strict=True)) or [()] * len(header)
-    return arrow.table({name: _column(values) for name, values in zip(header, columns, strict=True)})
+def _read_excel(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
+    from afina.data.excel import read_excel
+
+    return read_excel(path, notes)
 
 
-def _column(values: tuple[str, ...]) -> arrow.Array:
-    """Keep a column of a text file as it is written; blank is missing."""
-    return arrow.array([value if value.strip() else None for value in values], type=arrow.large_string())
-
-
-def _read_json(path: Path) -> arrow.Table:
-    text = _text(path)
-    # Each row with the line it stands on, or its place in a list.
-    rows = _json_list(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
-    for where, row in rows:
-        if not isinstance(row, dict):
-            raise UsageError(f'{path}, {where}: an object is wanted, as in {{"text": ..., "label": ...}}.')
-    if "\\ud" in text or "\\uD" in text:
-        _refuse_surrogates(path, rows)
-    names = list(dict.fromkeys(key for _, row in rows for key in row))
-    columns = {}
-    for name in names:
-        values = [row.get(name) for _, row in rows]
-        try:
-            columns[name] = arrow.array(values)
-        except (arrow.ArrowException, OverflowError):
-            columns[name] = arrow.array([None if value is None else str(value) for value in values])
-    return arrow.table(columns) if columns else arrow.table({"text": arrow.array([], type=arrow.string())})
-
-
-def _json_list(path: Path, text: str) -> list[tuple[str, Any]]:
-    try:
-        return [(f"item {number}", row) for number, row in enumerate(json.loads(text), start=1)]
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from None
-    except RecursionError:
-        raise UsageError(f"{path}: the JSON is nested too deeply.") from None
-
-
-def _json_lines(path: Path, text: str) -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append((f"line {number}", json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path}, line {number}: not valid JSON ({error.msg}).") from None
-        except RecursionError:
-            raise UsageError(f"{path}, line {number}: the JSON is nested too deeply.") from None
-    return rows
-
-
-def _refuse_surrogates(path: Path, rows: list[tuple[str, Any]]) -> None:
-    for where, row in rows:
-        try:
-            json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"{path}, {where}: half of a surrogate pair (\\ud800 to \\udfff) is not UTF-8.") from None
+READERS: dict[str, Callable[[Path, list[str], _Asked], arrow.Table]] = {
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".feather": _read_arrow,
+    ".xlsx": _read_excel,
+}
+"""What reads a file, by the ending of its name."""
+SUFFIXES = tuple(READERS)
 
 
 def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ import pyarrow.compute as compute
 from afina.config import DatasetSpec
 from afina.data.answers import answers_of, find_answers, right_answers
 from afina.data.columns import ROW, find_columns, find_label, numbered, texts
-from afina.data.files import SUFFIXES, label_names_of, read_table
+from afina.data.files import SUFFIXES, is_table, label_names_of, read_table, read_text, say
 from afina.data.images import PACKAGED_IMAGES, is_images, load_images
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.presets import PACKAGED, PRESETS
@@ -111,16 +111,18 @@ def _load_tagged(spec: DatasetSpec, parts: _Parts, train_limit: int | None, test
 
 
 def read_texts(path: Path, text: str | None = None, text_pair: str | None = None) -> list[tuple[str, str | None]]:
-    """Read texts (and second texts) to predict for: a table with a text column, or any other file line by line."""
-    if path.suffix.lower() not in SUFFIXES:
+    """Read texts (and second texts) to predict for: a table with a text column, or any other file line by line.
+
+    There is one for each row of a table, and for each line, however empty.
+    """
+    if not is_table(path):
         if not path.is_file():
             raise UsageError(f"{path} does not exist.")
-        try:
-            # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
-            lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from None
-        return [(line, None) for line in lines if line.strip()]
+        notes: list[str] = []
+        # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
+        lines = read_text(path, notes).replace("\r\n", "\n").removesuffix("\n").split("\n")
+        say(path, notes, None)
+        return [(line, None) for line in lines]
     table = read_table(path)
     spec = DatasetSpec(path=str(path), text=text, text_pair=text_pair)
     columns = find_columns({"train": table}, spec, str(path), with_label=False)
@@ -132,7 +134,7 @@ def read_texts(path: Path, text: str | None = None, text_pair: str | None = None
 
 def read_answers(path: Path) -> list[list[str]] | None:
     """Read the answers of each row of a table to predict for; None where it has no column of them."""
-    if path.suffix.lower() not in SUFFIXES:
+    if not is_table(path):
         return None
     tables = {"train": read_table(path)}
     column = find_answers(tables, DatasetSpec(path=str(path)), str(path))
@@ -152,9 +154,12 @@ def _find(spec: DatasetSpec, trust_remote_code: bool) -> _Parts:
         return parts
     if path.is_dir():
         return _folder(spec, path)
-    if path.suffix.lower() in SUFFIXES or path.is_file():
+    if is_table(path) or path.is_file():
         _refuse_split(spec)
-        return _Parts({"train": read_table(path)}, str(path), spec, files={"train": str(path), "test": str(path)})
+        notes: list[str] = []
+        table = read_table(path, notes)
+        files = {"train": str(path), "test": str(path)}
+        return _Parts({"train": table}, str(path), spec, notes=tuple(notes), files=files)
     if name.startswith((".", "/")) or name.count("/") > 1:
         raise UsageError(f"{name} does not exist.")
     return _hub(spec, trust_remote_code)
@@ -199,8 +204,9 @@ def _folder(spec: DatasetSpec, path: Path) -> _Parts:
     for part in ("train", "test"):
         if part not in chosen:
             raise UsageError(f"{path} has no {part}.* ({', '.join(SUFFIXES)}); a folder needs a train and a test file.")
-    tables = {part: read_table(file) for part, file in chosen.items()}
-    return _Parts(tables, str(path), spec, files={part: str(file) for part, file in chosen.items()})
+    notes: list[str] = []
+    tables = {part: read_table(file, notes) for part, file in chosen.items()}
+    return _Parts(tables, str(path), spec, notes=tuple(notes), files={part: str(file) for part, file in chosen.items()})
 
 
 def _preset(spec: DatasetSpec, trust_remote_code: bool) -> _Parts:

@@ -1,31 +1,39 @@
 """Reading files of any size row by row: what one row cannot give is said beside it, and the others go on.
 
-At no time is more than one row (or one batch of a parquet file) in memory. Bytes that are not UTF-8 are read as
-Windows-1252, each by itself, since a file put together from several sources may hold both.
+Compression, encoding, separators, quotation marks and layouts are told as `files.read_table` tells them. At no time is more
+than one row (or one batch of a parquet file) in memory. In a file of mixed encodings, bytes that are not UTF-8 are read as
+Windows-1252, each by itself, since it may have been put together from several sources.
 """
 
 import codecs
 import csv
 import io
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from afina.data.files import check_file
+from afina.data.compression import COMPRESSED, format_of, opened, reading
+from afina.data.delimited import Dialect, dialect_of, escaped, header_of, unescaped
+from afina.data.files import SUFFIXES as TABLES
+from afina.data.files import check_file, encoding_of, read_table
+from afina.data.json_rows import rows_of_document
 from afina.errors import UsageError
 
 __all__ = ["LONGEST_LINE", "SUFFIXES", "RawRow", "Source", "read_rows"]
 
-SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".parquet")
+SUFFIXES = (".txt", *TABLES)
 LONGEST_LINE = 16 << 20
 """Bytes up to which a line is a row; a longer one is passed over piece by piece, and said."""
 _BEGINNING = 1_000
 _CHUNK = 1 << 20
-_BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
-         (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+_SAMPLE = 4 << 20
+"""Characters by which the separator and the kind of quoting are told."""
+_BY_LINE = ("utf-8", "utf-8-sig", "cp1252")
+"""Encodings whose lines can be told apart as bytes; any other file is decoded as a whole."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +61,8 @@ def read_rows(source: Source) -> Iterator[RawRow]:
     """Yield the rows of a file; raises `UsageError` for one that is missing, empty or of an unknown type."""
     path = source.path
     check_file(path, SUFFIXES)
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        yield from _parquet_rows(path)
-    elif suffix == ".json":
-        yield from _json_rows(source)
-    elif suffix in (".csv", ".tsv"):
-        yield from _delimited_rows(source)
-    else:
-        parse = _json_line if suffix == ".jsonl" else _plain_line
-        yield from (parse(number, text, problem) for number, text, problem in _lines(source))
+    with reading(path):
+        yield from _KINDS.get(format_of(path), _table_rows)(source)
 
 
 def _plain_line(number: int, text: str, problem: str) -> RawRow:
@@ -113,20 +113,21 @@ def _decoded(data: bytes, source: Source) -> str:
         return data.decode("utf-8", _fallback())
 
 
-def _open(path: Path) -> BinaryIO | io.TextIOWrapper:
-    """Open a file behind its byte order mark: as text where that says UTF-16 or UTF-32, else as bytes."""
-    file = path.open("rb")
-    start = file.read(4)
-    wide = next((encoding for mark, encoding in _BOMS if start.startswith(mark)), None)
-    file.seek(3 if start.startswith(codecs.BOM_UTF8) else 0)
-    if wide is None:
+def _open(source: Source) -> BinaryIO | io.TextIOWrapper:
+    """Open a file behind its byte order mark: as bytes where lines can be told apart in them, else as text."""
+    found = encoding_of(source.path)
+    file = opened(source.path)
+    if found.codec in _BY_LINE:
+        if found.codec == "utf-8-sig":
+            file.read(3)
         return file
-    return io.TextIOWrapper(file, encoding=wide, errors="replace", newline="\n")
+    source.seen[f"files {found.note}"] = 1
+    return io.TextIOWrapper(file, encoding=found.codec, errors="replace", newline="\n")
 
 
 def _lines(source: Source) -> Iterator[tuple[int, str, str]]:
     """Yield each line's number, its text without the line's end, and a problem; of a line too long, its beginning."""
-    file = _open(source.path)
+    file = _open(source)
     end: Any = "\n" if isinstance(file, io.TextIOWrapper) else b"\n"
     number = 0
     with file:
@@ -134,7 +135,12 @@ def _lines(source: Source) -> Iterator[tuple[int, str, str]]:
             number += 1
             problem = ""
             if len(line) > source.longest_line and not line.endswith(end):
-                length, line = len(line) + _pass_over(file), line[:_BEGINNING]
+                packed = source.path.suffix.lower() in COMPRESSED
+                length, line = (
+                    len(line)
+                    + (_read_over(file) if isinstance(file, io.TextIOWrapper) or packed else _pass_over(file)),
+                    line[:_BEGINNING],
+                )
                 problem = (
                     f"a line of {length:,} bytes, where {source.longest_line:,} is the longest that is read; only its "
                     "beginning is here"
@@ -143,20 +149,24 @@ def _lines(source: Source) -> Iterator[tuple[int, str, str]]:
             yield number, text.rstrip("\r\n"), problem
 
 
-def _pass_over(file: BinaryIO | io.TextIOWrapper) -> int:
-    """Go to the next line's start and return how far that is; `readline` would take half a minute for 2 GB."""
+def _read_over(file: Any) -> int:
+    """Go to the next line's start, in pieces, and return how far that is."""
     length = 0
-    if isinstance(file, io.TextIOWrapper):
-        while more := file.readline(_CHUNK):
-            length += len(more)
-            if more.endswith("\n"):
-                break
-        return length
+    while more := file.readline(_CHUNK):
+        length += len(more)
+        if more[-1:] in ("\n", b"\n"):
+            break
+    return length
+
+
+def _pass_over(file: BinaryIO) -> int:
+    """Do as `_read_over`, in a file where going back is cheap; `readline` would take half a minute for 2 GB."""
+    length = 0
     while data := file.read(_CHUNK):
         end = data.find(b"\n")
         if end >= 0:
             file.seek(end + 1 - len(data), 1)
-            return length + end + 1
+            return length + int(end) + 1
         length += len(data)
     return length
 
@@ -173,16 +183,19 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
                 passed.append(_plain_line(number, text, problem))
             yield "\n" if problem else text + "\n"
 
-    csv.field_size_limit(source.longest_line)
     numbered = lines()
-    first = next(numbered, "")
-    delimiter = "\t" if source.path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
-    reader = csv.reader(_again(first, numbered), delimiter=delimiter, strict=True)
+    dialect, numbered = _dialect(source, numbered)
+    csv.field_size_limit(source.longest_line)
+    rows = (escaped(line) for line in numbered) if dialect.backslash else numbered
+    reader = csv.reader(
+        rows, delimiter=dialect.separator, quoting=csv.QUOTE_MINIMAL if dialect.quoting else csv.QUOTE_NONE, strict=True
+    )
     begun = 0
     try:
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) != len(header):
-            raise UsageError(f"{source.path} has two columns of the same name in its first line: {', '.join(header)}.")
+        for _ in range(dialect.skip):
+            next(reader)
+        first = next(reader, [])
+        header, width = header_of(first, str(source.path)), len(first)
         while True:
             begun = reader.line_num + 1
             row = next(reader, None)
@@ -190,29 +203,53 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
             passed.clear()
             if row is None:
                 return
+            row = unescaped(row) if dialect.backslash else row
             place = f"line {begun}" if begun == reader.line_num else f"lines {begun} to {reader.line_num}"
-            if len(row) == len(header):
-                yield RawRow(place, dict(zip(header, row, strict=True)))
+            if len(row) >= width and not any(field.strip() for field in row[width:]):
+                yield RawRow(place, dict(zip(header, row, strict=False)))
             elif row:
-                text = delimiter.join(row)
-                yield RawRow(place, {"unread": text}, f"{len(row)} fields where the first line has {len(header)}")
+                text = dialect.separator.join(row)
+                yield RawRow(place, {"unread": text}, f"{len(row)} fields where the first line has {width}")
     except csv.Error as error:
         raise UsageError(
-            f"{source.path}, lines {begun} to {reader.line_num}: {error}; a quotation mark there is not closed or not "
-            "doubled."
+            f"{source.path}, lines {begun} to {reader.line_num}: {error}; a quotation mark on line {begun} is not closed "
+            "or not doubled."
         ) from None
 
 
-def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, Iterator[str]]:
+    """Return how fields are divided, told by the first lines, and all lines again."""
+    sample: list[str] = []
+    size = 0
+    for line in lines:
+        sample.append(line)
+        size += len(line)
+        if size > _SAMPLE:
+            break
+    notes: list[str] = []
+    suffix = format_of(source.path)
+    dialect = dialect_of("".join(sample), str(source.path), suffix, notes, whole=size <= _SAMPLE)
+    source.seen.update({f"files of which {note}": 1 for note in notes})
+    return dialect, itertools.chain(sample, lines)
 
 
-def _parquet_rows(path: Path) -> Iterator[RawRow]:
+def _table_rows(source: Source) -> Iterator[RawRow]:
+    """Read a table of another kind as a whole."""
+    notes: list[str] = []
+    table = read_table(source.path, notes)
+    source.seen.update({f"files, {note}": 1 for note in notes})
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield RawRow(f"row {number}", row)
+
+
+def _parquet_rows(source: Source) -> Iterator[RawRow]:
     import pyarrow as arrow
     from pyarrow import parquet
 
-    number = 0
+    path, number = source.path, 0
+    if path.suffix.lower() in COMPRESSED:
+        yield from _table_rows(source)
+        return
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=100):
@@ -241,7 +278,7 @@ def _values(column: Any) -> list[Any]:
 
 def _json_rows(source: Source) -> Iterator[RawRow]:
     """Yield the objects of a list, or of a file that holds one after another, without reading all of it."""
-    file = _open(source.path)
+    file = _open(source)
     text = file if isinstance(file, io.TextIOWrapper) else io.TextIOWrapper(file, encoding="utf-8", errors=_fallback())
     decoder = json.JSONDecoder()
     buffer, at, number, inside, ended = "", 0, 0, False, False
@@ -257,6 +294,9 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                 if ended and at >= len(buffer):
                     return
                 if ended or len(buffer) - at > source.longest_line:
+                    if not number and not inside and buffer[at : at + 1] == "{":
+                        yield from _table_rows(source)
+                        return
                     raise UsageError(
                         f"{source.path}, item {number + 1}: not valid JSON ({getattr(error, 'msg', 'too deep')}), or longer "
                         f"than {source.longest_line:,} characters."
@@ -265,5 +305,35 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                 more = text.read(max(_CHUNK, len(buffer) - at))
                 buffer, at, ended = buffer[at:] + more, 0, not more
                 continue
+            if not number and not inside and isinstance(values, dict):
+                while not buffer[at:].strip() and not ended:
+                    more = text.read(_CHUNK)
+                    buffer, ended = buffer + more, not more
+                if not buffer[at:].strip():
+                    # One document, of whatever layout.
+                    yield from _document_rows(source, values)
+                    return
             number, inside = number + 1, True
             yield _object(f"item {number}", values)
+
+
+def _document_rows(source: Source, document: Any) -> Iterator[RawRow]:
+    notes: list[str] = []
+    rows = rows_of_document(document, str(source.path), notes)
+    source.seen.update({f"files of which {note}": 1 for note in notes})
+    yield from (_object(place, row) for place, row in rows)
+
+
+def _line_rows(source: Source) -> Iterator[RawRow]:
+    yield from (_plain_line(number, text, problem) for number, text, problem in _lines(source))
+
+
+def _json_line_rows(source: Source) -> Iterator[RawRow]:
+    yield from (_json_line(number, text, problem) for number, text, problem in _lines(source))
+
+
+_KINDS: dict[str, Callable[[Source], Iterator[RawRow]]] = {
+    ".txt": _line_rows, ".csv": _delimited_rows, ".tsv": _delimited_rows, ".jsonl": _json_line_rows,
+    ".ndjson": _json_line_rows, ".json": _json_rows, ".parquet": _parquet_rows,
+}  # fmt: skip
+"""Kinds that are read row by row; any other is read as a whole."""

@@ -10,7 +10,7 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.data.batching import IGNORED
 from afina.data.columns import ROW
-from afina.data.files import SUFFIXES, label_names_of, read_table
+from afina.data.files import is_table, label_names_of, read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError, nearest
 from afina.measure.entities import is_entity_tag
@@ -149,7 +149,7 @@ def untagged(words: list[list[str]]) -> Rows:
 
 def read_words(path: Path, column: str | None = None) -> list[list[str]] | None:
     """Read the words of each row of a table to tag; None where it has no column of lists, or is no table."""
-    if path.suffix.lower() not in SUFFIXES:
+    if not is_table(path):
         return None
     table = read_table(path)
     name = column or _usual(table.schema, _WORDS)

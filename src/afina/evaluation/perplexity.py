@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from afina.data.files import SUFFIXES
+from afina.data.files import is_table, read_text
 from afina.data.sources import read_texts
 from afina.errors import UsageError
 from afina.evaluation.speaker import Speaker, windows
@@ -22,8 +22,8 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
     Raises `UsageError` for a file that is missing, not UTF-8, or without a text.
     """
     texts = [text for text, _ in read_texts(path, column)]
-    if path.suffix.lower() not in SUFFIXES:
-        whole = path.read_text(encoding="utf-8-sig").strip()
+    if not is_table(path):
+        whole = read_text(path, []).strip()
         if _BLANK_LINE.search(whole):
             texts = _BLANK_LINE.split(whole)
     if not (found := [text.strip() for text in texts if text.strip()]):

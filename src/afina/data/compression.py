@@ -1,0 +1,113 @@
+"""Files that are kept compressed: what is inside, and its bytes; one row a way of compressing."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from afina.errors import UsageError
+
+__all__ = ["COMPRESSED", "format_of", "inner_name", "opened", "reading"]
+
+
+def _gzip(path: Path) -> BinaryIO:
+    import gzip
+
+    return cast(BinaryIO, gzip.open(path, "rb"))
+
+
+def _bzip2(path: Path) -> BinaryIO:
+    import bz2
+
+    return cast(BinaryIO, bz2.open(path, "rb"))
+
+
+def _xz(path: Path) -> BinaryIO:
+    import lzma
+
+    return cast(BinaryIO, lzma.open(path, "rb"))
+
+
+def _zstandard(path: Path) -> BinaryIO:
+    import pyarrow as arrow
+
+    # Arrow decompresses as it reads; the buffer adds lines to it.
+    return cast(BinaryIO, io.BufferedReader(arrow.input_stream(str(path), compression="zstd")))
+
+
+def _zip(path: Path) -> BinaryIO:
+    archive = zipfile.ZipFile(path)
+    return cast(BinaryIO, io.BufferedReader(archive.open(_only(archive, path))))
+
+
+COMPRESSED: dict[str, Callable[[Path], BinaryIO]] = {
+    ".gz": _gzip, ".bz2": _bzip2, ".xz": _xz, ".zst": _zstandard, ".zip": _zip,
+}  # fmt: skip
+"""By a name's last ending, what opens such a file."""
+
+
+def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    """Return the one file of an archive, beside which macOS may have put its own."""
+    found = [
+        info
+        for info in archive.infolist()
+        if not info.is_dir()
+        and not info.filename.startswith("__MACOSX/")
+        and not Path(info.filename).name.startswith(".")
+    ]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(info.filename for info in found[:5]) + (", ..." if len(found) > 5 else "")
+    raise UsageError(f"{path} holds {len(found)} files ({listed or 'none'}); unpack it, and give one of them.")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a file, or with what is compressed in it, into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None and path.suffix.lower() in COMPRESSED:
+            raise UsageError(
+                f"{path} cannot be unpacked ({error}); the file is damaged, or no {path.suffix}."
+            ) from None
+        raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from None
+    except Exception as error:
+        # Each library has errors of its own (zlib.error, LZMAError, BadZipFile, EOFError, a password's RuntimeError).
+        if isinstance(error, UsageError) or path.suffix.lower() not in COMPRESSED or not _unpacking(error):
+            raise
+        raise UsageError(f"{path} cannot be unpacked ({error}); the file is damaged, or no {path.suffix}.") from None
+
+
+def _unpacking(error: Exception) -> bool:
+    import lzma
+    import zlib
+
+    return isinstance(
+        error, (zlib.error, lzma.LZMAError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError)
+    )
+
+
+def inner_name(path: Path) -> str:
+    """Return the name of what a file holds: itself, or `mail.csv` of mail.csv.gz; raises for a zip of several files."""
+    suffix = path.suffix.lower()
+    if suffix not in COMPRESSED:
+        return path.name
+    inside = path.name[: -len(suffix)]
+    if suffix == ".zip" and path.is_file():
+        with reading(path), zipfile.ZipFile(path) as archive:
+            inside = Path(_only(archive, path).filename).name
+    return inside
+
+
+def format_of(path: Path) -> str:
+    """Return the ending, in lower case, that says what a file holds, compressed or not."""
+    return Path(inner_name(path)).suffix.lower()
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file's own bytes, or what is compressed in it; read them within `reading`."""
+    suffix = path.suffix.lower()
+    return COMPRESSED[suffix](path) if suffix in COMPRESSED else path.open("rb")

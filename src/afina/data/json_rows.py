@@ -1,0 +1,192 @@
+"""Rows of JSON: a list of objects, one object a line, and the other layouts that pandas and data sets are written in."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from afina.data.names import MESSAGES, usual_name, usual_names
+from afina.errors import UsageError
+
+__all__ = ["read_json", "rows_of_document"]
+
+Placed = list[tuple[str, Any]]
+"""Each row with what to call its place: `line 3`, `item 3`."""
+
+
+def read_json(text: str, place: str, notes: list[str], *, lines: bool = False) -> Placed:
+    """Return the objects of a text, each with its place; `lines` where the name says one object a line."""
+    rows = [(where, _as_row(row)) for where, row in _read(text, place, notes, lines)]
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise UsageError(
+                f'{place}, {where}: an object is wanted, as in {{"text": ..., "label": ...}}, not {_kind(row)}.'
+            )
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_surrogates(place, rows)
+    return rows
+
+
+def _as_row(value: Any) -> Any:
+    """Return a list of messages as a row that has them."""
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        return {"messages": value}
+    return value
+
+
+def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
+    """Read one document, or else one value a line: whichever the text is."""
+    problem = ""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        problem = f"{place}, line {error.lineno}: not valid JSON ({error.msg})."
+    except RecursionError:
+        problem = f"{place}: the JSON is nested too deeply."
+    if not problem:
+        # One line in a file of lines is one row, whatever it looks like.
+        single = lines and isinstance(document, dict)
+        return [("line 1", document)] if single else rows_of_document(document, place, notes)
+    found = _lines(text)
+    if isinstance(found, list):
+        return found
+    number, why = found
+    # A file whose first line is whole is one of lines, whatever it is called.
+    whole = number > next(at for at, line in enumerate(text.split("\n"), start=1) if line.strip())
+    raise UsageError(f"{place}, line {number}: {why}." if lines or whole else problem)
+
+
+def _lines(text: str) -> Placed | tuple[int, str]:
+    """Return the value on each line, or the number of the first line that has none, and why."""
+    rows: Placed = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append((f"line {number}", json.loads(line)))
+        except json.JSONDecodeError as error:
+            return number, f"not valid JSON ({error.msg})"
+        except RecursionError:
+            return number, "the JSON is nested too deeply"
+    return rows
+
+
+def _refuse_surrogates(place: str, rows: Placed) -> None:
+    for where, row in rows:
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{place}, {where}: half of a surrogate pair (\\ud800 to \\udfff) is not UTF-8.") from None
+
+
+# -- layouts ---------------------------------------------------------------------------------------------------------
+
+
+def rows_of_document(document: Any, place: str, notes: list[str]) -> Placed:
+    """Return the rows of one JSON document in any known layout; raises `UsageError` for one of no rows."""
+    if isinstance(document, list):
+        if document and all(isinstance(value, str) for value in document):
+            notes.append("a list of texts, read as a column called text")
+            document = [{"text": value} for value in document]
+        return [(f"item {number}", row) for number, row in enumerate(document, start=1)]
+    if not isinstance(document, dict):
+        raise UsageError(f"{place} is JSON and holds no rows, but {_kind(document)}; write a list of objects.")
+    for layout in _LAYOUTS:
+        if (rows := layout(document, place, notes)) is not None:
+            return [(f"item {number}", row) for number, row in enumerate(rows, start=1)]
+    return [("item 1", document)]
+
+
+def _split(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
+    """pandas' orient="split": names, and lists of values."""
+    if not {"columns", "data"} <= document.keys() or not document.keys() <= {"columns", "data", "index"}:
+        return None
+    names, rows = document["columns"], document["data"]
+    if not isinstance(names, list) or not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        return None
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(names):
+            raise UsageError(f"{place}, item {number} of data: {len(row)} values for {len(names)} columns.")
+    notes.append('read as pandas writes it with orient="split"')
+    return [dict(zip(map(str, names), row, strict=True)) for row in rows]
+
+
+def _held(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
+    """Rows under one name, with something about them beside: {"version": ..., "data": [...]}."""
+    lists = {
+        name: value
+        for name, value in document.items()
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
+    }
+    beside = [name for name, value in document.items() if name not in lists and isinstance(value, list)]
+    if not lists or beside or usual_names(document):
+        return None
+    if len(lists) > 1:
+        raise UsageError(
+            f"{place} holds several lists of rows ({', '.join(lists)}); write each to a file of its own, such as "
+            "train.jsonl and test.jsonl in one folder."
+        )
+    ((name, rows),) = lists.items()
+    notes.append(f"the rows are those under '{name}'")
+    return list(rows)
+
+
+def _columns(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
+    """Columns as lists of one length: {"text": [...], "label": [...]}."""
+    columns = list(document.values())
+    if len(columns) < 2 or not all(isinstance(column, list) for column in columns):
+        return None
+    # A row of words and tags, or of messages, is a row.
+    if usual_name(document, ("tokens", "words", *MESSAGES)) or any(isinstance(v, dict) for own in columns for v in own):
+        return None
+    lengths = {name: len(column) for name, column in document.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise UsageError(f"{place} holds lists of different lengths ({listed}); columns have one value for each row.")
+    notes.append("read as columns, each a list")
+    return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _indexed(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
+    """pandas' orient="columns" (its default) and "index": an object of objects, the one way round or the other."""
+    inner = list(document.values())
+    if not inner or not all(isinstance(value, dict) for value in inner):
+        return None
+    by_column = [key for value in inner for key in value]
+    outside, inside = usual_names(document), usual_names(inner[0])
+    if outside == inside or not by_column:
+        outside, inside = not _numbers(document), not _numbers(inner[0])
+    if outside == inside:
+        if len(inner) == 1:
+            return None
+        raise UsageError(
+            f"{place} is JSON of objects within an object, of which neither names columns that are known; write a list of "
+            'objects (in pandas: to_json(orient="records")).'
+        )
+    if inside:
+        notes.append('read as pandas writes it with orient="index"')
+        return inner
+    keys = list(dict.fromkeys(by_column))
+    notes.append('read as pandas writes it with orient="columns"')
+    return [{name: column.get(key) for name, column in document.items()} for key in keys]
+
+
+def _numbers(keys: Mapping[str, Any]) -> bool:
+    return all(key.isdecimal() for key in keys)
+
+
+_LAYOUTS: tuple[Callable[[Mapping[str, Any], str, list[str]], list[Any] | None], ...] = (
+    _split, _held, _columns, _indexed,
+)  # fmt: skip
+"""Tried in turn; each returns rows, or None for a document of another layout."""
+
+
+def _kind(value: Any) -> str:
+    names = {
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), "null")
