@@ -176,11 +176,15 @@ def test_predict_prints_one_object_a_text_in_label_order(study_folder: Path) -> 
 def test_predict_reads_files_and_standard_input(study_folder: Path) -> None:
     adapter = next((study_folder / "out" / "runs").glob("*lora*/adapter"))
     piped = afina("predict", adapter, "-", cwd=study_folder, text="great app\n\nbad app\n")
-    (study_folder / "new.txt").write_text("great app\nbad app\n")
-    (study_folder / "new.csv").write_text("id,text\n1,great app\n2,bad app\n")
+    (study_folder / "new.txt").write_text("great app\n\nbad app\n")
+    (study_folder / "new.csv").write_text("id,text\n1,great app\n2,\n3,bad app\n")
     for name in ("new.txt", "new.csv"):
         assert afina("predict", adapter, "--file", name, cwd=study_folder).stdout == piped.stdout
-    assert len(piped.stdout.splitlines()) == 2
+    # A blank line is a row too: answers stay beside the rows that they belong to.
+    answers = [json.loads(line)["label"] for line in piped.stdout.splitlines()]
+    assert len(answers) == 3
+    assert answers[1] is None
+    assert None not in (answers[0], answers[2])
 
 
 def test_python_gives_the_same_predictions(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

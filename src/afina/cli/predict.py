@@ -98,7 +98,7 @@ def _rows(
     if file is not None:
         return iter(read_texts(file, text_column, pair_column))
     if texts == ["-"] or (not texts and not sys.stdin.isatty()):
-        return ((line.rstrip("\n"), None) for line in sys.stdin if line.strip())
+        return ((line.rstrip("\n"), None) for line in sys.stdin)
     if not texts:
         raise UsageError("Give a text, --file, or - for standard input.")
     second: list[str | None] = [*pair] if pair else [None] * len(texts)
@@ -108,20 +108,26 @@ def _rows(
 def _predicted(
     loaded: Any, rows: Iterator[tuple[str, str | None]], size: int, choice: list[str] | None
 ) -> Iterator[tuple[str, Any]]:
-    """Predict as the rows come: a slow writer on standard input gets its answers batch by batch."""
+    """Predict as the rows come: a slow writer on standard input gets its answers batch by batch.
+
+    A row without a text has None for an answer, so that there are as many answers as rows.
+    """
     from itertools import islice
 
     while chunk := list(islice(rows, size)):
-        texts = [text for text, _ in chunk]
-        pairs = [second for _, second in chunk]
+        asked = [row for row in chunk if row[0].strip()]
+        texts = [text for text, _ in asked]
+        pairs = [second for _, second in asked]
         second = [pair or "" for pair in pairs] if any(pair is not None for pair in pairs) else None
         choices = [choice] * len(texts) if choice else None
-        yield from zip(texts, loaded.predict(texts, second, choices=choices, batch_size=size), strict=True)
+        found = iter(loaded.predict(texts, second, choices=choices, batch_size=size) if texts else ())
+        yield from ((text, next(found) if text.strip() else None) for text, _ in chunk)
 
 
 def _write_lines(predictions: Iterator[tuple[str, Any]]) -> None:
     for _, prediction in predictions:
-        sys.stdout.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+        answer = {"label": None, "probabilities": None} if prediction is None else prediction.as_dict()
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
 
@@ -134,6 +140,9 @@ def _write_table(predictions: Iterator[tuple[str, Any]]) -> None:
     justify: Literal["right"] = "right"
     table.columns[2].justify = justify
     for text, prediction in predictions:
+        if prediction is None:
+            table.add_row("", "", "")
+            continue
         probability = "" if prediction.probabilities is None else f"{max(prediction.probabilities.values()):.3f}"
         label = prediction.label if isinstance(prediction.label, str) else f"{prediction.label:.4g}"
         table.add_row(Text(text if len(text) <= 100 else text[:99] + "…"), Text(label), probability)
@@ -150,10 +159,10 @@ def _write_entities(predictions: Iterator[tuple[str, Any]]) -> None:
         column.justify = "right"
     for text, prediction in predictions:
         shown = Text(text if len(text) <= 100 else text[:99] + "…")
-        for entity in prediction.entities:
+        for entity in () if prediction is None else prediction.entities:
             place = (str(entity.start), str(entity.end), f"{entity.probability:.3f}")
             table.add_row(shown, Text(entity.text), Text(entity.type), *place)
             shown = Text("")
-        if not prediction.entities:
+        if prediction is None or not prediction.entities:
             table.add_row(shown, *[""] * 5)
     Console().print(table)
