@@ -239,6 +239,8 @@ def test_plan_needs_no_network() -> None:
     assert counts["roberta-b", "lora"] == 739_586
     assert counts["distilber", "ia3"] == 601_346
     assert counts["roberta-b", "ia3"] == 610_562
+    assert counts["distilber", "adalora"] == 665_906
+    assert counts["roberta-b", "adalora"] == 739_682
 
 
 def test_methods_counts_what_each_trains_without_weights_or_network() -> None:

@@ -228,7 +228,8 @@ class StudyConfig(_Checked):
     """With `learning_rate: search`, what each method's default rate is multiplied by."""
     max_length: int = Field(default=512, ge=4)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
-    rank: int = Field(default=4, ge=1)
+    rank: int | None = Field(default=None, ge=1)
+    """Rank of low-rank methods; left out, each method's own default."""
     targets: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     """Roles that low-rank methods adapt; left out, each method's own default."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"

@@ -33,8 +33,11 @@ def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The st
     from afina.cli.learned import show_learned
     from afina.ops.allocator import keep_freed_memory
     from afina.study.estimate import estimate_study
+    from afina.study.plan import remarks
     from afina.study.preview import preview
 
+    for remark in remarks(config):
+        console.print(remark, style="yellow", markup=False, soft_wrap=True)
     for (model, dataset), own in preview(config).items():
         if isinstance(own, str):
             console.print(

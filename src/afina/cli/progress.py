@@ -78,6 +78,10 @@ class Progress:
         more = [Text(f"and {len(self.members) - room} more", style="dim")] if len(self.members) > room else []
         return Group(table, *more, self.bars)
 
+    def _remarks(self, event: Mapping[str, Any]) -> None:
+        for remark in event["remarks"]:
+            self._say(remark, "yellow")
+
     def _prepare(self, event: Mapping[str, Any]) -> None:
         self._say(f"reading {event['dataset']} for {event['model']}", "dim")
 

@@ -4,7 +4,7 @@ Zhang et al., 2023, arXiv:2303.10512: equations 3 (form) and 4 (orthogonality); 
 P is (out, r0), l (r0,), Q (r0, in) with r0 the starting rank; l starts at zero, so nothing changes at the start.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
 from afina.methods.fused import by_module
-from afina.methods.lora import Update
+from afina.methods.lora import Update, scale_remarks
 from afina.methods.ranks import RankSchedule
 
 __all__ = ["AdaLoRA", "Triplets"]
@@ -99,6 +99,10 @@ class AdaLoRA(Method):
     @property
     def first_rank(self) -> int:
         return self.start_rank if self.start_rank is not None else max(self.rank + 1, round(1.5 * self.rank))
+
+    def remarks(self, written: Collection[str]) -> list[str]:
+        usual = self.alpha / type(self)().first_rank
+        return scale_remarks(self, written, self.first_rank, self.alpha / self.first_rank, usual)
 
     def phases(self, total_steps: int) -> tuple[int, int]:
         """Steps of warm-up and of the final phase."""

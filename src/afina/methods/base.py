@@ -5,7 +5,7 @@ import importlib
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -141,6 +141,10 @@ class Method:
     def stored(self) -> "Method":
         """Return the method that a saved adapter is loaded as, when its branches are stored in another form."""
         return self
+
+    def remarks(self, written: Collection[str]) -> list[str]:
+        """Return what follows from the settings that a person wrote and is not seen in them, a sentence each."""
+        return []
 
     def settings(self) -> dict[str, Any]:
         """All settings as JSON-able values."""

@@ -9,7 +9,7 @@ rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads 
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from afina.methods.fused import by_module
 from afina.ops.low_rank import low_rank_update
 from afina.ops.singular import low_rank_factors
 
-__all__ = ["LoRA", "LowRank", "Update"]
+__all__ = ["LoRA", "LowRank", "Update", "scale_remarks"]
 
 
 class Update(Branch):
@@ -89,6 +89,20 @@ class Principal(LowRank):
         return dict(zip("ab", self.factors(), strict=True))
 
 
+def scale_remarks(method: Any, written: Collection[str], rank: int, scale: float, usual: float) -> list[str]:
+    """Say that another rank under an alpha that nobody chose is another scale.
+
+    Alpha stays, as the paper has it (section 4.1): the 1 / rank in the scale is there so that a learning rate found at one
+    rank holds at another.
+    """
+    if "alpha" in written or math.isclose(scale, usual):
+        return []
+    return [
+        f"{method.name}: alpha stays {method.alpha:g} at rank {rank}, so that the scale is {scale:.3g} ({usual:.3g} at its "
+        f"default rank); alpha: {method.alpha * usual / scale:.3g} would keep the scale."
+    ]
+
+
 @method("lora")
 @dataclass(frozen=True, kw_only=True)
 class LoRA(Method):
@@ -126,6 +140,9 @@ class LoRA(Method):
     @property
     def scale(self) -> float:
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def remarks(self, written: Collection[str]) -> list[str]:
+        return scale_remarks(self, written, self.rank, self.scale, replace(self, rank=type(self).rank).scale)
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)

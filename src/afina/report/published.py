@@ -1,5 +1,6 @@
 """The published study's tables 4.1 to 4.7 in their layout, with its own figures beside ours where they cover a cell."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,18 @@ class Reference:
     """Published figures; models match by key, hub name or the last part of a path, data sets by their key."""
 
     def __init__(self, path: Path | None) -> None:
+        self.methods: Mapping[str, str] = {}
+        """What it calls the methods that a study labels otherwise."""
         self.values: Mapping[str, Any] = {} if path is None else read_yaml(path)
         if path is not None and (not isinstance(self.values, Mapping) or "columns" not in self.values):
             raise UsageError(f"{path} is no reference file: it has no 'columns'; see docs/report.md for the form.")
+
+    def beside(self, labels: Sequence[str]) -> "Reference":
+        """Return it for a study of these methods: one with settings of its own is the published one if it is there once."""
+        names = [label.partition("(")[0] for label in labels]
+        other = copy.copy(self)
+        other.methods = {label: name for label, name in zip(labels, names, strict=True) if names.count(name) == 1}
+        return other
 
     def _model(self, model: str) -> str | None:
         name = Path(model).name.lower()
@@ -32,19 +42,20 @@ class Reference:
     def cell(self, table: str, model: str, dataset: str, method: str) -> float | None:
         """Return a figure of tables 4.1 to 4.3, or None."""
         column = f"{self._model(model)}/{dataset}"
-        row = (self.values.get(table) or {}).get(method)
+        row = (self.values.get(table) or {}).get(self.methods.get(method, method))
         columns = list(self.values.get("columns") or [])
         return float(row[columns.index(column)]) if row and column in columns else None
 
     def epoch(self, model: str, dataset: str, method: str, epoch: int) -> list[float] | None:
         """Return [train, test] percent after an epoch (from 1), or None."""
         by_model = (self.values.get("accuracy_by_epoch_percent") or {}).get(self._model(model) or "") or {}
-        rows = (by_model.get(dataset) or {}).get(method) or []
+        rows = (by_model.get(dataset) or {}).get(self.methods.get(method, method)) or []
         return list(rows[epoch - 1]) if len(rows) >= epoch else None
 
     def parameters(self, model: str, method: str) -> list[float] | None:
         """Return [count, percent], or None."""
-        return ((self.values.get("trainable_parameters") or {}).get(method) or {}).get(self._model(model) or "")
+        own = (self.values.get("trainable_parameters") or {}).get(self.methods.get(method, method)) or {}
+        return own.get(self._model(model) or "")
 
 
 def published_tables(material: Material, words: Words, reference: Reference) -> list[Table]:
@@ -52,6 +63,7 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     groups = [group for group in material.groups if any(cell.runs for cell in group.cells)]
     if not groups:
         return []
+    reference = reference.beside(material.methods)
     metric = _metric(words, groups)
     # Early stopping takes back the weights of the best one.
     epoch = "last" if all(run.get("best_epoch") is None for run in material.results) else "best"

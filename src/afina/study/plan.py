@@ -12,7 +12,7 @@ from afina.config import MethodSpec, StudyConfig
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 
-__all__ = ["Run", "expand", "folder_name", "scaled_rate"]
+__all__ = ["Run", "expand", "folder_name", "remarks", "scaled_rate"]
 
 
 @dataclass(frozen=True)
@@ -132,15 +132,23 @@ def scaled_rate(method: Method, factor: float) -> float:
 
 
 def _settle(spec: MethodSpec, config: StudyConfig) -> Method:
-    own = {"targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
+    own = {"rank": config.rank, "targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
     defaults = {key: value for key, value in own.items() if value is not None} | {
-        "rank": config.rank,
         "weight_decay": config.weight_decay,
         "warmup": config.warmup,
         "schedule": config.schedule,
         "gradient_clip": config.gradient_clip,
     }
     return make_method(spec.name, spec.settings, defaults)
+
+
+def remarks(config: StudyConfig) -> list[str]:
+    """Return what a person should know of settings that follow from those they wrote, a sentence each."""
+    told = []
+    for spec in config.methods:
+        chosen = set(spec.settings) | ({"rank"} if config.rank is not None else set())
+        told += _settle(spec, config).remarks(chosen)
+    return list(dict.fromkeys(told))
 
 
 def folder_name(text: str) -> str:

@@ -14,7 +14,7 @@ from afina.measure.metrics import EVALUATOR
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
 from afina.study.execute import locked, run_apart, start_server
 from afina.study.files import write_text
-from afina.study.plan import Run, expand
+from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import Prepared, prepare
 from afina.study.results import append_result, read_results
 from afina.study.search import searched, with_settled
@@ -57,6 +57,7 @@ class Study:
             return self._run(observer)
 
     def _run(self, observer: Observer) -> list[dict[str, Any]]:
+        observer({"kind": "remarks", "remarks": remarks(self.config)})
         if self.config.learning_rate == "search":
             settled = self._resolved().get("runs", {})
             known = all("rate" in settled.get(run.id, {}) for run in self.runs)
