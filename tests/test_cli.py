@@ -206,6 +206,10 @@ def test_report_and_recommend(study_folder: Path) -> None:
     answer = afina("recommend", "out", "--memory", "4GB", "--metric", "macro_f1", cwd=study_folder)
     assert answer.returncode == 0
     assert "macro_f1" in answer.stdout
+    wrong = afina("report", "out", "--errors", "best", cwd=study_folder)
+    assert wrong.returncode == 0, wrong.stderr
+    assert all(name in wrong.stdout for name in ("complaint", "praise", "left to a"))
+    assert "not in the study's folder" not in wrong.stdout  # the texts are
     nothing = afina("recommend", "out", "--memory", "1MB", cwd=study_folder)
     assert nothing.returncode == 1
     assert "Nothing fits" in nothing.stdout

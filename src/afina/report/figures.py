@@ -7,14 +7,22 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
-from afina.report.tables import Group, Material, at_epoch, scaled, shown_interval
+from afina.report.material import Group, Material
+from afina.report.tables import at_epoch, scaled, shown_interval
+from afina.study.mistakes import Mistakes
 from afina.study.statistics import Cell
 
-__all__ = ["cost_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
+__all__ = ["cost_figure", "coverage_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
 
 _LONGEST_LABEL = 32
+_FEW_ANSWERED = 5
+"""Answers below which a share of them is no point of a curve."""
+_ROW = 32
+"""Height of a method's row."""
 _SHAPES = ("circle", "square", "diamond", "triangle")
 
 
@@ -67,11 +75,11 @@ def _mark(x: float, y: float, colour: int, shape: int, tip: str) -> str:
     kind = f'class="c{colour % 8}"'
     name = _SHAPES[shape % len(_SHAPES)]
     if name == "circle":
-        body = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" {kind}>'
+        body = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" {kind}>'
     elif name == "square":
-        body = f'<rect x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9" {kind}>'
+        body = f'<rect x="{x - 5.5:.1f}" y="{y - 5.5:.1f}" width="11" height="11" {kind}>'
     else:
-        points = [(0, -6), (6, 0), (0, 6), (-6, 0)] if name == "diamond" else [(0, -6), (5.5, 4.5), (-5.5, 4.5)]
+        points = [(0, -7), (7, 0), (0, 7), (-7, 0)] if name == "diamond" else [(0, -7), (6.5, 5.5), (-6.5, 5.5)]
         body = f'<polygon points="{" ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in points)}" {kind}>'
     return f"{body}<title>{escape(tip)}</title></{body[1:].split(' ', 1)[0]}>"
 
@@ -88,22 +96,22 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
     metric = done[0][1].metric
     scale = scaled(metric)
     left, width, top = *_beside_names(rows), 14.0
-    height = top + 26 * len(rows) + 44
+    height = top + _ROW * len(rows) + 44
     bounds = [value for _, cell in done if cell.test is not None for value in shown_interval(cell.test, metric)]
     axis = _axis(bounds, left, width - 20)
-    parts = [_line(axis.at(t), top, axis.at(t), top + 26 * len(rows), "grid") for t in axis.ticks()]
+    parts = [_line(axis.at(t), top, axis.at(t), top + _ROW * len(rows), "grid") for t in axis.ticks()]
     parts += [_text(axis.at(t), height - 26, _label(t, words), "tick", "middle") for t in axis.ticks()]
     unit = ", %" if scale == 100 else ""
     parts.append(
         _text((left + width - 20) / 2, height - 8, f"{words(metric)}, {words('test')}{unit}", "name", "middle")
     )
     for place, name in enumerate(rows):
-        middle = top + 26 * place + 13
+        middle = top + _ROW * place + _ROW / 2
         parts.append(_text(left - 10, middle + 4, name, "", "end"))
         for model, cell in done:
             if cell.method != name or cell.test is None:
                 continue
-            y = middle + (model - (len(groups) - 1) / 2) * (18 / max(1, len(groups)))
+            y = middle + (model - (len(groups) - 1) / 2) * (22 / max(1, len(groups)))
             shown = shown_interval(cell.test, metric)
             if shown[-1] > shown[0]:
                 parts.append(_line(axis.at(shown[0]), y, axis.at(shown[-1]), y, f"whisker s{place % 8}"))
@@ -118,14 +126,14 @@ def _model_legend(groups: Sequence[Group], left: float, width: float) -> str:
     for place, group in enumerate(groups):
         name = Path(group.model).name
         parts += [_mark(x, 12, 7, place, name), _text(x + 12, 16, name)]
-        x += 40 + 7.2 * len(name)
+        x += 40 + 7.8 * len(name)
     return _svg(width, 24, parts, "models")
 
 
 def _beside_names(names: Sequence[str]) -> tuple[float, float]:
     """Return where a plot begins that has names at its left, and where it ends: long names do not make it narrow."""
-    left = 22 + 7.2 * max(map(len, names))
-    return left, max(640.0, left + 380)
+    left = 24 + 7.8 * max(map(len, names))
+    return left, max(920.0, left + 600)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -146,16 +154,16 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
     scale = scaled(metric)
     sign = 1 if higher_is_better(metric) else -1
     points = [(factor * getattr(cell, cost).mean, scale * (cell.test.mean if cell.test else 0)) for cell in done]
-    width, height, left, bottom = 470.0, 300.0, 52.0, 44.0
+    width, height, left, bottom = 590.0, 380.0, 56.0, 46.0
     x = _axis([p[0] for p in points], left, width - 70, zero=True)
-    y = _axis([p[1] for p in points], height - bottom, 16, margin=0.12)
-    parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks()]
-    parts += [_text(left - 8, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks()]
+    y = _axis([p[1] for p in points], height - bottom, 26, margin=0.12)
+    parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks(8)]
+    parts += [_text(left - 8, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks(8)]
     parts += [_text(x.at(t), height - bottom + 16, _label(t, words), "tick", "middle") for t in x.ticks(4)]
     name = words("peak memory, MB") if cost == "memory_bytes" else words("training time, s")
     parts.append(_text((left + width) / 2, height - 8, name, "name", "middle"))
     unit = ", %" if scale == 100 else ""
-    parts.append(_text(6, 10, f"{words(metric)}, {words('test')}{unit}", "name"))
+    parts.append(_text(6, 12, f"{words(metric)}, {words('test')}{unit}", "name"))
     front = pareto_front([(p[0], sign * p[1]) for p in points])
     steps = " ".join(f"{x.at(points[i][0]):.1f},{y.at(points[i][1]):.1f}" for i in front)
     parts.append(f'<polyline points="{steps}" class="front"/>')
@@ -170,6 +178,38 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
     return _svg(width, height, parts, f"{metric} against {name}")
 
 
+def coverage_figure(mistakes: Mistakes, words: Words) -> str:
+    """Accuracy of the answers that are sure enough, by the share of the rows that they are; a mark a threshold."""
+    found = [own for own in mistakes.coverage() if own.answered]
+    sure = np.sort(mistakes.probability)[::-1] if mistakes.probability is not None else np.zeros(0)
+    every = mistakes.coverage(sorted(set(sure[:: max(1, len(sure) // 60)].tolist()), reverse=True))
+    width, height, left, bottom = 560.0, 330.0, 56.0, 46.0
+    x = Axis(0.0, 103.0, left, width - 14)
+    shares = [100 * own.right / own.answered for own in [*found, *every] if own.answered >= _FEW_ANSWERED] or [
+        0.0,
+        100.0,
+    ]
+    y = _axis(shares, height - bottom, 30, margin=0.12)
+    parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks(8)]
+    parts += [_text(left - 8, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks(8)]
+    parts += [_text(x.at(t), height - bottom + 18, _label(t, words), "tick", "middle") for t in range(0, 101, 20)]
+    parts.append(_text((left + width) / 2, height - 8, words("answered (%)"), "name", "middle"))
+    parts.append(_text(6, 14, words("accuracy of these (%)"), "name"))
+    line = " ".join(
+        f"{x.at(100 * own.share):.1f},{y.at(100 * own.right / own.answered):.1f}"
+        for own in every if own.answered >= _FEW_ANSWERED
+    )  # fmt: skip
+    parts.append(f'<polyline points="{line}" class="curve s0"/>')
+    taken: list[tuple[float, float, float, float]] = []
+    for own in (own for own in found if own.answered >= _FEW_ANSWERED):
+        at, value = 100 * own.share, 100 * own.right / own.answered
+        name = words.shortest(own.at_least) if own.at_least else words("all")
+        tip = f"{name}: {words.number(at, 1)}%, {words.number(value, 1)}%"
+        parts.append(_mark(x.at(at), y.at(value), 0, 0, tip))
+        parts.append(_place_label(x.at(at), y.at(value), name, taken, width, height))
+    return _svg(width, height, parts, words("Answers that are sure enough"))
+
+
 def _place_label(
     x: float, y: float, text: str, taken: list[tuple[float, float, float, float]], width: float, height: float
 ) -> str:
@@ -178,7 +218,7 @@ def _place_label(
     Of a long one the start is put: its point says all of it.
     """
     text = text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
-    size = 6.6 * len(text)
+    size = 7.2 * len(text)
     choices = [
         (9, 4),
         (9, -9),
@@ -222,8 +262,8 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
     }  # fmt: skip
     every = [value for values in series.values() for value in values]
     # As wide as its name: of long ones fewer stand side by side.
-    panel, tall = max(168.0, 18 + 7.4 * max(len(cell.method) for cell in done)), 150.0
-    across = max(1, min(4, len(done), int(720 // panel)))
+    panel, tall = max(290.0, 18 + 8.0 * max(len(cell.method) for cell in done)), 220.0
+    across = max(1, min(4, len(done), int(1180 // panel)))
     down = math.ceil(len(done) / across)
     width, height = 44 + panel * across, 26 + tall * down + 14
     parts = []

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from afina.data.spreadsheet import guarded
 from afina.report.tables import Table
 
 __all__ = ["FORMATS", "csv_table", "latex_table", "markdown_table"]
@@ -33,8 +34,7 @@ def csv_table(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(table.columns)
-    # A spreadsheet would run a cell that begins so as a formula; numbers may begin with a minus.
-    writer.writerows([["'" + v if v[:1] in ("=", "+", "@") else v for v in row] for row in table.rows])
+    writer.writerows([[guarded(v) for v in row] for row in table.rows])
     return buffer.getvalue()
 
 

@@ -1,16 +1,18 @@
 """The page: one self-contained HTML file that answers first, then shows why."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 import afina
-from afina.report.figures import cost_figure, curves_figure, metric_figure, timeline_figure
+from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
 from afina.report.language import Words
+from afina.report.material import Group, Material
+from afina.report.mistakes import class_table, confusion_table, threshold_table, wrong_table
 from afina.report.tables import (
-    Group,
-    Material,
     Table,
+    changed_table,
     cohort_table,
     comparison_table,
     difference_table,
@@ -19,6 +21,7 @@ from afina.report.tables import (
     race_table,
     scaled,
     setup_table,
+    shown_interval,
     type_table,
 )
 
@@ -33,18 +36,19 @@ _STYLE = """
 --warn:#ffc46b;--warnwash:#33280f;--c0:#56a8e8;--c1:#ff8a4a;--c2:#3fcf9f;--c3:#e58fc8;--c4:#e0b53c;--c5:#8ed0f5;--c6:#c99a6e;--c7:#b6bec7}
 :root[data-theme=light]{color-scheme:light}
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1060px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.6rem;line-height:1.25;margin:0 0 4px}
+main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.6rem;line-height:1.25;margin:0 0 4px}
 h2{font-size:1.2rem;margin:44px 0 10px;padding-top:14px;border-top:1px solid var(--line)}h3{font-size:1rem;margin:22px 0 8px}
 p{margin:6px 0}.soft,.note{color:var(--soft);font-size:.88rem}.answer{background:var(--wash);border-left:4px solid var(--accent);
 padding:10px 16px;margin:8px 0;border-radius:0 6px 6px 0}.warning{background:var(--warnwash);color:var(--warn);padding:10px 16px;
 border-radius:6px;margin:10px 0}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600;
 vertical-align:bottom;white-space:normal}th.w,td.w{text-align:left}td.w{white-space:normal}.wrap td{white-space:normal;overflow-wrap:anywhere;vertical-align:top}.wrap td:first-child{white-space:nowrap}
-td.strong{font-weight:700}svg{width:100%;height:auto;display:block;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}
+td.strong{font-weight:700}svg{width:100%;height:auto;display:block;font:13px system-ui,sans-serif}svg text{fill:var(--ink)}
 svg .tick,svg .name{fill:var(--soft)}svg .strong{font-weight:600}svg .grid{stroke:var(--line);stroke-width:1}
 svg .bar{stroke-width:5;opacity:.7}svg .whisker{stroke-width:2;opacity:.65}svg .front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:2 3}
 svg .lead{stroke:var(--soft);stroke-width:.7}svg .curve{fill:none;stroke-width:2}svg .train{stroke-dasharray:5 4}
-.pair{display:flex;flex-wrap:wrap;gap:24px}.pair>div{flex:1 1 380px;min-width:0}button{font:inherit;font-size:.82rem;color:var(--soft);
+details{margin:14px 0}summary{cursor:pointer;font-weight:600;color:var(--accent)}
+.pair{display:flex;flex-wrap:wrap;gap:24px}.pair>div{flex:1 1 460px;min-width:0}button{font:inherit;font-size:.82rem;color:var(--soft);
 background:none;border:1px solid var(--line);border-radius:6px;padding:3px 10px;cursor:pointer;float:right}
 @media print{button{display:none}h2{break-after:avoid}svg,table{break-inside:avoid}}
 """ + "".join(f"svg .c{i}{{fill:var(--c{i})}}svg .s{i}{{stroke:var(--c{i})}}" for i in range(8))
@@ -55,8 +59,8 @@ const dark=r.dataset.theme?r.dataset.theme==='dark':matchMedia('(prefers-color-s
 """
 
 
-def page(material: Material, words: Words, published: Sequence[Table]) -> str:
-    """Return the whole HTML document."""
+def page(material: Material, words: Words, published: Sequence[Table], *, referenced: bool = False) -> str:
+    """Return the whole HTML document; tables in the published layout are folded unless they are `referenced`."""
     done = sum(run["status"] == "ok" for run in material.results)
     head = words("Which fine-tuning method is worth it")
     names = [material.methods, [Path(model).name for model in material.models], material.datasets]
@@ -81,9 +85,10 @@ def page(material: Material, words: Words, published: Sequence[Table]) -> str:
     if tested:
         parts.append(f"<h2>{escape(words('Which differences are real'))}</h2>")
         parts += [html_table(difference_table(group, words)) for group in tested]
-    if published:
-        parts.append(f"<h2>{escape(words('Tables in the published layout'))}</h2>")
-        parts += [html_table(table) for table in published]
+    wrong = [group for group in material.groups if group.mistakes is not None]
+    if wrong:
+        parts.append(f"<h2>{escape(words('What the best one gets wrong'))}</h2>")
+        parts += [part for group in wrong for part in _mistakes(group, words)]
     for present, table in ((material.left, race_table), (material.cohorts, cohort_table)):
         if present:
             made = table(material, words)
@@ -91,7 +96,13 @@ def page(material: Material, words: Words, published: Sequence[Table]) -> str:
     parts += [timeline_figure(cohort, words) for cohort in material.cohorts if cohort.get("members")]
     if material.failed:
         parts += [f"<h2>{escape(words('Failed runs'))}</h2>", html_table(failed_table(material, words), titled=False)]
-    parts += [f"<h2>{escape(words('Set-up'))}</h2>", html_table(setup_table(material, words), titled=False)]
+    parts += [f"<h2>{escape(words('Set-up'))}</h2>", html_table(changed_table(material, words), titled=False)]
+    parts.append(
+        _fold(words("Every setting, version and machine"), html_table(setup_table(material, words), titled=False))
+    )
+    if published:
+        shown = "".join(html_table(table) for table in published)
+        parts.append(_fold(words("Tables in the published layout"), shown, open_=referenced))
     parts.append(f"<p class=soft>{escape(words('Made by Afina {version}.', version=afina.__version__))}</p>")
     language = "pt-BR" if words.language == "pt" else "en"
     return (
@@ -127,7 +138,21 @@ def answer(group: Group, words: Words) -> str:
     else:
         said = words("{best} is best ({value}).", best=best.method, value=value)
     once = words("One seed only: training's own chance is not in the intervals.") if group.verdict.single_seed else ""
-    return f"{said} {once}".strip()
+    return " ".join(filter(None, (said, _by_rows(group, words), once)))
+
+
+def _by_rows(group: Group, words: Words) -> str:
+    """Say how far the best value could be off because of the test rows that there happen to be."""
+    found = group.by_rows
+    if found is None or found.low is None or found.high is None:
+        return ""
+    low, _, high = shown_interval(found, group.metric)
+    digits = metric_digits(group.metric, found.mean)
+    return words(
+        "By its {rows} test rows alone it could lie anywhere from {low} to {high}{unit}.",
+        rows=words.number(group.test_rows), low=words.number(low, digits), high=words.number(high, digits),
+        unit="%" if scaled(group.metric) == 100 else "",
+    )  # fmt: skip
 
 
 def _answer_box(group: Group, words: Words) -> str:
@@ -163,6 +188,37 @@ def _figures(material: Material, words: Words) -> list[str]:
         )
         parts += [f"<h3>{escape(group.title)}</h3>{figure}" for group, figure in curves if figure]
     return parts
+
+
+def _fold(title: str, inside: str, *, open_: bool = False) -> str:
+    return f"<details{' open' if open_ else ''}><summary>{escape(title)}</summary>{inside}</details>"
+
+
+_MOST_SHOWN = 100
+"""Wrong answers on the page; all of them are in the tables."""
+
+
+def _mistakes(group: Group, words: Words) -> list[str]:
+    """Show what the best method's first run got wrong: by class, by how sure it was, and row by row."""
+    mistakes = group.mistakes
+    assert mistakes is not None
+    parts = [f"<h3>{escape(f'{group.title}: {mistakes.method}')}</h3>", f"<p class=note>{escape(mistakes.run)}</p>"]
+    if mistakes.names is not None:
+        beside = [class_table(mistakes, words)]
+        if mistakes.confusion_is_small:
+            beside.append(confusion_table(mistakes, words))
+        parts.append(f"<div class=pair>{''.join(f'<div>{html_table(_short(own))}</div>' for own in beside)}</div>")
+        sure = (html_table(_short(threshold_table(mistakes, words))), coverage_figure(mistakes, words))
+        parts.append(f"<div class=pair>{''.join(f'<div>{own}</div>' for own in sure)}</div>")
+    table = wrong_table(mistakes, words, _MOST_SHOWN)
+    count = words.number(len(mistakes.wrong()))
+    parts.append(_fold(f"{table.title.partition(':')[0]} ({count})", html_table(table, titled=False)))
+    return parts
+
+
+def _short(table: Table) -> Table:
+    """Leave out of a title the run, which stands over all of them."""
+    return replace(table, title=table.title.partition(":")[0])
 
 
 def html_table(table: Table, *, titled: bool = True) -> str:

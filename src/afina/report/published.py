@@ -8,7 +8,8 @@ from typing import Any
 from afina.config import read_yaml
 from afina.errors import UsageError
 from afina.report.language import Words
-from afina.report.tables import Group, Material, Table, at_epoch, metric_digits, scaled
+from afina.report.material import Group, Material
+from afina.report.tables import Table, at_epoch, metric_digits, scaled
 from afina.study.statistics import Cell
 
 __all__ = ["Reference", "published_tables"]

@@ -1,29 +1,23 @@
 """A study's results as neutral tables, which the formats write and the page shows."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from afina.config import StudyConfig
 from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
-from afina.study.recommend import comparable
-from afina.study.results import read_predictions, read_results
-from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, mean_interval, verdict
+from afina.report.material import Group, Material
+from afina.study.statistics import Cell, Interval, mean_interval
 
 __all__ = [
-    "Group",
-    "Material",
     "Table",
     "at_epoch",
+    "changed_table",
     "cohort_table",
     "comparison_table",
     "difference_table",
     "failed_table",
-    "gather",
     "race_table",
     "setup_table",
     "type_table",
@@ -43,96 +37,6 @@ class Table:
     note: str = ""
     strong: frozenset[tuple[int, int]] = frozenset()
     words: int = 1
-
-
-@dataclass(frozen=True)
-class Group:
-    """All cells of one model and data set, compared where they may be."""
-
-    model: str
-    dataset: str
-    cells: Sequence[Cell]
-    comparisons: Sequence[Comparison]
-    verdict: Verdict | None
-    comparable: bool
-
-    @property
-    def title(self) -> str:
-        return f"{Path(self.model).name} · {self.dataset}"
-
-    @property
-    def metric(self) -> str:
-        return next((cell for cell in self.cells if cell.runs), self.cells[0]).metric
-
-    @property
-    def slug(self) -> str:
-        return "".join(c if c.isalnum() else "-" for c in f"{Path(self.model).name}-{self.dataset}".lower()).strip("-")
-
-
-@dataclass(frozen=True)
-class Material:
-    """Everything that a report is made of."""
-
-    directory: Path
-    groups: Sequence[Group]
-    failed: Sequence[Mapping[str, Any]]
-    settings: Mapping[str, Any]
-    results: Sequence[Mapping[str, Any]] = field(default_factory=list)
-    cohorts: Sequence[Mapping[str, Any]] = field(default_factory=list)
-
-    @property
-    def left(self) -> list[Mapping[str, Any]]:
-        """Candidates that left a race."""
-        return [result for result in self.results if result["status"] == "skipped" and "race" in result]
-
-    @property
-    def models(self) -> list[str]:
-        return list(dict.fromkeys(group.model for group in self.groups))
-
-    @property
-    def datasets(self) -> list[str]:
-        return list(dict.fromkeys(group.dataset for group in self.groups))
-
-    @property
-    def methods(self) -> list[str]:
-        return list(dict.fromkeys(cell.method for group in self.groups for cell in group.cells))
-
-    def find(self, model: str, dataset: str, method: str) -> Cell | None:
-        """Return the cell, or None when it is not in the study or did not finish."""
-        for group in self.groups:
-            if (group.model, group.dataset) == (model, dataset):
-                return next((cell for cell in group.cells if cell.method == method and cell.runs), None)
-        return None
-
-
-def gather(directory: Path) -> Material:
-    """Read a study's folder and test its differences; raises `UsageError` when it is none."""
-    results = read_results(directory)
-    path = directory / "study.yaml"
-    settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
-    # Cohorts finish before runs that stand before them in the study.
-    order = {run: place for place, run in enumerate((settings.get("resolved") or {}).get("runs") or {})}
-    results = sorted(results, key=lambda result: order.get(result["run"], len(order)))
-    by_group: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells([result for result in results if result["status"] != "skipped"]):
-        by_group.setdefault((cell.model, cell.dataset), []).append(cell)
-    groups = []
-    for (model, dataset), members in by_group.items():
-        same = comparable(members)
-        comparisons = _compare(directory, members) if same else []
-        groups.append(Group(model, dataset, members, comparisons, verdict(members, comparisons), same))
-    failed = [result for result in results if result["status"] == "failed"]
-    paths = sorted((directory / "cohorts").glob("*/cohort.json"))
-    cohorts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    return Material(directory, groups, failed, settings, results, cohorts)
-
-
-def _compare(directory: Path, members: Sequence[Cell]) -> list[Comparison]:
-    done = [cell for cell in members if cell.runs]
-    if len(done) < 2:
-        return []
-    loaded = {cell.method: {run["seed"]: read_predictions(directory, run) for run in cell.runs} for cell in done}
-    return compare(loaded, done[0].metric)
 
 
 def at_epoch(cell: Cell, epoch: int, key: str) -> float | None:
@@ -210,8 +114,15 @@ def comparison_table(group: Group, words: Words) -> Table:
             str(len(cell.runs)),
         ])  # fmt: skip
     note = words("= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).") if tied else ""
-    if any(len(cell.runs) > 1 for cell in group.cells):
-        note = f"[ ]: {words('mean and 95% interval over seeds')}. {note}".strip()
+    shown = [
+        phrase for phrase, holds in (
+            (words("mean and 95% interval over seeds"), any(len(cell.runs) > 1 for cell in group.cells)),
+            (words("95% interval by the {rows} test rows", rows=words.number(group.test_rows)),
+             any(len(cell.runs) == 1 and cell.test is not None and cell.test.low is not None for cell in group.cells)),
+        ) if holds
+    ]  # fmt: skip
+    if shown:
+        note = f"[ ]: {'; '.join(shown)}. {note}".strip()
     note = f"{note} {_untried_note(group, words)}".strip()
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
 
@@ -327,6 +238,18 @@ def race_table(material: Material, words: Words) -> Table:
     )
     columns = [words(column) for column in ("run", "left at step", "metric", "place")]
     return Table("race", words("Who left the race"), columns, rows, note)
+
+
+def changed_table(material: Material, words: Words) -> Table:
+    """What a person chose: the keys of the study that have not their defaults, and what was noticed in the data."""
+    fields = StudyConfig.model_fields
+    study = material.settings.get("study", {})
+    # As a study's folder has them: seeds as a list, though the file may say how many.
+    usual = {key: own.default for key, own in fields.items() if not own.is_required()}
+    rows = [[key, _plain(value)] for key, value in study.items() if key not in usual or usual[key] != value]
+    for name, own in ((material.settings.get("resolved") or {}).get("data") or {}).items():
+        rows += [[f"{words('data')}: {name}", str(note)] for note in own.get("notes") or ()]
+    return Table("chosen", words("What was chosen"), [words("key"), words("value")], rows, words=2)
 
 
 def setup_table(material: Material, words: Words) -> Table:

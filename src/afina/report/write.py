@@ -11,25 +11,27 @@ from rich.padding import Padding
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from afina.errors import UsageError
 from afina.report.formats import FORMATS
 from afina.report.language import Words
+from afina.report.material import Material, gather
+from afina.report.mistakes import mistake_tables, wrong_table
 from afina.report.page import answer, page
 from afina.report.published import Reference, published_tables
 from afina.report.tables import (
-    Material,
     Table,
     cohort_table,
     comparison_table,
     difference_table,
     failed_table,
-    gather,
     race_table,
     setup_table,
     type_table,
 )
 from afina.study.files import write_text
+from afina.study.mistakes import read_mistakes
 
-__all__ = ["ReportFiles", "terminal_report", "write_report"]
+__all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ReportFiles:
 
     html: Path
     tables: Sequence[Path]
+    has_mistakes: bool = False
+    """Whether it says what a run got wrong."""
 
 
 def write_report(directory: Path, *, language: str = "en", reference: Path | None = None) -> ReportFiles:
@@ -54,14 +58,15 @@ def write_report(directory: Path, *, language: str = "en", reference: Path | Non
             write_text(path, form(table))
             written.append(path)
     html = directory / "report.html"
-    write_text(html, page(material, words, in_layout))
-    return ReportFiles(html, written)
+    write_text(html, page(material, words, in_layout, referenced=reference is not None))
+    return ReportFiles(html, written, any(group.mistakes for group in material.groups))
 
 
 def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> list[Table]:
     tables = [comparison_table(group, words) for group in material.groups]
     tables += [table for group in material.groups if (table := type_table(group, words))]
     tables += [difference_table(group, words) for group in material.groups if group.comparisons]
+    tables += [table for group in material.groups if group.mistakes for table in mistake_tables(group.mistakes, words)]
     tables += in_layout
     if material.left:
         tables.append(race_table(material, words))
@@ -90,6 +95,45 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     if material.failed:
         parts.append(_shown(failed_table(material, words)))
     return Stack(*parts)
+
+
+_WRONG_SHOWN = 20
+
+
+def terminal_mistakes(directory: Path, run: str, *, language: str = "en") -> RenderableType:
+    """Return what a run got wrong, for rich's console; `best` stands for the best one of every model and data set.
+
+    Raises `UsageError` for a run that is not there, and where no answers are right or wrong.
+    """
+    words = Words(language)
+    if run == "best":
+        found = [group.mistakes for group in gather(directory).groups if group.mistakes is not None]
+        if not found:
+            raise UsageError(f"{directory} has no finished run whose rows have a single answer that is right or wrong.")
+    else:
+        found = [read_mistakes(directory, run)]
+    parts: list[RenderableType] = []
+    for own in found:
+        for table in mistake_tables(own, words):
+            if not table.name.startswith("errors-") and _fits(table):  # what is taken for what stands by class too
+                parts += [_shown(table), ""]
+        parts.append(_shown(_one_line(wrong_table(own, words, _WRONG_SHOWN))))
+    return Stack(*parts)
+
+
+def _fits(table: Table) -> bool:
+    widths = [max(map(len, column.split())) for column in table.columns[table.words :]]
+    return sum(widths) + table.words * _LABEL + 3 * len(table.columns) + 1 <= _TERMINAL
+
+
+def _one_line(table: Table) -> Table:
+    """Keep of each text, the last of the columns of words, what stands in a line or two of a terminal."""
+    place = table.words - 1
+    rows = [
+        [textwrap.shorten(v, 100, placeholder=" …") if i == place else v for i, v in enumerate(row)]
+        for row in table.rows
+    ]
+    return replace(table, rows=rows)
 
 
 def _narrow(table: Table) -> Table:

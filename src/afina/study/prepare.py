@@ -19,6 +19,7 @@ from afina.data.preview import Learned, learned
 from afina.data.rows import Rows, TextDataset, most_answers, stratified_rows
 from afina.errors import UsageError
 from afina.study.data import develops, study_data
+from afina.study.test_rows import write_test_rows
 from afina.tasks.base import Task, make_task
 
 __all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
@@ -78,6 +79,8 @@ def prepare(
         else:
             splits = {name: made.tokenize(tokenizer, own, limit, apart=apart) for name, own in rows.items()}
         save_tokens(path, splits)
+    if not (on_validation or made.writes):
+        write_test_rows(directory, data)
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
     return Prepared(
         tokens=path,

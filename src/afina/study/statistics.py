@@ -17,7 +17,19 @@ from afina.measure.entities import share, tag_shares
 from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
 from afina.study.results import Predictions
 
-__all__ = ["Cell", "Comparison", "Interval", "Verdict", "cells", "compare", "holm", "mean_interval", "verdict"]
+__all__ = [
+    "Cell",
+    "Comparison",
+    "Interval",
+    "Verdict",
+    "cells",
+    "compare",
+    "holm",
+    "in_shares",
+    "mean_interval",
+    "metric_function",
+    "verdict",
+]
 
 _FEW_CROSSINGS = 10
 """Redrawn differences beyond zero below which their count says too little of a p-value."""
@@ -134,7 +146,7 @@ def compare(
     if not pairs:
         return []
     predictions = {
-        method: {seed: _in_shares(one, metric) for seed, one in runs.items()} for method, runs in predictions.items()
+        method: {seed: in_shares(one, metric) for seed, one in runs.items()} for method, runs in predictions.items()
     }
     any_run = next(iter(next(iter(predictions.values())).values()))
     draws = _Draws(any_run, predictions, metric, resamples, seed)
@@ -145,7 +157,7 @@ def compare(
     ]
 
 
-def _in_shares(run: Predictions, metric: str) -> Predictions:
+def in_shares(run: Predictions, metric: str) -> Predictions:
     """Where a metric is a share of parts of rows, return what each row adds to its numerator and its denominator.
 
     Those are words that are tagged, in place of their tags, and tokens that are written.

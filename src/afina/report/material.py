@@ -1,0 +1,142 @@
+"""What a report is made of: a study's results by model and data set, with their differences tested."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from afina.errors import AfinaError
+from afina.study.certainty import row_interval
+from afina.study.mistakes import Mistakes, mistakes_or_none
+from afina.study.recommend import comparable
+from afina.study.results import Predictions, read_predictions, read_results
+from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
+
+__all__ = ["Group", "Material", "gather"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All cells of one model and data set, compared where they may be."""
+
+    model: str
+    dataset: str
+    cells: Sequence[Cell]
+    comparisons: Sequence[Comparison]
+    verdict: Verdict | None
+    comparable: bool
+    test_rows: int = 0
+    by_rows: Interval | None = None
+    """Of the best method's first run, the interval that the test rows alone give."""
+    mistakes: Mistakes | None = None
+    """What that run got wrong."""
+
+    @property
+    def title(self) -> str:
+        return f"{Path(self.model).name} · {self.dataset}"
+
+    @property
+    def metric(self) -> str:
+        return next((cell for cell in self.cells if cell.runs), self.cells[0]).metric
+
+    @property
+    def slug(self) -> str:
+        return "".join(c if c.isalnum() else "-" for c in f"{Path(self.model).name}-{self.dataset}".lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a report is made of."""
+
+    directory: Path
+    groups: Sequence[Group]
+    failed: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    results: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    cohorts: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def left(self) -> list[Mapping[str, Any]]:
+        """Candidates that left a race."""
+        return [result for result in self.results if result["status"] == "skipped" and "race" in result]
+
+    @property
+    def models(self) -> list[str]:
+        return list(dict.fromkeys(group.model for group in self.groups))
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(dict.fromkeys(group.dataset for group in self.groups))
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(cell.method for group in self.groups for cell in group.cells))
+
+    def find(self, model: str, dataset: str, method: str) -> Cell | None:
+        """Return the cell, or None when it is not in the study or did not finish."""
+        for group in self.groups:
+            if (group.model, group.dataset) == (model, dataset):
+                return next((cell for cell in group.cells if cell.method == method and cell.runs), None)
+        return None
+
+
+def gather(directory: Path) -> Material:
+    """Read a study's folder and test its differences; raises `UsageError` when it is none."""
+    results = read_results(directory)
+    path = directory / "study.yaml"
+    settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    # Cohorts finish before runs that stand before them in the study.
+    order = {run: place for place, run in enumerate((settings.get("resolved") or {}).get("runs") or {})}
+    results = sorted(results, key=lambda result: order.get(result["run"], len(order)))
+    by_group: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells([result for result in results if result["status"] != "skipped"]):
+        by_group.setdefault((cell.model, cell.dataset), []).append(cell)
+    groups = [_group(directory, *key, members) for key, members in by_group.items()]
+    failed = [result for result in results if result["status"] == "failed"]
+    paths = sorted((directory / "cohorts").glob("*/cohort.json"))
+    cohorts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return Material(directory, groups, failed, settings, results, cohorts)
+
+
+def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Group:
+    same = comparable(members)
+    done = [cell for cell in members if cell.runs]
+    loaded: dict[str, dict[int, Predictions]] = {}
+    for cell in done:
+        try:
+            loaded[cell.method] = {run["seed"]: read_predictions(directory, run) for run in cell.runs}
+        except AfinaError:
+            if same and len(done) > 1:  # nothing could be compared
+                raise
+    comparisons = compare(loaded, done[0].metric) if same and len(done) > 1 else []
+    members = [_by_rows(cell, loaded.get(cell.method, {})) for cell in members]
+    found = verdict(members, comparisons)
+    best = next((cell for cell in members if found and cell.method == found.best), None)
+    if best is None or best.method not in loaded:
+        return Group(model, dataset, members, comparisons, found, same)
+    first = best.runs[0]
+    own = loaded[best.method][first["seed"]]
+    return Group(
+        model, dataset, members, comparisons, found, same, test_rows=len(own.item),
+        by_rows=_around(best.test, row_interval(own, best.metric)),
+        mistakes=mistakes_or_none(directory, first),
+    )  # fmt: skip
+
+
+def _around(mean: Interval | None, rows: Interval) -> Interval:
+    """Return the interval that the test rows of one seed give, about the mean over all seeds."""
+    assert mean is not None and rows.low is not None and rows.high is not None
+    apart = mean.mean - rows.mean
+    return replace(rows, mean=mean.mean, low=rows.low + apart, high=rows.high + apart)
+
+
+def _by_rows(cell: Cell, loaded: Mapping[int, Predictions]) -> Cell:
+    """Give a cell of a single seed, whose metric has no spread over seeds, the interval that its test rows give."""
+    if len(cell.runs) != 1 or not loaded or cell.test is None:
+        return cell
+    (own,) = loaded.values()
+    found = row_interval(own, cell.metric)
+    return replace(cell, test=replace(found, mean=cell.test.mean))

@@ -1,0 +1,42 @@
+"""How sure a figure is by the test rows that it was taken on: what other rows of the same kind might have given.
+
+A share is right so many times of n: Wilson's interval (1927), which holds for few rows and near 0 and 1. Any other metric:
+the percentiles of the bootstrap over rows.
+"""
+
+import math
+
+import numpy as np
+
+from afina.study.results import Predictions
+from afina.study.statistics import Interval, in_shares, metric_function
+
+__all__ = ["row_interval", "wilson"]
+
+_Z = 1.959963984540054
+"""Of a normal distribution 95% lies within so many deviations."""
+_RESAMPLES = 500
+
+
+def wilson(right: float, rows: int) -> tuple[float, float]:
+    """Return the 95% interval of a share that held in `right` of `rows`; of none, all from 0 to 1."""
+    if rows == 0:
+        return 0.0, 1.0
+    share, spread = right / rows, _Z**2 / rows
+    middle = (share + spread / 2) / (1 + spread)
+    half = _Z * math.sqrt(share * (1 - share) / rows + spread / (4 * rows)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def row_interval(predictions: Predictions, metric: str, *, seed: int = 0) -> Interval:
+    """Return a run's metric with the 95% interval that its test rows give."""
+    rows = len(predictions.item)
+    if metric == "accuracy":
+        right = int((predictions.prediction == predictions.label).sum())
+        return Interval(right / rows, *wilson(right, rows), 1)
+    own = in_shares(predictions, metric)
+    value = metric_function(metric, own.label)
+    random = np.random.default_rng(seed)
+    drawn = (random.integers(0, rows, rows) for _ in range(_RESAMPLES))
+    low, high = np.percentile([value(own.label[pick], own.prediction[pick]) for pick in drawn], [2.5, 97.5])
+    return Interval(value(own.label, own.prediction), float(low), float(high), 1)

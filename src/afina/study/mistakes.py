@@ -1,0 +1,162 @@
+"""What one run got wrong: by class, row by row, and how often when only those it is sure of count."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.errors import AfinaError, UsageError
+from afina.study.certainty import wilson
+from afina.study.results import read_predictions, read_results
+from afina.study.test_rows import TestRows, read_test_rows
+
+__all__ = ["THRESHOLDS", "ClassScore", "Coverage", "Mistakes", "mistakes_of", "mistakes_or_none", "read_mistakes"]
+
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Probabilities below which a row would go to a person."""
+_MOST_CLASSES = 15
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """A class of the test rows: how many there are, how many were found and predicted, and what they were taken for."""
+
+    name: str
+    rows: int
+    predicted: int
+    right: int
+    taken_for: tuple[tuple[str, int], ...]
+    """The other classes that its rows were taken for, the most frequent first."""
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the rows predicted so that are; None where none was."""
+        return self.right / self.predicted if self.predicted else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of its rows that were found; None where there are none."""
+        return self.right / self.rows if self.rows else None
+
+    @property
+    def f1(self) -> float | None:
+        return 2 * self.right / (self.rows + self.predicted) if self.rows + self.predicted else None
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Of the rows whose likeliest label has at least a probability: how many there are, and how many are right."""
+
+    at_least: float
+    rows: int
+    answered: int
+    right: int
+
+    @property
+    def share(self) -> float:
+        return self.answered / self.rows
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.right / self.answered if self.answered else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the accuracy, by the rows that count."""
+        return wilson(self.right, self.answered)
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """A run's answers on its test rows, beside the labels; `names` is None for numbers."""
+
+    run: str
+    method: str
+    names: tuple[str, ...] | None
+    label: np.ndarray
+    prediction: np.ndarray
+    probability: np.ndarray | None
+    """Of what was predicted (N,); None for numbers."""
+    texts: TestRows | None
+
+    @property
+    def confusion_is_small(self) -> bool:
+        """Whether label against prediction is a table that a person reads."""
+        return self.names is not None and len(self.names) <= _MOST_CLASSES
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """Rows by label and prediction (K, K)."""
+        assert self.names is not None
+        counts = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
+        np.add.at(counts, (self.label.astype(int), self.prediction.astype(int)), 1)
+        return counts
+
+    def by_class(self) -> list[ClassScore]:
+        """Return each class's score, in label order."""
+        assert self.names is not None
+        scores = []
+        for place, name in enumerate(self.names):
+            row = self.confusion[place]
+            order = [other for other in np.argsort(-row, kind="stable") if other != place and row[other]]
+            taken = tuple((self.names[other], int(row[other])) for other in order)
+            scores.append(ClassScore(name, int(row.sum()), int(self.confusion[:, place].sum()), int(row[place]), taken))
+        return scores
+
+    def wrong(self) -> np.ndarray:
+        """Return the items that are wrong, those first of which the run was surest; numbers by their distance."""
+        if self.probability is None:
+            return np.argsort(-np.abs(self.prediction - self.label), kind="stable")
+        items = np.flatnonzero(self.prediction != self.label)
+        return items[np.argsort(-self.probability[items], kind="stable")]
+
+    def coverage(self, thresholds: Sequence[float] = THRESHOLDS) -> list[Coverage]:
+        """Return what is answered, and how much of that rightly, where less sure rows go to a person."""
+        assert self.probability is not None
+        right = self.prediction == self.label
+        found = []
+        for least in thresholds:
+            sure = self.probability >= least
+            found.append(Coverage(least, len(right), int(sure.sum()), int((right & sure).sum())))
+        return found
+
+
+def mistakes_of(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
+    """Return what a finished run got wrong; None where a row has no single answer with a name or a number.
+
+    Raises `AfinaError` when its predictions are gone or damaged.
+    """
+    names, kind = result.get("label_names"), result.get("task")
+    if kind != "regression" and (names is None or kind not in ("classification", "choices")):
+        return None
+    found = read_predictions(directory, result)
+    digest = str((result.get("fingerprint") or {}).get("data", ""))
+    probability = None if kind == "regression" else found.scores.max(axis=1)
+    return Mistakes(
+        run=result["run"], method=result["method_label"], names=None if kind == "regression" else tuple(names or ()),
+        label=found.label, prediction=found.prediction, probability=probability,
+        texts=read_test_rows(directory, digest, len(found.label)),
+    )  # fmt: skip
+
+
+def read_mistakes(directory: str | Path, run: str) -> Mistakes:
+    """Return what a run of a study got wrong; raises `UsageError` for a run that is not there or has no such answers."""
+    folder = Path(directory)
+    done = {result["run"]: result for result in read_results(folder) if result["status"] == "ok"}
+    if run not in done:
+        raise UsageError(f"{folder} has no finished run '{run}'; there are {', '.join(done) or 'none'}.")
+    found = mistakes_of(folder, done[run])
+    if found is None:
+        raise UsageError(f"{run} is of the task {done[run]['task']}, whose rows have no single answer to be wrong in.")
+    return found
+
+
+def mistakes_or_none(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
+    """Return what a run got wrong, None also where its predictions are gone."""
+    try:
+        return mistakes_of(directory, result)
+    except AfinaError:
+        return None
