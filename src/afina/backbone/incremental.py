@@ -115,8 +115,14 @@ class Incremental(Attached):
         return dict(collate([(tokens, rows)], backbone.tokenizer.pad_token_id, backbone.device, most=most).inputs)
 
     def _say(self, states: Tensor) -> Tensor:
+        """Return logits (B, V) of states (B, D), each row's by its adapter's language head; of words it has not, none."""
         assert self.backbone.language is not None, "the model was not loaded to speak"
-        return self.backbone.language(states)
+        heads = [getattr(adapter.head, "language", self.backbone.language) for adapter in self.adapters]
+        if all(head is self.backbone.language for head in heads):
+            return self.backbone.language(states)
+        parts = [head(states[own]) for head, own in zip(heads, self._rows, strict=True) if own.stop > own.start]
+        words = max(part.shape[1] for part in parts)
+        return torch.cat([torch.nn.functional.pad(own, (0, words - own.shape[1]), value=-torch.inf) for own in parts])
 
     def _move_behind(self, counts: Tensor, width: int) -> None:
         """Move each row's first `counts` (B,) kept places to the end of `width` places; what is before them is not seen."""

@@ -148,11 +148,16 @@ class AnswerHead(Head):
         super().__init__(config, outputs)
         self._language = [language]  # in a list, lest its weights become this module's
 
+    @property
+    def language(self) -> LanguageHead:
+        """The head that speaks: the model's, unless an adapter brought one of its own."""
+        return self._language[0]
+
     def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
         """Return the scores (B / answers, answers, 4) of all answers (`answer_scores`)."""
         assert hidden.targets is not None, "a language head needs answers"
         states = hidden.states[hidden.targets != IGNORED]
-        scores = answer_scores(self._language[0](states), hidden.targets)
+        scores = answer_scores(self.language(states), hidden.targets)
         return scores.reshape(-1, self.outputs, scores.shape[1])
 
 
@@ -165,6 +170,11 @@ class TokenHead(Head):
         super().__init__(config, 0)
         self._language = [language]  # in a list, lest its weights become this module's
 
+    @property
+    def language(self) -> LanguageHead:
+        """The head that speaks."""
+        return self._language[0]
+
     def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
         """Return of each row (B, 3): the sum of its targets' losses in nats, their number, and those that were likeliest.
 
@@ -174,7 +184,7 @@ class TokenHead(Head):
         targets = hidden.targets.flatten()
         places = (targets != IGNORED).nonzero()[:, 0]
         states = hidden.states.flatten(0, 1).index_select(0, places)
-        losses, hits = self._language[0].losses(states, targets[places])
+        losses, hits = self.language.losses(states, targets[places])
         found = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
         rows = places // hidden.targets.shape[1]
         return found.new_zeros(len(hidden.targets), 3).index_add(0, rows, found)

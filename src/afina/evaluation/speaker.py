@@ -43,7 +43,8 @@ class Speaker:
         """
         assert backbone.language is not None, "only what was loaded to speak is evaluated"
         self.backbone, self.adapter, self.batch_size = backbone, adapter, batch_size
-        self.language: LanguageHead = backbone.language
+        # An adapter may have brought a language head of its own.
+        self.language: LanguageHead = getattr(adapter and adapter.head, "language", backbone.language)
         most = backbone.context - (0 if adapter is None else places_taken(adapter))
         self.context = context or (_LONGEST if backbone.context >= _UNLIMITED else most)
         if not 2 <= self.context <= most:

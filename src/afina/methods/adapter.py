@@ -172,17 +172,33 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
     return adapter
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; raises `AfinaError` in one sentence when it is missing or damaged."""
+def read_tensors(path: Path, *, integers: bool = False) -> dict[str, Tensor]:
+    """Read a safetensors file of finite numbers, of which some may be `integers` where told.
+
+    Raises `AfinaError` in one sentence when it is missing or damaged, and for a tensor of other numbers.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
-    except FileNotFoundError:
+        tensors = load_file(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise AfinaError(f"{path} does not exist; only safetensors are read.") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise AfinaError(f"{path} is damaged ({error}).") from None
+    for name, value in tensors.items():
+        if not value.is_floating_point():
+            if not integers or value.is_complex():
+                kind = str(value.dtype).removeprefix("torch.")
+                raise AfinaError(
+                    f"{path}: '{name}' holds {kind} where weights are real numbers; save the adapter again."
+                )
+        elif not torch.isfinite(value.float()).all():
+            raise AfinaError(
+                f"{path}: '{name}' holds numbers that are not finite (NaN or infinity), with which no answer would be any; "
+                "its training diverged, or the file is damaged."
+            )
+    return tensors
 
 
 def stored_tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:

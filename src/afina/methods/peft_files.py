@@ -1,14 +1,11 @@
 """Adapters that Hugging Face PEFT trained and saved, read into branches of Afina's own.
 
-What is where is taken from the tensors' names, not from `target_modules`, which may be a list, a pattern or a word:
-every adapted module is named by its tensors.
+What is where is taken from the tensors' names, not from `target_modules`, which may be a list, a pattern or a word: every
+adapted module is named by its tensors. What PEFT's configuration may say beside them is in `peft_keys.py`.
 """
 
-import json
-import math
-import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,34 +14,29 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site, module_site
-from afina.backbone.branch import Branch, Frozen, Placed
+from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
+from afina.backbone.language import AnswerHead, LanguageHead
 from afina.backbone.load import Backbone
-from afina.backbone.quantise import is_quantised, weight_shape
-from afina.errors import AfinaError, UsageError, nearest
-from afina.methods.adalora import Triplets
+from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, AdapterRecord, read_tensors
 from afina.methods.base import Method
-from afina.methods.bitfit import AddBias
-from afina.methods.dora import MagnitudeDirection
-from afina.methods.ia3 import ScaleInput, ScaleOutput
-from afina.methods.llama_adapter import GatedPrompt
-from afina.methods.lora import LowRank
-from afina.methods.norms import OwnNorm
+from afina.methods.peft_branches import OwnTokens, Replaced
+from afina.methods.peft_keys import read_peft_config
+from afina.methods.peft_modules import KINDS, Place, branches_at
 from afina.methods.prefix import KeysAndValues
 from afina.methods.prompt import SoftPrompt
 
-__all__ = ["Given", "read_peft", "read_peft_record", "take_head"]
+__all__ = ["EMBEDS", "Given", "read_peft", "read_peft_record", "take_head"]
 
-Needed = dict[str, tuple[Tensor, tuple[int, ...]]]
-"""Tensors of a file by name, each with the shape that the model asks of it."""
+EMBEDS = "FEATURE_EXTRACTION"
+"""PEFT's type of task for adapters of a bare model, without a head."""
 
-_READ = ("LORA", "ADALORA", "IA3", "LN_TUNING", "PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT")
-_KINDS = (
-    "lora_A.weight", "lora_B.weight", "lora_magnitude_vector", "lora_magnitude_vector.weight", "lora_embedding_A",
-    "lora_embedding_B", "lora_A", "lora_B", "lora_E", "ia3_l", "ln_tuning_layers.weight",
-    "ln_tuning_layers.bias", "base_layer.bias", "adaption_prompt", "adaption_gate",
-)  # fmt: skip
+_WEIGHTS = "adapter_model.safetensors"
+_TRAINING_ONLY = (".lora_velora_embed",)
+"""What PEFT keeps for its backward pass."""
+Grouped = dict[str, dict[str, Tensor]]
+"""Tensors by module and kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,90 +50,44 @@ class Given(Method):
         return self.made[site.name]
 
 
-class EmbeddingLowRank(Branch):
-    """LoRA on an embedding: y + scale * (columns of A for the words)^T B^T."""
+@dataclass
+class _Parts:
+    """A file's tensors by where they belong."""
 
-    def __init__(self, a: Tensor, b: Tensor, scale: float) -> None:
-        super().__init__()
-        self.a, self.b, self.scale = nn.Parameter(a), nn.Parameter(b), scale
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        change = nn.functional.embedding(x, self.a.T) @ self.b.T
-        return y + (self.scale * change).to(y.dtype)
-
-    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        return weight + self.scale * (self.b @ self.a).T.to(weight.dtype), bias
-
-
-class Replaced(Branch):
-    """A module with weights of its own (PEFT's `modules_to_save`)."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.names = list(weights)
-        self.own = nn.ParameterList(weights.values())
-        self._module: list[nn.Module] = []  # in a list, or it would be registered as this branch's own
-
-    def start(self, frozen: Frozen) -> None:
-        self._module = [frozen.module]
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        weights = {name: value.to(y.dtype) for name, value in zip(self.names, self.own, strict=True)}
-        if is_quantised(self._module[0]):
-            return nn.functional.linear(x, weights["weight"], weights.get("bias", self._module[0].bias))
-        # Not through __call__, whose hooks would come back here.
-        result: Tensor = torch.func.functional_call(_Bare(self._module[0]), _prefixed(weights), (x,))
-        return result
-
-    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        own = dict(zip(self.names, self.own, strict=True))
-        return own["weight"].to(weight.dtype), own.get("bias", bias)
-
-
-class _Bare(nn.Module):
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Any:
-        return type(self.module).forward(self.module, x)
-
-
-def _prefixed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"module.{name}": value for name, value in weights.items()}
+    head: dict[str, Tensor] = field(default_factory=dict)
+    """Those of the head, by its own names."""
+    beside_head: Grouped = field(default_factory=lambda: defaultdict(dict))
+    """Adapters on modules of the head."""
+    language: dict[str, Tensor] = field(default_factory=dict)
+    """What belongs to the language head, by kind."""
+    body: Grouped = field(default_factory=lambda: defaultdict(dict))
+    """The rest, by module of the bare model."""
 
 
 def read_peft_record(folder: Path) -> AdapterRecord:
-    """Read what PEFT's adapter_config.json says; raises `UsageError` for a folder without one or an unknown type."""
-    path = folder / "adapter_config.json"
+    """Read what PEFT's adapter_config.json says; raises `UsageError` for a folder without one, and where it is not read."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind = config.get("peft_type")
-    except (FileNotFoundError, NotADirectoryError):
+        config = read_peft_config(folder)
+    except FileNotFoundError:
         raise UsageError(f"{folder} is no adapter: it has neither afina.json nor adapter_config.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise AfinaError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
-    if kind is None:
-        raise UsageError(f"{folder} is no PEFT adapter: its adapter_config.json has no peft_type.")
-    if kind not in _READ:
-        raise UsageError(f"{folder}: adapters of PEFT's type {kind} are not read{nearest(kind, _READ)}")
     pickled = [file.name for file in folder.glob("adapter_model.*") if file.suffix != ".safetensors"]
-    if pickled and not (folder / "adapter_model.safetensors").exists():
+    if pickled and not (folder / _WEIGHTS).exists():
         raise UsageError(f"{folder} has only pickled weights ({pickled[0]}), which can run code; save safetensors.")
-    base = config.get("base_model_name_or_path") or "(unnamed)"
     return AdapterRecord(
-        model=str(base), method=f"peft:{kind}", settings=config, task={}, max_length=1 << 30, precision="fp32", seed=0
-    )
+        model=config.get("base_model_name_or_path") or "(unnamed)", method=f"peft:{config['peft_type']}", settings=config,
+        task={}, max_length=1 << 30, precision="fp32", seed=0,
+    )  # fmt: skip
 
 
 def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, tuple[str, ...]]:
-    """Return the adapter and its label names, none where the model speaks; raises `AfinaError` for a file that does not fit
-    the model."""
-    tensors = read_tensors(folder / "adapter_model.safetensors")
-    head, body = _divide(tensors, backbone, folder)
-    own_head = {**backbone.pretrained_head, **head}
-    speaks = backbone.language is not None
-    outputs = 1 if speaks else _outputs(own_head, folder)
+    """Return the adapter and its label names, none where the model speaks or has no head.
+
+    Raises `AfinaError` for a file that does not fit the model, and `UsageError` for what is not read.
+    """
+    tensors = read_tensors(folder / _WEIGHTS)
+    speaks, embeds = backbone.language is not None, record.settings.get("task_type") == EMBEDS
+    root = "" if embeds else backbone.prefix
+    parts = _divide(tensors, backbone, folder, root)
     made: dict[str, tuple[Site, Placed]] = {}
     if "prompt_embeddings" in tensors:
         virtual = tensors["prompt_embeddings"].float()
@@ -149,31 +95,81 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
         if speaks and backbone.anatomy.row.further:
             raise UsageError(f"{folder}: PEFT puts its prompt before the decoder's text too, which is not done here.")
         made |= {site.name: (site, branch) for site, branch in read(virtual, backbone, folder)}
-    grouped: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    for name, value in body.items():
-        module, kind = _module_and_kind(name, backbone)
-        grouped[module][kind] = value
+    place = _places(folder, backbone, record.settings)
     there = dict(backbone.model.named_modules())
-    for module, values in grouped.items():
-        if module not in there:
-            raise AfinaError(f"{folder} adapts '{module}', which {backbone.name} does not have: it is another model's.")
+    for module, values in parts.body.items():
         site = _site_of(backbone, module)
-        for index, (owned, branch) in enumerate(_branches(site, values, backbone, record.settings)):
-            _check(folder, backbone, site, owned)
-            key = site.name if index == 0 else f"{site.name}:{index}"
-            made[key] = (replace(site, name=key), branch)
+        branches = branches_at(place(site, there[module], f"{root}{module}"), values)
+        for own, its in _shared(backbone, site, branches, there, folder):
+            for index, branch in enumerate(its):
+                key = own.name if index == 0 else f"{own.name}:{index}"
+                made[key] = (replace(own, name=key), branch)
+    head, names = (backbone.new_head(1), ()) if embeds or speaks else _head(parts, backbone, folder, place)
+    if backbone.language is not None:
+        language = _language(parts, backbone, folder, made, place)
+        head = head if language is None else AnswerHead(language, backbone.config, 1)
     adapter = Adapter(
-        Given(made={key: branch for key, (_, branch) in made.items()}), [site for site, _ in made.values()],
-        backbone.new_head(outputs),
+        Given(made={key: branch for key, (_, branch) in made.items()}), [site for site, _ in made.values()], head
     ).to(backbone.device)  # fmt: skip
+    _start(adapter.placed(), backbone, backbone.model)
+    return adapter, names
+
+
+def _shared(
+    backbone: Backbone, site: Site, branches: list[Placed], there: Mapping[str, nn.Module], folder: Path
+) -> list[tuple[Site, list[Placed]]]:
+    """Return branches at their site and, of an embedding whose weight others share, tokens of their own at those too."""
+    module: Any = there[site.module]
+    if not isinstance(module, nn.Embedding):
+        return [(site, branches)]
+    twins = [
+        name for name, own in there.items()
+        if own is not module and isinstance(own, nn.Embedding) and own.weight is module.weight
+    ]  # fmt: skip
+    tokens = [branch for branch in branches if isinstance(branch, OwnTokens)]
+    if twins and "." not in site.module and len(tokens) < len(branches):
+        raise UsageError(
+            f"{folder} adapts '{site.module}', which {backbone.name} never calls ({twins[0]} has its weight), so that "
+            "PEFT's adapter there does nothing; adapt that one."
+        )
+    copies = [[OwnTokens(own.indices, own.vectors.detach().clone()) for own in tokens] for _ in twins]
+    others = [(_site_of(backbone, name), list[Placed](own)) for name, own in zip(twins, copies, strict=True) if own]
+    return [(site, branches), *others]
+
+
+def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy a stored head's tensors into a head; raises `AfinaError` for one that is missing or has another shape."""
     with torch.no_grad():
-        for site, branch in adapter.placed():
+        for key, parameter in head.named_parameters():
+            if key not in stored:
+                raise AfinaError(
+                    f"{folder} lacks '{key}' of the classification head, and its base model has none that was trained; "
+                    "what it was trained with is lost."
+                )
+            if parameter.shape != stored[key].shape:
+                raise AfinaError(
+                    f"{folder}: '{key}' is {tuple(stored[key].shape)}, the model needs {tuple(parameter.shape)}."
+                )
+            parameter.copy_(stored[key])
+
+
+def _places(folder: Path, backbone: Backbone, config: Mapping[str, Any]) -> Any:
+    """Return a function from a site, its module and its path in the whole model to what is to be read there."""
+
+    def place(site: Site, module: nn.Module, path: str) -> Place:
+        return Place(folder, backbone.name, backbone.anatomy.model_type, site, module, path, config)
+
+    return place
+
+
+def _start(placed: Iterable[tuple[Site, Placed]], backbone: Backbone, model: nn.Module) -> None:
+    """Let branches read the frozen model; what `start` draws or copies afresh gives way to what was trained."""
+    with torch.no_grad():
+        for site, branch in placed:
             values = {key: value.clone() for key, value in branch.named_parameters()}
-            branch.start(Frozen(backbone.model, backbone.anatomy, site))
+            branch.start(Frozen(model, backbone.anatomy, site))
             for key, parameter in branch.named_parameters():
-                parameter.copy_(values[key])  # `start` makes a fresh branch's weights; these are trained
-    take_head(adapter.head, own_head, folder)
-    return adapter, () if speaks else _labels(backbone.config, outputs)
+                parameter.copy_(values[key])
 
 
 def _site_of(backbone: Backbone, module: str) -> Site:
@@ -182,27 +178,16 @@ def _site_of(backbone: Backbone, module: str) -> Site:
     return next(calls, None) or module_site(backbone.model, backbone.anatomy, module)
 
 
-def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:
-    """Copy a stored head's tensors into a head; raises `AfinaError` for one that is missing or has another shape."""
-    with torch.no_grad():
-        for key, parameter in head.named_parameters():
-            if key not in stored:
-                raise AfinaError(f"{folder} lacks '{key}' of the classification head.")
-            if parameter.shape != stored[key].shape:
-                raise AfinaError(
-                    f"{folder}: '{key}' is {tuple(stored[key].shape)}, the model needs {tuple(parameter.shape)}."
-                )
-            parameter.copy_(stored[key])
-
-
 def _prompt(virtual: Tensor, backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:
     (site,) = backbone.anatomy.of_kind("embedding")
-    if virtual.shape[1] != site.width:
+    if virtual.ndim != 2 or virtual.shape[1] != site.width:
         raise AfinaError(
-            f"{folder}: its prompt is {virtual.shape[1]} wide and {backbone.name}'s embeddings {site.width}."
+            f"{folder}: its prompt is {tuple(virtual.shape)} and {backbone.name}'s embeddings are {site.width} wide; it was "
+            "trained on another base model."
         )
     branch = SoftPrompt(site, length=len(virtual), from_vocabulary=False, seen=True)
-    return [(site, _filled(branch, embedding=virtual))]
+    branch.embedding.data.copy_(virtual)
+    return [(site, branch)]
 
 
 def _prefix(virtual: Tensor, backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:
@@ -211,43 +196,154 @@ def _prefix(virtual: Tensor, backbone: Backbone, folder: Path) -> list[tuple[Sit
         raise UsageError(f"{folder}: a prefix of PEFT moves the text's positions, which only decoders allow here.")
     sites = backbone.anatomy.of_kind("attention")
     width = 2 * sites[0].heads * sites[0].width
-    if virtual.shape[1] != width * len(sites):
+    if virtual.ndim != 2 or virtual.shape[1] != width * len(sites):
         raise AfinaError(
-            f"{folder}: its prefix is {virtual.shape[1]} wide and {backbone.name} needs {width * len(sites)}; it was trained "
-            "on another base model."
+            f"{folder}: its prefix is {tuple(virtual.shape)} and {backbone.name} needs {width * len(sites)} numbers a token; "
+            "it was trained on another base model."
         )
     branches = [KeysAndValues(site, length=len(virtual), hidden=None, moves=True) for site in sites]
     layers = virtual.view(len(virtual), len(sites), width).unbind(1)
-    return [(site, _filled(branch, embedding=own)) for site, branch, own in zip(sites, branches, layers, strict=True)]
+    for branch, own in zip(branches, layers, strict=True):
+        branch.embedding.data.copy_(own)
+    return list(zip(sites, branches, strict=True))
 
 
-def _divide(
-    tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Split a file's tensors into the head's, by the head's own names, and those inside the bare model."""
-    head_names = {name for name, _ in backbone.new_head(2).named_parameters()}
-    head: dict[str, Tensor] = {}
-    body: dict[str, Tensor] = {}
+def _divide(tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path, root: str) -> _Parts:
+    """Take a file's tensors apart: the head's by its own names, the language head's, those inside the bare model."""
+    head = backbone.new_head(2)
+    head_names = {name for name, _ in head.named_parameters()}
+    head_modules = {name for name, _ in head.named_modules()}
+    there = {name for name, _ in backbone.model.named_modules()}
+    parts = _Parts()
     for key, value in tensors.items():
-        if key == "prompt_embeddings":
+        if key == "prompt_embeddings" or ".original_module." in key or key.endswith(_TRAINING_ONLY):
             continue
         name = key.removeprefix("base_model.").removeprefix("model.")
-        if ".original_module." in name:
-            continue
         if ".modules_to_save." in name:
             # With all biases PEFT writes those of saved modules twice.
             name = name.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
             if key.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".") in tensors:
                 continue
-        if name.startswith("lm_head.") and backbone.language is not None:
-            raise UsageError(f"{folder} adapts the language head, which stays frozen here; train it without lm_head.")
-        if name in head_names:
-            head[name] = value
-        elif name.startswith(backbone.prefix):
-            body[name.removeprefix(backbone.prefix)] = value
-        elif name.removeprefix("modules_to_save.").split(".")[0] not in {part.split(".")[0] for part in head_names}:
-            raise AfinaError(f"{folder}: '{key}' is no part of {backbone.name}; it is another model's adapter.")
-    return head, body
+        module, kind = _module_and_kind(name)
+        if module == "lm_head" and backbone.language is not None:
+            parts.language[kind] = value
+        elif name in head_names:
+            parts.head[name] = value
+        elif module in head_modules and kind in KINDS:
+            parts.beside_head[module][kind] = value
+        elif name.startswith(root) and module.removeprefix(root) in there:
+            parts.body[module.removeprefix(root)][kind] = value
+        else:
+            raise _stranger(folder, backbone, name, module, root)
+    return parts
+
+
+def _stranger(folder: Path, backbone: Backbone, name: str, module: str, root: str) -> AfinaError:
+    """Return what to say of a tensor that has no place: the base is another, or the kind of adapter is not read."""
+    there = {own for own, _ in backbone.model.named_modules()}
+    if root and not module.startswith(root) and module in there:
+        return UsageError(
+            f"{folder} adapts the bare {backbone.name}: it has no task head and is an embedding adapter; set task_type to "
+            f"{EMBEDS} in its adapter_config.json to have embeddings of it."
+        )
+    inside = module.removeprefix(root)
+    while inside and inside not in there:
+        inside = inside.rpartition(".")[0]
+    beyond = module.removeprefix(root).removeprefix(inside).lstrip(".")
+    # A number would be a layer, or an expert, that this model has not.
+    if inside and not any(part.isdigit() for part in beyond.split(".")) and (not root or name.startswith(root)):
+        rest = name.removeprefix(root).removeprefix(inside).lstrip(".")
+        return UsageError(
+            f"{folder} fits {backbone.name}, but has '{rest}' at '{inside}', a kind of adapter that is not read."
+        )
+    return AfinaError(
+        f"{folder} adapts '{module}', which {backbone.name} does not have: it was trained on another base model."
+    )
+
+
+def _module_and_kind(name: str) -> tuple[str, str]:
+    for kind in sorted(KINDS, key=len, reverse=True):
+        if name.endswith(f".{kind}"):
+            return name.removesuffix(f".{kind}"), kind
+    module, _, parameter = name.rpartition(".")
+    return module, parameter
+
+
+def _head(parts: _Parts, backbone: Backbone, folder: Path, place: Any) -> tuple[Head, tuple[str, ...]]:
+    """Return the head and its label names: the file's weights, what they leave of the base's, adapters on them folded."""
+    own = {**backbone.pretrained_head, **parts.head}
+    outputs = _outputs(own, folder)
+    head = backbone.new_head(outputs)
+    take_head(head, own, folder)
+    for name, values in parts.beside_head.items():
+        module = head.get_submodule(name)
+        if not isinstance(module, nn.Linear):
+            raise UsageError(
+                f"{folder} adapts '{name}' of the head, which is a {type(module).__name__}; it is not read."
+            )
+        _folded(module, branches_at(place(_linear_site(name, module), module, name), values), backbone, name)
+    return head, _labels(backbone.config, outputs, folder)
+
+
+def _linear_site(name: str, module: Any) -> Site:
+    width, width_in = module.weight.shape
+    biased = module.bias is not None
+    return Site(
+        name=name, module=name, role="outer", kind="linear", layer=None, width_in=width_in, width=width, biased=biased
+    )
+
+
+class _Alone(nn.Module):
+    """A module that is found under any path: it stands for the model that it is part of."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._module = [module]
+
+    def get_submodule(self, target: str) -> nn.Module:
+        return self._module[0]
+
+
+def _folded(module: Any, branches: Iterable[Placed], backbone: Backbone, name: str) -> None:
+    """Fold branches into a linear module's weight and bias, in order; they may change its number of outputs."""
+    for branch in branches:
+        site = _linear_site(name, module)
+        _start([(site, branch.to(module.weight.device))], backbone, _Alone(module))
+        with torch.no_grad():
+            weight, bias = branch.fold(module.weight.detach().float(), module.bias)
+        dtype = module.weight.dtype
+        module.weight = nn.Parameter(weight.to(dtype), requires_grad=module.weight.requires_grad)
+        module.bias = None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=False)
+
+
+def _language(
+    parts: _Parts, backbone: Backbone, folder: Path, made: Mapping[str, tuple[Site, Placed]], place: Any
+) -> LanguageHead | None:
+    """Return the adapter's own language head, or None where it is the base's.
+
+    One that shares the embeddings' weight shares tokens that are trained alone, and an embedding that PEFT saved as its base.
+    """
+    language = backbone.language
+    assert language is not None
+    base: Any = language.linear
+    name = "lm_head"
+    if parts.language:
+        branches = branches_at(place(_linear_site(name, base), base, name), parts.language)
+    else:
+        (embedding,) = backbone.anatomy.of_kind("embedding")
+        tied = backbone.model.get_submodule(embedding.module).get_parameter("weight") is base.weight
+        kept = "base_layer.weight" in parts.body.get(embedding.module, {})
+        shared = [branch for site, branch in made.values() if site.module == embedding.module and tied]
+        branches = [own for own in shared if isinstance(own, OwnTokens) or (kept and isinstance(own, Replaced))]
+    if not branches:
+        return None
+    own: Any = nn.Linear(base.weight.shape[1], base.weight.shape[0], bias=False, device="meta")
+    own.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
+    own.bias = None if base.bias is None else nn.Parameter(base.bias.detach().clone(), requires_grad=False)
+    _folded(own, branches, backbone, name)
+    more = len(own.weight) - len(base.weight)
+    bias = language.bias if language.bias is None or more <= 0 else nn.functional.pad(language.bias, (0, more))
+    return replace(language, linear=own, bias=bias if bias is None else bias[: len(own.weight)])
 
 
 def _outputs(head: Mapping[str, Tensor], folder: Path) -> int:
@@ -262,117 +358,14 @@ def _outputs(head: Mapping[str, Tensor], folder: Path) -> int:
     return min(len(value) for value in last)
 
 
-def _labels(config: Any, outputs: int) -> tuple[str, ...]:
+def _labels(config: Any, outputs: int, folder: Path) -> tuple[str, ...]:
     names = getattr(config, "id2label", None) or {}
-    if len(names) == outputs:
-        return tuple(str(names[index]) for index in sorted(names))
-    return tuple(f"LABEL_{index}" for index in range(outputs))
-
-
-def _module_and_kind(name: str, backbone: Backbone) -> tuple[str, str]:
-    for kind in _KINDS:
-        if name.endswith(f".{kind}"):
-            return name.removesuffix(f".{kind}"), kind
-    module, _, parameter = name.rpartition(".")
-    return module, parameter
-
-
-def _branches(
-    site: Site, values: dict[str, Tensor], backbone: Backbone, config: Mapping[str, Any]
-) -> list[tuple[Needed, Placed]]:
-    """Make the branches of one module, each with its tensors and the shapes that the module asks of them."""
-    found: list[tuple[Needed, Placed]] = []
-    values = dict(values)
-    a = values.pop("lora_A.weight", None)
-    a = values.pop("lora_A", None) if a is None else a
-    if a is not None:
-        b = values.pop("lora_B.weight", None)
-        b = values.pop("lora_B") if b is None else b
-        found.append(_low_rank(site, a, b, values, backbone.prefix, config))
-    if (a := values.pop("lora_embedding_A", None)) is not None:
-        b = values.pop("lora_embedding_B")
-        words = backbone.model.get_submodule(site.module).get_parameter("weight").shape[0]
-        needed: Needed = {"A": (a, (len(a), words)), "B": (b, (site.width, len(a)))}
-        found.append((needed, EmbeddingLowRank(a.float(), b.float(), _scale(site, len(a), backbone.prefix, config))))
-    if (scale := values.pop("ia3_l", None)) is not None:
-        kind = ScaleInput(site.width_in) if scale.shape[0] == 1 else ScaleOutput(site.width)
-        found.append(({"ia3_l": (scale, tuple(kind.scale.shape))}, _filled(kind, scale=scale)))
-    if (prompt := values.pop("adaption_prompt", None)) is not None:
-        if backbone.anatomy.model_type not in ("llama", "mistral"):
-            raise UsageError(f"PEFT's gated prompts are another function in {backbone.anatomy.model_type} models.")
-        gate = values.pop("adaption_gate")
-        needed = {"prompt": (prompt[0], (prompt.shape[1], site.width_in)), "gate": (gate, (1,))}
-        found.append((needed, _filled(GatedPrompt(site, length=prompt.shape[1]), prompt=prompt[0], gate=gate)))
-    norm = {key: values.pop(f"ln_tuning_layers.{key}", None) for key in ("weight", "bias")}
-    if norm["weight"] is not None:
-        own = {key: value for key, value in norm.items() if value is not None}
-        found.append(({key: (value, (site.width,)) for key, value in own.items()}, _filled(OwnNorm(site), **own)))
-    bias = values.pop("base_layer.bias", None)
-    if bias is None and set(values) == {"bias"}:
-        bias = values.pop("bias")
-    if bias is not None:
-        base = backbone.model.get_submodule(site.module).get_parameter("bias")
-        needed = {"bias": (bias, tuple(base.shape))}
-        change = bias.float() - base.detach().float().to(bias.device) if bias.shape == base.shape else bias
-        found.append((needed, _filled(AddBias(len(base)), bias=change)))
-    if values:
-        module = backbone.model.get_submodule(site.module)
-        shapes = {
-            key: weight_shape(module) if key == "weight" else tuple(module.get_parameter(key).shape) for key in values
-        }
-        branch = Replaced({key: value.float() for key, value in values.items()})
-        found.append(({key: (value, shapes[key]) for key, value in values.items()}, branch))
+    if len(names) != outputs:
+        return tuple(f"LABEL_{index}" for index in range(outputs))
+    found = tuple(str(names[index]) for index in sorted(names))
+    if len(set(found)) < outputs:
+        twice = next(name for name in found if found.count(name) > 1)
+        raise UsageError(
+            f"{folder}: its base model's id2label calls two labels '{twice}'; name them apart in config.json."
+        )
     return found
-
-
-def _low_rank(
-    site: Site, a: Tensor, b: Tensor, values: dict[str, Tensor], prefix: str, config: Mapping[str, Any]
-) -> tuple[Needed, Placed]:
-    rank = len(a)
-    needed: Needed = {"lora_A": (a, (rank, site.width_in)), "lora_B": (b, (site.width, rank))}
-    if (e := values.pop("lora_E", None)) is not None:
-        # By the rank at the start, however many are left; 1e-5 is PEFT's guard against none.
-        scale = config["lora_alpha"] / (config["init_r"] + 1e-5)
-        triplets = Triplets(site, rank=rank, scale=scale, dropout=0.0, orthogonality=0.0)
-        return needed, _filled(triplets, q=a, l=e, p=b) if _fits(needed) else triplets
-    scale = _scale(site, rank, prefix, config)
-    magnitude = values.pop("lora_magnitude_vector", None)
-    magnitude = values.pop("lora_magnitude_vector.weight", None) if magnitude is None else magnitude
-    if magnitude is not None:
-        needed["magnitude"] = (magnitude.flatten(), (site.width,))
-        branch: LowRank = MagnitudeDirection(site, rank=rank, scale=scale, dropout=0.0)
-        return needed, _filled(branch, a=a, b=b, magnitude=magnitude.flatten()) if _fits(needed) else branch
-    branch = LowRank(site, rank=rank, scale=scale, dropout=0.0)
-    return needed, _filled(branch, a=a, b=b) if _fits(needed) else branch
-
-
-def _scale(site: Site, rank: int, prefix: str, config: Mapping[str, Any]) -> float:
-    """alpha / rank or alpha / sqrt(rank), where a pattern that ends this module's path may give it another alpha."""
-    alpha = config["lora_alpha"]
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", f"{prefix}{site.module}"):
-            alpha = value
-            break
-    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
-
-
-def _fits(needed: Needed) -> bool:
-    return all(tuple(value.shape) == shape for value, shape in needed.values())
-
-
-def _filled(branch: Placed, **values: Tensor) -> Placed:
-    with torch.no_grad():
-        for name, value in values.items():
-            parameter = branch.get_parameter(name)
-            if parameter.shape == value.shape:
-                parameter.copy_(value)
-    return branch
-
-
-def _check(folder: Path, backbone: Backbone, site: Site, needed: Needed) -> None:
-    for name, (value, shape) in needed.items():
-        if tuple(value.shape) != shape:
-            raise AfinaError(
-                f"{folder}: '{site.module}' has {name} of {tuple(value.shape)} and {backbone.name} needs {shape}; "
-                "it was trained on another base model."
-            )

@@ -98,7 +98,9 @@ class LoadedAdapter:
             self.record = replace(self.record, task=state if names else Choices(2).state())
             self.method = self.adapter.method
         elif self.method.gradient_free:
-            self.classical = Classical.from_tensors(read_tensors(self.folder / "adapter_model.safetensors"))
+            self.classical = Classical.from_tensors(
+                read_tensors(self.folder / "adapter_model.safetensors", integers=True)
+            )
         else:
             outputs = load_task(self.record.task).outputs
             self.adapter = load_adapter(self.folder, self.backbone, self.record, outputs)

@@ -1,0 +1,48 @@
+"""JSON files that others wrote, read as objects: whatever is wrong with one is a sentence with its name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from afina.errors import AfinaError
+
+__all__ = ["read_json_object"]
+
+_LARGEST = 1 << 26
+"""Bytes; what describes a model or an adapter is a thousandth of it."""
+
+
+def read_json_object(path: Path, *, what_to_do: str = "get it again") -> dict[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises `FileNotFoundError` where there is none, and `AfinaError` for one that cannot be read, is not UTF-8 or JSON, nests
+    too deeply, has numbers of thousands of digits or a key twice, or holds something else than an object.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise AfinaError(f"{path} has {path.stat().st_size:,} bytes, too many for a description; {what_to_do}.")
+        found = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(path)) from None
+    except RecursionError:
+        raise AfinaError(f"{path} is damaged: it nests too deeply to be read; {what_to_do}.") from None
+    except (OSError, ValueError) as error:  # of which JSON's and Unicode's are kinds
+        reason = str(error).split(";")[0]  # Python goes on about a limit on digits that it lets programs raise
+        raise AfinaError(f"{path} is damaged ({reason}); {what_to_do}.") from None
+    if not isinstance(found, dict):
+        raise AfinaError(f"{path} is damaged: it holds no object with keys, but {_kind(found)}; {what_to_do}.")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:80]!r} is given twice")
+    return found
+
+
+def _kind(value: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")

@@ -1,0 +1,256 @@
+"""Every key of an adapter made elsewhere is computed as PEFT does, or refused by its name."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import afina
+from afina.backbone.attach import Attached
+from afina.errors import AfinaError, UsageError
+from afina.methods.peft_keys import KEYS, keys_of, keys_table, read_peft_config
+from families import language_model
+
+Speaker = Callable[[str], Path]
+DOCS = Path(__file__).parents[1] / "docs" / "adapters_from_elsewhere.md"
+QV = ["q_proj", "v_proj"]
+
+
+def configuration(kind: str) -> Any:
+    import peft
+
+    classes = {
+        "LORA": peft.LoraConfig, "ADALORA": peft.AdaLoraConfig, "IA3": peft.IA3Config, "LN_TUNING": peft.LNTuningConfig,
+        "PROMPT_TUNING": peft.PromptTuningConfig, "P_TUNING": peft.PromptEncoderConfig,
+        "PREFIX_TUNING": peft.PrefixTuningConfig, "ADAPTION_PROMPT": peft.AdaptionPromptConfig,
+    }  # fmt: skip
+    return classes[kind]
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_field_of_peft_has_a_meaning_here(kind: str) -> None:
+    """A new release with a new key fails here, until its meaning is in the table."""
+    fields = {field.name: field for field in dataclasses.fields(configuration(kind))}
+    known = keys_of(kind)
+    assert set(fields) <= set(known)
+    for name, key in known.items():
+        if key.meaning != "refused" or name not in fields:
+            continue
+        field = fields[name]
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        assert default == key.plain[0], f"{name} is refused at PEFT's own default {default!r}"
+
+
+def test_no_key_has_two_meanings_and_the_docs_have_the_table() -> None:
+    for kind, keys in KEYS.items():
+        assert len(keys_of(kind)) == len(keys), kind
+    assert keys_table() in DOCS.read_text(encoding="utf-8")
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    plain = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "target_modules": QV}
+    (folder / "adapter_config.json").write_text(json.dumps(plain | changes))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, key.name) for kind, keys in KEYS.items() for key in keys if key.meaning == "refused"]
+)
+def test_a_key_that_is_not_computed_is_refused_by_name(kind: str, name: str, tmp_path: Path) -> None:
+    first = {"init_r": 4} if kind == "ADALORA" else {}
+    folder = written(tmp_path, peft_type=kind, **first, **{name: [1]})
+    with pytest.raises(UsageError, match=rf"adapter_config.json: {name} is set, .*\.$"):
+        read_peft_config(folder)
+    read_peft_config(written(tmp_path, peft_type=kind, **first, **{name: keys_of(kind)[name].plain[0]}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"some_future_key": {"a": [1]}}, "the key 'some_future_key' is set and not known here, .* take it out"),
+        ({"enable_lora": [True, False]}, "the key 'enable_lora' is set"),
+        ({"init_lora_weights": "pissa_niter_4"}, "drawn at random .*path_initial_model_for_weight_conversion"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights is 'corda'"),
+        ({"init_lora_weights": "lora_ga"}, "init_lora_weights is 'lora_ga'"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights is 'loftq'"),
+        ({"lora_alpha": "8"}, "'lora_alpha' is 8, and should be a valid number"),
+        ({"lora_alpha": True}, "'lora_alpha' is True, and should be a valid number"),
+        ({"lora_alpha": float("nan")}, "'lora_alpha' is nan, and should be a finite number"),
+        ({"lora_alpha": 10**400}, "'lora_alpha' is 1000.*, and"),
+        ({"alpha_pattern": {"q": None}}, "'alpha_pattern' is {'q': None}, and should be a valid number"),
+        ({"alpha_pattern": ["q"]}, "'alpha_pattern' is .*, and should be a valid dictionary"),
+        ({"use_dora": 1}, "'use_dora' is 1, and should be a valid boolean"),
+        ({"trainable_token_indices": [1.5]}, "'trainable_token_indices' is"),
+        ({"task_type": 3}, "'task_type' is 3, and should be a valid string"),
+        ({"peft_type": "LOHA"}, "PEFT's type LOHA are not read"),
+        ({"peft_type": [1]}, r"PEFT's type \[1\] are not read"),
+        ({"base_model_name_or_path": "x" * 200_000}, "'base_model_name_or_path' is xxx.*, and is longer"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_are_one_sentence(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(AfinaError, match=sentence) as error:
+        read_peft_config(written(tmp_path, **changes))
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
+
+
+def test_keys_that_say_nothing_are_taken(tmp_path: Path) -> None:
+    quiet: dict[str, Any] = {
+        "enable_lora": None, "merge_weights": False, "unsloth_fixed": True, "later_list": [], "later_flag": False,
+        "init_lora_weights": "gaussian", "lora_alpha": 0.5,
+    }  # fmt: skip
+    assert read_peft_config(written(tmp_path, **quiet))["lora_alpha"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "null", "{", '{"r": 1, "r": 2}', '{"r": ' + "9" * 5000 + "}", "[" * 99_999]
+)
+def test_a_damaged_file_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(text)
+    with pytest.raises(AfinaError, match=r"adapter_config.json is damaged.*; save the adapter again\.$"):
+        read_peft_config(tmp_path)
+    (tmp_path / "adapter_config.json").write_bytes(b'{"peft_type": "\xff"}')
+    with pytest.raises(AfinaError, match=r"adapter_config.json is damaged"):
+        read_peft_config(tmp_path)
+
+
+def stirred(model: Any, seed: int = 3) -> Any:
+    """Move all that peft trains away from where it started."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.requires_grad and "original_module" not in name:
+                value.add_(torch.randn(value.shape, generator=generator) * 0.2)
+    return model.eval()
+
+
+def saved(family: str, speaker: Speaker, folder: Path, tied: bool = False, **settings: Any) -> tuple[Path, Path]:
+    """Adapt a language model with peft, move all that it trains, save it; return its base's folder and its own."""
+    from peft import LoraConfig, get_peft_model
+
+    base = speaker(family)
+    if tied:
+        model = language_model(family).from_pretrained(base, tie_word_embeddings=True)
+        model.tie_weights()
+        base = folder.parent / "tied"
+        model.save_pretrained(base)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(speaker(family) / name, base)
+    config = LoraConfig(**{"task_type": "CAUSAL_LM", "r": 3, "lora_alpha": 5, "target_modules": QV} | settings)
+    stirred(get_peft_model(language_model(family).from_pretrained(base), config)).save_pretrained(folder)
+    return base, folder
+
+
+def reference(family: str, base: Path, folder: Path, ids: torch.Tensor) -> torch.Tensor:
+    """What peft makes of a folder: logits."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(language_model(family).from_pretrained(base), str(folder)).eval()
+    with torch.no_grad():
+        return model(input_ids=ids).logits
+
+
+def ours(loaded: Any, ids: torch.Tensor) -> torch.Tensor:
+    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+        states = attached.hidden({"input_ids": ids}).states
+        return loaded.adapter.head.language(states.flatten(0, 1)).view(*ids.shape, -1)
+
+
+IDS = torch.tensor([[5, 9, 17, 22, 6, 7, 8], [11, 6, 5, 30, 31, 12, 9]])
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "pissa": {"init_lora_weights": "pissa"},
+    "pissa, ranks": {"init_lora_weights": "pissa", "rank_pattern": {"q_proj": 5}, "alpha_pattern": {"v_proj": 11}},
+    "olora": {"init_lora_weights": "olora"},
+    "eva": {"init_lora_weights": "eva"},
+    "orthogonal": {"init_lora_weights": "orthogonal", "r": 4},
+    "mica": {"init_lora_weights": "mica"},
+    "lora_bias": {"lora_bias": True},
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "tokens": {"trainable_token_indices": [9, 5, 30]},
+    "tokens, named": {"trainable_token_indices": {"embed_tokens": [9, 5]}},
+    "head": {"target_modules": ["q_proj", "lm_head"]},
+    "head, pissa": {"target_modules": ["q_proj", "lm_head"], "init_lora_weights": "pissa"},
+    "head, dora": {"target_modules": ["q_proj", "lm_head"], "use_dora": True},
+    "head saved": {"modules_to_save": ["lm_head"]},
+    "embedding": {"target_modules": ["q_proj", "embed_tokens"]},
+    "embedding saved": {"modules_to_save": ["embed_tokens"]},
+    "norms saved": {"modules_to_save": ["norm", "input_layernorm"]},
+    "excluded": {"target_modules": "all-linear", "exclude_modules": ["v_proj"]},
+    "pattern": {"target_modules": r".*layers\.1\..*(q|down)_proj", "alpha_pattern": {r"^model\.layers\.\d\..*q_proj": 3}},
+    "one layer": {"layers_to_transform": [1], "layers_pattern": "layers"},
+    "velora": {"velora_config": "default"},
+}  # fmt: skip
+TIED = ("plain", "tokens", "embedding", "embedding saved", "head saved")
+
+
+def settings_of(case: str) -> dict[str, Any]:
+    from peft import VeloraConfig
+
+    made = CASES[case]
+    return made | {"velora_config": VeloraConfig(num_groups=2)} if "velora_config" in made else made
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("case", "tied"), [*((case, False) for case in CASES), *((case, True) for case in TIED)])
+def test_a_writer_that_peft_trained_says_the_same(case: str, tied: bool, speaker: Speaker, tmp_path: Path) -> None:
+    base, folder = saved("llama", speaker, tmp_path / "adapter", tied, **settings_of(case))
+    loaded = afina.load(folder)
+    before = {name: value.clone() for name, value in loaded.backbone.model.state_dict().items()}
+    theirs = reference("llama", base, folder, IDS)
+    torch.testing.assert_close(ours(loaded, IDS), theirs, rtol=1e-4, atol=5e-5)
+    assert all(torch.equal(value, before[name]) for name, value in loaded.backbone.model.state_dict().items())
+    # What is written token by token comes from the same language head.
+    prompt = loaded.backbone.tokenizer("my parcel")["input_ids"]
+    step = reference("llama", base, folder, torch.tensor([prompt]))[0, -1].argmax()
+    assert loaded.generate(["my parcel"], max_new_tokens=1, temperature=0)[0].tokens in ([int(step)], [])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("family", ["gpt2", "t5", "gemma3_text"])
+def test_tokens_of_their_own_at_other_embeddings(family: str, speaker: Speaker, tmp_path: Path) -> None:
+    """GPT-2 shares its embedding with the language head, T5 its with both sides, Gemma scales what comes out."""
+    targets = {"gpt2": ["c_attn"], "t5": ["q"]}.get(family, ["q_proj"])
+    name = {"gpt2": "wte", "t5": "shared"}.get(family, "embed_tokens")
+    kind = "SEQ_2_SEQ_LM" if family == "t5" else "CAUSAL_LM"
+    for settings in ({"trainable_token_indices": {name: [9, 5]}}, {"target_modules": [*targets, name]}):
+        if family == "t5" and "target_modules" in settings:
+            continue  # PEFT itself does not adapt an embedding that two stacks share
+        folder = tmp_path / f"{family}-{'-'.join(settings)}"
+        base, _ = saved(
+            family,
+            speaker,
+            folder,
+            task_type=kind,
+            fan_in_fan_out=family == "gpt2",
+            **{"target_modules": targets} | settings,
+        )
+        loaded = afina.load(folder)
+        if family == "t5":
+            assert np_close(loaded, reference_t5(base, folder))
+            continue
+        torch.testing.assert_close(ours(loaded, IDS), reference(family, base, folder, IDS), rtol=1e-4, atol=5e-5)
+
+
+def reference_t5(base: Path, folder: Path) -> torch.Tensor:
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(language_model("t5").from_pretrained(base), str(folder)).eval()
+    with torch.no_grad():
+        return model(input_ids=IDS, decoder_input_ids=IDS[:, :3]).logits
+
+
+def np_close(loaded: Any, theirs: torch.Tensor) -> bool:
+    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+        attached._rows = [slice(0, len(IDS))]
+        states = loaded.backbone.model(input_ids=IDS, decoder_input_ids=IDS[:, :3]).last_hidden_state
+        mine = loaded.adapter.head.language(states.flatten(0, 1)).view(*theirs.shape)
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=5e-5)
+    return True
