@@ -258,8 +258,14 @@ def turns(*roles: str) -> dict[str, Any]:
     [
         (turns("user", "user"), "chat", "row 2: message 2 is the user's and follows the user's"),
         (turns("assistant"), "chat", "row 2: message 1 is the assistant's and is the first"),
+        (
+            turns("user", "assistant", "assistant"),
+            "chat",
+            "row 2: message 3 is the assistant's and follows the assistant's",
+        ),
         (turns("user", "assistant", "system"), "chat", "row 2: message 3 is the system's; it stands before"),
-        (turns("user", "tool"), "chat", "row 2: message 2 is of 'tool'; roles are system"),
+        (turns("user", "tool"), "chat", "row 2: message 2 is a tool's and follows the user's; a tool answers a call"),
+        (turns("user", "oracle"), "chat", "row 2: message 2 has the unknown role 'oracle'; roles are system"),
         ({"messages": [{"speaker": "user"}]}, "chat", "row 2: a message should have role and content"),
         ({"messages": "User: hi"}, "chat", "row 2: column 'messages' should hold a list of messages"),
         ({"words": "a"}, "seq2seq", "no columns that look like a text to read and one to write"),

@@ -81,6 +81,10 @@ def _switch(value: Any) -> Any:
     return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def _once(values: list[Any]) -> list[Any]:
     if len(set(values)) != len(values):
         raise ValueError("each may stand once")
@@ -136,6 +140,10 @@ class DatasetSpec(_Checked):
     {text} in it."""
     messages: str | None = None
     """For `task: chat`, the column of each row's messages; without one, `text` is asked and `target` answered."""
+    assistant: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    """For `task: chat`, the names of who answers, where a transcript or a chat has names; everybody else asks."""
+    user: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    """Likewise of who asks."""
     target: str | None = None
     """The column of what is written: seq2seq's target, chat's answer."""
     task: TaskName = "auto"
@@ -166,10 +174,6 @@ class RaceSpec(_Checked):
         if value != sorted(set(value)):
             raise ValueError("rungs should rise")
         return value
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _as_method(value: Any) -> Any:
@@ -247,6 +251,8 @@ class StudyConfig(_Checked):
     language head, which `language`, `chat` and `seq2seq` teach to write."""
     template: str | dict[str, str] | None = None
     """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
+    system: Literal["keep", "merge"] = "keep"
+    """For `task: chat`: `merge` puts what the system says before the user's first words, where a template takes no system."""
     packing: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
     """Whether short texts share a row of a batch, unseen by each other, where a model learns to write and it saves rows."""
     weight_decay: float = Field(default=0.0, ge=0)

@@ -22,6 +22,10 @@ def chat(
         ),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", help="What stands before the conversation.")] = None,
+    merge_system: Annotated[
+        bool,
+        typer.Option("--merge-system", help="Put it before the first question, for templates without a system turn."),
+    ] = False,
     temperature: Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token each time.")] = 0.7,
     top_p: Annotated[float | None, typer.Option("--top-p", help="Draw among the likeliest, up to this share.")] = 0.95,
     top_k: Annotated[int | None, typer.Option("--top-k", help="Draw among this many.")] = None,
@@ -52,7 +56,7 @@ def chat(
     )  # fmt: skip
     folders = adapters_in([adapter, *(adapters or ())])
     talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
-    talk.open(system, settings, model=model, device=device)
+    talk.open(system, settings, model=model, device=device, merge_system=merge_system)
     talk.run()
 
 

@@ -129,7 +129,10 @@ class Conversation:
         self.notes = Console(stderr=not terminal, soft_wrap=not terminal, highlight=False)
         self.left_out = 0
 
-    def open(self, system: str | None, settings: "GenerationSettings", *, model: str | None, device: str) -> None:
+    def open(
+        self, system: str | None, settings: "GenerationSettings", *, model: str | None, device: str,
+        merge_system: bool = False,
+    ) -> None:  # fmt: skip
         """Load the model with the first adapter."""
         with self.notes.status(self.words("Loading {name} …", name=self.name)):
             from afina.serve.session import Chat
@@ -137,6 +140,7 @@ class Conversation:
 
             first = load(self.folders[self.name], model=model, device=device)
             self.model = model
+            self.merge_system = first.merge_system = merge_system
             self.loaded[self.name] = first
             self.chat = Chat(first, system=system, settings=settings)
             first.request("?", first)  # that it writes at all
@@ -271,6 +275,7 @@ class Conversation:
 
                 with self.notes.status(self.words("Loading {name} …", name=name)):
                     self.loaded[name] = load(self.folders[name], model=self.model, beside=self.chat.adapter)
+                    self.loaded[name].merge_system = self.merge_system
             self.chat.adapter.request("?", self.loaded[name])
             self.name, self.chat.answering = name, self.loaded[name]
             self.note("Now answering: {name}.", name=name)

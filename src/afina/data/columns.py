@@ -7,10 +7,13 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.errors import UsageError, nearest
 
-__all__ = ["ROW", "find_columns", "find_label", "numbered", "texts"]
+__all__ = ["LINE", "ROW", "find_columns", "find_label", "numbered", "texts"]
 
 ROW = "\0row"
 """Column that keeps each row's number in its file, so that an error can name the row after others were dropped."""
+
+LINE = "\0line"
+"""Column of the lines of a text file, before it is known what they are."""
 
 _PAIRS = (
     ("text", "text_pair"),

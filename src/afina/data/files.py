@@ -144,9 +144,13 @@ def table_of(rows: list[Mapping[str, Any]]) -> arrow.Table:
 
 def _column(values: list[Any]) -> arrow.Array:
     try:
-        return arrow.array(values)
+        column = arrow.array(values)
+        # A column gives each of its objects the keys of all: those of different keys are kept as JSON text instead.
+        if not arrow.types.is_nested(column.type) or column.to_pylist() == values:
+            return column
     except (arrow.ArrowException, OverflowError):
-        return arrow.array([None if value is None else _as_text(value) for value in values])
+        pass
+    return arrow.array([None if value is None else _as_text(value) for value in values])
 
 
 def _as_text(value: Any) -> str:

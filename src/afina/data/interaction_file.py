@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from afina.data.conversations import Interaction
+from afina.data.interaction import Interaction
 from afina.errors import UsageError
 
 __all__ = ["OUTPUTS", "InteractionFile", "as_values", "check_output"]
@@ -54,6 +54,8 @@ class InteractionFile:
         self._waiting: list[Mapping[str, Any]] = []
         self._letters = 0
         self._parquet = suffix.lower() == ".parquet"
+        self._details: list[str] = []
+        """What messages have beside role and content: a parquet file names it in its schema."""
         self._file: Any = None
 
     def __enter__(self) -> "InteractionFile":
@@ -83,8 +85,9 @@ class InteractionFile:
     def _schema(self) -> Any:
         import pyarrow as arrow
 
+        said = [("role", arrow.string()), ("content", arrow.string())]
         kinds = {
-            "messages": arrow.list_(arrow.struct([("role", arrow.string()), ("content", arrow.string())])),
+            "messages": arrow.list_(arrow.struct([*said, *((name, _DETAILS[name]()) for name in self._details)])),
             "generated": arrow.bool_(),
         }
         return arrow.schema([(name, kinds.get(name, arrow.string())) for name in self.columns])
@@ -94,16 +97,66 @@ class InteractionFile:
         if not rows:
             return
         if self._parquet:
-            import pyarrow as arrow
-
-            table = [{name: _clean(row[name]) for name in self.columns} for row in rows]
-            self._file.write_table(arrow.Table.from_pylist(table, schema=self._schema()))
+            self._widen({name for row in rows for message in row["messages"] or () for name in message} & set(_DETAILS))
+            table = [{name: _as_text(_clean(row[name])) for name in self.columns} for row in rows]
+            self._file.write_table(self._table(table, self._schema()))
             return
         for row in rows:
             own = {name: row[name] for name in self.columns if row[name] is not None}
             if "extra" in own:
                 own["extra"] = json.loads(own["extra"])
             self._file.write(json.dumps(_clean(own), ensure_ascii=False) + "\n")
+
+    def _widen(self, found: set[str]) -> None:
+        """Make place for what messages have more than those before; what is written already is written again."""
+        if found <= set(self._details):
+            return
+        from pyarrow import parquet
+
+        self._file.close()
+        self._details = [name for name in _DETAILS if name in {*found, *self._details}]
+        before = self.path.rename(self.path.with_name(f"{self.path.name}.narrow"))
+        self._file = parquet.ParquetWriter(self.path, self._schema(), compression="zstd")
+        try:
+            with parquet.ParquetFile(before) as file:
+                for batch in file.iter_batches(batch_size=_BATCH):
+                    self._file.write_table(self._table(batch.to_pylist(), self._schema()))
+        finally:
+            before.unlink()
+
+    @staticmethod
+    def _table(rows: list[dict[str, Any]], schema: Any) -> Any:
+        import pyarrow as arrow
+
+        return arrow.Table.from_pylist(rows, schema=schema)
+
+
+def _string() -> Any:
+    import pyarrow as arrow
+
+    return arrow.string()
+
+
+def _number() -> Any:
+    import pyarrow as arrow
+
+    return arrow.int64()
+
+
+_DETAILS = {"weight": _number, "tool_calls": _string, "tool_call_id": _string, "name": _string}
+"""What a message may have beside role and content, as a parquet file keeps it; calls of tools are JSON text there."""
+
+
+def _as_text(value: Any) -> Any:
+    """Write calls of tools out as JSON text: as a column their arguments would all have one another's names."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {**message, "tool_calls": json.dumps(message["tool_calls"], ensure_ascii=False)}
+        if "tool_calls" in message
+        else message
+        for message in value
+    ]
 
 
 def _clean(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from afina.data.conversations import Interaction
+from afina.data.interaction import Interaction, dialogue_text
 from afina.data.personal import find_personal, mask_personal
 from afina.data.speakers import Message
 from afina.errors import UsageError
@@ -168,13 +168,17 @@ def _divided(messages: Sequence[Message]) -> list[list[Message]]:
     return parts
 
 
+_PLAIN = {"role", "content"}
+
+
 def _order(row: Interaction) -> list[Interaction]:
     """Join what one speaker says in several turns; take off answers before any question and questions at the end."""
     joined: list[Message] = []
     for message in row.messages:
-        if not message["content"].strip():
+        if not message["content"].strip() and not message.get("tool_calls"):
             continue
-        if joined and joined[-1]["role"] == message["role"] != "tool":
+        # What is not to be learned stays apart from what is, and so do calls of tools.
+        if joined and joined[-1].keys() == message.keys() == _PLAIN and joined[-1]["role"] == message["role"] != "tool":
             joined[-1] = {**message, "content": f"{joined[-1]['content']}\n{message['content']}"}
         else:
             joined.append(dict(message))
@@ -195,7 +199,7 @@ def _order(row: Interaction) -> list[Interaction]:
 
 
 def _one_side(row: Interaction, role: str, problem: str) -> list[Interaction]:
-    there = any(message["role"] == role and message["content"].strip() for message in row.messages)
+    there = any(message["role"] == role and dialogue_text([message]).strip() for message in row.messages)
     return [row if there else _rejected(row, problem)]
 
 
@@ -218,7 +222,7 @@ def _pairs(row: Interaction) -> list[Interaction]:
 
 
 def _answers(row: Interaction) -> list[str]:
-    said = [message["content"] for message in row.messages if message["role"] == "assistant"]
+    said = [dialogue_text([message]) for message in row.messages if message["role"] == "assistant"]
     return said if row.messages else [row.text or ""]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from afina.data.batching import IGNORED, Tokens
-from afina.data.templates import ChatTemplate, Message
+from afina.data.chat_template import ChatTemplate
+from afina.data.messages import Message
 from afina.errors import UsageError
 
 __all__ = ["conversations", "encode", "source_and_target", "whole_texts"]

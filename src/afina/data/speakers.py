@@ -5,25 +5,26 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 __all__ = ["ROLES", "Message", "Speakers", "Transcript", "other_speakers"]
 
-Message = dict[str, str]
-"""`role` and `content`, as the OpenAI chat format has them."""
+Message = dict[str, Any]
+"""`role` and `content`, as the OpenAI chat format has them, and what else a message may have (messages.py)."""
 
 ROLES = {
-    "user": "user human customer client guest visitor caller patient student question query prompt instruction comment me q "
-    "usuário usuario cliente humano pergunta comentário comentario consumidor aluno paciente visitante pregunta utilisateur "
-    "benutzer kunde",
+    "user": "user human prompter customer client guest visitor caller patient student question query prompt instruction "
+    "comment me q usuário usuario cliente humano pergunta comentário comentario consumidor aluno paciente visitante pregunta "
+    "utilisateur benutzer kunde",
     "assistant": "assistant bot ai ia chatbot agent support operator advisor gpt chatgpt model answer response reply output "
     "a assistente atendente agente suporte vendedor robô robo resposta asistente respuesta berater",
     "system": "system developer sistema système",
-    "tool": "tool function observation ferramenta",
+    "tool": "tool function observation tool_response tool_result ipython ferramenta",
 }
 """Names of speakers by role, in lower case; those of files (`from: human`) and those before a colon are the same."""
 _WEAK = {"q", "a", "me", "ai", "ia", "question", "query", "prompt", "instruction", "comment", "answer", "response", "reply",
          "output", "model", "pergunta", "comentário", "comentario", "resposta", "pregunta", "respuesta", "support", "suporte",
-         "tool", "function", "observation", "developer", "ferramenta"}  # fmt: skip
+         "tool", "function", "observation", "tool_response", "tool_result", "ipython", "developer", "ferramenta"}  # fmt: skip
 """Names that are also common words: speakers at the start of a line only, never in the middle."""
 
 _TEMPLATES = (

@@ -3,29 +3,30 @@
 Of conversations a row's text is the JSON of its messages, [[role, content], ...].
 """
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
-from afina.data.columns import ROW, find_columns, texts
+from afina.data.columns import LINE, ROW, find_columns, texts
+from afina.data.conversations import interactions, transcripts
+from afina.data.forms import LISTS, NO_FORM, NO_MARKS, NO_MESSAGES, PAIRS, Columns
+from afina.data.interaction import Interaction
 from afina.data.rows import Rows, TextDataset, divided, finished
+from afina.data.speakers import Speakers
+from afina.data.stream import RawRow
+from afina.data.turns import ordered, written_out
 from afina.errors import UsageError, nearest
 
 __all__ = ["READERS", "find_messages", "find_pair", "read_written"]
 
 _PAIRS = (
     ("source", "target"), ("article", "highlights"), ("document", "summary"), ("dialogue", "summary"),
-    ("text", "summary"), ("text", "target"), ("instruction", "output"), ("question", "answer"), ("question", "response"),
-    ("prompt", "completion"), ("prompt", "response"), ("user", "assistant"), ("input", "output"),
+    ("text", "summary"), ("text", "target"), *PAIRS,
 )  # fmt: skip
 """Columns of what is read and what is written, by their usual names."""
-_MESSAGES = ("messages", "conversations", "conversation")
-_ROLES = {"system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant"}
-"""OpenAI's and ShareGPT's words, and ours."""
 
 
 def read_written(
@@ -38,8 +39,9 @@ def read_written(
     for a conversation that is none, with its row.
     """
     splits: dict[str, Rows] = {}
+    seen: Counter[str] = Counter()
     for split, table in tables.items():
-        rows = READERS[task](table, spec, place(split))
+        rows = READERS[task](table, spec, place(split), seen)
         full = [
             index for index, text in enumerate(rows.text) if text and (rows.text_pair is None or rows.text_pair[index])
         ]
@@ -49,6 +51,7 @@ def read_written(
             which = f"{missing:,} {split} {'row' if missing == 1 else 'rows'}"
             notes.append(f"{which} with an empty text, or with nothing that is said, left out")
         splits[split] = rows.take(np.array(full))
+    notes += [f"{what}: {count:,}" for what, count in seen.items() if count]
     if "test" not in splits:
         if len(splits["train"]) < 5:
             raise UsageError(
@@ -67,11 +70,11 @@ def _rows(first: list[str], second: list[str] | None = None) -> Rows:
     return Rows(kept(first), None if second is None else kept(second), np.zeros(len(first), dtype=np.int64))
 
 
-def _texts(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
+def _texts(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
     return _rows(texts(table, find_columns({"train": table}, spec, place, with_label=False)["text"], place))
 
 
-def _pairs(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
+def _pairs(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
     columns = find_pair(table, spec, place)
     if columns is None:
         listed = ", ".join(name for name in table.column_names if name != ROW)
@@ -82,25 +85,60 @@ def _pairs(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
     return _rows(*(texts(table, column, place) for column in columns))
 
 
-def _conversations(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
-    found = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
+def _conversations(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+    seen = Counter() if seen is None else seen
     made: list[str] = []
-    for number, turns in zip(found, _turns(table, spec, place), strict=True):
-        messages = _checked(turns, f"{place}, row {number}")
-        made.append(json.dumps(messages, ensure_ascii=False) if messages else "")
+    for row in _interactions(table, spec, place, seen):
+        if row.problem == NO_MESSAGES:
+            made.append("")
+            continue
+        if row.problem.startswith(NO_FORM):
+            listed = ", ".join(name for name in table.column_names if name != ROW)
+            raise UsageError(
+                f"{place} has no conversations: a column messages (role and content) or conversations (from and value) is "
+                f"wanted, or instruction and output, or question and answer; say which with messages:, or with text: and "
+                f"target: ({listed})."
+            )
+        if row.problem:
+            more = "; afina data clean makes a file of what can be read" if row.problem == NO_MARKS else ""
+            raise UsageError(f"{place}, {row.place}: {row.problem}{more}.")
+        for said in (row.messages, *row.others):
+            messages, problem = ordered(said, seen)
+            if problem:
+                raise UsageError(f"{place}, {row.place}: {problem}.")
+            made.append(written_out(row, messages))
     return _rows(made)
 
 
-READERS: dict[str, Callable[[arrow.Table, DatasetSpec, str], Rows]] = {
-    "language": _texts, "seq2seq": _pairs, "chat": _conversations,
-}  # fmt: skip
-"""By task, what makes rows of a table."""
+def _interactions(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str]) -> Iterator[Interaction]:
+    """Yield what each row says, by the reader that `afina data` has (conversations.py)."""
+    speakers = Speakers(tuple(spec.user or ()), tuple(spec.assistant or ()))
+    if LINE in table.column_names:
+        lines = (
+            RawRow(f"line {number}", {"line": line}) for number, line in enumerate(table[LINE].to_pylist(), start=1)
+        )
+        yield from transcripts(lines, speakers, seen)
+        return
+    own = [name for name in table.column_names if name != ROW]
+    column = None if spec.text else spec.messages
+    if column is not None and column not in own:
+        raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, own)}")
+    question, answer = (find_pair(table, spec, place) if spec.text or spec.target else None) or (None, None)
+    columns = Columns(messages=column, question=question, answer=answer, pairs=_PAIRS)
+    numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
+    values = table.select(own).to_pylist()
+    rows = (RawRow(f"row {number}", each) for number, each in zip(numbers, values, strict=True))
+    yield from interactions(rows, place, speakers, columns, seen)
+
+
+READERS: dict[str, Callable[..., Rows]] = {"language": _texts, "seq2seq": _pairs, "chat": _conversations}
+"""By task, what makes rows of a table, a data set's spec, what to call it, and a counter of what is noticed."""
 
 
 def find_messages(table: arrow.Table, spec: DatasetSpec) -> str | None:
     """Return the column of messages, which may be named and not there, or None where there is none."""
     known = {name.lower(): name for name in reversed(table.column_names)}
-    return None if spec.text else spec.messages or next((known[name] for name in _MESSAGES if name in known), None)
+    return None if spec.text else spec.messages or next((known[name] for name in LISTS[:5] if name in known), None)
 
 
 def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, str] | None:
@@ -114,92 +152,3 @@ def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, s
         return spec.text, spec.target
     known = {name.lower(): name for name in reversed(table.column_names)}
     return next(((known[a], known[b]) for a, b in _PAIRS if a in known and b in known), None)
-
-
-def _turns(table: arrow.Table, spec: DatasetSpec, place: str) -> Iterator[list[tuple[Any, Any]]]:
-    """Yield each row's (role, content) as they stand there."""
-    known = {name.lower(): name for name in reversed(table.column_names)}
-    column = find_messages(table, spec)
-    if column is not None:
-        if column not in table.column_names:
-            raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, known)}")
-        for row, value in enumerate(table[column].to_pylist(), start=1):
-            yield [_turn(message, f"{place}, row {row}") for message in _listed(value, f"{place}, row {row}", column)]
-        return
-    columns = find_pair(table, spec, place)
-    if columns is None:
-        listed = ", ".join(name for name in table.column_names if name != ROW)
-        raise UsageError(
-            f"{place} has no conversations: a column messages (role and content) or conversations (from and value) is "
-            f"wanted, or instruction and output, or question and answer; say which with messages:, or with text: and "
-            f"target: ({listed})."
-        )
-    asked, said = (texts(table, name, place) for name in columns)
-    further = texts(table, known["input"], place) if _is_alpaca(columns, known) else [""] * len(asked)
-    systems = texts(table, known["system"], place) if "system" in known else [""] * len(asked)
-    for system, question, more, answer in zip(systems, asked, further, said, strict=True):
-        opening = [("system", system)] if system.strip() else []
-        yield [*opening, ("user", f"{question}\n\n{more}" if more.strip() else question), ("assistant", answer)]
-
-
-def _is_alpaca(columns: tuple[str, str], known: Mapping[str, str]) -> bool:
-    return columns == (known.get("instruction"), known.get("output")) and "input" in known
-
-
-def _listed(value: Any, place: str, column: str) -> list[Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            value = None if value.strip() else []
-    if value is not None and not isinstance(value, list):
-        value = None
-    if value is None:
-        raise UsageError(f"{place}: column '{column}' should hold a list of messages, each with a role and content.")
-    return list(value)
-
-
-def _turn(message: Any, place: str) -> tuple[Any, Any]:
-    if isinstance(message, dict):
-        for role, content in (("role", "content"), ("from", "value")):
-            if message.get(role) is not None:
-                return message[role], message.get(content)
-    raise UsageError(f"{place}: a message should have role and content, or from and value, not {str(message)[:60]!r}.")
-
-
-def _checked(turns: list[tuple[Any, Any]], place: str) -> list[tuple[str, str]]:
-    """Return messages up to the last of the assistant; none where a turn is empty or the assistant says nothing.
-
-    Raises `UsageError` for a role that there is not, and for turns out of order.
-    """
-    messages: list[tuple[str, str]] = []
-    for number, (given, content) in enumerate(turns, start=1):
-        role = _ROLES.get(str(given).lower())
-        if role is None:
-            raise UsageError(f"{place}: message {number} is of '{given}'; roles are {', '.join(_ROLES)}.")
-        before = messages[-1][0] if messages else None
-        if role == "system" and number > 1:
-            raise UsageError(f"{place}: message {number} is the system's; it stands before all others.")
-        wanted = "assistant" if before == "user" else "user"
-        if role not in ("system", wanted):
-            after = f"follows the {before}'s" if before else "is the first"
-            raise UsageError(
-                f"{place}: message {number} is the {role}'s and {after}; user and assistant take turns, the user first."
-            )
-        messages.append((role, _said(content, f"{place}, message {number}").strip()))
-    while messages and messages[-1][0] != "assistant":
-        messages.pop()
-    return messages if all(content for _, content in messages) else []
-
-
-def _said(content: Any, place: str) -> str:
-    """Return a message's text; OpenAI's may be a list of parts."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(
-        isinstance(part, dict) and isinstance(part.get("text"), str) for part in content
-    ):
-        return "".join(part["text"] for part in content)
-    raise UsageError(f"{place}: its content is no text; only texts can be learned.")

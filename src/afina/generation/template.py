@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from afina.data.templates import Message as Turn
-from afina.data.templates import make_template
+from afina.data.templates import make_template, merging
 from afina.errors import UsageError
 
 __all__ = ["Message", "PlainTemplate", "Template", "check_messages", "template_of"]
@@ -36,15 +36,23 @@ class PlainTemplate:
 
     def prompt(self, messages: Sequence[Turn]) -> str:
         names = {"system": "", "user": "User: ", "assistant": "Assistant: "}
-        return "\n".join([*(f"{names[role]}{content.strip()}" for role, content in messages), "Assistant:"])
+        return "\n".join([*(f"{names[turn.role]}{turn.content.strip()}" for turn in messages), "Assistant:"])
 
 
-def template_of(task: Any, tokenizer: Any) -> Template:
-    """Return the template that a task was trained with, else the tokenizer's, else the plain one."""
-    own: Template | None = getattr(task, "template", None)
+def template_of(task: Any, tokenizer: Any, *, merge_system: bool = False) -> Template:
+    """Return the template that a task was trained with, else the tokenizer's, else the plain one.
+
+    With `merge_system` it is given what the system says as part of the user's first words.
+    """
+    own: Any = getattr(task, "template", None)
     if own is not None:
-        return own
-    return make_template(None, tokenizer) if getattr(tokenizer, "chat_template", None) else PlainTemplate()
+        found: Template = merging(own) if merge_system else own
+        return found
+    return (
+        make_template(None, tokenizer, merge_system=merge_system)
+        if getattr(tokenizer, "chat_template", None)
+        else PlainTemplate()
+    )
 
 
 def check_messages(messages: Sequence[Message]) -> list[Turn]:

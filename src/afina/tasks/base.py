@@ -91,12 +91,13 @@ def make_task(
     answers: int = 0,
     prompt: str | None = None,
     template: str | Mapping[str, str] | None = None,
+    merge_system: bool = False,
     tokenizer: Any = None,
 ) -> Task:
     """Make the task of a data set from its train labels; `smoothing` and `class_weights` are for classification.
 
-    `answers` (the most that a row has) is for choices, `prompt` for choices and seq2seq, `template` for chat, whose own
-    the `tokenizer` may have.
+    `answers` (the most that a row has) is for choices, `prompt` for choices and seq2seq, `template` and `merge_system`
+    for chat, whose template the `tokenizer` may have.
 
     Raises `UsageError` for a weight of a class that there is not, and for a prompt or template that cannot be.
     """
@@ -109,7 +110,7 @@ def make_task(
     from afina.tasks.tagging import Tagging
 
     if name == Chat.name:
-        return Chat(make_template(template, tokenizer))
+        return Chat(make_template(template, tokenizer, merge_system=merge_system))
     if name == Seq2Seq.name:
         return Seq2Seq(prompt)
     if name == Language.name:

@@ -42,6 +42,9 @@ __all__ = ["LoadedAdapter", "Prediction", "load"]
 class LoadedAdapter:
     """An adapter on its backbone: `predict` answers with labels, `generate` and `stream` with text where the model speaks."""
 
+    merge_system = False
+    """Whether what the system says is put before the user's first words, for a template that takes no system turn."""
+
     def __init__(
         self,
         folder: str | Path,
@@ -137,7 +140,7 @@ class LoadedAdapter:
     @property
     def template(self) -> Template:
         """How a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
-        return template_of(self.task, self.backbone.tokenizer)
+        return template_of(self.task, self.backbone.tokenizer, merge_system=self.merge_system)
 
     def generate(
         self,
