@@ -91,6 +91,21 @@ class Progress:
         if event["learned"] is not None:
             show_learned(self.console, event["learned"], "what is learned")
 
+    def _unread(self, event: Mapping[str, Any]) -> None:
+        self._say(
+            f"  the rows of {event['dataset']} cannot be read any more, so whether they are still those that these results "
+            f"are of is not known. {event['why']}",
+            "yellow",
+        )
+
+    def _missing(self, event: Mapping[str, Any]) -> None:
+        run, what = event["run"], event["result"]["adapter"]
+        if event["again"]:
+            self._say(f"  {run} had finished, and its folder is gone: it is trained again", "yellow")
+        else:
+            told = f"{run} had finished, and its adapter ({what}) is gone: to train it again delete runs/{run}"
+            self._say(f"  {told} and run the same command", "yellow")
+
     def _precision(self, event: Mapping[str, Any]) -> None:
         self._say(f"timing a few steps of {event['model']} to choose the precision", "dim")
 

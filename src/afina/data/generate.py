@@ -20,6 +20,7 @@ from afina.data.clean import RuleReport, rejects_path, ruled
 from afina.data.conversations import Columns, Interaction, dialogue_text, interaction_of
 from afina.data.diversity import Diversity, collapse_warnings, diversity
 from afina.data.interaction_file import as_values
+from afina.data.links import open_unfollowed
 from afina.data.near_duplicates import PERMUTATIONS, signature, similar
 from afina.data.rules import CleanSettings, rules_for
 from afina.data.speakers import Speakers
@@ -314,7 +315,7 @@ class _Ledger:
 def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     if not lines:
         return
-    with path.open("ab") as file:
+    with open_unfollowed(path, "ab") as file:
         file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace"))
         file.flush()
         os.fsync(file.fileno())

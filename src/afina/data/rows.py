@@ -97,8 +97,10 @@ def _keys(rows: Rows) -> list[tuple[str, str]]:
     return list(zip(rows.text, rows.text_pair or [""] * len(rows), strict=True))
 
 
-def _digest(splits: Mapping[str, Rows]) -> str:
+def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None) -> str:
     digest = hashlib.sha256()
+    if names is not None:  # labels are their places in it
+        digest.update("\0".join(names).encode("utf-8", "surrogatepass") + b"\0\0")
     for name, rows in sorted(splits.items()):
         digest.update(f"{name} {len(rows)}\0".encode())
         for text, pair in _keys(rows):
@@ -137,5 +139,5 @@ def finished(
         told.append(f"{overlap:,} {what + ' stands' if overlap == 1 else what + 's stand'} in both train and test")
     return TextDataset(
         name=spec.label_name, task=task, label_names=names, train=limited["train"], test=limited["test"],
-        validation=limited.get("validation"), notes=tuple(told), digest=_digest(limited),
+        validation=limited.get("validation"), notes=tuple(told), digest=_digest(limited, names),
     )  # fmt: skip

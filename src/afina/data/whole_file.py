@@ -1,19 +1,29 @@
 """Files that are written whole or not at all."""
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["whole_file"]
+from afina.data.links import refuse_link
+
+__all__ = ["partial_of", "sweep_partials", "whole_file"]
+
+_PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})", re.DOTALL)
+"""What is being written beside its place: the name that it will have, and the process."""
 
 
 @contextmanager
 def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
-    """Give a path beside `path` to write to, which takes its place when the block ends well, and goes when not."""
+    """Give a path beside `path` to write to, which takes its place when the block ends well, and goes when not.
+
+    What killed processes left there of the same file is removed. Raises `UsageError` where `path` is a link.
+    """
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = partial_of(path)
     try:
         yield partial
         with partial.open("rb") as file:
@@ -21,3 +31,43 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """Return where to write what is to take the place of `path`, which is no link; nothing is there, or left, of it."""
+    refuse_link(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    sweep_partials(path.parent, path.name)
+    return partial
+
+
+def sweep_partials(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that are no more, or an earlier one of this number, left half written in a folder of ours.
+
+    Of one file where it is named; else of all files in the folder and below.
+    """
+    for place, folders, files in os.walk(folder):
+        for entry in [*folders, *files]:
+            match = _PARTIAL.fullmatch(entry)
+            if match is None or (name is not None and match[1] != name) or _runs(int(match[2])):
+                continue
+            path = Path(place, entry)
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        if name is not None:
+            return
+
+
+def _runs(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

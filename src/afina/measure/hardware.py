@@ -137,10 +137,13 @@ def _answer(*command: str) -> str | None:
         return None
 
 
-def fingerprint(*, data: str, evaluator: str, protocol: Mapping[str, Any]) -> dict[str, Any]:
+def fingerprint(
+    *, data: str, evaluator: str, protocol: Mapping[str, Any], model: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return what a result may be compared within; `digest` is equal only where all of it that matters is.
 
-    The git state is kept for the record and is no part of the digest: the versions are.
+    The git state is kept for the record and is no part of the digest: the versions are. Nor are the digests of the model's
+    files: models are compared with each other.
     """
     machine = hardware()
     same = {
@@ -158,4 +161,4 @@ def fingerprint(*, data: str, evaluator: str, protocol: Mapping[str, Any]) -> di
     # Strict: a value that JSON does not know could read differently each time, and no two digests would be equal.
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     git = git_state(Path(__file__).parent) or git_state(Path.cwd())
-    return {"digest": digest, **same, "hardware": machine, "git": git}
+    return {"digest": digest, **same, "model": dict(model or {}), "hardware": machine, "git": git}

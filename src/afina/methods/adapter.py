@@ -5,7 +5,6 @@ knows the method, with afina.json beside it for what PEFT's file has no place fo
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
+from afina.data.whole_file import partial_of
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
 from afina.methods.fused import Kind, by_module, join, split
@@ -121,14 +121,16 @@ def write_record(folder: Path, config: Mapping[str, Any], record: AdapterRecord)
 
 
 class partial_folder:
-    """Context manager: a folder beside `target` that takes its place when the block ends well, and goes when not."""
+    """Context manager: a folder beside `target` that takes its place when the block ends well, and goes when not.
+
+    Raises `UsageError` where `target` is a link.
+    """
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.partial = target.with_name(f".{target.name}.{os.getpid()}")
 
     def __enter__(self) -> Path:
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial = partial_of(self.target)
         self.partial.mkdir(parents=True)
         return self.partial
 

@@ -12,7 +12,7 @@ from afina.errors import AfinaError
 from afina.study.certainty import row_interval
 from afina.study.mistakes import Mistakes, mistakes_or_none
 from afina.study.recommend import comparable
-from afina.study.results import Predictions, read_predictions, read_results
+from afina.study.results import Predictions, lacks_adapter, read_predictions, read_results
 from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
 
 __all__ = ["Group", "Material", "gather"]
@@ -62,6 +62,11 @@ class Material:
     def left(self) -> list[Mapping[str, Any]]:
         """Candidates that left a race."""
         return [result for result in self.results if result["status"] == "skipped" and "race" in result]
+
+    @property
+    def missing(self) -> list[Mapping[str, Any]]:
+        """Finished runs whose adapter is gone."""
+        return [result for result in self.results if lacks_adapter(self.directory, result)]
 
     @property
     def models(self) -> list[str]:

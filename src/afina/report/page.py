@@ -18,6 +18,7 @@ from afina.report.tables import (
     difference_table,
     failed_table,
     metric_digits,
+    missing_table,
     race_table,
     scaled,
     setup_table,
@@ -89,7 +90,8 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     if wrong:
         parts.append(f"<h2>{escape(words('What the best one gets wrong'))}</h2>")
         parts += [part for group in wrong for part in _mistakes(group, words)]
-    for present, table in ((material.left, race_table), (material.cohorts, cohort_table)):
+    further = ((material.left, race_table), (material.cohorts, cohort_table), (material.missing, missing_table))
+    for present, table in further:
         if present:
             made = table(material, words)
             parts += [f"<h2>{escape(made.title)}</h2>", html_table(made, titled=False)]

@@ -18,6 +18,7 @@ __all__ = [
     "comparison_table",
     "difference_table",
     "failed_table",
+    "missing_table",
     "race_table",
     "setup_table",
     "type_table",
@@ -201,6 +202,15 @@ def failed_table(material: Material, words: Words) -> Table:
     """One row a failed run, with its reason."""
     rows = [[result["run"], str(result.get("error") or "")] for result in material.failed]
     return Table("failed", words("Failed runs"), [words("run"), words("reason")], rows, words=2)
+
+
+def missing_table(material: Material, words: Words) -> Table:
+    """One row a finished run whose adapter was deleted."""
+    rows = [[result["run"], str(result["adapter"])] for result in material.missing]
+    note = words(
+        "Trained and tested, and deleted since; to train one again delete its folder in runs and run the study."
+    )
+    return Table("missing", words("Adapters that are gone"), [words("run"), words("adapter")], rows, note, words=2)
 
 
 def cohort_table(material: Material, words: Words) -> Table:

@@ -24,6 +24,7 @@ from afina.report.tables import (
     comparison_table,
     difference_table,
     failed_table,
+    missing_table,
     race_table,
     setup_table,
     type_table,
@@ -72,6 +73,8 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
         tables.append(race_table(material, words))
     if material.failed:
         tables.append(failed_table(material, words))
+    if material.missing:
+        tables.append(missing_table(material, words))
     if material.cohorts:
         tables.append(cohort_table(material, words))
     return [*tables, setup_table(material, words)]
@@ -94,6 +97,8 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
         parts.append(_shown(race_table(material, words)))
     if material.failed:
         parts.append(_shown(failed_table(material, words)))
+    if material.missing:
+        parts.append(_shown(missing_table(material, words)))
     return Stack(*parts)
 
 

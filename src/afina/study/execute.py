@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from afina.data.links import open_unfollowed, refuse_links_in
+from afina.data.whole_file import sweep_partials
 from afina.errors import AfinaError, ProcessEnded, Unfinished, UsageError
 from afina.ops.allocator import huge_pages_for_new_processes
 
@@ -159,10 +161,15 @@ def _ending(code: int | None) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold a folder for this process; raises `UsageError` when another still holds it after `wait_seconds`."""
+    """Hold a folder for this process; what earlier ones left there half written is removed.
+
+    Raises `UsageError` when another still holds it after `wait_seconds`, and for links in it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, where a folder should be; choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + wait_seconds
-    with (folder / ".lock").open("w") as file:
+    with open_unfollowed(folder / ".lock", "ab") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,4 +180,6 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
                         f"{folder} is in use by another afina; wait for it or choose another --out."
                     ) from None
                 time.sleep(0.1)
+        refuse_links_in(folder)
+        sweep_partials(folder)
         yield

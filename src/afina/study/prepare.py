@@ -48,11 +48,13 @@ class Prepared:
 
 
 def prepare(
-    config: StudyConfig, spec: DatasetSpec, model: str, directory: Path, *, on_validation: bool = False
-) -> Prepared:
+    config: StudyConfig, spec: DatasetSpec, model: str, directory: Path, *, on_validation: bool = False,
+    original: Mapping[str, str] | None = None,
+) -> Prepared:  # fmt: skip
     """Read, check and tokenise a data set for a model; raises `UsageError` for what is wrong with either.
 
-    With `on_validation` the development split stands in the place of the test split, which is not looked at.
+    With `on_validation` the development split stands in the place of the test split, which is not looked at. `original` are
+    the model's digests: what is kept of another of the same name is not taken.
     """
     data = study_data(config, spec, on_validation=on_validation)
     holds_out = develops(config)
@@ -66,7 +68,7 @@ def prepare(
     state = made.state()
     apart = made.speaks and reads_apart(shape)
     read = state if made.speaks else None
-    key = json.dumps([_VERSION, model, data.digest, limit, holds_out, read])
+    key = json.dumps([_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         splits = load_tokens(path)

@@ -1,5 +1,6 @@
 """One answer from a finished study: the best method within a person's limits, why, and what comes second."""
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -108,7 +109,12 @@ def cell_name(cell: Cell) -> str:
 def comparable(group: Sequence[Cell]) -> bool:
     """Whether all runs of these cells share one fingerprint, precision aside where models chose their own."""
     digests = {run.get("fingerprint", {}).get("digest") for cell in group for run in cell.runs}
-    return len(digests) <= 1
+    models = {
+        (run["model"], json.dumps(run.get("fingerprint", {}).get("model"), sort_keys=True))
+        for cell in group
+        for run in cell.runs
+    }
+    return len(digests) <= 1 and len(models) == len({model for model, _ in models})
 
 
 def _group(directory: Path, metric: str | None, model: str | None, dataset: str | None) -> list[Cell]:

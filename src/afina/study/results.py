@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from afina.data.links import open_unfollowed, refuse_links_in
 from afina.errors import AfinaError, UsageError
 
-__all__ = ["Predictions", "append_result", "read_predictions", "read_results"]
+__all__ = ["Predictions", "append_result", "lacks_adapter", "read_predictions", "read_results"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def append_result(directory: Path, result: Mapping[str, Any]) -> None:
     """Append one result; a line torn by an earlier kill is ended first, so that it cannot take this one with it."""
     path = directory / "results.jsonl"
     line = json.dumps(result, ensure_ascii=False) + "\n"
-    with path.open("a+b") as file:
+    with open_unfollowed(path, "a+b") as file:
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
@@ -48,6 +49,7 @@ def read_results(directory: Path) -> list[dict[str, Any]]:
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} does not exist; give a study's folder.")
+    refuse_links_in(directory)
     path = directory / "results.jsonl"
     if not path.exists():
         if (directory / "study.yaml").exists():
@@ -61,6 +63,14 @@ def read_results(directory: Path) -> list[dict[str, Any]]:
             continue
         found[result["run"]] = result
     return list(found.values())
+
+
+def lacks_adapter(directory: Path, result: Mapping[str, Any]) -> bool:
+    """Whether a finished run of a study's folder has no adapter any more; of results that came without runs none is asked."""
+    if result["status"] != "ok" or "adapter" not in result or not (directory / "runs").is_dir():
+        return False
+    folder = directory / str(result["adapter"])
+    return not all((folder / name).is_file() for name in ("afina.json", "adapter_model.safetensors"))
 
 
 def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:

@@ -14,9 +14,10 @@ from afina.measure.metrics import EVALUATOR
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
 from afina.study.execute import locked, run_apart, start_server
 from afina.study.files import write_text
+from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import Prepared, prepare
-from afina.study.results import append_result, read_results
+from afina.study.results import append_result, lacks_adapter, read_results
 from afina.study.search import searched, with_settled
 from afina.study.units import alone, together
 
@@ -43,6 +44,8 @@ class Study:
         self.directory, self.on_validation = Path(out), on_validation
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
         self.runs = expand(self.config)
+        self.originals: Originals | None = None
+        """What is known of the files of models and data, once it runs."""
 
     @classmethod
     def read(cls, path: str | Path, out: str | Path) -> "Study":
@@ -58,21 +61,31 @@ class Study:
 
     def _run(self, observer: Observer) -> list[dict[str, Any]]:
         observer({"kind": "remarks", "remarks": remarks(self.config)})
+        before = self._resolved() if self._begun else {}
+        self.originals = self.originals or Originals(self.directory)
+        self._models = {model: model_digests(model, self.originals) for model in self.config.model}
+        refuse_other_models(self.directory, before.get("models") or {}, self._models)
         if self.config.learning_rate == "search":
             settled = self._resolved().get("runs", {})
             known = all("rate" in settled.get(run.id, {}) for run in self.runs)
             self.runs = with_settled(self.runs, settled) if known else searched(self, observer)
-        finished = self._finished()
+        finished = self._finished(observer)
         left = [run for run in self.runs if run.id not in finished]
         prepared: dict[tuple[str, int], Prepared] = {}
         # A cohort of several data sets goes on with all its members, also where those of one are finished.
         models = {run.model for run in left}
         wanted = [run for run in self.runs if run.model in models] if self.config.mix_datasets else left
-        for key in dict.fromkeys((run.model, run.dataset) for run in wanted):
+        keys = dict.fromkeys((run.model, run.dataset) for run in wanted)
+        check_data(self, before, [run for run in self.runs if (run.model, run.dataset) not in keys], observer)
+        for key in keys:
             observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
             spec = self.config.dataset[key[1]]
-            prepared[key] = prepare(self.config, spec, key[0], self.directory, on_validation=self.on_validation)
-            own = prepared[key]
+            own = prepared[key] = prepare(
+                self.config, spec, key[0], self.directory, on_validation=self.on_validation,
+                original=self._models[key[0]],
+            )  # fmt: skip
+            refuse_other_data(self.directory, before, self.data_key(*key), own.digest)
+            self.originals.remember_data(spec.path, own.digest)
             observer({"kind": "prepared", "notes": own.notes, "cut": own.cut, "learned": own.learned})
         precision = self._choose_precision(left, prepared, observer)
         self._write_resolved(precision, prepared)
@@ -123,7 +136,8 @@ class Study:
             precision=run.make_method().precision_on(precision), device=self._device(),
             train_evaluation_rows=prepared.train_evaluation_rows,
             fingerprint=fingerprint(
-                data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision)
+                data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision),
+                model=self._models[run.model],
             ),
         )  # fmt: skip
 
@@ -137,8 +151,7 @@ class Study:
             # A folder from before a setting was thought of has its default.
             fields = StudyConfig.model_fields
             stored = {key: field.default for key, field in fields.items() if not field.is_required()} | stored
-            begun = any((self.directory / name).exists() for name in ("results.jsonl", "runs", "search"))
-            if stored != self._settings() and not begun:
+            if stored != self._settings() and not self._begun:
                 write_text(path, self._as_given())  # that one was refused before it did anything
             elif stored != self._settings():
                 changed = sorted(k for k, v in self._settings().items() if stored.get(k) != v)
@@ -157,9 +170,10 @@ class Study:
         text: str = yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True)
         return text
 
-    def _finished(self) -> set[str]:
+    def _finished(self, observer: Observer) -> set[str]:
         """Return the runs that need not be done again; a result that a kill kept from the list is entered.
 
+        One whose folder was deleted is done again; of one that lacks its adapter alone this is said.
         Those that failed in a race that is over are not tried again: they would run without rivals.
         """
         listed = {r["run"]: r for r in read_results(self.directory)} if self._results.exists() else {}
@@ -169,12 +183,26 @@ class Study:
                 result = json.loads(stored.read_text(encoding="utf-8"))
                 append_result(self.directory, result)
                 listed[run.id] = result
+        for run in self.runs:
+            if run.id in listed and lacks_adapter(self.directory, listed[run.id]):
+                there = (self.directory / "runs" / run.id).exists()
+                observer({"kind": "missing", "run": run.id, "again": not there, "result": listed[run.id]})
+                if not there:
+                    del listed[run.id]
         done = {run for run, result in listed.items() if result["status"] in ("ok", "skipped")}
         if self.config.race is not None:
             over = {(listed[run]["model"], listed[run]["dataset"]) for run in done}
             going_on = {run for _, runs in interrupted(self.directory) for run in runs}
             done |= {run for run, r in listed.items() if (r["model"], r["dataset"]) in over and run not in going_on}
         return done
+
+    @property
+    def _begun(self) -> bool:
+        return any((self.directory / name).exists() for name in ("results.jsonl", "runs", "search"))
+
+    def data_key(self, model: str, index: int) -> str:
+        """What study.yaml calls a data set as a model reads it."""
+        return f"{Path(model).name} / {self.config.dataset[index].label_name}"
 
     @property
     def _results(self) -> Path:
@@ -189,9 +217,13 @@ class Study:
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
         resolved = stored.get("resolved") or {}
         resolved |= {"versions": versions(), "hardware": hardware(), "device": self._device()}
+        assert self.originals is not None
+        # A model of the hub is here by now, at least its configuration and tokenizer.
+        now = {model: model_digests(model, self.originals) for model in self.config.model}
+        resolved["models"] = {**(resolved.get("models") or {}), **now}
         resolved["precision"] = {**resolved.get("precision", {}), **precision}
         resolved.setdefault("data", {}).update({
-            f"{Path(model).name} / {self.config.dataset[index].label_name}": {
+            self.data_key(model, index): {
                 "digest": entry.digest, "train_rows": entry.train_rows, "test_rows": entry.test_rows,
                 "texts_cut": dict(entry.cut), "notes": list(entry.notes),
             }

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from afina.data.links import open_unfollowed
 from afina.errors import AfinaError, Unfinished
 from afina.study.cohorts import Cohort
 from afina.study.execute import run_apart
@@ -179,7 +180,7 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
             line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n"
             about = [by_run[event["run"]]] if "run" in event else by_run.values()
             for folder in about:
-                with (folder / "events.jsonl").open("a", encoding="utf-8") as log:
+                with open_unfollowed(folder / "events.jsonl", "a") as log:
                     log.write(line)
         observer(event)
 

@@ -1,0 +1,182 @@
+"""What a study was made from, by its contents: models and data of the same name that were exchanged are noticed.
+
+A model's digests are those of the files that loading it reads. They, and which files of the data had been read, are kept with
+size, times and inode in `cache/digests.json`, so that what has not been touched is not read again.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afina.backbone.files import model_path
+from afina.errors import UsageError
+from afina.study.data import study_data
+from afina.study.files import write_json
+
+if TYPE_CHECKING:
+    from afina.study.plan import Run
+    from afina.study.study import Study
+
+__all__ = ["Originals", "check_data", "model_digests", "refuse_other_data", "refuse_other_models"]
+
+_PARTS = {
+    "weights": ("*.safetensors", "*.gguf"),
+    "tokenizer": (
+        "tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json", "chat_template*",
+        "*.jinja", "*.tiktoken",
+    ),
+    "configuration": ("*.json", "*.py"),
+}  # fmt: skip
+"""By what is told when it has changed: the files of a model's folder; each counts where its name first fits."""
+_NO_PART = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json", "*.index.json")
+_MOST_FILES = 10_000
+_SETTLED_SECONDS = 2.0
+"""A file changed later than this before it was read may change again within the same tick of its clock."""
+
+
+class Originals:
+    """The digests of files that were read before, by path."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "cache" / "digests.json"
+        self._known: dict[str, Any] = {}
+        try:
+            stored = json.loads(self._path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            stored = None  # not yet there, or damaged: all is read again
+        if isinstance(stored, dict):
+            self._known = stored
+
+    def digest(self, path: Path) -> str:
+        """Return the SHA-256 of a file's contents."""
+        key, now = str(path.resolve()), _signature([path])
+        kept = self._known.get(key)
+        if isinstance(kept, dict) and kept.get("signature") == now and isinstance(kept.get("sha256"), str):
+            return str(kept["sha256"])
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        self._remember(key, [path], {"signature": now, "sha256": found})
+        return found
+
+    def is_untouched(self, name: str, digest: str) -> bool:
+        """Whether the files of a data set are those that were there when it had this digest."""
+        kept = self._known.get(_data_key(name))
+        files = _files(Path(name))
+        return bool(files) and kept == {"signature": _signature(files), "digest": digest}
+
+    def knows(self, name: str) -> bool:
+        """Whether a data set is, or was, a file or folder here; others are looked at only where they are read anyway."""
+        return Path(name).exists() or _data_key(name) in self._known
+
+    def remember_data(self, name: str, digest: str) -> None:
+        """Keep which files a data set was read from; of what is no file or folder nothing is kept."""
+        if files := _files(Path(name)):
+            self._remember(_data_key(name), files, {"signature": _signature(files), "digest": digest})
+
+    def _remember(self, key: str, files: Iterable[Path], value: Mapping[str, Any]) -> None:
+        settled = all(time.time() - path.stat().st_mtime > _SETTLED_SECONDS for path in files)
+        self._known[key] = {**value} if settled else {**value, "signature": None}
+        write_json(self._path, self._known)
+
+
+def model_digests(name: str, originals: Originals) -> dict[str, str]:
+    """Return a digest of each part of a model: weights, tokenizer, configuration; none of a model that is not here yet."""
+    place = Path(model_path(name))
+    if not place.exists():
+        place = _in_the_hubs_cache(name) or place
+    if place.is_file():
+        return {"weights": originals.digest(place)}
+    found: dict[str, str] = {}
+    files = sorted(path for path in place.glob("*") if path.is_file()) if place.is_dir() else []
+    for part in _PARTS:
+        own = [(path.name, originals.digest(path)) for path in files if _part(path) == part]
+        if own:
+            found[part] = hashlib.sha256(json.dumps(own).encode()).hexdigest()
+    return found
+
+
+def refuse_other_models(directory: Path, before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise `UsageError` where a model is another than it was when the study's folder was begun."""
+    for model, parts in now.items():
+        was = before.get(model) or {}
+        changed = [part for part in parts if was.get(part) not in (None, parts[part])]
+        if changed:
+            raise _other(directory, f"{' and '.join(changed)} of {model} have", was[changed[0]], parts[changed[0]])
+
+
+def refuse_other_data(directory: Path, before: Mapping[str, Any], key: str, now: str) -> None:
+    """Raise `UsageError` where a data set's rows are others than they were when the study's folder was begun."""
+    was = ((before.get("data") or {}).get(key) or {}).get("digest")
+    # A folder from before models were looked at has digests of other things.
+    if was not in (None, now) and "models" in before:
+        raise _other(directory, f"rows of {key.rpartition(' / ')[2]} have", was, now)
+
+
+def check_data(
+    study: "Study", before: Mapping[str, Any], runs: Iterable["Run"], observer: Callable[[Mapping[str, Any]], None]
+) -> None:
+    """Raise `UsageError` where the data of runs that are finished, which need none, are others than they were then."""
+    assert study.originals is not None
+    for model, index in dict.fromkeys((run.model, run.dataset) for run in runs):
+        spec, key = study.config.dataset[index], study.data_key(model, index)
+        was = ((before.get("data") or {}).get(key) or {}).get("digest")
+        if was is None or not study.originals.knows(spec.path) or study.originals.is_untouched(spec.path, was):
+            continue
+        try:
+            now = study_data(study.config, spec, on_validation=study.on_validation).digest
+        except UsageError as error:
+            observer({"kind": "unread", "dataset": spec.label_name, "why": str(error)})
+            continue
+        refuse_other_data(study.directory, before, key, now)
+        study.originals.remember_data(spec.path, now)
+
+
+def _other(directory: Path, what: str, before: str, now: str) -> UsageError:
+    return UsageError(
+        f"{directory} was begun with others: the {what} changed since (digest {before[:12]} then, {now[:12]} now). Choose "
+        "another --out to study what is there now, or put back what was there to go on with these results."
+    )
+
+
+def _part(path: Path) -> str | None:
+    if any(path.match(pattern) for pattern in _NO_PART):
+        return None
+    return next((part for part, patterns in _PARTS.items() if any(path.match(own) for own in patterns)), None)
+
+
+def _in_the_hubs_cache(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        return None  # no name that a hub's model could have: to load it says so
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _data_key(name: str) -> str:
+    return f"data: {Path(name).resolve()}"
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the file, or all files in the folder and below; none of what is neither, or has very many."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        return []
+    files = [Path(place, name) for place, _, names in os.walk(path) for name in sorted(names)]
+    return sorted(files) if len(files) <= _MOST_FILES else []
+
+
+def _signature(files: Iterable[Path]) -> list[list[Any]]:
+    """What changes of a file when it is written to or another takes its place."""
+    return [
+        [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        for path in files
+        for status in [path.stat()]
+    ]
