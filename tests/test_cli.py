@@ -195,7 +195,8 @@ def test_python_gives_the_same_predictions(study_folder: Path, monkeypatch: pyte
     printed = json.loads(afina("predict", adapter, "great app", "--format", "jsonl", cwd=study_folder).stdout)
     (prediction,) = package.load(adapter).predict(["great app"])
     assert prediction.label == printed["label"]
-    assert prediction.probabilities == pytest.approx(printed["probabilities"])
+    # Four digits are written: more are the arithmetic's.
+    assert {name: round(p, 4) for name, p in (prediction.probabilities or {}).items()} == printed["probabilities"]
 
 
 def test_report_and_recommend(study_folder: Path) -> None:
@@ -208,7 +209,7 @@ def test_report_and_recommend(study_folder: Path) -> None:
     assert "macro_f1" in answer.stdout
     wrong = afina("report", "out", "--errors", "best", cwd=study_folder)
     assert wrong.returncode == 0, wrong.stderr
-    assert all(name in wrong.stdout for name in ("complaint", "praise", "left to a"))
+    assert all(name in wrong.stdout for name in ("complaint", "praise"))
     assert "not in the study's folder" not in wrong.stdout  # the texts are
     nothing = afina("recommend", "out", "--memory", "1MB", cwd=study_folder)
     assert nothing.returncode == 1

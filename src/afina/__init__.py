@@ -26,6 +26,7 @@ _WHERE = {
     "audit_leak": "afina.audit.run",
     "evaluate": "afina.evaluation.evaluate",
     "load": "afina.train.load",
+    "predict_file": "afina.serve.predict",
     "preview": "afina.study.preview",
 }
 

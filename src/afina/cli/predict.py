@@ -1,12 +1,18 @@
 """`afina predict`: labels and probabilities for texts, from an adapter."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from afina.data.asked import Asked
+    from afina.data.predicted import Layout, Predicted
+    from afina.serve.predict import Counts
 
 __all__ = ["register"]
 
@@ -30,108 +36,116 @@ def predict(
     choice: Annotated[
         list[str] | None, typer.Option("--choice", help="An answer to choose from, for all texts; several times.")
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="table or jsonl; default: table at a terminal.")] = "",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="table, csv, tsv, jsonl, json or parquet; default: a table at a terminal, else jsonl."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write into a file, such as answers.csv, whole or not."),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep", metavar="COL,COL", help="The rows' own columns to write; all (csv, parquet) or none (json)."
+        ),
+    ] = None,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            "--at-least", metavar="P", help="Leave rows whose likeliest label has less to a person: no label."
+        ),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option("--separator", help="Of csv: a comma, ; (with decimal commas) or tab; default: as in --file."),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
     """Predict labels with their probabilities (numbers, or entities) for texts, with an adapter that Afina or PEFT saved.
 
-    Example: `afina predict demo/runs/minilm-tickets-lora-seed0/adapter "Where is my parcel?"`
+    Example: `afina predict results/runs/RUN/adapter --file mails.csv --out answers.csv --at-least 0.8`
 
     Texts come as arguments, from a file, or line by line from standard input (`-`); JSON lines go out as they are ready.
+    A file gets as many answers as it has rows. A .csv opens in Excel: choose `--separator ";"` where Excel is Portuguese.
     """
+    from afina.data.predicted import FORMS, check_at_least, check_out, check_separator, form_of, kept_columns
     from afina.errors import UsageError
 
-    if format not in ("", "table", "jsonl"):
-        raise UsageError(f"--format is table or jsonl, not '{format}'.")
     if file is not None and texts:
         raise UsageError("Give texts or --file, not both.")
-    if pair and len(pair) != len(texts or []):
-        raise UsageError(f"{len(pair)} --pair for {len(texts or [])} texts; give one for each.")
-    import afina
+    check_at_least(at_least)
+    own_separator = check_separator(separator)
+    if (shown := format in ("table", "text")) and out is not None:
+        raise UsageError(f"--format {format} is for a terminal; for --out choose one of {', '.join(FORMS)}.")
+    form = None if shown else form_of(format, out)
+    if out is not None:
+        check_out(out, file)
+    elif form is not None and FORMS[form].write is None:
+        raise UsageError(f"--format {form} is for a file: say which with --out.")
+    elif form is None and format is None and not sys.stdout.isatty():
+        form = "jsonl"
+    asked = _asked(texts or [], pair, file, text_column, pair_column)  # before torch is imported, which takes seconds
+    kept = kept_columns(asked, keep.split(",") if keep is not None else None, form or "jsonl")
+    from afina.serve.predict import Predictor
+    from afina.train.load import load
 
-    write = _write_lines if format == "jsonl" or (not format and not sys.stdout.isatty()) else _write_table
-    if file is not None and file.suffix.lower() == ".npz":
-        from afina.data.images import read_images
-
-        images = read_images(file)
-        predicted = afina.load(adapter, model=model).predict(images, batch_size=batch_size)
-        write(zip((f"image {index}" for index in range(1, len(images) + 1)), predicted, strict=True))
-        return
-    loaded = afina.load(adapter, model=model)
-    if loaded.task.tags:
-        write = _write_lines if write is _write_lines else _write_entities
-    if file is not None and (words := _words(loaded, file, text_column)):
-        write(zip(map(" ".join, words), loaded.predict(words, batch_size=batch_size), strict=True))
-        return
-    if file is not None and choice is None and (answers := _answers(loaded, file)):
-        pairs = list(_rows([], None, file, text_column, pair_column))
-        second = [text or "" for _, text in pairs] if any(text is not None for _, text in pairs) else None
-        first = [text for text, _ in pairs]
-        write(zip(first, loaded.predict(first, second, choices=answers, batch_size=batch_size), strict=True))
-        return
-    rows = _rows(texts or [], pair, file, text_column, pair_column)
-    write(_predicted(loaded, rows, batch_size, choice))
-
-
-def _answers(loaded: Any, file: Path) -> list[list[str]] | None:
-    """The answers of a file's rows, for an adapter that chooses among each row's own."""
-    from afina.data.sources import read_answers
-
-    own = loaded.task.speaks and not loaded.task.writes and loaded.record.task["label_names"] is None
-    return read_answers(file) if own else None
+    predictor = Predictor(load(adapter, model=model), at_least, batch_size, choice)
+    layout = predictor.layout(kept, own_separator or asked.separator)
+    rows = predictor.predict(asked, kept)
+    if form is None:
+        (_show_entities if predictor.adapter.task.tags else _show)(rows, predictor.at_least is not None)
+    elif out is None:
+        write = FORMS[form].write
+        assert write is not None
+        write(rows, sys.stdout, layout)
+    else:
+        _write_file(rows, form, layout, out, asked.count)
+    _say(predictor.counts, layout.renamed, said=out is not None or at_least is not None)
 
 
-def _words(loaded: Any, file: Path, column: str | None) -> list[list[str]] | None:
-    """The words of a file's rows, for an adapter that tags them; None where the file has texts."""
-    from afina.data.tags import read_words
-
-    return read_words(file, column) if loaded.task.tags else None
-
-
-def _rows(
+def _asked(
     texts: list[str], pair: list[str] | None, file: Path | None, text_column: str | None, pair_column: str | None
-) -> Iterator[tuple[str, str | None]]:
-    from afina.data.sources import read_texts
+) -> "Asked":
+    from afina.data.asked import asked_lines, asked_texts, read_asked
     from afina.errors import UsageError
 
     if file is not None:
-        return iter(read_texts(file, text_column, pair_column))
+        return read_asked(file, text_column, pair_column)
     if texts == ["-"] or (not texts and not sys.stdin.isatty()):
-        return ((line.rstrip("\n"), None) for line in sys.stdin)
+        return asked_lines(sys.stdin)
     if not texts:
         raise UsageError("Give a text, --file, or - for standard input.")
-    second: list[str | None] = [*pair] if pair else [None] * len(texts)
-    return iter(zip(texts, second, strict=True))
+    return asked_texts(texts, pair)
 
 
-def _predicted(
-    loaded: Any, rows: Iterator[tuple[str, str | None]], size: int, choice: list[str] | None
-) -> Iterator[tuple[str, Any]]:
-    """Predict as the rows come: a slow writer on standard input gets its answers batch by batch.
+def _write_file(rows: "Iterator[Predicted]", form: str, layout: "Layout", out: Path, count: int | None) -> None:
+    """Write into a file; at a terminal a bar shows how far it is."""
+    from rich.console import Console
+    from rich.progress import track
 
-    A row without a text has None for an answer, so that there are as many answers as rows.
-    """
-    from itertools import islice
+    from afina.data.predicted import write_predicted
 
-    while chunk := list(islice(rows, size)):
-        asked = [row for row in chunk if row[0].strip()]
-        texts = [text for text, _ in asked]
-        pairs = [second for _, second in asked]
-        second = [pair or "" for pair in pairs] if any(pair is not None for pair in pairs) else None
-        choices = [choice] * len(texts) if choice else None
-        found = iter(loaded.predict(texts, second, choices=choices, batch_size=size) if texts else ())
-        yield from ((text, next(found) if text.strip() else None) for text, _ in chunk)
+    console = Console(stderr=True)
+    told = track(rows, "predicting", total=count, console=console, transient=True, disable=not console.is_terminal)
+    write_predicted(told, form, layout, out)
+    console.print(str(out), style="bold", soft_wrap=True, highlight=False)
 
 
-def _write_lines(predictions: Iterator[tuple[str, Any]]) -> None:
-    for _, prediction in predictions:
-        answer = {"label": None, "probabilities": None} if prediction is None else prediction.as_dict()
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+def _say(counts: "Counts", renamed: list[str], *, said: bool) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if said:
+        console.print(str(counts), style="dim", markup=False)
+    for sentence in renamed:
+        console.print(sentence, style="yellow", markup=False)
 
 
-def _write_table(predictions: Iterator[tuple[str, Any]]) -> None:
+def _show(rows: "Iterator[Predicted]", thresholded: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -139,17 +153,18 @@ def _write_table(predictions: Iterator[tuple[str, Any]]) -> None:
     table = Table("text", "label", "probability")
     justify: Literal["right"] = "right"
     table.columns[2].justify = justify
-    for text, prediction in predictions:
-        if prediction is None:
-            table.add_row("", "", "")
-            continue
-        probability = "" if prediction.probabilities is None else f"{max(prediction.probabilities.values()):.3f}"
-        label = prediction.label if isinstance(prediction.label, str) else f"{prediction.label:.4g}"
-        table.add_row(Text(text if len(text) <= 100 else text[:99] + "…"), Text(label), probability)
+    for own in rows:
+        probability, label = "", ""
+        if (found := own.found) is not None:
+            probability = "" if found.probabilities is None else f"{max(found.probabilities.values()):.3f}"
+            label = found.label if isinstance(found.label, str) else f"{found.label:.4g}"
+            if thresholded and own.answer["label"] is None:
+                label = f"- ({label}?)"  # left to a person
+        table.add_row(_short(own.text), Text(label), probability)
     Console().print(table)
 
 
-def _write_entities(predictions: Iterator[tuple[str, Any]]) -> None:
+def _show_entities(rows: "Iterator[Predicted]", thresholded: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -157,12 +172,18 @@ def _write_entities(predictions: Iterator[tuple[str, Any]]) -> None:
     table = Table("text", "entity", "type", "from", "to", "probability")
     for column in table.columns[3:]:
         column.justify = "right"
-    for text, prediction in predictions:
-        shown = Text(text if len(text) <= 100 else text[:99] + "…")
-        for entity in () if prediction is None else prediction.entities:
+    for own in rows:
+        shown, found = _short(own.text), own.found.entities if own.found is not None else ()
+        for entity in found:
             place = (str(entity.start), str(entity.end), f"{entity.probability:.3f}")
             table.add_row(shown, Text(entity.text), Text(entity.type), *place)
             shown = Text("")
-        if prediction is None or not prediction.entities:
+        if not found:
             table.add_row(shown, *[""] * 5)
     Console().print(table)
+
+
+def _short(text: str) -> "Text":
+    from rich.text import Text
+
+    return Text(text if len(text) <= 100 else text[:99] + "…")

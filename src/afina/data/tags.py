@@ -1,7 +1,6 @@
 """Rows of words with a tag each: which columns have them, what the tags are called, and whether they fit the words."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,12 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.data.batching import IGNORED
 from afina.data.columns import ROW
-from afina.data.files import is_table, label_names_of, read_table
+from afina.data.files import label_names_of
 from afina.data.rows import Rows
 from afina.errors import UsageError, nearest
 from afina.measure.entities import is_entity_tag
 
-__all__ = ["find_tagged", "is_tagged", "read_tagged", "read_words", "spans", "untagged"]
+__all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "untagged", "words_in"]
 
 _WORDS = ("tokens", "words")
 _TAGS = ("tags", "ner_tags", "labels", "label")
@@ -147,11 +146,8 @@ def untagged(words: list[list[str]]) -> Rows:
     return _rows(words, [[-1] * len(own) for own in words])
 
 
-def read_words(path: Path, column: str | None = None) -> list[list[str]] | None:
-    """Read the words of each row of a table to tag; None where it has no column of lists, or is no table."""
-    if not is_table(path):
-        return None
-    table = read_table(path)
+def words_in(table: arrow.Table, column: str | None = None) -> list[list[str]] | None:
+    """Return the words of each row of a table to tag; None where it has no column of lists."""
     name = column or _usual(table.schema, _WORDS)
     if name is None or name not in table.column_names or not _is_list(table.schema.field(name).type):
         return None

@@ -1,0 +1,186 @@
+"""Predictions for the rows of a file, or for texts: as many answers as rows, beside the rows' own columns."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from afina.data.asked import Asked, AskedRow, read_asked
+from afina.data.predicted import (
+    Layout,
+    Predicted,
+    check_at_least,
+    check_out,
+    check_separator,
+    form_of,
+    kept_columns,
+    write_predicted,
+)
+from afina.errors import UsageError
+from afina.train.load import LoadedAdapter, load
+from afina.train.tagged import Prediction, Tagged
+
+__all__ = ["Counts", "Predictor", "predict_file"]
+
+
+@dataclass
+class Counts:
+    """Rows by what became of them: answered, less sure than asked (left to a person), without a text."""
+
+    rows: int = 0
+    answered: int = 0
+    unsure: int = 0
+    empty: int = 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.answered:,} answered", *([f"{self.unsure:,} left to a person"] if self.unsure else [])]
+        return f"{self.rows:,} rows: {', '.join([*parts, *([f'{self.empty:,} without a text'] if self.empty else [])])}"
+
+
+@dataclass
+class Predictor:
+    """An adapter that answers row by row; below `at_least` a row has no label and is left to a person."""
+
+    adapter: LoadedAdapter
+    at_least: float | None = None
+    batch_size: int = 32
+    choices: Sequence[str] | None = None
+    """Answers to choose from, the same for all texts."""
+    counts: Counts = field(default_factory=Counts)
+    has_text: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least(self.at_least)
+        task = self.adapter.task
+        if self.at_least is not None and (task.tags or task.name == "regression"):
+            what = "a tag for each word" if task.tags else "a number"
+            raise UsageError(f"--at-least is for labels with a probability; this adapter answers with {what}.")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What a table has of a prediction."""
+        if self.adapter.task.tags:
+            return ("prediction", "entities")
+        if self.adapter.task.name == "regression":
+            return ("prediction",)
+        unsure = () if self.at_least is None else ("decided", "most_likely")
+        names = self.choices or self.adapter.record.task.get("label_names") or ()
+        return ("prediction", *unsure, "probability", *(f"p({name})" for name in names))
+
+    def layout(self, keep: Sequence[str], separator: str | None) -> Layout:
+        """Return the columns of a table: those of the rows that are kept, and the prediction's."""
+        return Layout(tuple(keep), self.fields, separator or ",")
+
+    def predict(self, asked: Asked, keep: Sequence[str] = ()) -> Iterator[Predicted]:
+        """Yield what is predicted for each row, batch by batch; a row without a text has no answer."""
+        if asked.images is not None:
+            found: Sequence[Prediction] = self.adapter.predict(asked.images, batch_size=self.batch_size)
+            yield from (self._predicted(row, f"image {row}", {}, one) for row, one in enumerate(found, start=1))
+            return
+        self.has_text = asked.has_text
+        rows = iter(asked.rows(asked.choices() if self._chooses and asked.choices and not self.choices else None))
+        # Many batches at once: rows of like length go together.
+        while chunk := list(islice(rows, self.batch_size * (1 if asked.live else 16))):
+            full = [row for row in chunk if row.text.strip()]
+            answers = iter(self._answers(full))
+            for row in chunk:
+                kept = {name: row.columns.get(name) for name in keep}
+                yield self._predicted(row.number, row.text, kept, next(answers) if row.text.strip() else None)
+
+    def _answers(self, rows: Sequence[AskedRow]) -> Sequence[Prediction]:
+        if not rows:
+            return ()
+        if rows[0].words is not None and not self.adapter.task.tags and not self.has_text:
+            raise UsageError(
+                "The rows have words and no text, and this adapter reads texts; name their column with --text."
+            )
+        if self.adapter.task.tags and rows[0].words is not None:
+            return self.adapter.predict([row.words or [] for row in rows], batch_size=self.batch_size)
+        pairs = [row.text_pair or "" for row in rows] if any(row.text_pair is not None for row in rows) else None
+        choices: list[Sequence[str]] | None = [self.choices] * len(rows) if self.choices else None
+        if rows[0].choices is not None:
+            choices = [row.choices or [] for row in rows]
+        texts = [row.text for row in rows]
+        return self.adapter.predict(texts, pairs, choices=choices, batch_size=self.batch_size)
+
+    @property
+    def _nothing(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is said of a row without a text, as JSON and as a table have it."""
+        if self.adapter.task.tags:
+            return {"tokens": [], "tags": [], "entities": []}, {}
+        if self.adapter.task.name == "regression":
+            return {"label": None}, {}
+        unsure = {} if self.at_least is None else {"decided": False, "most_likely": None}
+        return {"label": None, **unsure, "probabilities": None}, unsure
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether the adapter chooses among each row's own answers."""
+        task = self.adapter.task
+        return task.speaks and not task.writes and self.adapter.record.task["label_names"] is None
+
+    def _predicted(self, row: int, text: str, kept: Mapping[str, Any], one: Prediction | None) -> Predicted:
+        self.counts.rows += 1
+        if one is None:
+            self.counts.empty += 1
+            return Predicted(row, text, kept, *self._nothing)
+        answer, fields, sure = _shown(one, self.at_least)
+        self.counts.answered += sure
+        self.counts.unsure += not sure
+        return Predicted(row, text, kept, answer, fields, one)
+
+
+def _shown(one: Prediction, at_least: float | None) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Return a prediction as JSON and a table have it, and whether it is sure enough."""
+    if isinstance(one, Tagged):
+        answer = one.as_dict()
+        answer["entities"] = [{**own, "probability": _short(own["probability"])} for own in answer["entities"]]
+        entities = "; ".join(f"{own.type}: {own.text}" for own in one.entities)
+        return answer, {"prediction": one.label, "entities": entities}, True
+    if one.probabilities is None:
+        value = float(f"{one.label:.6g}")
+        return {"label": value}, {"prediction": value}, True
+    highest = max(one.probabilities.values())
+    sure = at_least is None or highest >= at_least
+    shown = {name: _short(p) for name, p in one.probabilities.items()}
+    label = one.label if sure else None
+    unsure = {} if at_least is None else {"decided": sure, "most_likely": one.label}
+    fields = {"prediction": label, **unsure, "probability": _short(highest), **{f"p({n})": p for n, p in shown.items()}}
+    return {"label": label, **unsure, "probabilities": shown}, fields, sure
+
+
+def _short(probability: float) -> float:
+    """Four digits: more are the arithmetic's, not the model's."""
+    return round(float(probability), 4)
+
+
+def predict_file(
+    adapter: LoadedAdapter | str | Path,
+    file: str | Path,
+    out: str | Path,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    keep: Sequence[str] | None = None,
+    at_least: float | None = None,
+    form: str | None = None,
+    separator: str | None = None,
+    batch_size: int = 32,
+) -> Counts:
+    """Predict for every row of a file and write the answers into another; return how many rows became what.
+
+    The form is that of `out`'s ending unless given. Tables have all of the file's columns beside the predictions unless
+    `keep` names some. Raises `UsageError` for what is wrong with the file, before the adapter is loaded.
+    """
+    target = Path(out)
+    check_out(target, Path(file))
+    check_at_least(at_least)
+    chosen = form_of(form, target)
+    assert chosen is not None
+    asked = read_asked(Path(file), text, text_pair)
+    kept = kept_columns(asked, keep, chosen)
+    predictor = Predictor(adapter if isinstance(adapter, LoadedAdapter) else load(adapter), at_least, batch_size)
+    layout = predictor.layout(kept, check_separator(separator) or asked.separator)
+    write_predicted(predictor.predict(asked, kept), chosen, layout, target)
+    return predictor.counts
