@@ -302,9 +302,10 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
     refused(tmp_path / "gone.csv", "gone.csv does not exist")
     refused(tmp_path / "gone", "gone does not exist")
     (tmp_path / "half").mkdir()
-    (tmp_path / "half" / "train.csv").write_text(lines([0, 1]))
-    refused(tmp_path / "half", "no test.*")
+    (tmp_path / "half" / "test.csv").write_text(lines([0, 1]))
+    refused(tmp_path / "half", "no train part")
     refused(tmp_path / "half", "other.csv does not exist", split={"test": "other.csv"})
+    (tmp_path / "half" / "train.csv").write_text(lines([0, 1]))
     (tmp_path / "half" / "train.tsv").write_text("x")
     refused(tmp_path / "half", "train.csv", "train.tsv", "split:")
     refused(tmp_path / "half" / "train.csv", "split:", split={"test": "x"})
@@ -312,8 +313,9 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
 
 def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     place = tmp_path / "data.csv"
+    place.write_text("remark,mark\n" + "a,1\n" * 6)
+    refused(place, "looks like a text", "remark, mark")
     place.write_text("comment,rating\n" + "a,1\n" * 6)
-    refused(place, "looks like a text", "comment, rating")
     refused(place, "no column 'coment'", "did you mean 'comment'?", "rating", text="coment", label="rating")
     refused(place, "no column 'zzz'", "comment, rating", text="comment", label="zzz")
     other = folder(tmp_path / "d", lines([0, 1] * 5), "text,lable\na,1\n")

@@ -15,9 +15,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from afina.errors import UsageError, nearest
@@ -55,6 +57,8 @@ class _Checked(BaseModel):
         text = {"model_type": "should be a mapping of its keys to values", "too_short": "should not be empty"}.get(
             kind, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
         )
+        if isinstance(problem["input"], bool) and kind in ("string_type", "literal_error"):
+            return f"'{where}': YAML reads yes, no, on and off as true and false; write such a word in quotation marks"
         return f"'{where}': {text}, but got {problem['input']!r}"
 
     @classmethod
@@ -129,8 +133,19 @@ class DatasetSpec(_Checked):
     config: str | None = None
     """The hub data set's configuration, e.g. `sst2` of `glue`."""
     text: str | None = None
+    """The column of texts; of a list of columns the texts are joined, each on a line of its own."""
+    joined: tuple[str, ...] = ()
+    """Where `text` is a list, its columns."""
     text_pair: str | None = None
     label: str | None = None
+    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    """What stands between a text file's columns; left out, it is recognised."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before a label's decimals; left out, it is recognised where that is safe."""
+    encoding: str | None = None
+    """A text file's encoding; left out, it is recognised."""
+    missing: list[str] | None = None
+    """Labels that stand for none; left out, what programs write for a missing value (nan, NA, null, ...)."""
     choices: str | None = None
     """For `task: choices`, the column of each row's answers; without one the labels are the answers to all rows."""
     answers: list[str] | None = None
@@ -150,6 +165,23 @@ class DatasetSpec(_Checked):
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join(cls, values: Any) -> Any:
+        text = values.get("text") if isinstance(values, Mapping) else None
+        if not isinstance(text, (list, tuple)):
+            return values
+        if not text or not all(isinstance(name, str) for name in text) or len(set(text)) < len(text):
+            raise ValueError(f"text should be a column, or a list of different ones, not {text!r}")
+        return {**values, "text": " + ".join(text), "joined": tuple(text) if len(text) > 1 else ()}
+
+    @model_serializer(mode="wrap")
+    def as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As a study file says it."""
+        values: dict[str, Any] = handler(self)
+        joined = values.pop("joined")
+        return {**values, "text": list(joined)} if joined else values
 
     @property
     def label_name(self) -> str:
@@ -325,13 +357,22 @@ class StudyConfig(_Checked):
         if isinstance(values, dict) and set(values) == {"study", "resolved"}:
             values = values["study"]  # as a study's folder keeps it, with what was resolved beside it
         config: StudyConfig = cls.parse(values, str(path))
-        return config
+        return config.model_copy(update={"dataset": [_beside(spec, path) for spec in config.dataset]})
 
     def learning_rate_for(self, method: str) -> float | None:
         """The rate this study sets for a method, or None for the method's own default."""
         if isinstance(self.learning_rate, dict):
             return self.learning_rate.get(method)
         return None if isinstance(self.learning_rate, str) else self.learning_rate
+
+
+def _beside(spec: DatasetSpec, study: Path) -> DatasetSpec:
+    """Return a data set whose file stands beside the study file, and not where the command runs, with its whole path."""
+    other = study.parent / spec.path
+    if Path(spec.path).exists() or other == Path(spec.path) or not other.exists() or not study.parent.name:
+        return spec
+    named = spec.name or (None if Path(spec.path).name == other.name else spec.label_name)
+    return spec.model_copy(update={"path": str(other), "name": named})
 
 
 def _is_number(value: Any) -> bool:

@@ -5,25 +5,16 @@ from collections.abc import Mapping
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
+from afina.data.names import BODIES, LABELS, PAIRS, TEXTS, TITLES, plain_name, usual_name
 from afina.errors import UsageError, nearest
 
-__all__ = ["LINE", "ROW", "find_columns", "find_label", "numbered", "texts"]
+__all__ = ["LINE", "ROW", "find_columns", "find_label", "joined", "left_out", "numbered", "texts"]
 
 ROW = "\0row"
 """Column that keeps each row's number in its file, so that an error can name the row after others were dropped."""
 
 LINE = "\0line"
 """Column of the lines of a text file, before it is known what they are."""
-
-_PAIRS = (
-    ("text", "text_pair"),
-    ("premise", "hypothesis"),
-    ("sentence1", "sentence2"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-)
-_TEXT = ("text", "sentence", "content", "review", "body", "message", "premise", "sentence1", "question1", "question")
-_LABEL = ("label", "labels", "class", "category", "target", "score", "stars", "sentiment", "answer")
 
 
 def numbered(table: arrow.Table) -> arrow.Table:
@@ -32,9 +23,44 @@ def numbered(table: arrow.Table) -> arrow.Table:
 
 
 def find_label(names: list[str]) -> str | None:
-    """Return the column that is called as labels usually are, whatever its case."""
-    known = {name.lower(): name for name in reversed(names)}
-    return next((known[name] for name in _LABEL if name in known), None)
+    """Return the column that is called as labels usually are, in English or Portuguese, whatever its case and accents."""
+    return usual_name(names, LABELS)
+
+
+def joined(
+    tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str, notes: list[str]
+) -> tuple[dict[str, arrow.Table], DatasetSpec]:
+    """Return the tables with a column of the joined texts that a spec asks for, and the spec that names it.
+
+    Left to itself, a title is joined with the description or summary under it, and that is noted.
+    """
+    first = next(iter(tables.values()))
+    names = [name for name in first.column_names if name != ROW]
+    if spec.text is None and (found := _title_and_body(names)) and spec.messages is None and spec.target is None:
+        spec = spec.model_copy(update={"text": " + ".join(found), "joined": found})
+        notes.append(f"the texts are {' and '.join(found)}, joined; to read one alone, say so with text:")
+    if not spec.joined:
+        return dict(tables), spec
+    assert spec.text is not None
+    made = {}
+    for split, table in tables.items():
+        if spec.text in table.column_names:
+            made[split] = table
+            continue
+        _check_there(list(spec.joined), table, f"{where} ({split})", "text")
+        columns = [texts(table, name, where) for name in spec.joined]
+        lines = ["\n".join(part for part in row if part.strip()) for row in zip(*columns, strict=True)]
+        made[split] = table.append_column(
+            spec.text, arrow.array([line or None for line in lines], arrow.large_string())
+        )
+    return made, spec
+
+
+def _title_and_body(names: list[str]) -> tuple[str, ...] | None:
+    """Return columns of a title and of what is written under it, where neither alone is the text."""
+    title, body = usual_name(names, TITLES), usual_name(names, TEXTS)
+    weak = body is not None and plain_name(body) in BODIES
+    return (title, body) if title and body and weak else None
 
 
 def find_columns(
@@ -45,33 +71,85 @@ def find_columns(
     first, second = _find_texts(names, spec)
     found = {"text": first, "text_pair": second}
     if with_label:
-        found["label"] = spec.label or find_label(names)
+        found["label"] = spec.label or find_label([name for name in names if name not in (first, second)])
     listed = ", ".join(names)
     for key in found:
         if found[key] is None and key != "text_pair":
-            raise UsageError(f"{where} has no column that looks like a {key}; say which with {key}: ({listed}).")
+            several = _several_labels(tables, names) if key == "label" else ""
+            raise UsageError(
+                f"{where} has no column that looks like a {key}{several}; say which with {key}: ({listed})."
+            )
     chosen = {key: name for key, name in found.items() if name is not None}
     for split, table in tables.items():
-        own = [name for name in table.column_names if name != ROW]
+        further = set(_own(table)) - set(names)
         for key, name in chosen.items():
-            if name not in own:
-                close = nearest(name, own)
-                among = "" if "possible" in close else f" (its columns: {', '.join(own)})"
-                raise UsageError(f"{where} ({split}) has no column '{name}' for {key}{close}{among}")
+            if key == "label" and split == "test" and name not in table.column_names and not further:
+                raise UsageError(
+                    f"{where} ({split}) has no labels ({', '.join(_own(table))}), and train has '{name}'; give the train "
+                    "file alone (a part of it is kept for the test), and predict the other with afina predict --file."
+                )
+            _check_there([name], table, f"{where} ({split})", key)
     return chosen
+
+
+def _own(table: arrow.Table) -> list[str]:
+    return [name for name in table.column_names if name != ROW]
+
+
+def _check_there(names: list[str], table: arrow.Table, where: str, key: str) -> None:
+    own = _own(table)
+    for name in names:
+        if name not in own:
+            close = nearest(name, own)
+            among = "" if "possible" in close else f" (its columns: {', '.join(own)})"
+            raise UsageError(f"{where} has no column '{name}' for {key}{close}{among}")
+
+
+def _several_labels(tables: Mapping[str, arrow.Table], names: list[str]) -> str:
+    """Say so where a table has a column of 0 and 1 for each of several labels."""
+    table = next(iter(tables.values()))
+    flags = [name for name in names if _flags(table[name])]
+    if len(flags) < 2:
+        return ""
+    listed = ", ".join(flags[:4]) + (", ..." if len(flags) > 4 else "")
+    return (
+        f", but {len(flags)} of 0 and 1 ({listed}): several labels a row are learned one by one, an adapter each (label: "
+        f"{flags[0]})"
+    )
+
+
+def _flags(column: arrow.ChunkedArray) -> bool:
+    if arrow.types.is_nested(column.type) or arrow.types.is_floating(column.type):
+        return False
+    values = {str(value) for value in column.slice(0, 1_000).to_pylist()} - {"None"}
+    return bool(values) and values <= {"0", "1", "True", "False"}
+
+
+def left_out(table: arrow.Table, columns: Mapping[str, str]) -> list[str]:
+    """Say which columns look as if they were meant too: a title beside the text, a second label."""
+    names = [name for name in _own(table) if name not in columns.values()]
+    said = []
+    title = usual_name(names, TITLES)
+    if title is not None and "text_pair" not in columns and not columns["text"].startswith(f"{title} + "):
+        said.append(
+            f"the texts are '{columns['text']}' alone; to read '{title}' too, write text: [{title}, {columns['text']}]"
+        )
+    if (other := find_label(names)) is not None and "label" in columns:
+        said.append(f"the labels are '{columns['label']}'; '{other}' looks like labels too, and is not read")
+    return said
 
 
 def _find_texts(names: list[str], spec: DatasetSpec) -> tuple[str | None, str | None]:
     if spec.text is not None:
         return spec.text, spec.text_pair
-    known = {name.lower(): name for name in reversed(names)}
+    known = {plain_name(name): name for name in reversed(names)}
     if spec.text_pair is None:
-        for first, second in _PAIRS:
+        for first, second in PAIRS:
             if first in known and second in known:
                 return known[first], known[second]
             if first == "text" and first in known:
                 return known[first], None
-    return next((known[name] for name in _TEXT if name in known), None), spec.text_pair
+    return usual_name(names, TEXTS) or usual_name(names, TITLES), spec.text_pair
 
 
 def texts(table: arrow.Table, column: str, where: str) -> list[str]:

@@ -43,8 +43,11 @@ class _Failure(Exception):
 
 def read_delimited(
     text: str, place: str, suffix: str, notes: list[str], *, separator: str | None = None
-) -> dict[str, list[str | None]]:
-    """Return the columns of a text; blank is missing. Raises `UsageError` with the line for rows that do not fit."""
+) -> tuple[dict[str, list[str | None]], str]:
+    """Return the columns of a text, where blank is missing, and the separator.
+
+    Raises `UsageError` with the line for rows that do not fit.
+    """
     if (at := text.find("\0")) >= 0:
         raise UsageError(
             f"{place}, line {text.count(chr(10), 0, at) + 1}: it holds a zero byte, so the file is damaged."
@@ -55,7 +58,7 @@ def read_delimited(
     except _Failure as failure:
         raise UsageError(_sentence(place, failure, dialect)) from None
     if not rows:
-        return {}
+        return {}, dialect.separator
     (_, first), *rows = rows
     header = header_of(first, place)
     if dialect.quoting and len(header) > 1:
@@ -67,10 +70,8 @@ def read_delimited(
     ]
     _note_unnamed(values, rows, len(header), notes)
     columns = list(zip(*values, strict=True)) or [()] * len(header)
-    return {
-        name: [value if value.strip() else None for value in column]
-        for name, column in zip(header, columns, strict=False)
-    }
+    filled = [[value if value.strip() else None for value in column] for column in columns]
+    return dict(zip(header, filled, strict=False)), dialect.separator
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------
@@ -278,7 +279,9 @@ def _tabbed(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
         return dialect
     count = sum(field.startswith('"') for row in plain for field in row)
     what = "a field begins" if count == 1 else f"{count:,} fields begin"
-    notes.append(f"{what} with a quotation mark, which is read as a letter like any other")
+    found = re.search(r'(^|[\t\n\r])"', text)
+    line = text.count("\n", 0, found.end()) + 1 if found else 1
+    notes.append(f"{what} with a quotation mark (line {line}), which is read as a letter like any other")
     return letters
 
 

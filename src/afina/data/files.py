@@ -124,8 +124,9 @@ def _decoded(data: bytes, codec: str, path: Path) -> str:
 
 def _read_delimited(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
     text = read_text(path, notes, encoding=asked.encoding)
-    columns = read_delimited(text, str(path), format_of(path), notes, separator=asked.separator)
-    return arrow.table({name: arrow.array(values, type=arrow.large_string()) for name, values in columns.items()})
+    columns, separator = read_delimited(text, str(path), format_of(path), notes, separator=asked.separator)
+    table = arrow.table({name: arrow.array(values, type=arrow.large_string()) for name, values in columns.items()})
+    return table.replace_schema_metadata({"afina": json.dumps({"separator": separator})})
 
 
 def _read_json(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:

@@ -13,6 +13,8 @@ from afina.errors import UsageError
 __all__ = ["check_classes", "choose_task", "classes", "numbers", "typed"]
 
 _MOST_CLASSES = 200
+_FEW_CLASSES = 10
+"""Labels that are never too many for their rows: a small file of stars has a class for each."""
 # 007 is a name and no number: reading it as 7 would change it.
 _WHOLE = r"^-?(0|[1-9][0-9]{0,17})$"
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
@@ -48,7 +50,13 @@ def _plain(values: arrow.ChunkedArray, column: str, where: str) -> arrow.Chunked
         values = values.cast(kind.value_type)
         kind = values.type
     if arrow.types.is_nested(kind):
-        raise UsageError(f"{where}: column '{column}' holds {kind}; a label is one number or string for each row.")
+        several = arrow.types.is_list(kind) or arrow.types.is_large_list(kind) or arrow.types.is_fixed_size_list(kind)
+        advice = (
+            "; of several, give each a column of its own, of 0 and 1, and train an adapter for each" if several else ""
+        )
+        raise UsageError(
+            f"{where}: column '{column}' holds {kind}; a label is one number or string for each row{advice}."
+        )
     if arrow.types.is_boolean(kind):
         return values
     try:
@@ -84,13 +92,14 @@ def choose_task(
             values = table[column].drop_null().to_numpy()
             if (values != np.round(values)).any():
                 return "regression"
-    distinct = len(compute.unique(train.drop_null()))
+    distinct, rows = len(compute.unique(train.drop_null())), len(train.drop_null())
     number = train.type in (arrow.int64(), arrow.float64())
-    if (number and names is None and distinct > _MOST_CLASSES) or (distinct == len(train) and distinct > 2):
+    many = distinct > max(_FEW_CLASSES, rows / 3)
+    if names is None and (many or (distinct == rows and distinct > 2) or (number and distinct > _MOST_CLASSES)):
         advice = ", or set task: regression if they are quantities" if number else ""
         raise UsageError(
-            f"{where}: column '{column}' has {distinct:,} different labels in {len(train):,} train rows; "
-            f"name another label: column{advice}."
+            f"{where}: column '{column}' has {distinct:,} different labels in {rows:,} train rows, too few rows a label to "
+            f"learn; name another label: column{advice}, or set task: classification if it is meant."
         )
     return "classification"
 
@@ -151,8 +160,11 @@ def _indices(table: arrow.Table, column: str, where: str, split: str, names: tup
     return values
 
 
-def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], where: str) -> None:
-    """Raise `UsageError` when train has one class only, or another split has a class that train lacks."""
+def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], where: str, notes: list[str]) -> None:
+    """Raise `UsageError` when train has one class only, or another split has a class that train lacks.
+
+    Classes that no test row has are noted: nothing is measured of them.
+    """
     present = np.unique(labels["train"])
     if len(present) < 2:
         raise UsageError(f"{where}: train has only one class ('{names[int(present[0])]}'); at least two are needed.")
@@ -160,6 +172,19 @@ def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], wher
         unseen = [int(label) for label in np.unique(values) if label not in present]
         if unseen:
             count = int(np.isin(values, unseen).sum())
-            listed = ", ".join(f"'{names[label]}'" for label in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
-            what = f"label {listed} stands" if len(unseen) == 1 else f"labels {listed} stand"
+            what = (
+                f"label {_listed(names, unseen)} stands"
+                if len(unseen) == 1
+                else f"labels {_listed(names, unseen)} stand"
+            )
             raise UsageError(f"{where}: the {what} in {count:,} {split} rows and in no train row.")
+    if untested := [int(label) for label in present if label not in labels["test"]]:
+        count = int(np.isin(labels["train"], untested).sum())
+        rows = "1 train row" if count == 1 else f"{count:,} train rows"
+        notes.append(
+            f"no test row is labelled {_listed(names, untested)} ({rows}): how well it is told is not measured"
+        )
+
+
+def _listed(names: tuple[str, ...], labels: list[int]) -> str:
+    return ", ".join(f"'{names[label]}'" for label in labels[:5]) + (", ..." if len(labels) > 5 else "")

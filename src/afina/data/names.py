@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["LABELS", "MESSAGES", "PAIRS", "TEXTS", "TITLES", "plain_name", "usual_name", "usual_names"]
+__all__ = ["BODIES", "LABELS", "MESSAGES", "PAIRS", "TEXTS", "TITLES", "plain_name", "usual_name", "usual_names"]
 
 PAIRS = (
     ("text", "text_pair"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"),
@@ -21,6 +21,8 @@ TEXTS = (
 """A text, the likelier names first."""
 TITLES = ("title", "subject", "headline", "titulo", "assunto", "manchete", "review_title")
 """What stands over a text, and is one where there is no other."""
+BODIES = ("description", "descricao", "summary", "resumo")
+"""What stands under a title and says only with it what it is about."""
 LABELS = (
     "label", "labels", "class", "category", "target", "score", "stars", "sentiment", "answer", "class_index", "rotulo",
     "etiqueta", "classe", "categoria", "nota", "sentimento", "estrelas", "pontuacao", "polaridade", "rating", "polarity",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class TextDataset:
     """What was dropped or noticed, one sentence each."""
     digest: str
     """SHA-256 over the texts and labels that are used."""
+    columns: Mapping[str, str | list[str]] = field(default_factory=dict)
+    """Which columns these were: `text` (a list where several are joined), `text_pair`, `label`."""
 
 
 def most_answers(data: TextDataset) -> int:
