@@ -12,7 +12,7 @@ from afina.data.compression import COMPRESSED, format_of
 from afina.data.files import SUFFIXES, check_file, is_table, read_table
 from afina.errors import UsageError
 
-__all__ = ["parts_of"]
+__all__ = ["part_named", "parts_of"]
 
 _STEMS = {
     "train": ("train", "training", "treino"),
@@ -25,6 +25,11 @@ _KNOWN = (
     "train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, ...), train-00000-of-00001.parquet, the same in data/ or in a \
 folder for each part, or what save_to_disk writes"
 )
+
+
+def part_named(name: str) -> str | None:
+    """Return the part that a name usually stands for: `train`, `test` or `validation`."""
+    return next((part for part, stems in _STEMS.items() if name.lower() in stems), None)
 
 
 def parts_of(path: Path, spec: DatasetSpec, notes: list[str]) -> dict[str, tuple[arrow.Table, str]]:
