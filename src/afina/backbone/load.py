@@ -300,7 +300,7 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
     """
     from transformers import AutoConfig
 
-    path = model_path(name)
+    path = model_path(name, weights=False)
     try:
         return AutoConfig.from_pretrained(
             path, local_files_only=local_only or Path(path).is_dir(), trust_remote_code=trust_remote_code
@@ -312,7 +312,7 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:
     """Return a model's tokenizer and the most tokens that the model's positions allow."""
     config = read_config(name, trust_remote_code=trust_remote_code)
-    return _load_tokenizer(name, model_path(name), trust_remote_code), context_of(config)
+    return _load_tokenizer(name, model_path(name, weights=False), trust_remote_code), context_of(config)
 
 
 def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> dict[str, Tensor]:

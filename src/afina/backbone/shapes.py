@@ -14,6 +14,10 @@ _LLAMA_1B = {
     "model_type": "llama", "vocab_size": 32000, "hidden_size": 2048, "num_hidden_layers": 22, "num_attention_heads": 32,
     "num_key_value_heads": 4, "intermediate_size": 5632, "max_position_embeddings": 2048,
 }  # fmt: skip
+_SMOLLM2_135M = {
+    "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "intermediate_size": 1536, "max_position_embeddings": 8192, "tie_word_embeddings": True,
+}  # fmt: skip
 
 KNOWN_SHAPES: dict[str, dict[str, Any]] = {
     "distilbert-base-uncased": {"model_type": "distilbert", "vocab_size": 30522, "dim": 768, "n_layers": 6, "n_heads": 12},
@@ -25,6 +29,9 @@ KNOWN_SHAPES: dict[str, dict[str, Any]] = {
     "gpt2": {"model_type": "gpt2"},
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": _LLAMA_1B,
     "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T": _LLAMA_1B,
+    "smollm2": _SMOLLM2_135M,
+    "HuggingFaceTB/SmolLM2-135M-Instruct": _SMOLLM2_135M,
+    "HuggingFaceTB/SmolLM2-135M": _SMOLLM2_135M,
     "answerdotai/ModernBERT-base": {"model_type": "modernbert"},
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.backbone.files import model_path
+from afina.backbone.files import model_note, model_path
 from afina.backbone.load import context_of, load_tokenizer, read_config
 from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
@@ -89,6 +89,7 @@ def prepare(
         task=state,
         digest=data.digest,
         notes=(
+            *([said] if (said := model_note(model)) else []),
             *data.notes,
             *_few_notes(data.test if on_validation else data.validation if holds_out else None),
             *_cut_notes(splits, limit, names),
