@@ -59,10 +59,11 @@ class Place:
         if value.ndim != len(shape) or any(
             want not in (None, has) for has, want in zip(value.shape, shape, strict=True)
         ):
-            wanted = tuple("any" if size is None else size for size in shape)
+            sizes = value.shape if value.ndim == len(shape) else shape
+            wanted = tuple(has if want is None else want for has, want in zip(sizes, shape, strict=True))
             raise AfinaError(
-                f"{self.folder}: '{self.path}' has {name} of {tuple(value.shape)} and {self.model} needs "
-                f"{str(wanted).replace(chr(39), '')}; it was trained on another base model."
+                f"{self.folder}: '{self.path}' has {name} of {tuple(value.shape)} and {self.model} needs {wanted}; it was "
+                "trained on another base model."
             )
         return value
 
