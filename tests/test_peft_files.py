@@ -223,7 +223,9 @@ def test_what_does_not_fit_is_one_sentence(family_folder: Loader, tmp_path: Path
     _, folder = trained("bert", lora("bert"), family_folder, tmp_path / "bert")
     with pytest.raises(AfinaError, match=r"adapts 'bert.encoder.* does not have: it was trained on another base"):
         afina.load(folder, model=str(family_folder("llama")))
-    with pytest.raises(AfinaError, match=r"layer.0.attention.self.query' has lora_A.weight of \(3, 24\) .* needs \(3, 384\)"):
+    with pytest.raises(
+        AfinaError, match=r"layer.0.attention.self.query' has lora_A.weight of \(3, 24\) .* needs \(3, 384\)"
+    ):
         afina.load(folder, model="minilm")
     config = json.loads((folder / "adapter_config.json").read_text())
     weights = folder / "adapter_model.safetensors"

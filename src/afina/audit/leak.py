@@ -337,7 +337,7 @@ def _at_risk(
         tokens = read.tokens
         assert tokens.targets is not None
         targets = tokens.targets[tokens.offsets[start] : tokens.offsets[start + 1]]
-        text = loaded.backbone.tokenizer.decode(targets[targets >= 0].tolist(), skip_special_tokens=True).strip()
+        text = loaded.tokenizer.decode(targets[targets >= 0].tolist(), skip_special_tokens=True).strip()
         there = row in place
         found.append(
             RiskyRow(

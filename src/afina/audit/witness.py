@@ -45,7 +45,7 @@ def longest_read(loaded: LoadedAdapter) -> int:
 
 def sequences(loaded: LoadedAdapter, rows: Rows, limit: int) -> Sequences:
     """Return rows as the adapter's task learns them."""
-    tokenizer, task = loaded.backbone.tokenizer, loaded.task
+    tokenizer, task = loaded.tokenizer, loaded.task
     assert isinstance(task, Language), "only what learned to write is asked"
     each = [task.tokens(tokenizer, rows.take(np.array([row])), limit) for row in range(len(rows))]
     lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(own.offsets) for own in each)])
@@ -63,7 +63,7 @@ def starts(loaded: LoadedAdapter, read: Sequences, prefix: int, most: int) -> di
     The beginning is all that stands before that text, and of it `prefix` tokens, or half where it is short. An
     encoder-decoder reads its source alone.
     """
-    apart, end = bool(loaded.backbone.anatomy.row.further), loaded.backbone.tokenizer.eos_token_id
+    apart, end = bool(loaded.backbone.anatomy.row.further), loaded.tokenizer.eos_token_id
     found: dict[int, Start] = {}
     longest: dict[int, int] = {}
     tokens = read.tokens

@@ -90,6 +90,9 @@ class Placed(nn.Module):
 class Branch(Placed):
     """At a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
 
+    words: int = 0
+    """At an embedding, how many words the branch has vectors for, where they may be more than the module's."""
+
     def __init_subclass__(cls, **settings: Any) -> None:
         """Refuse a class that has a `stack_key` and a formula without its stacked form, which a cohort would leave out."""
         super().__init_subclass__(**settings)

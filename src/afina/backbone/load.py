@@ -40,6 +40,7 @@ __all__ = [
     "model_class",
     "random_inputs",
     "read_config",
+    "tokenizer_at",
 ]
 
 
@@ -151,7 +152,7 @@ def load_backbone(
             f"The weights of '{name}' hold no language head; give the pretrained model, not a classifier of it."
         )
     anatomy = read_anatomy(bare, bare.config)
-    tokenizer = _load_tokenizer(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
+    tokenizer = tokenizer_at(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
     bare.eval()
     if precision in QUANTISED:
@@ -312,7 +313,7 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:
     """Return a model's tokenizer and the most tokens that the model's positions allow."""
     config = read_config(name, trust_remote_code=trust_remote_code)
-    return _load_tokenizer(name, model_path(name, weights=False), trust_remote_code), context_of(config)
+    return tokenizer_at(name, model_path(name, weights=False), trust_remote_code), context_of(config)
 
 
 def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> dict[str, Tensor]:
@@ -336,7 +337,8 @@ def context_of(config: Any) -> int:
     return longest - config.pad_token_id - 1 if config.model_type in ("roberta", "xlm-roberta") else longest
 
 
-def _load_tokenizer(name: str, path: str, trust_remote_code: bool) -> Any:
+def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:
+    """Return the tokenizer of the model called `name` at a path, that can pad; raises `AfinaError` if there is none."""
     from transformers import AutoTokenizer
 
     try:

@@ -69,6 +69,8 @@ def hook(
     every = [branch for placed in branches.values() for _, branch in placed]
     stacks = {index: key for index, placed in branches.items() if (key := _stack_key(placed)) is not None}
     handles: list[Any] = []
+    if isinstance(module, nn.Embedding) and any(branch.words > module.num_embeddings for branch in every):
+        handles.append(_Wider(module))
 
     if any(type(branch).before is not Branch.before for branch in every):
 
@@ -88,6 +90,21 @@ def hook(
 
         handles.append(module.register_forward_hook(after))
     return handles
+
+
+class _Wider:
+    """An embedding that for a while takes words beyond its own, whose vectors a branch puts in their places."""
+
+    def __init__(self, module: nn.Embedding) -> None:
+        self._module = module
+        module.forward = self._forward  # type: ignore[assignment,method-assign]
+
+    def _forward(self, x: Tensor) -> Tensor:
+        found: Tensor = type(self._module).forward(self._module, x.clamp(max=self._module.num_embeddings - 1))
+        return found
+
+    def remove(self) -> None:
+        self._module.__dict__.pop("forward", None)
 
 
 def _stack_key(placed: Sequence[tuple[Site, Branch]]) -> Hashable:

@@ -114,8 +114,9 @@ def evaluate(
     bare = loaded.bare(trust_remote_code=trust_remote_code) if loaded is not None and against_base else None
 
     def speaker(who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
+        own = loaded.tokenizer if loaded is not None and adapter is not None else None
         return Speaker(
-            backbone, adapter, batch_size=batch_size, context=context,
+            backbone, adapter, batch_size=batch_size, context=context, tokenizer=own,
             tick=lambda done, total: tell(f"{who}: {done:,} of {total:,}"),
         )  # fmt: skip
 

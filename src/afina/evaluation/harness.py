@@ -30,8 +30,8 @@ def as_harness_model(speaker: Speaker) -> Any:
         """Requests become tokens as the harness's own Hugging Face model makes them; their cost is the speaker's."""
 
         backend = "seq2seq" if speaker.reads_apart else "causal"
-        tokenizer = speaker.backbone.tokenizer
-        eot_token_id = speaker.backbone.tokenizer.eos_token_id
+        tokenizer = speaker.tokenizer
+        eot_token_id = speaker.tokenizer.eos_token_id
         prefix_token_id = speaker.prefix
         max_length = speaker.context
         tokenizer_name = speaker.backbone.name.replace("/", "__")
@@ -179,7 +179,7 @@ def run_tasks(
     """
     from lm_eval.evaluator import evaluate
 
-    if chat and speaker.backbone.tokenizer.chat_template is None:
+    if chat and speaker.tokenizer.chat_template is None:
         raise UsageError(f"The tokenizer of {speaker.backbone.name} has no chat template.")
     for task in loaded["tasks"].values():
         own = task.get_config("num_fewshot")

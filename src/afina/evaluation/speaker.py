@@ -1,6 +1,7 @@
 """A language model that is evaluated, with an adapter on it or bare: how likely it finds texts, and what it writes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,14 +36,17 @@ class Speaker:
 
     def __init__(
         self, backbone: Backbone, adapter: Adapter | None = None, *, batch_size: int = 16, context: int | None = None,
-        tick: Tick = lambda done, total: None,
+        tick: Tick = lambda done, total: None, tokenizer: Any = None,
     ) -> None:  # fmt: skip
         """`context` is the most tokens read at once; left out, what the model's positions and the adapter allow.
+
+        `tokenizer` is the adapter's own, where it has one.
 
         Raises `UsageError` for a context too short to read and say anything, or longer than those allow.
         """
         assert backbone.language is not None, "only what was loaded to speak is evaluated"
         self.backbone, self.adapter, self.batch_size = backbone, adapter, batch_size
+        self.tokenizer = tokenizer or backbone.tokenizer
         # An adapter may have brought a language head of its own.
         self.language: LanguageHead = getattr(adapter and adapter.head, "language", backbone.language)
         most = backbone.context - (0 if adapter is None else places_taken(adapter))
@@ -59,7 +63,7 @@ class Speaker:
     @property
     def prefix(self) -> int:
         """The token that stands before a text that nothing precedes: the start mark, or else the end mark."""
-        tokenizer = self.backbone.tokenizer
+        tokenizer = self.tokenizer
         found = next((one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None), None)
         return int(tokenizer.pad_token_id if found is None else found)
 
@@ -111,11 +115,13 @@ class Speaker:
         written = [""] * len(prompts)
         done = 0
         for rows in evaluation_batches(np.array([len(own) + most for own in ids]), self.batch_size):
-            requests = [Request(ids[row], self.adapter, tuple(filter(None, stop)), int(row)) for row in rows]
+            requests = [
+                Request(ids[row], self.adapter, tuple(filter(None, stop)), int(row), self.tokenizer) for row in rows
+            ]
             for piece in write(self.backbone, requests, GenerationSettings(max_new_tokens=most)):
                 if piece.written is not None:
                     # Decoded by itself, as the harness does: a tokenizer may leave out the space that it begins with.
-                    text = self.backbone.tokenizer.decode(piece.written.tokens, skip_special_tokens=True)
+                    text = self.tokenizer.decode(piece.written.tokens, skip_special_tokens=True)
                     ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
                     written[piece.number] = text[: min(ends, default=len(text))]
             done += len(rows)
@@ -124,10 +130,10 @@ class Speaker:
 
     def encode(self, text: str, *, marks: bool | None = None) -> list[int]:
         """Return a text's tokens; with the tokenizer's own marks unless it starts with the start mark, or as told."""
-        start = self.backbone.tokenizer.bos_token
+        start = self.tokenizer.bos_token
         if marks is None:
             marks = not (start and text.startswith(start))
-        found: list[int] = self.backbone.tokenizer.encode(text, add_special_tokens=marks)
+        found: list[int] = self.tokenizer.encode(text, add_special_tokens=marks)
         return found
 
     def _attached(self) -> Attached:
@@ -136,7 +142,7 @@ class Speaker:
     def _inputs(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
         """Model inputs for (all but the last token, what is said): padded behind, with what each place is to say."""
         width = padded_width(max(len(ids) for ids, _ in rows), self.context)
-        ids = np.full((len(rows), width), self.backbone.tokenizer.pad_token_id, dtype=np.int64)
+        ids = np.full((len(rows), width), self.tokenizer.pad_token_id, dtype=np.int64)
         targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
         for place, (own, said) in enumerate(rows):
             ids[place, : len(own)] = own

@@ -48,8 +48,8 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
         for name, value in plain_head(loaded).named_parameters():
             own[name].copy_(value)
     model.save_pretrained(folder)
-    if loaded.backbone.tokenizer is not None:
-        loaded.backbone.tokenizer.save_pretrained(folder)
+    if loaded.tokenizer is not None:
+        loaded.tokenizer.save_pretrained(folder)
 
 
 def base_classifier(loaded: LoadedAdapter) -> Any:
@@ -71,8 +71,8 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = "single_label_classification" if len(names) > 1 else "regression"
-    if getattr(config, "pad_token_id", None) is None and loaded.backbone.tokenizer is not None:
-        config.pad_token_id = loaded.backbone.tokenizer.pad_token_id  # transformers' decoders classify before it
+    if getattr(config, "pad_token_id", None) is None and loaded.tokenizer is not None:
+        config.pad_token_id = loaded.tokenizer.pad_token_id  # transformers' decoders classify before it
     return model_class(config, tags=tags).from_pretrained(
         model_path(record.model), config=config, dtype=torch.float32, use_safetensors=True,
         ignore_mismatched_sizes=True,

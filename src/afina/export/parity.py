@@ -73,7 +73,7 @@ def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it deprecates of transformers is not the user's to mend
         model = PeftModel.from_pretrained(base_classifier(loaded), str(folder))
-    return model.eval(), loaded.backbone.tokenizer
+    return model.eval(), loaded.tokenizer
 
 
 def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokenizer: Any, rows: Rows | None) -> Parity:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class Request:
     """Texts that end this answer, beside those of the settings."""
     number: int = 0
     """Its place in a whole call: errors name it, its seed follows from it."""
+    tokenizer: Any = None
+    """The adapter's own, where it is not the backbone's."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
                 logits = attached.go_on(chosen)
 
 
-def encode_prompt(backbone: Backbone, text: str, *, marks: bool = True) -> list[int]:
+def encode_prompt(backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None) -> list[int]:
     """Return a prompt's tokens, with the tokenizer's `marks` unless the text has them, but no end to write after."""
-    tokenizer = backbone.tokenizer
+    tokenizer = tokenizer or backbone.tokenizer
     plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
@@ -169,13 +171,13 @@ def _row(backbone: Backbone, request: Request, settings: GenerationSettings) -> 
         draws.seed()
     else:
         draws.manual_seed(settings.seed + request.number)
-    stream = TextStream(backbone.tokenizer, stop, () if apart else prompt)
-    return _Row(request, min(settings.max_new_tokens, room), stream, _stop_tokens(backbone, stop), draws)
+    tokenizer = request.tokenizer or backbone.tokenizer
+    stream = TextStream(tokenizer, stop, () if apart else prompt)
+    return _Row(request, min(settings.max_new_tokens, room), stream, _stop_tokens(backbone, tokenizer, stop), draws)
 
 
-def _stop_tokens(backbone: Backbone, stop: Sequence[str]) -> frozenset[int]:
+def _stop_tokens(backbone: Backbone, tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
     """The model's own end tokens, the tokenizer's, and stops that are a single special token, which no text shows."""
-    tokenizer = backbone.tokenizer
     own = getattr(backbone.generation, "eos_token_id", None)
     found = {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])}
     special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))

@@ -66,6 +66,7 @@ class Replaced(Branch):
         super().__init__()
         self.names = list(weights)
         self.own = nn.ParameterList(weights.values())
+        self.words = len(weights["weight"]) if "weight" in weights else 0
         self._module: list[nn.Module] = []  # in a list, or it would be registered as this branch's own
 
     def start(self, frozen: Frozen) -> None:

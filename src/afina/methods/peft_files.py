@@ -27,7 +27,7 @@ from afina.methods.peft_modules import KINDS, Place, branches_at
 from afina.methods.prefix import KeysAndValues
 from afina.methods.prompt import SoftPrompt
 
-__all__ = ["EMBEDS", "Given", "read_peft", "read_peft_record", "take_head"]
+__all__ = ["EMBEDS", "Given", "check_revision", "read_peft", "read_peft_record", "take_head"]
 
 EMBEDS = "FEATURE_EXTRACTION"
 """PEFT's type of task for adapters of a bare model, without a head."""
@@ -104,7 +104,9 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
             for index, branch in enumerate(its):
                 key = own.name if index == 0 else f"{own.name}:{index}"
                 made[key] = (replace(own, name=key), branch)
-    head, names = (backbone.new_head(1), ()) if embeds or speaks else _head(parts, backbone, folder, place)
+    head, names = Head(backbone.config, 0), tuple[str, ...]()
+    if not embeds:
+        head, names = (backbone.new_head(1), ()) if speaks else _head(parts, backbone, folder, place)
     if backbone.language is not None:
         language = _language(parts, backbone, folder, made, place)
         head = head if language is None else AnswerHead(language, backbone.config, 1)
@@ -135,6 +137,16 @@ def _shared(
     copies = [[OwnTokens(own.indices, own.vectors.detach().clone()) for own in tokens] for _ in twins]
     others = [(_site_of(backbone, name), list[Placed](own)) for name, own in zip(twins, copies, strict=True) if own]
     return [(site, branches), *others]
+
+
+def check_revision(folder: Path, record: AdapterRecord) -> None:
+    """Refuse an adapter of a certain revision of a model on the hub, of which the newest would be loaded."""
+    revision = record.settings.get("revision")
+    if revision not in (None, "", "main") and not Path(record.model).exists():
+        raise UsageError(
+            f"{folder} was trained on revision {revision} of {record.model}, and the newest would be loaded; download that "
+            "one and give its folder by --model."
+        )
 
 
 def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:

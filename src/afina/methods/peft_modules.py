@@ -1,8 +1,10 @@
 """The tensors that PEFT saved of one module, as branches: what they are is told by their names."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ KINDS = (
 
 _SECONDS = 2.0
 """For a pattern to be matched with a module's name; names are short, so that what takes longer would take for ever."""
+_LONGEST = 2_000
+"""Characters of a pattern, and times that it may say something is repeated: both are written out when it is compiled."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,24 @@ class Place:
 
 def _matches(pattern: str, path: str, folder: Path) -> bool:
     where = f"{folder}/adapter_config.json: the pattern '{pattern[:60]}' in alpha_pattern"
+    counts = [
+        max(1, *map(int, filter(None, pair))) for pair in re.findall(r"\{(\d{0,9}),?(\d{0,9})\}", pattern) if any(pair)
+    ]
+    if len(pattern) > _LONGEST or math.prod(counts) > _LONGEST:
+        raise UsageError(f"{where} is longer, or repeats more often, than names of modules are; write it more plainly.")
     try:
-        return regex.match(rf"(.*\.)?({pattern})$", path, timeout=_SECONDS) is not None
+        return _compiled(pattern).match(path, timeout=_SECONDS) is not None
     except TimeoutError:
         raise UsageError(
             f"{where} takes more than {_SECONDS:g} s to be matched with '{path}'; write it more plainly."
         ) from None
     except (regex.error, RecursionError, OverflowError, MemoryError) as error:
         raise UsageError(f"{where} is no regular expression ({type(error).__name__}: {str(error)[:80]}).") from None
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    return regex.compile(rf"(.*\.)?({pattern})$")
 
 
 def branches_at(place: Place, values: Mapping[str, Tensor]) -> list[Placed]:

@@ -36,6 +36,8 @@ class Task(ABC):
     """Whether what is learned is text, each token of it scored: `Tokens.targets`."""
     tags: ClassVar[bool] = False
     """Whether every word has an output of its own, not every row."""
+    embeds: ClassVar[bool] = False
+    """Whether there is no head, and a text becomes a vector."""
     outputs: int
     """Width of the head; answers to a question where the model speaks, none where it writes."""
     stop: tuple[str, ...] = ()
@@ -139,6 +141,7 @@ def load_task(state: Mapping[str, Any]) -> Task:
     from afina.tasks.chat import Chat
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification
+    from afina.tasks.embedding import Embedding
     from afina.tasks.language import Language
     from afina.tasks.regression import Regression
     from afina.tasks.seq2seq import Seq2Seq
@@ -150,6 +153,8 @@ def load_task(state: Mapping[str, Any]) -> Task:
         return Seq2Seq(state["prompt"])
     if state["name"] == Language.name:
         return Language()
+    if state["name"] == Embedding.name:
+        return Embedding()
     if state["name"] == Regression.name:
         return Regression(mean=state["mean"], deviation=state["deviation"])
     if state["name"] == Choices.name:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from afina.backbone.attach import Attached
-from afina.backbone.heads import Hidden, last_token, mean_pool
+from afina.backbone.attach import Attachable, Attached
+from afina.backbone.heads import Head, Hidden, last_token, mean_pool
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.batching import IGNORED, Tokens, evaluation_batches, tokenize
 from afina.data.rows import Rows
@@ -15,14 +15,26 @@ from afina.train.evaluate import outputs_in_order
 __all__ = ["embed", "text_embedder"]
 
 
+class _Headless:
+    """An adapter without its head, which might have the last layer leave out the tokens that it does not look at."""
+
+    def __init__(self, backbone: Backbone, adapter: Attachable) -> None:
+        self.head, self.placed = Head(backbone.config, 0), adapter.placed
+
+
 def embed(
-    backbone: Backbone, tokens: Tokens, pooling: str, *, batch_size: int, tick: Callable[[int], None] | None = None
-) -> np.ndarray:
-    """Return one float32 vector (N, D) a row from the frozen backbone, or a word where words have labels."""
+    backbone: Backbone, tokens: Tokens, pooling: str, *, batch_size: int, tick: Callable[[int], None] | None = None,
+    adapter: Attachable | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return one float32 vector (N, D) a row from the frozen backbone, with an adapter on it or bare, or a word where words
+    have labels."""
     parts: list[np.ndarray] = []
     order: list[np.ndarray] = []
     done = 0
-    with Attached(backbone, []) as attached, torch.inference_mode():
+    with (
+        Attached(backbone, [] if adapter is None else [_Headless(backbone, adapter)]) as attached,
+        torch.inference_mode(),
+    ):
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = attached.batch([(tokens, rows)])
             hidden = attached.hidden(batch.inputs)

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from afina.backbone.attach import Attached
+from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import QUANTISED
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens
@@ -28,13 +30,14 @@ from afina.methods.adapters_files import (
 )
 from afina.methods.classical import Classical
 from afina.methods.features import Features
-from afina.methods.peft_files import Given, read_peft, read_peft_record
+from afina.methods.peft_files import EMBEDS, Given, check_revision, read_peft, read_peft_record
 from afina.tasks.base import load_task
 from afina.tasks.choices import Choices
+from afina.tasks.embedding import Embedding
 from afina.tasks.tagging import Tagging
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
-from afina.train.tagged import Prediction, tagged, words_of
+from afina.train.tagged import Embedded, Prediction, tagged, words_of
 
 __all__ = ["LoadedAdapter", "Prediction", "load"]
 
@@ -70,6 +73,8 @@ class LoadedAdapter:
             self.record, model=model or self.record.model, precision=precision or self.record.precision
         )
         self.method = self.record.make_method() if ours else Given()
+        if not ours and not library and model is None:
+            check_revision(self.folder, self.record)
         if self.method.owns_backbone:
             self.method.precision_on(self.record.precision)  # refuses what has no weights to train
         precision = "fp32" if self.method.owns_backbone else self.record.precision
@@ -99,6 +104,8 @@ class LoadedAdapter:
             state = state if tags or len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
             # What has no labels was trained to write; it can say too which of several answers is likeliest.
             self.record = replace(self.record, task=state if names else Choices(2).state())
+            if kind == EMBEDS:
+                self.record = replace(self.record, task=Embedding().state())
             self.method = self.adapter.method
         elif self.method.gradient_free:
             self.classical = Classical.from_tensors(
@@ -108,6 +115,24 @@ class LoadedAdapter:
             outputs = load_task(self.record.task).outputs
             self.adapter = load_adapter(self.folder, self.backbone, self.record, outputs)
         self.task = load_task(self.record.task)
+        self.tokenizer = own_tokenizer(self.folder, self.backbone.tokenizer)
+        """The folder's own where it has one, else the base model's."""
+        self._check_vocabulary()
+
+    def _check_vocabulary(self) -> None:
+        """Refuse a tokenizer of the folder's own that has tokens which neither the base nor the adapter has vectors for."""
+        if self.tokenizer is self.backbone.tokenizer or self.tokenizer is None:
+            return
+        words = self.backbone.config.vocab_size
+        if hasattr(self, "adapter"):
+            own = [branch.words for _, branch in self.adapter.placed() if isinstance(branch, Branch)]
+            words = max([words, *own])
+        highest = max(self.tokenizer.get_vocab().values(), default=0)
+        if highest >= words:
+            raise UsageError(
+                f"The tokenizer in {self.folder} has {highest + 1} tokens, and {self.backbone.name} with this adapter has "
+                f"vectors for {words}; give by --model the base whose embeddings were made larger, or take the tokenizer out."
+            )
 
     def _shared(self, beside: "LoadedAdapter", precision: str, *, speaks: bool, tags: bool) -> Backbone:
         backbone, record = beside.backbone, self.record
@@ -140,7 +165,7 @@ class LoadedAdapter:
     @property
     def template(self) -> Template:
         """How a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
-        return template_of(self.task, self.backbone.tokenizer, merge_system=self.merge_system)
+        return template_of(self.task, self.tokenizer, merge_system=self.merge_system)
 
     def generate(
         self,
@@ -203,7 +228,10 @@ class LoadedAdapter:
             prompt = template.prompt(turns)
         stop, marks = ((), True) if template is None else (template.stop, template.marks)
         branches = None if adapter is None else adapter.adapter
-        return Request(encode_prompt(self.backbone, prompt, marks=marks), branches, stop, number)
+        # The bare model knows its own tokens alone.
+        tokenizer = self.backbone.tokenizer if adapter is None else speaker.tokenizer
+        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer)
+        return Request(tokens, branches, stop, number, tokenizer)
 
     def predict(
         self,
@@ -215,7 +243,7 @@ class LoadedAdapter:
     ) -> Sequence[Prediction]:
         """Return one prediction a text (or pair), or an image of (N, H, W) or (N, H, W, C) uint8.
 
-        Where words are tagged it is a `Tagged`; a text may then be a list of words.
+        Where words are tagged it is a `Tagged`; a text may then be a list of words. Without a head it is an `Embedded`.
 
         `choices` are each text's answers, where the task is to choose one. Raises `UsageError` for an empty text, for
         texts where the model takes images, and where there are choices and should be none or the other way round.
@@ -227,6 +255,9 @@ class LoadedAdapter:
         if isinstance(self.task, Tagging) and not isinstance(texts, np.ndarray):
             tokens = self._given(texts, text_pairs, choices)
             return tagged(self.task, texts, tokens, self._logits(tokens, batch_size)) if tokens is not None else []
+        if self.task.embeds:
+            vectors = self.embed(texts, text_pairs, batch_size=batch_size)  # type: ignore[arg-type]
+            return [Embedded.of(vector) for vector in vectors]
         found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
         decoded = self.task.decode(found)
         shared = self.record.task.get("label_names")
@@ -237,6 +268,24 @@ class LoadedAdapter:
             Prediction(names[label], dict(zip(names, map(float, scores), strict=False)))
             for names, label, scores in zip(each, decoded.predictions, decoded.scores, strict=True)
         ]
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        text_pairs: Sequence[str] | None = None,
+        *,
+        pooling: str = "mean",
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        """Return one vector (N, D) a text from the adapted model: the mean of its tokens' last states.
+
+        With `pooling="cls"` it is that of the first token, or in a decoder of the last.
+        """
+        tokens = self._given(texts, text_pairs, None)
+        if tokens is None:
+            return np.zeros((0, self.backbone.anatomy.width), np.float32)
+        adapter = None if isinstance(self.method, Features) else self.adapter
+        return embed(self.backbone, tokens, pooling, batch_size=batch_size, adapter=adapter)
 
     def logits(
         self,
@@ -250,6 +299,8 @@ class LoadedAdapter:
 
         Where it is to write: of each row (N, 3) its tokens' summed loss, their number, and those that were likeliest.
         """
+        if self.task.embeds:
+            raise UsageError(f"{self.folder} has no task head: it is an embedding adapter; embed gives its vectors.")
         tokens = self._given(texts, text_pairs, choices)
         return np.zeros((0, self.task.outputs), np.float32) if tokens is None else self._logits(tokens, batch_size)
 
@@ -294,7 +345,7 @@ class LoadedAdapter:
             task = Choices(max(map(len, rows.choices)), None, task.prompt)
             # A head without weights of its own takes any number of answers.
             self.adapter.head.outputs = task.outputs
-        return task.tokenize(self.backbone.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
+        return task.tokenize(self.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
         if isinstance(self.method, Features):

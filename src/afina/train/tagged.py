@@ -12,7 +12,7 @@ from afina.errors import UsageError
 from afina.measure.entities import entities
 from afina.tasks.tagging import Tagging
 
-__all__ = ["Entity", "Prediction", "Tagged", "tagged", "words_of"]
+__all__ = ["Embedded", "Entity", "Prediction", "Tagged", "tagged", "words_of"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,22 @@ class Tagged(Prediction):
     def as_dict(self) -> dict[str, Any]:
         found = [vars(entity) for entity in self.entities]
         return {"tokens": list(self.words), "tags": list(self.tags), "entities": found}
+
+
+@dataclass(frozen=True)
+class Embedded(Prediction):
+    """A text's vector, from an adapter without a head; `label` shows how it begins."""
+
+    vector: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, vector: np.ndarray) -> "Embedded":
+        numbers = tuple(map(float, vector))
+        begin = ", ".join(f"{number:.3f}" for number in numbers[:4])
+        return cls(f"[{begin}, ...] ({len(numbers)} numbers)", None, numbers)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"embedding": list(self.vector)}
 
 
 def words_of(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
