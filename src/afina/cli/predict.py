@@ -31,7 +31,12 @@ def predict(
             "--file", help="A text a line, or .csv, .tsv, .jsonl, .parquet with a text column; .npz of images."
         ),
     ] = None,
-    text_column: Annotated[str | None, typer.Option("--text", help="The file's column of texts.")] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text", help="The file's column of texts (several with commas are joined); default: the adapter's."
+        ),
+    ] = None,
     pair_column: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
     choice: Annotated[
         list[str] | None, typer.Option("--choice", help="An answer to choose from, for all texts; several times.")
@@ -88,7 +93,9 @@ def predict(
         raise UsageError(f"--format {form} is for a file: say which with --out.")
     elif form is None and format is None and not sys.stdout.isatty():
         form = "jsonl"
-    asked = _asked(texts or [], pair, file, text_column, pair_column)  # before torch is imported, which takes seconds
+    asked = _asked(
+        texts or [], pair, file, text_column, pair_column, adapter
+    )  # before torch is imported, which takes seconds
     kept = kept_columns(asked, keep.split(",") if keep is not None else None, form or "jsonl")
     from afina.serve.predict import Predictor
     from afina.train.load import load
@@ -108,13 +115,18 @@ def predict(
 
 
 def _asked(
-    texts: list[str], pair: list[str] | None, file: Path | None, text_column: str | None, pair_column: str | None
+    texts: list[str],
+    pair: list[str] | None,
+    file: Path | None,
+    text_column: str | None,
+    pair_column: str | None,
+    adapter: Path,
 ) -> "Asked":
     from afina.data.asked import asked_lines, asked_texts, read_asked
     from afina.errors import UsageError
 
     if file is not None:
-        return read_asked(file, text_column, pair_column)
+        return read_asked(file, text_column, pair_column, adapter=adapter)
     if texts == ["-"] or (not texts and not sys.stdin.isatty()):
         return asked_lines(sys.stdin)
     if not texts:

@@ -10,10 +10,9 @@ import numpy as np
 from afina.config import DatasetSpec
 from afina.data.answers import answers_of, find_answers
 from afina.data.columns import find_columns, texts
-from afina.data.compression import format_of
-from afina.data.delimited import dialect_of
-from afina.data.files import is_table, read_table, read_text
+from afina.data.files import is_table, read_table, say, separator_of
 from afina.data.images import read_images
+from afina.data.remembered import Remembered, remembered, spec_for
 from afina.data.sources import read_texts
 from afina.data.tags import words_in
 from afina.errors import UsageError
@@ -79,10 +78,13 @@ def asked_lines(lines: Iterable[str]) -> Asked:
     return Asked((line.rstrip("\n") for line in lines), live=True)
 
 
-def read_asked(path: Path, text: str | None = None, text_pair: str | None = None) -> Asked:
+def read_asked(
+    path: Path, text: str | None = None, text_pair: str | None = None, *, adapter: Path | None = None
+) -> Asked:
     """Read a file to predict for: images, a table with a text column, or any other file line by line.
 
-    There is a row for each of the table's and for each line, however empty. Raises `UsageError` for what is wrong with it.
+    There is a row for each of the table's and for each line, however empty. Columns that are not named are those that the
+    `adapter` learned from, or have the usual names. Raises `UsageError` for what is wrong with the file.
     """
     if path.suffix.lower() == ".npz":
         images = read_images(path)
@@ -90,7 +92,9 @@ def read_asked(path: Path, text: str | None = None, text_pair: str | None = None
     if not is_table(path):
         lines = [line for line, _ in read_texts(path, text, text_pair)]
         return Asked(lines, columns={"text": lines}, count=len(lines))
-    table, where = read_table(path), str(path)
+    own, where = remembered(adapter) if adapter is not None else Remembered(), str(path)
+    notes: list[str] = []
+    table = read_table(path, separator=own.separator, encoding=own.encoding)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     answers = find_answers({"train": table}, DatasetSpec(path=where), where)
     choices = None if answers is None else lambda: answers_of(table, answers, where)
@@ -98,23 +102,15 @@ def read_asked(path: Path, text: str | None = None, text_pair: str | None = None
     first: list[str] = []
     pair: list[str] | None = None
     try:
-        found = find_columns(
-            {"train": table}, DatasetSpec(path=where, text=text, text_pair=text_pair), where, with_label=False
-        )
+        table, spec = spec_for(table, where, own, text, text_pair, notes)
+        found = find_columns({"train": table}, spec, where, with_label=False)
         first = texts(table, found["text"], where)
         pair = texts(table, found["text_pair"], where) if "text_pair" in found else None
     except UsageError:
         if words is None:
             raise
+    say(path, notes if words is None else [], None)
     whole = [" ".join(own) for own in words] if words is not None and not first else first
     return Asked(
-        whole, pair, columns, words, choices, separator=_separator(path), has_text=bool(first), count=table.num_rows
+        whole, pair, columns, words, choices, separator=separator_of(table), has_text=bool(first), count=table.num_rows
     )
-
-
-def _separator(path: Path) -> str | None:
-    """Return what separates the columns of a file of text."""
-    kind = format_of(path)
-    if kind not in (".csv", ".tsv"):
-        return None
-    return dialect_of(read_text(path, []), str(path), kind, []).separator

@@ -29,6 +29,7 @@ __all__ = [
     "read_table",
     "read_text",
     "say",
+    "separator_of",
     "table_of",
 ]
 
@@ -212,6 +213,12 @@ READERS: dict[str, Callable[[Path, list[str], _Asked], arrow.Table]] = {
 }
 """What reads a file, by the ending of its name."""
 SUFFIXES = tuple(READERS)
+
+
+def separator_of(table: arrow.Table) -> str | None:
+    """Return what separated the columns of a table's file, where it was one of text."""
+    found: str | None = json.loads((table.schema.metadata or {}).get(b"afina", b"{}")).get("separator")
+    return found
 
 
 def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:

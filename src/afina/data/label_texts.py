@@ -1,6 +1,5 @@
 """Labels as people write them: what cannot be seen is taken off, decimal commas are read, what stands for none is none."""
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -9,6 +8,7 @@ from collections.abc import Mapping
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
+from afina.data.files import separator_of
 from afina.errors import UsageError
 
 __all__ = ["MISSING", "tidied"]
@@ -136,8 +136,7 @@ def _note_case(counts: Counter[str], notes: list[str]) -> None:
 
 def _semicolons(tables: Mapping[str, arrow.Table]) -> bool:
     """Whether all come from files with semicolons between columns: what spreadsheets write where decimals have commas."""
-    stored = [(table.schema.metadata or {}).get(b"afina", b"{}") for table in tables.values()]
-    return all(json.loads(own).get("separator") == ";" for own in stored)
+    return all(separator_of(table) == ";" for table in tables.values())
 
 
 def _decimal(counts: Counter[str], spec: DatasetSpec, semicolons: bool, column: str, notes: list[str]) -> str | None:

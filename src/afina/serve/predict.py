@@ -178,7 +178,8 @@ def predict_file(
     check_at_least(at_least)
     chosen = form_of(form, target)
     assert chosen is not None
-    asked = read_asked(Path(file), text, text_pair)
+    folder = adapter.folder if isinstance(adapter, LoadedAdapter) else Path(adapter)
+    asked = read_asked(Path(file), text, text_pair, adapter=folder)
     kept = kept_columns(asked, keep, chosen)
     predictor = Predictor(adapter if isinstance(adapter, LoadedAdapter) else load(adapter), at_least, batch_size)
     layout = predictor.layout(kept, check_separator(separator) or asked.separator)

@@ -1,7 +1,7 @@
 """What a process that carries out a run is told, picklable."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Job:
     device: str
     fingerprint: Mapping[str, Any]
     train_evaluation_rows: np.ndarray | None = None
+    columns: Mapping[str, str | list[str]] = field(default_factory=dict)
+    """Which columns the data's texts and labels were."""
 
     @property
     def folder(self) -> Path:
@@ -40,5 +42,6 @@ class Job:
         if Path(source["path"]).exists():
             source["path"] = str(Path(source["path"]).resolve())
         return {
-            "dataset": self.run.dataset_name, "source": source, "history": list(history), "versions": versions(),
+            "dataset": self.run.dataset_name, "source": source, "columns": dict(self.columns), "history": list(history),
+            "versions": versions(),
         }  # fmt: skip

@@ -45,6 +45,8 @@ class Prepared:
     train_evaluation_rows: np.ndarray | None
     learned: Learned | None
     """Of text to write, which of it is trained."""
+    columns: Mapping[str, str | list[str]]
+    """Which columns the data's texts and labels were."""
 
 
 def prepare(
@@ -101,6 +103,7 @@ def prepare(
         median_length=int(np.median(splits["train"].lengths)),
         train_evaluation_rows=_train_evaluation(config, data.task, splits["train"].labels),
         learned=learned(splits["train"], tokenizer, made.stop) if made.writes else None,
+        columns=data.columns,
     )
 
 

@@ -133,7 +133,7 @@ class Study:
 
         return Job(
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
-            precision=run.make_method().precision_on(precision), device=self._device(),
+            columns=prepared.columns, precision=run.make_method().precision_on(precision), device=self._device(),
             train_evaluation_rows=prepared.train_evaluation_rows,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision),

@@ -1,0 +1,87 @@
+"""Which columns an adapter learned from, so that a file like its own needs no word about them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as arrow
+
+from afina.config import DatasetSpec
+from afina.data.columns import joined
+from afina.errors import AfinaError, UsageError, nearest
+from afina.json_files import read_json_object
+
+__all__ = ["Remembered", "remembered", "spec_for"]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Columns of the data set that an adapter was trained on, and how its file was to be read."""
+
+    text: tuple[str, ...] = ()
+    """Several where they were joined."""
+    text_pair: str | None = None
+    separator: str | None = None
+    encoding: str | None = None
+
+
+def remembered(adapter: Path) -> Remembered:
+    """Return what an adapter's folder says of its columns; nothing where it says nothing, as PEFT's folders do."""
+    try:
+        facts = read_json_object(adapter / "afina.json").get("facts")
+    except (FileNotFoundError, AfinaError):
+        return Remembered()  # whoever loads the adapter says what is wrong with it
+    columns, source = (_object(facts, key) for key in ("columns", "source"))
+    text = columns.get("text")
+    names = tuple(text) if isinstance(text, list) else (text,)
+    return Remembered(
+        tuple(name for name in names if isinstance(name, str)), _text(columns, "text_pair"), _text(source, "separator"),
+        _text(source, "encoding"),
+    )  # fmt: skip
+
+
+def _object(facts: Any, key: str) -> dict[str, Any]:
+    found = facts.get(key) if isinstance(facts, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _text(values: dict[str, Any], key: str) -> str | None:
+    found = values.get(key)
+    return found if isinstance(found, str) and found else None
+
+
+def spec_for(
+    table: arrow.Table, where: str, own: Remembered, text: str | None, text_pair: str | None, notes: list[str]
+) -> tuple[arrow.Table, DatasetSpec]:
+    """Return a table, with a column of joined texts where the adapter learned from such, and which columns to read.
+
+    What the person names comes first (several with commas between them), then the adapter's columns, then the usual names.
+    Raises `UsageError` where only some of the joined columns are there.
+    """
+    there = table.column_names
+    names: tuple[str, ...] = ()
+    if text is not None:
+        parts = tuple(part.strip() for part in text.split(","))
+        names = parts if text not in there and len(parts) > 1 else (text,)
+    elif own.text and (all(name in there for name in own.text) or len(own.text) > 1):
+        names = own.text
+        if lacking := [name for name in names if name not in there]:
+            raise UsageError(
+                f"{where} has no column '{lacking[0]}'{nearest(lacking[0], there)} The adapter learned from "
+                f"{' and '.join(names)}, joined; say with --text which columns are to be read."
+            )
+    elif own.text:
+        notes.append(
+            f"there is no column '{own.text[0]}', from which the adapter learned; its texts are found by their usual names"
+        )
+    pair = text_pair or (own.text_pair if names == own.text and text is None else None)
+    if pair is not None and pair not in there and text_pair is None:
+        raise UsageError(
+            f"{where} has no column '{pair}'{nearest(pair, there)} The adapter learned from pairs of '{own.text[0]}' and "
+            f"'{pair}'; say with --text and --text-pair which columns are to be read."
+        )
+    spec: DatasetSpec = DatasetSpec.parse({"path": where, "text": list(names) or None, "text_pair": pair}, where)
+    if not spec.joined:
+        return table, spec
+    tables, spec = joined({"file": table}, spec, where, notes)
+    return tables["file"], spec

@@ -1,0 +1,64 @@
+"""Which columns of a file are read to predict: the named ones, the adapter's, then those of usual names."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afina.data.asked import read_asked
+from afina.data.remembered import Remembered, remembered
+from afina.errors import UsageError
+
+
+def adapter(folder: Path, **facts: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "afina.json").write_text(json.dumps({"facts": facts}), encoding="utf-8")
+    return folder
+
+
+MAILS = "id;Assunto;Mensagem;text\n1;Atraso;Onde está?;x\n2;;Obrigada!;y\n3;;;z\n"
+
+
+def test_joined_columns_are_joined_again_and_every_row_has_a_text(tmp_path: Path) -> None:
+    (tmp_path / "mails.csv").write_text(MAILS, encoding="utf-8")
+    own = adapter(tmp_path / "a", columns={"text": ["Assunto", "Mensagem"], "label": "Categoria"})
+    asked = read_asked(tmp_path / "mails.csv", adapter=own)
+    assert list(asked.text) == ["Atraso\nOnde está?", "Obrigada!", ""]
+    assert list(asked.columns) == ["id", "Assunto", "Mensagem", "text"]
+    assert asked.separator == ";"
+    # What a person names comes first.
+    assert list(read_asked(tmp_path / "mails.csv", "text", adapter=own).text) == ["x", "y", "z"]
+    assert list(read_asked(tmp_path / "mails.csv", "id, text").text) == ["1\nx", "2\ny", "3\nz"]
+
+
+def test_columns_that_are_not_there_are_refused_or_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "mails.csv").write_text(MAILS.replace("Assunto", "Asunto"), encoding="utf-8")
+    both = adapter(tmp_path / "a", columns={"text": ["Assunto", "Mensagem"]})
+    with pytest.raises(UsageError, match=r"no column 'Assunto'.*did you mean 'Asunto'.*--text"):
+        read_asked(tmp_path / "mails.csv", adapter=both)
+    pairs = adapter(tmp_path / "b", columns={"text": "text", "text_pair": "answer"})
+    with pytest.raises(UsageError, match=r"no column 'answer'.*--text-pair"):
+        read_asked(tmp_path / "mails.csv", adapter=pairs)
+    with caplog.at_level(logging.WARNING, logger="afina"):
+        asked = read_asked(tmp_path / "mails.csv", adapter=adapter(tmp_path / "c", columns={"text": "corpo"}))
+    assert list(asked.text) == ["x", "y", "z"]
+    assert "no column 'corpo'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "facts", ["{}", "[]", "not json", '{"facts": 3}', '{"facts": {"columns": ["a"], "source": 7}}']
+)
+def test_a_record_that_says_nothing_of_columns_is_no_error_here(tmp_path: Path, facts: str) -> None:
+    (tmp_path / "afina.json").write_text(facts)
+    assert remembered(tmp_path) == Remembered()
+    assert remembered(tmp_path / "elsewhere") == Remembered()
+
+
+def test_a_separator_that_had_to_be_said_is_remembered(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("text|label;x\na|b;c\n")
+    with pytest.raises(UsageError, match="separator:"):
+        read_asked(tmp_path / "new.csv")
+    own = adapter(tmp_path / "a", columns={"text": "text"}, source={"separator": "|"})
+    assert list(read_asked(tmp_path / "new.csv", adapter=own).text) == ["a"]
