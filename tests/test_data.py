@@ -280,7 +280,7 @@ BAD_FILES: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("deep.jsonl", b"[" * 100_000, ("nested too deeply",)),
     ("half.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', ("line 2", "UTF-8")),
     ("none.parquet", b"PAR1 no parquet at all", ("no readable parquet",)),
-    ("notes.txt", b"hello", ("unknown type '.txt'", ".csv")),
+    ("notes.txt", b"hello", ("set task: language", ".csv")),
     ("model.pkl", b"\x80\x04.", ("pickled", ".csv")),
     ("weights.bin", b"\x00", ("pickled",)),
     ("weights.pt", b"\x00", ("pickled",)),

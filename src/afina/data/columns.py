@@ -8,13 +8,10 @@ from afina.config import DatasetSpec
 from afina.data.names import BODIES, LABELS, PAIRS, TEXTS, TITLES, plain_name, usual_name
 from afina.errors import UsageError, nearest
 
-__all__ = ["LINE", "ROW", "find_columns", "find_label", "joined", "left_out", "numbered", "texts"]
+__all__ = ["ROW", "find_columns", "find_label", "joined", "left_out", "numbered", "texts"]
 
 ROW = "\0row"
 """Column that keeps each row's number in its file, so that an error can name the row after others were dropped."""
-
-LINE = "\0line"
-"""Column of the lines of a text file, before it is known what they are."""
 
 
 def numbered(table: arrow.Table) -> arrow.Table:

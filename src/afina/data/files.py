@@ -20,6 +20,8 @@ from afina.data.json_rows import read_json
 from afina.errors import UsageError
 
 __all__ = [
+    "FILES",
+    "LINE",
     "READERS",
     "SUFFIXES",
     "check_file",
@@ -33,6 +35,8 @@ __all__ = [
     "table_of",
 ]
 
+LINE = "\0line"
+"""Column of the lines of a text file, before it is known what they are."""
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
 
 
@@ -45,16 +49,19 @@ class _Asked:
 
 
 def read_table(
-    path: Path, notes: list[str] | None = None, *, separator: str | None = None, encoding: str | None = None
-) -> arrow.Table:
+    path: Path, notes: list[str] | None = None, *, separator: str | None = None, encoding: str | None = None,
+    lines: bool = False,
+) -> arrow.Table:  # fmt: skip
     """Read a file into a table with at least one row; what was assumed goes to `notes`, or is logged as a warning.
 
-    `separator` and `encoding` are recognised where they are not given. Raises `UsageError` that says what is wrong and where.
+    `separator` and `encoding` are recognised where they are not given; with `lines` a text file is a table of its lines.
+    Raises `UsageError` that says what is wrong and where.
     """
-    check_file(path, SUFFIXES)
+    check_file(path, FILES if lines else SUFFIXES)
     own: list[str] = []
     with reading(path):
-        table = READERS[format_of(path)](path, own, _Asked(separator, encoding))
+        reader = _read_lines if format_of(path) in TEXT_FILES else READERS[format_of(path)]
+        table = reader(path, own, _Asked(separator, encoding))
     say(path, own, notes)
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
@@ -128,6 +135,12 @@ def _read_delimited(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
     columns, separator = read_delimited(text, str(path), format_of(path), notes, separator=asked.separator)
     table = arrow.table({name: arrow.array(values, type=arrow.large_string()) for name, values in columns.items()})
     return table.replace_schema_metadata({"afina": json.dumps({"separator": separator})})
+
+
+def _read_lines(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
+    # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
+    lines = read_text(path, notes, encoding=asked.encoding).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    return arrow.table({LINE: arrow.array(lines, type=arrow.large_string())})
 
 
 def _read_json(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
@@ -213,6 +226,9 @@ READERS: dict[str, Callable[[Path, list[str], _Asked], arrow.Table]] = {
 }
 """What reads a file, by the ending of its name."""
 SUFFIXES = tuple(READERS)
+TEXT_FILES = (".txt", ".conll", ".conllu", ".iob", ".iob2", ".bio")
+"""Endings of files of lines, whose form their content tells (text_files.py, tag_forms.py)."""
+FILES = (*SUFFIXES, *TEXT_FILES)
 
 
 def separator_of(table: arrow.Table) -> str | None:

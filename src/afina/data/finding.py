@@ -12,7 +12,8 @@ import pyarrow.compute as compute
 
 from afina.config import DatasetSpec
 from afina.data.columns import find_label
-from afina.data.files import is_table, read_table
+from afina.data.compression import format_of
+from afina.data.files import FILES, read_table
 from afina.data.images import PACKAGED_IMAGES
 from afina.data.layouts import parts_of
 from afina.data.presets import PACKAGED, PRESETS
@@ -47,12 +48,12 @@ def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
         return parts
     if path.is_dir():
         return _folder(spec, path)
-    if is_table(path) or path.is_file():
+    if format_of(path) in FILES or path.is_file():
         _refuse_split(spec)
         if not path.is_file():
             raise UsageError(f"{path} does not exist: neither in {Path.cwd()} nor beside the study file.")
         notes: list[str] = []
-        table = read_table(path, notes, separator=spec.separator, encoding=spec.encoding)
+        table = read_table(path, notes, separator=spec.separator, encoding=spec.encoding, lines=True)
         files = {"train": str(path), "test": str(path)}
         return Parts({"train": table}, str(path), spec, notes=tuple(notes), files=files)
     if name.startswith((".", "/")) or name.count("/") > 1:

@@ -9,7 +9,7 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.compression import COMPRESSED, format_of
-from afina.data.files import SUFFIXES, check_file, is_table, read_table
+from afina.data.files import FILES, check_file, read_table
 from afina.errors import UsageError
 
 __all__ = ["part_named", "parts_of"]
@@ -22,7 +22,7 @@ _STEMS = {
 """What files of each part are called."""
 _SHARD = r"(?:[-_.]?\d+(?:-of-\d+)?(?:-[0-9a-f]+)?)?"
 _KNOWN = (
-    "train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, ...), train-00000-of-00001.parquet, the same in data/ or in a \
+    "train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .txt), train-00000-of-00001.parquet, the same in data/ or a \
 folder for each part, or what save_to_disk writes"
 )
 
@@ -55,7 +55,7 @@ def _called(files: list[Path]) -> str:
 
 def _holds(path: Path) -> str:
     """Say what is there instead, where that helps."""
-    tables = sorted(file.name for file in path.iterdir() if file.is_file() and is_table(file))
+    tables = sorted(file.name for file in path.iterdir() if file.is_file() and format_of(file) in FILES)
     if not tables:
         return ""
     listed = ", ".join(tables[:5]) + (", ..." if len(tables) > 5 else "")
@@ -79,7 +79,7 @@ def _files(path: Path, spec: DatasetSpec) -> dict[str, list[Path]]:
     split: Mapping[str, str] = {str(part): file for part, file in (spec.split or {}).items()}
     chosen: dict[str, list[Path]] = {part: [path / file] for part, file in split.items()}
     for (file,) in chosen.values():
-        check_file(file, SUFFIXES)
+        check_file(file, FILES)
     for part, stems in _STEMS.items():
         if part in chosen:
             continue
@@ -95,14 +95,16 @@ def _of_part(folder: Path, stems: tuple[str, ...]) -> list[Path]:
     if not folder.is_dir():
         return []
     tables = sorted(
-        file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".") and is_table(file)
+        file
+        for file in folder.iterdir()
+        if file.is_file() and not file.name.startswith(".") and format_of(file) in FILES
     )
     for stem in stems:
         named = [file for file in tables if re.fullmatch(stem + _SHARD, _stem(file), re.IGNORECASE)]
         inside = folder / stem
         if not named and inside.is_dir():
             named = sorted(
-                file for file in inside.iterdir() if file.is_file() and is_table(file) and file.name[0] != "."
+                file for file in inside.iterdir() if file.is_file() and format_of(file) in FILES and file.name[0] != "."
             )
         if named:
             return _one_kind(named)
@@ -111,7 +113,7 @@ def _of_part(folder: Path, stems: tuple[str, ...]) -> list[Path]:
 
 def _stem(file: Path) -> str:
     name = file.name[: -len(file.suffix)] if file.suffix.lower() in COMPRESSED else file.name
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    suffix = next((suffix for suffix in FILES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
 
 
@@ -133,7 +135,7 @@ def _one_kind(files: list[Path]) -> list[Path]:
 
 
 def _read(files: list[Path], spec: DatasetSpec, notes: list[str]) -> arrow.Table:
-    tables = [read_table(file, notes, separator=spec.separator, encoding=spec.encoding) for file in files]
+    tables = [read_table(file, notes, separator=spec.separator, encoding=spec.encoding, lines=True) for file in files]
     return _together(tables, [str(file) for file in files])
 
 

@@ -17,7 +17,8 @@ from afina.data.images import is_images, load_images
 from afina.data.label_texts import tidied
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
-from afina.data.tags import find_tagged, is_tagged, read_tagged
+from afina.data.tags import find_tagged, is_tagged, read_tagged, tables_of_lists
+from afina.data.text_files import tables_of_lines
 from afina.data.written import READERS, read_written
 from afina.errors import UsageError
 
@@ -47,6 +48,7 @@ def load_text_dataset(
     if asked == "tagging" or (asked == "auto" and is_tagged(parts.tables)):
         return _load_tagged(spec, parts, train_limit, test_limit)
     notes = list(parts.notes)
+    parts = replace(parts, tables=tables_of_lines(parts.tables, asked, parts.where, notes))
     if parts.spec.joined or asked not in READERS:
         tables, own = joined(parts.tables, parts.spec, parts.where, notes)
         parts = replace(parts, tables=tables, spec=own)
@@ -97,8 +99,10 @@ def _load_labelled(
 
 
 def _load_tagged(spec: DatasetSpec, parts: Parts, train_limit: int | None, test_limit: int | None) -> TextDataset:
-    columns = find_tagged(parts.tables, parts.spec, parts.where)
     notes = list(parts.notes)
+    tables, own = tables_of_lists(parts.tables, parts.spec, parts.place, notes)
+    parts = replace(parts, tables=tables, spec=own)
+    columns = find_tagged(parts.tables, parts.spec, parts.where)
     parts = _single_split(parts, *columns, notes, apart=False)
     places = {split: parts.place(split) for split in parts.tables}
     names, splits = read_tagged(parts.tables, columns, places, notes)

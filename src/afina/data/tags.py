@@ -1,6 +1,6 @@
 """Rows of words with a tag each: which columns have them, what the tags are called, and whether they fit the words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,28 @@ from afina.data.batching import IGNORED
 from afina.data.columns import ROW
 from afina.data.files import label_names_of
 from afina.data.rows import Rows
+from afina.data.tag_forms import TAGS, WORDS, has_tagged_form, listed_words, renamed_tags
 from afina.errors import UsageError, nearest
 from afina.measure.entities import is_entity_tag
 
-__all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "untagged", "words_in"]
-
-_WORDS = ("tokens", "words")
-_TAGS = ("tags", "ner_tags", "labels", "label")
+__all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "tables_of_lists", "untagged", "words_in"]
 
 
 def is_tagged(tables: Mapping[str, arrow.Table]) -> bool:
-    """Whether the tables have a column of words and a column of tags by their usual names."""
-    schema = next(iter(tables.values())).schema
-    return all(_usual(schema, names) is not None for names in (_WORDS, _TAGS))
+    """Whether the tables show by themselves that they have words and a tag each."""
+    table = next(iter(tables.values()))
+    return all(_usual(table.schema, names) is not None for names in (WORDS, TAGS)) or has_tagged_form(table)
+
+
+def tables_of_lists(
+    tables: Mapping[str, arrow.Table], spec: DatasetSpec, place: Callable[[str], str], notes: list[str]
+) -> tuple[dict[str, arrow.Table], DatasetSpec]:
+    """Return the tables with a list of words and one of tags a row, whatever form they had (tag_forms.py)."""
+    told: list[str] = []
+    made = {split: listed_words(table, spec, place(split), told) for split, table in tables.items()}
+    notes += dict.fromkeys(told)
+    changed = any(made[split] is not tables[split] for split in tables)
+    return made, spec.model_copy(update={"text": None, "label": None}) if changed else spec
 
 
 def find_tagged(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str) -> tuple[str, str]:
@@ -32,7 +41,7 @@ def find_tagged(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str
     for split, table in tables.items():
         found.clear()
         names = [name for name in table.column_names if name != ROW]
-        for key, given, usual in (("text", spec.text, _WORDS), ("label", spec.label, _TAGS)):
+        for key, given, usual in (("text", spec.text, WORDS), ("label", spec.label, TAGS)):
             name = given or _usual(table.schema, usual)
             if name is None:
                 raise UsageError(
@@ -69,25 +78,27 @@ def read_tagged(
     words: dict[str, list[list[str]]] = {}
     tags: dict[str, list[list[Any]]] = {}
     for split, table in tables.items():
-        own = list(zip(*(_lists(table, column) for column in columns), _numbers(table), strict=True))
-        for mine, theirs, row in own:
+        rows = list(zip(*(_lists(table, column) for column in columns), _numbers(table), strict=True))
+        for mine, theirs, row in rows:
             if len(mine) != len(theirs):
                 raise UsageError(
                     f"{places[split]}, row {row}: it has {len(theirs)} tags for {len(mine)} words; give each word one."
                 )
             for tag in theirs:
                 _check(tag, given, f"{places[split]}, row {row}")
-        kept = [(mine, theirs) for mine, theirs, _ in own if mine]
-        if empty := len(own) - len(kept):
+        kept = [(mine, theirs) for mine, theirs, _ in rows if mine]
+        if empty := len(rows) - len(kept):
             notes.append(f"{empty:,} {split} {'row' if empty == 1 else 'rows'} without a word left out")
         if not kept:
             raise UsageError(f"{places[split]}: no row has a word.")
         words[split] = [["" if word is None else str(word) for word in mine] for mine, _ in kept]
         tags[split] = [theirs for _, theirs in kept]
-    found = {tag for rows in tags.values() for row in rows for tag in row}
-    names = given or tuple(sorted(found, key=lambda tag: (tag != "O", tag)))
+    found = {tag for own in tags.values() for row in own for tag in row}
+    read = renamed_tags(given or found, notes)
+    names = tuple(read.values()) if given else tuple(sorted(set(read.values()), key=lambda tag: (tag != "O", tag)))
     _check_scheme(names, places["train"])
-    index = {name: place for place, name in enumerate(names)} | {place: place for place in range(len(names))}
+    own = {name: place for place, name in enumerate(names)}
+    index = {tag: own[name] for tag, name in read.items()} | {place: place for place in range(len(names))}
     splits = {split: _rows(words[split], [[index[tag] for tag in row] for row in tags[split]]) for split in tables}
     _check_seen(names, splits, notes)
     return names, splits
@@ -148,7 +159,7 @@ def untagged(words: list[list[str]]) -> Rows:
 
 def words_in(table: arrow.Table, column: str | None = None) -> list[list[str]] | None:
     """Return the words of each row of a table to tag; None where it has no column of lists."""
-    name = column or _usual(table.schema, _WORDS)
+    name = column or _usual(table.schema, WORDS)
     if name is None or name not in table.column_names or not _is_list(table.schema.field(name).type):
         return None
     return [[str(word) for word in own] for own in _lists(table, name)]

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
-from afina.data.columns import LINE, ROW, find_columns, texts
+from afina.data.columns import ROW, find_columns, texts
 from afina.data.conversations import interactions, transcripts
+from afina.data.files import LINE
 from afina.data.forms import LISTS, NO_FORM, NO_MARKS, NO_MESSAGES, PAIRS, Columns
 from afina.data.interaction import Interaction
 from afina.data.rows import Rows, TextDataset, divided, finished
@@ -54,8 +55,9 @@ def read_written(
     notes += [f"{what}: {count:,}" for what, count in seen.items() if count]
     if "test" not in splits:
         if len(splits["train"]) < 5:
+            pairs = "; afina data clean --pairs makes each question with its answer a row" if task == "chat" else ""
             raise UsageError(
-                f"{where} has {len(splits['train'])} rows; at least 5 are needed to keep some for the test."
+                f"{where} has {len(splits['train'])} rows; at least 5 are needed to keep some for the test{pairs}."
             )
         splits["train"], splits["test"] = divided(splits["train"])
         counts = f"{len(splits['train']):,} rows to train on, {len(splits['test']):,} to test on"
