@@ -13,7 +13,8 @@ import afina
 SOURCE = Path(afina.__file__).parent
 # From the bottom up: a room may import rooms before it, and its own.
 ROOMS = (
-    ("errors", "json_files", "config"), ("measure", "ops"), ("data", "tasks"), ("backbone",), ("methods", "generation"),
+    ("errors", "json_files", "yaml_file", "checked", "config"),
+    ("measure", "ops"), ("data", "tasks"), ("backbone",), ("methods", "generation"),
     ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

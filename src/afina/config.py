@@ -4,11 +4,10 @@ Names of methods, models and data sets are only carried here; the rooms that kno
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,68 +15,15 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from afina.errors import UsageError, nearest
+from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked
+from afina.yaml_file import read_yaml
 
-__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig", "read_yaml"]
-
-
-class _Checked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def parse(cls, values: Any, where: str) -> Any:
-        """Return a checked instance, or raise one sentence that names every wrong key and the nearest right one."""
-        if not isinstance(values, Mapping):
-            raise UsageError(f"{where} should be a mapping of keys to values, not {type(values).__name__}.")
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            problems: list[str] = []
-            for problem in dict.fromkeys(map(cls._sentence, error.errors())):
-                # All that may be said is named once, however many keys are wrong.
-                _, mark, names = problem.partition("; possible: ")
-                problems = [*(said.removesuffix(mark + names) for said in problems), problem]
-            raise UsageError(f"{where}: {'; '.join(problems)}") from None
-
-    @classmethod
-    def _sentence(cls, problem: Any) -> str:
-        kind, keys, inner = problem["type"], *cls._place(problem["loc"])
-        where = ".".join(keys) or "value"
-        if kind == "extra_forbidden":
-            key = str(problem["loc"][-1])
-            return f"unknown key '{key}'{f' of {where!r}' if keys else ''}{nearest(key, inner.model_fields)}"
-        if kind == "missing":
-            return f"'{where}' is required"
-        text = {"model_type": "should be a mapping of its keys to values", "too_short": "should not be empty"}.get(
-            kind, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-        )
-        if isinstance(problem["input"], bool) and kind in ("string_type", "literal_error"):
-            return f"'{where}': YAML reads yes, no, on and off as true and false; write such a word in quotation marks"
-        return f"'{where}': {text}, but got {problem['input']!r}"
-
-    @classmethod
-    def _place(cls, path: Sequence[str | int]) -> tuple[list[str], type["_Checked"]]:
-        """Return the keys, from the outermost, that lead to where a problem is, and the class whose keys stand there."""
-        keys: list[str] = []
-        inner: type[_Checked] = cls
-        for key in path:
-            if isinstance(key, str) and key in inner.model_fields:
-                keys.append(key)
-                inner = _checked_in(inner.model_fields[key].annotation) or inner
-        return keys, inner
-
-
-def _checked_in(annotation: Any) -> type[_Checked] | None:
-    """Return the class in a type such as `list[DatasetSpec]` that checks keys of its own."""
-    if isinstance(annotation, type) and issubclass(annotation, _Checked):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _checked_in(part))), None)
+__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
 
 
 def _switch(value: Any) -> Any:
@@ -95,7 +41,7 @@ def _once(values: list[Any]) -> list[Any]:
     return values
 
 
-Factors = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), AfterValidator(_once)]
+Factors = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1), AfterValidator(_once)]
 
 
 class MethodSpec(BaseModel):
@@ -125,7 +71,7 @@ TaskName = Annotated[
 ]
 
 
-class DatasetSpec(_Checked):
+class DatasetSpec(Checked):
     """Where the rows are and which columns mean what; columns left out are found by their usual names."""
 
     path: str
@@ -188,16 +134,18 @@ class DatasetSpec(_Checked):
         return self.name or Path(self.path).name or self.path
 
 
-class RaceSpec(_Checked):
+class RaceSpec(Checked):
     """A race: all candidates train together, and at each rung those that are worse on the development split leave."""
 
     rungs: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.1, 0.3], min_length=1)
     """Shares of a run's steps after which candidates are judged."""
     keep: float = Field(default=0.34, gt=0, lt=1)
     """Share of the candidates that goes on at each; one at least."""
-    ranks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(_once)] | None = None
+    ranks: (
+        Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1), AfterValidator(_once)] | None
+    ) = None
     """Every method that has a rank runs with each of these."""
-    rate_factors: Factors = [1.0]
+    rate_factors: Factors = Field(default=[1.0])
     """Every method runs at its default learning rate times each of these; one with a rate of its own at that alone."""
 
     @field_validator("rungs")
@@ -239,14 +187,18 @@ def _as_seeds(value: Any) -> Any:
     if isinstance(value, int):
         if value < 1:
             raise ValueError("at least one seed is needed")
+        if value > MOST_ENTRIES:
+            raise ValueError(f"at most {MOST_ENTRIES:,} seeds; to run with this one alone write [seed]")
         return list(range(value))
     return value
 
 
-class StudyConfig(_Checked):
+class StudyConfig(Checked):
     """A study: every model x data set x method x seed, under one protocol."""
 
-    model: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
+    switches = frozenset({"cohort"})
+
+    model: Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_once)] = Field(min_length=1)
     """Hub name, local folder, or a built-in name; a list makes a grid."""
     dataset: Annotated[list[DatasetSpec], BeforeValidator(_as_datasets)] = Field(min_length=1)
     """Preset, hub name, file, folder, or {path:, text:, text_pair:, label:, split:}; a list makes a grid."""
@@ -254,17 +206,17 @@ class StudyConfig(_Checked):
     """Names, or {name: {setting: value}}."""
     seeds: Annotated[list[int], BeforeValidator(_as_seeds)] = Field(default=[0], min_length=1)
     """How many seeds (0, 1, ...), or a list of them."""
-    epochs: int = Field(default=3, ge=1)
-    batch_size: int = Field(default=6, ge=1)
+    epochs: int = Field(default=3, ge=1, le=LARGEST_COUNT)
+    batch_size: int = Field(default=6, ge=1, le=LARGEST_COUNT)
     """Rows of one optimiser step."""
-    evaluation_batch_size: int = Field(default=64, ge=1)
+    evaluation_batch_size: int = Field(default=64, ge=1, le=LARGEST_COUNT)
     learning_rate: float | Literal["auto", "search"] | dict[str, float] = "auto"
     """`auto` takes each method's own default; `search` tries a few; a number sets all; a mapping sets some."""
-    search_factors: Factors = [0.3, 1.0, 3.0, 10.0]
+    search_factors: Factors = Field(default=[0.3, 1.0, 3.0, 10.0])
     """With `learning_rate: search`, what each method's default rate is multiplied by."""
-    max_length: int = Field(default=512, ge=4)
+    max_length: int = Field(default=512, ge=4, le=LARGEST_COUNT)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
-    rank: int | None = Field(default=None, ge=1)
+    rank: int | None = Field(default=None, ge=1, le=65_536)
     """Rank of low-rank methods; left out, each method's own default."""
     targets: Annotated[list[str], BeforeValidator(_as_list)] | None = None
     """Roles that low-rank methods adapt; left out, each method's own default."""
@@ -295,19 +247,19 @@ class StudyConfig(_Checked):
     """Largest norm of a step's gradient; null for none."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each label that is spread over all classes (Szegedy et al., 2016)."""
-    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = None
     """Weight of each class in the loss, by label name; `balanced`: rows / (classes * rows of the class)."""
-    early_stopping: int | None = Field(default=None, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Epochs without a better metric on the development split after which a run stops; its best epoch's weights stay."""
     race: RaceSpec | None = None
     """Successive halving over the study's methods, and over ranks and rates if asked, in place of whole runs of all."""
-    micro_batch_size: int | None = Field(default=None, ge=1)
+    micro_batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Rows computed at once; a step adds up as many micro-batches as its batch needs."""
     gradient_checkpointing: bool = False
     """Compute each layer again in the backward pass instead of keeping what it needs: less memory, more time."""
-    sample_seconds: float = Field(default=0.5, gt=0)
+    sample_seconds: float = Field(default=0.5, gt=0, le=86_400)
     """Interval of the background memory readings; the published study's is 30."""
-    checkpoint_seconds: float = Field(default=60.0, ge=0)
+    checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
     """From one checkpoint to the next within an epoch; each epoch ends with one anyway."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trust_remote_code: bool = False
@@ -321,6 +273,8 @@ class StudyConfig(_Checked):
             return value
         if not _is_number(value) or not float(value).is_integer():
             raise ValueError("should be auto, off or a number of members")
+        if float(value) > MOST_ENTRIES:
+            raise ValueError(f"a cohort has at most {MOST_ENTRIES:,} members")
         if float(value) < 1:
             raise ValueError("a cohort has at least one member")
         return int(float(value))
@@ -332,6 +286,15 @@ class StudyConfig(_Checked):
         numbers = all(isinstance(name, str) and _is_number(rate) for name, rate in rates.items())
         if value not in ("auto", "search") and not numbers:
             raise ValueError("should be auto, search, a number, or {method: number}")
+        if numbers and not all(0 < float(rate) <= 1e30 for rate in rates.values()):
+            raise ValueError("should be above 0")
+        return value
+
+    @field_validator("class_weights")
+    @classmethod
+    def _class_weights(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not any(value.values()):
+            raise ValueError("should be above 0 for one class at least")
         return value
 
     @field_validator("race", mode="before")
@@ -380,19 +343,3 @@ def _is_number(value: Any) -> bool:
         return not isinstance(value, bool) and math.isfinite(float(value))  # YAML 1.1 reads 1e-4 as text
     except (TypeError, ValueError, OverflowError):
         return False
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse a YAML file; raises `UsageError` when it is missing, not UTF-8 or not YAML."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist.") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder; give the study file in it.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text.") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        raise UsageError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', error)}.") from None

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["AfinaError", "Interrupted", "ProcessEnded", "Unfinished", "UsageError", "nearest"]
+__all__ = ["AfinaError", "Interrupted", "ProcessEnded", "Unfinished", "UsageError", "nearest", "shown"]
 
 
 class AfinaError(Exception):
@@ -30,6 +30,15 @@ class Interrupted(AfinaError):
     """The person, or the system, asked a long job to stop; it goes on from its last checkpoint (exit code 130)."""
 
     exit_code = 130
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return a value as a sentence may name it: as Python writes it, with the middle left out where that is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; what holds itself or is nested as deep
+        text = f"a {type(value).__name__} too large to write down"
+    return text if len(text) <= most else f"{text[: most - 20]} ... {text[-15:]}"
 
 
 def nearest(given: str, possible: Iterable[str]) -> str:

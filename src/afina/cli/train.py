@@ -27,7 +27,8 @@ def train(
     Exit code 0: trained, and the adapter is at the path printed last; 1: it failed; 2: the file or data need mending.
     """
     from afina.cli.study import run_and_report
-    from afina.config import StudyConfig, read_yaml
+    from afina.config import StudyConfig
+    from afina.yaml_file import read_yaml
 
     config = StudyConfig.parse(_as_study(read_yaml(file), file), str(file))
     directory = out or Path(file.stem)

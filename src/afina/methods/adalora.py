@@ -93,6 +93,14 @@ class AdaLoRA(Method):
             raise UsageError(
                 f"{self.name}: warm_up {self.warm_up} and final {self.final} should leave some steps between them."
             )
+        for key in ("dropout", "beta1", "beta2"):
+            if not 0 <= getattr(self, key) < 1:
+                raise UsageError(f"{self.name}: {key} should be from 0 up to 1, not {getattr(self, key):g}.")
+        if self.alpha == 0 or self.orthogonality < 0:
+            raise UsageError(
+                f"{self.name}: alpha should not be 0 and orthogonality not below 0, not {self.alpha:g} and "
+                f"{self.orthogonality:g}."
+            )
         if self.interval < 1:
             raise UsageError(f"{self.name}: interval should be at least 1, not {self.interval}.")
 

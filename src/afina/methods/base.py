@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 import types
 import typing
@@ -14,9 +15,13 @@ from torch import Tensor
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Placed
 from afina.backbone.quantise import QUANTISED
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, nearest, shown
 
-__all__ = ["Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
+__all__ = ["LONGEST_PROMPT", "Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
+
+
+LONGEST_PROMPT = 4_096
+"""Positions, or keys and values of a layer, that a method may add; more would not be a prompt but most of the memory."""
 
 
 class Schedule:
@@ -78,6 +83,8 @@ class Method:
     """Weight of T-Few's unlikelihood of wrong answers, likewise."""
 
     def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            _check_measure(self.name, entry.name, getattr(self, entry.name))
         if self.learning_rate <= 0:
             raise UsageError(f"{self.name}: learning_rate should be above 0, not {self.learning_rate}.")
         if self.weight_decay < 0 or not 0 <= self.warmup < 1:
@@ -194,7 +201,7 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     """
     known = registry()
     if name not in known:
-        raise UsageError(f"Unknown method '{name}'{nearest(name, known)}")
+        raise UsageError(f"Unknown method {shown(name)}{nearest(name[:80], known)}")
     cls = known[name]
     hints = typing.get_type_hints(cls)
     fields = {entry.name: hints[entry.name] for entry in dataclasses.fields(cls)}
@@ -206,21 +213,43 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     return cls(**{key: _as_type(name, key, value, fields[key]) for key, value in chosen.items()})
 
 
+_MOST_WHOLE, _MOST_FRACTION = 65_536, 1e30
+
+
+def _check_measure(name: str, key: str, value: Any) -> None:
+    """Raise `UsageError` for a setting's value that means nothing to any method."""
+    if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= _MOST_FRACTION):
+        raise UsageError(f"{name}: {key} should be a number with an end, not {value:g}.")
+    if isinstance(value, int) and not 0 <= value <= _MOST_WHOLE:
+        raise UsageError(f"{name}: {key} should be from 0 to {_MOST_WHOLE:,}, not {shown(value)}.")
+    if isinstance(value, tuple) and (
+        not all(value)
+        or any("\0" in part or len(part) > 200 for part in map(str, value))
+        or len(set(value)) < len(value)
+    ):
+        raise UsageError(f"{name}: {key} should name each role once, not {shown(list(value))}.")
+
+
 def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
     """Check one setting's value, taking YAML's lists for tuples and whole numbers for floats."""
     if typing.get_origin(hint) is tuple:
         values = [value] if isinstance(value, str) else value
         if isinstance(values, (list, tuple)) and all(isinstance(item, str) for item in values):
+            if not values:
+                raise UsageError(f"{name}: '{key}' should name one role at least.")
             return tuple(values)
     elif typing.get_origin(hint) is typing.Literal:
         if value in typing.get_args(hint):
             return value
         possible = ", ".join(map(str, typing.get_args(hint)))
-        raise UsageError(f"{name}: '{key}' is one of {possible}, not {value!r}.")
+        raise UsageError(f"{name}: '{key}' is one of {possible}, not {shown(value)}.")
     else:
         options = typing.get_args(hint) or (hint,)
         if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise UsageError(f"{name}: '{key}' should be a number with an end, not {shown(value)}.") from None
         if isinstance(value, str) and float in options:
             # YAML 1.1 reads 1e-4 as text.
             try:
@@ -230,4 +259,4 @@ def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
         if any(type(value) is option for option in options):
             return value
     wanted = getattr(hint, "__name__", str(hint))
-    raise UsageError(f"{name}: '{key}' should be {wanted}, not {value!r}.")
+    raise UsageError(f"{name}: '{key}' should be {wanted}, not {shown(value)}.")

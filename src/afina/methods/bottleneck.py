@@ -204,6 +204,11 @@ class Parallel(Bottleneck):
     scale: float = 4.0
     """The paper's (section 4.6)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale == 0:
+            raise UsageError("parallel: scale is 0, by which nothing that is learned would count; leave it out.")
+
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role(("ffn_up", "ffn_down"), for_method=self.name)
 

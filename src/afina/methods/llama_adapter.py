@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear
 from afina.errors import UsageError
-from afina.methods.base import Method, method
+from afina.methods.base import LONGEST_PROMPT, Method, method
 from afina.ops.attention import attention
 
 __all__ = ["GatedPrompt", "LlamaAdapter"]
@@ -61,8 +61,11 @@ class LlamaAdapter(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1 or (self.layers is not None and self.layers < 1):
-            raise UsageError("llama-adapter: length and layers should be at least 1.")
+        if not 1 <= self.length <= LONGEST_PROMPT or (self.layers is not None and self.layers < 1):
+            raise UsageError(
+                f"llama-adapter: length should be from 1 to {LONGEST_PROMPT:,} and layers at least 1, not {self.length} and "
+                f"{self.layers}."
+            )
 
     def in_every_layer(self) -> Method:
         return _InEveryLayer(**self.settings())

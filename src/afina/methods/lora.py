@@ -134,6 +134,8 @@ class LoRA(Method):
             raise UsageError(f"{self.name}: rank should be at least 1, not {self.rank}.")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"{self.name}: dropout should be from 0 up to 1, not {self.dropout}.")
+        if self.alpha == 0:
+            raise UsageError(f"{self.name}: alpha is 0, by which nothing that is learned would count; leave it out.")
         if self.b_rate <= 0:
             raise UsageError(f"{self.name}: b_rate should be above 0, not {self.b_rate:g}.")
 

@@ -68,6 +68,8 @@ class LoReFT(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rank < 1:
+            raise UsageError(f"loreft: rank should be at least 1, not {self.rank}.")
         if self.first < 0 or self.last < 0 or self.first + self.last == 0:
             raise UsageError(
                 f"loreft: first and last should be at least 0 and one of them above, not {self.first}, {self.last}."

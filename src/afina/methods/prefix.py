@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch
 from afina.errors import UsageError
-from afina.methods.base import Method, method
+from afina.methods.base import LONGEST_PROMPT, Method, method
 
 __all__ = ["KeysAndValues", "Prefix"]
 
@@ -68,8 +68,11 @@ class Prefix(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1 or self.hidden < 1:
-            raise UsageError(f"prefix: length and hidden should be at least 1, not {self.length} and {self.hidden}.")
+        if not 1 <= self.length <= LONGEST_PROMPT or not 1 <= self.hidden <= 16_384:
+            raise UsageError(
+                f"prefix: length should be from 1 to {LONGEST_PROMPT:,} and hidden from 1 to 16,384, not {self.length} and "
+                f"{self.hidden}."
+            )
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         if self.positions == "moved" and not anatomy.row.causal:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Frozen, PromptBranch
 from afina.errors import UsageError
-from afina.methods.base import Method, method
+from afina.methods.base import LONGEST_PROMPT, Method, method
 
 __all__ = ["Prompt", "SoftPrompt"]
 
@@ -54,8 +54,8 @@ class Prompt(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1:
-            raise UsageError(f"prompt: length should be at least 1, not {self.length}.")
+        if not 1 <= self.length <= LONGEST_PROMPT:
+            raise UsageError(f"prompt: length should be from 1 to {LONGEST_PROMPT:,}, not {self.length}.")
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.of_kind("embedding")

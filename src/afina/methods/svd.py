@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
+from afina.errors import UsageError
 from afina.methods.base import Method, method
 from afina.ops.singular import low_rank_factors
 
@@ -55,6 +56,11 @@ class SVD(Method):
     """Roles to approximate; LoRA's default."""
     learning_rate: float = 5e-4
     """LoRA's default."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank < 1:
+            raise UsageError(f"svd: rank should be at least 1, not {self.rank}.")
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)

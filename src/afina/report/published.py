@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from afina.config import read_yaml
 from afina.errors import UsageError
 from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.report.tables import Table, at_epoch, metric_digits, scaled
 from afina.study.statistics import Cell
+from afina.yaml_file import read_yaml
 
 __all__ = ["Reference", "published_tables"]
 
