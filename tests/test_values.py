@@ -68,21 +68,16 @@ def test_a_key_refuses_what_it_cannot_mean(where: str, key: str) -> None:
     assert taken <= allowed, f"{where}.{key} takes {taken - allowed}"
 
 
+MAY_BE_0 = {
+    "weight_decay", "warmup", "length_normalisation", "unlikelihood", "dropout", "warm_up", "final", "orthogonality",
+    "first", "last", "beta1", "beta2",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", method_names())
 def test_a_setting_refuses_what_it_cannot_mean(name: str) -> None:
     for entry in dataclasses.fields(registry()[name]):
-        zero = entry.name in [
-            "weight_decay",
-            "warmup",
-            "length_normalisation",
-            "unlikelihood",
-            "dropout",
-            "warm_up",
-            "final",
-            "orthogonality",
-            "first",
-            "last",
-        ]
+        zero = entry.name in MAY_BE_0
         signed = entry.name in ("alpha", "scale")
         for told, value in ABSURD.items():
             fits = (
