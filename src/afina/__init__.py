@@ -9,6 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+# Where each name is; `module:name` where it is called otherwise there, as a word alone would be a room's.
 _WHERE = {
     "AdaLoRA": "afina.methods.adalora",
     "AfinaError": "afina.errors",
@@ -21,13 +22,23 @@ _WHERE = {
     "HeadOnly": "afina.methods.head",
     "IA3": "afina.methods.ia3",
     "LoRA": "afina.methods.lora",
+    "Progress": "afina.cli.progress",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
     "audit_leak": "afina.audit.run",
+    "catalogue": "afina.study.catalogue",
+    "clean_data": "afina.data.clean:clean",
+    "convert_data": "afina.data.convert:convert",
     "evaluate": "afina.evaluation.evaluate",
+    "generate_data": "afina.data.generate:generate",
+    "inspect_data": "afina.data.inspect:inspect_file",
     "load": "afina.train.load",
+    "mistakes": "afina.study.mistakes:read_mistakes",
+    "plan": "afina.study.planned",
     "predict_file": "afina.serve.predict",
     "preview": "afina.study.preview",
+    "recommend": "afina.study.recommend",
+    "write_report": "afina.report.write",
 }
 
 __all__ = sorted([*_WHERE, "__version__"])
@@ -35,7 +46,8 @@ __all__ = sorted([*_WHERE, "__version__"])
 
 def __getattr__(name: str) -> Any:
     if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
+        module, _, own = _WHERE[name].partition(":")
+        return getattr(importlib.import_module(module), own or name)
     raise AttributeError(f"module 'afina' has no attribute '{name}'")
 
 

@@ -2,6 +2,7 @@
 cohort, and a line for each run that is done."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -22,9 +23,12 @@ def _cut(ratio: int) -> Column:
 
 
 class Progress:
-    """An observer of a study; on a pipe it prints plain lines only."""
+    """An observer of a study, as in `study.run(afina.Progress())`: bars at a terminal and in a notebook that has ipywidgets.
 
-    def __init__(self, runs: int) -> None:
+    On a pipe, and in a notebook without them, it prints a plain line for each run.
+    """
+
+    def __init__(self, runs: int = 0) -> None:
         self.console = Console()
         # In a narrow window words are cut, never the figures.
         self.bars = Bars(
@@ -41,14 +45,17 @@ class Progress:
         self.members: dict[str, dict[str, str]] = {}
         """Of the cohort at work, what is known of each member: epoch, loss, test, place in a race, and that it has left."""
         self.live = Live(
-            get_renderable=self._shown, console=self.console, transient=True, auto_refresh=self.console.is_terminal,
+            get_renderable=self._shown, console=self.console, transient=True,
+            auto_refresh=self.console.is_terminal or self.console.is_jupyter,
             refresh_per_second=4,
         )  # fmt: skip
 
     def __enter__(self) -> "Progress":
-        if self.console.is_terminal:
-            self.live.start()
+        self._start()
         return self
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        self.observe(event)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -57,6 +64,18 @@ class Progress:
 
     def observe(self, event: Mapping[str, Any]) -> None:
         getattr(self, f"_{event['kind']}", lambda event: None)(event)
+
+    def _start(self) -> None:
+        # rich draws what moves in a notebook by ipywidgets, and warns at every step where they are not there.
+        if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None):
+            self.live.start()
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        self.bars.update(self.all, total=event["runs"])
+        self._start()
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        self.live.stop()
 
     def _shown(self) -> Group:
         if not self.members:

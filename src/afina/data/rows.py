@@ -32,6 +32,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.text)
 
+    def __repr__(self) -> str:
+        first = f", the first {self.text[0][:60]!r}" if self.text and self.pixels is None else ""
+        return f"Rows({len(self):,}{first})"
+
     def take(self, rows: np.ndarray) -> "Rows":
         pair = None if self.text_pair is None else [self.text_pair[row] for row in rows]
         pixels = None if self.pixels is None else self.pixels[rows]
@@ -54,6 +58,14 @@ class TextDataset:
     """What was dropped or noticed, one sentence each."""
     digest: str
     """SHA-256 over the texts and labels that are used."""
+
+    def __repr__(self) -> str:
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
+        counts = ", ".join(f"{len(rows):,} {name}" for name, rows in splits.items() if rows is not None)
+        names = self.label_names or ()
+        labels = f"; {len(names)} labels: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
+        return f"TextDataset('{self.name}', {self.task}: {counts} rows{labels})"
+
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     """Which columns these were: `text` (a list where several are joined), `text_pair`, `label`."""
 

@@ -173,10 +173,16 @@ def method(name: str) -> Callable[[type[Method]], type[Method]]:
     def register(cls: type[Method]) -> type[Method]:
         assert name not in _REGISTRY, f"two methods are called {name}"
         cls.name = name
+        cls.__repr__ = _described  # type: ignore[assignment, method-assign]
         _REGISTRY[name] = cls
         return cls
 
     return register
+
+
+def _described(own: Method) -> str:
+    """As it would be written: the class with what differs from its defaults."""
+    return f"{type(own).__name__}({', '.join(f'{key}={value!r}' for key, value in own.changed_settings().items())})"
 
 
 def registry() -> Mapping[str, type[Method]]:

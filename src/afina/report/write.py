@@ -3,7 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
@@ -30,7 +32,11 @@ from afina.report.tables import (
     type_table,
 )
 from afina.study.files import write_text
+from afina.study.folder import folder_of
 from afina.study.mistakes import read_mistakes
+
+if TYPE_CHECKING:
+    from afina.study.study import Study
 
 __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]
 
@@ -44,9 +50,20 @@ class ReportFiles:
     has_mistakes: bool = False
     """Whether it says what a run got wrong."""
 
+    def __repr__(self) -> str:
+        return f"ReportFiles('{self.html}', {len(self.tables)} tables beside it)"
 
-def write_report(directory: Path, *, language: str = "en", reference: Path | None = None) -> ReportFiles:
+    def _repr_html_(self) -> str:
+        """The page itself, in a frame of its own, so that its style stays its own."""
+        whole = escape(self.html.read_text(encoding="utf-8"), quote=True)
+        return f'<iframe srcdoc="{whole}" style="width:100%;height:800px;border:0" title="{escape(str(self.html))}"></iframe>'
+
+
+def write_report(
+    directory: "str | Path | Study", *, language: str = "en", reference: Path | None = None
+) -> ReportFiles:
     """Write DIR/report.html and DIR/tables/*.md, .csv, .tex; raises `UsageError` when DIR is no study's folder."""
+    directory = folder_of(directory)
     words, published = Words(language), Reference(reference)
     material = gather(directory)
     in_layout = published_tables(material, words, published)

@@ -3,15 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from afina.errors import AfinaError, UsageError
+from afina.measure.shown import html_of
 from afina.study.certainty import wilson
+from afina.study.folder import folder_of
 from afina.study.results import read_predictions, read_results
 from afina.study.test_rows import TestRows, read_test_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+    from afina.study.study import Study
 
 __all__ = ["THRESHOLDS", "ClassScore", "Coverage", "Mistakes", "mistakes_of", "mistakes_or_none", "read_mistakes"]
 
@@ -82,6 +90,39 @@ class Mistakes:
     """Of what was predicted (N,); None for numbers."""
     texts: TestRows | None
 
+    def __repr__(self) -> str:
+        wrong = "" if self.names is None else f", {len(self.wrong()):,} of {len(self.label):,} wrong"
+        return f"Mistakes of {self.run}: {len(self.label):,} test rows{wrong}"
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return a DataFrame with a row a test row: its text where it is kept, label, prediction and probability."""
+        import pandas
+
+        names = self.names
+        shown = (lambda values: values) if names is None else (lambda values: [names[int(value)] for value in values])
+        columns = {"label": shown(self.label), "prediction": shown(self.prediction)}
+        if self.texts is not None:
+            columns = {"text": [self.texts.shown(item) for item in range(len(self.label))], **columns}
+        if self.probability is not None:
+            columns |= {"probability": self.probability, "right": self.label == self.prediction}
+        return pandas.DataFrame(columns)
+
+    def _repr_html_(self) -> str:
+        if self.names is None:
+            return f"<p>{escape(repr(self))}</p>"
+        rows = [
+            (
+                own.name,
+                own.rows,
+                own.precision,
+                own.recall,
+                own.f1,
+                ", ".join(f"{n} ({c})" for n, c in own.taken_for[:3]),
+            )
+            for own in self.by_class()
+        ]
+        return html_of(repr(self), ("class", "test rows", "precision", "recall", "F1", "taken for"), rows)
+
     @property
     def confusion_is_small(self) -> bool:
         """Whether label against prediction is a table that a person reads."""
@@ -142,9 +183,9 @@ def mistakes_of(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
     )  # fmt: skip
 
 
-def read_mistakes(directory: str | Path, run: str) -> Mistakes:
+def read_mistakes(directory: "str | Path | Study", run: str) -> Mistakes:
     """Return what a run of a study got wrong; raises `UsageError` for a run that is not there or has no such answers."""
-    folder = Path(directory)
+    folder = folder_of(directory)
     done = {result["run"]: result for result in read_results(folder) if result["status"] == "ok"}
     if run not in done:
         raise UsageError(f"{folder} has no finished run '{run}'; there are {', '.join(done) or 'none'}.")

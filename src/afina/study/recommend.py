@@ -6,13 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from afina.errors import UsageError, nearest
 from afina.measure.metrics import higher_is_better
+from afina.measure.shown import html_of
+from afina.study.folder import folder_of
 from afina.study.results import Predictions, read_predictions, read_results
 from afina.study.statistics import Cell, Comparison, cells, compare, mean_interval
+
+if TYPE_CHECKING:
+    from afina.study.study import Study
 
 __all__ = ["Recommendation", "comparable", "parse_memory", "recommend"]
 
@@ -29,6 +35,20 @@ class Recommendation:
     decided: bool
     excluded: Sequence[tuple[str, str]]
 
+    def __repr__(self) -> str:
+        name = cell_name(self.choice) if self.choice else "none"
+        return f"Recommendation: {name}{'' if self.decided else ' (the data cannot decide)'}. {self.reason}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (what, cell_name(cell), _mean(cell), _largest_peak(cell) / 1e9, _cost(cell.seconds) / 60)
+            for what, cell in (("choice", self.choice), ("runner-up", self.runner_up)) if cell is not None
+        ]  # fmt: skip
+        left_out = "; ".join(f"left out: {label}: {why}" for label, why in self.excluded)
+        metric = self.choice.metric if self.choice else "metric"
+        columns = ("", "method", metric, "memory (GB)", "minutes")
+        return html_of(self.reason, columns, rows, left_out)
+
 
 def parse_memory(text: str) -> float:
     """Return bytes for `4GB` (10^9), `4GiB` (2^30), `800MB` ...; raises `UsageError` for anything else."""
@@ -39,8 +59,9 @@ def parse_memory(text: str) -> float:
 
 
 def recommend(
-    directory: Path,
+    directory: "str | Path | Study",
     *,
+    memory: str | None = None,
     memory_bytes: float | None = None,
     minutes: float | None = None,
     metric: str | None = None,
@@ -50,9 +71,12 @@ def recommend(
 ) -> Recommendation:
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
-    Among those whose metric cannot be told from the best's, the one with the least memory is chosen, and the reason
-    says that the metric did not decide. Raises `UsageError` for names that the study lacks, and for a limit that is none.
+    `memory` says `memory_bytes` as a person does: 4GB. Among those whose metric cannot be told from the best's, the one with
+    the least memory is chosen, and the reason says that the metric did not decide. Raises `UsageError` for names that the
+    study lacks, and for a limit that is none.
     """
+    directory = folder_of(directory)
+    memory_bytes = parse_memory(memory) if memory is not None else memory_bytes
     _check_limits(memory_bytes, minutes, minimum)
     group = _group(directory, metric, model, dataset)
     name = group[0].metric

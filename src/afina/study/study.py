@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from afina.measure.metrics import EVALUATOR
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
 from afina.study.execute import locked, run_apart, start_server
 from afina.study.files import write_text
+from afina.study.given import FOLDER, with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import Prepared, prepare
+from afina.study.result_list import Results
 from afina.study.results import append_result, lacks_adapter, read_results
 from afina.study.search import searched, with_settled
 from afina.study.units import alone, together
@@ -40,8 +43,13 @@ class Study:
     def __init__(
         self, out: str | Path, config: StudyConfig | None = None, *, on_validation: bool = False, **settings: Any
     ) -> None:
-        """`on_validation` tests on the development split, as trials do."""
+        """`on_validation` tests on the development split, as trials do.
+
+        Where `dataset` is a DataFrame or another object that holds rows, they are written into the folder at once.
+        """
         self.directory, self.on_validation = Path(out), on_validation
+        if "dataset" in settings:
+            settings["dataset"] = with_files(settings["dataset"], self.directory)
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
         self.runs = expand(self.config)
         self.originals: Originals | None = None
@@ -52,14 +60,42 @@ class Study:
         """Make a study from a study file; raises `UsageError` for what is wrong in it."""
         return cls(out, StudyConfig.read(Path(path)))
 
-    def run(self, observer: Observer = lambda event: None) -> list[dict[str, Any]]:
-        """Carry out what is left and return the results of all runs, the failed ones too."""
+    def __repr__(self) -> str:
+        models, datasets = (", ".join(dict.fromkeys(names)) for names in (
+            (Path(run.model).name for run in self.runs), (run.dataset_name for run in self.runs)
+        ))  # fmt: skip
+        methods, seeds = ", ".join(dict.fromkeys(run.label for run in self.runs)), len({run.seed for run in self.runs})
+        done = sum(result["status"] == "ok" for result in self.results)
+        return (
+            f"Study('{self.directory}': {models} on {datasets}; {methods}; {seeds} seed{'' if seeds == 1 else 's'}; "
+            f"{done} of {len(self.runs)} runs finished)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>{self.results._repr_html_()}"
+
+    @property
+    def results(self) -> Results:
+        """What is finished or failed so far, a dict a run; `results.to_pandas()` is a DataFrame."""
+        runs = {run.id for run in self.runs}
+        known = read_results(self.directory) if self._results.exists() else []
+        return Results(entry for entry in known if entry["run"] in runs)
+
+    def run(self, observer: Observer = lambda event: None) -> Results:
+        """Carry out what is left and return the results of all runs, the failed ones too.
+
+        The observer is told what happens; `afina.Progress()` is one that shows it.
+        """
         start_server()
         with _disk_errors(self.directory), locked(self.directory):
             self._claim()
-            return self._run(observer)
+            observer({"kind": "begin", "runs": len(self.runs)})
+            try:
+                return self._run(observer)
+            finally:
+                observer({"kind": "end"})
 
-    def _run(self, observer: Observer) -> list[dict[str, Any]]:
+    def _run(self, observer: Observer) -> Results:
         observer({"kind": "remarks", "remarks": remarks(self.config)})
         before = self._resolved() if self._begun else {}
         self.originals = self.originals or Originals(self.directory)
@@ -125,7 +161,7 @@ class Study:
                     done += 1
             if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
                 unit.forget_states()
-        return [entry for entry in read_results(self.directory) if entry["run"] in {run.id for run in self.runs}]
+        return self.results
 
     def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
         """What is a method's own, such as a quantised base, is no part of the protocol: it is what is compared."""
@@ -159,12 +195,18 @@ class Study:
                     f"{self.directory} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
                     "choose another --out, or give the same study to go on with it."
                 )
-        elif strangers := [entry.name for entry in self.directory.iterdir() if entry.name != ".lock"]:
+        elif strangers := [entry.name for entry in self.directory.iterdir() if entry.name not in self._own_entries]:
             raise UsageError(
                 f"{self.directory} is not empty and holds no study (it has {strangers[0]}); choose another --out."
             )
         else:
             write_text(path, self._as_given())
+
+    @property
+    def _own_entries(self) -> set[str]:
+        """What may be in the folder before the study is."""
+        given = any(Path(spec.path).parent == self.directory / FOLDER for spec in self.config.dataset)
+        return {".lock", FOLDER} if given else {".lock"}
 
     def _as_given(self) -> str:
         text: str = yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True)

@@ -153,6 +153,12 @@ class LoadedAdapter:
             )
         return backbone
 
+    def __repr__(self) -> str:
+        names = self.record.task.get("label_names")
+        labels = f", labels {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
+        model = Path(self.record.model).name
+        return f"LoadedAdapter('{self.folder}': {self.record.method} on {model}, {self.task.name}{labels})"
+
     def bare(self, *, trust_remote_code: bool = False) -> Backbone:
         """Return the backbone as it is without the adapter: loaded again where the method changed it in place."""
         if not self.method.owns_backbone:

@@ -22,6 +22,11 @@ class Prediction:
     label: str | float
     probabilities: dict[str, float] | None
 
+    def __repr__(self) -> str:
+        if self.probabilities is None:
+            return f"Prediction({self.label if isinstance(self.label, str) else format(self.label, '.6g')})"
+        return f"Prediction({self.label!r}, {max(self.probabilities.values(), default=0.0):.4f})"
+
     def as_dict(self) -> dict[str, Any]:
         return {"label": self.label} if self.probabilities is None else vars(self)
 
@@ -44,6 +49,10 @@ class Tagged(Prediction):
     words: tuple[str, ...]
     tags: tuple[str, ...]
     entities: tuple[Entity, ...]
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{entity.type}: {entity.text!r}" for entity in self.entities)
+        return f"Tagged({len(self.words)} words; {found or 'no entity'})"
 
     def as_dict(self) -> dict[str, Any]:
         found = [vars(entity) for entity in self.entities]
