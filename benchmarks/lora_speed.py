@@ -159,10 +159,10 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
 
     baseline = reset_peak()
     backbone = load_backbone("minilm", precision=precision)
-    method = LoRA(rank=4)
+    method = LoRA(rank=4, learning_rate=(rate := 5e-4))
     adapter = build_adapter(method, backbone, 4, seed=0)
     steps = -(-len(texts) // batch_size)
-    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=steps)
+    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=rate, total_steps=steps)
     task = Classification(("0", "1", "2", "3"))
     loss_sum = torch.zeros((), dtype=torch.float64)
     member = Member(adapter, task, tokens, 0, 1, batch_size, optimiser, None, loss_sum)

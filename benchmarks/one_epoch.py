@@ -37,7 +37,8 @@ class OneEpoch:
 
         steps, members = -(-len(self.train) // 6), []
         for seed, name in enumerate(methods):
-            method = make_method(name, {}, {})
+            method = make_method(name, {}, {}).with_rate(steps=steps, width=backbone.anatomy.width)
+            assert method.learning_rate is not None
             adapter = build_adapter(method, backbone, self.task.outputs, seed=seed)
             optimiser = Optimiser(adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=steps)
             schedule = method.steps_beside(adapter.by_site(), steps)

@@ -78,7 +78,7 @@ def member(
     adapter = build_adapter(method, backbone, task.outputs, seed)
     steps = 2 * -(-len(tokens) // batch_size)
     optimiser = Optimiser(
-        adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=steps, schedule=method.schedule,
+        adapter.trainable(backbone), learning_rate=method.learning_rate or 1e-3, total_steps=steps, schedule=method.schedule,
         gradient_clip=method.gradient_clip, weight_decay=method.weight_decay,
     )  # fmt: skip
     return Member(
@@ -665,10 +665,10 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
     del study["learning_rate"], study["rank"]
     # How many share a pass is chosen by the clock, and only without dropout do they learn the same in any company.
     study["model"] = str(without_dropout(Path(shutil.copytree(study["model"], tmp_path / "model"))))
-    race = {"rungs": [0.4, 0.7], "keep": 0.5, "ranks": [1, 2], "rate_factors": [20, 1e-5]}
+    race = {"rungs": [0.4, 0.7], "keep": 0.5, "ranks": [1, 2], "rate_factors": [1.2, 1e-6]}
     study |= {"methods": ["lora", {"ia3": {"learning_rate": 1e-9}}], "race": race}
     results = {(r["method_label"], r["seed"]): r for r in Study(tmp_path / "out", **study).run()}
-    good = {"lora(learning_rate=0.01, rank=1)", "lora(learning_rate=0.01, rank=2)"}
+    good = {"lora(rank=1, rate_factor=1.2)", "lora(rank=2, rate_factor=1.2)"}
     assert len(results) == 2 * 5
     stayed = {label for (label, _), result in results.items() if result["status"] == "ok"}
     assert stayed == good
@@ -705,12 +705,14 @@ def test_a_race_sends_the_worse_candidates_home(family_folder: Loader, tmp_path:
 def test_one_that_stopped_early_is_judged_by_its_best_epoch(family_folder: Loader, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     write_splits(tmp_path / "rows", train=120, test=40, validation=60)
-    race = {"rungs": [0.6], "keep": 0.5, "rate_factors": [40, 1e-6]}
+    race = {"rungs": [0.6], "keep": 0.5, "rate_factors": [2.5, 1e-7]}
     study = study_settings(family_folder, tmp_path / "rows", epochs=8, early_stopping=3, race=race)
     del study["learning_rate"], study["rank"]
     study["model"] = str(without_dropout(Path(shutil.copytree(study["model"], tmp_path / "model"))))
     good, poor = Study(tmp_path / "out", **study).run()
-    assert (good["status"], good["method_config"]["learning_rate"]) == ("ok", 0.02)
+    auto = make_method("lora", {}).with_rate(steps=160, width=32).learning_rate
+    assert auto is not None
+    assert (good["status"], good["method_config"]["learning_rate"]) == ("ok", pytest.approx(2.5 * auto, rel=5e-3))
     # Its accuracy never moved: it stopped after its fourth epoch of twenty steps, before the rung at step 96.
     assert [poor["race"][key] for key in ("step", "steps", "place", "of")] == [80, 160, 2, 2]
     assert poor["race"]["value"] < max(own["validation_accuracy"] for own in good["history"][:4])

@@ -268,9 +268,9 @@ def test_members_of_a_cohort_learn_what_they_learn_alone(speaker: Speaker) -> No
     task, tokens = rows_of("llama", backbone)
 
     def member(name: str, seed: int) -> Member:
-        method = make_method(name, {"learning_rate": 0.005}, {"rank": 2})
+        method = make_method(name, {}, {"rank": 2})
         adapter = build_adapter(method, backbone, outputs=0, seed=seed)
-        optimiser = Optimiser(adapter.trainable(backbone), learning_rate=method.learning_rate, total_steps=6)
+        optimiser = Optimiser(adapter.trainable(backbone), learning_rate=0.005, total_steps=6)
         return Member(adapter, task, tokens, seed, 3, 4, optimiser, None, torch.zeros((), dtype=torch.float64))
 
     who = [("lora", 0), ("lora", 1), ("prefix", 0), ("loreft", 2), ("ia3", 1)]

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from afina.errors import UsageError
+from afina.methods.base import make_method
+from afina.methods.rates import RateRule
 from afina.study.execute import _serve, start_server
 from afina.study.results import read_predictions, read_results
 from afina.study.study import Study
@@ -343,10 +345,11 @@ def test_every_method_gets_the_same_rates_to_choose_from(
     results = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
     assert all(result["status"] == "ok" for result in results.values())
     trials = {r["method_label"]: r for r in read_results(tmp_path / "out" / "search")}
-    assert sorted(trials) == [
-        "full(learning_rate=0.0005)", "full(learning_rate=5e-06)", "lora(learning_rate=0.005)",
-        "lora(learning_rate=5e-05)",
-    ]  # fmt: skip
+    assert {(r["method"], r["method_config"]["learning_rate"]) for r in trials.values()} == {
+        (name, float(f"{factor * auto_rate(name, steps=9 * 3, width=32):.3g}"))
+        for name in ("full", "lora")
+        for factor in (0.1, 10)
+    }
     (note,) = {
         event["notes"]
         for event in seen
@@ -370,6 +373,34 @@ def test_every_method_gets_the_same_rates_to_choose_from(
     again = {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
     assert not [event for event in seen if event["kind"] in ("unit", "search")]
     assert again == results
+
+
+def test_auto_goes_by_the_steps_and_stays_what_it_was(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ["lora", {"head": {"learning_rate": 0.02}}, {"ia3": {"rate_factor": 2}}, "features"]
+    study = settings(family_folder, csv_folder, methods=methods, learning_rate="auto", epochs=2)
+    results = {r["method"]: r for r in Study(tmp_path / "out", **study).run()}
+    rates = {name: (r["method_config"]["learning_rate"], r["rate"]) for name, r in results.items()}
+    double = float(f"{2 * auto_rate('ia3', steps=20, width=32):.3g}")
+    assert rates == {
+        "lora": (auto_rate("lora", steps=20, width=32), "default"), "head": (0.02, "set"), "ia3": (double, "set"),
+        "features": (None, "default"),
+    }  # fmt: skip
+    record = json.loads((tmp_path / "out" / results["lora"]["adapter"] / "afina.json").read_text())
+    assert record["settings"]["learning_rate"] == rates["lora"][0]
+    # A later Afina may have another rule: what a study began with it ends with.
+    monkeypatch.setattr("afina.methods.lora.LoRA.rates", RateRule(1.0))
+    shutil.rmtree(tmp_path / "out" / "runs")
+    (tmp_path / "out" / "results.jsonl").unlink()
+    again = {r["method"]: r["method_config"]["learning_rate"] for r in Study(tmp_path / "out", **study).run()}
+    assert again == {name: rate for name, (rate, _) in rates.items()}
+
+
+def auto_rate(name: str, *, steps: int, width: int) -> float:
+    rate = make_method(name, {}).with_rate(steps=steps, width=width).learning_rate
+    assert rate is not None
+    return rate
 
 
 def _table(folder: Path) -> str:

@@ -146,7 +146,7 @@ class RaceSpec(Checked):
     ) = None
     """Every method that has a rank runs with each of these."""
     rate_factors: Factors = Field(default=[1.0])
-    """Every method runs at its default learning rate times each of these; one with a rate of its own at that alone."""
+    """Every method runs at its automatic learning rate times each of these; one with a rate of its own at that alone."""
 
     @field_validator("rungs")
     @classmethod
@@ -211,9 +211,10 @@ class StudyConfig(Checked):
     """Rows of one optimiser step."""
     evaluation_batch_size: int = Field(default=64, ge=1, le=LARGEST_COUNT)
     learning_rate: float | Literal["auto", "search"] | dict[str, float] = "auto"
-    """`auto` takes each method's own default; `search` tries a few; a number sets all; a mapping sets some."""
+    """`auto` is each method's own for the run's steps, model and task; `search` tries a few; a number sets all; a mapping
+    sets some."""
     search_factors: Factors = Field(default=[0.3, 1.0, 3.0, 10.0])
-    """With `learning_rate: search`, what each method's default rate is multiplied by."""
+    """With `learning_rate: search`, what each method's automatic rate is multiplied by."""
     max_length: int = Field(default=512, ge=4, le=LARGEST_COUNT)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
     rank: int | None = Field(default=None, ge=1, le=65_536)

@@ -17,15 +17,9 @@ _DEMO: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 12,
     "max_length": 128,
-    # The methods' own defaults are meant for thousands of steps; these few hundred want to go faster.
-    "learning_rate": {
-        "full": 2e-4, "lora": 4e-3, "dora": 4e-3, "qlora": 4e-3, "svd": 2e-3, "adalora": 1e-2, "ia3": 1e-2,
-        "bitfit": 4e-3, "norms": 4e-3, "head": 2e-2, "ptuning": 4e-3, "llama-adapter": 2e-2, "houlsby": 1e-3,
-        "pfeiffer": 1e-3, "parallel": 1e-3, "loreft": 1e-2,
-    },
     "train_evaluation_limit": 400,
     "sample_seconds": 0.1,
-}  # fmt: skip
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -64,5 +58,4 @@ def demo_study(*, everything: bool = False) -> dict[str, Any]:
         can_quantise = find_spec("bitsandbytes") is not None
         methods = [name for name in method_names() if can_quantise or not make_method(name, {}, {}).quantised]
         seeds = 5
-    rates = {name: rate for name, rate in _DEMO["learning_rate"].items() if name in methods}
-    return {**_DEMO, "methods": methods, "seeds": seeds, "learning_rate": rates}
+    return {**_DEMO, "methods": methods, "seeds": seeds}

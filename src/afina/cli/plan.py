@@ -60,6 +60,7 @@ def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ig
     from rich.table import Table
 
     seen: dict[str, Table] = {}
+    rates: dict[str, list[str]] = {}
     for entry in estimates:
         if entry.run.seed != estimates[0].run.seed:
             continue
@@ -75,8 +76,12 @@ def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ig
             f"{entry.step_seconds:.3g} s", _time(entry.train_seconds), _time(entry.evaluate_seconds),
             f"{entry.disk_bytes / 1e6:,.0f} MB",
         )  # fmt: skip
-    for table in seen.values():
+        if (rate := entry.run.settings["learning_rate"]) is not None:
+            rates.setdefault(title, []).append(f"{entry.run.label} {rate:g} ({entry.run.rate})")
+    for title, table in seen.items():
         console.print(table)
+        if title in rates:
+            console.print(f"learning rates: {', '.join(rates[title])}", style="dim", markup=False, soft_wrap=True)
     seconds = sum(entry.train_seconds + entry.evaluate_seconds for entry in estimates)
     disk = sum(entry.disk_bytes for entry in estimates)
     largest = max((entry.peak_memory_bytes for entry in estimates), default=0)

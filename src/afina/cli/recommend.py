@@ -20,27 +20,36 @@ def recommend(
     minimum: Annotated[float | None, typer.Option("--minimum", help="Least value of the metric.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Only this data set.")] = None,
+    language: Annotated[str, typer.Option("--language", help="en or pt.")] = "en",
 ) -> None:
     """Say which method to take, why, and which comes second.
 
     Example: `afina recommend demo --memory 1GB --minutes 5 --metric accuracy`
     """
     from rich.console import Console
+    from rich.text import Text
 
+    from afina.cli.phrases import RECOMMEND
+    from afina.report.language import Words, portuguese
     from afina.study.recommend import parse_memory
     from afina.study.recommend import recommend as choose
 
+    words = Words(language, portuguese(RECOMMEND))
+
     answer = choose(
         directory, memory_bytes=parse_memory(memory) if memory else None, minutes=minutes, metric=metric,
-        minimum=minimum, model=model, dataset=dataset,
+        minimum=minimum, model=model, dataset=dataset, words=words,
     )  # fmt: skip
     console = Console(soft_wrap=True, highlight=False)
-    name = answer.choice.method if answer.choice else "none"
-    console.print(f"[bold]{name}[/bold]" + ("" if answer.decided else " (the data cannot decide)"))
+    name = answer.choice.method if answer.choice else words("none")
+    undecided = "" if answer.decided else f" ({words('the data cannot decide')})"
+    console.print(Text(name, style="bold").append(undecided, style="not bold"))
     console.print(answer.reason, markup=False)
     if answer.runner_up is not None:
-        console.print(f"Runner-up: {answer.runner_up.method}", markup=False)
+        console.print(f"{words('Runner-up')}: {answer.runner_up.method}", markup=False)
+    for doubt in answer.doubts:
+        console.print(doubt, style="yellow", markup=False)
     for label, why in answer.excluded:
-        console.print(f"  left out: {label}: {why}", style="dim", markup=False)
+        console.print(f"  {words('left out')}: {label}: {why}", style="dim", markup=False)
     if answer.choice is None:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ P is (out, r0), l (r0,), Q (r0, in) with r0 the starting rank; l starts at zero,
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from afina.methods.base import Method, PeftNames, Schedule, method
 from afina.methods.fused import by_module
 from afina.methods.lora import Update, scale_remarks
 from afina.methods.ranks import RankSchedule
+from afina.methods.rates import RateRule
 
 __all__ = ["AdaLoRA", "Triplets"]
 
@@ -58,6 +59,9 @@ class AdaLoRA(Method):
 
     mergeable = True
     peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"}, {"q": "rank", "l": "rank", "p": "block"})
+    rates = RateRule(1e-2, by_steps=0.5, by_width=0.5)
+    """The paper's 5e-4 to 2.2e-3 on GLUE (table 8) are for ten thousand steps and more."""
+    writer_settings: ClassVar = {"targets": ("all",)}
 
     rank: int = 8
     """Mean rank that is left at the end; PEFT's `target_r`."""
@@ -80,8 +84,6 @@ class AdaLoRA(Method):
     """Smoothing of the uncertainty; PEFT's default, the paper's."""
     orthogonality: float = 0.5
     """Weight of the orthogonality penalty; PEFT's default (the paper uses 0.1 to 0.5)."""
-    learning_rate: float = 1e-3
-    """Within the paper's 5e-4 to 2.2e-3 on GLUE (table 8)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Placed
 from afina.backbone.quantise import QUANTISED
 from afina.errors import UsageError, nearest, shown
+from afina.methods.rates import RateRule
 
 __all__ = ["LONGEST_PROMPT", "Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
 
@@ -63,12 +64,22 @@ class Method:
     """Fits on cached features instead of training by steps."""
     quantised: ClassVar[bool] = False
     """Wants a quantised base: nf4, unless the study's precision is another that quantises."""
+    head_alone: ClassVar[bool] = False
+    """Trains nothing but the head, which every method trains that has one: what the others should at least reach."""
     paged: ClassVar[bool] = False
     """Keeps AdamW's moments in memory that a GPU short of its own may page out (bitsandbytes; plain AdamW on a CPU)."""
     peft: ClassVar[PeftNames | None] = None
+    rates: ClassVar[RateRule] = RateRule(1e-3)
+    """What `learning_rate: auto` is."""
+    writer_rates: ClassVar[RateRule | None] = None
+    """The same where the model speaks with its own language head; None where that makes no difference."""
+    writer_settings: ClassVar[Mapping[str, Any]] = {}
+    """Defaults that are others where a model learns to write."""
 
-    learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    learning_rate: float | None = None
+    """Peak learning rate of AdamW; left out, what `rates` says for the run's steps, model and task."""
+    rate_factor: float = 1.0
+    """What that rate is multiplied by: `learning_rate: search` and races try several."""
     weight_decay: float = 0.0
     """AdamW's, of matrices; this and the next three are the study's unless a method is given its own."""
     warmup: float = 0.0
@@ -85,8 +96,12 @@ class Method:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             _check_measure(self.name, entry.name, getattr(self, entry.name))
-        if self.learning_rate <= 0:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UsageError(f"{self.name}: learning_rate should be above 0, not {self.learning_rate}.")
+        if not 0 < self.rate_factor < math.inf:
+            raise UsageError(f"{self.name}: rate_factor should be above 0, not {self.rate_factor}.")
+        if self.learning_rate is not None and self.rate_factor != 1:
+            raise UsageError(f"{self.name}: rate_factor multiplies auto's rate; beside a learning_rate leave it out.")
         if self.weight_decay < 0 or not 0 <= self.warmup < 1:
             raise UsageError(
                 f"{self.name}: weight_decay should be at least 0 and warmup from 0 up to 1, "
@@ -97,6 +112,14 @@ class Method:
         for key, value in self.loss_weights().items():
             if value < 0:
                 raise UsageError(f"{self.name}: {key} should be at least 0, not {value:g}.")
+
+    def with_rate(self, *, steps: int, width: int, speaks: bool = False) -> Self:
+        """Return the method with the learning rate of a run of so many steps on a model so wide; one that is set stays."""
+        if self.learning_rate is not None or self.gradient_free:
+            return self
+        rule = self.writer_rates if speaks and self.writer_rates is not None else self.rates
+        rate = float(f"{rule.rate(steps, width) * self.rate_factor:.3g}")
+        return dataclasses.replace(self, learning_rate=rate, rate_factor=1.0)
 
     def precision_on(self, study: str) -> str:
         """Return the precision of this method's base in a study whose precision is `study`.

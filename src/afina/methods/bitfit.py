@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, shares
 from afina.methods.base import Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["AddBias", "BitFit"]
 
@@ -45,9 +46,8 @@ class BitFit(Method):
     """Biases of linear layers and norms."""
 
     mergeable = True
-
-    learning_rate: float = 1e-3
-    """The largest of the four rates that the paper searches (1e-4 to 1e-3, section 4)."""
+    rates = RateRule(3.5e-3, by_steps=0.5)
+    """The largest of the four that the paper searches, 1e-3 (section 4), is for thousands of steps."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         # Models without any bias (Llama) get one at every linear layer: the same formula, with b = 0 to start from.

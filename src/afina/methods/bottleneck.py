@@ -23,6 +23,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen, Placed, shares
 from afina.errors import UsageError
 from afina.methods.base import Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["Bottleneck", "Houlsby", "Parallel", "Pfeiffer"]
 
@@ -150,11 +151,12 @@ class Rejoin(Branch):
 class Bottleneck(Method):
     """What the three have in common."""
 
+    rates = RateRule(2e-3, by_steps=0.5, by_width=0.5)
+    """Pfeiffer et al.'s and the `adapters` library's 1e-4 is for thousands of steps."""
+
     reduction: int = 16
     """Width of the model over the size of the bottleneck."""
     activation: Activation = "relu"
-    learning_rate: float = 1e-4
-    """Pfeiffer et al.'s, and the `adapters` library's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,10 +172,11 @@ class Bottleneck(Method):
 class Houlsby(Bottleneck):
     """Adapters after both sublayers."""
 
+    rates = RateRule(1.4e-3, by_steps=0.5, by_width=0.5)
+    """The three that the paper searches (section 3.2: 3e-5 to 3e-3) have 3e-4 in the middle."""
+
     activation: Activation = "gelu"
     """The authors' code's."""
-    learning_rate: float = 3e-4
-    """The middle of the three that the paper searches (section 3.2)."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role(("attention_out", "ffn_down"), for_method=self.name)
@@ -198,6 +201,9 @@ class Pfeiffer(Bottleneck):
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Bottleneck):
     """Scaled adapters beside the feed-forward layer."""
+
+    rates = RateRule(2e-4, by_steps=0.5, by_width=0.5)
+    """Eight times the weights of the other two, times `scale`: at 1e-3 it no longer learns."""
 
     reduction: int = 2
     """The `adapters` library's; the paper's bottleneck of 512 in a model of 1024 (section 4.1)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from afina.backbone.anatomy import Anatomy
 from afina.errors import UsageError
 from afina.methods.base import Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["Full"]
 
@@ -21,11 +22,11 @@ class Full(Method):
 
     owns_backbone = True
     mergeable = True
+    rates = RateRule(8e-5, by_steps=0.4, by_width=0.75)
+    """5e-5, the largest that the BERT paper searches (appendix A.3), is what it comes to at its steps and width."""
 
     layer_decay: float = 1.0
     """Rate of each layer over that of the next above; 1 for the same everywhere, the usual choice else is 0.65 to 0.95."""
-    learning_rate: float = 5e-5
-    """The largest of the rates that the BERT paper searches (appendix A.3), and Hugging Face Trainer's default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

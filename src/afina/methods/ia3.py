@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, shares
 from afina.methods.base import Method, PeftNames, method
+from afina.methods.rates import RateRule
 
 __all__ = ["IA3", "ScaleInput", "ScaleOutput"]
 
@@ -67,11 +68,11 @@ class IA3(Method):
 
     mergeable = True
     peft = PeftNames("IA3", {"scale": "ia3_l"}, {"scale": "rows"})
+    rates = RateRule(8e-3, by_steps=0.5)
+    """Published comparisons of rates found 1e-3 to 5e-3 best; the paper's 3e-3 is for Adafactor."""
 
     targets: tuple[str, ...] = ("key", "value", "ffn_down")
     """Where to scale (the paper, section 3.3); at `ffn_down` the input is scaled, elsewhere the output."""
-    learning_rate: float = 5e-3
-    """Within the range 1e-3 to 5e-3 that comparisons of rates found best; the paper's 3e-3 is for Adafactor."""
     length_normalisation: float = 1.0
     """The paper's (section 3.2), where a language model is scored over answers."""
     unlikelihood: float = 1.0

@@ -14,6 +14,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.rates import RateRule
 from afina.ops.attention import attention
 
 __all__ = ["GatedPrompt", "LlamaAdapter"]
@@ -52,12 +53,13 @@ class GatedPrompt(AttentionBranch):
 class LlamaAdapter(Method):
     """Gated prompts in the top layers."""
 
+    rates = RateRule(2.5e-2, by_steps=0.5)
+    """The paper's is 9e-3 (section 4.1)."""
+
     length: int = 10
     """Tokens of a prompt; the paper's (section 4.1)."""
     layers: int | None = None
     """Top layers that get one; all but two if not given, as in the paper (30 of 32)."""
-    learning_rate: float = 9e-3
-    """The paper's (section 4.1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

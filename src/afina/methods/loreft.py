@@ -13,6 +13,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
 from afina.methods.base import Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["Intervention", "LoReFT"]
 
@@ -57,14 +58,15 @@ class Intervention(Branch):
 class LoReFT(Method):
     """Low-rank edits of hidden states at a text's ends."""
 
+    rates = RateRule(7e-3, by_steps=0.5)
+    """The example's, of the authors' library."""
+
     rank: int = 4
     """Rank of the edit; the example's of the authors' library, pyreft."""
     first: int = 4
     """Positions from the text's start, at each layer; fewer where a text is shorter."""
     last: int = 4
     """Positions from its end."""
-    learning_rate: float = 4e-3
-    """That example's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,6 +13,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, method
+from afina.methods.rates import RateRule
 
 __all__ = ["Norms", "OwnNorm"]
 
@@ -61,8 +62,7 @@ class Norms(Method):
 
     mergeable = True
     peft = PeftNames("LN_TUNING", {"weight": "ln_tuning_layers.weight", "bias": "ln_tuning_layers.bias"})
-
-    learning_rate: float = 1e-3
+    rates = RateRule(3.5e-3, by_steps=0.5)
     """As for biases (bitfit), which are about as many; the paper's 2e-5 to 2e-4 are for models of 7 billion weights."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:

@@ -14,6 +14,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["KeysAndValues", "Prefix"]
 
@@ -54,6 +55,8 @@ class Prefix(Method):
     """Trainable keys and values in every layer."""
 
     identity_start = False
+    rates = RateRule(2.5e-2, by_steps=0.5)
+    """PEFT's example for classification; the paper's 5e-5 to 8e-5 are for the reparametrised form."""
 
     length: int = 20
     """Keys and values a layer; of the lengths in the paper's figure 4, where classification is served well."""
@@ -63,8 +66,6 @@ class Prefix(Method):
     """Width of that network; the paper's for its smaller task (appendix A)."""
     positions: Literal["kept", "moved"] = "kept"
     """Whether the text's positions stay or, as in PEFT, are moved on by the prefix; decoders only."""
-    learning_rate: float = 1e-2
-    """PEFT's example for classification; the paper's 5e-5 to 8e-5 are for the reparametrised form."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

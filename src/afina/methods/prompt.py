@@ -13,6 +13,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Frozen, PromptBranch
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["Prompt", "SoftPrompt"]
 
@@ -42,6 +43,8 @@ class Prompt(Method):
     """Trainable vectors before the text."""
 
     identity_start = False
+    rates = RateRule(2e-2, by_steps=0.5)
+    """The paper's, for Adafactor (section 3), which held for AdamW in PEFT's examples too."""
 
     length: int = 20
     """Vectors; beyond 20 the paper saw little more (section 3.2)."""
@@ -49,8 +52,6 @@ class Prompt(Method):
     """Start from the embeddings of words drawn at random, or from noise; the paper found the former better."""
     classify: Literal["text", "prompt"] = "text"
     """Which first token a head that takes the first one sees: the text's, or as in PEFT that of the prompt."""
-    learning_rate: float = 3e-1
-    """The paper's, for Adafactor (section 3), which held for AdamW in PEFT's examples too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,6 +15,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import PromptBranch
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.rates import RateRule
 
 __all__ = ["MadePrompt", "PTuning"]
 
@@ -51,6 +52,8 @@ class PTuning(Method):
     """Vectors before the text, made by a network."""
 
     identity_start = False
+    rates = RateRule(3e-3, by_steps=0.5)
+    """PEFT's example for classification has 1e-3."""
 
     length: int = 20
     """Vectors; PEFT's examples."""
@@ -60,8 +63,6 @@ class PTuning(Method):
     """Width of the network; PEFT's example for classification."""
     classify: Literal["text", "prompt"] = "text"
     """Which first token a head that takes the first one sees: the text's, or as in PEFT that of the prompt."""
-    learning_rate: float = 1e-3
-    """PEFT's example for classification."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

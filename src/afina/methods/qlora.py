@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from afina.methods.base import method
 from afina.methods.lora import LoRA
+from afina.methods.rates import RateRule
 
 __all__ = ["QLoRA"]
 
@@ -19,6 +20,8 @@ class QLoRA(LoRA):
 
     quantised = True
     paged = True
+    rates = RateRule(2e-3, by_steps=0.5, by_width=0.75)
+    """The paper's 2e-4 (table 9) is for models of 7 and 13 billion weights, and constant; 1e-4 for larger ones."""
 
     rank: int = 64
     """The paper's (section 4)."""
@@ -28,5 +31,3 @@ class QLoRA(LoRA):
     """The paper's for models of 7 and 13 billion weights; 0.05 for larger ones."""
     targets: tuple[str, ...] = ("all",)
     """Every linear layer of the model's layers, without which the paper does not reach full fine-tuning (figure 2)."""
-    learning_rate: float = 2e-4
-    """The paper's for models of 7 and 13 billion weights (table 9), which keeps it constant; 1e-4 for larger ones."""

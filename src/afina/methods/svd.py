@@ -13,6 +13,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
 from afina.methods.base import Method, method
+from afina.methods.rates import RateRule
 from afina.ops.singular import low_rank_factors
 
 __all__ = ["SVD", "Factors"]
@@ -49,13 +50,13 @@ class SVD(Method):
 
     identity_start = False
     mergeable = True
+    rates = RateRule(1e-3, by_steps=0.5, by_width=0.75)
+    """Its factors are as large as weights: between full tuning and LoRA."""
 
     rank: int = 8
     """Rank of what is left; LoRA's default, for comparison at equal size."""
     targets: tuple[str, ...] = ("query", "value")
     """Roles to approximate; LoRA's default."""
-    learning_rate: float = 5e-4
-    """LoRA's default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

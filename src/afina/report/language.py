@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from afina.errors import UsageError, nearest
 
-__all__ = ["LANGUAGES", "Words", "check_language"]
+__all__ = ["LANGUAGES", "Words", "check_language", "portuguese"]
 
 LANGUAGES = ("en", "pt")
 
@@ -38,6 +38,9 @@ _PT = {
     "searched": "procurada",
     "† {method}: {rates} of {of} rates could not be tried, so another may be better than this one ({why})": "† {method}: {rates} de {of} taxas não puderam ser experimentadas; outra pode ser melhor do que esta ({why})",
     "= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).": "= marca o que não se distingue do melhor (p corrigido por Holm de 0,05 ou mais).",
+    "Rates are defaults ({methods}) and the runs short ({steps} steps): a difference between methods may be one of rates. learning_rate: search gives each the best of several.": "As taxas são as padrão ({methods}) e as execuções, curtas ({steps} passos): uma diferença entre métodos pode ser de taxas. learning_rate: search dá a cada um a melhor de várias.",
+    "Still learning when its steps were over, as the train metric rose steeply in the last epoch: {methods}. More epochs or a higher rate would change its place.": "Ainda aprendia quando os passos acabaram, pois a métrica de treino subiu muito na última época: {methods}. Mais épocas ou uma taxa maior mudariam o seu lugar.",
+    "Below the head alone on the train rows, though it trains the head too: {methods}. Its rate is too low or too high for so few steps.": "Abaixo da cabeça sozinha nas linhas de treino, embora também treine a cabeça: {methods}. A taxa é baixa ou alta demais para tão poucos passos.",
     "Accuracy by method and model": "Resultado por método e modelo",
     "Against memory and time": "Em função de memória e tempo",
     "peak memory, MB": "memória de pico, MB",
@@ -149,6 +152,11 @@ _PT = {
     "r2": "R²",
     "mean and 95% interval over seeds": "média e intervalo de 95% sobre as sementes",
 }
+
+
+def portuguese(more: Mapping[str, str]) -> dict[str, str]:
+    """Return the report's phrases with further ones."""
+    return {**_PT, **more}
 
 
 def check_language(language: str) -> None:

@@ -25,6 +25,7 @@ from afina.report.tables import (
     shown_interval,
     type_table,
 )
+from afina.study.doubts import doubts
 
 __all__ = ["answer", "page"]
 
@@ -165,6 +166,10 @@ def _answer_box(group: Group, words: Words) -> str:
             "them with care. No differences are tested across fingerprints."
         )
         warning = f"<div class=warning>{escape(said)}</div>"
+    own = doubts(group.cells)
+    warning += "".join(
+        f"<div class=warning>{escape(doubt)}</div>" for doubt in (own.rates(words), *own.learning(words)) if doubt
+    )
     return f"<div class=answer><b>{escape(group.title)}</b><br>{escape(answer(group, words))}</div>{warning}"
 
 

@@ -8,6 +8,7 @@ from afina.config import StudyConfig
 from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
 from afina.report.material import Group, Material
+from afina.study.doubts import doubts
 from afina.study.statistics import Cell, Interval, mean_interval
 
 __all__ = [
@@ -124,7 +125,7 @@ def comparison_table(group: Group, words: Words) -> Table:
     ]  # fmt: skip
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
-    note = f"{note} {_untried_note(group, words)}".strip()
+    note = " ".join(filter(None, (note, _untried_note(group, words), doubts(group.cells).rates(words))))
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
 
 
@@ -178,6 +179,7 @@ def difference_table(group: Group, words: Words) -> Table:
             f" ({', '.join(sorted({words(entry.test) for entry in group.comparisons}))}, "
             f"n = {words.number(group.comparisons[0].items)})"
         )
+    note = f"{note} {doubts(group.cells).rates(words)}".strip()
     return Table(f"differences-{group.slug}", group.title, columns, rows, note, words=2)
 
 

@@ -31,6 +31,7 @@ from afina.report.tables import (
     setup_table,
     type_table,
 )
+from afina.study.doubts import doubts
 from afina.study.files import write_text
 from afina.study.folder import folder_of
 from afina.study.mistakes import read_mistakes
@@ -109,7 +110,8 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     material = gather(directory)
     parts: list[RenderableType] = []
     for group in material.groups:
-        parts += [_shown(_narrow(comparison_table(group, words))), Padding(Text(answer(group, words)), (0, 0, 1, 1))]
+        said = [Text(answer(group, words)), *(Text(d, style="yellow") for d in doubts(group.cells).learning(words))]
+        parts += [_shown(_narrow(comparison_table(group, words))), Padding(Stack(*said), (0, 0, 1, 1))]
     if material.left:
         parts.append(_shown(race_table(material, words)))
     if material.failed:

@@ -23,7 +23,7 @@ from afina.backbone.load import Backbone, context_of, load_tokenizer, random_inp
 from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import IGNORED, WIDTH_STEP
+from afina.data.batching import IGNORED, WIDTH_STEP, steps_per_epoch
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
 from afina.data.rows import Rows
@@ -118,13 +118,16 @@ def estimate_study(
     done: dict[tuple[str, int, str], Estimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
-    for run in expand(config):
+    for bare in expand(config):
+        size = sizes[bare.model, bare.dataset]
+        steps = steps_per_epoch(size.train_rows, config.batch_size) * config.epochs
+        run = bare.with_rate(steps=steps, width=shapes[bare.model].hidden_size, speaks=size.speaks)
         key = (run.model, run.dataset, run.label)
         try:
             if key not in done:
                 tick(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
                 done[key] = _estimate(
-                    run, config, shapes[run.model], sizes[run.model, run.dataset], device,
+                    run, config, shapes[run.model], size, device,
                     run.make_method().precision_on(precisions[run.model]),
                 )  # fmt: skip
         except AfinaError as error:

@@ -4,15 +4,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from afina.config import MethodSpec, StudyConfig
+from afina.config import DatasetSpec, MethodSpec, StudyConfig
+from afina.data.written import READERS
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 
-__all__ = ["Run", "expand", "folder_name", "remarks", "scaled_rate"]
+__all__ = ["Run", "expand", "folder_name", "remarks"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Run:
     def make_method(self) -> Method:
         return make_method(self.method, self.settings)
 
+    def with_rate(self, *, steps: int, width: int, speaks: bool) -> "Run":
+        """Return the run with what `learning_rate: auto` is for it; one whose rate is known stays as it is."""
+        settled = self.make_method().with_rate(steps=steps, width=width, speaks=speaks)
+        return replace(self, settings=settled.settings())
+
     @property
     def cell(self) -> str:
         """What its seeds on one model share: the data set's name and the label."""
@@ -45,7 +51,9 @@ class Run:
     @property
     def costs_like(self) -> str:
         """What it shares with the runs on one model whose steps cost the same: data, method and settings, at any rate."""
-        return json.dumps([self.dataset, self.method, {**self.settings, "learning_rate": None}], sort_keys=True)
+        return json.dumps(
+            [self.dataset, self.method, {**self.settings, "learning_rate": None, "rate_factor": 1.0}], sort_keys=True
+        )
 
 
 def expand(config: StudyConfig) -> list[Run]:
@@ -63,8 +71,11 @@ def expand(config: StudyConfig) -> list[Run]:
         for name in config.learning_rate:
             if name not in registry():
                 raise UsageError(f"learning_rate: unknown method '{name}'{nearest(name, registry())}")
-    methods = [(spec, _settle(spec, config)) for spec in config.methods]
-    precisions = {method.precision_on(config.precision) for _, method in methods}
+    methods = {
+        index: [(spec, _settle(spec, config, dataset)) for spec in config.methods]
+        for index, dataset in enumerate(config.dataset)
+    }
+    precisions = {method.precision_on(config.precision) for _, method in methods[0]}
     if config.race is not None and len(precisions) > 1:
         raise UsageError(
             f"race: candidates on one base only, and these want {' and '.join(sorted(precisions))}; set precision: nf4 for "
@@ -86,7 +97,7 @@ def expand(config: StudyConfig) -> list[Run]:
         for model in config.model
         for index, dataset in enumerate(config.dataset)
         for seed in config.seeds
-        for spec, method in methods
+        for spec, method in methods[index]
     ]
 
 
@@ -103,7 +114,7 @@ def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:
     specs: list[MethodSpec] = []
     tried: set[str] = set()
     for spec in config.methods:
-        method = _settle(spec, config)
+        method = _settle(spec, config, config.dataset[0])
         if method.owns_backbone or method.gradient_free:
             raise UsageError(f"race: {spec.name} cannot train beside others on one frozen model; leave it out.")
         ranks = race.ranks if race.ranks and "rank" in method.settings() and "rank" not in spec.settings else [None]
@@ -111,7 +122,7 @@ def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:
             for factor in (factors := [1.0] if _rate_is_set(spec, config) else race.rate_factors):
                 own = dict(spec.settings) | ({} if rank is None else {"rank": rank})
                 if factor != 1:
-                    own["learning_rate"] = scaled_rate(method, factor)
+                    own["rate_factor"] = factor
                 specs.append(candidate := MethodSpec(name=spec.name, settings=own))
                 if len(factors) > 1:
                     tried.add(candidate.label)
@@ -123,31 +134,39 @@ def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:
 
 
 def _rate_is_set(spec: MethodSpec, config: StudyConfig) -> bool:
-    return "learning_rate" in spec.settings or config.learning_rate_for(spec.name) is not None
+    by_itself = {"learning_rate", "rate_factor"} & spec.settings.keys()
+    return bool(by_itself) or config.learning_rate_for(spec.name) is not None
 
 
-def scaled_rate(method: Method, factor: float) -> float:
-    """Return a method's learning rate times a factor, in three digits, as a person would write it."""
-    return float(f"{method.learning_rate * factor:.3g}")
+def _writer_settings(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> dict[str, Any]:
+    """What a method takes where a model learns to write, of that which nobody has set."""
+    if spec.name not in registry() or (dataset.task if dataset.task != "auto" else config.task) not in READERS:
+        return {}
+    cls = registry()[spec.name]
+    said = {key for key in cls.writer_settings if key in spec.settings or getattr(config, key, None) is not None}
+    return {k: v for k, v in cls.writer_settings.items() if k not in said and v != getattr(cls, k)}
 
 
-def _settle(spec: MethodSpec, config: StudyConfig) -> Method:
+def _settle(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> Method:
     own = {"rank": config.rank, "targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
-    defaults = {key: value for key, value in own.items() if value is not None} | {
-        "weight_decay": config.weight_decay,
-        "warmup": config.warmup,
-        "schedule": config.schedule,
-        "gradient_clip": config.gradient_clip,
-    }
-    return make_method(spec.name, spec.settings, defaults)
+    defaults = _writer_settings(spec, config, dataset) | {key: value for key, value in own.items() if value is not None}
+    protocol = {key: getattr(config, key) for key in ("weight_decay", "warmup", "schedule", "gradient_clip")}
+    return make_method(spec.name, spec.settings, defaults | protocol)
 
 
 def remarks(config: StudyConfig) -> list[str]:
     """Return what a person should know of settings that follow from those they wrote, a sentence each."""
-    told = []
-    for spec in config.methods:
-        chosen = set(spec.settings) | ({"rank"} if config.rank is not None else set())
-        told += _settle(spec, config).remarks(chosen)
+    told, changed = [], dict[str, list[str]]()
+    for dataset in config.dataset:
+        for spec in config.methods:
+            chosen = set(spec.settings) | ({"rank"} if config.rank is not None else set())
+            told += _settle(spec, config, dataset).remarks(chosen)
+            for key, value in _writer_settings(spec, config, dataset).items():
+                said = f"{key}: {', '.join(value) if isinstance(value, tuple) else value}"
+                changed.setdefault(said, []).append(spec.label)
+    for said, labels in changed.items():
+        who = ", ".join(dict.fromkeys(labels))
+        told.append(f"{who}: {said}, which is the default where a model learns to write; what you set goes before it.")
     return list(dict.fromkeys(told))
 
 

@@ -47,6 +47,10 @@ class Prepared:
     """Of text to write, which of it is trained."""
     columns: Mapping[str, str | list[str]]
     """Which columns the data's texts and labels were."""
+    width: int
+    """Of the model."""
+    speaks: bool
+    """Whether the model answers with its own language head."""
 
 
 def prepare(
@@ -104,6 +108,8 @@ def prepare(
         train_evaluation_rows=_train_evaluation(config, data.task, splits["train"].labels),
         learned=learned(splits["train"], tokenizer, made.stop) if made.writes else None,
         columns=data.columns,
+        width=int(shape.hidden_size),
+        speaks=made.speaks,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from afina.errors import UsageError, nearest
 from afina.measure.metrics import higher_is_better
 from afina.measure.shown import html_of
+from afina.study.doubts import Speech, doubts
 from afina.study.folder import folder_of
 from afina.study.results import Predictions, read_predictions, read_results
 from afina.study.statistics import Cell, Comparison, cells, compare, mean_interval
@@ -34,20 +35,32 @@ class Recommendation:
     reason: str
     decided: bool
     excluded: Sequence[tuple[str, str]]
+    doubts: Sequence[str] = ()
+    """What speaks against the choice: rates that nobody chose, methods that had not learned enough."""
 
     def __repr__(self) -> str:
         name = cell_name(self.choice) if self.choice else "none"
-        return f"Recommendation: {name}{'' if self.decided else ' (the data cannot decide)'}. {self.reason}"
+        return f"Recommendation: {name}{'' if self.decided else ' (the data cannot decide)'}. {' '.join([self.reason, *self.doubts])}"
 
     def _repr_html_(self) -> str:
         rows = [
             (what, cell_name(cell), _mean(cell), _largest_peak(cell) / 1e9, _cost(cell.seconds) / 60)
             for what, cell in (("choice", self.choice), ("runner-up", self.runner_up)) if cell is not None
         ]  # fmt: skip
-        left_out = "; ".join(f"left out: {label}: {why}" for label, why in self.excluded)
+        left_out = "; ".join([*self.doubts, *(f"left out: {label}: {why}" for label, why in self.excluded)])
         metric = self.choice.metric if self.choice else "metric"
         columns = ("", "method", metric, "memory (GB)", "minutes")
         return html_of(self.reason, columns, rows, left_out)
+
+
+class Plain:
+    """English, as it stands."""
+
+    def __call__(self, text: str, **values: object) -> str:
+        return text.format(**values) if values else text
+
+    def number(self, value: float | None, digits: int = 0) -> str:
+        return "—" if value is None else f"{value:,.{digits}f}"
 
 
 def parse_memory(text: str) -> float:
@@ -68,53 +81,73 @@ def recommend(
     minimum: float | None = None,
     model: str | None = None,
     dataset: str | None = None,
+    words: Speech | None = None,
 ) -> Recommendation:
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
     `memory` says `memory_bytes` as a person does: 4GB. Among those whose metric cannot be told from the best's, the one with
-    the least memory is chosen, and the reason says that the metric did not decide. Raises `UsageError` for names that the
-    study lacks, and for a limit that is none.
+    the least memory is chosen, and the reason says that the metric did not decide. Sentences are in the language of
+    `words`, English unless given. Raises `UsageError` for names that the study lacks, and for a limit that is none.
     """
     directory = folder_of(directory)
     memory_bytes = parse_memory(memory) if memory is not None else memory_bytes
     _check_limits(memory_bytes, minutes, minimum)
+    words = words or Plain()
     group = _group(directory, metric, model, dataset)
+    found = _chosen(directory, group, _Limits(memory_bytes, minutes, minimum), words)
+    said = doubts(group)
+    return replace(found, doubts=[doubt for doubt in (said.rates(words), *said.learning(words)) if doubt])
+
+
+@dataclass(frozen=True)
+class _Limits:
+    memory: float | None = None
+    minutes: float | None = None
+    minimum: float | None = None
+
+
+def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Speech) -> Recommendation:
     name = group[0].metric
-    excluded = [(cell_name(cell), why) for cell in group if (why := _beyond(cell, memory_bytes, minutes, minimum))]
+    excluded = [(_named(cell, words), why) for cell in group if (why := _beyond(cell, limits, words))]
     out = {label for label, _ in excluded}
-    left = [cell for cell in group if cell_name(cell) not in out]
+    left = [cell for cell in group if _named(cell, words) not in out]
     if not left:
-        return _none_fits(group, excluded, memory_bytes, minutes, minimum)
+        return _none_fits(group, excluded, limits, words)
     sign = 1 if higher_is_better(name) else -1
     ranked = sorted(left, key=lambda cell: -sign * _mean(cell))
     best = ranked[0]
     if not comparable(group):
-        reason = (
-            f"{cell_name(best)} has the best {name} ({_mean(best):.4f}), but these results were made under different "
-            "conditions (data, versions, hardware or protocol), so no difference can be tested."
-        )
+        reason = words(
+            "{best} has the best {metric} ({value}), but these results were made under different conditions (data, versions, "
+            "hardware or protocol), so no difference can be tested.",
+            best=_named(best, words), metric=words(name), value=words.number(_mean(best), 4),
+        )  # fmt: skip
         return Recommendation(best, ranked[1] if len(ranked) > 1 else None, reason, False, excluded)
     comparisons = compare({cell_name(c): _predictions(directory, c) for c in left}, name)
     tied = [best, *(cell for cell in ranked[1:] if _tie(comparisons, best, cell))]
     if len(tied) > 1:
         cheapest = min(tied, key=lambda cell: (_cost(cell.memory_bytes), _cost(cell.seconds)))
         others = [cell for cell in tied if cell is not cheapest]
-        listed = ", ".join(f"{cell_name(cell)} ({_mean(cell):.4f})" for cell in others)
-        reason = (
-            f"By {name} the data cannot decide: {cell_name(cheapest)} ({_mean(cheapest):.4f}) and {listed} differ by no "
-            f"more than chance could, so the one with the least memory is taken ({_costs(cheapest)})."
-        )
+        reason = words(
+            "By {metric} the data cannot decide: {best} and {others} differ by no more than chance could, so the one with "
+            "the least memory is taken ({costs}).",
+            metric=words(name), best=_valued(cheapest, words), others=", ".join(_valued(cell, words) for cell in others),
+            costs=_costs(cheapest, words),
+        )  # fmt: skip
         return Recommendation(cheapest, others[0], reason, False, excluded)
     runner_up = ranked[1] if len(ranked) > 1 else None
-    reason = f"{cell_name(best)} has the best {name}, {_mean(best):.4f} ({_costs(best)})"
-    if runner_up is not None:
-        p = next(
-            entry.p_holm
-            for entry in comparisons
-            if {entry.first, entry.second} == {cell_name(best), cell_name(runner_up)}
-        )
-        reason += f", ahead of {cell_name(runner_up)} ({_mean(runner_up):.4f}) by more than chance (p = {p:.3g})"
-    return Recommendation(best, runner_up, reason + ".", True, excluded)
+    told = {"best": _named(best, words), "metric": words(name), "value": words.number(_mean(best), 4)}
+    if runner_up is None:
+        reason = words("{best} has the best {metric}, {value} ({costs}).", **told, costs=_costs(best, words))
+        return Recommendation(best, None, reason, True, excluded)
+    pair = {cell_name(best), cell_name(runner_up)}
+    p = next(entry.p_holm for entry in comparisons if {entry.first, entry.second} == pair)
+    reason = words(
+        "{best} has the best {metric}, {value} ({costs}), ahead of {second} by more than chance (p = {p}).",
+        **told, costs=_costs(best, words), second=_valued(runner_up, words),
+        p=f"{p:.3g}" if p < 1e-3 else words.number(p, 3),
+    )  # fmt: skip
+    return Recommendation(best, runner_up, reason, True, excluded)
 
 
 def _check_limits(memory_bytes: float | None, minutes: float | None, minimum: float | None) -> None:
@@ -165,35 +198,39 @@ def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
     return replace(cell, metric=metric, test=mean_interval(run["test_metrics"][metric] for run in cell.runs))
 
 
-def _beyond(cell: Cell, memory: float | None, minutes: float | None, minimum: float | None) -> str | None:
+def _beyond(cell: Cell, limits: _Limits, words: Speech) -> str | None:
     """Say which limit a cell breaks, or None; memory is judged by the largest peak of its seeds."""
-    peak, seconds = _largest_peak(cell), _cost(cell.seconds)
-    if memory is not None and peak > memory:
-        return f"needs {peak / 1e9:.2f} GB, the limit is {memory / 1e9:.2f} GB"
-    if minutes is not None and seconds > 60 * minutes:
-        return f"takes {seconds / 60:.1f} minutes, the limit is {minutes:g}"
+    peak, seconds, minimum = _largest_peak(cell), _cost(cell.seconds), limits.minimum
+    if limits.memory is not None and peak > limits.memory:
+        sizes = {"peak": words.number(peak / 1e9, 2), "limit": words.number(limits.memory / 1e9, 2)}
+        return words("it needs {peak} GB, the limit is {limit} GB", **sizes)
+    if limits.minutes is not None and seconds > 60 * limits.minutes:
+        times = {"time": words.number(seconds / 60, 1), "limit": f"{limits.minutes:g}"}
+        return words("it takes {time} minutes, the limit is {limit}", **times)
     if minimum is not None and (_mean(cell) < minimum) == higher_is_better(cell.metric) and _mean(cell) != minimum:
-        return f"{cell.metric} is {_mean(cell):.4f}, the limit is {minimum:g}"
+        values = {"value": words.number(_mean(cell), 4), "limit": f"{minimum:g}"}
+        return words("its {metric} is {value}, the limit is {limit}", metric=words(cell.metric), **values)
     return None
 
 
 def _none_fits(
-    group: Sequence[Cell], excluded: Sequence[tuple[str, str]], memory: float | None, minutes: float | None,
-    minimum: float | None,
-) -> Recommendation:  # fmt: skip
+    group: Sequence[Cell], excluded: Sequence[tuple[str, str]], limits: _Limits, words: Speech
+) -> Recommendation:
     def excess(cell: Cell) -> float:
+        minimum = limits.minimum
         parts = [
-            _largest_peak(cell) / memory - 1 if memory else 0.0,
-            _cost(cell.seconds) / (60 * minutes) - 1 if minutes else 0.0,
+            _largest_peak(cell) / limits.memory - 1 if limits.memory else 0.0,
+            _cost(cell.seconds) / (60 * limits.minutes) - 1 if limits.minutes else 0.0,
             abs(minimum - _mean(cell)) / max(abs(minimum), 1e-9)
-            if minimum and _beyond(cell, None, None, minimum)
+            if minimum and _beyond(cell, _Limits(minimum=minimum), words)
             else 0.0,
         ]
         return sum(max(0.0, part) for part in parts)
 
     closest = min(group, key=excess)
-    why = dict(excluded)[cell_name(closest)]
-    return Recommendation(None, None, f"Nothing fits; {cell_name(closest)} comes nearest: it {why}.", True, excluded)
+    name = _named(closest, words)
+    reason = words("Nothing fits; {method} comes nearest: {why}.", method=name, why=dict(excluded)[name])
+    return Recommendation(None, None, reason, True, excluded)
 
 
 def _tie(comparisons: Sequence[Comparison], best: Cell, other: Cell) -> bool:
@@ -218,5 +255,16 @@ def _cost(interval: object) -> float:
     return float(getattr(interval, "mean", np.inf))
 
 
-def _costs(cell: Cell) -> str:
-    return f"{_largest_peak(cell) / 1e9:.2f} GB, {_cost(cell.seconds) / 60:.1f} minutes"
+def _named(cell: Cell, words: Speech) -> str:
+    return f"{cell.method} {words('on')} {Path(cell.model).name}"
+
+
+def _valued(cell: Cell, words: Speech) -> str:
+    return f"{_named(cell, words)} ({words.number(_mean(cell), 4)})"
+
+
+def _costs(cell: Cell, words: Speech) -> str:
+    return words(
+        "{memory} GB, {time} minutes",
+        memory=words.number(_largest_peak(cell) / 1e9, 2), time=words.number(_cost(cell.seconds) / 60, 1),
+    )  # fmt: skip

@@ -144,6 +144,7 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     trainable = adapter.trainable(backbone)
     if not trainable:
         raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
+    assert method.learning_rate is not None, "a study settles the rates before its runs start"
     optimiser = Optimiser(
         trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
         warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,

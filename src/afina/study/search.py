@@ -1,8 +1,8 @@
 """`learning_rate: search`: every method gets the same few rates, tried on the development split, before a study starts.
 
 A comparison at one rate for all decides the ranking by itself. The trials are a study of their own in the folder
-`search`: one seed, each method at its default rate times each of `search_factors`, tested on the development split, never on
-the test split; so they train as cohorts, resume and fail like any runs.
+`search`: one seed, each method at what `auto` is for it times each of `search_factors`, tested on the development split,
+never on the test split; so they train as cohorts, resume and fail like any runs.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from afina.config import MethodSpec, StudyConfig
 from afina.measure.metrics import higher_is_better
-from afina.study.plan import Run, expand, scaled_rate
+from afina.study.plan import Run, expand
 
 if TYPE_CHECKING:
     from afina.study.estimate import Estimate
@@ -33,7 +33,7 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
             continue
         spec = next(spec for spec in config.methods if spec.label == run.label)
         for factor in config.search_factors:
-            settings = {**spec.settings, "learning_rate": scaled_rate(method, factor)}
+            settings = {**spec.settings, "rate_factor": factor}
             trial = MethodSpec(name=spec.name, settings=settings)
             specs[trial.label], names[trial.label] = trial, (run.label, factor)
     if not specs:
@@ -91,10 +91,11 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
 
 def with_settled(runs: Sequence[Run], settled: Mapping[str, Mapping[str, Any]]) -> list[Run]:
     """Return the runs with the rates that an earlier start of the study settled on: some may be finished at those."""
+    known = {run: own for run, own in settled.items() if "rate" in own}
     return [
-        replace(run, settings=own["settings"], rate=own["rate"], untried=own.get("untried"))
+        replace(run, settings=own["settings"], rate=own["rate"], untried=own.get("untried")) if own else run
         for run in runs
-        for own in [settled[run.id]]
+        for own in [known.get(run.id)]
     ]
 
 
@@ -103,4 +104,4 @@ def _with_rate(run: Run, found: tuple[float, float, float] | None, broken: Seque
         run = replace(run, untried={"rates": len(broken), "of": of, "why": broken[0]})
     if found is None:
         return run
-    return replace(run, settings={**run.settings, "learning_rate": found[2]}, rate="searched")
+    return replace(run, settings={**run.settings, "learning_rate": found[2], "rate_factor": 1.0}, rate="searched")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from afina.config import StudyConfig
+from afina.data.batching import steps_per_epoch
 from afina.errors import AfinaError, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
@@ -101,10 +102,12 @@ class Study:
         self.originals = self.originals or Originals(self.directory)
         self._models = {model: model_digests(model, self.originals) for model in self.config.model}
         refuse_other_models(self.directory, before.get("models") or {}, self._models)
-        if self.config.learning_rate == "search":
-            settled = self._resolved().get("runs", {})
-            known = all("rate" in settled.get(run.id, {}) for run in self.runs)
-            self.runs = with_settled(self.runs, settled) if known else searched(self, observer)
+        settled = self._resolved().get("runs", {})
+        known = all("rate" in settled.get(run.id, {}) for run in self.runs)
+        if self.config.learning_rate == "search" and not known:
+            self.runs = searched(self, observer)
+        else:
+            self.runs = with_settled(self.runs, settled)
         finished = self._finished(observer)
         left = [run for run in self.runs if run.id not in finished]
         prepared: dict[tuple[str, int], Prepared] = {}
@@ -123,6 +126,8 @@ class Study:
             refuse_other_data(self.directory, before, self.data_key(*key), own.digest)
             self.originals.remember_data(spec.path, own.digest)
             observer({"kind": "prepared", "notes": own.notes, "cut": own.cut, "learned": own.learned})
+        self.runs = [self._with_rate(run, prepared.get((run.model, run.dataset))) for run in self.runs]
+        left = [run for run in self.runs if run.id not in finished]
         precision = self._choose_precision(left, prepared, observer)
         self._write_resolved(precision, prepared)
         rows = {key: entry.train_rows for key, entry in prepared.items()}
@@ -162,6 +167,13 @@ class Study:
             if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
                 unit.forget_states()
         return self.results
+
+    def _with_rate(self, run: Run, prepared: Prepared | None) -> Run:
+        """Return the run with its learning rate, of `auto` by what is known now; one that is finished has its own."""
+        if prepared is None:
+            return run
+        steps = steps_per_epoch(prepared.train_rows, self.config.batch_size) * self.config.epochs
+        return run.with_rate(steps=steps, width=prepared.width, speaks=prepared.speaks)
 
     def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
         """What is a method's own, such as a quantised base, is no part of the protocol: it is what is compared."""

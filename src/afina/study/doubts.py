@@ -1,0 +1,113 @@
+"""What speaks against a ranking: rates that nobody chose, methods that had not learned enough when their steps were over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Protocol
+
+from afina.measure.metrics import higher_is_better
+from afina.study.statistics import Cell
+
+__all__ = ["Doubts", "Speech", "doubts"]
+
+_SHORT = 3_000
+"""Optimiser steps below which a rate may decide between two methods: as far as `auto` was measured."""
+_STEEP = 0.03
+"""What a train metric gains in its last epoch, or an error loses as a share, that is more than the end of a curve."""
+_BELOW = 0.01
+"""By how much a train metric is below the head's alone, likewise, that is more than chance of the rows."""
+
+
+class Speech(Protocol):
+    """Says an English sentence in a person's language, with numbers as it writes them."""
+
+    def __call__(self, text: str, **values: object) -> str: ...
+
+    def number(self, value: float | None, digits: int = 0) -> str: ...
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What is doubtful of methods that are compared with one another."""
+
+    steps: int
+    by_default: tuple[str, ...]
+    """Of so few steps, and at a rate that was neither set nor searched."""
+    rising: tuple[str, ...]
+    """Their train metric still rose steeply in the last epoch."""
+    below_head: tuple[str, ...]
+    """They end below what the head alone reaches on the train rows, which they train too."""
+
+    def rates(self, words: Speech) -> str:
+        """Say that rates are defaults in a short run; nothing where they are not."""
+        if not self.by_default:
+            return ""
+        return words(
+            "Rates are defaults ({methods}) and the runs short ({steps} steps): a difference between methods may be one of "
+            "rates. learning_rate: search gives each the best of several.",
+            methods=", ".join(self.by_default), steps=words.number(self.steps),
+        )  # fmt: skip
+
+    def learning(self, words: Speech) -> list[str]:
+        """Say who had not learned enough, a sentence each."""
+        said = []
+        if self.rising:
+            said.append(
+                words(
+                    "Still learning when its steps were over, as the train metric rose steeply in the last epoch: {methods}. "
+                    "More epochs or a higher rate would change its place.",
+                    methods=", ".join(self.rising),
+                )
+            )
+        if self.below_head:
+            said.append(
+                words(
+                    "Below the head alone on the train rows, though it trains the head too: {methods}. Its rate is too low "
+                    "or too high for so few steps.",
+                    methods=", ".join(self.below_head),
+                )
+            )
+        return said
+
+
+def doubts(cells: Sequence[Cell]) -> Doubts:
+    """Return what is doubtful of the cells of one comparison."""
+    done = [cell for cell in cells if cell.runs and cell.runs[0].get("step_seconds") is not None]
+    short = [cell for cell in done if _steps(cell) < _SHORT and cell.runs[0].get("rate", "default") == "default"]
+    heads = [cell for cell in done if cell.runs[0].get("head_alone")]
+    floor = {cell.model: value for cell in heads if (value := _train(cell, 0)) is not None}
+    return Doubts(
+        steps=max(map(_steps, short), default=0),
+        by_default=tuple(_name(cell, done) for cell in short) if len(cells) > 1 else (),
+        rising=tuple(_name(cell, done) for cell in done if _gain(cell, _train(cell, 1), _train(cell, 0)) > _STEEP),
+        below_head=tuple(
+            _name(cell, done) for cell in done if _gain(cell, _train(cell, 0), floor.get(cell.model)) > _BELOW
+        ),
+    )
+
+
+def _name(cell: Cell, among: Sequence[Cell]) -> str:
+    several = len({other.model for other in among}) > 1
+    return f"{cell.method} ({cell.model.rstrip('/').rpartition('/')[2]})" if several else cell.method
+
+
+def _steps(cell: Cell) -> int:
+    return max(int(run.get("steps") or 0) for run in cell.runs)
+
+
+def _train(cell: Cell, before: int) -> float | None:
+    """Return the mean over the seeds of the train metric so many epochs before the last; None where there was none."""
+    histories = [run.get("history") or [] for run in cell.runs]
+    key = f"train_{cell.runs[0].get('metric', cell.metric)}"
+    values = [own[-1 - before].get(key) for own in histories if len(own) > before]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(histories) else None
+
+
+def _gain(cell: Cell, worse: float | None, better: float | None) -> float:
+    """Return by how much the second is better: in the metric's own units, of an error as a share."""
+    if worse is None or better is None:
+        return 0.0
+    if higher_is_better(cell.runs[0].get("metric", cell.metric)):
+        return better - worse
+    return (worse - better) / abs(worse) if worse else 0.0
