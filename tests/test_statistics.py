@@ -158,7 +158,7 @@ def test_the_best_within_the_limits_is_recommended(tmp_path: Path) -> None:
     limited = recommend(folder, memory_bytes=4e9)
     assert limited.choice is not None
     assert limited.choice.method == "small"
-    assert dict(limited.excluded)["big on m"].startswith("needs 8.00 GB")
+    assert dict(limited.excluded)["big on m"].startswith("it needs 8.00 GB")
     nothing = recommend(folder, minutes=1)
     assert nothing.choice is None
     assert "poor on m comes nearest" in nothing.reason
