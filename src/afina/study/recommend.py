@@ -40,7 +40,8 @@ class Recommendation:
 
     def __repr__(self) -> str:
         name = cell_name(self.choice) if self.choice else "none"
-        return f"Recommendation: {name}{'' if self.decided else ' (the data cannot decide)'}. {' '.join([self.reason, *self.doubts])}"
+        undecided = "" if self.decided else " (the data cannot decide)"
+        return " ".join([f"Recommendation: {name}{undecided}.", self.reason, *self.doubts])
 
     def _repr_html_(self) -> str:
         rows = [
