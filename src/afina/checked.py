@@ -7,11 +7,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 
 from afina.errors import UsageError, nearest, shown
 
-__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "Checked"]
+__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked"]
 
 MOST_ENTRIES, _LONGEST, _LARGEST = 10_000, 100_000, 2**32 - 1
 LARGEST_COUNT = 2**20
 """Rows of a batch, epochs and their like: what is more is a slip."""
+
+TRUTHS = "YAML reads yes, no, on and off as true and false; write such a word in quotation marks"
 
 
 class Checked(BaseModel):
@@ -81,7 +83,7 @@ class Checked(BaseModel):
             kind, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
         )
         if isinstance(problem["input"], bool) and kind in ("string_type", "literal_error"):
-            return f"'{where}': YAML reads yes, no, on and off as true and false; write such a word in quotation marks"
+            return f"'{where}': {TRUTHS}"
         return f"'{where}': {text}, but got {shown(problem['input'])}"
 
     @classmethod

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked
+from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
 from afina.yaml_file import read_yaml
 
 __all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
@@ -90,7 +90,7 @@ class DatasetSpec(Checked):
     """What stands before a label's decimals; left out, it is recognised where that is safe."""
     encoding: str | None = None
     """A text file's encoding; left out, it is recognised."""
-    missing: list[str] | None = None
+    missing: tuple[str, ...] | None = None
     """Labels that stand for none; left out, what programs write for a missing value (nan, NA, null, ...)."""
     choices: str | None = None
     """For `task: choices`, the column of each row's answers; without one the labels are the answers to all rows."""
@@ -119,6 +119,8 @@ class DatasetSpec(Checked):
         if not isinstance(text, (list, tuple)):
             return values
         if not text or not all(isinstance(name, str) for name in text) or len(set(text)) < len(text):
+            if any(isinstance(name, bool) for name in text):
+                raise ValueError(f"text: {TRUTHS}")
             raise ValueError(f"text should be a column, or a list of different ones, not {text!r}")
         return {**values, "text": " + ".join(text), "joined": tuple(text) if len(text) > 1 else ()}
 

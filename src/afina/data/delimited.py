@@ -209,7 +209,7 @@ def dialect_of(
         return replace(dialect, quoting=suffix != ".tsv")
     if not whole:
         text = text[: text.rfind("\n") + 1]
-    return _tabbed(text, dialect, notes) if suffix == ".tsv" else _quoted(text, dialect, notes, place)
+    return _tabbed(text, dialect, notes) if suffix == ".tsv" else _quoted(text, dialect, notes)
 
 
 def _shown(separator: str) -> str:
@@ -245,19 +245,18 @@ def _table(text: str, dialect: Dialect) -> list[list[str]] | None:
     return rows
 
 
-def _quoted(text: str, dialect: Dialect, notes: list[str], place: str) -> Dialect:
+def _quoted(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
     r"""Quotation marks quote, doubled or escaped with a backslash, whichever the rows fit."""
     if '\\"' not in text:
         return dialect
-    plain, escaped = _table(text, dialect), _table(text, replace(dialect, backslash=True))
-    if escaped is None or (plain is not None and len(plain) == len(escaped)):
+    plain, slashed = _table(text, dialect), _table(text, replace(dialect, backslash=True))
+    if slashed is None:
         return dialect
     if plain is not None:
-        line = text[: text.find('\\"')].count("\n") + 1
-        raise UsageError(
-            f"{place}, line {line}: \\\" may be an escaped quotation mark or a backslash at a field's end, which give "
-            f'{len(escaped) - 1} and {len(plain) - 1} rows; write quotation marks twice ("") instead.'
-        )
+        # A program that doubles quotation marks quotes what has one: in a field without quotation marks \" is an escape.
+        read = sum(field.count('\\"') for row in plain for field in row)
+        if read <= text.count('\\""'):
+            return dialect
     notes.append('quotation marks within fields are escaped with a backslash (\\"), and were read so')
     return replace(dialect, backslash=True)
 

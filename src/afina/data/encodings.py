@@ -20,6 +20,10 @@ _SAMPLE = 64 << 10
 _ENOUGH = 20_000
 """Lines that are not UTF-8 after which a file with none that is needs no further reading."""
 
+_SURE = 0.15
+"""Share of a language's frequent letters (charset-normalizer's coherence) from which little text is enough."""
+_FEW = 8
+
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32", "UTF-32"), (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
           (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"), (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
           (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"))  # fmt: skip
@@ -205,4 +209,6 @@ def _elsewhere(sample: bytes) -> tuple[str, str] | str:
     if close:
         names = " or ".join(match.encoding for match in (best, *close[:2]))
         return f", and the file may be {names}"
+    if best.coherence < _SURE and sum(not letter.isascii() for letter in str(best)) < _FEW:
+        return ", and there is too little of it to tell what it is"
     return best.encoding, best.encoding.replace("cp125", "Windows-125")

@@ -33,11 +33,27 @@ def read_excel(path: Path, notes: list[str]) -> arrow.Table:
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UsageError(f"{path} is no readable .xlsx file ({error}); save the sheet as .csv (UTF-8).") from None
     filled = [title for title, rows in sheets.items() if any(cell is not None for row in rows for cell in row)]
+    _refuse_formulas(path, sheets, openpyxl)
     if not filled:
         raise UsageError(f"{path} is empty: none of its {len(sheets)} sheets holds anything.")
     if len(filled) > 1:
         notes.append(f"read its first sheet, '{filled[0]}', of {len(filled)} ({', '.join(filled)})")
     return _table(sheets[filled[0]], f"{path}, sheet '{filled[0]}'")
+
+
+def _refuse_formulas(path: Path, sheets: dict[str, list[tuple[Any, ...]]], openpyxl: Any) -> None:
+    """Refuse formulas whose values no spreadsheet has stored yet: their cells would seem empty."""
+    with path.open("rb") as file:
+        book = openpyxl.load_workbook(file, read_only=True)
+        for sheet in book.worksheets:
+            for values, row in zip(sheets[sheet.title], sheet.iter_rows(), strict=False):
+                for value, cell in zip(values, row, strict=False):
+                    if value is None and cell.data_type == "f":
+                        raise UsageError(
+                            f"{path}, sheet '{sheet.title}', cell {cell.coordinate}: the file does not hold this formula's "
+                            "value; open it in a spreadsheet and save it."
+                        )
+        book.close()
 
 
 def _table(rows: list[tuple[Any, ...]], place: str) -> arrow.Table:

@@ -117,7 +117,10 @@ def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:
     else:
         result, bad = np.empty(0), np.flatnonzero(~good.to_numpy())
     if len(bad):
-        row, value = table[ROW][int(bad[0])].as_py(), table[column][int(bad[0])].as_py()
+        values = table[column].to_pylist()
+        # With words among them, commas were not read: it is the word that is no number.
+        first = next((place for place in bad if any(map(str.isalpha, str(values[place])))), bad[0])
+        row, value = table[ROW][int(first)].as_py(), values[first]
         raise UsageError(f"{place}, row {row}: the label {value!r} is not a number, as regression needs.")
     return result
 

@@ -181,7 +181,8 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
         for number, text, problem in _lines(source):
             if problem:
                 passed.append(_plain_line(number, text, problem))
-            yield "\n" if problem else text + "\n"
+            # As in a table read at once, a carriage return ends a line too.
+            yield from ("\n",) if problem else io.StringIO(text + "\n", newline="")
 
     numbered = lines()
     dialect, numbered = _dialect(source, numbered)
@@ -313,8 +314,8 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                     # One document, of whatever layout.
                     yield from _document_rows(source, values)
                     return
-            number, inside = number + 1, True
-            yield _object(f"item {number}", values)
+            number, listed, inside = number + 1, inside, True
+            yield _object(f"item {number}", {"text": values} if listed and isinstance(values, str) else values)
 
 
 def _document_rows(source: Source, document: Any) -> Iterator[RawRow]:
@@ -329,7 +330,27 @@ def _line_rows(source: Source) -> Iterator[RawRow]:
 
 
 def _json_line_rows(source: Source) -> Iterator[RawRow]:
-    yield from (_json_line(number, text, problem) for number, text, problem in _lines(source))
+    """Yield a row a line, or those of one list that only the file's name says to be of lines."""
+    lines = _lines(source)
+    first: list[tuple[int, str, str]] = []
+    for line in lines:
+        first.append(line)
+        if len(filled := [each for each in first if each[2] or each[1].strip()]) == 2:
+            break
+    if filled and not filled[0][2] and filled[0][1].lstrip().startswith("[") and _goes_on(filled):
+        yield from _json_rows(source)
+        return
+    for number, text, problem in itertools.chain(first, lines):
+        yield _json_line(number, text, problem)
+
+
+def _goes_on(lines: list[tuple[int, str, str]]) -> bool:
+    """Whether a list that begins on a file's first line is the whole file: nothing follows it, or it goes on behind it."""
+    try:
+        json.loads(lines[0][1])
+    except (json.JSONDecodeError, RecursionError):
+        return len(lines) > 1
+    return len(lines) == 1
 
 
 _KINDS: dict[str, Callable[[Source], Iterator[RawRow]]] = {
