@@ -25,6 +25,8 @@ from test_statistics import write_study
 NAMES = ["Cobrança", "Entrega", "=Troca", "nunca"]
 TEXTS = [f"carta {row}\ncom duas linhas" for row in range(800)]
 TEXTS[7] = "=HYPERLINK(1)"
+NUMBERS = np.arange(800) * 3 + 2
+"""Of the rows in their file, where others stand between."""
 DIGEST = "d" * 64
 
 
@@ -42,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_predictions(folder / result["predictions"], own.label, own.prediction, scores)
         result |= {"label_names": NAMES, "fingerprint": {"digest": "x" * 64, "git": None, "data": DIGEST}}
     (folder / "results.jsonl").write_text("".join(json.dumps(result) + "\n" for result in results))
-    rows = Rows(TEXTS, None, np.zeros(800, dtype=np.int64))
+    rows = Rows(TEXTS, None, np.zeros(800, dtype=np.int64), number=NUMBERS)
     write_test_rows(folder, TextDataset("d", "classification", tuple(NAMES), rows, rows, None, (), DIGEST))
     return folder
 
@@ -83,7 +85,10 @@ def test_wrong_rows_come_with_their_texts_the_surest_first(folder: Path) -> None
     write_report(folder)
     with (folder / "tables" / f"errors-{mistakes.run}.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["test row"]) for row in rows] == (wrong + 1).tolist()
+    assert [int(row["row"]) for row in rows] == NUMBERS[wrong].tolist()
+    frame = mistakes.to_pandas()
+    assert frame["row"].tolist() == NUMBERS.tolist()
+    assert frame["text"].tolist() == TEXTS
     for row, item in zip(rows, wrong, strict=True):
         assert row["text"].removeprefix("'") == TEXTS[item]
         assert row["label"].removeprefix("'") == NAMES[own.label[item]]
@@ -128,7 +133,7 @@ def test_the_page_shows_what_went_wrong_and_folds_what_few_ask_for(folder: Path,
     heads = [table[0] for table in page.tables]
     confusion = page.tables[heads.index(["label \\ prediction", *NAMES])]
     assert confusion[1][1] == str(int(((own.label == 0) & (own.prediction == 0)).sum()))
-    shown = page.tables[heads.index(["test row", "label", "prediction", "text", "probability"])]
+    shown = page.tables[heads.index(["row", "label", "prediction", "text", "probability"])]
     assert len(shown) == 1 + min(100, len(mistakes.wrong()))
     assert page.folds["Tables in the published layout"] is False
     assert page.folds["Every setting, version and machine"] is False

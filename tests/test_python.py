@@ -174,6 +174,17 @@ def test_mistakes_become_a_frame_with_the_texts(study: afina.Study) -> None:
     assert set(frame["text"]) <= set(TEXTS)
     truth = dict(zip(TEXTS, LABELS, strict=True))
     assert frame["label"].tolist() == [truth[text] for text in frame["text"]]
+    assert frame["text"].tolist() == [TEXTS[row - 1] for row in frame["row"]]
+
+
+def test_rows_keep_their_numbers_in_the_file_where_others_are_left_out(keys: dict[str, Any], tmp_path: Path) -> None:
+    texts = ["", *TEXTS[:30], None, *TEXTS[30:]]
+    labels = ["praise", *LABELS[:30], "praise", *LABELS[30:]]
+    made = afina.Study(tmp_path / "out", dataset=(texts, labels), **keys | {"train_limit": 20})
+    data = study_data(made.config, made.config.dataset[0])
+    for rows in (data.train, data.test):
+        assert rows.number is not None
+        assert [texts[number - 1] for number in rows.number] == rows.text
 
 
 def test_a_plan_is_made_of_a_file_or_its_keys_too(tmp_path: Path, keys: dict[str, Any]) -> None:

@@ -49,15 +49,15 @@ def show(directory: Path, language: str, reference: Path | None) -> None:
     """Print the tables of a study's folder, write its report and say where it is."""
     from rich.console import Console
 
+    from afina.report.language import Words
     from afina.report.write import terminal_report, write_report
 
     console = Console()
     files = write_report(directory, language=language, reference=reference)
     console.print(terminal_report(directory, language=language))
     if files.has_mistakes:
-        console.print(
-            f"What went wrong: afina report {directory} --errors best", style="dim", soft_wrap=True, highlight=False
-        )
+        told = f"{Words(language)('What went wrong')}: afina report {directory} --errors best"
+        console.print(told, style="dim", soft_wrap=True, highlight=False)
     console.print(f"{files.html}", style="bold", soft_wrap=True, highlight=False)
     console.print(
         f"{files.html.parent / 'tables'} (Markdown, CSV, LaTeX)", style="dim", soft_wrap=True, highlight=False

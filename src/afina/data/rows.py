@@ -28,6 +28,8 @@ class Rows:
     """Each row's own answers, of which the label is one's place."""
     words: list[list[str]] | None = None
     """Of words with a tag each; `text` has them joined by spaces."""
+    number: np.ndarray | None = None
+    """Each row's number in its file, from 1, where that is known."""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -41,7 +43,8 @@ class Rows:
         pixels = None if self.pixels is None else self.pixels[rows]
         choices = None if self.choices is None else [self.choices[row] for row in rows]
         words = None if self.words is None else [self.words[row] for row in rows]
-        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices, words)
+        number = None if self.number is None else self.number[rows]
+        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices, words, number)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,10 @@ def _load_labelled(
             raise UsageError(f"{parts.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
     else:
         names, labels = classes(kept, column, parts.where, given, notes)
-    splits = {name: Rows(first[name], second.get(name), labels[name], choices=answers.get(name)) for name in kept}
+    splits = {
+        name: Rows(first[name], second.get(name), labels[name], choices=answers.get(name), number=table[ROW].to_numpy())
+        for name, table in kept.items()
+    }
     if names is not None:
         splits = {name: _drop_unlabelled(rows, name, notes) for name, rows in splits.items()}
         check_classes(names, {name: rows.label for name, rows in splits.items()}, parts.where, notes)

@@ -115,6 +115,8 @@ _PT = {
     "taken for": "confundida com",
     "test rows": "linhas de teste",
     "test row": "linha de teste",
+    "row": "linha",
+    "What went wrong": "O que deu errado",
     "precision (%)": "precisão (%)",
     "recall (%)": "revocação (%)",
     "F1 (%)": "F1 (%)",

@@ -83,7 +83,8 @@ def wrong_table(mistakes: Mistakes, words: Words, most: int | None = None) -> Ta
     items = mistakes.wrong()
     rows = [_wrong_row(mistakes, int(item), words) for item in items[:most]]
     last = words("off by") if mistakes.probability is None else words("probability")
-    columns = [words("test row"), words("label"), words("prediction"), words("text"), last]
+    numbered = mistakes.texts is not None and mistakes.texts.number is not None
+    columns = [words("row" if numbered else "test row"), words("label"), words("prediction"), words("text"), last]
     note = "" if mistakes.texts is not None else words("The texts are not in the study's folder any more.")
     if most is not None and len(items) > most:
         note = f"{words('The first {most} of {all}.', most=most, all=words.number(len(items)))} {note}".strip()
@@ -93,9 +94,10 @@ def wrong_table(mistakes: Mistakes, words: Words, most: int | None = None) -> Ta
 
 def _wrong_row(mistakes: Mistakes, item: int, words: Words) -> list[str]:
     text = "" if mistakes.texts is None else mistakes.texts.shown(item)
+    row = str(item + 1 if mistakes.texts is None or mistakes.texts.number is None else mistakes.texts.number[item])
     label, prediction = mistakes.label[item], mistakes.prediction[item]
     if mistakes.names is None or mistakes.probability is None:
         figures = [words.shortest(float(np.float32(value))) for value in (label, prediction)]
-        return [str(item + 1), *figures, text, words.compact(float(abs(prediction - label)))]
+        return [row, *figures, text, words.compact(float(abs(prediction - label)))]
     probability = words.number(float(mistakes.probability[item]), 3)
-    return [str(item + 1), mistakes.names[int(label)], mistakes.names[int(prediction)], text, probability]
+    return [row, mistakes.names[int(label)], mistakes.names[int(prediction)], text, probability]

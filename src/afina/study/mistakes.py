@@ -103,6 +103,8 @@ class Mistakes:
         columns = {"label": shown(self.label), "prediction": shown(self.prediction)}
         if self.texts is not None:
             columns = {"text": [self.texts.shown(item) for item in range(len(self.label))], **columns}
+            if self.texts.number is not None:
+                columns = {"row": self.texts.number, **columns}
         if self.probability is not None:
             columns |= {"probability": self.probability, "right": self.label == self.prediction}
         return pandas.DataFrame(columns)

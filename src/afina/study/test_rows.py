@@ -20,6 +20,8 @@ class TestRows:
 
     text: list[str]
     text_pair: list[str] | None
+    number: list[int] | None = None
+    """Each row's number in its file, from 1."""
 
     def shown(self, item: int) -> str:
         """Return a row's text, with its second one behind a bar."""
@@ -32,9 +34,9 @@ def _path(directory: Path, digest: str) -> Path:
 
 
 def write_test_rows(directory: Path, data: TextDataset) -> None:
-    """Keep a data set's test rows, where they have texts and one answer each; they are written once."""
+    """Keep a data set's test rows, where they have texts and one answer each, with their numbers in the file of now."""
     rows, path = data.test, _path(directory, data.digest)
-    if rows.pixels is not None or rows.words is not None or path.exists():
+    if rows.pixels is not None or rows.words is not None:
         return
     import pyarrow as arrow
     from pyarrow import parquet
@@ -42,6 +44,8 @@ def write_test_rows(directory: Path, data: TextDataset) -> None:
     columns = {"item": np.arange(len(rows)), "text": _cut(rows.text)}
     if rows.text_pair is not None:
         columns["text_pair"] = _cut(rows.text_pair)
+    if rows.number is not None:
+        columns["row"] = rows.number
     with whole_file(path) as partial:
         parquet.write_table(arrow.table(columns), partial, compression="zstd")
 
@@ -64,4 +68,5 @@ def read_test_rows(directory: Path, digest: str, rows: int) -> TestRows | None:
     if table.num_rows != rows or "text" not in table.column_names:
         return None
     pair = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-    return TestRows(table["text"].to_pylist(), pair)
+    number = table["row"].to_pylist() if "row" in table.column_names else None
+    return TestRows(table["text"].to_pylist(), pair, number)
