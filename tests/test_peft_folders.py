@@ -33,7 +33,7 @@ def with_more_words(base: Path, folder: Path) -> int:
     mine = AutoTokenizer.from_pretrained(base)
     room = json.loads((base / "config.json").read_text())["vocab_size"] - len(mine)
     mine.add_tokens([*(f"<unused{index}>" for index in range(room)), "<ask>", "<tell>"])
-    mine.chat_template = "{% for m in messages %}<ask> {{ m['content'] }} {% endfor %}<tell>"
+    mine.chat_template = "{% for m in messages %}{{ '<ask> ' if m['role'] == 'user' else '<tell> ' }}{{ m['content'] }} </s> {% endfor %}<tell>"
     mine.save_pretrained(folder)
     return len(mine)
 
@@ -75,11 +75,13 @@ def test_a_folders_own_tokenizer_and_template_are_used(speaker: Speaker, tmp_pat
 
 def test_a_chat_template_alone_is_used_with_the_bases_tokenizer(speaker: Speaker, tmp_path: Path) -> None:
     _, folder = saved("llama", speaker, tmp_path / "adapter")
-    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }} please </s>{% endfor %}")
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ 'my ' if m['role'] == 'user' }}{{ m['content'] }} please </s>{% endfor %}"
+    )
     loaded = afina.load(folder)
     assert (
         loaded.request([{"role": "user", "content": "help"}], loaded).prompt
-        == loaded.tokenizer("help please </s>").input_ids
+        == loaded.tokenizer("my help please </s>").input_ids
     )
 
 
