@@ -33,7 +33,8 @@ def with_more_words(base: Path, folder: Path) -> int:
     mine = AutoTokenizer.from_pretrained(base)
     room = json.loads((base / "config.json").read_text())["vocab_size"] - len(mine)
     mine.add_tokens([*(f"<unused{index}>" for index in range(room)), "<ask>", "<tell>"])
-    mine.chat_template = "{% for m in messages %}{{ '<ask> ' if m['role'] == 'user' else '<tell> ' }}{{ m['content'] }} </s> {% endfor %}<tell>"
+    turn = "{{ '<ask> ' if m['role'] == 'user' else '<tell> ' }}{{ m['content'] }} </s> "
+    mine.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}<tell>"
     mine.save_pretrained(folder)
     return len(mine)
 

@@ -22,7 +22,11 @@ def export(
         Path | None, typer.Option("--out", metavar="DIR", help="Where to; by default ADAPTER-peft and so on.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="Rows to check with; by default the test rows that it was trained for.")
+        str | None,
+        typer.Option(
+            "--data",
+            help="Rows to check with: its own test rows by default; for a writer any texts or conversations.",
+        ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
     rank: Annotated[int, typer.Option("--rank", min=1, help="For --to lora: the highest rank.")] = 32,
@@ -55,6 +59,7 @@ def export(
     from afina.export.merge import merge
     from afina.export.parity import check_parity, load_merged, load_peft
     from afina.export.peft import as_lora, write_peft
+    from afina.export.sample import as_compared, sample_rows
     from afina.methods.adapter import partial_folder
     from afina.train.load import LoadedAdapter
 
@@ -65,7 +70,9 @@ def export(
         rounded_to = quantised if to == "merged" and onto == "dequantised" else None
         exact = LoadedAdapter(adapter, model=model, precision="fp32", rounded_to=rounded_to)
         status.update("reading rows to check with")
-        sample = _sample(tested, data, rows)
+        sample, task = sample_rows(tested, data, rows)
+        for own in (tested, exact):
+            as_compared(own, task)
         status.update(f"writing {target}")
         loss = None
         if to == "merged":
@@ -109,42 +116,6 @@ def _what_merging_changed(tested: Any, exact: Any, parity: Any) -> str:
         f"{before:,.1f}. From the adapter on {kind} its logits differ by up to {parity.difference:.2g}{same}. "
         f"Quantised to {kind} again, it would round what was merged, too."
     )
-
-
-def _sample(tested: Any, data: str | None, count: int) -> Any:
-    """Rows of the data that the adapter was trained for, or of `--data`; else texts without labels; None for no texts."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    from afina.config import DatasetSpec
-    from afina.data.rows import Rows
-    from afina.data.sources import load_text_dataset
-    from afina.data.tags import untagged
-    from afina.errors import UsageError
-
-    inputs = tested.backbone.anatomy.row.inputs
-    source = tested.record.facts.get("source")
-    spec = DatasetSpec(path=data) if data is not None else DatasetSpec(**source) if source else None
-    if spec is not None:
-        try:
-            found = load_text_dataset(spec, task=tested.record.task["name"])
-            test = found.test.take(np.arange(min(count, len(found.test))))
-            names = tested.record.task.get("label_names")
-            same = names is None or list(found.label_names or ()) == list(names)
-            return test if same else replace(test, label=np.minimum(test.label, -1))
-        except UsageError:
-            if data is not None:
-                raise
-    if inputs != "text":
-        return None
-    if tested.task.speaks and tested.record.task.get("label_names") is None:
-        what = "" if tested.task.writes else "with their choices "
-        raise UsageError(f"The rows that it was trained for are not here; give others {what}by --data.")
-    texts = load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
-    if tested.task.tags:
-        return untagged([text.split() for text in texts])
-    return Rows(texts, None, np.full(len(texts), -1))
 
 
 def _show(console: Any, parity: Any, precision: str, loss: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
 from afina.backbone.heads import Head
 from afina.backbone.load import bare_of, has_tagger, model_class, read_config
@@ -26,9 +27,10 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
     if not hasattr(loaded, "adapter"):
         raise UsageError(f"{loaded.record.method} is a classical model on embeddings; it has no merged form.")
     model = base_classifier(loaded)
-    bare = bare_of(model)[1]
+    bare = model if loaded.task.embeds else bare_of(model)[1]
     if loaded.method.owns_backbone or loaded.backbone.rounding is not None:
         bare.load_state_dict(loaded.backbone.model.state_dict())
+    _untie(loaded, model, bare)
     modules, given = dict(bare.named_modules()), set(dict(model.named_parameters()))
     try:
         for site, branch in loaded.adapter.placed():
@@ -42,14 +44,54 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
     if added := sorted(set(own) - given):
         raise UsageError(
             f"{loaded.record.method} adds {added[0]}, which {loaded.backbone.anatomy.model_type} has not, to {len(added)} "
-            "layers; it can be used with `afina predict` only."
+            "layers; it can be used here, or exported --to peft where PEFT knows it, but not merged."
         )
+    _take_language_head(loaded, model)
     with torch.no_grad():
         for name, value in plain_head(loaded).named_parameters():
             own[name].copy_(value)
     model.save_pretrained(folder)
     if loaded.tokenizer is not None:
         loaded.tokenizer.save_pretrained(folder)
+
+
+def _untie(loaded: LoadedAdapter, model: Any, bare: Any) -> None:
+    """Part a language head from the embeddings where the adapter changes one and not the other, and make room for words.
+
+    PEFT's merging unties them likewise; here it is said to the model's configuration, or loading would tie them again.
+    """
+    embedded = [
+        (site, branch) for site, branch in loaded.adapter.placed()
+        if isinstance(bare.get_submodule(site.module), nn.Embedding) and isinstance(branch, Branch)
+    ]  # fmt: skip
+    language = getattr(loaded.adapter.head, "language", None)
+    own: Any = model.get_output_embeddings() if loaded.task.speaks else None
+    words = max((branch.words for _, branch in embedded), default=0)
+    shared = own is not None and own.weight is model.get_input_embeddings().weight
+    if shared and (embedded or language is not loaded.backbone.language):
+        own.weight = nn.Parameter(own.weight.detach().clone())
+        model.config.tie_word_embeddings = False
+    for site, _ in embedded if words else ():
+        module = bare.get_submodule(site.module)
+        if words > module.num_embeddings:
+            more = module.weight.new_zeros(words - module.num_embeddings, module.embedding_dim)
+            module.weight = nn.Parameter(torch.cat([module.weight.detach(), more]))
+            module.num_embeddings = words
+            model.config.vocab_size = words
+
+
+def _take_language_head(loaded: LoadedAdapter, model: Any) -> None:
+    """Put the adapter's own language head, where it brought one, in place of the model's."""
+    language = getattr(loaded.adapter.head, "language", None)
+    if language is None or language is loaded.backbone.language:
+        return
+    own = model.get_output_embeddings()
+    own.weight = nn.Parameter(language.linear.weight.detach().float().clone())
+    own.out_features = len(own.weight)
+    if language.linear.bias is not None:
+        own.bias = nn.Parameter(language.linear.bias.detach().float().clone())
+    if language.bias is not None and len(language.bias) != model.final_logits_bias.shape[-1]:
+        model.final_logits_bias = language.bias[None].clone()
 
 
 def base_classifier(loaded: LoadedAdapter) -> Any:
@@ -61,6 +103,10 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
     if loaded.task.speaks:
         kind = model_class(loaded.backbone.config, speaks=True)
         return kind.from_pretrained(model_path(record.model), dtype=torch.float32, use_safetensors=True)
+    if loaded.task.embeds:
+        from transformers import AutoModel
+
+        return AutoModel.from_pretrained(model_path(record.model), dtype=torch.float32, use_safetensors=True)
     names = list(names) if names else ["number"]
     config = read_config(record.model)
     if tags and not has_tagger(config):

@@ -56,9 +56,12 @@ class Parity:
 
 def load_merged(tested: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
     """Load a merged folder as anyone would: transformers alone."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    kind = model_class(AutoConfig.from_pretrained(folder), speaks=tested.task.speaks, tags=tested.task.tags)
+    if tested.task.embeds:
+        kind = AutoModel
+    else:
+        kind = model_class(AutoConfig.from_pretrained(folder), speaks=tested.task.speaks, tags=tested.task.tags)
     model = kind.from_pretrained(folder)
     has_tokenizer = any(folder.glob("tokenizer*"))
     return model.eval(), AutoTokenizer.from_pretrained(folder) if has_tokenizer else None
@@ -102,7 +105,7 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
     if regression:
         state = tested.record.task
         logits = {name: value * state["deviation"] + state["mean"] for name, value in logits.items()}
-    number = regression or tested.task.writes
+    number = regression or tested.task.writes or tested.task.embeds
     metrics: dict[str, tuple[float, float]] = {}
     if tokens is not None and (tokens.output_labels() >= 0).all() and len(tokens) > 1:
 
@@ -149,7 +152,10 @@ def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
     targets = given.pop("targets", None)
     with torch.inference_mode():
         if targets is None or tags:
-            logits: Tensor = model(**given).logits
+            output = model(**given)
+            if "logits" not in output:
+                return output.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
+            logits: Tensor = output.logits
             # PEFT gives the places of a prompt tags too.
             return logits if targets is None else logits[:, -targets.shape[1] :][targets != IGNORED]
         if model.config.is_encoder_decoder:
@@ -161,5 +167,7 @@ def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
 
 def _inside(loaded: LoadedAdapter, inputs: Mapping[str, Tensor]) -> Tensor:
     with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
+        if loaded.task.embeds:
+            return attached.hidden(inputs).states.flatten(0, 1)
         logits = attached(inputs)[0]
     return logits[inputs["targets"] != IGNORED] if loaded.task.tags else logits

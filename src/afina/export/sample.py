@@ -1,0 +1,93 @@
+"""Rows to compare an export on: those that an adapter was trained for, others that are given, or texts of our own."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.backbone.language import TokenHead
+from afina.config import DatasetSpec
+from afina.data.rows import Rows
+from afina.data.sources import load_text_dataset, read_texts
+from afina.data.tags import untagged
+from afina.data.templates import make_template
+from afina.errors import UsageError
+from afina.tasks.base import Task
+from afina.tasks.chat import Chat
+from afina.tasks.language import Language
+from afina.tasks.seq2seq import Seq2Seq
+from afina.train.load import LoadedAdapter
+
+__all__ = ["as_compared", "sample_rows"]
+
+
+def sample_rows(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Rows | None, Task]:
+    """Return at most `count` rows, or None where the model takes no texts, and the task by which they are compared.
+
+    That is the adapter's own; of a writer that another program trained, which says of no task, the one that the rows are for.
+    Raises `UsageError` for data that cannot be read.
+    """
+    chooses = loaded.task.speaks and not loaded.task.writes and loaded.record.task["label_names"] is None
+    if chooses and not loaded.record.facts:
+        return _for_a_writer(loaded, data, count)
+    inputs = loaded.backbone.anatomy.row.inputs
+    source = loaded.record.facts.get("source")
+    spec = DatasetSpec(path=data) if data is not None else DatasetSpec(**source) if source else None
+    if spec is not None and not loaded.task.embeds:
+        try:
+            found = load_text_dataset(spec, task=loaded.record.task["name"])
+            test = found.test.take(np.arange(min(count, len(found.test))))
+            names = loaded.record.task.get("label_names")
+            same = names is None or list(found.label_names or ()) == list(names)
+            return (test if same else replace(test, label=np.minimum(test.label, -1))), loaded.task
+        except UsageError:
+            if data is not None:
+                raise
+    if inputs != "text":
+        return None, loaded.task
+    if loaded.task.speaks and loaded.record.task.get("label_names") is None:
+        what = "" if loaded.task.writes else "with their choices "
+        raise UsageError(f"The rows that it was trained for are not here; give others {what}by --data.")
+    texts = _texts(data, count)
+    if loaded.task.tags:
+        return untagged([text.split() for text in texts]), loaded.task
+    return _rows(texts), loaded.task
+
+
+def as_compared(loaded: LoadedAdapter, task: Task) -> None:
+    """Let an adapter be compared by a task: a writer of another program's gets a head that scores every token."""
+    if task is loaded.task or not task.writes:
+        return
+    head: Any = loaded.adapter.head
+    loaded.task, loaded.record = task, replace(loaded.record, task=task.state())
+    loaded.adapter.head = TokenHead(head.language, loaded.backbone.config)
+
+
+def _for_a_writer(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Rows, Task]:
+    apart = bool(loaded.backbone.anatomy.row.further)
+    if data is None:
+        texts = _texts(None, count + 1)
+        return (_rows(texts[:-1], texts[1:]), Seq2Seq()) if apart else (_rows(texts[:count]), Language())
+    if apart:
+        return load_text_dataset(DatasetSpec(path=data), task=Seq2Seq.name).test.take(np.arange(count)), Seq2Seq()
+    template = None if getattr(loaded.tokenizer, "chat_template", None) else "plain"
+    try:
+        found = load_text_dataset(DatasetSpec(path=data), task=Chat.name)
+        talks = max(found.test, found.train, key=len)  # learned or not: all that matters is that both read the same
+        return talks.take(np.arange(min(count, len(talks)))), Chat(make_template(template, loaded.tokenizer))
+    except UsageError:  # no conversations, then texts
+        return _rows(_texts(data, count)), Language()
+
+
+def _texts(data: str | None, count: int) -> list[str]:
+    if data is None:
+        return load_text_dataset(DatasetSpec(path="tickets")).test.text[:count]
+    texts = [text for text, _ in read_texts(Path(data)) if text.strip()][:count]
+    if not texts:
+        raise UsageError(f"{data} holds no text to compare on.")
+    return texts
+
+
+def _rows(texts: list[str], pairs: list[str] | None = None) -> Rows:
+    return Rows(texts, pairs, np.full(len(texts), -1))
