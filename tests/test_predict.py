@@ -146,6 +146,48 @@ def test_nothing_is_left_where_writing_fails(folder: Path, monkeypatch: pytest.M
     assert not list(folder.glob(".kept*"))
 
 
+OTHERS = {
+    "FEATURE_EXTRACTION": ("AutoModel", {}, {"row", "text", "embedding"}),
+    "SEQ_CLS": ("AutoModelForSequenceClassification", {"num_labels": 1}, {"row", "text", "prediction"}),
+    "TOKEN_CLS": (
+        "AutoModelForTokenClassification", {"id2label": {0: "O", 1: "B-PER"}, "label2id": {"O": 0, "B-PER": 1}},
+        {"row", "text", "prediction", "entities"},
+    ),
+}  # fmt: skip
+"""Adapters that answer with a vector, a number, or a tag for each word: class of the model, its labels, columns."""
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_vectors_numbers_and_tags_are_written_too(
+    kind: str, family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    name, labels, columns = OTHERS[kind]
+    model = getattr(transformers, name).from_pretrained(family_folder("bert"), ignore_mismatched_sizes=True, **labels)
+    config = LoraConfig(r=2, target_modules=["query"], task_type=kind)
+    get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    (tmp_path / "texts.txt").write_text("Ana lives here\n\nwhere is it\n")
+    for form in ("csv", "parquet", "jsonl"):
+        package.predict_file(tmp_path / "adapter", tmp_path / "texts.txt", tmp_path / f"out.{form}")
+    table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert set(table[0]) == columns
+    assert [row["row"] for row in table] == [1, 2, 3]
+    with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert set(next(csv.DictReader(file))) == columns
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    found = package.load(tmp_path / "adapter").predict(["Ana lives here"])[0].as_dict()
+    if kind == "TOKEN_CLS":
+        assert told[0]["tags"] == found["tags"] and told[1] == {"tokens": [], "tags": [], "entities": []}
+    else:
+        (key,) = told[1]
+        assert told[1][key] is None
+        assert told[0][key] == pytest.approx(found[key], rel=1e-5)
+    with pytest.raises(UsageError, match="--at-least is for labels with a probability"):
+        package.predict_file(tmp_path / "adapter", tmp_path / "texts.txt", tmp_path / "out.csv", at_least=0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -19,7 +19,7 @@ from afina.data.predicted import (
 )
 from afina.errors import UsageError
 from afina.train.load import LoadedAdapter, load
-from afina.train.tagged import Prediction, Tagged
+from afina.train.tagged import Embedded, Prediction, Tagged
 
 __all__ = ["Counts", "Predictor", "predict_file"]
 
@@ -53,8 +53,8 @@ class Predictor:
     def __post_init__(self) -> None:
         check_at_least(self.at_least)
         task = self.adapter.task
-        if self.at_least is not None and (task.tags or task.name == "regression"):
-            what = "a tag for each word" if task.tags else "a number"
+        if self.at_least is not None and (task.tags or task.embeds or task.name == "regression"):
+            what = "a tag for each word" if task.tags else "a vector" if task.embeds else "a number"
             raise UsageError(f"--at-least is for labels with a probability; this adapter answers with {what}.")
 
     @property
@@ -62,6 +62,8 @@ class Predictor:
         """What a table has of a prediction."""
         if self.adapter.task.tags:
             return ("prediction", "entities")
+        if self.adapter.task.embeds:
+            return ("embedding",)
         if self.adapter.task.name == "regression":
             return ("prediction",)
         unsure = () if self.at_least is None else ("decided", "most_likely")
@@ -109,6 +111,8 @@ class Predictor:
         """What is said of a row without a text, as JSON and as a table have it."""
         if self.adapter.task.tags:
             return {"tokens": [], "tags": [], "entities": []}, {}
+        if self.adapter.task.embeds:
+            return {"embedding": None}, {}
         if self.adapter.task.name == "regression":
             return {"label": None}, {}
         unsure = {} if self.at_least is None else {"decided": False, "most_likely": None}
@@ -138,6 +142,9 @@ def _shown(one: Prediction, at_least: float | None) -> tuple[dict[str, Any], dic
         answer["entities"] = [{**own, "probability": _short(own["probability"])} for own in answer["entities"]]
         entities = "; ".join(f"{own.type}: {own.text}" for own in one.entities)
         return answer, {"prediction": one.label, "entities": entities}, True
+    if isinstance(one, Embedded):
+        vector = [float(f"{value:.6g}") for value in one.vector]
+        return {"embedding": vector}, {"embedding": vector}, True
     if one.probabilities is None:
         value = float(f"{one.label:.6g}")
         return {"label": value}, {"prediction": value}, True
