@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from afina.config import DatasetSpec
-from afina.data.presets import PRESETS, describe_preset
+from afina.data.presets import describe_preset
 from afina.data.sources import TextDataset, load_text_dataset, read_texts, stratified_rows
 from afina.errors import UsageError
 
@@ -475,7 +475,6 @@ def test_presets_are_described_without_network(name: str, train: int, test: int,
     )
     assert preset.tokens > 0
     assert describe_preset("someone/thing") is None
-    assert len(PRESETS) == 4
 
 
 def test_the_packaged_tickets_load() -> None:

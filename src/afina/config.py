@@ -108,6 +108,8 @@ class DatasetSpec(Checked):
     target: str | None = None
     """The column of what is written: seq2seq's target, chat's answer."""
     task: TaskName = "auto"
+    metric: str | None = None
+    """The metric that tables show first and choices go by; left out, the task's own, or a preset's."""
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None

@@ -16,6 +16,7 @@ from afina.data.compression import format_of
 from afina.data.files import FILES, read_table
 from afina.data.images import PACKAGED_IMAGES
 from afina.data.layouts import parts_of
+from afina.data.preset_columns import preset_columns
 from afina.data.presets import PACKAGED, PRESETS
 from afina.errors import UsageError, nearest
 
@@ -91,20 +92,29 @@ def _folder(spec: DatasetSpec, path: Path) -> Parts:
 
 def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     preset = PRESETS[spec.path]
-    filled = _fill(
-        spec,
-        text=preset.text,
-        text_pair=preset.text_pair,
-        label=preset.label,
-        config=preset.config,
-        name=spec.path,
+    split = {"train": preset.train_split, "test": preset.test_split} | (spec.split or {})
+    own = spec.model_copy(
+        update={
+            "path": preset.hub,
+            "split": split,
+            "config": spec.config or preset.config,
+            "name": spec.name or spec.path,
+        }
     )
-    split = {"train": "train", "test": preset.test_split} | (spec.split or {})
-    filled = filled.model_copy(update={"path": preset.hub, "split": split})
-    return replace(_hub(filled, trust_remote_code), label_names=preset.label_names)
+    parts = _hub(own, trust_remote_code, revision=preset.revision)
+    if spec.text or spec.label or spec.target or spec.choices or spec.messages:
+        return replace(parts, label_names=None if spec.label else preset.label_names or None)
+    made = {part: preset_columns(table, preset, parts.place(part)) for part, table in parts.tables.items()}
+    columns = next(columns for _, columns in made.values())
+    task = preset.task if spec.task == "auto" else spec.task
+    metric = spec.metric or (preset.metric if task == preset.task else None)
+    return replace(
+        parts, tables={part: table for part, (table, _) in made.items()}, label_names=preset.label_names or None,
+        spec=parts.spec.model_copy(update={**columns, "task": task, "metric": metric}),
+    )  # fmt: skip
 
 
-def _hub(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
+def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = None) -> Parts:
     import datasets
 
     datasets.utils.logging.set_verbosity_error()
@@ -113,7 +123,10 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     given: Mapping[str, str] = {str(part): name for part, name in (spec.split or {"test": "test"}).items()}
     splits = {"train": "train", **given}
     try:
-        found = {part: datasets.load_dataset(spec.path, spec.config, split=name) for part, name in splits.items()}
+        more = {} if revision is None else {"revision": revision}
+        found = {
+            part: datasets.load_dataset(spec.path, spec.config, split=name, **more) for part, name in splits.items()
+        }
     except Exception as error:  # datasets raises a dozen kinds, all of which mean that the data could not be had
         raise UsageError(_not_had(spec, error)) from None
     label = spec.label or find_label(found["train"].column_names)

@@ -71,6 +71,8 @@ class TextDataset:
 
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     """Which columns these were: `text` (a list where several are joined), `text_pair`, `label`."""
+    metric: str | None = None
+    """The metric that tables show first; None for the task's own."""
 
 
 def most_answers(data: TextDataset) -> int:

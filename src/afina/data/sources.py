@@ -44,7 +44,12 @@ def load_text_dataset(
         return load_images(spec, train_limit=train_limit, test_limit=test_limit)
     parts = find(spec, trust_remote_code)
     parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
-    asked = spec.task if spec.task != "auto" else task
+    asked = next((one for one in (spec.task, task, parts.spec.task) if one != "auto"), "auto")
+    data = _load(spec, parts, asked, train_limit, test_limit)
+    return replace(data, metric=parts.spec.metric)
+
+
+def _load(spec: DatasetSpec, parts: Parts, asked: str, train_limit: int | None, test_limit: int | None) -> TextDataset:
     if asked == "tagging" or (asked == "auto" and is_tagged(parts.tables)):
         return _load_tagged(spec, parts, train_limit, test_limit)
     notes = list(parts.notes)
@@ -108,7 +113,7 @@ def _load_tagged(spec: DatasetSpec, parts: Parts, train_limit: int | None, test_
     columns = find_tagged(parts.tables, parts.spec, parts.where)
     parts = _single_split(parts, *columns, notes, apart=False)
     places = {split: parts.place(split) for split in parts.tables}
-    names, splits = read_tagged(parts.tables, columns, places, notes)
+    names, splits = read_tagged(parts.tables, columns, places, notes, parts.label_names)
     return finished(spec, "tagging", names, splits, notes, train_limit, test_limit)
 
 

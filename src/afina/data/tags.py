@@ -67,14 +67,18 @@ def _is_list(kind: arrow.DataType) -> bool:
 
 
 def read_tagged(
-    tables: Mapping[str, arrow.Table], columns: tuple[str, str], places: Mapping[str, str], notes: list[str]
+    tables: Mapping[str, arrow.Table],
+    columns: tuple[str, str],
+    places: Mapping[str, str],
+    notes: list[str],
+    known: tuple[str, ...] | None = None,
 ) -> tuple[tuple[str, ...], dict[str, Rows]]:
     """Return the tags' names and the rows of each split; `places` says what to call a split in an error.
 
     Names are those in the file's features, or the tags themselves. Raises `UsageError`, with the row, for tags that do not
     fit their words, and for what is no tag.
     """
-    given = label_names_of(tables["train"], columns[1])
+    given = label_names_of(tables["train"], columns[1]) or known
     words: dict[str, list[list[str]]] = {}
     tags: dict[str, list[list[Any]]] = {}
     for split, table in tables.items():

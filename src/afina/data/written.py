@@ -15,6 +15,7 @@ from afina.data.conversations import interactions, transcripts
 from afina.data.files import LINE
 from afina.data.forms import LISTS, NO_FORM, NO_MARKS, NO_MESSAGES, PAIRS, Columns
 from afina.data.interaction import Interaction
+from afina.data.question_forms import unfolded
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.data.speakers import Speakers
 from afina.data.stream import RawRow
@@ -41,6 +42,8 @@ def read_written(
     """
     splits: dict[str, Rows] = {}
     seen: Counter[str] = Counter()
+    if task in ("seq2seq", "chat"):
+        tables, spec = unfolded(dict(tables), spec, place, notes)
     for split, table in tables.items():
         rows = READERS[task](table, spec, place(split), seen)
         full = [

@@ -9,7 +9,10 @@ EVALUATOR = "1"
 
 
 def classification_metrics(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, float]:
-    """Return accuracy, macro-F1 over the classes that occur, and Matthews' correlation (0 where undefined)."""
+    """Return accuracy, macro-F1 over the classes that occur, and Matthews' correlation (0 where undefined).
+
+    Of two classes also the F1 of the second, as MRPC and QQP are scored by.
+    """
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (labels.astype(int), predictions.astype(int)), 1)
     hits, actual, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
@@ -18,7 +21,10 @@ def classification_metrics(labels: np.ndarray, predictions: np.ndarray, classes:
     total = confusion.sum()
     spread = np.sqrt((total**2 - (predicted**2).sum()) * (total**2 - (actual**2).sum()))
     mcc = (hits.sum() * total - (actual * predicted).sum()) / spread if spread > 0 else 0.0
-    return {"accuracy": float(hits.sum() / total), "macro_f1": float(f1.mean()), "mcc": float(mcc)}
+    found = {"accuracy": float(hits.sum() / total), "macro_f1": float(f1.mean()), "mcc": float(mcc)}
+    if classes == 2:
+        found["binary_f1"] = float(2 * hits[1] / (actual[1] + predicted[1])) if actual[1] + predicted[1] else 0.0
+    return found
 
 
 def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:

@@ -103,6 +103,7 @@ _PT = {
     "Made by Afina {version}.": "Feito por Afina {version}.",
     "accuracy": "acurácia",
     "macro_f1": "F1 macro",
+    "binary_f1": "F1 da segunda classe",
     "f1": "F1",
     "precision": "precisão",
     "recall": "revocação",

@@ -25,7 +25,7 @@ __all__ = [
     "type_table",
 ]
 
-_PERCENT = {"accuracy", "macro_f1", "f1", "precision", "recall", "word_accuracy"}
+_PERCENT = {"accuracy", "macro_f1", "binary_f1", "f1", "precision", "recall", "word_accuracy"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from afina.data.presets import PRESETS
 from afina.data.rows import TextDataset, stratified_rows
 from afina.data.sources import load_text_dataset
 
-__all__ = ["develops", "read_ahead", "read_data", "study_data"]
+__all__ = ["develops", "read_ahead", "read_data", "study_data", "task_asked"]
 
 _ahead: dict[str, TextDataset] = {}
 """What was read ahead and not asked for yet: each is given once, so that nobody gets what a file held some time ago."""
@@ -32,18 +32,20 @@ def read_data(config: StudyConfig, spec: DatasetSpec) -> TextDataset:
     if (ahead := _ahead.pop(_key(config, spec), None)) is not None:
         return ahead
     return load_text_dataset(
-        spec, task=_task(config, spec), train_limit=config.train_limit, test_limit=config.test_limit,
+        spec, task=task_asked(config, spec), train_limit=config.train_limit, test_limit=config.test_limit,
         trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
 
 
-def _task(config: StudyConfig, spec: DatasetSpec) -> str:
-    return spec.task if spec.task != "auto" else config.task
+def task_asked(config: StudyConfig, spec: DatasetSpec) -> str:
+    """Return the task that is asked for, of the data set first and of its preset last; `auto` where rows are to say it."""
+    preset = PRESETS[spec.path].task if spec.path in PRESETS else "auto"
+    return next((task for task in (spec.task, config.task, preset) if task != "auto"), "auto")
 
 
 def _key(config: StudyConfig, spec: DatasetSpec) -> str:
     limits = (config.train_limit, config.test_limit, config.trust_remote_code)
-    return f"{spec.model_dump_json()} {_task(config, spec)} {limits}"
+    return f"{spec.model_dump_json()} {task_asked(config, spec)} {limits}"
 
 
 def study_data(config: StudyConfig, spec: DatasetSpec, *, on_validation: bool = False) -> TextDataset:

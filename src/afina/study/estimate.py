@@ -33,7 +33,7 @@ from afina.methods.base import Method
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 from afina.ops.frozen_linear import copied_bytes
-from afina.study.data import read_data
+from afina.study.data import read_data, task_asked
 from afina.study.plan import Run, expand
 from afina.study.precision import has_bfloat16
 from afina.study.prepare import reads_apart, task_of
@@ -354,11 +354,22 @@ def _in_8_bits(module: nn.Linear) -> bool:
 def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     if spec.path in PRESETS:
         preset = PRESETS[spec.path]
-        sizes = Sizes(
-            preset.rows["train"], preset.rows["test"], preset.tokens, preset.longest, preset.classes, "published size"
-        )
-        return _limited(sizes, config)
-    data = read_data(config, spec)
+        if preset.tokens is not None and preset.longest is not None and task_asked(config, spec) == "classification":
+            sizes = Sizes(
+                preset.rows["train"],
+                preset.rows["test"],
+                preset.tokens,
+                preset.longest,
+                preset.classes,
+                "published size",
+            )
+            return _limited(sizes, config)
+    try:
+        data = read_data(config, spec)
+    except UsageError:
+        if spec.path not in PRESETS or not PRESETS[spec.path].rows:
+            raise
+        return _limited(_unread(config, spec), config)
     tokenizer: Any = None
     if data.train.pixels is None:
         with suppress(UsageError):  # words are counted then
@@ -369,6 +380,18 @@ def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
     rows = (len(data.train), len(data.test))
     return Sizes(*rows, mean, longest, task.outputs, source, task.speaks, task.tags, trained)
+
+
+def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:
+    """Return the sizes of a preset that cannot be read here and whose lengths nobody counted: the most that they can be."""
+    preset, task = PRESETS[spec.path], task_asked(config, spec)
+    writes = task in ("language", "chat", "seq2seq")
+    return Sizes(
+        preset.rows["train"], preset.rows["test"], config.max_length, config.max_length,
+        0 if writes else 1 if task == "regression" else preset.answers or preset.classes,
+        "published rows; its lengths are not known, and taken to fill max_length",
+        writes or task == "choices", task == "tagging", 1.0 if writes else 0.0,
+    )  # fmt: skip
 
 
 def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:

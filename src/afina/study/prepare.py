@@ -118,7 +118,7 @@ def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer
     return make_task(
         data.task, data.train.label, data.label_names, smoothing=config.label_smoothing,
         class_weights=config.class_weights, answers=most_answers(data), prompt=spec.prompt, template=config.template,
-        merge_system=config.system == "merge", tokenizer=tokenizer,
+        merge_system=config.system == "merge", tokenizer=tokenizer, metric=data.metric,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.preview import Learned, learned
 from afina.data.written import READERS
 from afina.errors import UsageError
-from afina.study.data import read_data
+from afina.study.data import read_data, task_asked
 from afina.study.prepare import reads_apart, task_of
 
 __all__ = ["preview"]
@@ -41,7 +41,7 @@ def preview(
 
 
 def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> Learned | None:
-    task = spec.task if spec.task != "auto" else config.task
+    task = task_asked(config, spec)
     if task not in READERS:
         return None
     data = read_data(config, spec)

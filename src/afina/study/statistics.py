@@ -228,7 +228,7 @@ def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np
     """Return the function (labels, predictions) -> value of a metric by name; of shares (N, 2) whatever its name."""
     if labels.ndim == 2:
         return lambda a, b: share(b)
-    if metric in ("accuracy", "macro_f1", "mcc"):
+    if metric in ("accuracy", "macro_f1", "mcc", "binary_f1"):
         classes = int(labels.max()) + 1
         return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]
     if metric in ("perplexity", "loss"):

@@ -63,6 +63,10 @@ class Task(ABC):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         """Return all metrics of this task."""
 
+    def known_metrics(self) -> tuple[str, ...]:
+        """Return the names of this task's metrics, of which a study may have another first."""
+        return tuple(self.metrics(np.array([0, 1]), np.array([0, 1])))
+
     def measure(self, labels: np.ndarray, decoded: Decoded) -> dict[str, float]:
         """Return all metrics of what `decode` gave."""
         return self.metrics(labels, decoded.predictions)
@@ -95,14 +99,41 @@ def make_task(
     template: str | Mapping[str, str] | None = None,
     merge_system: bool = False,
     tokenizer: Any = None,
+    metric: str | None = None,
 ) -> Task:
     """Make the task of a data set from its train labels; `smoothing` and `class_weights` are for classification.
 
     `answers` (the most that a row has) is for choices, `prompt` for choices and seq2seq, `template` and `merge_system`
     for chat, whose template the `tokenizer` may have.
 
-    Raises `UsageError` for a weight of a class that there is not, and for a prompt or template that cannot be.
+    `metric` is the one that tables show first. Raises `UsageError` for a weight of a class that there is not, for a prompt or
+    template that cannot be, and for a metric that the task does not have.
     """
+    task = _made(
+        name,
+        labels,
+        label_names,
+        smoothing,
+        class_weights,
+        answers,
+        prompt,
+        template,
+        tokenizer,
+        merge_system=merge_system,
+    )
+    if metric is not None:
+        known = task.known_metrics()
+        if metric not in known:
+            raise UsageError(f"metric: task {task.name} has no '{metric}' here{nearest(metric, known)}")
+        task.metric = metric  # type: ignore[misc]
+    return task
+
+
+def _made(
+    name: str, labels: np.ndarray, label_names: tuple[str, ...] | None, smoothing: float,
+    class_weights: str | Mapping[str, float] | None, answers: int, prompt: str | None,
+    template: str | Mapping[str, str] | None, tokenizer: Any, *, merge_system: bool,
+) -> Task:  # fmt: skip
     from afina.tasks.chat import Chat
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification

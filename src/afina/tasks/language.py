@@ -60,6 +60,9 @@ class Language(Task):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         return language_metrics(labels, predictions)
 
+    def known_metrics(self) -> tuple[str, ...]:
+        return ("perplexity", "loss", "token_accuracy")
+
     def measure(self, labels: np.ndarray, decoded: Decoded) -> dict[str, float]:
         hits, tokens = (decoded.scores[:, place].sum(dtype=np.float64) for place in (_HITS, _TOKENS))
         return self.metrics(labels, decoded.predictions) | {"token_accuracy": float(hits / tokens)}

@@ -61,6 +61,9 @@ class Tagging(Classification):
         names = (*self.label_names, "O")  # of words whose tag nobody knows, -1
         return [tuple(names[tag] for tag in row[row != IGNORED]) for row in tags]
 
+    def known_metrics(self) -> tuple[str, ...]:
+        return tuple(self.metrics(np.array([[0]]), np.array([[0]])))
+
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         types = entity_types(self.label_names) if self.marks_entities else []
         return tag_metrics(self.named(labels), self.named(predictions), types)

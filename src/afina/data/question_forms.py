@@ -1,0 +1,113 @@
+"""Data sets in which what is read and what is written stand inside other columns: translations, and SQuAD's answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as arrow
+
+from afina.config import DatasetSpec
+from afina.data.columns import ROW
+from afina.data.literals import parsed_text
+from afina.data.names import usual_name
+from afina.errors import UsageError
+
+__all__ = ["unfolded"]
+
+
+def unfolded(
+    tables: dict[str, arrow.Table], spec: DatasetSpec, place: Callable[[str], str], notes: list[str]
+) -> tuple[dict[str, arrow.Table], DatasetSpec]:
+    """Return tables in which what is read and what is written are columns, and the spec that names these."""
+    for form in FORMS:
+        made = {split: form(table, spec, place(split)) for split, table in tables.items()}
+        found = {split: own for split, own in made.items() if own is not None}
+        if len(found) == len(tables):
+            told, columns, _ = next(iter(found.values()))
+            notes.append(told)
+            return {split: own[2] for split, own in found.items()}, spec.model_copy(update=columns)
+    return tables, spec
+
+
+_Form = tuple[str, dict[str, str], arrow.Table]
+"""What is said of it, which columns a spec then names, and the table."""
+
+
+def _objects(table: arrow.Table, column: str | None) -> list[Any] | None:
+    """Return a column's objects, which may be JSON text; None where it holds something else."""
+    if column is None or column not in table.column_names:
+        return None
+    values = [parsed_text(value)[0] if isinstance(value, str) else value for value in table[column].to_pylist()]
+    return values if all(isinstance(value, dict | None) for value in values) and any(values) else None
+
+
+def _numbers(table: arrow.Table) -> list[int]:
+    return list(table[ROW].to_pylist()) if ROW in table.column_names else list(range(1, table.num_rows + 1))
+
+
+def _translated(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None:
+    """Read `{"translation": {"en": ..., "pt": ...}}`, from the first language to the second unless `text:` says otherwise."""
+    values = _objects(table, usual_name(table.column_names, ("translation", "traducao")))
+    if values is None:
+        return None
+    languages = list(dict.fromkeys(str(name) for value in values if value for name in value))
+    source, target = spec.text, spec.target
+    if source is None and target is None:
+        if len(languages) != 2:
+            raise UsageError(
+                f"{place} is a translation of {', '.join(languages)}; say from which to which with text: and target:."
+            )
+        source, target = languages
+    for name in (source, target):
+        if name not in languages:
+            raise UsageError(f"{place} has no language '{name}' in its translations ({', '.join(languages)}).")
+    columns = {name: [(value or {}).get(name) for value in values] for name in languages}
+    made = arrow.table({**columns, ROW: _numbers(table)})
+    told = f"translated from '{source}' to '{target}'; text: and target: say another direction"
+    return told, {"text": str(source), "target": str(target)}, made
+
+
+def _answered(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None:
+    """Read SQuAD's rows: a question on a context, of whose answers the first is written."""
+    if spec.text is not None or spec.target is not None or spec.messages is not None:
+        return None
+    table = _paragraphs(table)
+    names = {name: usual_name(table.column_names, (name,)) for name in ("question", "context", "answers")}
+    values = _objects(table, names["answers"])
+    if values is None or names["question"] is None or names["context"] is None:
+        return None
+    answers = [(value or {}).get("text") for value in values]
+    if not all(isinstance(own, list | None) for own in answers):
+        return None
+    columns = zip(table[names["question"]].to_pylist(), table[names["context"]].to_pylist(), strict=True)
+    sources = [f"question: {question or ''} context: {context or ''}" for question, context in columns]
+    targets = [str(own[0]) if own else "" for own in answers]
+    several = sum(len(set(own or ())) > 1 for own in answers)
+    told = "read as 'question: ... context: ...', and the first of its answers written"
+    told += f" ({several:,} rows have others)" if several else ""
+    made = arrow.table({"text": sources, "target": targets, ROW: _numbers(table)})
+    return told, {"text": "text", "target": "target"}, made
+
+
+def _paragraphs(table: arrow.Table) -> arrow.Table:
+    """Return SQuAD's original files, titles of paragraphs of questions, as a question a row."""
+    if "paragraphs" not in table.column_names:
+        return table
+    values = [parsed_text(value)[0] if isinstance(value, str) else value for value in table["paragraphs"].to_pylist()]
+    rows: dict[str, list[Any]] = {"question": [], "context": [], "answers": [], ROW: []}
+    for row, paragraphs in zip(_numbers(table), values, strict=True):
+        for context, asked in _asked(paragraphs):
+            answers = [answer.get("text") for answer in asked.get("answers") or () if isinstance(answer, dict)]
+            rows["question"].append(asked.get("question"))
+            rows["context"].append(context)
+            rows["answers"].append({"text": answers})
+            rows[ROW].append(row)
+    return arrow.table(rows)
+
+
+def _asked(paragraphs: Any) -> Sequence[tuple[Any, dict[str, Any]]]:
+    own = [each for each in paragraphs if isinstance(each, dict)] if isinstance(paragraphs, list) else []
+    return [(each.get("context"), asked) for each in own for asked in each.get("qas") or () if isinstance(asked, dict)]
+
+
+FORMS: tuple[Callable[[arrow.Table, DatasetSpec, str], _Form | None], ...] = (_translated, _answered)
+"""One function a form; the first that knows all tables unfolds them."""
