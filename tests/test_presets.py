@@ -229,7 +229,7 @@ def test_a_preset_through_files_of_the_hubs_layout(tmp_path: Path, monkeypatch: 
 
 
 def test_presets_whose_lengths_nobody_counted_are_planned_at_their_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    from afina.study.estimate import _sizes
+    from afina.study.sizes import sizes_of
 
     def offline(*_: Any, **__: Any) -> None:
         raise ConnectionError("no network")
@@ -238,11 +238,11 @@ def test_presets_whose_lengths_nobody_counted_are_planned_at_their_most(monkeypa
     config = StudyConfig.parse(
         {"model": "minilm", "dataset": ["rte", "drop"], "methods": ["head"], "max_length": 77}, "test"
     )
-    sizes = _sizes(config, config.dataset[0], "minilm")
+    sizes = sizes_of(config, config.dataset[0], "minilm")
     assert (sizes.train_rows, sizes.test_rows, sizes.tokens, sizes.longest, sizes.classes) == (2_490, 277, 77, 77, 2)
     assert sizes.source == "published rows; its lengths are not known, and taken to fill max_length"
     with pytest.raises(UsageError, match="preset 'drop' is read from the hub"):
-        _sizes(config, config.dataset[1], "minilm")
+        sizes_of(config, config.dataset[1], "minilm")
 
 
 # -- translations and questions --------------------------------------------------------------------------------------

@@ -7,8 +7,7 @@ peak, at the longest: it is a quadratic in the length, found from three short on
 network is needed.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,25 +18,20 @@ import torch
 from torch import nn
 
 from afina.backbone.attach import Attached
-from afina.backbone.load import Backbone, context_of, load_tokenizer, random_inputs
+from afina.backbone.load import Backbone, random_inputs
 from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.batching import IGNORED, WIDTH_STEP, steps_per_epoch
-from afina.data.images import patches_of
-from afina.data.presets import PRESETS
-from afina.data.rows import Rows
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError
 from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 from afina.ops.frozen_linear import copied_bytes
-from afina.study.data import read_data, task_asked
 from afina.study.plan import Run, expand
 from afina.study.precision import has_bfloat16
-from afina.study.prepare import reads_apart, task_of
-from afina.tasks.base import Task
+from afina.study.sizes import Sizes, sizes_of
 from afina.train.optimiser import Optimiser
 from afina.train.passes import lowest_layer
 
@@ -54,27 +48,6 @@ _WIDTH_BYTES = {"forward": 6_000_000, "train": 18_000_000}
 """What a CPU's matrix library keeps for each width of batches that it meets, found from real runs (docs/plan.md)."""
 _WIDTHS_KEPT = 70
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Rows of a data set, mean and most tokens of a row, and its classes, or the answers that a model chooses from."""
-
-    train_rows: int
-    test_rows: int
-    tokens: float
-    longest: int
-    classes: int
-    source: str
-    speaks: bool = False
-    tags: bool = False
-    trained: float = 0.0
-    """Share of the tokens that are targets, where the model learns to write."""
-
-    @property
-    def sequences(self) -> int:
-        """Sequences that a row is to the model."""
-        return max(1, self.classes) if self.speaks else 1
 
 
 _TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
@@ -110,7 +83,7 @@ def estimate_study(
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
     sizes = {
-        (model, index): _sizes(config, spec, model)
+        (model, index): sizes_of(config, spec, model)
         for model in config.model
         for index, spec in enumerate(config.dataset)
     }
@@ -349,72 +322,3 @@ class _SavedBytes:
 
 def _in_8_bits(module: nn.Linear) -> bool:
     return module.weight.dtype == torch.int8
-
-
-def _sizes(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
-    if spec.path in PRESETS:
-        preset = PRESETS[spec.path]
-        if preset.tokens is not None and preset.longest is not None and task_asked(config, spec) == "classification":
-            sizes = Sizes(
-                preset.rows["train"],
-                preset.rows["test"],
-                preset.tokens,
-                preset.longest,
-                preset.classes,
-                "published size",
-            )
-            return _limited(sizes, config)
-    try:
-        data = read_data(config, spec)
-    except UsageError:
-        if spec.path not in PRESETS or not PRESETS[spec.path].rows:
-            raise
-        return _limited(_unread(config, spec), config)
-    tokenizer: Any = None
-    if data.train.pixels is None:
-        with suppress(UsageError):  # words are counted then
-            tokenizer, _ = load_tokenizer(model)
-    if tokenizer is None and config.template is None:
-        config = config.model_copy(update={"template": "plain"})
-    task = task_of(config, spec, data, tokenizer)
-    mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
-    rows = (len(data.train), len(data.test))
-    return Sizes(*rows, mean, longest, task.outputs, source, task.speaks, task.tags, trained)
-
-
-def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:
-    """Return the sizes of a preset that cannot be read here and whose lengths nobody counted: the most that they can be."""
-    preset, task = PRESETS[spec.path], task_asked(config, spec)
-    writes = task in ("language", "chat", "seq2seq")
-    return Sizes(
-        preset.rows["train"], preset.rows["test"], config.max_length, config.max_length,
-        0 if writes else 1 if task == "regression" else preset.answers or preset.classes,
-        "published rows; its lengths are not known, and taken to fill max_length",
-        writes or task == "choices", task == "tagging", 1.0 if writes else 0.0,
-    )  # fmt: skip
-
-
-def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
-    limits: Mapping[str, int] = {
-        "train_rows": min(sizes.train_rows, config.train_limit or sizes.train_rows),
-        "test_rows": min(sizes.test_rows, config.test_limit or sizes.test_rows),
-    }
-    return Sizes(**{**vars(sizes), **limits})
-
-
-def _tokens(rows: Rows, model: str, config: StudyConfig, task: Task, tokenizer: Any) -> tuple[float, int, float, str]:
-    """Mean and most tokens of a row, the share that is trained where it is text, and how they were found."""
-    shape = read_shape(model)
-    if rows.pixels is not None:
-        patches = patches_of(shape)
-        return float(patches), patches, 0.0, "patches of an image"
-    sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
-    if tokenizer is None:
-        pairs = zip(sample.text, sample.text_pair or [""] * len(sample), strict=True)
-        words = np.array([len(f"{a} {b}".split()) for a, b in pairs])
-        return 1.35 * float(words.mean()) + 2, int(1.35 * words.max() + 2), float(task.writes), "words counted"
-    limit = min(config.max_length, context_of(shape))
-    tokens = task.tokenize(tokenizer, sample, limit, apart=task.speaks and reads_apart(shape))
-    lengths = tokens.lengths
-    trained = float(tokens.trained.sum() / tokens.offsets[-1]) if task.writes else 0.0
-    return float(lengths.mean()), int(lengths.max()), trained, f"{len(sample)} rows tokenised"
