@@ -233,17 +233,25 @@ FILES = (*SUFFIXES, *TEXT_FILES)
 
 def separator_of(table: arrow.Table) -> str | None:
     """Return what separated the columns of a table's file, where it was one of text."""
-    found: str | None = json.loads((table.schema.metadata or {}).get(b"afina", b"{}")).get("separator")
-    return found
+    found = _stored(table, b"afina").get("separator")
+    return found if isinstance(found, str) else None
 
 
 def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
     """Return the label names (of a column of lists, their items') that Hugging Face datasets wrote into a schema."""
-    stored = (table.schema.metadata or {}).get(b"huggingface")
-    if stored is None:
-        return None
-    feature = json.loads(stored).get("info", {}).get("features", {}).get(column, {})
+    feature: Any = _stored(table, b"huggingface")
+    for key in ("info", "features", column):
+        feature = feature.get(key) if isinstance(feature, dict) else None
     if isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
         feature = feature["feature"]
     names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(map(str, names)) if names else None
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
+
+
+def _stored(table: arrow.Table, key: bytes) -> dict[str, Any]:
+    """Return an object that a schema's metadata hold as JSON; another program's may hold anything."""
+    try:
+        found = json.loads((table.schema.metadata or {}).get(key, b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
