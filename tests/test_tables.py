@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from afina.data.files import read_table
+from afina.data.files import label_names_of, read_table
 from afina.data.stream import Source, read_rows
 from afina.errors import UsageError
 
@@ -317,7 +317,7 @@ GERMAN = ["größer", "Straße", "über", "schön", "Bücher", "müde", "für", 
 @settings(max_examples=40, deadline=None)
 @given(
     words=st.sampled_from([PORTUGUESE, FRENCH, GERMAN]).flatmap(
-        lambda own: st.lists(st.sampled_from(own), min_size=3, max_size=20)
+        lambda own: st.lists(st.sampled_from(own), min_size=6, unique=True)
     ),
     codec=st.sampled_from(["cp1252", "cp850", "mac_roman"]),
 )  # fmt: skip
@@ -336,3 +336,47 @@ def test_western_texts_of_any_code_page_are_read_as_they_were_written(
     except UsageError:
         return
     assert table["text"].to_pylist() == [text]
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=st.sampled_from(sorted(READ)), data=st.data())
+def test_damaged_files_are_read_or_refused_in_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, case: str, data: st.DataObject
+) -> None:
+    """Whatever stands in a file, no reader fails in any other way."""
+    name, content, _, _ = READ[case]
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, max(0, len(damaged) - 1)))
+        piece = data.draw(
+            st.sampled_from([b'"', b"\n", b"\r", b",", b"\t", b"{", b"[", b"\0", b'\\"', b"\xff\xfe", b"NaN", b""])
+        )
+        damaged[at : at + data.draw(st.integers(0, 3))] = piece
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(bytes(damaged))
+    for read in (lambda: read_table(path, []), lambda: list(read_rows(Source(path)))):
+        try:
+            read()
+        except UsageError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_columns_that_are_no_text_are_refused_with_their_row(suffix: str, tmp_path: Path) -> None:
+    from pyarrow import ipc, parquet
+
+    raw = arrow.array([b"a", b"caf\xe9"])
+    table = arrow.table(
+        {"text": arrow.StringArray.from_buffers(2, *raw.buffers()[1:])}, metadata={"huggingface": "no json"}
+    )
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "parquet":
+        parquet.write_table(table, path)
+    else:
+        with ipc.new_stream(path, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(UsageError, match=r"row 2: the text in column 'text' is not UTF-8"):
+        read_table(path, [])
+    assert label_names_of(table, "text") is None
+    # The tools that clean data read it as they read other such bytes.
+    assert [row.values["text"] for row in read_rows(Source(path))] == ["a", "café"] if suffix == "parquet" else True

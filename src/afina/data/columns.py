@@ -8,7 +8,7 @@ from afina.config import DatasetSpec
 from afina.data.names import BODIES, LABELS, PAIRS, TEXTS, TITLES, plain_name, usual_name
 from afina.errors import UsageError, nearest
 
-__all__ = ["ROW", "find_columns", "find_label", "joined", "left_out", "numbered", "texts"]
+__all__ = ["ROW", "check_utf8", "find_columns", "find_label", "joined", "left_out", "numbered", "texts"]
 
 ROW = "\0row"
 """Column that keeps each row's number in its file, so that an error can name the row after others were dropped."""
@@ -164,6 +164,16 @@ def texts(table: arrow.Table, column: str, where: str) -> list[str]:
     except arrow.ArrowInvalid:
         raise UsageError(_not_utf8(table, values, column, where)) from None
     return [value if isinstance(value, str) else "" if value is None else str(value) for value in values.to_pylist()]
+
+
+def check_utf8(table: arrow.Table, column: str, where: str) -> None:
+    """Raise `UsageError` for a column whose texts are not UTF-8: a parquet file's writer may not have looked."""
+    try:
+        table[column].validate(full=True)
+    except arrow.ArrowInvalid as error:
+        if "UTF" not in str(error) or arrow.types.is_nested(table[column].type):
+            raise UsageError(f"{where}: column '{column}' is damaged; write the file again.") from None
+        raise UsageError(_not_utf8(table, table[column].combine_chunks(), column, where)) from None
 
 
 def _not_utf8(table: arrow.Table, values: arrow.Array, column: str, where: str) -> str:

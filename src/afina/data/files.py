@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as arrow
 
+from afina.data.columns import check_utf8
 from afina.data.compression import COMPRESSED, format_of, opened, reading
 from afina.data.delimited import read_delimited
 from afina.data.encodings import Encoding, check_encoding, recognise
@@ -65,6 +66,8 @@ def read_table(
     say(path, own, notes)
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
+    for name in table.column_names:
+        check_utf8(table, name, str(path))
     return table
 
 

@@ -239,8 +239,9 @@ def _table_rows(source: Source) -> Iterator[RawRow]:
     notes: list[str] = []
     table = read_table(source.path, notes)
     source.seen.update({f"files, {note}": 1 for note in notes})
-    for number, row in enumerate(table.to_pylist(), start=1):
-        yield RawRow(f"row {number}", row)
+    columns = {name: _values(table[name]) for name in table.column_names}
+    for number, row in enumerate(zip(*columns.values(), strict=True), start=1):
+        yield RawRow(f"row {number}", dict(zip(columns, row, strict=True)))
 
 
 def _parquet_rows(source: Source) -> Iterator[RawRow]:
