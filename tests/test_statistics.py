@@ -141,11 +141,14 @@ def write_study(folder: Path, skills: dict[str, tuple[float, float, float]], see
 
 
 def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
-    append_result(tmp_path, {"run": "a", "status": "ok"})
+    write_study(tmp_path, {"a": (0.5, 1.0, 1.0)}, seeds=1)
+    (line,) = read_results(tmp_path)
+    (tmp_path / "results.jsonl").unlink()  # a result has more than is looked at here, and is checked as it is read
+    append_result(tmp_path, {**line, "run": "a", "status": "ok"})
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"run": "b", "sta')
-    append_result(tmp_path, {"run": "c", "status": "failed"})
-    append_result(tmp_path, {"run": "c", "status": "ok"})
+    append_result(tmp_path, {**line, "run": "c", "status": "failed"})
+    append_result(tmp_path, {**line, "run": "c", "status": "ok"})
     assert [(r["run"], r["status"]) for r in read_results(tmp_path)] == [("a", "ok"), ("c", "ok")]
 
 

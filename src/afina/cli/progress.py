@@ -125,6 +125,9 @@ class Progress:
             told = f"{run} had finished, and its adapter ({what}) is gone: to train it again delete runs/{run}"
             self._say(f"  {told} and run the same command", "yellow")
 
+    def _remade(self, event: Mapping[str, Any]) -> None:
+        self._say(f"  {event['path']} was damaged and is made again", "yellow")
+
     def _precision(self, event: Mapping[str, Any]) -> None:
         self._say(f"timing a few steps of {event['model']} to choose the precision", "dim")
 

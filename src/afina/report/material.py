@@ -1,18 +1,16 @@
 """What a report is made of: a study's results by model and data set, with their differences tested."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from afina.errors import AfinaError
 from afina.study.certainty import row_interval
 from afina.study.mistakes import Mistakes, mistakes_or_none
 from afina.study.recommend import comparable
 from afina.study.results import Predictions, lacks_adapter, read_predictions, read_results
+from afina.study.shapes import read_cohort, read_study_file
 from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
 
 __all__ = ["Group", "Material", "gather"]
@@ -91,8 +89,7 @@ class Material:
 def gather(directory: Path) -> Material:
     """Read a study's folder and test its differences; raises `UsageError` when it is none."""
     results = read_results(directory)
-    path = directory / "study.yaml"
-    settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    settings = read_study_file(directory) if (directory / "study.yaml").exists() else {}
     # Cohorts finish before runs that stand before them in the study.
     order = {run: place for place, run in enumerate((settings.get("resolved") or {}).get("runs") or {})}
     results = sorted(results, key=lambda result: order.get(result["run"], len(order)))
@@ -102,7 +99,7 @@ def gather(directory: Path) -> Material:
     groups = [_group(directory, *key, members) for key, members in by_group.items()]
     failed = [result for result in results if result["status"] == "failed"]
     paths = sorted((directory / "cohorts").glob("*/cohort.json"))
-    cohorts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    cohorts = [read_cohort(path) for path in paths]
     return Material(directory, groups, failed, settings, results, cohorts)
 
 

@@ -1,7 +1,6 @@
 """Which runs of a study train together: cohorts on one backbone, kept on disk so that a kill changes none."""
 
 import hashlib
-import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -10,8 +9,10 @@ from typing import Any
 
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
+from afina.errors import UsageError, shown
 from afina.study.files import CHECKPOINT, first_steps, write_json
 from afina.study.plan import Run, folder_name
+from afina.study.shapes import read_cohort_plan
 
 __all__ = ["Cohort", "interrupted", "plan_cohorts"]
 
@@ -46,8 +47,7 @@ class Cohort:
     def kept(self) -> dict[str, Any]:
         """What an earlier start settled for this cohort: its runs, their costs alone, how many go together."""
         path = self.folder / "plan.json"
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return found
+        return read_cohort_plan(path) if path.exists() else {}
 
     def keep(self, **settled: Any) -> None:
         """Write down what the cohort is to go on with."""
@@ -58,7 +58,7 @@ class Cohort:
 def interrupted(directory: Path) -> list[tuple[Path, list[str]]]:
     """Return the folders of the cohorts in a study's folder that may go on from a checkpoint, each with its runs."""
     return [
-        (path.parent, json.loads(path.read_text(encoding="utf-8"))["runs"])
+        (path.parent, read_cohort_plan(path)["runs"])
         for path in sorted((directory / "cohorts").glob("*/plan.json"))
         if (path.parent / CHECKPOINT).exists()
     ]
@@ -82,6 +82,11 @@ def plan_cohorts(
     waiting = {run.id for run in left}
     found: list[Cohort] = []
     for folder, own in interrupted(directory):
+        if strangers := [run for run in own if run not in by_id]:
+            raise UsageError(
+                f"{folder / 'plan.json'} is another study's: it names the run {shown(strangers[0])}; delete {folder} to have "
+                "its runs trained again."
+            )
         cohort = Cohort(folder.name, tuple(by_id[run] for run in own), folder)
         if waiting & set(own):
             found.append(cohort)

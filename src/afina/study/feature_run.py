@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -88,13 +90,14 @@ def _embeddings(
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
     key = json.dumps([job.run.model, job.tokens.name, method.pooling, job.precision, split])
     path = job.directory / "cache" / f"embeddings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if (kept := _kept(path, len(splits[split]))) is not None:
+        if split == "train":
+            # What computing them took is part of every run that uses them, memory as well as time.
+            monitor.load_state(kept["memory"])
+            energy.add(None if np.isnan(kept["joules"]) else kept["joules"])
+        return kept["vectors"], kept["seconds"]
     if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            if split == "train":
-                # What computing them took is part of every run that uses them, memory as well as time.
-                monitor.load_state(json.loads(stored["memory"].tobytes()))
-                energy.add(None if np.isnan(stored["joules"]) else float(stored["joules"]))
-            return stored["vectors"], float(stored["seconds"])
+        send({"kind": "remade", "path": str(path)})
     started = perf_counter()
     tokens = splits[split]
 
@@ -110,3 +113,14 @@ def _embeddings(
     memory = np.frombuffer(json.dumps(monitor.state()).encode(), dtype=np.uint8)
     write_arrays(path, {"vectors": vectors, "seconds": np.array(seconds), "memory": memory, "joules": joules})
     return vectors, seconds
+
+
+def _kept(path: Path, rows: int) -> dict[str, Any] | None:
+    """Return what was computed before, or None where there is nothing or it is damaged: a cache is made again."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            kept = {"memory": json.loads(stored["memory"].tobytes()), "vectors": stored["vectors"]}
+            kept |= {key: float(stored[key]) for key in ("joules", "seconds")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile):
+        return None
+    return kept if kept["vectors"].ndim == 2 and len(kept["vectors"]) == rows else None

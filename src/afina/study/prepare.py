@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,11 @@ def prepare(
     read = state if made.speaks else None
     key = json.dumps([_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    if path.exists():
-        splits = load_tokens(path)
-    else:
-        rows = {"train": data.train, "test": data.test}
-        if holds_out and data.validation is not None:
-            rows["validation"] = data.validation
+    rows = {"train": data.train, "test": data.test}
+    if holds_out and data.validation is not None:
+        rows["validation"] = data.validation
+    splits, damaged = _kept_tokens(path, None if made.writes else {name: len(own) for name, own in rows.items()})
+    if not splits:
         if data.train.pixels is not None:
             splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
         else:
@@ -97,6 +97,7 @@ def prepare(
         notes=(
             *([said] if (said := model_note(model)) else []),
             *data.notes,
+            *([f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []),
             *_few_notes(data.test if on_validation else data.validation if holds_out else None),
             *_cut_notes(splits, limit, names),
             *(_piece_notes(splits, data, limit, names) if made.writes else ()),
@@ -111,6 +112,18 @@ def prepare(
         width=int(shape.hidden_size),
         speaks=made.speaks,
     )
+
+
+def _kept_tokens(path: Path, rows: Mapping[str, int] | None) -> tuple[dict[str, Tokens], bool]:
+    """Return what was tokenised before, by split, of so many `rows`, and whether it is damaged: it is made again then."""
+    if not path.exists():
+        return {}, False
+    try:
+        found = load_tokens(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, ZeroDivisionError, zipfile.BadZipFile):
+        return {}, True
+    whole = rows is None or {name: len(own) for name, own in found.items()} == rows
+    return (found, False) if whole and "train" in found and "test" in found else ({}, True)
 
 
 def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer: Any) -> Task:

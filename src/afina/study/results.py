@@ -11,6 +11,7 @@ import numpy as np
 
 from afina.data.links import open_unfollowed, refuse_links_in
 from afina.errors import AfinaError, UsageError
+from afina.study.shapes import result_of
 
 __all__ = ["Predictions", "append_result", "lacks_adapter", "read_predictions", "read_results"]
 
@@ -56,11 +57,13 @@ def read_results(directory: Path) -> list[dict[str, Any]]:
             return []
         raise UsageError(f"{directory} is no study's folder: it has no results.jsonl.")
     found: dict[str, dict[str, Any]] = {}
-    for line in path.read_bytes().split(b"\n"):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
-            result = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError):
+            value = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        what_to_do = "delete that line and run the study again, which enters what is finished anew"
+        result = result_of(value, f"{path}, line {number},", what_to_do)
         found[result["run"]] = result
     return list(found.values())
 
@@ -81,17 +84,20 @@ def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
     path = directory / str(result["predictions"])
     try:
         table = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowInvalid):
+        scores = table["scores"].combine_chunks()
+        found = Predictions(
+            item=table["item"].to_numpy(),
+            label=_values(table["label"]),
+            prediction=_values(table["prediction"]),
+            scores=scores.flatten().to_numpy().reshape(len(table), -1),
+        )
+        if not len(table) or (found.item != np.arange(len(table))).any() or found.label.dtype != found.prediction.dtype:
+            raise ValueError
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, pyarrow.ArrowException):
         raise AfinaError(
             f"{path} is missing or damaged; delete runs/{result['run']} and run the study again."
         ) from None
-    scores = table["scores"].combine_chunks()
-    return Predictions(
-        item=table["item"].to_numpy(),
-        label=_values(table["label"]),
-        prediction=_values(table["prediction"]),
-        scores=scores.flatten().to_numpy().reshape(len(table), -1),
-    )
+    return found
 
 
 def _values(column: Any) -> np.ndarray:

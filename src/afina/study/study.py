@@ -1,6 +1,5 @@
 """A study: its folder, its runs, what is finished and what is left."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -23,6 +22,7 @@ from afina.study.prepare import Prepared, prepare
 from afina.study.result_list import Results
 from afina.study.results import append_result, lacks_adapter, read_results
 from afina.study.search import searched, with_settled
+from afina.study.shapes import read_result, read_study_file
 from afina.study.units import alone, together
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Study:
         """Take the folder for this study; raises `UsageError` when it is another's."""
         path = self.directory / "study.yaml"
         if path.exists():
-            stored = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("study") or {}
+            stored = read_study_file(self.directory)["study"]
             # A folder from before a setting was thought of has its default.
             fields = StudyConfig.model_fields
             stored = {key: field.default for key, field in fields.items() if not field.is_required()} | stored
@@ -234,7 +234,7 @@ class Study:
         for run in self.runs:
             stored = self.directory / "runs" / run.id / "result.json"
             if stored.exists() and listed.get(run.id, {}).get("status") != "ok":
-                result = json.loads(stored.read_text(encoding="utf-8"))
+                result = read_result(stored)
                 append_result(self.directory, result)
                 listed[run.id] = result
         for run in self.runs:
@@ -268,7 +268,7 @@ class Study:
 
     def _write_resolved(self, precision: Mapping[str, Any], prepared: Mapping[tuple[str, int], Prepared]) -> None:
         path = self.directory / "study.yaml"
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stored = read_study_file(self.directory)
         resolved = stored.get("resolved") or {}
         resolved |= {"versions": versions(), "hardware": hardware(), "device": self._device()}
         assert self.originals is not None
@@ -292,8 +292,7 @@ class Study:
 
     def _resolved(self) -> dict[str, Any]:
         """Return what an earlier start of this study settled."""
-        stored = yaml.safe_load((self.directory / "study.yaml").read_text(encoding="utf-8"))
-        resolved: dict[str, Any] = stored.get("resolved") or {}
+        resolved: dict[str, Any] = read_study_file(self.directory).get("resolved") or {}
         return resolved
 
     # -- what `auto` becomes -----------------------------------------------------------------------------------------

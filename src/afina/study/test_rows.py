@@ -63,10 +63,11 @@ def read_test_rows(directory: Path, digest: str, rows: int) -> TestRows | None:
 
     try:
         table = parquet.read_table(_path(directory, digest))
-    except (OSError, pyarrow.ArrowException):
+        columns = {name: table[name].to_pylist() for name in ("text", "text_pair") if name in table.column_names}
+        numbers = table["row"].to_pylist() if "row" in table.column_names else None
+    except (OSError, ValueError, pyarrow.ArrowException):
         return None
-    if table.num_rows != rows or "text" not in table.column_names:
+    if table.num_rows != rows or not all(isinstance(text, str) for own in columns.values() for text in own):
         return None
-    pair = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-    number = table["row"].to_pylist() if "row" in table.column_names else None
-    return TestRows(table["text"].to_pylist(), pair, number)
+    number = numbers if numbers and all(isinstance(value, int) for value in numbers) else None
+    return TestRows(columns["text"], columns.get("text_pair"), number) if "text" in columns else None

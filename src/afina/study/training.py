@@ -24,7 +24,7 @@ from afina.study.files import CHECKPOINT, first_steps, write_predictions
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
 from afina.study.running import Best, Data, Running, start_running
-from afina.train.checkpoint import read_checkpoint, write_checkpoint
+from afina.train.checkpoint import damaged, read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.passes import Passes, packing_of
@@ -279,7 +279,12 @@ class Training:
         if stored is None:
             self._take_first_steps()
             return
-        tensors, state = stored
+        try:
+            self._take_back(*stored)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError) as error:
+            raise damaged(self._path, error) from None
+
+    def _take_back(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         for index, (run, kept) in enumerate(zip(self.runs, state["members"], strict=True)):
             assert run.job.run.id == kept["run"], "a cohort goes on with the members that it had"
             run.member.position = Position(**kept["position"])
@@ -308,9 +313,12 @@ class Training:
         for run in self.runs:
             if (stored := read_checkpoint(first_steps(self._path.parent, run.job.run.id))) is not None:
                 tensors, state = stored
-                run.member.position = Position(**state["position"])
-                run.take_back(tensors, None)
-                self.clock.seconds += state["seconds"]
+                try:
+                    run.member.position = Position(**state["position"])
+                    run.take_back(tensors, None)
+                    self.clock.seconds += state["seconds"]
+                except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                    raise damaged(first_steps(self._path.parent, run.job.run.id), error) from None
 
     # -- what is left of a run ---------------------------------------------------------------------------------------
 

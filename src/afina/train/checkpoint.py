@@ -11,7 +11,7 @@ from torch import Tensor
 from afina.data.whole_file import whole_file
 from afina.errors import AfinaError
 
-__all__ = ["read_checkpoint", "write_checkpoint"]
+__all__ = ["damaged", "read_checkpoint", "write_checkpoint"]
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -37,6 +37,15 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     try:
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads(file.metadata()["state"])
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise AfinaError(f"The checkpoint {path} is damaged ({error}); delete it to start this run again.") from None
+            state = json.loads(file.metadata()["state"])
+            if not isinstance(state, dict):
+                raise TypeError("it holds no state")
+            return tensors, state
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: BaseException) -> AfinaError:
+    """Return the error that says that a checkpoint is not whole."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return AfinaError(f"The checkpoint {path} is damaged ({text}); delete it to start this run again.")
