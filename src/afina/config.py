@@ -71,6 +71,11 @@ TaskName = Annotated[
 ]
 
 
+def _separator(value: Any) -> Any:
+    words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+    return words.get(value, value) if isinstance(value, str) else value
+
+
 class DatasetSpec(Checked):
     """Where the rows are and which columns mean what; columns left out are found by their usual names."""
 
@@ -84,7 +89,7 @@ class DatasetSpec(Checked):
     """Where `text` is a list, its columns."""
     text_pair: str | None = None
     label: str | None = None
-    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    separator: Annotated[str | None, BeforeValidator(_separator)] = Field(default=None, min_length=1, max_length=1)
     """What stands between a text file's columns; left out, it is recognised."""
     decimal: Literal[".", ","] | None = None
     """What stands before a label's decimals; left out, it is recognised where that is safe."""

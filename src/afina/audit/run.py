@@ -9,6 +9,7 @@ from typing import Any
 from afina.audit.canaries import Manifest, read_manifest
 from afina.audit.leak import Known, Leak, LeakSettings, Material, examine
 from afina.config import DatasetSpec, StudyConfig
+from afina.data.columns import joined
 from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.data.written import READERS
@@ -123,7 +124,11 @@ def _material(
 
 def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
     """Read all rows of a file that have something to learn."""
-    rows = READERS[task](read_table(path), spec, str(path))
+    table = read_table(path)
+    if spec.joined:
+        tables, spec = joined({"file": table}, spec, str(path), [])
+        table = tables["file"]
+    rows = READERS[task](table, spec, str(path))
     full = [row for row, text in enumerate(rows.text) if text and (rows.text_pair is None or rows.text_pair[row])]
     return Rows(
         [rows.text[row] for row in full], None if rows.text_pair is None else [rows.text_pair[row] for row in full],

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as arrow
 
@@ -30,6 +31,42 @@ folder for each part, or what save_to_disk writes"
 def part_named(name: str) -> str | None:
     """Return the part that a name usually stands for: `train`, `test` or `validation`."""
     return next((part for part, stems in _STEMS.items() if name.lower() in stems), None)
+
+
+def _declared(path: Path, config: str | None) -> dict[str, list[Path]]:
+    """Return the parts that a hub folder's README.md declares, as `datasets` reads them; none where it declares none."""
+    import yaml
+
+    try:
+        text = (path / "README.md").read_text(encoding="utf-8")
+        found = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return {}
+    configs = found.get("configs") if isinstance(found, dict) else None
+    named = {str(own.get("config_name", "default")): own for own in configs or () if isinstance(own, dict)}
+    if not named:
+        return {}
+    chosen = config or ("default" if "default" in named else next(iter(named)) if len(named) == 1 else None)
+    if chosen not in named:
+        raise UsageError(f"{path} has {len(named)} configurations ({', '.join(named)}); say which with config:.")
+    files = named[chosen].get("data_files")
+    entries = [{"split": "train", "path": files}] if isinstance(files, str) else files
+    parts: dict[str, list[Path]] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        part = part_named(str(entry.get("split"))) if isinstance(entry, dict) else None
+        patterns = entry.get("path") if isinstance(entry, dict) else None
+        globs = [patterns] if isinstance(patterns, str) else patterns if isinstance(patterns, list) else []
+        own = sorted({file for glob in globs for file in _matching(path, glob)})
+        if part is not None and own:
+            parts[part] = own
+    return parts
+
+
+def _matching(path: Path, pattern: Any) -> list[Path]:
+    """Return a folder's files of a pattern; none of a pattern that leads out of it."""
+    if not isinstance(pattern, str) or not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
+        return []
+    return [file for file in path.glob(pattern) if file.is_file()]
 
 
 def parts_of(path: Path, spec: DatasetSpec, notes: list[str]) -> dict[str, tuple[arrow.Table, str]]:
@@ -77,6 +114,8 @@ def _snapshot(path: Path) -> Path:
 
 def _files(path: Path, spec: DatasetSpec) -> dict[str, list[Path]]:
     split: Mapping[str, str] = {str(part): file for part, file in (spec.split or {}).items()}
+    if not split and "train" in (declared := _declared(path, spec.config)):
+        return declared
     chosen: dict[str, list[Path]] = {part: [path / file] for part, file in split.items()}
     for (file,) in chosen.values():
         check_file(file, FILES)

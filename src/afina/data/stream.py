@@ -121,7 +121,7 @@ def _open(source: Source) -> BinaryIO | io.TextIOWrapper:
         if found.codec == "utf-8-sig":
             file.read(3)
         return file
-    source.seen[f"files {found.note}"] = 1
+    source.seen[found.note] = 1
     return io.TextIOWrapper(file, encoding=found.codec, errors="replace", newline="\n")
 
 
@@ -230,7 +230,7 @@ def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, Iterator[st
     notes: list[str] = []
     suffix = format_of(source.path)
     dialect = dialect_of("".join(sample), str(source.path), suffix, notes, whole=size <= _SAMPLE)
-    source.seen.update({f"files of which {note}": 1 for note in notes})
+    source.seen.update(dict.fromkeys(notes, 1))
     return dialect, itertools.chain(sample, lines)
 
 
@@ -238,7 +238,7 @@ def _table_rows(source: Source) -> Iterator[RawRow]:
     """Read a table of another kind as a whole."""
     notes: list[str] = []
     table = read_table(source.path, notes)
-    source.seen.update({f"files, {note}": 1 for note in notes})
+    source.seen.update(dict.fromkeys(notes, 1))
     columns = {name: _values(table[name]) for name in table.column_names}
     for number, row in enumerate(zip(*columns.values(), strict=True), start=1):
         yield RawRow(f"row {number}", dict(zip(columns, row, strict=True)))
@@ -322,7 +322,7 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
 def _document_rows(source: Source, document: Any) -> Iterator[RawRow]:
     notes: list[str] = []
     rows = rows_of_document(document, str(source.path), notes)
-    source.seen.update({f"files of which {note}": 1 for note in notes})
+    source.seen.update(dict.fromkeys(notes, 1))
     yield from (_object(place, row) for place, row in rows)
 
 

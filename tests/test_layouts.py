@@ -1,0 +1,117 @@
+"""Folders of tables as people, programs and the hub lay them out: the same rows, or the sentence that says what is known."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from afina.config import DatasetSpec
+from afina.data.rows import TextDataset
+from afina.data.sources import load_text_dataset
+from afina.errors import UsageError
+
+ROWS = [{"text": f"row {number}", "label": "ab"[number % 2]} for number in range(12)]
+CSV = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in ROWS)
+SMALL = "text,label\nx,a\ny,b\n"
+
+
+def load(path: Path, **keys: Any) -> TextDataset:
+    return load_text_dataset(DatasetSpec(path=str(path), **keys))
+
+
+def files(path: Path, **named: str) -> None:
+    for name, content in named.items():
+        file = path / name.replace("_DOT_", ".").replace("_IN_", "/").replace("_TO_", "-")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+
+
+def shards(path: Path, part: str, count: int, of: int | None = None) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        table = arrow.Table.from_pylist(ROWS[number::count])
+        parquet.write_table(table, path / f"{part}-{number:05d}-of-{of or count:05d}.parquet")
+
+
+def saved(path: Path) -> None:
+    rows = datasets.Dataset.from_list(ROWS)
+    datasets.DatasetDict({"train": rows, "test": rows.select([0, 1])}).save_to_disk(path)
+
+
+def snapshot(path: Path) -> None:
+    files(path / "snapshots" / "a1b2", train_DOT_csv=CSV, test_DOT_csv=SMALL)
+
+
+def declared(path: Path) -> None:
+    parts = "[{split: train, path: 'raw/first*.csv'}, {split: test, path: [raw/last.csv]}]"
+    readme = f"---\nlicense: cc0-1.0\nconfigs:\n- {{config_name: default, data_files: {parts}}}\n---\nwords\n"
+    files(path, README_DOT_md=readme, raw_IN_first_DOT_csv=CSV, raw_IN_last_DOT_csv=SMALL)
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "two files": lambda path: files(path, train_DOT_csv=CSV, test_DOT_csv=SMALL),
+    "Portuguese": lambda path: files(path, treino_DOT_csv=CSV, teste_DOT_csv=SMALL),
+    "capitals": lambda path: files(path, Train_DOT_csv=CSV, TEST_DOT_csv=SMALL),
+    "data": lambda path: files(path, data_IN_train_DOT_csv=CSV, data_IN_test_DOT_csv=SMALL),
+    "a folder a part": lambda path: files(path, train_IN_0_DOT_csv=CSV, test_IN_0_DOT_csv=SMALL),
+    "validation alone": lambda path: files(path, train_DOT_csv=CSV, dev_DOT_csv=SMALL),
+    "shards": lambda path: (shards(path / "data", "train", 3), files(path, data_IN_test_DOT_csv=SMALL))[0],
+    "save_to_disk": saved,
+    "the hub's cache": snapshot,
+    "declared": declared,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_gives_its_parts(layout: str, tmp_path: Path) -> None:
+    LAYOUTS[layout](tmp_path / "d")
+    data = load(tmp_path / "d")
+    assert sorted(data.train.text) == sorted(row["text"] for row in ROWS)
+    assert len(data.test) == 2
+    assert data.label_names == ("a", "b")
+    assert any("no test part: tested on its validation part" in note for note in data.notes) == (
+        layout == "validation alone"
+    )
+
+
+def test_a_single_dataset_and_a_train_part_alone_are_divided(tmp_path: Path) -> None:
+    datasets.Dataset.from_list(ROWS).class_encode_column("label").save_to_disk(tmp_path / "one")
+    files(tmp_path / "two", train_DOT_csv=CSV)
+    for folder in ("one", "two"):
+        data = load(tmp_path / folder)
+        assert (len(data.train), len(data.test)) == (10, 2)
+        assert any("has no test part" in note for note in data.notes)
+
+
+def test_folders_that_are_not_clear_say_what_is_known(tmp_path: Path) -> None:
+    def refused(name: str, *words: str, **keys: Any) -> None:
+        with pytest.raises(UsageError) as caught:
+            load(tmp_path / name, **keys)
+        assert all(word in str(caught.value) for word in words), caught.value
+
+    files(tmp_path / "other", mails_DOT_csv=CSV)
+    refused("other", "no train part", "mails.csv", "by its path", "train-00000-of-00001.parquet", "save_to_disk")
+    shards(tmp_path / "lost", "train", 2, of=3)
+    refused("lost", "2 of the 3 shards")
+    files(tmp_path / "unlike", train_TO_1_DOT_csv=CSV, train_TO_2_DOT_csv="text,class\nx,a\n")
+    refused("unlike", "train-2.csv has the columns text, class", "train-1.csv")
+    saved(tmp_path / "saved")
+    (tmp_path / "saved" / "train" / "state.json").write_text(
+        json.dumps({"_data_files": [{"filename": "../../x.arrow"}]})
+    )
+    refused("saved", "names no data files")
+    (tmp_path / "saved" / "dataset_dict.json").write_text("[")
+    refused("saved", "dataset_dict.json cannot be read")
+    readme = "---\nconfigs:\n- {config_name: a, data_files: x.csv}\n- {config_name: b, data_files: y.csv}\n---\n"
+    files(tmp_path / "several", README_DOT_md=readme, x_DOT_csv=CSV, y_DOT_csv=SMALL)
+    refused("several", "2 configurations (a, b)", "config:")
+    assert len(load(tmp_path / "several", config="a").train) == 10
+    (tmp_path / "several" / "README.md").write_text(
+        "---\nconfigs: [{config_name: a, data_files: ../other/mails.csv}]\n---\n"
+    )
+    refused("several", "no train part")
