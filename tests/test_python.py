@@ -209,6 +209,18 @@ def test_what_is_printed_says_something(study: afina.Study) -> None:
     assert re.fullmatch(r"Study\('.*': .* on data; head, features; 1 seed; 2 of 2 runs finished\)", repr(study))
 
 
+def test_an_export_says_how_near_it_is(study: afina.Study, tmp_path: Path) -> None:
+    adapter = next(study.directory / result["adapter"] for result in study.results if result["method"] == "head")
+    made = afina.export_adapter(adapter, "merged", out=tmp_path / "merged")
+    assert (made.folder / "config.json").is_file()
+    assert made.parity.equal and made.changed() is None
+    assert "8 of 8" in shown(made._repr_html_()).cells and "8 of 8" in repr(made)
+    with pytest.raises(UsageError, match="exists already"):
+        afina.export_adapter(adapter, "merged", out=tmp_path / "merged")
+    with pytest.raises(UsageError, match="did you mean 'merged'"):
+        afina.export_adapter(adapter, "merge")
+
+
 def test_every_method_shows_what_differs_from_its_defaults() -> None:
     for cls in registry().values():
         assert repr(cls()) == f"{cls.__name__}()"

@@ -30,6 +30,7 @@ _WHERE = {
     "clean_data": "afina.data.clean:clean",
     "convert_data": "afina.data.convert:convert",
     "evaluate": "afina.evaluation.evaluate",
+    "export_adapter": "afina.export.export",
     "generate_data": "afina.data.generate:generate",
     "inspect_data": "afina.data.inspect:inspect_file",
     "load": "afina.train.load",
