@@ -160,6 +160,15 @@ def test_columns_are_joined_as_a_study_says_and_as_it_is_written_again(tmp_path:
         load(tmp_path / "d.csv", text=["Mensagem", "Mensagem"])
 
 
+def test_a_file_without_names_of_columns_is_told_from_one_of_others(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("3,Wall St. bears claw back into the black again\n" + "1,a\n2,b\n" * 5)
+    with pytest.raises(UsageError, match="its first line looks like a row"):
+        load(tmp_path / "d.csv")
+    (tmp_path / "d.csv").write_text("v1,v2\n" + "1,a\n2,b\n" * 5)
+    with pytest.raises(UsageError, match=r"say which with text: \(v1, v2\)\.$"):
+        load(tmp_path / "d.csv")
+
+
 def test_several_labels_and_a_test_part_without_any_say_what_to_write(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("comment_text,toxic,threat\n" + "a,0,1\nb,1,0\n" * 5)
     with pytest.raises(UsageError, match=r"2 of 0 and 1 \(toxic, threat\).*label: toxic"):

@@ -143,6 +143,10 @@ REFUSED: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         "a.csv", b'text,label\na,0\n"Never again I said,0\nplain,1\nHe answered: ",1\nb,1\nc,0\n',
         ("line 3", "2 lines later", "twice"),
     ),
+    "rows swallowed behind their labels": (
+        "a.csv", b'label,text\n0,a\n1,"Never again I said\n0,plain\n1,He answered: "\n1,b\n0,c\n',
+        ("line 3", "2 lines later", "twice"),
+    ),
     "too many fields": ("a.csv", b"text,label\na, b,x\n", ("line 2", "3 fields", "2", "quotation marks")),
     "too few fields": ("a.csv", b"text,label\na\n", ("line 2", "1 field")),
     "two separators": ("a.csv", b"text|a,label\nb|c,x\n", ("comma or a bar", "separator:")),

@@ -1,5 +1,6 @@
 """Which columns of a table are texts and labels, found by their usual names, and the texts as strings."""
 
+import re
 from collections.abc import Mapping
 
 import pyarrow as arrow
@@ -74,7 +75,7 @@ def find_columns(
         if found[key] is None and key != "text_pair":
             several = _several_labels(tables, names) if key == "label" else ""
             raise UsageError(
-                f"{where} has no column that looks like a {key}{several}; say which with {key}: ({listed})."
+                f"{where} has no column that looks like a {key}{several}; say which with {key}: ({listed}){_nameless(names)}."
             )
     chosen = {key: name for key, name in found.items() if name is not None}
     for split, table in tables.items():
@@ -87,6 +88,12 @@ def find_columns(
                 )
             _check_there([name], table, f"{where} ({split})", key)
     return chosen
+
+
+def _nameless(names: list[str]) -> str:
+    """Say so where the first line of a file is a row: numbers and sentences are no names of columns."""
+    rows = [name for name in names if re.fullmatch(r"[-+]?[\d.,]+", name) or len(name) > 60 or name.count(" ") > 5]
+    return "; its first line looks like a row: write the columns' names above it" if rows else ""
 
 
 def _own(table: arrow.Table) -> list[str]:

@@ -171,20 +171,33 @@ def _note_unnamed(values: list[list[str]], rows: list[tuple[int, list[str]]], na
 
 
 def _refuse_swallowed(rows: list[tuple[int, list[str]]], dialect: Dialect, width: int, place: str) -> None:
-    """Refuse quotation marks that stand in texts as letters, and so join rows: each line in the field ends as rows do."""
-    last = {row[-1] for _, row in rows if len(row) == width and "\n" not in row[-1]} - {""}
-    if len(last) > max(2, len(rows) // 3):
-        return
+    """Refuse quotation marks that stand in texts as letters, and so join rows.
+
+    Each line within such a field ends as rows do, with one of the few values of the last column, or begins with one of
+    the first column's.
+    """
+    whole = [row for _, row in rows if len(row) == width]
+    last, first = _few_values(whole, -1), _few_values(whole, 0)
     for line, row in rows:
-        for at, field in enumerate(row[:-1]):
-            inside = field.replace("\r\n", "\n").split("\n")[:-1]
-            ends = [part.rsplit(dialect.separator, 1) for part in inside]
-            if inside and at == len(row) - 2 and all(len(end) == 2 and end[1].strip() in last for end in ends):
+        if len(row) != width:
+            continue
+        before = row[-2].replace("\r\n", "\n").split("\n")[:-1]
+        after = row[-1].replace("\r\n", "\n").split("\n")[1:]
+        ends = [part.rpartition(dialect.separator)[2].strip() for part in before]
+        starts = [part.partition(dialect.separator)[0].strip() for part in after]
+        for lines, values, known in ((before, ends, last), (after, starts, first)):
+            if lines and known.issuperset(values) and all(dialect.separator in part for part in lines):
                 raise UsageError(
-                    f"{place}, line {line}: the quotation mark that is opened there is closed {len(inside)} lines later, "
-                    f"and each line between ends like a row of its own ('{ends[0][1].strip()}'); write a quotation mark "
-                    'within a field twice ("").'
+                    f"{place}, line {line}: a quotation mark that is opened there is closed {len(lines)} lines later, and "
+                    f"each line between is like a row of its own ('{values[0]}'); write a quotation mark within a field "
+                    'twice ("").'
                 )
+
+
+def _few_values(rows: list[list[str]], column: int) -> set[str]:
+    """Return a column's values where they are as few as labels are, without blank ones."""
+    values = {row[column].strip() for row in rows if "\n" not in row[column]} - {""}
+    return values if len(values) <= max(2, len(rows) // 3) else set()
 
 
 # -- the dialect -----------------------------------------------------------------------------------------------------
