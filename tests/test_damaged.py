@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
@@ -131,6 +132,20 @@ def test_a_study_goes_on_or_says_what_to_do(
         assert said is not None
         assert path.name in said
         assert "delete" in said or "put back" in said
+
+
+def test_the_steps_that_decided_a_precision_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a machine with bfloat16 arithmetic writes it, and one without."""
+    import afina.study.precision as module
+    from afina.study.shapes import read_study_file
+
+    monkeypatch.setattr(module, "_step_seconds", lambda *own: 0.25 if own[4] == "fp32" else 0.125)
+    for there in (True, False):
+        monkeypatch.setattr(module, "has_bfloat16", lambda device, there=there: there)
+        chosen = module.choose_precision(model="m", device="cpu", batch_size=2, length=8)
+        stored = {"study": {"model": ["m"]}, "resolved": {"precision": {"m": chosen}}}
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(stored))
+        assert read_study_file(tmp_path)["resolved"]["precision"]["m"] == chosen
 
 
 def test_a_damaged_checkpoint_is_named(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

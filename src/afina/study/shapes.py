@@ -143,10 +143,18 @@ class _Data(_Shape):
     digest: Digest | None = None
 
 
+class _Precision(_Shape):
+    """What `precision: auto` became, and the timed steps that decided."""
+
+    precision: str
+    reason: str = ""
+    step_seconds: dict[str, float] = {}
+
+
 class _Resolved(_Shape):
     versions: dict[str, str] = {}
     hardware: dict[str, Any] = {}
-    precision: dict[str, dict[str, str]] = {}
+    precision: dict[str, _Precision] = {}
     data: dict[str, _Data] = {}
     models: dict[str, dict[str, Digest]] | None = None
     runs: dict[str, _Settled] = {}
