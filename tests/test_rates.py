@@ -56,6 +56,15 @@ def test_a_wider_model_is_tuned_whole_at_a_lower_rate() -> None:
     assert rate("full", 500) < rate("lora", 500)
 
 
+@pytest.mark.parametrize("settings", [{"alpha": 32.0}, {"rslora": True}, {"b_rate": 16.0}, {"alpha": -32.0}])
+def test_what_makes_loras_steps_larger_lowers_its_rate(settings: dict[str, Any]) -> None:
+    assert rate("lora", 500, **settings) < rate("lora", 500)
+    assert rate("dora", 500, **settings) < rate("dora", 500)
+    assert rate("lora", 500, rank=32) == rate("lora", 500), "at one alpha the size of a change is that of any rank"
+    assert rate("adalora", 500, alpha=32.0) < rate("adalora", 500)
+    assert rate("prefix", 500, reparametrise=True) < rate("prefix", 500)
+
+
 def test_a_search_multiplies_what_auto_is() -> None:
     given = {"model": "minilm", "dataset": "tickets", "methods": ["lora", "features"], "learning_rate": "search"}
     planned = trials(StudyConfig.parse(given, "test"))
@@ -83,6 +92,13 @@ def test_a_writer_adapts_all_layers_unless_told_otherwise() -> None:
     assert not remarks(told)
     reader = StudyConfig.parse({"model": "minilm", "dataset": "tickets", "methods": methods}, "test")
     assert not remarks(reader)
+
+
+def test_the_docs_say_what_auto_comes_to() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "methods.md").read_text()
+    for name in TRAINED:
+        figures = [rate(name, steps) for steps in (150, 500, 1_500, 5_000)] + [rate(name, 500, width=768)]
+        assert f"| `{name}` | {' | '.join(f'{figure:g}' for figure in figures)} |\n" in text
 
 
 # -- what is said of rates that nobody chose ------------------------------------------------------------------------------

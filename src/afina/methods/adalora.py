@@ -4,6 +4,7 @@ Zhang et al., 2023, arXiv:2303.10512: equations 3 (form) and 4 (orthogonality); 
 P is (out, r0), l (r0,), Q (r0, in) with r0 the starting rank; l starts at zero, so nothing changes at the start.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -117,6 +118,10 @@ class AdaLoRA(Method):
     def phases(self, total_steps: int) -> tuple[int, int]:
         """Steps of warm-up and of the final phase."""
         return int(self.warm_up * total_steps), int(self.final * total_steps)
+
+    def rule(self, *, speaks: bool) -> RateRule:
+        """As LoRA's, with the root of alpha."""
+        return super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.alpha)))
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role_for_rank(self.targets, self.first_rank, for_method=self.name)

@@ -117,9 +117,12 @@ class Method:
         """Return the method with the learning rate of a run of so many steps on a model so wide; one that is set stays."""
         if self.learning_rate is not None or self.gradient_free:
             return self
-        rule = self.writer_rates if speaks and self.writer_rates is not None else self.rates
-        rate = float(f"{rule.rate(steps, width) * self.rate_factor:.3g}")
+        rate = float(f"{self.rule(speaks=speaks).rate(steps, width) * self.rate_factor:.3g}")
         return dataclasses.replace(self, learning_rate=rate, rate_factor=1.0)
+
+    def rule(self, *, speaks: bool) -> RateRule:
+        """Return the rule of `auto`, where settings change it for these."""
+        return self.writer_rates if speaks and self.writer_rates is not None else self.rates
 
     def precision_on(self, study: str) -> str:
         """Return the precision of this method's base in a study whose precision is `study`.

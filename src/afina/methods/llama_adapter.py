@@ -53,8 +53,8 @@ class GatedPrompt(AttentionBranch):
 class LlamaAdapter(Method):
     """Gated prompts in the top layers."""
 
-    rates = RateRule(2.5e-2, by_steps=0.5)
-    """The paper's is 9e-3 (section 4.1)."""
+    rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)
+    """The paper's 9e-3 (section 4.1) is for a model of 7 billion weights."""
 
     length: int = 10
     """Tokens of a prompt; the paper's (section 4.1)."""

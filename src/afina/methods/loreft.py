@@ -58,8 +58,8 @@ class Intervention(Branch):
 class LoReFT(Method):
     """Low-rank edits of hidden states at a text's ends."""
 
-    rates = RateRule(7e-3, by_steps=0.5)
-    """The example's, of the authors' library."""
+    rates = RateRule(7e-3, by_steps=0.5, by_width=0.5)
+    """The example of the authors' library has 4e-3."""
 
     rank: int = 4
     """Rank of the edit; the example's of the authors' library, pyreft."""

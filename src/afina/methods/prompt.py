@@ -43,8 +43,8 @@ class Prompt(Method):
     """Trainable vectors before the text."""
 
     identity_start = False
-    rates = RateRule(2e-2, by_steps=0.5)
-    """The paper's, for Adafactor (section 3), which held for AdamW in PEFT's examples too."""
+    rates = RateRule(2e-2, by_steps=0.5, by_width=0.5)
+    """The paper's 0.3 (section 3) is for Adafactor; under AdamW it was too much."""
 
     length: int = 20
     """Vectors; beyond 20 the paper saw little more (section 3.2)."""

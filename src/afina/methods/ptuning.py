@@ -52,7 +52,7 @@ class PTuning(Method):
     """Vectors before the text, made by a network."""
 
     identity_start = False
-    rates = RateRule(3e-3, by_steps=0.5)
+    rates = RateRule(2e-3, by_steps=0.5, by_width=0.5)
     """PEFT's example for classification has 1e-3."""
 
     length: int = 20

@@ -7,7 +7,7 @@ regret": ten times full tuning's rate for low-rank changes, more in short runs).
 file; they were fitted to measurements (benchmarks/auto_rates.py), at 500 steps of MiniLM, which is 384 wide.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["RateRule"]
 
@@ -26,7 +26,11 @@ class RateRule:
     by_steps: float = 0.5
     """0 where the length does not matter, 1 where rate times steps stays the same."""
     by_width: float = 0.0
-    """Likewise: 0 for vectors that scale or shift, up to 1 for whole matrices."""
+    """Likewise: half for vectors that scale or shift, whose head is as wide as the model, up to 1 for whole matrices."""
+
+    def times(self, factor: float) -> "RateRule":
+        """Return the rule with another reference."""
+        return replace(self, reference=self.reference * factor)
 
     def rate(self, steps: int, width: int) -> float:
         """Return the rate for so many optimiser steps on a model so wide, in two digits, as a person would write it."""
