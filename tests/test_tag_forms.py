@@ -221,3 +221,23 @@ def test_a_study_asks_who_answers_and_reads_the_same(tmp_path: Path) -> None:
         data = load(path, "chat", **given)
         assert json.loads(data.train.text[0]) == [["user", "Têm o 1"], ["assistant", "Temos o 1"]]
         assert len(data.train) + len(data.test) == 8
+
+
+# -- columns that mean nothing ---------------------------------------------------------------------------------------
+
+
+def test_columns_of_objects_are_left_alone(tmp_path: Path) -> None:
+    """`{name: ..., date: ...}` is no label, no text and no conversation, whatever its fields are called."""
+    from datasets import Dataset
+
+    rows = [{"author": {"name": "a", "names": "x", "date": n}, "conversation": {"id": n}, "text": f"a text {n}", "label": n % 2}
+            for n in range(20)]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    Dataset.from_list(rows).to_parquet(tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        data = load(tmp_path / name)
+        assert (data.task, data.label_names, data.train.text[0][:6]) == ("classification", ("0", "1"), "a text")
+    objects = [{"who": {"name": "a", "date": n}, "conversation": {"id": n}, "note": n} for n in range(6)]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, objects)))
+    with pytest.raises(UsageError, match="has no conversations: a column messages"):
+        load(tmp_path / "b.jsonl", "chat")

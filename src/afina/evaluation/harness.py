@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from afina.data.templates import make_template
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import Pair, Speaker, windows
 from afina.measure.bootstrap import Measure, mean_of
@@ -181,6 +182,8 @@ def run_tasks(
 
     if chat and speaker.tokenizer.chat_template is None:
         raise UsageError(f"The tokenizer of {speaker.backbone.name} has no chat template.")
+    if chat:
+        make_template(None, speaker.backbone.tokenizer)  # which ends, and can be used at all
     for task in loaded["tasks"].values():
         own = task.get_config("num_fewshot")
         task.set_config(key="num_fewshot", value=own or 0 if fewshot is None or own == 0 else fewshot)

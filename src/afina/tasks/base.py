@@ -30,6 +30,8 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str]
     """The metric that a table shows first."""
+    first_metric: str | None = None
+    """Where a study asked for another of the task's, that."""
     speaks: ClassVar[bool] = False
     """Whether the model answers with its language head, not with a head for this task."""
     writes: ClassVar[bool] = False
@@ -82,9 +84,21 @@ class Task(ABC):
             "train_metrics": {name: last[f"train_{name}"] for name in names},
         }
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
         """JSON-able description from which `load_task` makes the task again."""
+        chosen = {} if self.first_metric is None else {"metric": self.first_metric}
+        return {**self.own_state(), **chosen}
+
+    @abstractmethod
+    def own_state(self) -> dict[str, Any]:
+        """Return what a kind of task adds to `state`: its `name`, and what it is made with."""
+
+    def put_first(self, metric: str) -> None:
+        """Have another of the task's metrics shown first; raises `UsageError` for one that it does not have."""
+        known = self.known_metrics()
+        if metric not in known:
+            raise UsageError(f"metric: task {self.name} has no '{metric}' here{nearest(metric, known)}")
+        self.first_metric = self.metric = metric  # type: ignore[misc]
 
 
 def make_task(
@@ -122,10 +136,7 @@ def make_task(
         merge_system=merge_system,
     )
     if metric is not None:
-        known = task.known_metrics()
-        if metric not in known:
-            raise UsageError(f"metric: task {task.name} has no '{metric}' here{nearest(metric, known)}")
-        task.metric = metric  # type: ignore[misc]
+        task.put_first(metric)
     return task
 
 
@@ -169,6 +180,13 @@ def _made(
 
 def load_task(state: Mapping[str, Any]) -> Task:
     """Make a task again from its `state`."""
+    task = _loaded(state)
+    if state.get("metric") is not None:
+        task.put_first(state["metric"])
+    return task
+
+
+def _loaded(state: Mapping[str, Any]) -> Task:
     from afina.tasks.chat import Chat
     from afina.tasks.choices import Choices
     from afina.tasks.classification import Classification

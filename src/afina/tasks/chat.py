@@ -25,5 +25,5 @@ class Chat(Language):
         messages = [[Message(*pair) for pair in json.loads(text)] for text in rows.text]
         return conversations(tokenizer, messages, self.template, max_length)
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         return {"name": self.name, "template": self.template.state()}

@@ -81,6 +81,6 @@ class Choices(Task):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         return {"accuracy": float((labels == predictions).mean())}
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         names = None if self.label_names is None else list(self.label_names)
         return {"name": self.name, "answers": self.outputs, "label_names": names, "prompt": self.prompt}

@@ -40,7 +40,7 @@ class Classification(Task):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         return classification_metrics(labels, predictions, self.outputs)
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"name": self.name, "label_names": list(self.label_names)}
         if self.smoothing:
             state["smoothing"] = self.smoothing

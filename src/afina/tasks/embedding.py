@@ -32,7 +32,7 @@ class Embedding(Task):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         raise _headless()
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         return {"name": self.name}
 
 

@@ -67,5 +67,5 @@ class Language(Task):
         hits, tokens = (decoded.scores[:, place].sum(dtype=np.float64) for place in (_HITS, _TOKENS))
         return self.metrics(labels, decoded.predictions) | {"token_accuracy": float(hits / tokens)}
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         return {"name": self.name}

@@ -33,5 +33,5 @@ class Regression(Task):
     def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
         return regression_metrics(labels, predictions)
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         return {"name": self.name, "mean": self.mean, "deviation": self.deviation}

@@ -28,5 +28,5 @@ class Seq2Seq(Language):
         sources = [self.prompt.replace("{text}", text) for text in rows.text]
         return source_and_target(tokenizer, sources, rows.text_pair, max_length)
 
-    def state(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         return {"name": self.name, "prompt": self.prompt}
