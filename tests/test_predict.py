@@ -82,6 +82,7 @@ def test_every_form_has_an_answer_for_every_row(folder: Path, form: str) -> None
         "jsonl": lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()],
         "json": lambda path: json.loads(path.read_text(encoding="utf-8")),
         "parquet": lambda path: parquet.read_table(path).to_pylist(),
+        "xlsx": lambda path: pandas.read_excel(path).to_dict("records"),
     }  # fmt: skip
     rows: list[dict[str, Any]] = readers[form](path)
     first, second = truth(folder)
@@ -96,6 +97,18 @@ def test_every_form_has_an_answer_for_every_row(folder: Path, form: str) -> None
         assert [row["Data"] for row in rows] == [f"0{day}/02/2024" for day in (1, 2, 3)]
         assert [rows[place]["p(praise)"] for place in (0, 2)] == [round(own["praise"], 4) for own in (first, second)]
         assert pandas.isna(rows[1]["prediction"]) and pandas.isna(rows[1]["probability"])
+
+
+def test_a_sheet_holds_texts_as_they_are_and_no_formula(folder: Path) -> None:
+    from openpyxl import load_workbook
+
+    predict(folder, "--out", "out.xlsx")
+    first, row, empty, _ = load_workbook(folder / "out.xlsx").active.iter_rows()
+    assert [cell.value for cell in first][:5] == ["row", "Data", "Assunto", "Mensagem", "prediction"]
+    assert (row[4].value, row[4].data_type) == ("=1+1", "s")
+    assert row[3].value == "great parcel,\nthank you"
+    assert isinstance(row[6].value, float)
+    assert [cell.value for cell in empty][5:] == [None] * 4
 
 
 def test_less_sure_rows_are_left_to_a_person(folder: Path) -> None:
@@ -192,10 +205,10 @@ def test_vectors_numbers_and_tags_are_written_too(
     ("arguments", "said"),
     [
         (["--out", "mail.csv"], "mail.csv is the file to predict for"),
-        (["--out", "answers.doc"], "is one of csv, tsv, jsonl, json, parquet"),
+        (["--out", "answers.doc"], "is one of csv, tsv, jsonl, json, parquet, xlsx"),
         (["--out", "a.csv", "--format", "table"], "--format table is for a terminal"),
         (["--format", "parquet"], "say which with --out"),
-        (["--format", "xml"], "--format is csv, tsv, jsonl, json, parquet or table, not 'xml'"),
+        (["--format", "xml"], "--format is csv, tsv, jsonl, json, parquet, xlsx or table, not 'xml'"),
         (["--at-least", "nan"], "such as 0.8, not nan"),
         (["--at-least", "80"], "such as 0.8, not 80"),
         (["--keep", "Date"], "no column 'Date' to keep; there are Data, Assunto, Mensagem, prediction"),

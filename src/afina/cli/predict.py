@@ -44,7 +44,8 @@ def predict(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="table, csv, tsv, jsonl, json or parquet; default: a table at a terminal, else jsonl."
+            "--format",
+            help="table, csv, xlsx, tsv, jsonl, json or parquet; default: a table at a terminal, else jsonl.",
         ),
     ] = None,
     out: Annotated[

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from afina.data.asked import Asked
 from afina.data.spreadsheet import guarded
 from afina.data.whole_file import whole_file
+from afina.data.workbook import check_workbook, save_workbook
 from afina.errors import UsageError
 
 __all__ = [
@@ -101,22 +102,22 @@ class Form:
     save: Callable[[Iterable[Predicted], Path, Layout], None]
     table: bool = False
     """Whether it has columns, so that the rows' own are kept unless asked otherwise."""
+    check: Callable[[], None] = lambda: None
+    """Raises `UsageError` where what it needs is not installed."""
 
 
 def form_of(name: str | None, out: Path | None) -> str | None:
     """Return the form asked for, or the one that a file's ending says; raises `UsageError` for one that is none."""
     known = ", ".join(FORMS)
-    if name is not None:
-        if name not in FORMS:
-            raise UsageError(f"--format is {known} or table, not '{name}'.")
-        return name
-    if out is None:
-        return None
-    form = out.suffix.lower().removeprefix(".")
-    if form not in FORMS:
-        raise UsageError(
-            f"{out}: the ending says in which form to write, and is one of {known}; or say it with --format."
-        )
+    form = name
+    if name is not None and name not in FORMS:
+        raise UsageError(f"--format is {known} or table, not '{name}'.")
+    if name is None and out is not None:
+        form = out.suffix.lower().removeprefix(".")
+        if form not in FORMS:
+            raise UsageError(f"{out}: its ending says in which form to write, and is one of {known}; or use --format.")
+    if form is not None:
+        FORMS[form].check()
     return form
 
 
@@ -217,6 +218,10 @@ def _save_parquet(rows: Iterable[Predicted], path: Path, layout: Layout) -> None
     parquet.write_table(table, path, compression="zstd")
 
 
+def _save_sheet(rows: Iterable[Predicted], path: Path, layout: Layout) -> None:
+    save_workbook(layout.columns, map(layout.values, rows), path)
+
+
 def _saving(
     write: Callable[[Iterable[Predicted], TextIO, Layout], None], encoding: str = "utf-8"
 ) -> Callable[[Iterable[Predicted], Path, Layout], None]:
@@ -234,4 +239,5 @@ FORMS = {
     "jsonl": Form(_write_lines, _saving(_write_lines)),
     "json": Form(_write_json, _saving(_write_json)),
     "parquet": Form(None, _save_parquet, table=True),
+    "xlsx": Form(None, _save_sheet, table=True, check=check_workbook),
 }

@@ -22,7 +22,7 @@ from afina.data.text_files import tables_of_lines
 from afina.data.written import READERS, read_written
 from afina.errors import UsageError
 
-__all__ = ["Rows", "TextDataset", "load_text_dataset", "read_answers", "read_texts", "stratified_rows"]
+__all__ = ["Rows", "TextDataset", "load_text_dataset", "read_texts", "stratified_rows"]
 
 _MOST_STRATA = 200
 """Different labels up to which a single file is divided by label; more are quantities."""
@@ -137,15 +137,6 @@ def read_texts(path: Path, text: str | None = None, text_pair: str | None = None
     pair = columns.get("text_pair")
     second: list[Any] = texts(table, pair, str(path)) if pair else [None] * len(first)
     return list(zip(first, second, strict=True))
-
-
-def read_answers(path: Path) -> list[list[str]] | None:
-    """Read the answers of each row of a table to predict for; None where it has no column of them."""
-    if not is_table(path):
-        return None
-    tables = {"train": read_table(path)}
-    column = find_answers(tables, DatasetSpec(path=str(path)), str(path))
-    return None if column is None else answers_of(tables["train"], column, str(path))
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------

@@ -200,13 +200,14 @@ def coverage_figure(mistakes: Mistakes, words: Words) -> str:
         for own in every if own.answered >= _FEW_ANSWERED
     )  # fmt: skip
     parts.append(f'<polyline points="{line}" class="curve s0"/>')
-    taken: list[tuple[float, float, float, float]] = []
-    for own in (own for own in found if own.answered >= _FEW_ANSWERED):
-        at, value = 100 * own.share, 100 * own.right / own.answered
+    marked = [own for own in found if own.answered >= _FEW_ANSWERED]
+    places = [(x.at(100 * own.share), y.at(100 * own.right / own.answered)) for own in marked]
+    taken = [(at - 7, up_ - 7, 14.0, 14.0) for at, up_ in places]
+    for own, (at, up) in zip(marked, places, strict=True):
         name = words.shortest(own.at_least) if own.at_least else words("all")
-        tip = f"{name}: {words.number(at, 1)}%, {words.number(value, 1)}%"
-        parts.append(_mark(x.at(at), y.at(value), 0, 0, tip))
-        parts.append(_place_label(x.at(at), y.at(value), name, taken, width, height))
+        tip = f"{name}: {words.number(100 * own.share, 1)}%, {words.number(100 * own.right / own.answered, 1)}%"
+        parts.append(_mark(at, up, 0, 0, tip))
+        parts.append(_place_label(at, up, name, taken, width, height))
     return _svg(width, height, parts, words("Answers that are sure enough"))
 
 
