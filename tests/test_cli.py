@@ -186,6 +186,8 @@ def test_predict_reads_files_and_standard_input(study_folder: Path) -> None:
     assert len(answers) == 3
     assert answers[1] is None
     assert None not in (answers[0], answers[2])
+    # What the study read is what a file is asked for without a word.
+    assert json.loads((adapter / "afina.json").read_text())["facts"]["columns"] == {"text": "text", "label": "label"}
 
 
 def test_python_gives_the_same_predictions(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

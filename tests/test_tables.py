@@ -241,6 +241,11 @@ def test_a_spreadsheet_is_read_and_its_sheet_named(tmp_path: Path) -> None:
     book.save(tmp_path / "a.xlsx")
     with pytest.raises(UsageError, match=r"'Mensagens', cell A5: .*formula"):
         read_table(tmp_path / "a.xlsx", [])
+    damaged = bytearray((tmp_path / "a.xlsx").read_bytes())
+    for at in range(60, len(damaged), len(damaged) // 12):
+        (tmp_path / "b.xlsx").write_bytes(bytes([*damaged[:at], *b"<&>\0", *damaged[at + 4 :]]))
+        with pytest.raises(UsageError):
+            read_table(tmp_path / "b.xlsx", [])
     (tmp_path / "b.xlsx").write_bytes(b"PK no")
     with pytest.raises(UsageError, match=r"b\.xlsx is no readable \.xlsx"):
         read_table(tmp_path / "b.xlsx", [])

@@ -179,7 +179,7 @@ def _refuse_swallowed(rows: list[tuple[int, list[str]]], dialect: Dialect, width
     whole = [row for _, row in rows if len(row) == width]
     last, first = _few_values(whole, -1), _few_values(whole, 0)
     for line, row in rows:
-        if len(row) != width:
+        if len(row) != width or not ("\n" in row[-2] or "\n" in row[-1]):
             continue
         before = row[-2].replace("\r\n", "\n").split("\n")[:-1]
         after = row[-1].replace("\r\n", "\n").split("\n")[1:]

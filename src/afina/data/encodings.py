@@ -108,11 +108,24 @@ def recognise(file: BinaryIO) -> Encoding:
         if block.isascii():
             seen.lines += block.count(b"\n")
             continue
-        for line in block.split(b"\n")[:-1] if block.endswith(b"\n") else block.split(b"\n"):
+        lines = block.split(b"\n")[:-1] if block.endswith(b"\n") else block.split(b"\n")
+        if _is_utf8(block):
+            seen.lines += len(lines)
+            seen.good += sum(not line.isascii() for line in lines)
+            continue
+        for line in lines:
             seen.add(line)
         if seen.bad > _ENOUGH and not seen.good:
             break
     return _concluded(seen)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _blocks(file: BinaryIO, start: bytes) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Reading a spreadsheet's first sheet, values as they stand in its cells; formulas as what they last gave."""
 
 import datetime
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ def read_excel(path: Path, notes: list[str]) -> arrow.Table:
     """Return the table on the first sheet that holds anything; needs `pip install 'afina[excel]'`."""
     try:
         import openpyxl
-        from openpyxl.utils.exceptions import InvalidFileException
     except ImportError:
         raise UsageError(
             f"{path}: reading .xlsx needs openpyxl (pip install 'afina[excel]'), or save the sheet as .csv (UTF-8)."
@@ -26,14 +25,13 @@ def read_excel(path: Path, notes: list[str]) -> arrow.Table:
     if path.suffix.lower() in COMPRESSED:
         raise UsageError(f"{path}: a spreadsheet is compressed already; unpack it first.")
     try:
-        with path.open("rb") as file:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            sheets = {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
-            book.close()
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise UsageError(f"{path} is no readable .xlsx file ({error}); save the sheet as .csv (UTF-8).") from None
-    filled = [title for title, rows in sheets.items() if any(cell is not None for row in rows for cell in row)]
-    _refuse_formulas(path, sheets, openpyxl)
+        sheets = _sheets(path, openpyxl)
+    except Exception as error:  # a damaged file ends in any of a dozen kinds within openpyxl, XML and zip
+        if isinstance(error, UsageError):
+            raise
+        why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise UsageError(f"{path} is no readable .xlsx file ({why}); save the sheet as .csv (UTF-8).") from None
+    filled = [title for title, rows in sheets.items() if rows]
     if not filled:
         raise UsageError(f"{path} is empty: none of its {len(sheets)} sheets holds anything.")
     if len(filled) > 1:
@@ -41,19 +39,36 @@ def read_excel(path: Path, notes: list[str]) -> arrow.Table:
     return _table(sheets[filled[0]], f"{path}, sheet '{filled[0]}'")
 
 
-def _refuse_formulas(path: Path, sheets: dict[str, list[tuple[Any, ...]]], openpyxl: Any) -> None:
-    """Refuse formulas whose values no spreadsheet has stored yet: their cells would seem empty."""
-    with path.open("rb") as file:
-        book = openpyxl.load_workbook(file, read_only=True)
-        for sheet in book.worksheets:
-            for values, row in zip(sheets[sheet.title], sheet.iter_rows(), strict=False):
-                for value, cell in zip(values, row, strict=False):
-                    if value is None and cell.data_type == "f":
-                        raise UsageError(
-                            f"{path}, sheet '{sheet.title}', cell {cell.coordinate}: the file does not hold this formula's "
-                            "value; open it in a spreadsheet and save it."
-                        )
-        book.close()
+def _sheets(path: Path, openpyxl: Any) -> dict[str, list[tuple[Any, ...]]]:
+    """Return each sheet's rows from the first that holds anything; raises for formulas that nothing has computed yet."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles and validations, which are no one's values
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        sheets = {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
+        formulas = openpyxl.load_workbook(file, read_only=True)
+        for sheet in formulas.worksheets:
+            _refuse_uncomputed(path, sheets[sheet.title], sheet)
+    return {title: _from_first(rows) for title, rows in sheets.items()}
+
+
+def _from_first(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    first = next((place for place, row in enumerate(rows) if any(cell is not None for cell in row)), len(rows))
+    return rows[first:]
+
+
+def _refuse_uncomputed(path: Path, rows: list[tuple[Any, ...]], sheet: Any) -> None:
+    """Raise where formulas have no stored values, so that their cells would seem empty: no spreadsheet has saved the file."""
+    found = [
+        (value, cell)
+        for values, row in zip(rows, sheet.iter_rows(), strict=False)
+        for value, cell in zip(values, row, strict=False)
+        if cell.data_type == "f"
+    ]
+    if found and all(value is None for value, _ in found):
+        raise UsageError(
+            f"{path}, sheet '{sheet.title}', cell {found[0][1].coordinate}: the file does not hold this formula's value; "
+            "open it in a spreadsheet and save it."
+        )
 
 
 def _table(rows: list[tuple[Any, ...]], place: str) -> arrow.Table:
