@@ -18,6 +18,7 @@ from afina.data.sources import load_text_dataset
 from afina.data.stream import Source
 from afina.data.templates import load_template, make_template
 from afina.errors import UsageError
+from afina.generation.template import PlainTemplate, check_messages
 from families import tokenizer
 
 ASKED, SAID = ["user", "where is my parcel"], ["assistant", "late"]
@@ -267,3 +268,18 @@ def test_the_system_is_merged_where_that_is_asked() -> None:
         ]
         assert made.prompt(talk[:2]) == "user: be kind\n\nwhere is my parcel\na:"
         assert made.render(talk[1:])[0] == ("user: where is my parcel\na:", False)
+
+
+def test_a_prompt_may_have_calls_of_tools_and_what_they_gave() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}
+    asked = [message(*ASKED), message("assistant", None, tool_calls=[call]), message("tool", "late", tool_call_id="c")]
+    turns = check_messages(asked)
+    assert turns[1].details["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+    _, template = own_template(WITH_TOOLS)
+    assert template.prompt(turns).endswith('a: <call> find {"a": 1} </s>\ntool: late\na:')
+    with pytest.raises(UsageError, match="nothing says how tools are written"):
+        PlainTemplate().prompt(turns)
+    with pytest.raises(UsageError, match="Message 1 should have a role"):
+        check_messages([message("user", None)])
+    with pytest.raises(UsageError, match="Message 2 has the key 'loss_scale'"):
+        check_messages([asked[0], {**message("assistant", "a"), "loss_scale": [1]}, asked[0]])

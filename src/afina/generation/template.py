@@ -1,15 +1,17 @@
 """Conversations as the one text that a model goes on from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from afina.data.templates import Message as Turn
+from afina.data.messages import Message as Turn
+from afina.data.messages import read_messages
 from afina.data.templates import make_template, merging
 from afina.errors import UsageError
 
 __all__ = ["Message", "PlainTemplate", "Template", "check_messages", "template_of"]
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
 """`role` (system, user or assistant) and `content`."""
 
 
@@ -36,6 +38,8 @@ class PlainTemplate:
 
     def prompt(self, messages: Sequence[Turn]) -> str:
         names = {"system": "", "user": "User: ", "assistant": "Assistant: "}
+        if any(turn.role not in names or turn.details.get("tool_calls") for turn in messages):
+            raise UsageError("The model's tokenizer has no chat template, so that nothing says how tools are written.")
         return "\n".join([*(f"{names[turn.role]}{turn.content.strip()}" for turn in messages), "Assistant:"])
 
 
@@ -56,16 +60,27 @@ def template_of(task: Any, tokenizer: Any, *, merge_system: bool = False) -> Tem
 
 
 def check_messages(messages: Sequence[Message]) -> list[Turn]:
-    """Return messages as a template takes them.
+    """Return messages as a template takes them; calls of tools, and what these gave, are those of OpenAI's form.
 
     Raises `UsageError` for messages without a known role or text, or that leave nothing to answer.
     """
     for place, message in enumerate(messages, start=1):
         role, content = message.get("role"), message.get("content")
-        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+        says = isinstance(content, str) or (role == "assistant" and content is None and message.get("tool_calls"))
+        if role not in _ROLES or not says:
             raise UsageError(
-                f"Message {place} should have a role (system, user or assistant) and a content, not {dict(message)}."
+                f"Message {place} should have a role (system, user or assistant; tool for what a tool gave) and a content, "
+                f"not {dict(message)}."
             )
-    if not messages or messages[-1]["role"] != "user":
-        raise UsageError("The last message should be the user's: it is what gets an answer.")
-    return [Turn(message["role"], message["content"]) for message in messages]
+    if not messages or messages[-1]["role"] not in ("user", "tool"):
+        raise UsageError("The last message should be the user's (or a tool's): it is what gets an answer.")
+    found = read_messages(messages, _ROLES, Counter())
+    if found.problem:
+        raise UsageError(f"{found.problem[0].upper()}{found.problem[1:]}.")
+    return [
+        Turn(turn["role"], turn["content"], {key: turn[key] for key in turn if key not in ("role", "content")})
+        for turn in found.messages
+    ]
+
+
+_ROLES = {role: role for role in ("system", "user", "assistant", "tool")}

@@ -150,7 +150,9 @@ class LoRA(Method):
 
     def rule(self, *, speaks: bool) -> RateRule:
         """A change grows with scale times rank, by A and by B: the rate falls with the root of it, and of B's own rate."""
-        return super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.scale * self.rank * self.b_rate)))
+        return (
+            super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.scale * self.rank * self.b_rate)))
+        )
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
