@@ -110,6 +110,10 @@ def test_classes_too_rare_to_learn_are_said(tmp_path: Path) -> None:
     data = load(tmp_path / "rare.csv")
     assert "odd" in data.train.text
     assert "no test row is labelled 'rare' (1 train row)" in said(data)
+    assert "classes in" not in said(data)
+    assert "3 classes in 5 train rows: too few" in said(labels(tmp_path, "a", "b", "c", times=2))
+    (tmp_path / "gone.csv").write_text("text,label\n" + "a,x\nnan,y\n" * 5)
+    assert "4 texts of train say 'nan'" in said(load(tmp_path / "gone.csv"))
 
 
 # -- columns ---------------------------------------------------------------------------------------------------------

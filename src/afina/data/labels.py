@@ -171,6 +171,8 @@ def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], wher
     present = np.unique(labels["train"])
     if len(present) < 2:
         raise UsageError(f"{where}: train has only one class ('{names[int(present[0])]}'); at least two are needed.")
+    if len(present) > len(labels["train"]) / 3:
+        notes.append(f"{len(present)} classes in {len(labels['train'])} train rows: too few rows a class to learn from")
     for split, values in labels.items():
         unseen = [int(label) for label in np.unique(values) if label not in present]
         if unseen:
@@ -180,7 +182,9 @@ def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], wher
                 if len(unseen) == 1
                 else f"labels {_listed(names, unseen)} stand"
             )
-            raise UsageError(f"{where}: the {what} in {count:,} {split} rows and in no train row.")
+            raise UsageError(
+                f"{where}: the {what} in {count:,} {split} rows and in no train row; add some there, or leave those out."
+            )
     if untested := [int(label) for label in present if label not in labels["test"]]:
         count = int(np.isin(labels["train"], untested).sum())
         rows = "1 train row" if count == 1 else f"{count:,} train rows"

@@ -14,7 +14,7 @@ from afina.data.columns import ROW, find_columns, joined, left_out, numbered, te
 from afina.data.files import is_table, label_names_of, read_table, read_text, say
 from afina.data.finding import Parts, find
 from afina.data.images import is_images, load_images
-from afina.data.label_texts import tidied
+from afina.data.label_texts import MISSING, tidied
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
 from afina.data.tags import find_tagged, is_tagged, read_tagged, tables_of_lists
@@ -190,11 +190,23 @@ def _drop(
         for bad, what in ((~full, "an empty text"), (~labelled, "no label")):
             if bad.any():
                 notes.append(_left_out(int(bad.sum()), f"{split} ", what))
+        notes += _written_out(own["text"], split)
         keep = np.flatnonzero(full & labelled)
         kept[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(keep)
         for key, column in own.items():
             both[key][split] = column if len(keep) == len(column) else [column[row] for row in keep]
     return kept, both["text"], both["text_pair"]
+
+
+def _written_out(column: list[str], split: str) -> list[str]:
+    """Say so where texts are what programs write for a missing value: they may be texts all the same."""
+    found = [text for text in column if text.strip() in MISSING]
+    rows = "1 text" if len(found) == 1 else f"{len(found):,} texts"
+    return (
+        [f"{rows} of {split} say '{found[0].strip()}', as a missing value is written, and are read as texts"]
+        if found
+        else []
+    )
 
 
 def _left_out(count: int, split: str, what: str) -> str:
