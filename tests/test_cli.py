@@ -102,6 +102,18 @@ def test_the_live_table_and_its_bars_keep_to_the_window(width: int) -> None:
     assert "512/4000" in lines[-1]
 
 
+def test_notes_are_broken_between_words_at_a_terminal_and_whole_on_a_pipe() -> None:
+    note = "  mails.csv: read as Windows-1252, since it is not UTF-8 (line 2: 'Dúvida')"
+    for terminal in (True, False):
+        progress = Progress(1)
+        progress.console = Console(width=40, file=io.StringIO(), force_terminal=terminal, color_system=None)
+        progress.observe({"kind": "prepared", "notes": [note.strip()], "learned": None})
+        lines = progress.console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        assert " ".join(line.strip() for line in lines) == note.strip()
+        assert all(line.startswith("  ") for line in lines)
+        assert len(lines) == (2 if terminal else 1)
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['afina', '--help']\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
@@ -227,4 +228,9 @@ class Progress:
         self.bars.update(self.one, visible=False)
 
     def _say(self, line: str, style: str) -> None:
-        self.console.print(Text(line, style=style), soft_wrap=True)
+        # On a pipe a line stays one; at a terminal it is broken between words, under its own beginning.
+        text, indent = Text(line.strip(), style=style), len(line) - len(line.lstrip())
+        if self.console.is_terminal:
+            self.console.print(Padding(text, (0, 0, 0, indent), expand=False))
+        else:
+            self.console.print(Text(" " * indent, style=style) + text, soft_wrap=True)
