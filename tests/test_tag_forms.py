@@ -10,6 +10,7 @@ import pytest
 
 from afina.config import DatasetSpec
 from afina.data.clean import clean
+from afina.data.convert import convert
 from afina.data.literals import parsed_text
 from afina.data.rules import CleanSettings
 from afina.data.sources import load_text_dataset
@@ -217,6 +218,8 @@ def test_a_study_asks_who_answers_and_reads_the_same(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="nobody is called 'Loja'; the chat is written by"):
         load(path, "chat", assistant="Loja")
+    with pytest.raises(UsageError, match=r"none of its 8 rows can be read \(it is not known who answers"):
+        convert(path, tmp_path / "b.jsonl")  # and not as loose texts
     for given in ({"assistant": "Loja Sol"}, {"assistant": ["loja sol"], "user": "Rita"}, {"user": "Rita"}):
         data = load(path, "chat", **given)
         assert json.loads(data.train.text[0]) == [["user", "Têm o 1"], ["assistant", "Temos o 1"]]

@@ -13,7 +13,7 @@ __all__ = ["CONTENT", "TEMPLATES", "TOOLS_OTHERWISE", "ChatTemplate", "Piece", "
 
 CONTENT = "{content}"
 TOOLS_OTHERWISE = (
-    "take a model whose own template does (and leave template: out), or leave such conversations out of the data"
+    "take a model whose own template does (and leave template: out), or leave such conversations out of the data."
 )
 
 Piece = tuple[str, bool]

@@ -34,8 +34,8 @@ def read_interactions(
 ) -> Iterator[Interaction]:
     """Yield a file's interactions one by one; with `plain`, its texts as they are.
 
-    With `plain` None, a file whose first rows hold no dialogue is taken for one of texts. What cannot be read comes with its
-    `problem` set; raises `UsageError` only for what concerns the whole file.
+    With `plain` None, a file whose first rows have no form of dialogue is taken for one of texts. What cannot be read comes
+    with its `problem` set; raises `UsageError` only for what concerns the whole file.
     """
     speakers, columns = speakers or Speakers(), columns or Columns()
     if plain is not False:
@@ -44,7 +44,8 @@ def read_interactions(
             yield from texts
             return
         first = list(islice(_read(Source(source.path, source.longest_line), speakers, columns, plain=False), _PEEK))
-        if all(row.problem for row in first):
+        # What has a form of dialogues and cannot be read (nobody knows who answers) is no file of texts.
+        if all(row.problem and row.form in ("text", "transcript") for row in first):
             yield from texts
             return
     yield from _read(source, speakers, columns, plain=False)

@@ -183,8 +183,8 @@ def _preference(row: _Row) -> Found | None:
         return None
     refused = [row.names[name] for name in _REFUSED if name in row.names]
     found = _asked_and_said(row, "prompt", chosen, "preferences")
-    if found is not None and found.messages:
-        row.seen["preferences, of which what was chosen is read and what was rejected is not"] += bool(refused)
+    if found is not None and found.messages and refused:
+        row.seen["preferences, of which what was chosen is read and what was rejected is not"] += 1
     return found
 
 

@@ -137,7 +137,8 @@ def _best_path(
     while replies := children.get(str(path.values.get(names["message_id"]))):
         path = min(replies, key=lambda row: _order(row.values.get(names["rank"]))[:2])
         turns.append(path.values)
-        seen[_BEST] += len(replies) - 1
+        if len(replies) > 1:
+            seen[_BEST] += len(replies) - 1
     return _talk([(turn.get(names["role"]), turn.get(names["text"])) for turn in turns], group[0].place, speakers, seen)
 
 
@@ -151,7 +152,8 @@ def _whole_trees(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str],
         while isinstance(node, Mapping):
             turns.append((node.get("role"), node.get("text")))
             replies = [reply for reply in node.get("replies") or () if isinstance(reply, Mapping)]
-            seen[_BEST] += max(0, len(replies) - 1)
+            if len(replies) > 1:
+                seen[_BEST] += len(replies) - 1
             node = min(replies, key=lambda reply: _order(reply.get("rank"))[:2], default=None)
         yield _talk(turns, row.place, speakers, seen)
 

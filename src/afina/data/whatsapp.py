@@ -104,7 +104,8 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
 def _kept(said: _Said, seen: Counter[str]) -> Iterator[_Said]:
     text = _EDITED.sub("", "\n".join(said.lines).strip())
     without = [line for line in text.split("\n") if not _MEDIA.fullmatch(line.strip())]
-    seen["pictures, sound and deleted messages, left out"] += text.count("\n") + 1 - len(without) if text else 0
+    if text and (media := text.count("\n") + 1 - len(without)):
+        seen["pictures, sound and deleted messages, left out"] += media
     if "".join(without).strip():
         yield _Said(said.place, said.when, said.name, ["\n".join(without).strip()])
 
