@@ -22,6 +22,7 @@ from afina.data.whole_file import partial_of
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
 from afina.methods.fused import Kind, by_module, join, split
+from afina.methods.record_file import read_record_file
 
 __all__ = [
     "Adapter",
@@ -146,11 +147,16 @@ def read_record(folder: Path) -> AdapterRecord:
     """Read an adapter's description; raises `UsageError` when the folder is none."""
     path = folder / "afina.json"
     try:
-        return AdapterRecord(**json.loads(path.read_text(encoding="utf-8")))
+        record = AdapterRecord(**read_record_file(path, AdapterRecord))
     except FileNotFoundError:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} does not exist; give the folder of an adapter.") from None
         raise UsageError(f"{folder} is no adapter of Afina: it has no afina.json.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise AfinaError(f"{path} is damaged ({error}); train the adapter again.") from None
+    try:
+        record.make_method()
+    except UsageError as error:
+        raise AfinaError(f"{path}: {error}") from None
+    return record
 
 
 def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, outputs: int) -> Adapter:
@@ -160,12 +166,18 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
     """
     adapter = build_adapter(record.make_method(), backbone, outputs, seed=0)
     wanted = _tensors(adapter, backbone)
+    heads = {f"base_model.model.{name}" for name, _ in adapter.head.named_parameters()}
     stored = _apart(read_tensors(folder / "adapter_model.safetensors"), adapter, backbone)
     if missing := sorted(set(wanted) - set(stored)):
         raise AfinaError(f"{folder} lacks '{missing[0]}'; it is not an adapter of {backbone.name}.")
     with torch.no_grad():
         for name, value in wanted.items():
             if value.shape != stored[name].shape:
+                if name in heads and stored[name].shape[1:] == value.shape[1:]:
+                    raise AfinaError(
+                        f"{folder}: '{name}' is for {len(stored[name])} labels and afina.json names {outputs}; they are of "
+                        "two adapters."
+                    )
                 raise AfinaError(
                     f"{folder}: '{name}' is {tuple(stored[name].shape)} and {backbone.name} needs {tuple(value.shape)}; "
                     "it was trained on another base model."

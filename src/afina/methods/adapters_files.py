@@ -5,23 +5,25 @@ are its `double_seq_bn` (Houlsby), `seq_bn` (Pfeiffer) and `par_bn` (He's parall
 model's own, or the library's "flexible" classification head. Its older weights are pickles, which can run code.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.load import Backbone
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, UsageError, shown
+from afina.json_files import read_json_object
 from afina.methods.adapter import Adapter, AdapterRecord, read_tensors
 from afina.methods.bottleneck import Activation, After, BeforeNorm, Beside, Network, Rejoin
 from afina.methods.peft_files import Given, take_head
+from afina.methods.record_file import check_model_name
 from afina.ops.dropout import DropoutSource
 
 __all__ = ["FlexibleHead", "is_adapters_library", "read_adapters_library", "read_adapters_library_record"]
@@ -35,6 +37,23 @@ _PLAIN = {
 _ACTIVATIONS: Mapping[str, Activation] = {
     "relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu", "tanh": "tanh",
 }  # fmt: skip
+
+
+class _InnerHead(BaseModel):
+    """What head_config.json says of a "flexible" head."""
+
+    head_type: str
+    activation_function: str | None = None
+    use_pooler: bool = False
+    label2id: dict[str, int] | None = None
+
+
+class _HeadConfig(BaseModel):
+    """What it says of the model's own head."""
+
+    config: _InnerHead | None = None
+    num_labels: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    label2id: dict[str, int] | None = None
 
 
 class FlexibleHead(Head):
@@ -63,15 +82,15 @@ class FlexibleHead(Head):
 def is_adapters_library(folder: Path) -> bool:
     """Whether a folder's adapter_config.json is of this library's form."""
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        config = read_json_object(folder / "adapter_config.json")
+    except (OSError, AfinaError):  # which whoever reads it then will name
         return False
-    return isinstance(config, dict) and "peft_type" not in config and isinstance(config.get("config"), (dict, str))
+    return "peft_type" not in config and isinstance(config.get("config"), (dict, str))
 
 
 def read_adapters_library_record(folder: Path) -> AdapterRecord:
     """Read what the folder says of itself; raises `UsageError` for weights that are pickled and forms not read."""
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_json_object(folder / "adapter_config.json")
     if not (folder / _WEIGHTS).exists():
         raise UsageError(
             f"{folder} has no {_WEIGHTS}: the `adapters` library pickles weights, which can run code, unless it is told "
@@ -83,12 +102,14 @@ def read_adapters_library_record(folder: Path) -> AdapterRecord:
         raise UsageError(f"{folder}: of the `adapters` library only bottleneck adapters are read, and this is none.")
     if odd:
         raise UsageError(f"{folder}: bottleneck adapters of the `adapters` library with {odd[0]} set are not read.")
-    if settings["non_linearity"] not in _ACTIVATIONS or not isinstance(settings.get("scaling", 1.0), (int, float)):
-        raise UsageError(
-            f"{folder}: its nonlinearity '{settings['non_linearity']}' or scaling '{settings.get('scaling')}' is not read."
-        )
+    kind, scaling = settings["non_linearity"], settings.get("scaling", 1.0)
+    number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool) and abs(scaling) < 1e12
+    if not isinstance(kind, str) or kind not in _ACTIVATIONS or not number:
+        raise UsageError(f"{folder}: its nonlinearity {shown(kind)} or scaling {shown(scaling)} is not read.")
+    name = config.get("model_name") or "(unnamed)"
+    check_model_name(folder / "adapter_config.json", name if isinstance(name, str) else "")
     return AdapterRecord(
-        model=str(config.get("model_name") or "(unnamed)"), method="adapters", settings=config, task={},
+        model=name, method="adapters", settings=config, task={},
         max_length=1 << 30, precision="fp32", seed=0,
     )  # fmt: skip
 
@@ -98,7 +119,7 @@ def read_adapters_library(folder: Path, backbone: Backbone, record: AdapterRecor
     settings: Mapping[str, Any] = record.settings["config"]
     networks: dict[tuple[int, str], dict[str, Tensor]] = {}
     for name, value in read_tensors(folder / _WEIGHTS).items():
-        place = re.fullmatch(r".*?\.(\d+)\.(.*)\.?adapters\.[^.]+\.adapter_(down\.0|up)\.(weight|bias)", name)
+        place = re.fullmatch(r".*?\.(\d{1,6})\.(.*)\.?adapters\.[^.]+\.adapter_(down\.0|up)\.(weight|bias)", name)
         if place is None:
             raise AfinaError(f"{folder}: '{name}' is no part of a bottleneck adapter as they are read.")
         layer, where, part, kind = place.groups()
@@ -107,6 +128,7 @@ def read_adapters_library(folder: Path, backbone: Backbone, record: AdapterRecor
         ] = value.float()
     made: dict[str, tuple[Site, Placed]] = {}
     for (layer, where), values in sorted(networks.items()):
+        _check_network(values, backbone, layer, folder)
         for site, branch in _placed(backbone, layer, where, values, settings, folder):
             made[site.name] = (site, branch)
     head, names = _head(folder, backbone)
@@ -116,6 +138,18 @@ def read_adapters_library(folder: Path, backbone: Backbone, record: AdapterRecor
     for site, branch in adapter.placed():
         branch.start(Frozen(backbone.model, backbone.anatomy, site))
     return adapter.to(backbone.device), names
+
+
+def _check_network(values: Mapping[str, Tensor], backbone: Backbone, layer: int, folder: Path) -> None:
+    down = values.get("down.weight")
+    inner, width = 0 if down is None or down.ndim != 2 else len(down), backbone.anatomy.width
+    shapes = {
+        "down.weight": (inner, width), "down.bias": (inner,), "up.weight": (width, inner), "up.bias": (width,),
+    }  # fmt: skip
+    if inner == 0 or {name: tuple(value.shape) for name, value in values.items()} != shapes:
+        raise AfinaError(
+            f"{folder} does not fit {backbone.name} at layer {layer}: it was trained on another base model, or is damaged."
+        )
 
 
 def _placed(
@@ -152,28 +186,64 @@ def _placed(
 
 
 def _head(folder: Path, backbone: Backbone) -> tuple[Head, tuple[str, ...]]:
+    path = folder / "head_config.json"
     try:
-        config = json.loads((folder / "head_config.json").read_text(encoding="utf-8"))
+        config = read_json_object(path)
         tensors = read_tensors(folder / "model_head.safetensors")
     except FileNotFoundError:
         raise UsageError(f"{folder} has no classification head (head_config.json); train one with it.") from None
-    inner = config.get("config")
-    label_ids: Mapping[str, int] = (inner or config).get("label2id") or {}
+    try:
+        head = _HeadConfig.model_validate(config)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise AfinaError(f"{path}: '{where}' is of the wrong kind ({error.errors()[0]['msg']}).") from None
+    inner = head.config
+    label_ids = (inner or head).label2id or {}
     names = tuple(sorted(label_ids, key=lambda name: label_ids[name]))
+    if sorted(label_ids.values()) != list(range(len(label_ids))):
+        raise AfinaError(f"{path}: label2id should number the labels from 0 on, each once.")
     if inner is None:
-        outputs = int(config["num_labels"])
-        head = backbone.new_head(outputs)
-        take_head(head, {**backbone.pretrained_head, **{key: value.float() for key, value in tensors.items()}}, folder)
-        return head, names
-    if inner["head_type"] != "classification" or inner["activation_function"] != "tanh":
+        if head.num_labels is None:
+            raise AfinaError(f"{path} says neither num_labels nor what its head is.")
+        own = backbone.new_head(head.num_labels)
+        take_head(own, {**backbone.pretrained_head, **{key: value.float() for key, value in tensors.items()}}, folder)
+        return own, _named(names, head.num_labels, path)
+    if inner.head_type != "classification" or inner.activation_function != "tanh":
         raise UsageError(
-            f"{folder}: heads of the type {inner['head_type']} are not read, only classification with tanh."
+            f"{folder}: heads of the type {shown(inner.head_type)} are not read, only classification with tanh."
         )
     if backbone.anatomy.row.causal:
         raise UsageError(
             f"{folder}: the library's flexible heads are read for encoders only, and {backbone.name} is none."
         )
-    order = sorted({int(name.split(".")[2]) for name in tensors})
-    stem = next(iter(tensors)).rsplit(".", 2)[0]
-    layers = [(tensors[f"{stem}.{n}.weight"].float(), tensors[f"{stem}.{n}.bias"].float()) for n in order]
-    return FlexibleHead(backbone.config, layers, pooled=bool(inner.get("use_pooler"))), names
+    layers = _flexible(tensors, backbone, folder)
+    return FlexibleHead(backbone.config, layers, pooled=inner.use_pooler), _named(names, len(layers[-1][0]), path)
+
+
+def _named(names: tuple[str, ...], outputs: int, path: Path) -> tuple[str, ...]:
+    """Return the names of a head's outputs, by number if it has none; raises `AfinaError` for those of another number."""
+    if names and len(names) != outputs:
+        raise AfinaError(f"{path} names {len(names)} labels and its head has {outputs}; they are of two adapters.")
+    return names or tuple(f"LABEL_{index}" for index in range(outputs))
+
+
+def _flexible(tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path) -> list[tuple[Tensor, Tensor]]:
+    """Return weight and bias of a flexible head's layers, in order: `heads.NAME.NUMBER.weight`, the numbers with gaps."""
+    layers: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        place = re.fullmatch(r"heads\..+\.(\d{1,3})\.(weight|bias)", name)
+        if place is None:
+            raise AfinaError(f"{folder}: '{name[:100]}' is no part of a head as they are read.")
+        layers.setdefault(int(place[1]), {})[place[2]] = value.float()
+    found: list[tuple[Tensor, Tensor]] = []
+    width = backbone.anatomy.width
+    for _, own in sorted(layers.items()):
+        weight, bias = own.get("weight"), own.get("bias")
+        fits = weight is not None and bias is not None and weight.ndim == 2 and weight.shape == (len(bias), width)
+        if not fits or weight is None or bias is None:
+            raise AfinaError(f"{folder}: its head does not fit {backbone.name}; it was trained on another base model.")
+        found.append((weight, bias))
+        width = len(weight)
+    if not found:
+        raise AfinaError(f"{folder} is damaged: model_head.safetensors holds no head.")
+    return found

@@ -26,6 +26,7 @@ from afina.methods.peft_keys import read_peft_config
 from afina.methods.peft_modules import KINDS, Place, branches_at
 from afina.methods.prefix import KeysAndValues
 from afina.methods.prompt import SoftPrompt
+from afina.methods.record_file import check_model_name
 
 __all__ = ["EMBEDS", "Given", "check_revision", "read_peft", "read_peft_record", "take_head"]
 
@@ -73,6 +74,8 @@ def read_peft_record(folder: Path) -> AdapterRecord:
     pickled = [file.name for file in folder.glob("adapter_model.*") if file.suffix != ".safetensors"]
     if pickled and not (folder / _WEIGHTS).exists():
         raise UsageError(f"{folder} has only pickled weights ({pickled[0]}), which can run code; save safetensors.")
+    if name := config.get("base_model_name_or_path"):
+        check_model_name(folder / "adapter_config.json", name)
     return AdapterRecord(
         model=config.get("base_model_name_or_path") or "(unnamed)", method=f"peft:{config['peft_type']}", settings=config,
         task={}, max_length=1 << 30, precision="fp32", seed=0,
