@@ -147,3 +147,16 @@ def test_what_was_exported_is_compared_in_truth(
     assert found.returncode == 1 and "What was exported is not what was tested" in found.stderr
     assert not (tmp_path / "out").exists()
     assert isinstance(afina.load(folder), LoadedAdapter)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_tokenizer_goes_along_and_a_head_is_not_left_out(speaker: Speaker, tmp_path: Path) -> None:
+    _, folder = saved("llama", speaker, tmp_path / "adapter", target_modules=["q_proj", "lm_head"])
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} </s>{% endfor %}"
+    )
+    found = commands.afina("export", str(folder), "--to", "peft", "--out", str(tmp_path / "out"), "--rows", "3")
+    assert found.returncode == 0, found.stderr
+    assert afina.load(tmp_path / "out").tokenizer.chat_template.startswith("{% for m in messages %}")
+    found = commands.afina("export", str(folder), "--to", "lora", "--out", str(tmp_path / "lora"), "--rows", "3")
+    assert found.returncode == 2 and "brought a language head of its own" in found.stderr

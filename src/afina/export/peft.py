@@ -27,6 +27,7 @@ __all__ = ["LowRankLoss", "as_lora", "write_peft"]
 
 def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
     """Write the adapter in PEFT's format; raises `UsageError` where PEFT has no word for it."""
+    _write_tokenizer(loaded, folder)
     if isinstance(loaded.method, Given):
         if not (loaded.folder / "adapter_model.safetensors").exists():
             raise UsageError(f"PEFT has no word for the bottleneck adapters in {loaded.folder}.")
@@ -144,6 +145,11 @@ def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
     Raises `UsageError` for a method that changes no matrix.
     """
     _refuse_classical(loaded)
+    language = getattr(loaded.adapter.head, "language", None)
+    if loaded.task.embeds or (language is not None and language is not loaded.backbone.language):
+        what = "has no head" if loaded.task.embeds else "brought a language head of its own"
+        raise UsageError(f"{loaded.folder} {what}, which --to lora does not write; export it --to merged or --to peft.")
+    _write_tokenizer(loaded, folder)
     modules = dict(loaded.backbone.model.named_modules())
     places = {site.module: site.transposed for site, _ in loaded.adapter.placed()}
     try:
@@ -181,6 +187,12 @@ def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
     }  # fmt: skip
     _write(folder, tensors, config, loaded)
     return loss
+
+
+def _write_tokenizer(loaded: LoadedAdapter, folder: Path) -> None:
+    """Write the tokenizer that the adapter brought, if any: its tokens are what it was trained with."""
+    if loaded.tokenizer is not loaded.backbone.tokenizer:
+        loaded.tokenizer.save_pretrained(folder)
 
 
 def _refuse_classical(loaded: LoadedAdapter) -> None:
