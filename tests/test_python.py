@@ -196,6 +196,20 @@ def test_a_plan_is_made_of_a_file_or_its_keys_too(tmp_path: Path, keys: dict[str
     ]
 
 
+def test_the_data_commands_take_paths_as_texts(tmp_path: Path) -> None:
+    lines = "".join(
+        f"{json.dumps({'user': f'where is parcel {row}', 'assistant': 'on its way'})}\n" for row in range(9)
+    )
+    (tmp_path / "talks.jsonl").write_text(lines)
+    source = str(tmp_path / "talks.jsonl")
+    assert afina.inspect_data(source) is not None
+    afina.convert_data(source, str(tmp_path / "talks.parquet"))
+    afina.clean_data(source, str(tmp_path / "clean.jsonl"))
+    afina.plant_canaries(source, str(tmp_path / "planted.jsonl"), count=1, repeat=(1,))
+    assert {"talks.parquet", "clean.jsonl", "planted.jsonl"} <= {path.name for path in tmp_path.iterdir()}
+    assert set(afina.demo_study()["methods"]) <= set(registry())
+
+
 def test_what_is_printed_says_something(study: afina.Study) -> None:
     result = study.results[0]
     adapter = afina.load(study.directory / result["adapter"])

@@ -118,7 +118,7 @@ class Manifest:
 
 
 def plant(
-    data: Path, out: Path, *, count: int = 4, repeat: Sequence[int] = (1, 4, 16), seed: int = 0,
+    data: str | Path, out: str | Path, *, count: int = 4, repeat: Sequence[int] = (1, 4, 16), seed: int = 0,
     symbols: str = "0123456789", length: int = 8, columns: DatasetSpec | None = None, force: bool = False,
 ) -> Path:  # fmt: skip
     """Write a copy of training data with `count` canaries for each number of repetitions; return the manifest's path.
@@ -126,6 +126,7 @@ def plant(
     A repetition of 0 makes canaries that are not planted, to compare with. Secrets are `length` of the `symbols`, drawn
     uniformly. Raises `UsageError` in one sentence for what cannot be.
     """
+    data, out = Path(data), Path(out)
     if count < 1 or not repeat or min(repeat) < 0 or len(set(repeat)) < len(repeat):
         raise UsageError("Canaries: a count of at least 1, and repetitions of at least 0, each once.")
     if len(symbols) < 2 or len(set(symbols)) < len(symbols) or any(symbol.isspace() for symbol in symbols):

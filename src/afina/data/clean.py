@@ -71,8 +71,8 @@ def rejects_path(out: Path) -> Path:
 
 
 def clean(
-    path: Path,
-    out: Path,
+    path: str | Path,
+    out: str | Path,
     settings: CleanSettings | None = None,
     *,
     speakers: Speakers | None = None,
@@ -87,6 +87,7 @@ def clean(
     `tokens` counts a text's tokens for `max_tokens`; `tick` is told the rows read. Neither file is there until both are
     whole. Raises `UsageError` for settings that cannot be, and where no row could be kept.
     """
+    path, out = Path(path), Path(out)
     settings = settings or CleanSettings()
     check_output(out, path, force=force)
     rules = rules_for(settings, tokens, plain=plain)

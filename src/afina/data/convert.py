@@ -36,8 +36,8 @@ class ConvertReport:
 
 
 def convert(
-    path: Path,
-    out: Path,
+    path: str | Path,
+    out: str | Path,
     *,
     speakers: Speakers | None = None,
     columns: Columns | None = None,
@@ -49,6 +49,7 @@ def convert(
 
     With `plain` None, a file without dialogues is taken for one of texts. Raises `UsageError` where no row can be read.
     """
+    path, out = Path(path), Path(out)
     check_output(out, path, force=force)
     source = Source(path)
     forms: Counter[str] = Counter()

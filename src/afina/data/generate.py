@@ -60,7 +60,7 @@ class GenerateReport:
 def generate(
     writer: Writer,
     prompt: str,
-    out: Path,
+    out: str | Path,
     *,
     topics: Sequence[str] = (),
     count: int = 100,
@@ -77,6 +77,7 @@ def generate(
     is for the embeddings' spread; `observe` is told of every request. Raises `AfinaError` when the model stops answering:
     what was written stays.
     """
+    out = Path(out)
     _check(prompt, out, topics, count)
     settings, speakers = settings or CleanSettings(), speakers or Speakers()
     record = {"model": writer.name, "prompt": _hash(prompt), "topics": _hash("\n".join(topics)), "seed": seed}

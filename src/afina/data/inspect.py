@@ -149,7 +149,7 @@ class _Tally:
 
 
 def inspect_file(
-    path: Path,
+    path: str | Path,
     *,
     speakers: Speakers | None = None,
     columns: Columns | None = None,
@@ -164,6 +164,7 @@ def inspect_file(
     `tokens` counts a text's tokens, by the tokenizer called `tokenizer`; left out, words are counted. Raises `UsageError`
     where the file holds no row.
     """
+    path = Path(path)
     source = Source(path)
     tally = _Tally(tokens or (lambda text: len(text.split())))
     rows = 0

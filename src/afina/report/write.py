@@ -61,11 +61,11 @@ class ReportFiles:
 
 
 def write_report(
-    directory: "str | Path | Study", *, language: str = "en", reference: Path | None = None
+    directory: "str | Path | Study", *, language: str = "en", reference: str | Path | None = None
 ) -> ReportFiles:
     """Write DIR/report.html and DIR/tables/*.md, .csv, .tex; raises `UsageError` when DIR is no study's folder."""
     directory = folder_of(directory)
-    words, published = Words(language), Reference(reference)
+    words, published = Words(language), Reference(None if reference is None else Path(reference))
     material = gather(directory)
     in_layout = published_tables(material, words, published)
     folder = directory / "tables"
