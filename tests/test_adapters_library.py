@@ -75,3 +75,26 @@ def test_pickles_and_other_models_are_refused(with_tokenizer: Path) -> None:
     (folder / "head_config.json").unlink()
     with pytest.raises(UsageError, match="no classification head"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("own", {"num_labels": "three"}, "head_config.json: 'num_labels' is of the wrong kind"),
+        ("own", {"label2id": {"a": 0, "b": 0, "c": 1}}, "label2id should number the labels from 0 on, each once"),
+        ("own", {"label2id": {"a": 0, "b": 1}}, "names 2 labels and its head has 3"),
+        ("flexible", {"config": {"head_type": ["classification"]}}, "'config.head_type' is of the wrong kind"),
+        ("flexible", {"config": {"head_type": "classification", "label2id": {"a": "x"}}}, "'config.label2id.a' is of"),
+        ("flexible", {"config": {"head_type": "tagging"}}, "heads of the type 'tagging' are not read"),
+    ],
+)
+def test_a_head_that_cannot_be_is_one_sentence(
+    kind: str, change: dict[str, object], said: str, with_tokenizer: Path
+) -> None:
+    path = with_tokenizer / f"bert-houlsby-{kind}" / "head_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(AfinaError, match=said):
+        load(path.parent)
+    path.write_text("[" * 90_000)
+    with pytest.raises(AfinaError, match="is damaged"):
+        load(path.parent)

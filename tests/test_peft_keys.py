@@ -65,7 +65,7 @@ def written(folder: Path, **changes: Any) -> Path:
 def test_a_key_that_is_not_computed_is_refused_by_name(kind: str, name: str, tmp_path: Path) -> None:
     first = {"init_r": 4} if kind == "ADALORA" else {}
     folder = written(tmp_path, peft_type=kind, **first, **{name: [1]})
-    with pytest.raises(UsageError, match=rf"adapter_config.json: {name} is set, .*\.$"):
+    with pytest.raises(UsageError, match=rf"adapter_config.json: {name} is set: .*\.$"):
         read_peft_config(folder)
     read_peft_config(written(tmp_path, peft_type=kind, **first, **{name: keys_of(kind)[name].plain[0]}))
 

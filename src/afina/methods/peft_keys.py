@@ -102,19 +102,19 @@ _LOW_RANK = (
     Key("velora_config", "nothing", "how gradients are kept while training"),
     Key("ensure_weight_tying", "read", "whether embeddings and language head share what was trained", kind=Flag),
     Key(
-        "alora_invocation_tokens", "refused", "activated LoRA: it acts only behind the tokens that call it",
+        "alora_invocation_tokens", "refused", "activated LoRA, which acts only behind the tokens that call it",
         advice="here it would act on every token",
     ),
     Key(
         "layer_replication", "refused", "layers of the base are to be repeated, each with an adapter of its own",
         advice="a model is not rebuilt here; merge it with PEFT and load the merged model",
     ),
-    Key("use_qalora", "refused", "QALoRA: inputs are pooled in groups", plain=(False, None)),
+    Key("use_qalora", "refused", "QALoRA, whose inputs are pooled in groups", plain=(False, None)),
     Key("target_parameters", "refused", "LoRA on parameters that are no layers, as of experts", plain=(None, [])),
     Key("use_bdlora", "refused", "block-diagonal LoRA"),
-    Key("arrow_config", "refused", "Arrow: several LoRAs that are chosen between by token"),
-    Key("kasa_config", "refused", "KaSA: the base without its smallest singular values"),
-    Key("monteclora_config", "refused", "MonteCLoRA: weights that are drawn anew"),
+    Key("arrow_config", "refused", "Arrow, several LoRAs that are chosen between by token"),
+    Key("kasa_config", "refused", "KaSA, on the base without its smallest singular values"),
+    Key("monteclora_config", "refused", "MonteCLoRA, whose weights are drawn anew"),
 )  # fmt: skip
 _LORA = (
     *_LOW_RANK,
@@ -250,7 +250,7 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
         elif key.meaning == "read" and key.kind is not None:
             _check_value(path, key, value)
         elif key.meaning == "refused" and not _says(value, key.plain):
-            raise UsageError(f"{path}: {name} is set, {key.why}; {key.advice}.")
+            raise UsageError(f"{path}: {name} is set: {key.why}; {key.advice}.")
     if missing := [key.name for key in KEYS[kind] if key.kind is Number and key.name not in config]:
         raise AfinaError(f"{path} lacks '{missing[0]}', without which its scale is unknown; save the adapter again.")
     _check_start(path, config)
