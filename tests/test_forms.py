@@ -2,23 +2,30 @@
 # ruff: noqa: E501 (tables of inputs)
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from afina.config import DatasetSpec
 from afina.data.batching import IGNORED
 from afina.data.clean import clean
-from afina.data.conversations import read_interactions
+from afina.data.conversations import interactions, read_interactions
 from afina.data.convert import convert
+from afina.data.forms import Columns
 from afina.data.messages import Message
 from afina.data.sequences import conversations
 from afina.data.sources import load_text_dataset
-from afina.data.stream import Source
+from afina.data.speakers import Speakers
+from afina.data.stream import RawRow, Source
 from afina.data.templates import load_template, make_template
+from afina.data.turns import ordered, written_out
 from afina.errors import UsageError
-from afina.generation.template import PlainTemplate, check_messages
+from afina.generation.template import PlainTemplate, check_messages, template_of
+from afina.tasks.chat import Chat
 from families import tokenizer
 
 ASKED, SAID = ["user", "where is my parcel"], ["assistant", "late"]
@@ -268,6 +275,10 @@ def test_the_system_is_merged_where_that_is_asked() -> None:
         ]
         assert made.prompt(talk[:2]) == "user: be kind\n\nwhere is my parcel\na:"
         assert made.render(talk[1:])[0] == ("user: where is my parcel\na:", False)
+    # Who talks with an adapter may ask for it, whatever template that was trained with.
+    own, trained = own_template(refusing)
+    for task in (None, Chat(trained)):
+        assert template_of(task, own, merge_system=True).prompt(talk[:2]) == made.prompt(talk[:2])
 
 
 def test_a_prompt_may_have_calls_of_tools_and_what_they_gave() -> None:
@@ -283,3 +294,35 @@ def test_a_prompt_may_have_calls_of_tools_and_what_they_gave() -> None:
         check_messages([message("user", None)])
     with pytest.raises(UsageError, match="Message 2 has the key 'loss_scale'"):
         check_messages([asked[0], {**message("assistant", "a"), "loss_scale": [1]}, asked[0]])
+
+
+KEYS = ["messages", "conversations", "role", "content", "from", "value", "tool_calls", "function", "name", "arguments", "weight", "mapping",
+        "current_node", "message", "parts", "parent", "parent_id", "message_id", "text", "prompt", "chosen", "completion", "instruction",
+        "output", "history", "tools", "extra", "replies", "message_tree_id"]  # fmt: skip
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["user", "gpt", "function_call", "[1]", "{'a': 1}", "", "[[["])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1, max_size=4), min_size=1, max_size=3))
+def test_whatever_rows_hold_a_dialogue_or_a_problem_comes_of_them(rows: list[dict[str, Any]]) -> None:
+    seen: Counter[str] = Counter()
+    for row in interactions((RawRow("row 1", values) for values in rows), "it", Speakers(), Columns(), seen):
+        assert row.problem or row.messages
+        for said in (row.messages, *row.others):
+            messages, problem = ordered(said, seen)
+            text = written_out(row, messages)
+            assert not (text and problem)
+            assert [Message(*each).content for each in json.loads(text or "[]") if each[0] != "tools"] == [
+                m.content for m in messages
+            ]
