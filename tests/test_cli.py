@@ -300,6 +300,7 @@ def test_plan_of_a_small_study(study_folder: Path) -> None:
     result = afina("plan", "study.yaml", cwd=study_folder)
     assert result.returncode == 0, result.stderr
     assert "2 runs (1 seed each)" in result.stdout
+    assert "has no test part: " in result.stdout
 
 
 def test_plan_counts_the_trials_of_a_search_and_what_a_race_leaves_out(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The st
     config = StudyConfig.read(file)
     from afina.study.data import read_ahead
 
-    read_ahead(config, presets=False)
     console = Console()
+    for note in read_ahead(config, presets=False):
+        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
     from afina.cli.learned import show_learned
     from afina.ops.allocator import keep_freed_memory
     from afina.study.estimate import estimate_study

@@ -15,16 +15,19 @@ _ahead: dict[str, TextDataset] = {}
 """What was read ahead and not asked for yet: each is given once, so that nobody gets what a file held some time ago."""
 
 
-def read_ahead(config: StudyConfig, *, presets: bool = True) -> None:
-    """Read and check all data sets of a study, without torch, and keep them for whoever asks first.
+def read_ahead(config: StudyConfig, *, presets: bool = True) -> list[str]:
+    """Read and check all data sets of a study, without torch, keep them for whoever asks first, and return their notes.
 
     Raises `UsageError` for what is wrong with one. Without `presets` those that the hub has are passed over.
     """
     _ahead.clear()
+    notes: list[str] = []
     for spec in config.dataset:
         if presets or spec.path not in PRESETS:
             data = read_data(config, spec)
             _ahead[_key(config, spec)] = data
+            notes += data.notes
+    return notes
 
 
 def read_data(config: StudyConfig, spec: DatasetSpec) -> TextDataset:
