@@ -32,8 +32,6 @@ DEMO_CHAT: dict[str, Any] = {
     ],
     "epochs": 8,
     "batch_size": 16,
-    # Facts are to be kept by heart: a rate ten times that of larger models, over a few hundred steps.
-    "learning_rate": 3e-3,
 }
 _SHOWN = 5
 """Questions whose answers are shown, one in so many of them all."""

@@ -60,7 +60,7 @@ class AdaLoRA(Method):
 
     mergeable = True
     peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"}, {"q": "rank", "l": "rank", "p": "block"})
-    rates = RateRule(1e-2, by_steps=0.5, by_width=0.5)
+    rates = RateRule(1.2e-2, by_steps=0.5, by_width=0.5)
     """The paper's 5e-4 to 2.2e-3 on GLUE (table 8) are for ten thousand steps and more."""
     writer_settings: ClassVar = {"targets": ("all",)}
 

@@ -15,5 +15,5 @@ class HeadOnly(Method):
 
     mergeable = True
     head_alone = True
-    rates = RateRule(2e-2, by_steps=0.5, by_width=1)
+    rates = RateRule(3e-2, by_steps=0.5, by_width=1)
     """One layer on fixed inputs is a convex problem, and a step moves a logit by about the rate times the width."""

@@ -68,7 +68,7 @@ class IA3(Method):
 
     mergeable = True
     peft = PeftNames("IA3", {"scale": "ia3_l"}, {"scale": "rows"})
-    rates = RateRule(1e-2, by_steps=0.3, by_width=0.5)
+    rates = RateRule(1.5e-2, by_steps=0.4, by_width=0.5)
     """Published comparisons of rates found 1e-3 to 5e-3 best; the paper's 3e-3 is for Adafactor."""
 
     targets: tuple[str, ...] = ("key", "value", "ffn_down")

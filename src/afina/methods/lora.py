@@ -111,8 +111,10 @@ class LoRA(Method):
 
     mergeable = True
     peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"}, {"a": "rank", "b": "block"})
-    rates = RateRule(3e-3, by_steps=0.5, by_width=0.75)
+    rates = RateRule(1.6e-3, by_steps=0.6, by_width=0.75)
     """The paper's 5e-4 for RoBERTa-base on most of GLUE (table 9) is for ten thousand steps and more."""
+    writer_rates = RateRule(3e-3, by_steps=0.5, by_width=0.75)
+    """A language head that is already there bears more than a new one."""
     writer_settings: ClassVar = {"targets": ("all",)}
 
     rank: int = 8

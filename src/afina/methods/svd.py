@@ -50,7 +50,7 @@ class SVD(Method):
 
     identity_start = False
     mergeable = True
-    rates = RateRule(4e-3, by_steps=0.5, by_width=0.75)
+    rates = RateRule(2.5e-3, by_steps=0.6, by_width=0.75)
     """Its factors are as large as weights: between full tuning and LoRA."""
 
     rank: int = 8
