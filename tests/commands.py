@@ -15,11 +15,14 @@ from afina.cli.main import main
 __all__ = ["afina", "afina_apart", "refused"]
 
 
-def afina(*arguments: object, cwd: Path | None = None, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def afina(
+    *arguments: object, cwd: Path | None = None, text: str | bytes | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command with `text` on its standard input; returns its exit code, standard output and standard error."""
     words = ["afina", *map(str, arguments)]
     stdin, stdout, stderr = (
-        io.TextIOWrapper(io.BytesIO(content), encoding="utf-8") for content in ((text or "").encode(), b"", b"")
+        io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+        for content in (text if isinstance(text, bytes) else (text or "").encode(), b"", b"")
     )
     environment = dict(os.environ)
     code = 0

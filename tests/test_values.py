@@ -26,7 +26,7 @@ MEANS = {
     "0": "weight_decay warmup label_smoothing checkpoint_seconds",
     "true": "cohort packing race",
     "{}": "race",
-    "[]": "joined",
+    "[]": "joined missing",
 }
 """Of which keys these are values: none, at every step, and what YAML makes of a plain `on`."""
 BASE: dict[str, Any] = {"model": "minilm", "dataset": {"path": "tickets"}, "methods": ["lora", "ia3"]}

@@ -63,12 +63,17 @@ class Checked(BaseModel):
         try:
             return cls.model_validate({str(key): value for key, value in values.items()})
         except ValidationError as error:
-            problems: list[str] = []
-            for problem in dict.fromkeys(map(cls._sentence, error.errors())):
-                # All that may be said is named once, however many keys are wrong.
-                _, mark, names = problem.partition("; possible: ")
-                problems = [*(said.removesuffix(mark + names) for said in problems), problem]
-            raise UsageError(f"{where}: {'; '.join(problems)}") from None
+            raise cls.refusal(error, f"{where}: ") from None
+
+    @classmethod
+    def refusal(cls, error: ValidationError, start: str = "") -> UsageError:
+        """Return the one sentence that says what pydantic found."""
+        problems: list[str] = []
+        for problem in dict.fromkeys(map(cls._sentence, error.errors())):
+            # All that may be said is named once, however many keys are wrong.
+            _, mark, names = problem.partition("; possible: ")
+            problems = [*(said.removesuffix(mark + names) for said in problems), problem]
+        return UsageError(f"{start}{'; '.join(problems)}")
 
     @classmethod
     def _sentence(cls, problem: Any) -> str:

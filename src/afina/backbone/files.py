@@ -8,7 +8,7 @@ from pathlib import Path
 from afina.backbone.converted import converted, converted_before, file_digest, said_of
 from afina.errors import AfinaError, UsageError
 
-__all__ = ["BUILT_IN", "BuiltIn", "check_weights", "model_note", "model_path"]
+__all__ = ["BUILT_IN", "BuiltIn", "check_device", "check_weights", "model_note", "model_path"]
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,17 @@ def check_weights(name: str, path: str) -> None:
             raise UsageError(f"{path} has its weights in a GGUF file; give that itself: {files[0]}")
         found = f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
         raise UsageError(f"{path} has {found}; save the model with safetensors (model.safetensors).")
+
+
+def check_device(device: str) -> None:
+    """Raise `UsageError` for a device that is none, or is not here."""
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda", "meta"):
+        raise UsageError(f"'{device}' is no device to compute on; choose cpu or cuda.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("There is no NVIDIA GPU here that torch can use (device: cuda); choose cpu, or leave it out.")

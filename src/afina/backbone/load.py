@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
-from afina.backbone.files import BUILT_IN, check_weights, model_path
+from afina.backbone.files import BUILT_IN, check_device, check_weights, model_path
 from afina.backbone.heads import Head, build_head
 from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, bare_language_model, language_head_of
 from afina.backbone.quantise import (
@@ -141,6 +141,7 @@ def load_backbone(
     Raises `UsageError` for a name that is nowhere, weights that are not safetensors, an unknown architecture or one that
     cannot speak, bitsandbytes missing, and `AfinaError` for weights that are damaged.
     """
+    check_device(device)
     path = model_path(name)
     check_weights(name, path)
     kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)

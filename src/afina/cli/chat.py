@@ -34,7 +34,7 @@ def chat(
         float, typer.Option("--repetition-penalty", help="Above 1: less of what was there already.")
     ] = 1.0,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of an answer.")] = 512,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same answers each time.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same answers each time.")] = None,
     stop: Annotated[list[str] | None, typer.Option("--stop", help="A text that ends an answer; several times.")] = None,
     language: Annotated[str, typer.Option("--language", help="en or pt; by default the system's.")] = "",
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from afina.cli.phrases import HELP, PORTUGUESE
+from afina.cli.standard_input import input_lines
 from afina.errors import AfinaError, UsageError
 from afina.report.language import Words
 
@@ -171,7 +172,7 @@ class Conversation:
 
     def _lines(self) -> Iterator[str]:
         if not self.terminal:
-            yield from sys.stdin
+            yield from input_lines()
             return
         import readline  # noqa: F401  (gives input() its editing and its history)
 

@@ -238,7 +238,7 @@ def generate(
     similarity: Annotated[
         float, typer.Option("--similarity", min=0, max=1, help="From which a near-duplicate goes; 0 keeps all.")
     ] = 0.8,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     device: Annotated[str, typer.Option("--device", help="For a local model: cpu or cuda.")] = "cpu",
     format: Format = "table",
 ) -> None:

@@ -28,7 +28,7 @@ def generate(
     temperature: Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token each time.")] = 0.0,
     top_p: Annotated[float | None, typer.Option("--top-p", help="Draw among the likeliest, up to this share.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of a text.")] = 256,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same texts each time.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same texts each time.")] = None,
     stop: Annotated[
         list[str] | None, typer.Option("--stop", help="A text that ends what is written; several times.")
     ] = None,

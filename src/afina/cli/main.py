@@ -22,6 +22,7 @@ from afina.cli import (
     study,
     train,
 )
+from afina.cli.checked_command import check_all
 from afina.errors import AfinaError
 
 __all__ = ["app", "main"]
@@ -40,6 +41,7 @@ for module in (
     demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data, evaluate, audit,
 ):  # fmt: skip
     module.register(app)
+check_all(app)
 
 
 def _say_version(wanted: bool) -> None:
@@ -69,6 +71,15 @@ def main() -> None:
     except AfinaError as error:
         _say(str(error))
         sys.exit(error.exit_code)
+    except ValueError as error:
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            raise
+        from afina.config import DatasetSpec
+
+        _say(f"{DatasetSpec.refusal(error)}.")  # an option that names a column, say
+        sys.exit(2)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             _say("Interrupted; what is finished is kept, and the same command goes on from there.")

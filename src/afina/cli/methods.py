@@ -16,8 +16,10 @@ def methods(
     model: Annotated[
         str | None, typer.Option("--model", help="Count what each trains on it: a hub name, a folder or `minilm`.")
     ] = None,
-    rank: Annotated[int | None, typer.Option("--rank", help="Rank of the low-rank methods.")] = None,
-    classes: Annotated[int, typer.Option("--classes", help="Classes of the head that is counted along.")] = 2,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, max=65_536, help="Rank of the low-rank methods.")] = None,
+    classes: Annotated[
+        int, typer.Option("--classes", min=1, max=1_000_000, help="Classes of the head that is counted along.")
+    ] = 2,
     form: Annotated[Literal["table", "jsonl"], typer.Option("--format", help="table or jsonl.")] = "table",
 ) -> None:
     """List the methods; with a model, the numbers each would train there, without loading its weights.

@@ -123,13 +123,14 @@ def _asked(
     pair_column: str | None,
     adapter: Path,
 ) -> "Asked":
+    from afina.cli.standard_input import input_lines
     from afina.data.asked import asked_lines, asked_texts, read_asked
     from afina.errors import UsageError
 
     if file is not None:
         return read_asked(file, text_column, pair_column, adapter=adapter)
     if texts == ["-"] or (not texts and not sys.stdin.isatty()):
-        return asked_lines(sys.stdin)
+        return asked_lines(input_lines())
     if not texts:
         raise UsageError("Give a text, --file, or - for standard input.")
     return asked_texts(texts, pair)

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from afina.data.links import refuse_link
+from afina.errors import UsageError
 
 __all__ = ["partial_of", "sweep_partials", "whole_file"]
 
@@ -35,6 +36,8 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
 
 def partial_of(path: Path) -> Path:
     """Return where to write what is to take the place of `path`, which is no link; nothing is there, or left, of it."""
+    if not path.name:
+        raise UsageError(f"'{path}' is a folder, and no name for what is to be written; give one.")
     refuse_link(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     sweep_partials(path.parent, path.name)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, UsageError, shown
 
 __all__ = ["Endpoint", "Writer", "Written"]
 
@@ -55,8 +56,12 @@ class Endpoint:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise UsageError(f"'{self.url}' is no endpoint; give a URL such as http://localhost:8000/v1.")
+        if not _is_address(self.url):
+            raise UsageError(f"{shown(self.url)} is no endpoint; give a URL such as http://localhost:8000/v1.")
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise UsageError(
+                "The endpoint's key holds letters that no key has (not ASCII, or a line end); copy it again."
+            )
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url}, {self.name})"
@@ -100,16 +105,25 @@ class Endpoint:
                         return None, f"no whole answer in {self.timeout_seconds:g} s", 0.0
         except httpx.TimeoutException:
             return None, f"no answer in {self.timeout_seconds:g} s", 0.0
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return None, str(error) or type(error).__name__, 0.0
         status = response.status_code
         if status == 429 or status >= 500:
             asked = response.headers.get("retry-after", "")
-            return None, f"status {status}", float(asked) if asked.isdigit() else 0.0
+            return None, f"status {status}", float(asked) if asked.isascii() and asked.isdigit() else 0.0
         if status >= 300:
             said = " ".join(data.decode("utf-8", "replace").split())[:200]
             raise UsageError(f"{self.url} refuses the request (status {status}: {said}).")
         return _content(data)
+
+
+def _is_address(url: str) -> bool:
+    """Whether a URL is one of a web server, in the letters that such a URL has."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isascii()
+    except ValueError:  # a port that is none, a bracket left open
+        return False
 
 
 def _content(data: bytes) -> tuple[Written | None, str, float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from afina.backbone.files import check_device
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
 from afina.errors import AfinaError, UsageError
@@ -299,6 +300,7 @@ class Study:
 
     def _device(self) -> str:
         if self.config.device != "auto":
+            check_device(self.config.device)
             return self.config.device
         import torch
 
