@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,20 @@ def test_a_single_seed_has_the_interval_of_its_test_rows(folder: Path) -> None:
     assert f"{right / 8:.1f} [{low}, {high}]" in table
     assert "95% interval by the 800 test rows" in table
     assert f"could lie anywhere from {low} to {high}%" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_seeds_that_agree_have_the_interval_of_their_test_rows(folder: Path, tmp_path: Path) -> None:
+    """What no seed changes is no surer for it: features on embeddings are the same whatever the seed."""
+    results = read_results(folder)
+    (lora,) = (result for result in results if result["method"] == "lora")
+    again = lora | {"run": "again", "seed": 1}
+    shutil.copytree(folder, tmp_path / "twice")
+    (tmp_path / "twice" / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [*results, again]))
+    write_report(tmp_path / "twice")
+    table = (tmp_path / "twice" / "tables" / "comparison-m-d.md").read_text(encoding="utf-8")
+    low, high = (f"{100 * bound:.1f}" for bound in wilson(round(800 * lora["test_metric"]), 800))
+    assert f"{100 * lora['test_metric']:.1f} [{low}, {high}]" in table
+    assert "over seeds" not in table and "by the 800 test rows" in table
 
 
 def test_other_metrics_have_the_interval_of_redrawn_rows() -> None:

@@ -136,9 +136,7 @@ def _around(mean: Interval | None, rows: Interval) -> Interval:
 
 
 def _by_rows(cell: Cell, loaded: Mapping[int, Predictions]) -> Cell:
-    """Give a cell of a single seed, whose metric has no spread over seeds, the interval that its test rows give."""
-    if len(cell.runs) != 1 or not loaded or cell.test is None:
+    """Give a cell whose metric has no spread over seeds, as there is one or they all agree, its test rows' interval."""
+    if cell.test is None or not loaded or not (len(cell.runs) == 1 or cell.test.low == cell.test.high):
         return cell
-    (own,) = loaded.values()
-    found = row_interval(own, cell.metric)
-    return replace(cell, test=replace(found, mean=cell.test.mean))
+    return replace(cell, test=_around(cell.test, row_interval(next(iter(loaded.values())), cell.metric)))

@@ -116,11 +116,12 @@ def comparison_table(group: Group, words: Words) -> Table:
             str(len(cell.runs)),
         ])  # fmt: skip
     note = words("= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).") if tied else ""
+    tests = [cell.test for cell in group.cells if cell.test is not None]
     shown = [
         phrase for phrase, holds in (
-            (words("mean and 95% interval over seeds"), any(len(cell.runs) > 1 for cell in group.cells)),
+            (words("mean and 95% interval over seeds"), any(own.count > 1 for own in tests)),
             (words("95% interval by the {rows} test rows", rows=words.number(group.test_rows)),
-             any(len(cell.runs) == 1 and cell.test is not None and cell.test.low is not None for cell in group.cells)),
+             any(own.count == 1 and own.low is not None for own in tests)),
         ) if holds
     ]  # fmt: skip
     if shown:
