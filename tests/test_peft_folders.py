@@ -74,6 +74,26 @@ def test_a_folders_own_tokenizer_and_template_are_used(speaker: Speaker, tmp_pat
         afina.load(plain)
 
 
+def test_a_base_is_measured_in_the_adapters_own_tokens(speaker: Speaker, tmp_path: Path) -> None:
+    base, folder = saved("llama", speaker, tmp_path / "adapter")
+    (tmp_path / "texts.txt").write_text("my lamp is late\nwhere is the lamp\n")
+
+    def of_base() -> float:
+        found = afina.evaluate(folder, text=[tmp_path / "texts.txt"])
+        return next(row.base.value for row in found.rows if row.measure == "perplexity" and row.base is not None)
+
+    before = of_base()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(base / name, folder)
+    assert of_base() == before
+    mine = json.loads((folder / "tokenizer.json").read_text())
+    words = mine["model"]["vocab"]
+    words["lamp"], words["kettle"] = words["kettle"], words["lamp"]
+    (folder / "tokenizer.json").write_text(json.dumps(mine))
+    (tmp_path / "texts.txt").write_text("my kettle is late\nwhere is the kettle\n")
+    assert of_base() == before
+
+
 def test_a_chat_template_alone_is_used_with_the_bases_tokenizer(speaker: Speaker, tmp_path: Path) -> None:
     _, folder = saved("llama", speaker, tmp_path / "adapter")
     (folder / "chat_template.jinja").write_text(

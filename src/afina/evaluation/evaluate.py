@@ -114,7 +114,9 @@ def evaluate(
     bare = loaded.bare(trust_remote_code=trust_remote_code) if loaded is not None and against_base else None
 
     def speaker(who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
-        own = loaded.tokenizer if loaded is not None and adapter is not None else None
+        # The base reads what the adapter reads, in the same tokens, unless it has no vectors for them.
+        fits = loaded is not None and (adapter is not None or loaded.tokens_fit(backbone.config.vocab_size))
+        own = loaded.tokenizer if loaded is not None and fits else None
         return Speaker(
             backbone, adapter, batch_size=batch_size, context=context, tokenizer=own,
             tick=lambda done, total: tell(f"{who}: {done:,} of {total:,}"),

@@ -127,12 +127,16 @@ class LoadedAdapter:
         if hasattr(self, "adapter"):
             own = [branch.words for _, branch in self.adapter.placed() if isinstance(branch, Branch)]
             words = max([words, *own])
-        highest = max(self.tokenizer.get_vocab().values(), default=0)
-        if highest >= words:
+        if not self.tokens_fit(words):
+            highest = max(self.tokenizer.get_vocab().values())
             raise UsageError(
                 f"The tokenizer in {self.folder} has {highest + 1} tokens, and {self.backbone.name} with this adapter has "
                 f"vectors for {words}; give by --model the base whose embeddings were made larger, or take the tokenizer out."
             )
+
+    def tokens_fit(self, words: int) -> bool:
+        """Whether each token of the tokenizer is one of so many words."""
+        return max(self.tokenizer.get_vocab().values(), default=0) < words
 
     def _shared(self, beside: "LoadedAdapter", precision: str, *, speaks: bool, tags: bool) -> Backbone:
         backbone, record = beside.backbone, self.record
