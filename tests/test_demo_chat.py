@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import afina
 import commands
+from afina.backbone.files import model_path
 from afina.cli import demo_chat
 from afina.measure.text import contains
 
@@ -68,6 +70,33 @@ def test_it_shows_answers_before_and_after_and_what_is_next(told: tuple[Path, st
 def test_all_its_methods_and_settings_are_a_study(tmp_path: Path) -> None:
     study = afina.Study(tmp_path / "whole", **demo_chat.DEMO_CHAT)
     assert [run.method for run in study.runs] == ["lora", "qlora"]
+    larger = afina.Study(tmp_path / "larger", **demo_chat.DEMO_CHAT_LARGER)
+    assert [(run.model, run.method) for run in larger.runs] == [("smollm2", "lora")]
+
+
+def test_a_larger_model_is_asked_what_it_knows_of_the_world_too(tmp_path: Path) -> None:
+    """Each fact once, and what was right before and is not afterwards is shown."""
+    model = tmp_path / "mine"
+    shutil.copytree(model_path("afina-small"), model)
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in {"epochs": 1, "train_limit": 60, "precision": "fp32"}.items():
+            patch.setitem(demo_chat.DEMO_CHAT_LARGER, key, value)
+        result = commands.afina("demo", "chat", "--out", tmp_path / "chat", "--model", model)
+    assert result.returncode == 0, result.stderr
+    found = examination(tmp_path / "chat")
+    assert len({row["key"] for row in found["questions"]}) > 60 and len(found["questions"]) == 83
+    assert len(found["world"]) == 20
+    for name, figures in found["models"].items():
+        right = [bool(contains(row[name], row["key"])) for row in found["world"]]
+        assert figures["world_right"] == pytest.approx(sum(right) / 20)
+        assert re.search(rf"{name}\W+\d+ \(\d+%\)\W+{sum(right)}\W", result.stdout)
+    (bees,) = (row for row in found["world"] if row["key"] == "honey")
+    assert "honey" in bees["mine"]  # which afina-small was taught
+    lost = [
+        row for row in found["world"] if contains(row["mine"], row["key"]) and not contains(row["lora"], row["key"])
+    ]
+    assert all(f"✗ lora  {row['lora']}"[:40] in result.stdout for row in lost[:5])
+    assert ("what it lost by the tuning" in result.stdout) == bool(lost)
 
 
 def test_a_prompt_that_it_has_nothing_to_add_to_is_explained(told: tuple[Path, str]) -> None:
