@@ -209,7 +209,7 @@ def test_vectors_numbers_and_tags_are_written_too(
         (["--out", "a.csv", "--format", "table"], "--format table is for a terminal"),
         (["--format", "parquet"], "say which with --out"),
         (["--format", "xml"], "--format is csv, tsv, jsonl, json, parquet, xlsx or table, not 'xml'"),
-        (["--at-least", "nan"], "such as 0.8, not nan"),
+        (["--at-least", "nan"], "not nan"),
         (["--at-least", "80"], "such as 0.8, not 80"),
         (["--keep", "Date"], "no column 'Date' to keep; there are Data, Assunto, Mensagem, prediction"),
         (["--separator", "x"], "--separator is"),
