@@ -1,6 +1,7 @@
 """Where a model's files are: built-in models and their published weights, folders, the hub; safetensors only."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from importlib import resources, util
 from pathlib import Path
@@ -8,7 +9,16 @@ from pathlib import Path
 from afina.backbone.converted import converted, converted_before, file_digest, said_of
 from afina.errors import AfinaError, UsageError
 
-__all__ = ["BUILT_IN", "BuiltIn", "check_device", "check_weights", "model_note", "model_path"]
+__all__ = [
+    "BUILT_IN",
+    "BuiltIn",
+    "adapter_beside",
+    "check_device",
+    "check_folder",
+    "check_weights",
+    "model_note",
+    "model_path",
+]
 
 
 @dataclass(frozen=True)
@@ -100,8 +110,7 @@ def check_weights(name: str, path: str) -> None:
     folder = Path(path)
     if not folder.exists():
         return
-    if not (folder / "config.json").is_file():
-        raise UsageError(f"{path} is no model folder: it has no config.json.")
+    check_folder(path)
     if not any(folder.glob("*.safetensors")):
         pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
         if files := sorted(folder.glob("*.gguf")):
@@ -122,3 +131,41 @@ def check_device(device: str) -> None:
         raise UsageError(f"'{device}' is no device to compute on; choose cpu or cuda.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise UsageError("There is no NVIDIA GPU here that torch can use (device: cuda); choose cpu, or leave it out.")
+
+
+def check_folder(path: str) -> None:
+    """Raise `UsageError` for a path of this machine that is no model's folder, or that of an adapter; a name passes."""
+    folder = Path(path)
+    if not folder.exists():
+        return
+    adapter, config = folder / "adapter_config.json", folder / "config.json"
+    if not config.is_file():
+        if adapter.is_file():
+            raise UsageError(_is_adapter(folder))
+        raise UsageError(f"{path} is no model folder: it has no config.json.")
+    if adapter.is_file():
+        raise UsageError(adapter_beside(path))
+
+
+def adapter_beside(name: str) -> str:
+    """Return the sentence for a model that has an adapter's files beside its own."""
+    return (
+        f"{name} holds a model and, beside it, an adapter (adapter_config.json), and which of the two is meant cannot be "
+        "seen: move the adapter's files to a folder of their own, or merge them first."
+    )
+
+
+def _is_adapter(folder: Path) -> str:
+    base = None
+    for file, key in (("afina.json", "model"), ("adapter_config.json", "base_model_name_or_path")):
+        try:
+            found = json.loads((folder / file).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        base = base or (found.get(key) if isinstance(found, dict) else None)
+    of = f"of the model {base}" if isinstance(base, str) else "of a model that it does not name"
+    give = f"give model: {base}" if isinstance(base, str) else "give that model"
+    return (
+        f"{folder} is an adapter {of}, no model; {give} to train another on the same base, or to go on from what it learned "
+        f"merge it first (afina export {folder} --to merged --out FOLDER) and give that folder as model."
+    )

@@ -3,7 +3,7 @@
 A head maps the bare model's output to logits (B, K); one class a form. Parameter names are transformers' own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,16 @@ class Head(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    @property
+    def last(self) -> nn.Linear | None:
+        """The layer whose rows are the outputs; the language heads have none of their own."""
+        return next((module for module in reversed(list(self.modules())) if isinstance(module, nn.Linear)), None)
+
+    @property
+    def saved_modules(self) -> list[str]:
+        """Names of the modules that PEFT is to save with an adapter that has this head."""
+        return sorted({name.split(".")[0] for name, _ in self.named_parameters()})
+
     def pool(self, hidden: Hidden) -> Tensor:
         return hidden.states[:, 0]
 
@@ -84,11 +94,38 @@ class PoolerClassifier(Head):
         self.classifier = nn.Linear(config.hidden_size, outputs)
 
     def pool(self, hidden: Hidden) -> Tensor:
-        return hidden.states[:, 0] if hidden.pooled is None else hidden.pooled
+        assert hidden.pooled is not None, "a backbone without its pooler has heads that bring one"
+        return hidden.pooled
 
     def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
         logits: Tensor = self.classifier(self.drop(pooled, source))
         return logits
+
+
+class OwnPoolerClassifier(PoolerClassifier):
+    """The same where the backbone's files hold no pooler: one of its own, drawn, trained and saved with the head."""
+
+    def __init__(self, config: Any, outputs: int, pooler: str) -> None:
+        """`pooler` is the path of its layer in transformers' classifier, `bert.pooler.dense`, and becomes its name."""
+        super().__init__(config, outputs)
+        inside: nn.Module = self
+        *parents, own = pooler.split(".")
+        for name in parents:
+            inside.add_module(name, nn.Module())
+            inside = inside.get_submodule(name)
+        inside.add_module(own, nn.Linear(config.hidden_size, config.hidden_size))
+        self._modules["classifier"] = self._modules.pop("classifier")  # the last layer stands last
+        self.pooler_path = pooler
+
+    @property
+    def saved_modules(self) -> list[str]:
+        return ["classifier", next(part for part in self.pooler_path.split(".") if "pooler" in part)]
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return hidden.states[:, 0]
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        return super().classify(torch.tanh(self.get_submodule(self.pooler_path)(pooled)), source)
 
 
 class _DenseOut(nn.Module):
@@ -327,12 +364,27 @@ def last_token(hidden: Hidden) -> Tensor:
     return hidden.states[torch.arange(len(last), device=last.device), last]
 
 
-def build_head(form: str, config: Any, outputs: int, pretrained: dict[str, Tensor] | None = None) -> Head:
-    """Make a head with fresh weights from torch's current random state; what the checkpoint holds of it is taken."""
-    head = HEADS[form](config, outputs)
-    head.reset(config)
-    own = head.state_dict()
-    head.load_state_dict(
-        {**own, **{k: v for k, v in (pretrained or {}).items() if k in own and v.shape == own[k].shape}}
+def build_head(
+    form: str, config: Any, outputs: int, pretrained: Mapping[str, Tensor] | None = None, *, pooler: str = "",
+    rows: Sequence[int] | None = None,
+) -> Head:  # fmt: skip
+    """Make a head with fresh weights from torch's current random state; what the checkpoint holds of it is taken.
+
+    Of its last layer that is those of `rows` that stand for the outputs, none unless given. Where the backbone lacks its
+    `pooler`, a form that looks through it has one of its own.
+    """
+    kind = HEADS[form]
+    head = (
+        OwnPoolerClassifier(config, outputs, pooler) if pooler and kind is PoolerClassifier else kind(config, outputs)
     )
+    head.reset(config)
+    own, last = head.state_dict(), head.last
+    by_output = {
+        name for name, value in head.named_parameters() if last is not None and value in set(last.parameters())
+    }
+    taken = {name: value for name, value in (pretrained or {}).items() if name in own and name not in by_output}
+    if rows is not None:
+        chosen = torch.tensor(rows)
+        taken |= {name: value[chosen] for name, value in (pretrained or {}).items() if name in by_output}
+    head.load_state_dict({**own, **{name: value for name, value in taken.items() if value.shape == own[name].shape}})
     return head

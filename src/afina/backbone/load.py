@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
-from afina.backbone.files import BUILT_IN, check_device, check_weights, model_path
+from afina.backbone.files import check_device, check_weights, model_path
 from afina.backbone.heads import Head, build_head
-from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, bare_language_model, language_head_of
+from afina.backbone.labels import known_rows
+from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, language_head_of
 from afina.backbone.quantise import (
     QUANTISED,
     compute_dtype,
@@ -26,12 +27,12 @@ from afina.backbone.quantise import (
     unfit,
 )
 from afina.backbone.rows import ROWS
-from afina.errors import AfinaError, UsageError, nearest
+from afina.backbone.weights import bare_of, loading_error, read_weights
+from afina.errors import UsageError
 from afina.ops.frozen_linear import FrozenLinear, frozen_linears
 
 __all__ = [
     "Backbone",
-    "bare_of",
     "context_of",
     "has_tagger",
     "heads_of",
@@ -72,6 +73,10 @@ class Backbone:
     """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
     generation: Any = None
     """And transformers' generation settings of the checkpoint, which know its end tokens."""
+    pooler: str = ""
+    """Path of the layer of a pooler that the model's files lack; a head that looks through one has its own."""
+    notes: tuple[str, ...] = ()
+    """What was assumed when the weights were read."""
 
     @cached_property
     def linears(self) -> dict[nn.Module, FrozenLinear]:
@@ -110,15 +115,19 @@ class Backbone:
         between = any(getattr(self.config, name, 0) for name in ("conv_kernel_size", "relative_attention_num_buckets"))
         return 0 if between or self.anatomy.row.further or layers != self.anatomy.layer_count else layers
 
-    def new_head(self, outputs: int) -> Head:
+    def new_head(self, outputs: int, labels: Sequence[str] | None = None) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
 
-        A model that speaks answers with its own language head, and without answers to choose from scores every token.
+        What the checkpoint has of one is taken, its last layer where it tells these labels apart by their names. A model
+        that speaks answers with its own language head, and without answers to choose from scores every token.
         """
         if self.language is not None:
             return AnswerHead(self.language, self.config, outputs) if outputs else TokenHead(self.language, self.config)
         row = self.anatomy.row
-        head = build_head(row.tagger if self.tags else row.head, self.config, outputs, self.pretrained_head)
+        form, pooler = (row.tagger, "") if self.tags else (row.head, self.pooler)
+        head = build_head(
+            form, self.config, outputs, self.pretrained_head, pooler=pooler, rows=known_rows(self.config, labels)
+        )
         return head.to(self.device)
 
 
@@ -145,13 +154,8 @@ def load_backbone(
     path = model_path(name)
     check_weights(name, path)
     kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
-    model, loading = _from_pretrained(name, path, kind, settings, trust_remote_code)
-    prefix, bare = bare_of(model)
-    missing = set(loading["missing_keys"])
-    if speaks and missing & {"lm_head.weight"}:
-        raise UsageError(
-            f"The weights of '{name}' hold no language head; give the pretrained model, not a classifier of it."
-        )
+    read = read_weights(name, path, kind, settings, trust_remote_code=trust_remote_code, speaks=speaks)
+    model, bare, prefix = read.model, read.bare, read.prefix
     anatomy = read_anatomy(bare, bare.config)
     tokenizer = tokenizer_at(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
@@ -166,21 +170,21 @@ def load_backbone(
             name, precision=rounded_to, device=device, trust_remote_code=trust_remote_code, speaks=speaks, tags=tags
         )
         rounding = round_weights(bare, like.model)
-    own = {f"{prefix}{key}" for key in bare.state_dict()}
-    head = {} if speaks else {key: value for key, value in model.state_dict().items() if key not in own}
     return Backbone(
         name=name,
         model=bare,
         tokenizer=tokenizer,
         config=bare.config,
         anatomy=anatomy,
-        pretrained_head={key: value.float() for key, value in head.items() if key not in missing},
+        pretrained_head={key: value.float() for key, value in read.head.items()},
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
         prefix=prefix,
         language=language_head_of(model) if speaks else None,
         tags=tags,
         rounding=rounding,
         generation=model.generation_config if speaks else None,
+        pooler=read.pooler,
+        notes=read.notes,
     )
 
 
@@ -189,18 +193,6 @@ def heads_of(model: Any) -> list[str]:
     prefix, bare = bare_of(model)
     inside = {prefix.split(".")[0]} if prefix else dict(bare.named_children()).keys()
     return [f"^{name}" for name, _ in model.named_children() if name not in inside]
-
-
-def bare_of(model: Any) -> tuple[str, Any]:
-    """Return the model inside a classifier or language model of transformers, with its path there, as `bert.`.
-
-    Whisper's is its encoder alone.
-    """
-    if hasattr(model, "lm_head"):
-        prefix, bare = bare_language_model(model)
-        return prefix and f"{prefix}.", bare
-    prefix = model.base_model_prefix if hasattr(model, model.base_model_prefix) else "encoder"
-    return f"{prefix}.", getattr(model, prefix)
 
 
 def has_tagger(config: Any) -> bool:
@@ -250,35 +242,18 @@ def _how_to_load(
             f"The weights of '{name}' are stored in {stored}, not to be had in {precision}{_stored_advice(stored)}"
         )
     if precision not in QUANTISED:
-        return kind, {"dtype": _PRECISION[precision]}
+        return kind, {"dtype": _PRECISION[precision], "attn_implementation": "afina"}
     dtype = compute or compute_dtype(device)
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     settings = quantisation(precision, dtype, [*heads_of(whole), *unfit(whole, precision, device)])
     where = torch.device(device if device != "cuda" else f"cuda:{torch.cuda.current_device()}")
     plain = {} if stored else {"quantization_config": settings}
-    return kind, {"dtype": dtype, "device_map": {"": where}, **plain}
+    return kind, {"dtype": dtype, "attn_implementation": "afina", "device_map": {"": where}, **plain}
 
 
 def _stored_advice(stored: str) -> str:
     return f"; set precision: {stored}, or give the plain model." if stored in QUANTISED else "; give the plain model."
-
-
-def _from_pretrained(
-    name: str, path: str, kind: Any, settings: Mapping[str, Any], trust_remote_code: bool
-) -> tuple[Any, Any]:
-    try:
-        return kind.from_pretrained(  # type: ignore[no-any-return]
-            path,
-            **settings,
-            attn_implementation="afina",
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            local_files_only=Path(path).is_dir(),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise _loading_error(name, error) from error
 
 
 def register_attention() -> None:
@@ -308,7 +283,7 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
             path, local_files_only=local_only or Path(path).is_dir(), trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise _loading_error(name, error) from error
+        raise loading_error(name, error) from error
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:
@@ -347,24 +322,10 @@ def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:
             path, local_files_only=Path(path).is_dir(), trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise _loading_error(name, error, part="tokenizer") from error
+        raise loading_error(name, error, part="tokenizer") from error
     if tokenizer.pad_token is None:
         # Padding is masked everywhere and heads find the last token by the mask, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     # Texts that are too long are cut or refused here, in words of our own.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer
-
-
-def _loading_error(name: str, error: Exception, part: str = "model") -> AfinaError:
-    text = str(error)
-    if "trust_remote_code" in text:
-        return UsageError(f"The model '{name}' brings code of its own, which runs only with trust_remote_code: true.")
-    if "safetensors" in text and ("header" in text.lower() or "deserializ" in text.lower()):
-        return AfinaError(f"The weights of '{name}' are damaged ({text.splitlines()[0]}); get them again.")
-    if Path(name).exists() or name in BUILT_IN:
-        return AfinaError(f"The {part} in {name} cannot be loaded: {text.splitlines()[0]}")
-    return UsageError(
-        f"The {part} '{name}' is neither a folder, nor a built-in name, nor could it be had from the hub "
-        f"({type(error).__name__}; no network, or no such name){nearest(name, BUILT_IN)}"
-    )

@@ -4,8 +4,9 @@ from typing import Any
 
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.language import language_head_of
-from afina.backbone.load import Backbone, bare_of, heads_of, model_class, read_config, register_attention
+from afina.backbone.load import Backbone, heads_of, model_class, read_config, register_attention
 from afina.backbone.quantise import QUANTISED, quantisation, quantise, unfit
+from afina.backbone.weights import bare_of
 from afina.errors import UsageError, nearest
 
 __all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]

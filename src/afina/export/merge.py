@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.branch import Branch
-from afina.backbone.files import model_path
+from afina.backbone.files import check_weights, model_path
 from afina.backbone.heads import Head
-from afina.backbone.load import bare_of, has_tagger, model_class, read_config
+from afina.backbone.load import has_tagger, model_class, read_config
+from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter
 from afina.methods.merged import fold_into
@@ -29,7 +30,7 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
     model = base_classifier(loaded)
     bare = model if loaded.task.embeds else bare_of(model)[1]
     if loaded.method.owns_backbone or loaded.backbone.rounding is not None:
-        bare.load_state_dict(loaded.backbone.model.state_dict())
+        bare.load_state_dict({**bare.state_dict(), **loaded.backbone.model.state_dict()})
     _untie(loaded, model, bare)
     modules, given = dict(bare.named_modules()), set(dict(model.named_parameters()))
     try:
@@ -100,15 +101,17 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
     Where the task has the model speak, its language model. Raises `UsageError` where there is no class for the task.
     """
     record, names, tags = loaded.record, loaded.record.task.get("label_names"), loaded.task.tags
+    name, path = record.model, model_path(record.model)
+    settings: dict[str, Any] = {"dtype": torch.float32}
+    check_weights(name, path)
     if loaded.task.speaks:
-        kind = model_class(loaded.backbone.config, speaks=True)
-        return kind.from_pretrained(model_path(record.model), dtype=torch.float32, use_safetensors=True)
+        return read_weights(name, path, model_class(loaded.backbone.config, speaks=True), settings, speaks=True).model
     if loaded.task.embeds:
         from transformers import AutoModel
 
-        return AutoModel.from_pretrained(model_path(record.model), dtype=torch.float32, use_safetensors=True)
+        return read_weights(name, path, AutoModel, settings).model
     names = list(names) if names else ["number"]
-    config = read_config(record.model)
+    config = read_config(name)
     if tags and not has_tagger(config):
         raise UsageError(
             f"transformers has no model that tags tokens with {config.model_type}; this adapter can be used with "
@@ -119,10 +122,9 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
     config.problem_type = "single_label_classification" if len(names) > 1 else "regression"
     if getattr(config, "pad_token_id", None) is None and loaded.tokenizer is not None:
         config.pad_token_id = loaded.tokenizer.pad_token_id  # transformers' decoders classify before it
-    return model_class(config, tags=tags).from_pretrained(
-        model_path(record.model), config=config, dtype=torch.float32, use_safetensors=True,
-        ignore_mismatched_sizes=True,
-    )  # fmt: skip
+    settings |= {"config": config}
+    kind = model_class(config, tags=tags)
+    return read_weights(name, path, kind, settings, keep_pooler=True).model  # the adapter's head fills it
 
 
 def plain_head(loaded: LoadedAdapter) -> Head:

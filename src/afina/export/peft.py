@@ -130,7 +130,7 @@ def _write_virtual(folder: Path, kind: str, embeddings: Tensor, loaded: LoadedAd
         "inference_mode": True, "num_virtual_tokens": len(embeddings), "num_transformer_submodules": 1,
         "num_layers": len(sites), "num_attention_heads": sites[0].heads,
         "token_dim": sites[0].heads * sites[0].width if prefix else embeddings.shape[1],
-        "modules_to_save": sorted({name.split(".")[0] for name, _ in loaded.adapter.head.named_parameters()}),
+        "modules_to_save": loaded.adapter.head.saved_modules,
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -219,13 +219,13 @@ def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
 def _write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], loaded: LoadedAdapter) -> None:
     from safetensors.torch import save_file
 
-    head = dict(plain_head(loaded).named_parameters())
+    plain = plain_head(loaded)
+    head = dict(plain.named_parameters())
     own = {name: value for name, value in tensors.items() if name.removeprefix("base_model.model.") not in head}
     own |= {f"base_model.model.{name}": value for name, value in head.items()}
-    keep = sorted({name.split(".")[0] for name in head})
     save_file(
         {name: value.detach().float().cpu().contiguous() for name, value in own.items()},
         folder / "adapter_model.safetensors", metadata={"format": "pt"},
     )  # fmt: skip
-    text = json.dumps({**config, "modules_to_save": keep}, indent=2) + "\n"
+    text = json.dumps({**config, "modules_to_save": plain.saved_modules}, indent=2) + "\n"
     (folder / "adapter_config.json").write_text(text, encoding="utf-8")

@@ -72,11 +72,16 @@ class Adapter(nn.Module):
         return own
 
 
-def build_adapter(method: Method, backbone: Backbone, outputs: int, seed: int) -> Adapter:
-    """Make a fresh adapter; the same seed gives the same head for every method, and the same branches again."""
+def build_adapter(
+    method: Method, backbone: Backbone, outputs: int, seed: int, labels: Sequence[str] | None = None
+) -> Adapter:
+    """Make a fresh adapter; the same seed gives the same head for every method, and the same branches again.
+
+    Where the base is a classifier of these `labels` the head begins with what it knows of them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = backbone.new_head(outputs)
+        head = backbone.new_head(outputs, labels)
         adapter = Adapter(method, method.sites(backbone.anatomy), head).to(backbone.device)
         method.connect(adapter.by_site())
         with torch.no_grad():
@@ -170,6 +175,8 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
     stored = _apart(read_tensors(folder / "adapter_model.safetensors"), adapter, backbone)
     if missing := sorted(set(wanted) - set(stored)):
         raise AfinaError(f"{folder} lacks '{missing[0]}'; it is not an adapter of {backbone.name}.")
+    if extra := sorted(set(stored) - set(wanted)):
+        raise AfinaError(f"{folder} holds '{extra[0]}', for which {backbone.name} has no place: it is another model's.")
     with torch.no_grad():
         for name, value in wanted.items():
             if value.shape != stored[name].shape:
@@ -283,7 +290,7 @@ def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> 
     }
     if known:
         config["target_modules"] = sorted({f"{backbone.prefix}{site.module}" for site in adapter.sites})
-        config["modules_to_save"] = sorted({key.split(".")[0] for key, _ in adapter.head.named_parameters()}) or None
+        config["modules_to_save"] = adapter.head.saved_modules or None
         config |= method.peft_config(adapter.sites, record.total_steps)
         if "feedforward_modules" in config:
             config["feedforward_modules"] = [f"{backbone.prefix}{name}" for name in config["feedforward_modules"]]

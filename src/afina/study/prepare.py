@@ -12,6 +12,7 @@ import numpy as np
 
 from afina.backbone.files import model_note, model_path
 from afina.backbone.load import context_of, load_tokenizer, read_config
+from afina.backbone.look import look_over
 from afina.backbone.rows import ROWS
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
@@ -19,6 +20,7 @@ from afina.data.images import image_tokens
 from afina.data.preview import Learned, learned
 from afina.data.rows import Rows, TextDataset, most_answers, stratified_rows
 from afina.errors import UsageError
+from afina.methods.base import registry
 from afina.study.data import develops, study_data
 from afina.study.test_rows import write_test_rows
 from afina.tasks.base import Task, make_task
@@ -52,6 +54,8 @@ class Prepared:
     """Of the model."""
     speaks: bool
     """Whether the model answers with its own language head."""
+    assumed: tuple[str, ...]
+    """Of the notes, those about the model, which a table of results repeats."""
 
 
 def prepare(
@@ -73,6 +77,10 @@ def prepare(
         tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     made = task_of(config, spec, data, tokenizer)
     state = made.state()
+    assumed = look_over(
+        model, speaks=made.speaks, tags=made.tags, labels=state.get("label_names"), scored=_with_heads(config),
+        trust_remote_code=config.trust_remote_code,
+    )  # fmt: skip
     apart = made.speaks and reads_apart(shape)
     read = state if made.speaks else None
     key = json.dumps([_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
@@ -96,6 +104,7 @@ def prepare(
         digest=data.digest,
         notes=(
             *([said] if (said := model_note(model)) else []),
+            *assumed,
             *data.notes,
             *([f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []),
             *_few_notes(data.test if on_validation else data.validation if holds_out else None),
@@ -111,6 +120,7 @@ def prepare(
         columns=data.columns,
         width=int(shape.hidden_size),
         speaks=made.speaks,
+        assumed=assumed,
     )
 
 
@@ -124,6 +134,11 @@ def _kept_tokens(path: Path, rows: Mapping[str, int] | None) -> tuple[dict[str, 
         return {}, True
     whole = rows is None or {name: len(own) for name, own in found.items()} == rows
     return (found, False) if whole and "train" in found and "test" in found else ({}, True)
+
+
+def _with_heads(config: StudyConfig) -> bool:
+    """Whether any method of the study trains a head."""
+    return any(not registry()[spec.name].gradient_free for spec in config.methods)
 
 
 def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer: Any) -> Task:

@@ -140,7 +140,7 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     """Return a run before its first step; raises `AfinaError` where the method cannot be."""
     config, task, tokens = job.config, data.task, data.splits["train"]
     total_steps = steps_per_epoch(len(tokens), config.batch_size) * config.epochs
-    adapter = build_adapter(method, backbone, task.outputs, job.run.seed)
+    adapter = build_adapter(method, backbone, task.outputs, job.run.seed, job.task.get("label_names"))
     trainable = adapter.trainable(backbone)
     if not trainable:
         raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")

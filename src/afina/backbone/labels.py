@@ -1,0 +1,71 @@
+"""Which rows of a fine-tuned classifier's last layer stand for the labels of a data set: by their names, never by place."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+__all__ = ["head_note", "known_rows"]
+
+_SEVERAL = "multi_label_classification"
+
+
+def known_rows(config: Any, labels: Sequence[str] | None) -> list[int] | None:
+    """Return for each label the row of the checkpoint's own last layer that is its, None where one has no namesake.
+
+    Names are equal without regard to case and surrounding spaces. Those that transformers makes up (LABEL_0) name nothing,
+    and rows that say yes or no to each label by itself are no choice between them.
+    """
+    names = _names(config)
+    if labels is None or names is None or getattr(config, "problem_type", None) == _SEVERAL:
+        return None
+    own, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
+    if len(own) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= own.keys():
+        return None
+    return [own[name] for name in wanted]
+
+
+def head_note(config: Any, held: Collection[str], last: Collection[str], labels: Sequence[str] | None) -> str | None:
+    """Return what becomes of the checkpoint's own last layer, if it holds one, for these labels (None: numbers).
+
+    `held` are the names of what it holds of its head, `last` those of the last layer of the task's head.
+    """
+    if not set(held) & set(last):
+        return None
+    names = _names(config)
+    if (rows := known_rows(config, labels)) is not None and names is not None:
+        moved = "" if rows == list(range(len(names))) else f" (of its {', '.join(names)})"
+        return f"the model is a classifier of these labels: its head begins with its own rows for them, by their names{moved}"
+    if getattr(config, "problem_type", None) == _SEVERAL:
+        why = "answers each label with yes or no, and here every text has one"
+    elif labels is None:
+        why = "was trained in a unit that is not known"
+    elif names is None:
+        why = "does not name its labels"
+    else:
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        why = f"tells other labels apart ({shown})"
+    return f"the model's own classification head {why}: its last layer is drawn anew"
+
+
+def _names(config: Any) -> list[str] | None:
+    """Return the names of a classifier's labels by row; None where it gives none of its own."""
+    given = getattr(config, "id2label", None)
+    if not isinstance(given, Mapping) or not given:
+        return None
+    by_row = {int(row): str(name) for row, name in given.items()}
+    if sorted(by_row) != list(range(len(by_row))):
+        return None
+    names = [by_row[row] for row in range(len(by_row))]
+    back = getattr(config, "label2id", None)
+    rows = {str(name): row for name, row in back.items()} if isinstance(back, Mapping) else {}
+    contradicts = not _made_up(rows) and rows != {name: row for row, name in by_row.items()}
+    return None if contradicts or _made_up(names) else names
+
+
+def _made_up(names: Collection[str]) -> bool:
+    """Whether these are transformers' own, or none."""
+    return all(re.fullmatch(r"LABEL_\d+", name) for name in names)
+
+
+def _plain(name: str) -> str:
+    return " ".join(str(name).split()).casefold()

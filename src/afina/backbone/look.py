@@ -1,0 +1,49 @@
+"""A base model looked over before anything trains: whether its files are whole and go together, and what is assumed."""
+
+from collections.abc import Sequence
+
+from afina.backbone.anatomy import read_anatomy
+from afina.backbone.files import check_weights, model_path
+from afina.backbone.heads import build_head
+from afina.backbone.labels import head_note
+from afina.backbone.load import model_class, read_config, register_attention
+from afina.backbone.quantise import stored_precision
+from afina.backbone.weights import read_weights
+
+__all__ = ["look_over"]
+
+
+def look_over(
+    name: str, *, speaks: bool = False, tags: bool = False, labels: Sequence[str] | None = None, scored: bool = True,
+    trust_remote_code: bool = False,
+) -> tuple[str, ...]:  # fmt: skip
+    """Return what is assumed when a study trains on this model for these labels (None: numbers); `scored`: with a head.
+
+    The weights stay in their file, mapped and not read. Raises `UsageError` for files that are not one whole model's.
+    """
+    path = model_path(name)
+    check_weights(name, path)
+    config = read_config(name, trust_remote_code=trust_remote_code)
+    if stored_precision(config) is not None:
+        return ()  # its weights have other names until they are on their device
+    register_attention()
+    kind = model_class(config, speaks=speaks, tags=tags)
+    read = read_weights(
+        name, path, kind, {"dtype": "auto", "attn_implementation": "afina"}, trust_remote_code=trust_remote_code,
+        speaks=speaks,
+    )  # fmt: skip
+    row = read_anatomy(read.bare, read.bare.config).row
+    notes = list(read.notes)
+    if speaks or not scored:
+        return tuple(notes)
+    head = build_head(row.tagger if tags else row.head, read.bare.config, 2, pooler="" if tags else read.pooler)
+    if read.pooler and not tags and read.pooler in dict(head.named_modules()):
+        notes.append(
+            "the model's files hold no pooler, which its classifier looks through: one is drawn from each run's seed, "
+            "trained with the head and saved with it"
+        )
+    last = [name for name, module in head.named_modules() if module is head.last]
+    own = {f"{path}.{key}" for path in last for key in ("weight", "bias")}
+    if (note := head_note(read.bare.config, read.head, own, labels)) is not None:
+        notes.append(note)
+    return tuple(notes)
