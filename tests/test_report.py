@@ -114,6 +114,15 @@ def test_what_a_share_cannot_be_is_not_shown(tmp_path: Path) -> None:
     assert with_interval(wide, "mse", Words("en")) == "0.550 [-3.897, 4.997]"
 
 
+def test_what_was_assumed_of_a_model_stands_below_its_table(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, SKILLS)
+    results = [result | {"assumed": ["the model's files hold no pooler"]} for result in read_results(folder)]
+    (folder / "results.jsonl").write_text("".join(json.dumps(result) + "\n" for result in results))
+    write_report(folder)
+    table = (folder / "tables" / "comparison-m-d.md").read_text()
+    assert table.count("The model's files hold no pooler.") == 1
+
+
 def test_a_tie_is_said_in_those_words(folder: Path) -> None:
     assert "by a difference that could be chance" in write_report(folder).html.read_text()
     assert "por uma diferença que pode ser acaso" in write_report(folder, language="pt").html.read_text()

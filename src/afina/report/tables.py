@@ -126,8 +126,14 @@ def comparison_table(group: Group, words: Words) -> Table:
     ]  # fmt: skip
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
-    note = " ".join(filter(None, (note, _untried_note(group, words), doubts(group.cells).rates(words))))
+    assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.get("assumed", ()))
+    doubted = doubts(group.cells).rates(words)
+    note = " ".join(filter(None, (note, _untried_note(group, words), doubted, *map(_sentence, assumed))))
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:].rstrip('.')}."
 
 
 def _rate(run: Mapping[str, Any], words: Words) -> str:

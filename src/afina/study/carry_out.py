@@ -172,6 +172,7 @@ def _describe(job: Job, method: Method, backbone: Backbone, splits: Mapping[str,
         "label_names": job.task.get("label_names"),
         "train_rows": len(splits["train"]),
         "test_rows": len(splits["test"]),
+        "assumed": list(job.assumed),
         "fingerprint": dict(job.fingerprint),
         "versions": versions(),
     }

@@ -31,6 +31,8 @@ class Job:
     train_evaluation_rows: np.ndarray | None = None
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     """Which columns the data's texts and labels were."""
+    assumed: tuple[str, ...] = ()
+    """What was assumed of the model, for the notes of tables."""
 
     @property
     def folder(self) -> Path:

@@ -183,7 +183,7 @@ class Study:
         return Job(
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
             columns=prepared.columns, precision=run.make_method().precision_on(precision), device=self._device(),
-            train_evaluation_rows=prepared.train_evaluation_rows,
+            train_evaluation_rows=prepared.train_evaluation_rows, assumed=prepared.assumed,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision),
                 model=self._models[run.model],
