@@ -117,6 +117,22 @@ def check_weights(name: str, path: str) -> None:
             raise UsageError(f"{path} has its weights in a GGUF file; give that itself: {files[0]}")
         found = f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
         raise UsageError(f"{path} has {found}; save the model with safetensors (model.safetensors).")
+    _check_index(folder / "model.safetensors.index.json")
+
+
+def _check_index(index: Path) -> None:
+    """Raise `UsageError` for an index of weights in several files that cannot be read or that names one that is not there."""
+    if not index.is_file() or (index.parent / "model.safetensors").is_file():
+        return
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        missing = sorted({str(name) for name in names if not (index.parent / str(name)).is_file()})
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{index} is damaged ({type(error).__name__}); get the model's files again.") from None
+    if missing:
+        raise UsageError(
+            f"{index} names {missing[0]}, which is not there ({len(missing)} such); get the model's files again."
+        )
 
 
 def check_device(device: str) -> None:

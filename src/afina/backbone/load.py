@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, read_anatomy
-from afina.backbone.files import check_device, check_weights, model_path
+from afina.backbone.configuration import check_config_file, check_sizes, context_of
+from afina.backbone.files import check_device, check_folder, check_weights, model_path
 from afina.backbone.heads import Head, build_head
 from afina.backbone.labels import known_rows
 from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, language_head_of
@@ -25,15 +26,16 @@ from afina.backbone.quantise import (
     settle,
     stored_precision,
     unfit,
+    weight_shape,
 )
 from afina.backbone.rows import ROWS
+from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import bare_of, loading_error, read_weights
 from afina.errors import UsageError
 from afina.ops.frozen_linear import FrozenLinear, frozen_linears
 
 __all__ = [
     "Backbone",
-    "context_of",
     "has_tagger",
     "heads_of",
     "load_backbone",
@@ -105,6 +107,12 @@ class Backbone:
     def context(self) -> int:
         """Most tokens that the model's positions allow."""
         return context_of(self.config)
+
+    def check_tokens(self, tokens: Iterable[int], where: str) -> None:
+        """Raise `UsageError` for a token that the tokenizer knows and the model has no vector for."""
+        (site,) = self.anatomy.of_kind("embedding")
+        vectors = weight_shape(self.model.get_submodule(site.module))[0]
+        check_tokens(self.name, self.tokenizer, vectors, tokens, where)
 
     @property
     def trunk_layers(self) -> int:
@@ -271,19 +279,26 @@ def register_attention() -> None:
 
 
 def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool = False) -> Any:
-    """Return the transformers configuration of a model without its weights; raises `UsageError` if it is nowhere.
+    """Return the transformers configuration of a model without its weights.
+
+    Raises `UsageError` if it is nowhere, is an adapter's folder, or says what no model can be, and `AfinaError` where
+    transformers cannot read it.
 
     With `local_only` nothing but this machine is looked at: folders and what the hub's cache holds.
     """
     from transformers import AutoConfig
 
     path = model_path(name, weights=False)
+    check_folder(path)
+    check_config_file(path)
     try:
-        return AutoConfig.from_pretrained(
+        config = AutoConfig.from_pretrained(
             path, local_files_only=local_only or Path(path).is_dir(), trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise loading_error(name, error) from error
+    except Exception as error:  # a foreign file may make anything go wrong in there
+        raise loading_error(name, error, part="configuration") from error
+    check_sizes(name, config)
+    return config
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:
@@ -306,13 +321,6 @@ def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> d
     }
 
 
-def context_of(config: Any) -> int:
-    """Return the most tokens that a model's positions allow."""
-    longest = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
-    # RoBERTa's positions start after the padding index.
-    return longest - config.pad_token_id - 1 if config.model_type in ("roberta", "xlm-roberta") else longest
-
-
 def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:
     """Return the tokenizer of the model called `name` at a path, that can pad; raises `AfinaError` if there is none."""
     from transformers import AutoTokenizer
@@ -321,7 +329,7 @@ def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             path, local_files_only=Path(path).is_dir(), trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error, part="tokenizer") from error
     if tokenizer.pad_token is None:
         # Padding is masked everywhere and heads find the last token by the mask, so any token will do.

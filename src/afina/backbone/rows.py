@@ -70,6 +70,8 @@ class Row(Stack):
     """Whether attention is DeBERTa's, which takes no attention function from outside (`disentangled.py`)."""
     packs: bool = True
     """Of a causal model, whether its mask keeps texts apart whose positions begin anew in one row."""
+    counts_from_padding: bool = False
+    """Whether positions begin behind the index of the padding, as RoBERTa's do: so many fewer are there for texts."""
     starts_with_last: bool = False
     """Whether the decoder starts with the text's last token (mBART's language), not with one of its own."""
 
@@ -108,6 +110,7 @@ _BERT = Row(
     head="pooler_classifier",
     narrow="attention.output",
 )
+_ROBERTA = replace(_BERT, head="dense_classifier", counts_from_padding=True)
 _LLAMA = Row(
     layers="layers",
     attention="self_attn",
@@ -218,8 +221,8 @@ _GEMMA = replace(
 
 ROWS: dict[str, Row] = {
     "bert": _BERT,
-    "roberta": replace(_BERT, head="dense_classifier"),
-    "xlm-roberta": replace(_BERT, head="dense_classifier"),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
     "electra": replace(_BERT, head="electra_classifier", outer_linears=()),
     "deberta-v2": replace(
         _BERT,

@@ -1,12 +1,13 @@
 """Shapes of well-known hub models, so that a study of them can be planned with no network; facts from their config.json."""
 
+from pathlib import Path
 from typing import Any
 
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.language import language_head_of
 from afina.backbone.load import Backbone, heads_of, model_class, read_config, register_attention
 from afina.backbone.quantise import QUANTISED, quantisation, quantise, unfit
-from afina.backbone.weights import bare_of
+from afina.backbone.weights import bare_of, loading_error
 from afina.errors import UsageError, nearest
 
 __all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]
@@ -54,6 +55,8 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
     try:
         return read_config(name, trust_remote_code=trust_remote_code, local_only=True)
     except UsageError:
+        if Path(name).exists():
+            raise
         from transformers import AutoConfig
 
         short = {key.rpartition("/")[2].lower(): values for key, values in KNOWN_SHAPES.items()}
@@ -93,8 +96,12 @@ def shape_backbone(
             setattr(own, name, layers)
         if getattr(own, "layer_types", None):
             own.layer_types = own.layer_types[:layers]
-    with torch.device(device):
-        model = model_class(own, speaks=speaks, tags=tags).from_config(own, attn_implementation="afina", dtype=dtype)
+    kind = model_class(own, speaks=speaks, tags=tags)
+    try:
+        with torch.device(device):
+            model = kind.from_config(own, attn_implementation="afina", dtype=dtype)
+    except Exception as error:  # a foreign configuration may make anything go wrong in there
+        raise loading_error(str(getattr(config, "_name_or_path", "") or config.model_type), error) from error
     if precision in QUANTISED:
         keep = [*heads_of(model), *unfit(model, precision, runs_on)]
         quantise(model, quantisation(precision, dtype, keep))

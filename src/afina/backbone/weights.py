@@ -23,6 +23,8 @@ __all__ = ["Weights", "bare_of", "loading_error", "read_weights"]
 _WRAPPERS = r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 """What torch puts into names, anywhere in them: torch.compile, and the wrappers that shard and that compute again."""
 _POOLER = "pooler"
+_FIELD = re.compile(r"Field '(\w+)' expected ([^,]+), got .*?\(value: (.*?)\)(?:;|$|\.\.\.)")
+"""How transformers' configurations say that a value is of the wrong type."""
 _MADE_ANEW = {"final_logits_bias"}
 """Of language models: BART's, zeros where the files have none."""
 
@@ -172,7 +174,7 @@ def _from_pretrained(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head's are for other classes, and the bare model's are refused above
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error) from error
     if getattr(model, "_hf_peft_config_loaded", False):
         raise UsageError(adapter_beside(name))
@@ -181,14 +183,21 @@ def _from_pretrained(
 
 def loading_error(name: str, error: Exception, part: str = "model") -> AfinaError:
     """Return what to say of a model, or a part of it, that transformers could not load."""
-    text = str(error)
-    first = text.splitlines()[0] if text.strip() else type(error).__name__
+    whole = " ".join(str(error).split())
+    text = f"{whole[:237]}..." if len(whole) > 240 else whole
+    if isinstance(error, AfinaError):
+        return error
     if "trust_remote_code" in text:
         return UsageError(f"The model '{name}' brings code of its own, which runs only with trust_remote_code: true.")
-    if "safetensors" in text and ("header" in text.lower() or "deserializ" in text.lower()):
-        return AfinaError(f"The weights of '{name}' are damaged ({first}); get them again.")
+    if type(error).__name__ == "SafetensorError" or ("safetensors" in text and "deserializ" in text.lower()):
+        return AfinaError(f"The weights of '{name}' are damaged ({text}); get them again.")
+    if found := _FIELD.search(whole):
+        field, wanted, value = found.groups()
+        return UsageError(f"{name}: {field} in its config.json is {value[:60]}, and should be {wanted}.")
     if Path(name).exists() or name in BUILT_IN:
-        return AfinaError(f"The {part} in {name} cannot be loaded: {first}")
+        text = text.rpartition("validation error for validator ")[2].partition("ValueError: ")[2].rstrip(".") or text
+        kind = "" if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: "
+        return AfinaError(f"The {part} in {name} cannot be loaded ({kind}{text}); get its files again.")
     return UsageError(
         f"The {part} '{name}' is neither a folder, nor a built-in name, nor could it be had from the hub "
         f"({type(error).__name__}; no network, or no such name){nearest(name, BUILT_IN)}"

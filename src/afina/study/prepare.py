@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from afina.backbone.configuration import context_of
 from afina.backbone.files import model_note, model_path
-from afina.backbone.load import context_of, load_tokenizer, read_config
+from afina.backbone.load import load_tokenizer, read_config
 from afina.backbone.look import look_over
 from afina.backbone.rows import ROWS
+from afina.backbone.vocabulary import check_tokens, surplus_note
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.images import image_tokens
@@ -85,6 +87,7 @@ def prepare(
     read = state if made.speaks else None
     key = json.dumps([_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
     rows = {"train": data.train, "test": data.test}
     if holds_out and data.validation is not None:
         rows["validation"] = data.validation
@@ -94,6 +97,8 @@ def prepare(
             splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
         else:
             splits = {name: made.tokenize(tokenizer, own, limit, apart=apart) for name, own in rows.items()}
+            for name, tokens in splits.items():
+                check_tokens(model, tokenizer, shape.vocab_size, [tokens.ids.max(initial=0)], f"in a {name} text")
         save_tokens(path, splits)
     if not (on_validation or made.writes):
         write_test_rows(directory, data)
@@ -105,6 +110,7 @@ def prepare(
         notes=(
             *([said] if (said := model_note(model)) else []),
             *assumed,
+            *((surplus,) if surplus else ()),
             *data.notes,
             *([f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []),
             *_few_notes(data.test if on_validation else data.validation if holds_out else None),

@@ -355,7 +355,9 @@ class LoadedAdapter:
             task = Choices(max(map(len, rows.choices)), None, task.prompt)
             # A head without weights of its own takes any number of answers.
             self.adapter.head.outputs = task.outputs
-        return task.tokenize(self.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
+        tokens = task.tokenize(self.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
+        self.backbone.check_tokens([tokens.ids.max(initial=0)], "in a text")
+        return tokens
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
         if isinstance(self.method, Features):

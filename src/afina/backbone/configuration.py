@@ -1,0 +1,119 @@
+"""A model's config.json, checked for what is needed of it before anything is built by it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from afina.backbone.rows import ROWS
+from afina.errors import UsageError, nearest
+
+__all__ = ["check_config_file", "check_sizes", "context_of"]
+
+_MOST_LAYERS = 10_000
+"""More are no model's: building them alone would take longer than anybody waits."""
+_Count = Annotated[int, Field(strict=True, ge=1, le=1 << 31)]
+
+
+class _Sizes(BaseModel):
+    """What transformers' configurations say of every model, by their common names; what one lacks is None."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    vocab_size: _Count | None = None
+    hidden_size: Annotated[int, Field(strict=True, ge=1, le=1 << 20)] | None = None
+    num_hidden_layers: Annotated[int, Field(strict=True, ge=1)] | None = None
+    num_attention_heads: Annotated[int, Field(strict=True, ge=1, le=1 << 16)] | None = None
+    num_key_value_heads: Annotated[int, Field(strict=True, ge=1, le=1 << 16)] | None = None
+    head_dim: _Count | None = None
+    intermediate_size: _Count | None = None
+    max_position_embeddings: _Count | None = None
+    type_vocab_size: Annotated[int, Field(strict=True, ge=0, le=1 << 20)] | None = None
+    pad_token_id: Annotated[int, Field(strict=True, ge=-1)] | None = None
+
+
+def check_config_file(path: str) -> None:
+    """Raise `UsageError` for a folder's config.json that is no JSON object; a name of the hub passes."""
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8 text; get the model's files again.") from None
+    except RecursionError:
+        raise UsageError(
+            f"{file} is nested too deeply to be a model's configuration; get the model's files again."
+        ) from None
+    except ValueError as error:  # no JSON, or a number of thousands of digits
+        raise UsageError(
+            f"{file} cannot be read ({str(error).splitlines()[0]}); get the model's files again."
+        ) from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{file} holds no object of keys and values; get the model's files again.")
+    if not isinstance(found.get("model_type"), str):
+        raise UsageError(f"{file}: model_type should name the architecture, and is {_short(found.get('model_type'))}.")
+    from transformers import __version__
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if (kind := found["model_type"]) not in CONFIG_MAPPING and "auto_map" not in found:
+        raise UsageError(
+            f"{file}: transformers {__version__} knows no architecture '{_short(kind)[1:-1]}'{nearest(kind, ROWS)}; a newer "
+            "one may: pip install -U transformers."
+        )
+
+
+def check_sizes(name: str, config: Any) -> None:
+    """Raise `UsageError` for sizes of a model that cannot be, by the key that its config.json has for them."""
+    keys: dict[str, str] = getattr(config, "attribute_map", None) or {}
+
+    def of(common: str) -> str:
+        return f"{name}: {keys.get(common, common)} in its config.json"
+
+    try:
+        sizes = _Sizes(**{field: getattr(config, field, None) for field in _Sizes.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = first["msg"][:1].lower() + first["msg"][1:].replace("Input ", "")
+        raise UsageError(
+            f"{of(str(first['loc'][0]))} is {_short(first['input'])}: {what.removeprefix('input ')}."
+        ) from None
+    if sizes.num_hidden_layers is not None and sizes.num_hidden_layers > _MOST_LAYERS:
+        least = 4 * (sizes.hidden_size or 1) ** 2 * sizes.num_hidden_layers
+        raise UsageError(
+            f"{of('num_hidden_layers')} is {sizes.num_hidden_layers:,}: at least {least / 1e9:,.0f} billion weights, and "
+            f"more than {_MOST_LAYERS:,} layers are not built."
+        )
+    heads, keyed = sizes.num_attention_heads, sizes.num_key_value_heads
+    derived = sizes.hidden_size and heads and sizes.head_dim in (None, sizes.hidden_size // heads)
+    if heads and sizes.hidden_size and derived and sizes.hidden_size % heads:
+        raise UsageError(
+            f"{of('num_attention_heads')} is {heads}, which does not divide its {keys.get('hidden_size', 'hidden_size')} of "
+            f"{sizes.hidden_size}."
+        )
+    if heads and keyed and heads % keyed:
+        raise UsageError(f"{of('num_key_value_heads')} is {keyed}, which does not divide its {heads} heads.")
+    if context_of(config) < 2:
+        raise UsageError(
+            f"{of('max_position_embeddings')} is {sizes.max_position_embeddings}: no room for a text of two tokens."
+        )
+
+
+def context_of(config: Any) -> int:
+    """Return the most tokens that a model's positions allow."""
+    longest = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
+    row = ROWS.get(config.model_type)
+    if row is None or not row.counts_from_padding:
+        return longest
+    padding = config.pad_token_id
+    return longest - (1 if padding is None else padding) - 1
+
+
+def _short(value: Any) -> str:
+    text = "missing" if value is None else repr(value) if not isinstance(value, int) else _number(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _number(value: int) -> str:
+    return str(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
