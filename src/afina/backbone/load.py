@@ -108,11 +108,11 @@ class Backbone:
         """Most tokens that the model's positions allow."""
         return context_of(self.config)
 
-    def check_tokens(self, tokens: Iterable[int], where: str) -> None:
-        """Raise `UsageError` for a token that the tokenizer knows and the model has no vector for."""
+    def check_tokens(self, tokens: Iterable[int], where: str, tokenizer: Any = None) -> None:
+        """Raise `UsageError` for a token that a tokenizer, its own unless given, knows and the model has no vector for."""
         (site,) = self.anatomy.of_kind("embedding")
         vectors = weight_shape(self.model.get_submodule(site.module))[0]
-        check_tokens(self.name, self.tokenizer, vectors, tokens, where)
+        check_tokens(self.name, tokenizer or self.tokenizer, vectors, tokens, where)
 
     @property
     def trunk_layers(self) -> int:

@@ -134,7 +134,7 @@ def encode_prompt(backbone: Backbone, text: str, *, marks: bool = True, tokenize
     """Return a prompt's tokens, with the tokenizer's `marks` unless the text has them, but no end to write after."""
     tokenizer = tokenizer or backbone.tokenizer
     plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    backbone.check_tokens(plain, "in the prompt")
+    backbone.check_tokens(plain, "in the prompt", tokenizer)
     if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
     marked: list[int] = tokenizer(text)["input_ids"]

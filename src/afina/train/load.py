@@ -356,7 +356,7 @@ class LoadedAdapter:
             # A head without weights of its own takes any number of answers.
             self.adapter.head.outputs = task.outputs
         tokens = task.tokenize(self.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
-        self.backbone.check_tokens([tokens.ids.max(initial=0)], "in a text")
+        self.backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", self.tokenizer)
         return tokens
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
