@@ -42,6 +42,11 @@ def configuration(family: str, width: int = 24, inner: int = 37) -> Any:
         "qwen2": lambda: t.Qwen2Config(**llama),
         "qwen3": lambda: t.Qwen3Config(**llama, head_dim=width // 4),
         "xlm-roberta": lambda: t.XLMRobertaConfig(**bert, bos_token_id=2, eos_token_id=3),
+        "camembert": lambda: t.CamembertConfig(**bert, bos_token_id=2, eos_token_id=3),
+        # Positions count from 1, which is written into transformers' code.
+        "mpnet": lambda: t.MPNetConfig(**bert | {"pad_token_id": 1}),
+        "nomic_bert": lambda: t.NomicBertConfig(**bert),
+        "gte": lambda: t.GteConfig(**bert, type_vocab_size=0),
         "electra": lambda: t.ElectraConfig(**bert, embedding_size=16),
         "deberta-v2": lambda: t.DebertaV2Config(
             **bert, relative_attention=True, position_buckets=8, pos_att_type=["c2p", "p2c"], share_att_key=True,
@@ -80,7 +85,10 @@ def configuration(family: str, width: int = 24, inner: int = 37) -> Any:
 
 
 DECODERS = ("gpt2", "llama", "mistral", "opt", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3")
-ENCODERS = ("bert", "distilbert", "modernbert", "roberta", "xlm-roberta", "electra", "deberta-v2", "albert")
+ENCODERS = (
+    "bert", "distilbert", "modernbert", "roberta", "xlm-roberta", "camembert", "mpnet", "nomic_bert", "gte", "electra",
+    "deberta-v2", "albert",
+)  # fmt: skip
 BOTH = ("t5", "bart", "mbart")
 TEXT = (*ENCODERS, *DECODERS, *BOTH)
 FAMILIES = (*TEXT, "vit", "whisper")
@@ -168,7 +176,9 @@ def tokenizer(family: str) -> Any:
     inner.post_processor = processors.TemplateProcessing(
         single="<cls> $A <sep>", pair="<cls> $A <sep> $B:1 <sep>:1", special_tokens=[("<cls>", 2), ("<sep>", 3)]
     )
-    names = ["input_ids", "attention_mask"] + (["token_type_ids"] if family in ("bert", "electra", "albert") else [])
+    names = ["input_ids", "attention_mask"] + (
+        ["token_type_ids"] if family in ("bert", "electra", "albert", "nomic_bert") else []
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=inner, unk_token="<unk>", pad_token="<pad>", cls_token="<cls>", sep_token="<sep>",
         model_input_names=names,

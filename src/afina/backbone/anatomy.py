@@ -10,7 +10,9 @@ from typing import Any, Literal
 from torch import nn
 
 from afina.backbone.quantise import weight_shape
-from afina.backbone.rows import ROWS, Part, Row, Stack, head_width, key_heads
+from afina.backbone.row import Part, Row, Stack, head_width, key_heads
+from afina.backbone.rows import row_of
+from afina.backbone.shape_of import recognise
 from afina.errors import UsageError, nearest
 
 __all__ = ["ATTENTION_ROLES", "LINEAR_ROLES", "Anatomy", "Site", "module_site", "read_anatomy"]
@@ -104,7 +106,7 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
 
     Raises `UsageError` for an architecture that has no row and does not have the shape of a known one.
     """
-    row = ROWS.get(config.model_type) or _recognise(model, config.model_type)
+    row = row_of(config) or recognise(model, config)
     modules = dict(model.named_modules())
     if "decoder" not in modules:
         row = replace(row, further=())  # T5 tags with its encoder alone
@@ -112,13 +114,15 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
     attention_modules: list[str] = []
     places: dict[str, int] = {}
     for stack in row.stacks:
-        for layer in _layers(stack, modules):
+        for layer in stack.layers_in(modules):
             index = places.setdefault(layer, len(places))
             if index == 0:
                 sites.append(_embedding(row, modules, layer, config))
             sites += _layer_sites(stack, modules, layer, index, config)
             attention_modules.append(f"{layer}.{stack.attention}")
-    sites += [_site(modules, name, "norm", None, config) for name in row.outer_norms if name in modules]
+    sites += [
+        _site(modules, name, "norm", None, config) for name in row.outer_norms if hasattr(modules.get(name), "weight")
+    ]
     sites += [_site(modules, name, "outer", None, config) for name in row.outer_linears if name in modules]
     sides = 2 if row.further else 1
     return Anatomy(
@@ -149,16 +153,6 @@ def module_site(model: nn.Module, anatomy: Anatomy, path: str) -> Site:
     return _site({path: module}, path, kind, None, None)
 
 
-def _layers(stack: Stack, modules: dict[str, nn.Module]) -> list[str]:
-    parts = stack.layers.split(".")
-
-    def belongs(name: str) -> bool:
-        own = name.split(".")[:-1]
-        return len(own) == len(parts) and all(a == b or a == "*" for a, b in zip(parts, own, strict=True))
-
-    return [name for name in modules if belongs(name)]
-
-
 def _embedding(row: Row, modules: dict[str, nn.Module], first_layer: str, config: Any) -> Site:
     if row.embedding is not None:
         return _site(modules, row.embedding, "embedding", None, config)
@@ -181,7 +175,7 @@ def _layer_sites(stack: Stack, modules: dict[str, nn.Module], layer: str, index:
             sites.append(_site(modules, found, role, index, config, prefix=f"{layer}.", decoder=stack.decoder))
     for norm in stack.norms:
         # OPT and ModernBERT leave some norms without weights.
-        if getattr(modules[f"{layer}.{norm}"], "weight", None) is not None:
+        if getattr(modules.get(f"{layer}.{norm}"), "weight", None) is not None:
             sites.append(_site(modules, norm, "norm", index, config, prefix=f"{layer}.", decoder=stack.decoder))
     attention, width = f"{layer}.{stack.attention}", config.hidden_size
     sites.append(
@@ -219,6 +213,8 @@ def _site(
     decoder: bool = False,
 ) -> Site:
     path = prefix + (place.path if isinstance(place, Part) else place)
+    if path not in modules:
+        raise UsageError(f"A {config.model_type} model has its {role} at {path}, and this one has nothing there.")
     module = modules[path]
     shape = weight_shape(module)
     biased = getattr(module, "bias", None) is not None
@@ -240,32 +236,3 @@ def _site(
         name=name, module=path, role=role, kind="linear", layer=layer, width_in=width_in, width=width, biased=biased,
         part=part, transposed=transposed, decoder=decoder,
     )  # fmt: skip
-
-
-def _recognise(model: nn.Module, model_type: str) -> Row:
-    """Take an unknown architecture for the known one whose every path it has; of several that one with the most."""
-    names = {name for name, _ in model.named_modules()}
-    fitting: list[tuple[int, Row]] = []
-    for row in ROWS.values():
-        wanted = _signs(row)
-        if wanted <= names and all(row != other for _, other in fitting):
-            fitting.append((len(wanted), row))
-    most = max((count for count, _ in fitting), default=0)
-    best = [row for count, row in fitting if count == most]
-    if len(best) == 1:
-        return best[0]
-    raise UsageError(
-        f"The architecture '{model_type}' is not known{nearest(model_type, ROWS)}; "
-        "to teach it, add a row to afina/backbone/rows.py that says where its query, key, value and so on are."
-    )
-
-
-def _signs(row: Row) -> set[str]:
-    """Names of modules by which an architecture is known: all that are not one of alternatives."""
-    signs = {row.embedding} if row.embedding else set()
-    for stack in row.stacks:
-        layer = f"{stack.layers}.0".replace("*", "0")
-        places = [place.path if isinstance(place, Part) else place for place in stack.roles.values()]
-        plain = [path for path in places if not set("?|") & set(path)]
-        signs |= {f"{layer}.{path}" for path in (*plain, *stack.norms, stack.attention)}
-    return signs

@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
-from afina.backbone.disentangled import disentangled_attention
 from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.inputs import decoder_inputs, padded_behind, rows_and_tokens
 from afina.backbone.language import Answers, answers_apart, question_mask
+from afina.backbone.lent import LENT
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
@@ -110,10 +110,9 @@ class Attached:
         for name in self.backbone.anatomy.attention_modules:
             assert modules[name] not in ATTACHED, "a backbone carries one attachment at a time"
             ATTACHED[modules[name]] = self
-            if self.backbone.anatomy.row.disentangled:
-                modules[name].forward = partial(
-                    disentangled_attention, modules[name], attention_function, self._for_each_adapter
-                )
+            if (lent := self.backbone.anatomy.row.lent) is not None:
+                given = (modules[name], attention_function, self._for_each_adapter)
+                modules[name].forward = partial(LENT[lent], *given)
         self.train(self.training)
         return self
 
@@ -131,7 +130,7 @@ class Attached:
             module.__dict__.pop("forward", None)
         for name in self.backbone.anatomy.attention_modules:
             ATTACHED.pop(modules[name], None)
-            modules[name].__dict__.pop("forward", None)  # DeBERTa's, lent
+            modules[name].__dict__.pop("forward", None)  # where one was lent
         for site in self.backbone.anatomy.of_kind("layer"):
             modules[site.module].__dict__.pop("forward", None)
         self.backbone.model.train(False)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from afina.backbone.rows import ROWS
+from afina.backbone.rows import REFUSED, ROWS, row_of
 from afina.errors import UsageError, nearest
 
 __all__ = ["check_config_file", "check_sizes", "context_of"]
@@ -65,14 +65,16 @@ def check_config_file(path: str) -> None:
 
 
 def check_sizes(name: str, config: Any) -> None:
-    """Raise `UsageError` for sizes of a model that cannot be, by the key that its config.json has for them."""
+    """Raise `UsageError` for an architecture that is not taken, and for sizes that cannot be, by their key in config.json."""
+    if (why := REFUSED.get(config.model_type)) is not None:
+        raise UsageError(f"'{config.model_type}' models are not taken: {why}. Known are {', '.join(sorted(ROWS))}.")
     keys: dict[str, str] = getattr(config, "attribute_map", None) or {}
 
     def of(common: str) -> str:
         return f"{name}: {keys.get(common, common)} in its config.json"
 
     try:
-        sizes = _Sizes(**{field: getattr(config, field, None) for field in _Sizes.model_fields})
+        sizes = _Sizes(**{field: _given(config, field) for field in _Sizes.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         what = first["msg"][:1].lower() + first["msg"][1:].replace("Input ", "")
@@ -102,12 +104,19 @@ def check_sizes(name: str, config: Any) -> None:
 
 def context_of(config: Any) -> int:
     """Return the most tokens that a model's positions allow."""
-    longest = int(getattr(config, "max_position_embeddings", None) or 1 << 30)
-    row = ROWS.get(config.model_type)
+    longest = int(_given(config, "max_position_embeddings") or 1 << 30)
+    row = row_of(config)
     if row is None or not row.counts_from_padding:
         return longest
     padding = config.pad_token_id
     return longest - (1 if padding is None else padding) - 1
+
+
+def _given(config: Any, key: str) -> Any:
+    try:
+        return getattr(config, key, None)
+    except NotImplementedError:  # XLNet's, which has no limit of positions
+        return None
 
 
 def _short(value: Any) -> str:

@@ -60,11 +60,16 @@ def language_head_of(model: Any) -> LanguageHead:
     bias = getattr(model, "final_logits_bias", None)  # BART's
     return LanguageHead(
         model.lm_head,
-        # T5's, where the words share the input's vectors.
-        scale=config.d_model**-0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0,
+        scale=_scale_of(config),
         bias=None if bias is None else bias[0].float(),
         softcap=getattr(config, "final_logit_softcapping", None),  # Gemma's
     )
+
+
+def _scale_of(config: Any) -> float:
+    if getattr(config, "scale_decoder_outputs", False):  # T5's, where the words share the input's vectors
+        return float(config.d_model**-0.5)
+    return float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
 
 
 def bare_language_model(model: Any) -> tuple[str, Any]:

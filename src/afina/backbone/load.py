@@ -28,7 +28,8 @@ from afina.backbone.quantise import (
     unfit,
     weight_shape,
 )
-from afina.backbone.rows import ROWS
+from afina.backbone.rows import row_of
+from afina.backbone.shape_of import check_function
 from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import bare_of, loading_error, read_weights
 from afina.errors import UsageError
@@ -165,6 +166,9 @@ def load_backbone(
     read = read_weights(name, path, kind, settings, trust_remote_code=trust_remote_code, speaks=speaks)
     model, bare, prefix = read.model, read.bare, read.prefix
     anatomy = read_anatomy(bare, bare.config)
+    writes = anatomy.row.causal or bool(anatomy.row.further)
+    if speaks and not writes:
+        raise _writes_not(bare.config)
     tokenizer = tokenizer_at(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
     bare.eval()
@@ -172,6 +176,9 @@ def load_backbone(
         settle(model)  # and it is on its device, where it was quantised
     else:
         model.to(device)
+    language = language_head_of(model) if speaks else None
+    if row_of(bare.config) is None:
+        check_function(model, bare, anatomy, language)
     rounding = None
     if rounded_to is not None:
         like = load_backbone(
@@ -185,9 +192,9 @@ def load_backbone(
         config=bare.config,
         anatomy=anatomy,
         pretrained_head={key: value.float() for key, value in read.head.items()},
-        call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and _is_decoder(bare.config) else {},
+        call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and writes else {},
         prefix=prefix,
-        language=language_head_of(model) if speaks else None,
+        language=language,
         tags=tags,
         rounding=rounding,
         generation=model.generation_config if speaks else None,
@@ -217,13 +224,10 @@ def model_class(config: Any, *, speaks: bool = False, tags: bool = False) -> Any
     """
     import transformers
 
-    row = ROWS.get(config.model_type)
+    row = row_of(config)
     if speaks:
-        if not _is_decoder(config):
-            raise UsageError(
-                f"A {config.model_type} model writes no text, so it cannot say how likely an answer is; take a decoder or "
-                "an encoder-decoder, or set task: classification."
-            )
+        if not _may_write(config):
+            raise _writes_not(config)
         return transformers.AutoModelForSeq2SeqLM if row and row.further else transformers.AutoModelForCausalLM
     if tags and has_tagger(config):
         return transformers.AutoModelForTokenClassification
@@ -231,9 +235,19 @@ def model_class(config: Any, *, speaks: bool = False, tags: bool = False) -> Any
     return getattr(transformers, f"AutoModelFor{kind}Classification")
 
 
-def _is_decoder(config: Any) -> bool:
-    row = ROWS.get(config.model_type)
-    return row is not None and (row.causal or bool(row.further))
+def _may_write(config: Any) -> bool:
+    """Whether a model writes by its row; one without a row is looked at again when its shape is known."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    row = row_of(config)
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING if row is None else row.causal or bool(row.further)
+
+
+def _writes_not(config: Any) -> UsageError:
+    return UsageError(
+        f"A {config.model_type} model writes no text, so it cannot say how likely an answer is; take a decoder or an "
+        "encoder-decoder, or set task: classification."
+    )
 
 
 def _how_to_load(
@@ -309,7 +323,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, 
 
 def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> dict[str, Tensor]:
     """Return inputs as a model of this configuration takes them, for timing: texts are `length` tokens long."""
-    row = ROWS.get(config.model_type)
+    row = row_of(config)
     if row is not None and row.inputs == "image":
         size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
         return {"pixel_values": torch.randn(rows, config.num_channels, *size, device=device)}

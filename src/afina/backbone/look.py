@@ -6,8 +6,11 @@ from afina.backbone.anatomy import read_anatomy
 from afina.backbone.files import check_weights, model_path
 from afina.backbone.heads import build_head
 from afina.backbone.labels import head_note
+from afina.backbone.language import language_head_of
 from afina.backbone.load import model_class, read_config, register_attention
 from afina.backbone.quantise import stored_precision
+from afina.backbone.rows import row_of
+from afina.backbone.shape_of import check_function, shape_note
 from afina.backbone.weights import read_weights
 
 __all__ = ["look_over"]
@@ -32,8 +35,11 @@ def look_over(
         name, path, kind, {"dtype": "auto", "attn_implementation": "afina"}, trust_remote_code=trust_remote_code,
         speaks=speaks,
     )  # fmt: skip
-    row = read_anatomy(read.bare, read.bare.config).row
-    notes = list(read.notes)
+    anatomy = read_anatomy(read.bare, read.bare.config)
+    row, notes = anatomy.row, list(read.notes)
+    if row_of(config) is None:
+        check_function(read.model, read.bare, anatomy, language_head_of(read.model) if speaks else None)
+        notes.append(shape_note(config))
     if speaks or not scored:
         return tuple(notes)
     head = build_head(row.tagger if tags else row.head, read.bare.config, 2, pooler="" if tags else read.pooler)

@@ -41,13 +41,19 @@ class Prompts:
             return (self.insert(args[0], rows()), *args[1:])
 
         def cut(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            states = output.last_hidden_state
-            output.last_hidden_state = self.without(states, rows(), states.shape[1] - max(self.lengths))
+            whole = isinstance(output, Tensor)
+            states = output if whole else output.last_hidden_state
+            states = self.without(states, rows(), states.shape[1] - max(self.lengths))
+            if whole:
+                return states
+            output.last_hidden_state = states
             return output
 
         module, before = modules[anatomy.of_kind("embedding")[0].module], anatomy.row.embedding is None
         handles = [module.register_forward_pre_hook(insert) if before else module.register_forward_hook(place)]
-        return [*handles, modules["encoder"].register_forward_hook(cut)] if "pooler" in modules else handles
+        # Layers of the model's own, without an encoder around them, give their states as they are.
+        last = "encoder" if "encoder" in modules else anatomy.of_kind("layer")[-1].module
+        return [*handles, modules[last].register_forward_hook(cut)] if "pooler" in modules else handles
 
     def room(self, width: int, context: int) -> int:
         """Return the most that the prompts add to texts of `width` tokens; raises `AfinaError` beyond `context`."""

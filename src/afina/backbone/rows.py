@@ -1,94 +1,15 @@
 """The architectures: one row each, which says by their paths which modules play which role.
 
 To add one, add a row to `ROWS` under its `config.model_type` and a small configuration to tests/families.py; everything
-else follows.
+else follows. `SHAPES` are those by which others are recognised (`shape_of.py`), beside the rows themselves.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-__all__ = ["ROWS", "Part", "Row", "Stack", "head_width", "key_heads"]
+from afina.backbone.row import Part, Row, Stack
 
-
-@dataclass(frozen=True)
-class Part:
-    """A slice of a fused projection's output: one of `of` equal ones, or of query, key and value, whose sizes follow
-    the heads (`qkv`); GPT-2's query is the first third of `c_attn`."""
-
-    path: str
-    index: int
-    of: int | Literal["qkv"]
-
-    def within(self, width: int, config: Any) -> tuple[int, int]:
-        """Return (start, stop) of the slice in an output of `width` features."""
-        sizes = [width // self.of] * self.of if self.of != "qkv" else []
-        if self.of == "qkv":
-            keys = key_heads(config) * head_width(config)
-            sizes = [width - 2 * keys, keys, keys]
-        start = sum(sizes[: self.index])
-        return start, start + sizes[self.index]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stack:
-    """Layers that follow one another; paths are inside one layer."""
-
-    layers: str
-    """Path of their list inside the bare model, `*` for any number."""
-    attention: str
-    roles: Mapping[str, str | Part]
-    norms: tuple[str, ...]
-    decoder: bool = False
-    """Whether its tokens are a decoder's beside an encoder, which prompts do not lengthen."""
-    closing_norm: str | None = None
-    """The norm that a layer ends with, over feed-forward output and residual together; None where norms come before."""
-    cross: bool = False
-    """Whether this is the part of the decoder's layers that looks at the encoder's states."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row(Stack):
-    """An architecture; paths in `outer_*` and `embedding` are inside the bare model."""
-
-    embedding: str | None
-    """None for images and sound, whose first vectors come from a convolution: prompts stand before the first layer."""
-    further: tuple[Stack, ...] = ()
-    """The decoder's stacks of an encoder-decoder."""
-    outer_norms: tuple[str, ...] = ()
-    outer_linears: tuple[str, ...] = ()
-    head: str
-    """Name of the classification head's form in `heads.py`."""
-    tagger: str = "token_classifier"
-    """Name of the form of its head that tags each token."""
-    inputs: Literal["text", "image", "sound"] = "text"
-    causal: bool = False
-    narrow: str | None = None
-    """Module of a layer that takes (states, residual) and after which no token looks at another: in the last layer a
-    head that wants the first token only needs just that one from here on."""
-    disentangled: bool = False
-    """Whether attention is DeBERTa's, which takes no attention function from outside (`disentangled.py`)."""
-    packs: bool = True
-    """Of a causal model, whether its mask keeps texts apart whose positions begin anew in one row."""
-    counts_from_padding: bool = False
-    """Whether positions begin behind the index of the padding, as RoBERTa's do: so many fewer are there for texts."""
-    starts_with_last: bool = False
-    """Whether the decoder starts with the text's last token (mBART's language), not with one of its own."""
-
-    @property
-    def stacks(self) -> tuple[Stack, ...]:
-        return (self, *self.further)
-
-
-def key_heads(config: Any) -> int:
-    """Heads of the keys and values."""
-    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
-
-
-def head_width(config: Any) -> int:
-    """Features of one head."""
-    own = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
-    return int(own or config.hidden_size // config.num_attention_heads)
+__all__ = ["REFUSED", "ROWS", "SHAPES", "row_of"]
 
 
 _BERT = Row(
@@ -129,6 +50,18 @@ _LLAMA = Row(
     head="last_token_score",
     tagger="token_score",
     causal=True,
+)
+
+_NOMIC = replace(
+    _LLAMA,
+    norms=("post_attention_layernorm", "post_mlp_layernorm"),
+    closing_norm="post_mlp_layernorm",
+    embedding="embeddings.word_embeddings",
+    outer_norms=("embeddings.LayerNorm",),
+    outer_linears=("pooler.dense",),
+    head="pooler_classifier",
+    tagger="token_classifier",
+    causal=False,
 )
 
 _BART_ENCODER = {
@@ -223,6 +156,24 @@ ROWS: dict[str, Row] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "mpnet": replace(
+        _ROBERTA,
+        attention="attention.attn",
+        roles={
+            **_BERT.roles,
+            "query": "attention.attn.q",
+            "key": "attention.attn.k",
+            "value": "attention.attn.v",
+            "attention_out": "attention.attn.o",
+        },
+        norms=("attention.LayerNorm", "output.LayerNorm"),
+        outer_linears=(),
+        narrow=None,
+        lent="biased",
+    ),
+    "nomic_bert": _NOMIC,
+    "gte": _NOMIC,
     "electra": replace(_BERT, head="electra_classifier", outer_linears=()),
     "deberta-v2": replace(
         _BERT,
@@ -237,7 +188,7 @@ ROWS: dict[str, Row] = {
         outer_linears=(),
         head="context_pooler_classifier",
         narrow=None,
-        disentangled=True,
+        lent="disentangled",
     ),
     "albert": Row(
         # One layer, or one a group, that the model runs through again and again: so does what is placed in it.
@@ -379,3 +330,54 @@ ROWS: dict[str, Row] = {
         inputs="sound",
     ),
 }
+
+_SAME = {"mt5": "t5"}
+"""Architectures that are another's in all but the name."""
+
+SHAPES: dict[str, Row] = {
+    "one norm for both sublayers": replace(_LLAMA, norms=("input_layernorm",)),
+    "norms behind the sublayers": replace(_LLAMA, norms=("post_attention_layernorm", "post_feedforward_layernorm")),
+    "no gate": replace(_LLAMA, roles={role: path for role, path in _LLAMA.roles.items() if role != "ffn_gate"}),
+    "no gate, GPT-2's names": replace(
+        _LLAMA,
+        roles={
+            **{role: path for role, path in _LLAMA.roles.items() if not role.startswith("ffn")},
+            "ffn_up": "mlp.c_fc",
+            "ffn_down": "mlp.c_proj",
+        },
+    ),
+    "gate and up in one": replace(
+        _LLAMA,
+        roles={
+            **_LLAMA.roles,
+            "ffn_gate": Part("mlp.gate_up_proj", 0, 2),
+            "ffn_up": Part("mlp.gate_up_proj", 1, 2),
+        },
+    ),
+    "one norm, no gate": replace(
+        _LLAMA,
+        roles={
+            **{role: path for role, path in _LLAMA.roles.items() if not role.startswith("ffn")},
+            "attention_out": "self_attn.dense",
+            "ffn_up": "mlp.fc1",
+            "ffn_down": "mlp.fc2",
+        },
+        norms=("input_layernorm",),
+        outer_norms=("final_layernorm",),
+    ),
+}
+"""Further shapes of decoders, for architectures without a row: OLMo 2, Cohere, Arcee, StarCoder 2, GLM, Phi 2 ..."""
+
+REFUSED = {
+    "xlnet": "they keep their states with the tokens before the rows, so that a branch could not tell one row from another",
+    **dict.fromkeys(
+        ("gpt_neox", "bloom", "falcon", "gptj", "codegen"),
+        "their attention takes no function from outside, or has each head's query, key and value side by side in one layer",
+    ),
+}
+"""Architectures that are not taken, and why."""
+
+
+def row_of(config: Any) -> Row | None:
+    """Return the row of a configuration's architecture, None where it has none."""
+    return ROWS.get(_SAME.get(config.model_type, config.model_type))

@@ -14,7 +14,7 @@ from afina.backbone.configuration import context_of
 from afina.backbone.files import model_note, model_path
 from afina.backbone.load import load_tokenizer, read_config
 from afina.backbone.look import look_over
-from afina.backbone.rows import ROWS
+from afina.backbone.rows import row_of
 from afina.backbone.vocabulary import check_tokens, surplus_note
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
@@ -158,12 +158,12 @@ def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer
 
 def reads_apart(shape: Any) -> bool:
     """Whether a model of this configuration reads one text and writes another."""
-    row = ROWS.get(shape.model_type)
+    row = row_of(shape)
     return row is not None and bool(row.further)
 
 
 def _refuse_other_inputs(shape: Any, model: str, data: TextDataset) -> None:
-    row = ROWS.get(shape.model_type)
+    row = row_of(shape)
     wants = row.inputs if row else "text"
     has = "text" if data.train.pixels is None else "image"
     if wants != has:

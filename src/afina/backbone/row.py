@@ -1,0 +1,97 @@
+"""What a row of the table of architectures says: which modules play which role, by their paths."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Part", "Row", "Stack", "head_width", "key_heads"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A slice of a fused projection's output: one of `of` equal ones, or of query, key and value, whose sizes follow
+    the heads (`qkv`); GPT-2's query is the first third of `c_attn`."""
+
+    path: str
+    index: int
+    of: int | Literal["qkv"]
+
+    def within(self, width: int, config: Any) -> tuple[int, int]:
+        """Return (start, stop) of the slice in an output of `width` features."""
+        sizes = [width // self.of] * self.of if self.of != "qkv" else []
+        if self.of == "qkv":
+            keys = key_heads(config) * head_width(config)
+            sizes = [width - 2 * keys, keys, keys]
+        start = sum(sizes[: self.index])
+        return start, start + sizes[self.index]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Layers that follow one another; paths are inside one layer."""
+
+    layers: str
+    """Path of their list inside the bare model, `*` for any number."""
+    attention: str
+    roles: Mapping[str, str | Part]
+    norms: tuple[str, ...]
+    decoder: bool = False
+    """Whether its tokens are a decoder's beside an encoder, which prompts do not lengthen."""
+    closing_norm: str | None = None
+    """The norm that a layer ends with, over feed-forward output and residual together; None where norms come before."""
+    cross: bool = False
+    """Whether this is the part of the decoder's layers that looks at the encoder's states."""
+
+    def layers_in(self, names: Iterable[str]) -> list[str]:
+        """Return the paths of the layers among the names of a model's modules, in their order."""
+        parts = self.layers.split(".")
+
+        def belongs(name: str) -> bool:
+            own = name.split(".")[:-1]
+            return len(own) == len(parts) and all(a == b or a == "*" for a, b in zip(parts, own, strict=True))
+
+        return [name for name in names if belongs(name)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Stack):
+    """An architecture; paths in `outer_*` and `embedding` are inside the bare model."""
+
+    embedding: str | None
+    """None for images and sound, whose first vectors come from a convolution: prompts stand before the first layer."""
+    further: tuple[Stack, ...] = ()
+    """The decoder's stacks of an encoder-decoder."""
+    outer_norms: tuple[str, ...] = ()
+    outer_linears: tuple[str, ...] = ()
+    head: str
+    """Name of the classification head's form in `heads.py`."""
+    tagger: str = "token_classifier"
+    """Name of the form of its head that tags each token."""
+    inputs: Literal["text", "image", "sound"] = "text"
+    causal: bool = False
+    narrow: str | None = None
+    """Module of a layer that takes (states, residual) and after which no token looks at another: in the last layer a
+    head that wants the first token only needs just that one from here on."""
+    lent: str | None = None
+    """Where attention takes no function from outside, the name of the forward pass that it is lent (`lent.py`)."""
+    packs: bool = True
+    """Of a causal model, whether its mask keeps texts apart whose positions begin anew in one row."""
+    counts_from_padding: bool = False
+    """Whether positions begin behind the index of the padding, as RoBERTa's do: so many fewer are there for texts."""
+    starts_with_last: bool = False
+    """Whether the decoder starts with the text's last token (mBART's language), not with one of its own."""
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        return (self, *self.further)
+
+
+def key_heads(config: Any) -> int:
+    """Heads of the keys and values."""
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def head_width(config: Any) -> int:
+    """Features of one head."""
+    own = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
+    return int(own or config.hidden_size // config.num_attention_heads)
