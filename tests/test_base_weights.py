@@ -302,3 +302,15 @@ def test_an_adapter_beside_a_model_or_in_its_place_is_refused(family_folder: Loa
     for what in (look_over, load_backbone):
         with pytest.raises(UsageError, match=r"holds a model and, beside it, an adapter \(adapter_config\.json\)"):
             what(str(base))
+
+
+def test_an_adapter_of_peft_on_a_base_of_several_labels_is_not_read_as_one_of_one(
+    family_folder: Loader, tmp_path: Path
+) -> None:
+    base = changed(family_folder("bert"), tmp_path / "base", dict, problem_type="multi_label_classification")
+    backbone = load_backbone(str(base))
+    folder = saved(trained(backbone, make_method("lora", {"rank": 2}), "bert"), backbone, tmp_path / "adapter", base)
+    assert afina.load(folder).task.name == "classification"  # ours says itself what it was trained for
+    (folder / "afina.json").unlink()
+    with pytest.raises(UsageError, match=r"says yes or no to each label \(problem_type: multi_label_classification\)"):
+        afina.load(folder)

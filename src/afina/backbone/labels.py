@@ -4,9 +4,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-__all__ = ["head_note", "known_rows"]
+__all__ = ["answers_each_label", "head_note", "known_rows"]
 
 _SEVERAL = "multi_label_classification"
+
+
+def answers_each_label(config: Any) -> bool:
+    """Whether a classifier says yes or no to each label by itself, and does not choose one."""
+    return getattr(config, "problem_type", None) == _SEVERAL
 
 
 def known_rows(config: Any, labels: Sequence[str] | None) -> list[int] | None:
@@ -16,7 +21,7 @@ def known_rows(config: Any, labels: Sequence[str] | None) -> list[int] | None:
     and rows that say yes or no to each label by itself are no choice between them.
     """
     names = _names(config)
-    if labels is None or names is None or getattr(config, "problem_type", None) == _SEVERAL:
+    if labels is None or names is None or answers_each_label(config):
         return None
     own, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
     if len(own) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= own.keys():
@@ -35,7 +40,7 @@ def head_note(config: Any, held: Collection[str], last: Collection[str], labels:
     if (rows := known_rows(config, labels)) is not None and names is not None:
         moved = "" if rows == list(range(len(names))) else f" (of its {', '.join(names)})"
         return f"the model is a classifier of these labels: its head begins with its own rows for them, by their names{moved}"
-    if getattr(config, "problem_type", None) == _SEVERAL:
+    if answers_each_label(config):
         why = "answers each label with yes or no, and here every text has one"
     elif labels is None:
         why = "was trained in a unit that is not known"

@@ -216,6 +216,10 @@ def _head(folder: Path, backbone: Backbone) -> tuple[Head, tuple[str, ...]]:
         raise UsageError(
             f"{folder}: the library's flexible heads are read for encoders only, and {backbone.name} is none."
         )
+    if inner.use_pooler and backbone.pooler:
+        raise UsageError(
+            f"{folder}: its head looks through the base's pooler, and the files of {backbone.name} hold none."
+        )
     layers = _flexible(tensors, backbone, folder)
     return FlexibleHead(backbone.config, layers, pooled=inner.use_pooler), _named(names, len(layers[-1][0]), path)
 

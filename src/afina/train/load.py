@@ -11,6 +11,7 @@ import torch
 from afina.backbone.attach import Attached
 from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
+from afina.backbone.labels import answers_each_label
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import QUANTISED
@@ -100,6 +101,11 @@ class LoadedAdapter:
         if not ours:
             read = read_adapters_library if library else read_peft
             self.adapter, names = read(self.folder, self.backbone, self.record)
+            if not tags and len(names) > 1 and answers_each_label(self.backbone.config):
+                raise UsageError(
+                    f"{self.folder}: its base {self.record.model} says yes or no to each label (problem_type: "
+                    "multi_label_classification), which is not read here; for one label a text give a base that says so."
+                )
             state: dict[str, Any] = {"name": "tagging" if tags else "classification", "label_names": names}
             state = state if tags or len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
             # What has no labels was trained to write; it can say too which of several answers is likeliest.
