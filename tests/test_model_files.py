@@ -192,3 +192,19 @@ def test_tokens_without_a_vector_are_said_and_refused_where_they_occur(family_fo
     tokenizer.save_pretrained(base)
     with pytest.raises(UsageError, match="'<pad2>' as a mark of its own has none"):
         prepare(study.config, study.config.dataset[0], str(base), tmp_path / "out2")
+
+
+def test_a_tokenizer_without_an_end_is_said_where_ends_would_be_learned(speaker: Loader, tmp_path: Path) -> None:
+    base = copy(speaker("llama"), tmp_path / "base")
+    data = tmp_path / "corpus.txt"
+    data.write_text("the cat sat on the mat\n" * 10 + "a bad film about science\n" * 10)
+    notes = []
+    for end in ("</s>", None):
+        tokenizer, _ = load_tokenizer(str(base))
+        tokenizer.eos_token = end
+        tokenizer.save_pretrained(base)
+        study = afina.Study(
+            tmp_path / "out", model=str(base), dataset=str(data), task="language", methods=["lora"], seeds=1
+        )
+        notes.append(prepare(study.config, study.config.dataset[0], str(base), tmp_path / f"out {end}").notes)
+    assert [any("names no end token: no end is learned" in note for note in own) for own in notes] == [False, True]

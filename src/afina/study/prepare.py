@@ -111,6 +111,7 @@ def prepare(
             *([said] if (said := model_note(model)) else []),
             *assumed,
             *((surplus,) if surplus else ()),
+            *_end_notes(made, tokenizer),
             *data.notes,
             *([f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []),
             *_few_notes(data.test if on_validation else data.validation if holds_out else None),
@@ -176,6 +177,14 @@ def _few_notes(development: Rows | None) -> tuple[str, ...]:
         return ()
     rows = "1 row" if len(development) == 1 else f"{len(development):,} rows"
     return (f"the development split has {rows}: what is chosen on so few is chosen by chance",)
+
+
+def _end_notes(task: Task, tokenizer: Any) -> tuple[str, ...]:
+    if not task.writes or task.stop or tokenizer is None or tokenizer.eos_token_id is not None:
+        return ()
+    return (
+        "the model's tokenizer names no end token: no end is learned, and what it writes goes on to max_new_tokens",
+    )
 
 
 def _cut_notes(splits: Mapping[str, Tokens], limit: int, names: Mapping[str, str]) -> tuple[str, ...]:
