@@ -109,11 +109,14 @@ class Backbone:
         """Most tokens that the model's positions allow."""
         return context_of(self.config)
 
-    def check_tokens(self, tokens: Iterable[int], where: str, tokenizer: Any = None) -> None:
-        """Raise `UsageError` for a token that a tokenizer, its own unless given, knows and the model has no vector for."""
+    def check_tokens(self, tokens: Iterable[int], where: str, tokenizer: Any = None, words: int = 0) -> None:
+        """Raise `UsageError` for a token that a tokenizer, its own unless given, knows and the model has no vector for.
+
+        `words` are those that an adapter has vectors for.
+        """
         (site,) = self.anatomy.of_kind("embedding")
         vectors = weight_shape(self.model.get_submodule(site.module))[0]
-        check_tokens(self.name, tokenizer or self.tokenizer, vectors, tokens, where)
+        check_tokens(self.name, tokenizer or self.tokenizer, max(vectors, words), tokens, where)
 
     @property
     def trunk_layers(self) -> int:

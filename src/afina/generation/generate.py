@@ -130,11 +130,13 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
                 logits = attached.go_on(chosen)
 
 
-def encode_prompt(backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None) -> list[int]:
+def encode_prompt(
+    backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None, words: int = 0
+) -> list[int]:
     """Return a prompt's tokens, with the tokenizer's `marks` unless the text has them, but no end to write after."""
     tokenizer = tokenizer or backbone.tokenizer
     plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    backbone.check_tokens(plain, "in the prompt", tokenizer)
+    backbone.check_tokens(plain, "in the prompt", tokenizer, words)
     if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
     marked: list[int] = tokenizer(text)["input_ids"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from afina.backbone.load import context_of, load_tokenizer
+from afina.backbone.configuration import context_of
+from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.images import patches_of

@@ -246,7 +246,7 @@ class LoadedAdapter:
         branches = None if adapter is None else adapter.adapter
         # The bare model knows its own tokens alone.
         tokenizer = self.backbone.tokenizer if adapter is None else speaker.tokenizer
-        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer)
+        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer, words=speaker.words)
         return Request(tokens, branches, stop, number, tokenizer)
 
     def predict(
@@ -354,6 +354,12 @@ class LoadedAdapter:
             raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
         return self.tokens(Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=given))
 
+    @property
+    def words(self) -> int:
+        """Words that the adapter has vectors for, where it brought embeddings of its own."""
+        placed = self.adapter.placed() if hasattr(self, "adapter") else []
+        return max((getattr(branch, "words", 0) for site, branch in placed if site.kind == "embedding"), default=0)
+
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them."""
         task, limit = self.task, min(self.record.max_length, self.backbone.context)
@@ -362,7 +368,7 @@ class LoadedAdapter:
             # A head without weights of its own takes any number of answers.
             self.adapter.head.outputs = task.outputs
         tokens = task.tokenize(self.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))
-        self.backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", self.tokenizer)
+        self.backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", self.tokenizer, self.words)
         return tokens
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
