@@ -46,7 +46,7 @@ def configuration(family: str, width: int = 24, inner: int = 37) -> Any:
         # Positions count from 1, which is written into transformers' code.
         "mpnet": lambda: t.MPNetConfig(**bert | {"pad_token_id": 1}),
         "nomic_bert": lambda: t.NomicBertConfig(**bert),
-        "gte": lambda: t.GteConfig(**bert, type_vocab_size=0),
+        "gte": lambda: t.GteConfig(**bert),
         "electra": lambda: t.ElectraConfig(**bert, embedding_size=16),
         "deberta-v2": lambda: t.DebertaV2Config(
             **bert, relative_attention=True, position_buckets=8, pos_att_type=["c2p", "p2c"], share_att_key=True,

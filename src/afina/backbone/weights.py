@@ -97,7 +97,8 @@ def bare_of(model: Any) -> tuple[str, Any]:
     """
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-    if type(model) in MODEL_MAPPING.values():
+    plain = MODEL_MAPPING.get(type(model.config), ())
+    if type(model) in (plain if isinstance(plain, tuple) else (plain,)):
         return "", model
     if hasattr(model, "lm_head"):
         prefix, bare = bare_language_model(model)

@@ -245,8 +245,8 @@ class LoadedAdapter:
         stop, marks = ((), True) if template is None else (template.stop, template.marks)
         branches = None if adapter is None else adapter.adapter
         # The bare model knows its own tokens alone.
-        tokenizer = self.backbone.tokenizer if adapter is None else speaker.tokenizer
-        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer, words=speaker.words)
+        tokenizer, words = (self.backbone.tokenizer, 0) if adapter is None else (speaker.tokenizer, speaker.words)
+        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer, words=words)
         return Request(tokens, branches, stop, number, tokenizer)
 
     def predict(
