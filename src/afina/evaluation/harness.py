@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.data.templates import make_template
+from afina.data.foreign_templates import render_template
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import Pair, Speaker, windows
 from afina.measure.bootstrap import Measure, mean_of
@@ -183,7 +183,7 @@ def run_tasks(
     if chat and speaker.tokenizer.chat_template is None:
         raise UsageError(f"The tokenizer of {speaker.backbone.name} has no chat template.")
     if chat:
-        make_template(None, speaker.backbone.tokenizer)  # which ends, and can be used at all
+        _try_template(speaker.tokenizer)
     for task in loaded["tasks"].values():
         own = task.get_config("num_fewshot")
         task.set_config(key="num_fewshot", value=own or 0 if fewshot is None or own == 0 else fewshot)
@@ -194,6 +194,14 @@ def run_tasks(
             fewshot_as_multiturn=chat,
         )  # fmt: skip
     return {name: list(_measures(name, found)) for name in [*found.get("groups", {}), *loaded["tasks"]]}
+
+
+def _try_template(tokenizer: Any) -> None:
+    """Put a question in the chat template, within limits, so that one that fails or never ends is refused at once."""
+    values = {"messages": [{"role": "user", "content": "?"}], "add_generation_prompt": True}
+    render_template(
+        tokenizer.get_chat_template(), {**tokenizer.special_tokens_map, **values}, what="The tokenizer's chat template"
+    )
 
 
 def _measures(name: str, found: Any) -> Iterator[Measure]:
