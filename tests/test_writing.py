@@ -140,7 +140,7 @@ def test_studies_of_pairs_and_of_texts(family: str, task: str, speaker: Speaker,
         {"text": "document", "target": "summary", "prompt": "please {text}"} if task == "seq2seq" else {"text": "text"}
     )
     study = {"model": str(speaker(family)), "dataset": data, "task": task, "epochs": 6, "batch_size": 4, "max_length": 30,
-             "methods": [{"lora": {"learning_rate": 0.02}}], "precision": "fp32"}  # fmt: skip
+             "methods": [{"lora": {"learning_rate": 0.005}}], "precision": "fp32"}  # fmt: skip
     (result,) = Study(tmp_path / "out", **study).run()
     assert result["status"] == "ok", result["error"]
     perplexities = [entry["test_perplexity"] for entry in result["history"]]
