@@ -11,7 +11,7 @@ from afina.study.statistics import Cell
 __all__ = ["Doubts", "Speech", "doubts"]
 
 _SHORT = 3_000
-"""Optimiser steps below which a rate may decide between two methods: as far as `auto` was measured."""
+"""Optimiser steps below which a rate may well decide between two methods."""
 _STEEP = 0.03
 """What a train metric gains in its last epoch, or an error loses as a share, that is more than the end of a curve."""
 _BELOW = 0.01
