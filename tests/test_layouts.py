@@ -1,4 +1,5 @@
 """Folders of tables as people, programs and the hub lay them out: the same rows, or the sentence that says what is known."""
+# ruff: noqa: E501 (tables of inputs)
 
 import json
 from collections.abc import Callable
@@ -115,3 +116,44 @@ def test_folders_that_are_not_clear_say_what_is_known(tmp_path: Path) -> None:
         "---\nconfigs: [{config_name: a, data_files: ../other/mails.csv}]\n---\n"
     )
     refused("several", "no train part")
+
+
+_ASKED = [{"role": "user", "content": "What is in it?"}, {"role": "assistant", "content": "Apples."}]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"messages": _ASKED}, "holds conversations (OpenAI messages), not texts with a label; to learn the answers, write task: chat."),
+        ({"messages": str(_ASKED)}, "holds conversations (OpenAI messages)"),
+        ({"instruction": "Say it.", "input": "", "output": "It."}, "holds conversations (Alpaca)"),
+        ({"pergunta": "O que é?", "resposta": "Maçãs."}, "holds conversations (question and answer)"),
+        ({"prompt": "What?", "chosen": "Apples.", "rejected": "No."}, "holds conversations (preferences)"),
+        ({"translation": {"en": "A house.", "pt": "Uma casa."}}, "holds texts to read and to write, not texts with a label; write task: seq2seq"),
+        ({"id": 1, "context": "It has apples.", "question": "What?", "answers": {"text": ["apples"], "answer_start": [7]}}, "holds texts to read and to write"),
+        ({"remark": "It came late", "mark": "bad"}, "no column that looks like a text; say which with text: (remark, mark)."),
+    ],
+)  # fmt: skip
+def test_rows_of_another_task_are_told_which(row: dict[str, Any], told: str, tmp_path: Path) -> None:
+    """Who leaves task: out is told what the rows are, not to name a column of texts that they do not have."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join([json.dumps(row)] * 8), encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        load_text_dataset(DatasetSpec(path=str(path)))
+    assert str(refused.value).startswith(str(path)) and told in str(refused.value)
+
+
+def test_a_tree_of_messages_and_answers_of_their_own_are_told_to_be_for_chat(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [row for k in range(8) for row in (
+        {"message_id": f"a{k}", "parent_id": None, "text": f"What is in box {k}?", "role": "prompter"},
+        {"message_id": f"b{k}", "parent_id": f"a{k}", "text": f"{k} apples.", "role": "assistant"},
+        {"message_id": f"c{k}", "parent_id": f"a{k}", "text": "I do not know.", "role": "assistant"},
+    )]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"holds conversations .*; to learn the answers, write task: chat"):
+        load_text_dataset(DatasetSpec(path=str(path)))
+    rows = [{"question": f"What is in box {k}?", "answer": f"{k} apples."} for k in range(30)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"different labels .* task: chat if they are what is to be written"):
+        load_text_dataset(DatasetSpec(path=str(path)))

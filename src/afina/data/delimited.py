@@ -211,7 +211,7 @@ def dialect_of(
     skip = 0
     if found := re.fullmatch(r'"?sep=(.)"?\s*', first):
         skip, separator = 1, separator or found[1]
-        notes.append(f"its first line, sep={_shown(found[1])}, names the separator")
+        notes.append(f"its first line, 'sep={_shown(found[1])}', names the separator")
     usual = "\t" if suffix == ".tsv" else ","
     if separator is None:
         separator = _separator(text if whole else text[: text.rfind("\n") + 1], usual, place)

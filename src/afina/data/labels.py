@@ -51,11 +51,14 @@ def _plain(values: arrow.ChunkedArray, column: str, where: str) -> arrow.Chunked
         kind = values.type
     if arrow.types.is_nested(kind):
         several = arrow.types.is_list(kind) or arrow.types.is_large_list(kind) or arrow.types.is_fixed_size_list(kind)
-        advice = (
-            "; of several, give each a column of its own, of 0 and 1, and train an adapter for each" if several else ""
-        )
+        what, advice = "objects", ""
+        if several:
+            what, advice = (
+                "lists",
+                "; of several, give each a column of its own, of 0 and 1, and train an adapter for each",
+            )
         raise UsageError(
-            f"{where}: column '{column}' holds {kind}; a label is one number or string for each row{advice}."
+            f"{where}: column '{column}' holds {what}; a label is one number or string for each row{advice}."
         )
     if arrow.types.is_boolean(kind):
         return values
@@ -96,10 +99,10 @@ def choose_task(
     number = train.type in (arrow.int64(), arrow.float64())
     many = distinct > max(_FEW_CLASSES, rows / 3)
     if names is None and (many or (distinct == rows and distinct > 2) or (number and distinct > _MOST_CLASSES)):
-        advice = ", or set task: regression if they are quantities" if number else ""
+        advice = "task: regression if they are quantities" if number else "task: chat if they are what is to be written"
         raise UsageError(
             f"{where}: column '{column}' has {distinct:,} different labels in {rows:,} train rows, too few rows a label to "
-            f"learn; name another label: column{advice}, or set task: classification if it is meant."
+            f"learn; name another label: column, or set {advice}, or task: classification if they are classes."
         )
     return "classification"
 

@@ -18,6 +18,7 @@ from afina.data.label_texts import MISSING, tidied
 from afina.data.labels import check_classes, choose_task, classes, numbers, typed
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
 from afina.data.tags import find_tagged, is_tagged, read_tagged, tables_of_lists
+from afina.data.task_meant import task_meant
 from afina.data.text_files import tables_of_lines
 from afina.data.written import READERS, read_written
 from afina.errors import UsageError
@@ -66,7 +67,12 @@ def _load_labelled(
     spec: DatasetSpec, parts: Parts, asked: str, notes: list[str], train_limit: int | None, test_limit: int | None
 ) -> TextDataset:
     """Return a data set of texts with a class, a number or a right answer each."""
-    columns = find_columns(parts.tables, parts.spec, parts.where)
+    try:
+        columns = find_columns(parts.tables, parts.spec, parts.where)
+    except UsageError as error:
+        left = asked == "auto" and parts.spec.text is None and parts.spec.label is None
+        meant = task_meant(parts.tables["train"], parts.spec, parts.where) if left else ""
+        raise UsageError(meant or str(error)) from None
     column = columns["label"]
     if asked == "choices" and (own := find_answers(parts.tables, parts.spec, parts.where)) is not None:
         columns["choices"] = own

@@ -42,6 +42,8 @@ def has_tagged_form(table: arrow.Table) -> bool:
     known = _known(table)
     if _first(known, _WORD) and _first(known, _TAG) and _first(known, _SENTENCE[:6]):
         return True
+    if _text_and_spans(table) is not None:
+        return True
     texts = [_first(known, names) for names in (WORDS, TAGS)]
     return all(name is not None and isinstance(_parsed(table[name][0].as_py()), list) for name in texts)
 
@@ -155,15 +157,10 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
 
 def _spanned(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) -> arrow.Table | None:
     """Read texts with spans, [[start, end, type], ...] or objects of start, end and label (doccano, spaCy, Prodigy)."""
-    known = {plain_name(name): name for name in reversed(table.column_names)}
-    text = spec.text or _first(known, ("text", "texto", "sentence", "data"))
-    column = spec.label or _first(known, _SPANS)
-    if text not in table.column_names or column not in table.column_names:
+    found = _text_and_spans(table, spec.text, spec.label)
+    if found is None:
         return None
-    values = [_parsed(value) for value in table[column].to_pylist()]
-    spans = [_spans(value) for value in values]
-    if not any(spans) or any(own is None for own in spans):
-        return None
+    text, column, spans = found
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
     words, tags = [], []
     for said, own, row in zip(table[text].to_pylist(), spans, numbers, strict=True):
@@ -172,6 +169,21 @@ def _spanned(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]
         tags.append(marks)
     notes.append(f"spans in column '{column}' are tags of words now, with punctuation apart from them")
     return _made(words, tags, numbers)
+
+
+def _text_and_spans(
+    table: arrow.Table, text: str | None = None, column: str | None = None
+) -> tuple[str, str, list[list[tuple[int, int, str]]]] | None:
+    """Return the columns of texts and of their spans, and the spans; None where each row's are not spans."""
+    known = {plain_name(name): name for name in reversed(table.column_names)}
+    text = text or _first(known, ("text", "texto", "sentence", "data"))
+    column = column or _first(known, _SPANS)
+    if text not in table.column_names or column not in table.column_names:
+        return None
+    assert text is not None and column is not None
+    read = [_spans(_parsed(value)) for value in table[column].to_pylist()]
+    spans = [own for own in read if own is not None]
+    return (text, column, spans) if any(spans) and len(spans) == len(read) else None
 
 
 def _spans(value: Any) -> list[tuple[int, int, str]] | None:

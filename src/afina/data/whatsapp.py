@@ -133,7 +133,8 @@ def _who_answers(names: Counter[str], speakers: Speakers) -> str:
     ]
     wrong = f"nobody is called '{given[0]}'" if given else "it is not known who answers"
     return (
-        f"{wrong}; the chat is written by {listed}: say who answers (assistant: in a study, --assistant of afina data)"
+        f"{wrong}; the chat is written by {listed}: say who answers (assistant: NAME among the keys of a study's dataset, "
+        "--assistant NAME of afina data)"
     )
 
 

@@ -22,7 +22,7 @@ from afina.data.stream import RawRow
 from afina.data.turns import ordered, written_out
 from afina.errors import UsageError, nearest
 
-__all__ = ["READERS", "find_messages", "find_pair", "read_written"]
+__all__ = ["READERS", "dialogue_forms", "find_messages", "find_pair", "read_written"]
 
 _PAIRS = (
     ("source", "target"), ("article", "highlights"), ("document", "summary"), ("dialogue", "summary"),
@@ -134,6 +134,12 @@ def _interactions(table: arrow.Table, spec: DatasetSpec, place: str, seen: Count
     values = table.select(own).to_pylist()
     rows = (RawRow(f"row {number}", each) for number, each in zip(numbers, values, strict=True))
     yield from interactions(rows, place, speakers, columns, seen)
+
+
+def dialogue_forms(table: arrow.Table, spec: DatasetSpec, place: str) -> Counter[str]:
+    """Count a table's conversations by their form, and what can be read as none under ""."""
+    rows = _interactions(table, spec, place, Counter())
+    return Counter(row.form if row.messages and not row.problem else "" for row in rows)
 
 
 READERS: dict[str, Callable[..., Rows]] = {"language": _texts, "seq2seq": _pairs, "chat": _conversations}
