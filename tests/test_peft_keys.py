@@ -181,14 +181,16 @@ CASES: dict[str, dict[str, Any]] = {
     "head, dora": {"target_modules": ["q_proj", "lm_head"], "use_dora": True},
     "head saved": {"modules_to_save": ["lm_head"]},
     "embedding": {"target_modules": ["q_proj", "embed_tokens"]},
+    "embedding, both": {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True},
     "embedding saved": {"modules_to_save": ["embed_tokens"]},
+    "embedding saved, both": {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
     "norms saved": {"modules_to_save": ["norm", "input_layernorm"]},
     "excluded": {"target_modules": "all-linear", "exclude_modules": ["v_proj"]},
     "pattern": {"target_modules": r".*layers\.1\..*(q|down)_proj", "alpha_pattern": {r"^model\.layers\.\d\..*q_proj": 3}},
     "one layer": {"layers_to_transform": [1], "layers_pattern": "layers"},
     "velora": {"velora_config": "default"},
 }  # fmt: skip
-TIED = ("plain", "tokens", "embedding", "embedding saved", "head saved")
+TIED = ("plain", "tokens", "embedding", "embedding, both", "embedding saved", "embedding saved, both", "head saved")
 
 
 def settings_of(case: str) -> dict[str, Any]:

@@ -94,6 +94,15 @@ def test_a_writer_adapts_all_layers_unless_told_otherwise() -> None:
     assert not remarks(reader)
 
 
+@pytest.mark.parametrize("preset", ["xsum", "gsm8k"])
+def test_a_preset_that_writes_needs_no_task_for_a_writers_defaults(preset: str) -> None:
+    config = StudyConfig.parse({"model": "afina-small", "dataset": preset, "methods": ["lora"]}, "test")
+    assert [run.settings["targets"] for run in expand(config)] == [["all"]]
+    assert remarks(config)[0].startswith("lora: targets: all, ")
+    scored = StudyConfig.parse({"model": "minilm", "dataset": "rte", "methods": ["lora"]}, "test")
+    assert [run.settings["targets"] for run in expand(scored)] == [["query", "value"]]
+
+
 def test_the_docs_say_what_auto_comes_to() -> None:
     text = (Path(__file__).parents[1] / "docs" / "methods.md").read_text()
     for name in TRAINED:
@@ -184,6 +193,7 @@ def test_recommend_speaks_portuguese_and_says_whose_accuracy(tmp_path: Path) -> 
     assert "full em m tem o melhor valor de acurácia, 0," in answer.reason
     assert answer.doubts[0].startswith("As taxas são as padrão (lora)")
     assert dict(answer.excluded)["head em m"].startswith("tem acurácia de 0,")
+    assert dict(answer.excluded)["head em m"].endswith("o limite é 0,75")
     limits = ({"minutes": 1.5}, {"memory_bytes": 0.9e9}, {"minutes": 0.1})
     spoken = [words_of for limit in limits for words_of in _sentences(recommend(folder, words=words, **limit))]
     english = {phrase for phrase in RECOMMEND if len(phrase) > 12}

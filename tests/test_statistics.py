@@ -9,7 +9,7 @@ import pytest
 from afina.errors import UsageError
 from afina.study.recommend import parse_memory, recommend
 from afina.study.results import Predictions, append_result, read_results
-from afina.study.statistics import cells, compare, holm, mean_interval, verdict
+from afina.study.statistics import cells, compare, holm, mean_interval, metric_function, verdict
 
 
 def answers(accuracy: float, *, seed: int, items: int = 400, like: np.ndarray | None = None) -> Predictions:
@@ -210,6 +210,11 @@ def test_the_share_of_tokens_that_were_likeliest_is_compared_row_by_row() -> Non
     assert found.difference == pytest.approx(shares[0] - shares[1])
     assert found.low < found.difference < found.high
     assert not found.tie
+
+
+def test_the_second_classs_f1_needs_no_row_of_it() -> None:
+    labels = np.zeros(6, dtype=np.int64)
+    assert metric_function("binary_f1", labels)(labels, labels) == 0.0
 
 
 def test_verdicts_name_the_ties() -> None:

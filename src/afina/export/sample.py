@@ -70,7 +70,8 @@ def _for_a_writer(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[
         texts = _texts(None, count + 1)
         return (_rows(texts[:-1], texts[1:]), Seq2Seq()) if apart else (_rows(texts[:count]), Language())
     if apart:
-        return load_text_dataset(DatasetSpec(path=data), task=Seq2Seq.name).test.take(np.arange(count)), Seq2Seq()
+        pairs = load_text_dataset(DatasetSpec(path=data), task=Seq2Seq.name).test
+        return pairs.take(np.arange(min(count, len(pairs)))), Seq2Seq()
     template = None if getattr(loaded.tokenizer, "chat_template", None) else "plain"
     try:
         found = load_text_dataset(DatasetSpec(path=data), task=Chat.name)

@@ -100,7 +100,7 @@ _LOW_RANK = (
     Key("lora_ga_config", "nothing", "likewise"),
     Key("qalora_group_size", "nothing", "says how much, for use_qalora"),
     Key("velora_config", "nothing", "how gradients are kept while training"),
-    Key("ensure_weight_tying", "read", "whether embeddings and language head share what was trained", kind=Flag),
+    Key("ensure_weight_tying", "tensors", "whether embeddings and language head share what was trained: it is saved twice"),
     Key(
         "alora_invocation_tokens", "refused", "activated LoRA, which acts only behind the tokens that call it",
         advice="here it would act on every token",

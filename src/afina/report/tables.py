@@ -248,7 +248,7 @@ def race_table(material: Material, words: Words) -> Table:
         race = result["race"]
         value = race["value"] * scaled(race["metric"])
         rows.append([
-            result["run"], f"{race['step']:,} / {race['steps']:,}",
+            result["run"], f"{words.number(race['step'])} / {words.number(race['steps'])}",
             words.number(value, metric_digits(race["metric"])), f"{race['place']} / {race['of']}",
         ])  # fmt: skip
     note = words(

@@ -25,6 +25,8 @@ class Speech(Protocol):
 
     def number(self, value: float | None, digits: int = 0) -> str: ...
 
+    def shortest(self, value: float) -> str: ...
+
 
 @dataclass(frozen=True)
 class Doubts:

@@ -63,6 +63,9 @@ class Plain:
     def number(self, value: float | None, digits: int = 0) -> str:
         return "—" if value is None else f"{value:,.{digits}f}"
 
+    def shortest(self, value: float) -> str:
+        return f"{value:,.10g}"
+
 
 def parse_memory(text: str) -> float:
     """Return bytes for `4GB` (10^9), `4GiB` (2^30), `800MB` ...; raises `UsageError` for anything else."""
@@ -206,10 +209,10 @@ def _beyond(cell: Cell, limits: _Limits, words: Speech) -> str | None:
         sizes = {"peak": words.number(peak / 1e9, 2), "limit": words.number(limits.memory / 1e9, 2)}
         return words("it needs {peak} GB, the limit is {limit} GB", **sizes)
     if limits.minutes is not None and seconds > 60 * limits.minutes:
-        times = {"time": words.number(seconds / 60, 1), "limit": f"{limits.minutes:g}"}
+        times = {"time": words.number(seconds / 60, 1), "limit": words.shortest(limits.minutes)}
         return words("it takes {time} minutes, the limit is {limit}", **times)
     if minimum is not None and (_mean(cell) < minimum) == higher_is_better(cell.metric) and _mean(cell) != minimum:
-        values = {"value": words.number(_mean(cell), 4), "limit": f"{minimum:g}"}
+        values = {"value": words.number(_mean(cell), 4), "limit": words.shortest(minimum)}
         return words("its {metric} is {value}, the limit is {limit}", metric=words(cell.metric), **values)
     return None
 

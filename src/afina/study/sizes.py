@@ -14,6 +14,7 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
 from afina.data.rows import Rows
+from afina.data.written import READERS
 from afina.errors import UsageError
 from afina.study.data import read_data, task_asked
 from afina.study.prepare import reads_apart, task_of
@@ -78,7 +79,7 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
 def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:
     """Return the sizes of a preset that cannot be read here and whose lengths nobody counted: the most that they can be."""
     preset, task = PRESETS[spec.path], task_asked(config, spec)
-    writes = task in ("language", "chat", "seq2seq")
+    writes = task in READERS
     return Sizes(
         preset.rows["train"], preset.rows["test"], config.max_length, config.max_length,
         0 if writes else 1 if task == "regression" else preset.answers or preset.classes,

@@ -229,7 +229,7 @@ def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np
     if labels.ndim == 2:
         return lambda a, b: share(b)
     if metric in ("accuracy", "macro_f1", "mcc", "binary_f1"):
-        classes = int(labels.max()) + 1
+        classes = max(2, int(labels.max()) + 1)  # two at least, though all rows may be of the first
         return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]
     if metric in ("perplexity", "loss"):
         return lambda a, b: language_metrics(a, b)[metric]
