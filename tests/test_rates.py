@@ -141,7 +141,7 @@ DOUBTS = {
         "Rates are defaults (lora) and the runs short (120 steps)",
         "As taxas são as padrão (lora)",
     ),
-    "rising": ({"curve": [0.5, 0.8]}, "rose steeply in the last epoch: lora.", "subiu muito na última época: lora."),
+    "rising": ({"curve": [0.5, 0.8]}, "improved steeply in the last epoch: lora.", "melhorou muito na última época: lora."),
     "low": ({"curve": [0.6, 0.6]}, "Below the head alone on the train rows", "Abaixo da cabeça sozinha"),
 }
 
@@ -150,7 +150,7 @@ DOUBTS = {
 def test_doubts_are_said_beside_the_differences(
     facts: dict[str, Any], english: str, portuguese: str, tmp_path: Path
 ) -> None:
-    every = ["Rates are defaults", "rose steeply in the last epoch", "Below the head alone"]
+    every = ["Rates are defaults", "improved steeply in the last epoch", "Below the head alone"]
     folder = changed(write_study(tmp_path, SKILLS), lora=facts)
     page = said_by(folder)
     assert english in page

@@ -16,8 +16,9 @@ from rich.console import Console
 from afina.report.figures import pareto_front
 from afina.report.formats import csv_table, latex_table, markdown_table
 from afina.report.language import Words
-from afina.report.tables import Table, with_interval
-from afina.report.write import terminal_report, write_report
+from afina.report.material import Material
+from afina.report.tables import Table, race_table, with_interval
+from afina.report.write import _readable, terminal_report, write_report
 from afina.study.results import append_result, read_results
 from afina.study.statistics import mean_interval
 from test_statistics import write_study
@@ -231,3 +232,12 @@ def test_a_browser_draws_the_page_without_complaint(folder: Path, tmp_path: Path
     assert "</html>" in result.stdout
     assert "CONSOLE" not in result.stderr
     assert json.dumps("Comparison")[1:-1] in result.stdout
+
+
+def test_counts_of_a_race_and_of_a_long_table_are_written_as_a_person_does(tmp_path: Path) -> None:
+    race = {"step": 1_500, "steps": 12_000, "place": 2, "of": 3, "metric": "accuracy", "value": 0.5}
+    material = Material(tmp_path, [], [], {}, [{"run": "a", "status": "skipped", "race": race}])
+    assert race_table(material, Words("pt")).rows[0][1] == "1.500 / 12.000"
+    assert race_table(material, Words("en")).rows[0][1] == "1,500 / 12,000"
+    long = Table("errors-a", "a", ["row"], [[str(row)] for row in range(1_500)])
+    assert _readable(long, Words("pt")).note == "(+1.300: errors-a.csv)"

@@ -237,10 +237,15 @@ def _table(words: Words, examined: Sequence[Examined], results: Sequence[dict[st
     by_method = {result["method"]: result for result in results}
     for one in examined:
         run = by_method.get(one.name)
-        cost = [f"{run['trainable_parameters']:,}", f"{run['train_seconds']:.0f}"] if run else ["–", "–"]
+        cost = [words.number(run[key]) for key in ("trainable_parameters", "train_seconds")] if run else ["–", "–"]
         known = [str(sum(one.kept))] if world else []
         table.add_row(
-            one.name, f"{sum(one.right)} ({one.facts:.0%})", *known, f"{one.answers:.2f}", f"{one.general:.2f}", *cost
+            one.name,
+            f"{sum(one.right)} ({words.number(100 * one.facts)}%)",
+            *known,
+            words.number(one.answers, 2),
+            words.number(one.general, 2),
+            *cost,
         )
     return table
 

@@ -74,7 +74,7 @@ def write_report(
     for table in _tables(material, words, in_layout):
         for suffix, form in FORMATS.items():
             path = folder / f"{table.name}.{suffix}"
-            write_text(path, form(table if suffix == "csv" else _readable(table)))
+            write_text(path, form(table if suffix == "csv" else _readable(table, words)))
             written.append(path)
     html = directory / "report.html"
     write_text(html, page(material, words, in_layout, referenced=reference is not None))
@@ -85,10 +85,10 @@ _MOST_ROWS = 200
 """Rows of a table that anybody reads; a spreadsheet gets all."""
 
 
-def _readable(table: Table) -> Table:
+def _readable(table: Table, words: Words) -> Table:
     if len(table.rows) <= _MOST_ROWS:
         return table
-    left_out = f"{table.note} (+{len(table.rows) - _MOST_ROWS:,}: {table.name}.csv)".strip()
+    left_out = f"{table.note} (+{words.number(len(table.rows) - _MOST_ROWS)}: {table.name}.csv)".strip()
     strong = frozenset(place for place in table.strong if place[0] < _MOST_ROWS)
     return replace(table, rows=table.rows[:_MOST_ROWS], strong=strong, note=left_out)
 

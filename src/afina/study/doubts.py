@@ -36,7 +36,7 @@ class Doubts:
     by_default: tuple[str, ...]
     """Of so few steps, and at a rate that was neither set nor searched."""
     rising: tuple[str, ...]
-    """Their train metric still rose steeply in the last epoch."""
+    """Their train metric still improved steeply in the last epoch."""
     below_head: tuple[str, ...]
     """They end below what the head alone reaches on the train rows, which they train too."""
 
@@ -56,8 +56,8 @@ class Doubts:
         if self.rising:
             said.append(
                 words(
-                    "Still learning when its steps were over, as the train metric rose steeply in the last epoch: {methods}. "
-                    "More epochs or a higher rate would change its place.",
+                    "Still learning when its steps were over, as the train metric still improved steeply in the last epoch: "
+                    "{methods}. More epochs or a higher rate would change its place.",
                     methods=", ".join(self.rising),
                 )
             )
