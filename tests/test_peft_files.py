@@ -24,9 +24,9 @@ def targets(family: str) -> list[str]:
     """Give names that peft knows query and value, or the projection that holds them, by."""
     own = {
         "distilbert": ["q_lin", "v_lin"], "modernbert": ["Wqkv"], "gpt2": ["c_attn"], "phi3": ["qkv_proj"],
-        "t5": ["q", "v"], "deberta-v2": ["query_proj", "value_proj"],
+        "t5": ["q", "v"], "mpnet": ["q", "v"], "deberta-v2": ["query_proj", "value_proj"],
     }  # fmt: skip
-    like_bert = family in ("bert", "roberta", "xlm-roberta", "electra", "albert")
+    like_bert = family in ("bert", "camembert", "roberta", "xlm-roberta", "electra", "albert")
     return own.get(family, ["query", "value"] if like_bert else ["q_proj", "v_proj"])
 
 
@@ -109,7 +109,7 @@ def test_ia3_of_peft(family: str, family_folder: Loader, tmp_path: Path) -> None
         "bert": "output.dense", "distilbert": "lin2", "gpt2": "mlp.c_proj", "modernbert": "mlp.Wo", "t5": "wo",
         "albert": "ffn_output", "vit": "fc2",
         **dict.fromkeys(("opt", "bart", "mbart", "whisper"), "fc2"),
-        **dict.fromkeys(("roberta", "xlm-roberta", "electra", "deberta-v2"), "output.dense"),
+        **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta", "electra", "deberta-v2"), "output.dense"),
     }.get(family, "down_proj")  # fmt: skip
     config = IA3Config(
         task_type=task(family), target_modules=[*targets(family), down], feedforward_modules=[down],
