@@ -314,3 +314,18 @@ def test_an_adapter_of_peft_on_a_base_of_several_labels_is_not_read_as_one_of_on
     (folder / "afina.json").unlink()
     with pytest.raises(UsageError, match=r"says yes or no to each label \(problem_type: multi_label_classification\)"):
         afina.load(folder)
+
+
+def test_constants_that_older_releases_wrote_are_no_weights(family_folder: Loader, tmp_path: Path) -> None:
+    """Many models of GPT-2's kind on the hub hold the value that masked attention once took."""
+
+    def with_constants(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        more = {f"transformer.h.{layer}.attn.masked_bias": torch.tensor(-1e4) for layer in range(2)}
+        return weights | more | {"transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64)}
+
+    folder = changed(family_folder("gpt2"), tmp_path / "older", with_constants)
+    own, plain = (
+        load_backbone(str(folder)).model.state_dict(),
+        load_backbone(str(family_folder("gpt2"))).model.state_dict(),
+    )
+    assert own.keys() == plain.keys() and all(torch.equal(value, plain[name]) for name, value in own.items())

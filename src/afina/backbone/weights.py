@@ -27,6 +27,8 @@ _FIELD = re.compile(r"Field '(\w+)' expected ([^,]+), got .*?\(value: (.*?)\)(?:
 """How transformers' configurations say that a value is of the wrong type."""
 _MADE_ANEW = {"final_logits_bias"}
 """Of language models: BART's, zeros where the files have none."""
+_CONSTANTS = re.compile(r"\.(masked_bias|position_ids|inv_freq)$")
+"""What older releases of transformers wrote beside the weights and compute now: nothing that was trained."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _refuse(
             "files again, or save it whole."
         )
     children = {child for child, _ in bare.named_children()} - {_POOLER}
-    tails = {key.removeprefix(prefix): key for key in unused}
+    tails = {key.removeprefix(prefix): key for key in unused if not _CONSTANTS.search(key)}
     if extra := sorted(key for tail, key in tails.items() if tail.split(".")[0] in children and "." in tail):
         raise UsageError(
             f"The weights of '{name}' hold {extra[0]} ({len(extra)} such), for which a model of its config.json has no "
