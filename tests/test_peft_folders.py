@@ -252,3 +252,16 @@ def test_base_vectors_kept_beside_are_the_base(speaker: Speaker, tmp_path: Path)
     after = ours(afina.load(folder), IDS)
     assert not torch.allclose(before, after)
     shutil.rmtree(folder)
+
+
+def test_what_is_no_layer_is_refused_by_name(family_folder: Loader, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageClassification
+
+    model = AutoModelForImageClassification.from_pretrained(family_folder("vit"))
+    config = LoraConfig(target_modules=["projection"], modules_to_save=["classifier"])
+    get_peft_model(model, config).save_pretrained(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"changes 'vit\.embeddings\.patch_embeddings\.projection', a Conv2d, of which"
+    ):
+        afina.load(tmp_path)

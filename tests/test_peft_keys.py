@@ -256,3 +256,34 @@ def np_close(loaded: Any, theirs: torch.Tensor) -> bool:
         mine = loaded.adapter.head.language(states.flatten(0, 1)).view(*theirs.shape)
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=5e-5)
     return True
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tokens_of_a_shared_embedding_stand_under_lora_on_the_head(speaker: Speaker, tmp_path: Path) -> None:
+    shared = {
+        "fan_in_fan_out": True,
+        "trainable_token_indices": {"wte": [9, 5]},
+        "target_modules": ["c_attn", "lm_head"],
+    }
+    base, folder = saved("gpt2", speaker, tmp_path / "both", **shared)
+    torch.testing.assert_close(
+        ours(afina.load(folder), IDS), reference("gpt2", base, folder, IDS), rtol=1e-4, atol=5e-5
+    )
+    _, folder = saved("gpt2", speaker, tmp_path / "dora", use_dora=True, **shared)
+    with pytest.raises(UsageError, match=r"tokens of 'wte', which the language head shares, .* are not read\.$"):
+        afina.load(folder)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PromptEncoderConfig"])
+def test_every_token_behind_a_prompt_is_scored_as_peft_does(kind: str, speaker: Speaker, tmp_path: Path) -> None:
+    """The first one too, whose place the prompt's own first has only where a classifier looks at it."""
+    import peft
+
+    settings = {"encoder_hidden_size": 8} if "Encoder" in kind else {}
+    config = getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=3, **settings)
+    base = speaker("llama")
+    model = peft.get_peft_model(language_model("llama").from_pretrained(base), config)
+    stirred(model).save_pretrained(tmp_path)
+    theirs = reference("llama", base, tmp_path, IDS)[:, 3:]
+    torch.testing.assert_close(ours(afina.load(tmp_path), IDS), theirs, rtol=1e-4, atol=5e-5)

@@ -104,7 +104,7 @@ class Attached:
         if self._trunk_layers:
             self._lower = LowerLayers(layers[: self._trunk_layers], self._trunk_of, self._reach)
         if any(prompt is not None for prompt in prompts):
-            self._prompts = Prompts(prompts, tags=self.backbone.tags)
+            self._prompts = Prompts(prompts, every=self.backbone.tags or self.backbone.anatomy.row.causal)
             placed = (modules, self.backbone.anatomy, lambda: self._rows, lambda: self._goes_on)
             self._handles += self._prompts.hooks(*placed)
         for name in self.backbone.anatomy.attention_modules:

@@ -20,9 +20,9 @@ __all__ = ["Prompts"]
 class Prompts:
     """The prompt of each adapter in a batch, or None for those that have none."""
 
-    def __init__(self, branches: Sequence[PromptBranch | None], *, tags: bool = False) -> None:
-        """With `tags` heads see every token of the text, so that none gives its place to the prompt's first."""
-        self.branches, self.tags = list(branches), tags
+    def __init__(self, branches: Sequence[PromptBranch | None], *, every: bool = False) -> None:
+        """With `every` heads see every token of the text, or its last, so that none gives its place to the prompt's first."""
+        self.branches, self.every = list(branches), every
         self.lengths = [0 if branch is None else branch.length for branch in branches]
 
     def hooks(
@@ -120,6 +120,6 @@ class Prompts:
         pieces = []
         for part, branch, length in zip(rows, self.branches, self.lengths, strict=True):
             own = states[part, length : length + width]
-            seen = branch is not None and branch.seen and not self.tags
+            seen = branch is not None and branch.seen and not self.every
             pieces.append(torch.cat([states[part, :1], own[:, 1:]], dim=1) if seen else own)
         return torch.cat(pieces)

@@ -21,6 +21,7 @@ from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.methods.adapter import Adapter, AdapterRecord, read_tensors
 from afina.methods.base import Method
+from afina.methods.lora import LowRank
 from afina.methods.peft_branches import OwnTokens, Replaced
 from afina.methods.peft_keys import read_peft_config
 from afina.methods.peft_modules import KINDS, Place, branches_at
@@ -101,6 +102,11 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     place = _places(folder, backbone, record.settings)
     there = dict(backbone.model.named_modules())
     for module, values in parts.body.items():
+        if any(own.ndim > 2 for own in there[module].parameters(recurse=False)):
+            raise UsageError(
+                f"{folder} changes '{root}{module}', a {type(there[module]).__name__}, of which nothing is read: only "
+                "layers, norms and embeddings are; train it without that one (bias: none)."
+            )
         site = _site_of(backbone, module)
         branches = branches_at(place(site, there[module], f"{root}{module}"), values)
         for own, its in _shared(backbone, site, branches, there, folder):
@@ -342,13 +348,20 @@ def _language(
     assert language is not None
     base: Any = language.linear
     name = "lm_head"
+    (embedding,) = backbone.anatomy.of_kind("embedding")
+    tied = backbone.model.get_submodule(embedding.module).get_parameter("weight") is base.weight
+    shared = [branch for site, branch in made.values() if site.module == embedding.module and tied]
     if parts.language:
         branches = branches_at(place(_linear_site(name, base), base, name), parts.language)
+        if tokens := [own for own in shared if isinstance(own, OwnTokens)]:
+            if any(type(own) is not LowRank for own in branches):
+                raise UsageError(
+                    f"{folder} trains tokens of '{embedding.module}', which the language head shares, and the head itself "
+                    "otherwise than by LoRA, which together are not read."
+                )
+            branches = [*tokens, *branches]  # PEFT's LoRA stands around the head with those tokens
     else:
-        (embedding,) = backbone.anatomy.of_kind("embedding")
-        tied = backbone.model.get_submodule(embedding.module).get_parameter("weight") is base.weight
         kept = "base_layer.weight" in parts.body.get(embedding.module, {})
-        shared = [branch for site, branch in made.values() if site.module == embedding.module and tied]
         branches = [own for own in shared if isinstance(own, OwnTokens) or (kept and isinstance(own, Replaced))]
     if not branches:
         return None
