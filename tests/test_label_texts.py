@@ -102,6 +102,21 @@ def test_labels_that_can_be_read_in_two_ways_are_refused(case: str, tmp_path: Pa
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+def test_points_in_a_sheet_of_semicolons_are_asked_about(tmp_path: Path) -> None:
+    values = ("1.500", "2.250", "3")
+    with pytest.raises(UsageError, match=r"the point of '1.500' may stand before decimals or thousands; say which"):
+        labels(tmp_path, *values, separator=";")
+    keys: dict[str, Any] = {"separator": ";", "task": "regression"}
+    read = {mark: labels(tmp_path, *values, decimal=mark, **keys) for mark in (",", ".")}
+    assert {mark: sorted({*data.train.label}) for mark, data in read.items()} == {
+        ",": [3, 1500, 2250],
+        ".": [1.5, 2.25, 3],
+    }
+    # No thousands begin with a zero, or are divided after two digits.
+    assert sorted({*labels(tmp_path, "0.125", "1.500", separator=";").train.label}) == [0.125, 1.5]
+    assert sorted({*labels(tmp_path, "1.25", "1.500", separator=";").train.label}) == [1.25, 1.5]
+
+
 def test_classes_too_rare_to_learn_are_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"20 different labels in .* train rows, too few rows a label"):
         labels(tmp_path, *(f"label {number}" for number in range(20)), times=2)

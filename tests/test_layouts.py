@@ -157,3 +157,20 @@ def test_a_tree_of_messages_and_answers_of_their_own_are_told_to_be_for_chat(tmp
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.raises(UsageError, match=r"different labels .* task: chat if they are what is to be written"):
         load_text_dataset(DatasetSpec(path=str(path)))
+
+
+@pytest.mark.parametrize(
+    "names", [("train.parquet", "test.parquet"), ("train-00000-of-00002.parquet", "train-00001-of-00002.parquet")]
+)
+def test_parts_that_number_their_labels_otherwise_are_refused(names: tuple[str, str], tmp_path: Path) -> None:
+    own, other = (
+        datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(labels))})
+        for labels in ("ab", "ba")
+    )
+    first = datasets.Dataset.from_list(ROWS, features=own)
+    first.to_parquet(tmp_path / names[0])
+    first.to_parquet(tmp_path / names[1])
+    assert load(tmp_path).label_names == ("a", "b")
+    datasets.Dataset.from_list(ROWS, features=other).to_parquet(tmp_path / names[1])
+    with pytest.raises(UsageError, match=r"numbered 0: 'b', 1: 'a'.*0: 'a', 1: 'b'; write the names"):
+        load(tmp_path)

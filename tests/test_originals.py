@@ -293,3 +293,14 @@ def test_what_an_export_left_is_swept_by_the_next(tmp_path: Path) -> None:
     assert not left.exists()
     assert other.exists()
     assert (tmp_path / "out" / "weights").read_text() == "whole"
+
+
+def test_two_models_in_folders_of_one_name_have_data_of_their_own(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "model": ["one/base", "two/base", "three/other"],
+        "dataset": "data.csv",
+        "methods": ["lora"],
+    }
+    study = Study(tmp_path, **settings)
+    keys = [study.data_key(model, 0) for model in study.config.model]
+    assert keys == ["one/base / data.csv", "two/base / data.csv", "other / data.csv"]

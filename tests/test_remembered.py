@@ -62,3 +62,19 @@ def test_a_separator_that_had_to_be_said_is_remembered(tmp_path: Path) -> None:
         read_asked(tmp_path / "new.csv")
     own = adapter(tmp_path / "a", columns={"text": "text"}, source={"separator": "|"})
     assert list(read_asked(tmp_path / "new.csv", adapter=own).text) == ["a"]
+
+
+def test_what_had_to_be_said_of_one_file_is_not_read_into_another(tmp_path: Path) -> None:
+    own = adapter(tmp_path / "a", columns={"text": "text"}, source={"separator": "|", "encoding": "cp850"})
+
+    def asked(content: bytes) -> list[str]:
+        (tmp_path / "new.csv").write_bytes(content)
+        return list(read_asked(tmp_path / "new.csv", adapter=own).text)
+
+    assert asked("text|n\né|1\n".encode("cp850")) == ["é"]
+    assert asked("text|n\né|1\n".encode()) == ["é"]
+    assert asked("text|n\né|1\n".encode("utf-16")) == ["é"]
+    assert asked("text;n\né, ã|b;1\n".encode()) == ["é, ã|b"]
+    other = adapter(tmp_path / "b", columns={"text": "text"}, source={"encoding": "iso2022_jp"})
+    (tmp_path / "new.csv").write_bytes("text,n\nこんにちは,1\n".encode("iso2022_jp"))
+    assert list(read_asked(tmp_path / "new.csv", adapter=other).text) == ["こんにちは"]

@@ -8,12 +8,15 @@ import json
 import lzma
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pyarrow as arrow
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pyarrow import ipc, parquet
 
 from afina.data.files import label_names_of, read_table
 from afina.data.stream import Source, read_rows
@@ -127,6 +130,17 @@ READ: dict[str, tuple[str, bytes, Any, str]] = {
     ),
     "one line of lists": ("a.jsonl", b'{"text": ["a"], "label": ["x"]}\n', [{"text": ["a"], "label": ["x"]}], ""),
     "a list of texts": ("a.json", b'["a", "b"]', [{"text": "a"}, {"text": "b"}], "a list of texts"),
+    "names once more": (
+        "a.csv", PLAIN + b"text,label\nc,x\n", [*AB, {"text": "c", "label": "x"}], "line 4 is the columns' names once more",
+    ),
+    "Latin-9": (
+        "a.csv", "text,label\nma sœur a payé 5 €,x\nle cœur,y\n".encode("iso8859_15"),
+        [{"text": "ma sœur a payé 5 €", "label": "x"}, {"text": "le cœur", "label": "y"}], "8859-15",
+    ),
+    "no number among texts": (
+        "a.jsonl", b'{"text": "a", "label": "x"}\n{"text": NaN, "label": "y"}\n',
+        [{"text": "a", "label": "x"}, {"text": None, "label": "y"}], "",
+    ),
     "several types": (
         "a.jsonl", b'{"text": "a"}\n{"text": 3}\n{"text": ["b"]}\n',
         [{"text": "a"}, {"text": "3"}, {"text": '["b"]'}], "",
@@ -147,6 +161,12 @@ REFUSED: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         "a.csv", b'label,text\n0,a\n1,"Never again I said\n0,plain\n1,He answered: "\n1,b\n0,c\n',
         ("line 3", "2 lines later", "twice"),
     ),
+    "rows swallowed around their labels": (
+        "a.csv", b'id,label,text\n1,0,a\n2,1,"Never again I said\n3,0,plain\n4,1,He answered: "\n5,1,b\n6,0,c\n7,0,d\n',
+        ("line 3", "2 lines later", "('0')"),
+    ),
+    "a key twice": ("a.jsonl", b'{"text": "a"}\n{"text": "b", "text": "c"}\n', ("line 2", "'text' stands twice")),
+    "a key twice in a document": ("a.json", b'[{"text": "a"},\n{"m": {"k": 1, "k": 1}}]', ("'k' stands twice", "keep one")),
     "too many fields": ("a.csv", b"text,label\na, b,x\n", ("line 2", "3 fields", "2", "quotation marks")),
     "too few fields": ("a.csv", b"text,label\na\n", ("line 2", "1 field")),
     "two separators": ("a.csv", b"text|a,label\nb|c,x\n", ("comma or a bar", "separator:")),
@@ -389,3 +409,47 @@ def test_columns_that_are_no_text_are_refused_with_their_row(suffix: str, tmp_pa
     assert label_names_of(table, "text") is None
     # The tools that clean data read it as they read other such bytes.
     assert [row.values["text"] for row in read_rows(Source(path))] == ["a", "café"] if suffix == "parquet" else True
+
+
+@pytest.mark.parametrize("case", [case for case in REFUSED if "swallowed" in case or case == "a key twice"])
+def test_a_row_that_would_lose_something_is_kept_apart_where_rows_are_read_one_by_one(
+    case: str, tmp_path: Path
+) -> None:
+    name, content, words = REFUSED[case]
+    (tmp_path / name).write_bytes(content)
+    found = list(read_rows(Source(tmp_path / name)))
+    (wrong,) = [row for row in found if row.problem]
+    said = f"{wrong.place}: {wrong.problem}".replace("lines 3 to 5", "line 3")
+    assert all(word in said for word in words if word != "twice"), said
+    assert len(found) > 1 and all(row.values for row in found)
+
+
+def test_a_key_twice_in_a_list_is_refused_where_rows_are_read_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"text": "a"}, {"text": "b", "text": "c"}]')
+    with pytest.raises(UsageError, match=r"item 2: the key 'text' stands twice"):
+        list(read_rows(Source(tmp_path / "a.json")))
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
+def test_texts_as_polars_writes_them_are_plain_texts(suffix: str, tmp_path: Path) -> None:
+    views = {name: arrow.array([row[name] for row in AB], arrow.string_view()) for name in AB[0]}
+    table = arrow.table({**views, "parts": arrow.array([["a"], None], arrow.list_(arrow.string_view()))})
+    if suffix == ".parquet":
+        parquet.write_table(table, tmp_path / "a.parquet")
+    else:
+        with ipc.new_file(tmp_path / "a.arrow", table.schema) as writer:
+            writer.write_table(table)
+    found = read_table(tmp_path / f"a{suffix}", [])
+    assert found.take([1, 0]).to_pylist() == [{**AB[1], "parts": None}, {**AB[0], "parts": ["a"]}]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.bz2", "a.csv.zst", "a.parquet.gz", "a.csv"])
+def test_a_file_that_would_fill_the_memory_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"text,label\n" + b"a" * 40_000_000
+    packed = {".gz": gzip.compress, ".bz2": bz2.compress, ".zst": zstandard}.get(Path(name).suffix, bytes)
+    (tmp_path / name).write_bytes(packed(data))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100_000_000))
+    with pytest.raises(UsageError, match=rf"{name} (unpacks to|has) more than 0.025 GB.*divide it"):
+        read_table(tmp_path / name, [])

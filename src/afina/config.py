@@ -332,6 +332,11 @@ class StudyConfig(Checked):
         config: StudyConfig = cls.parse(values, str(path))
         return config.model_copy(update={"dataset": [_beside(spec, path) for spec in config.dataset]})
 
+    def called(self, model: str) -> str:
+        """Return what to call a model: its folder's name, or its whole path where another has that name too."""
+        name = Path(model).name
+        return name if sum(Path(other).name == name for other in self.model) == 1 else model
+
     def learning_rate_for(self, method: str) -> float | None:
         """The rate this study sets for a method, or None for the method's own default."""
         if isinstance(self.learning_rate, dict):

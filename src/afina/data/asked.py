@@ -12,7 +12,7 @@ from afina.data.answers import answers_of, find_answers
 from afina.data.columns import find_columns, texts
 from afina.data.files import is_table, read_table, say, separator_of
 from afina.data.images import read_images
-from afina.data.remembered import Remembered, remembered, spec_for
+from afina.data.remembered import Remembered, reading_of, remembered, spec_for
 from afina.data.sources import read_texts
 from afina.data.tags import words_in
 from afina.errors import UsageError
@@ -94,7 +94,8 @@ def read_asked(
         return Asked(lines, columns={"text": lines}, count=len(lines))
     own, where = remembered(adapter) if adapter is not None else Remembered(), str(path)
     notes: list[str] = []
-    table = read_table(path, separator=own.separator, encoding=own.encoding)
+    separator, encoding = reading_of(path, own)
+    table = read_table(path, separator=separator, encoding=encoding)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     answers = find_answers({"train": table}, DatasetSpec(path=where), where)
     choices = None if answers is None else lambda: answers_of(table, answers, where)

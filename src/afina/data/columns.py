@@ -170,7 +170,11 @@ def texts(table: arrow.Table, column: str, where: str) -> list[str]:
         values.validate(full=True)
     except arrow.ArrowInvalid:
         raise UsageError(_not_utf8(table, values, column, where)) from None
-    return [value if isinstance(value, str) else "" if value is None else str(value) for value in values.to_pylist()]
+    # What is not a number (NaN) stands for a text that is missing.
+    return [
+        value if isinstance(value, str) else "" if value is None or value != value else str(value)
+        for value in values.to_pylist()
+    ]
 
 
 def check_utf8(table: arrow.Table, column: str, where: str) -> None:

@@ -9,7 +9,12 @@ from typing import BinaryIO, cast
 
 from afina.errors import UsageError
 
-__all__ = ["COMPRESSED", "format_of", "inner_name", "opened", "reading"]
+__all__ = ["COMPRESSED", "contents", "format_of", "inner_name", "opened", "reading"]
+
+
+_SHARE = 0.25
+"""Of the free memory, what a file's bytes may be: as text, and as rows, they are there again."""
+_PIECE = 1 << 24
 
 
 def _gzip(path: Path) -> BinaryIO:
@@ -61,6 +66,28 @@ def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
         return found[0]
     listed = ", ".join(info.filename for info in found[:5]) + (", ..." if len(found) > 5 else "")
     raise UsageError(f"{path} holds {len(found)} files ({listed or 'none'}); unpack it, and give one of them.")
+
+
+def contents(path: Path) -> bytes:
+    """Return all bytes of a file, unpacked, to be read as a whole; read them within `reading`.
+
+    Raises `UsageError` once they are more than this machine's free memory has room for: a small file may unpack to any size.
+    """
+    import psutil
+
+    room = int(_SHARE * psutil.virtual_memory().available)
+    with opened(path) as file:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := file.read(_PIECE):
+            pieces.append(piece)
+            if (size := size + len(piece)) > room:
+                unpacked = "unpacks to" if path.suffix.lower() in COMPRESSED else "has"
+                raise UsageError(
+                    f"{path} {unpacked} more than {room / 1e9:.2g} GB, a quarter of the memory that is free, and is read "
+                    "as a whole; divide it, or give a part of its rows."
+                )
+    return b"".join(pieces)
 
 
 @contextmanager

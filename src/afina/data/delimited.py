@@ -7,12 +7,24 @@ letters wherever each line is a row of its own, unless all of them can only have
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from afina.errors import UsageError
 
-__all__ = ["SEPARATORS", "Dialect", "dialect_of", "escaped", "header_of", "parse", "read_delimited", "unescaped"]
+__all__ = [
+    "SEPARATORS",
+    "Dialect",
+    "dialect_of",
+    "escaped",
+    "header_of",
+    "known_values",
+    "parse",
+    "read_delimited",
+    "swallowed",
+    "unescaped",
+]
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _QUOTED, _BACKSLASH = "\ue000", "\ue001"
@@ -63,6 +75,7 @@ def read_delimited(
     header = header_of(first, place)
     if dialect.quoting and len(header) > 1:
         _refuse_swallowed(rows, dialect, len(header), place)
+    rows = _without_headers(rows, first, notes)
     values = [
         _fitted(row, len(first), f"{place}, line {line}", dialect, header)
         for line, row in rows
@@ -140,6 +153,18 @@ def header_of(first: list[str], place: str) -> list[str]:
     return names
 
 
+def _without_headers(
+    rows: list[tuple[int, list[str]]], first: list[str], notes: list[str]
+) -> list[tuple[int, list[str]]]:
+    """Leave out rows that are the first line once more, as in files that were put together from several; that is noted."""
+    again = [line for line, row in rows if row == first] if len(first) > 1 else []
+    if not again:
+        return rows
+    times = f"line {again[0]} is" if len(again) == 1 else f"{len(again):,} lines (the first: {again[0]}) are"
+    notes.append(f"{times} the columns' names once more, and no row: left out")
+    return [(line, row) for line, row in rows if row != first]
+
+
 def _fitted(row: list[str], width: int, where: str, dialect: Dialect, header: list[str]) -> list[str]:
     """Return a row with as many fields as the first line has; more than those may only be empty ones."""
     row = row or [""]
@@ -171,27 +196,56 @@ def _note_unnamed(values: list[list[str]], rows: list[tuple[int, list[str]]], na
 
 
 def _refuse_swallowed(rows: list[tuple[int, list[str]]], dialect: Dialect, width: int, place: str) -> None:
-    """Refuse quotation marks that stand in texts as letters, and so join rows.
+    """Refuse quotation marks that stand in texts as letters, and so join rows."""
+    if not any("\n" in field for _, row in rows for field in row):
+        return
+    known = _known([row for _, row in rows], width)
+    for line, row in rows:
+        if (found := swallowed(row, known, dialect)) is not None:
+            raise UsageError(f'{place}, line {line}: {found}; write a quotation mark within a field twice ("").')
+
+
+def swallowed(row: list[str], known: Sequence[set[str]], dialect: Dialect) -> str | None:
+    """Say so where a field with line ends looks as if a quotation mark that is a letter had joined rows; `known` has each
+    column's few values.
 
     Each line within such a field ends as rows do, with one of the few values of the last column, or begins with one of
-    the first column's.
+    the first column's, or has as many fields as a row and one of the few values in its place.
     """
-    whole = [row for _, row in rows if len(row) == width]
-    last, first = _few_values(whole, -1), _few_values(whole, 0)
-    for line, row in rows:
-        if len(row) != width or not ("\n" in row[-2] or "\n" in row[-1]):
-            continue
-        before = row[-2].replace("\r\n", "\n").split("\n")[:-1]
-        after = row[-1].replace("\r\n", "\n").split("\n")[1:]
-        ends = [part.rpartition(dialect.separator)[2].strip() for part in before]
-        starts = [part.partition(dialect.separator)[0].strip() for part in after]
-        for lines, values, known in ((before, ends, last), (after, starts, first)):
-            if lines and known.issuperset(values) and all(dialect.separator in part for part in lines):
-                raise UsageError(
-                    f"{place}, line {line}: a quotation mark that is opened there is closed {len(lines)} lines later, and "
-                    f"each line between is like a row of its own ('{values[0]}'); write a quotation mark within a field "
-                    'twice ("").'
-                )
+    if len(row) != len(known) or len(row) < 2 or not any("\n" in field for field in row):
+        return None
+    mark = dialect.separator
+    before = row[-2].replace("\r\n", "\n").split("\n")[:-1]
+    after = row[-1].replace("\r\n", "\n").split("\n")[1:]
+    ends = [part.rpartition(mark)[2].strip() for part in before]
+    starts = [part.partition(mark)[0].strip() for part in after]
+    found = [(before, ends, known[-1]), (after, starts, known[0])]
+    place = next(number for number, field in enumerate(row) if "\n" in field)
+    behind = mark.join(row[place:]).replace("\r\n", "\n").split("\n")[1:]
+    fields = [part.split(mark) for part in behind]
+    if all(len(parts) == len(row) for parts in fields):
+        found += [(behind, [own[at].strip() for own in fields], known[at]) for at in range(1, len(row) - 1)]
+    for lines, values, few in found:
+        if lines and few.issuperset(values) and all(mark in part for part in lines):
+            return (
+                f"a quotation mark that is opened there is closed {len(lines)} lines later, and each line between is like a "
+                f"row of its own ('{values[0]}')"
+            )
+    return None
+
+
+def known_values(text: str, dialect: Dialect, width: int) -> list[set[str]]:
+    """Return each column's values, where they are as few as labels are, in the beginning of a file."""
+    rows: list[list[str]] = []
+    with suppress(_Failure):
+        for _, row in parse(text, dialect):
+            rows.append(row)
+    return _known(rows[1:], width)
+
+
+def _known(rows: list[list[str]], width: int) -> list[set[str]]:
+    whole = [row for row in rows if len(row) == width]
+    return [_few_values(whole, column) for column in range(width)]
 
 
 def _few_values(rows: list[list[str]], column: int) -> set[str]:

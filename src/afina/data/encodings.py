@@ -27,7 +27,12 @@ _FEW = 8
 _MARKS = ((codecs.BOM_UTF32_LE, "utf-32", "UTF-32"), (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
           (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"), (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
           (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"))  # fmt: skip
-_WESTERN = (("cp1252", "Windows-1252"), ("cp850", "code page 850 (DOS)"), ("mac_roman", "Mac Roman"))
+_WESTERN = (
+    ("cp1252", "Windows-1252"),
+    ("cp850", "code page 850 (DOS)"),
+    ("mac_roman", "Mac Roman"),
+    ("iso8859_15", "ISO 8859-15"),
+)
 _OTHERS = ("cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp866", "cp852", "cp932",
            "euc_jp", "gb18030", "big5", "cp949")  # fmt: skip
 _ALPHABETS = tuple(map(frozenset, (

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as arrow
 
 from afina.data.columns import check_utf8
-from afina.data.compression import COMPRESSED, format_of, opened, reading
+from afina.data.compression import COMPRESSED, contents, format_of, opened, reading
 from afina.data.delimited import read_delimited
 from afina.data.encodings import Encoding, check_encoding, recognise
 from afina.data.json_rows import read_json
@@ -31,6 +31,7 @@ __all__ = [
     "label_names_of",
     "read_table",
     "read_text",
+    "same_label_names",
     "say",
     "separator_of",
     "table_of",
@@ -64,10 +65,22 @@ def read_table(
         reader = _read_lines if format_of(path) in TEXT_FILES else READERS[format_of(path)]
         table = reader(path, own, _Asked(separator, encoding))
     say(path, own, notes)
+    table = _without_views(table)
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
     for name in table.column_names:
         check_utf8(table, name, str(path))
+    return table
+
+
+def _without_views(table: arrow.Table) -> arrow.Table:
+    """Return a table whose texts are of the kinds that can be divided and compared; polars writes others."""
+    for place, field in enumerate(table.schema):
+        if "view" in str(field.type):
+            column = table.column(place)
+            plain = arrow.types.is_string_view(field.type)
+            made = column.cast(arrow.large_string()) if plain else arrow.array(column.to_pylist())
+            table = table.set_column(place, field.name, made)
     return table
 
 
@@ -112,8 +125,8 @@ def encoding_of(path: Path) -> Encoding:
 
 def read_text(path: Path, notes: list[str], *, encoding: str | None = None) -> str:
     """Return a file's text without a byte order mark; notes an encoding that is not UTF-8, raises where none fits."""
-    with reading(path), opened(path) as file:
-        data = file.read()
+    with reading(path):
+        data = contents(path)
     if encoding is not None:
         return _decoded(data, check_encoding(encoding), path)
     found = recognise(io.BytesIO(data))
@@ -168,7 +181,8 @@ def _column(values: list[Any]) -> arrow.Array:
             return column
     except (arrow.ArrowException, OverflowError):
         pass
-    return arrow.array([None if value is None else _as_text(value) for value in values])
+    # What is not a number is missing, here as in a column of numbers.
+    return arrow.array([None if value is None or value != value else _as_text(value) for value in values])
 
 
 def _as_text(value: Any) -> str:
@@ -182,8 +196,7 @@ def _bytes(path: Path) -> Any:
     """Return a path, or the bytes that are compressed in it."""
     if path.suffix.lower() not in COMPRESSED:
         return path
-    with opened(path) as file:
-        return arrow.BufferReader(file.read())
+    return arrow.BufferReader(contents(path))
 
 
 def _read_parquet(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
@@ -249,6 +262,24 @@ def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
         feature = feature["feature"]
     names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if isinstance(names, list) and names else None
+
+
+def same_label_names(tables: Mapping[str, arrow.Table], column: str, where: str) -> tuple[str, ...] | None:
+    """Return the first table's names of its labels; raises `UsageError` where another table numbers its labels otherwise."""
+    (first, given), *others = ((part, label_names_of(table, column)) for part, table in tables.items())
+    for part, own in others:
+        if given is not None and own is not None and own != given:
+            raise UsageError(
+                f"{where}: the labels of {part} are numbered {_numbered(own, given)}, and those of {first} "
+                f"{_numbered(given, own)}; write the names themselves into column '{column}'."
+            )
+    return given
+
+
+def _numbered(names: tuple[str, ...], other: tuple[str, ...]) -> str:
+    """Show the labels about which two numberings part."""
+    parted = [place for place, name in enumerate(names) if other[place : place + 1] != (name,)]
+    return ", ".join(f"{place}: '{names[place]}'" for place in parted[:3]) or f"0 to {len(names) - 1}"
 
 
 def _stored(table: arrow.Table, key: bytes) -> dict[str, Any]:

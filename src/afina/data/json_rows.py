@@ -7,10 +7,31 @@ from typing import Any
 from afina.data.names import MESSAGES, usual_name, usual_names
 from afina.errors import UsageError
 
-__all__ = ["read_json", "rows_of_document"]
+__all__ = ["DoubledKey", "parsed", "read_json", "rows_of_document", "single_keys"]
 
 Placed = list[tuple[str, Any]]
 """Each row with what to call its place: `line 3`, `item 3`."""
+
+
+class DoubledKey(json.JSONDecodeError):
+    """Raised for an object that has a key twice, of which the first value would be lost."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key '{key[:60]}' stands twice in one object", "", 0)
+
+
+def single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's keys with their values; raises `DoubledKey` where one is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        raise DoubledKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return found
+
+
+def parsed(text: str) -> Any:
+    """Return the value that a JSON text holds, of which no object has a key twice."""
+    return json.loads(text, object_pairs_hook=single_keys)
 
 
 def read_json(text: str, place: str, notes: list[str], *, lines: bool = False) -> Placed:
@@ -37,7 +58,9 @@ def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
     """Read one document, or else one value a line: whichever the text is."""
     problem = ""
     try:
-        document = json.loads(text)
+        document = parsed(text)
+    except DoubledKey as error:
+        problem = f"{place}: {error.msg}; keep one of them."
     except json.JSONDecodeError as error:
         problem = f"{place}, line {error.lineno}: not valid JSON ({error.msg})."
     except RecursionError:
@@ -62,7 +85,9 @@ def _lines(text: str) -> Placed | tuple[int, str]:
         if not line.strip():
             continue
         try:
-            rows.append((f"line {number}", json.loads(line)))
+            rows.append((f"line {number}", parsed(line)))
+        except DoubledKey as error:
+            return number, error.msg
         except json.JSONDecodeError as error:
             return number, f"not valid JSON ({error.msg})"
         except RecursionError:

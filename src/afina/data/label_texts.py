@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"[-+]?[\d.,]*\d([eE][-+]?\d+)?")
 """Anything made of a number's marks; how its commas and points are meant is another question."""
 _POINTS = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
 _COMMAS = re.compile(r"[-+]?\d*,\d+|[-+]?\d{1,3}(\.\d{3})+(,\d+)?|[-+]?\d+")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _LIST = re.compile(r"\s*[\[(].*[\])]\s*", re.DOTALL)
 
 
@@ -148,6 +149,7 @@ def _decimal(counts: Counter[str], spec: DatasetSpec, semicolons: bool, column: 
         return spec.decimal
     commas = [label for label in counts if "," in label]
     if not commas:
+        _refuse_points(counts, semicolons, column)
         return None
     ways = [mark for mark, pattern in patterns.items() if all(pattern.fullmatch(label) for label in counts)]
     if not ways:
@@ -172,6 +174,16 @@ def _decimal(counts: Counter[str], spec: DatasetSpec, semicolons: bool, column: 
         )
     notes.append(f"labels such as '{commas[0]}' are numbers with decimal commas")
     return ","
+
+
+def _refuse_points(counts: Counter[str], semicolons: bool, column: str) -> None:
+    """Refuse `1.250` where decimals have commas and every point may divide thousands: it may be 1250 or 1.25."""
+    points = [label for label in counts if "." in label]
+    if semicolons and points and all(_THOUSANDS.fullmatch(label) for label in points):
+        raise UsageError(
+            f"{column}: the point of '{points[0]}' may stand before decimals or thousands; say which with decimal: '.' or "
+            "decimal: ','."
+        )
 
 
 def _surely_decimals(counts: Counter[str], commas: list[str]) -> bool:

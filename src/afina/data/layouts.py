@@ -10,7 +10,7 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.compression import COMPRESSED, format_of
-from afina.data.files import FILES, check_file, read_table
+from afina.data.files import FILES, check_file, read_table, same_label_names
 from afina.errors import UsageError
 
 __all__ = ["part_named", "parts_of"]
@@ -185,6 +185,8 @@ def _together(tables: list[arrow.Table], names: list[str]) -> arrow.Table:
                 f"{name} has the columns {', '.join(table.column_names)}, and {names[0]} has "
                 f"{', '.join(tables[0].column_names)}."
             )
+    for column in tables[0].column_names if len(tables) > 1 else ():
+        same_label_names(dict(zip(names, tables, strict=True)), column, f"column '{column}'")
     try:
         return arrow.concat_tables(tables, promote_options="permissive") if len(tables) > 1 else tables[0]
     except arrow.ArrowException as error:

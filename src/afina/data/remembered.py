@@ -8,10 +8,15 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.columns import joined
+from afina.data.compression import format_of, opened, reading
+from afina.data.files import encoding_of
 from afina.errors import AfinaError, UsageError, nearest
 from afina.json_files import read_json_object
 
-__all__ = ["Remembered", "remembered", "spec_for"]
+__all__ = ["Remembered", "reading_of", "remembered", "spec_for"]
+
+_AS_ASCII = ("iso2022", "hz", "utf-7", "utf_7")
+"""Encodings that write other letters as ASCII: a file of them looks like UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,25 @@ def remembered(adapter: Path) -> Remembered:
         tuple(name for name in names if isinstance(name, str)), _text(columns, "text_pair"), _text(source, "separator"),
         _text(source, "encoding"),
     )  # fmt: skip
+
+
+def reading_of(path: Path, own: Remembered) -> tuple[str | None, str | None]:
+    """Return with which separator and encoding to read a file: the adapter's, unless the file shows that it has others.
+
+    What a person had to say of the file to learn from need not be true of the next one.
+    """
+    separator, encoding = own.separator, own.encoding
+    if format_of(path) not in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") or not path.is_file():
+        return separator, encoding
+    if encoding is not None and not encoding.lower().replace("-", "").startswith(_AS_ASCII):
+        found = encoding_of(path)
+        shown = not found.broken and found.codec.startswith("utf")
+        encoding = None if shown else encoding
+    if separator is not None:
+        with reading(path), opened(path) as file:
+            first = file.readline(1 << 20)
+        separator = separator if separator.encode() in first else None
+    return separator, encoding
 
 
 def _object(facts: Any, key: str) -> dict[str, Any]:

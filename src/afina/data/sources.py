@@ -11,7 +11,7 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.data.answers import answers_of, find_answers, right_answers
 from afina.data.columns import ROW, find_columns, joined, left_out, numbered, texts
-from afina.data.files import is_table, label_names_of, read_table, read_text, say
+from afina.data.files import is_table, read_table, read_text, same_label_names, say
 from afina.data.finding import Parts, find
 from afina.data.images import is_images, load_images
 from afina.data.label_texts import MISSING, tidied
@@ -82,7 +82,7 @@ def _load_labelled(
     parts = replace(parts, tables=typed(parts.tables, column, parts.where))
     parts = _single_split(parts, columns["text"], column, notes, apart=asked != "regression")
     kept, first, second = _drop(parts, columns, notes)
-    given = parts.label_names or label_names_of(parts.tables["train"], column)
+    given = parts.label_names or same_label_names(parts.tables, column, parts.where)
     chosen = choose_task(kept, column, asked, parts.where, given)
     names = None
     answers: dict[str, list[list[str]]] = {}
@@ -222,6 +222,6 @@ def _left_out(count: int, split: str, what: str) -> str:
 def _drop_unlabelled(rows: Rows, split: str, notes: list[str]) -> Rows:
     unlabelled = rows.label < 0
     if unlabelled.any():
-        notes.append(f"{int(unlabelled.sum()):,} {split} rows with the label -1 (no agreed label) left out")
+        notes.append(_left_out(int(unlabelled.sum()), f"{split} ", "the label -1 (no agreed label)"))
         return rows.take(np.flatnonzero(~unlabelled))
     return rows

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from afina.data.compression import COMPRESSED, format_of, opened, reading
-from afina.data.delimited import Dialect, dialect_of, escaped, header_of, unescaped
+from afina.data.delimited import Dialect, dialect_of, escaped, header_of, known_values, swallowed, unescaped
 from afina.data.files import SUFFIXES as TABLES
 from afina.data.files import check_file, encoding_of, read_table
-from afina.data.json_rows import rows_of_document
+from afina.data.json_rows import DoubledKey, parsed, rows_of_document, single_keys
 from afina.errors import UsageError
 
 __all__ = ["LONGEST_LINE", "SUFFIXES", "RawRow", "Source", "read_rows"]
@@ -74,7 +74,9 @@ def _json_line(number: int, text: str, problem: str) -> RawRow:
     if problem or not text.strip():
         return RawRow(place, {"unread": text}, problem or "empty line")
     try:
-        values = json.loads(text)
+        values = parsed(text)
+    except DoubledKey as error:
+        return RawRow(place, {"unread": text[:_BEGINNING]}, error.msg)
     except (json.JSONDecodeError, RecursionError) as error:
         return RawRow(place, {"unread": text[:_BEGINNING]}, f"not valid JSON ({getattr(error, 'msg', 'too deep')})")
     return _object(place, values)
@@ -82,7 +84,8 @@ def _json_line(number: int, text: str, problem: str) -> RawRow:
 
 def _object(place: str, values: Any) -> RawRow:
     if isinstance(values, Mapping):
-        return RawRow(place, values)
+        # What is not a number (NaN) is missing.
+        return RawRow(place, {key: None if value != value else value for key, value in values.items()})
     if isinstance(values, list) and values and all(isinstance(value, Mapping) for value in values):
         return RawRow(place, {"messages": values})
     return RawRow(place, {"unread": json.dumps(values, ensure_ascii=False)[:_BEGINNING]}, "not a JSON object")
@@ -185,7 +188,7 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
             yield from ("\n",) if problem else io.StringIO(text + "\n", newline="")
 
     numbered = lines()
-    dialect, numbered = _dialect(source, numbered)
+    dialect, sample, numbered = _dialect(source, numbered)
     csv.field_size_limit(source.longest_line)
     rows = (escaped(line) for line in numbered) if dialect.backslash else numbered
     reader = csv.reader(
@@ -197,6 +200,7 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
             next(reader)
         first = next(reader, [])
         header, width = header_of(first, str(source.path)), len(first)
+        known = known_values(sample, dialect, width) if dialect.quoting and '"' in sample else []
         while True:
             begun = reader.line_num + 1
             row = next(reader, None)
@@ -206,7 +210,11 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
                 return
             row = unescaped(row) if dialect.backslash else row
             place = f"line {begun}" if begun == reader.line_num else f"lines {begun} to {reader.line_num}"
-            if len(row) >= width and not any(field.strip() for field in row[width:]):
+            if (joins := swallowed(row, known, dialect)) is not None:
+                yield RawRow(place, {"unread": dialect.separator.join(row)}, joins)
+            elif row == first and width > 1:
+                source.seen["lines that are the columns' names once more: left out"] += 1
+            elif len(row) >= width and not any(field.strip() for field in row[width:]):
                 yield RawRow(place, dict(zip(header, row, strict=False)))
             elif row:
                 text = dialect.separator.join(row)
@@ -218,8 +226,8 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
         ) from None
 
 
-def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, Iterator[str]]:
-    """Return how fields are divided, told by the first lines, and all lines again."""
+def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, str, Iterator[str]]:
+    """Return how fields are divided, told by the first lines, these, and all lines again."""
     sample: list[str] = []
     size = 0
     for line in lines:
@@ -231,7 +239,7 @@ def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, Iterator[st
     suffix = format_of(source.path)
     dialect = dialect_of("".join(sample), str(source.path), suffix, notes, whole=size <= _SAMPLE)
     source.seen.update(dict.fromkeys(notes, 1))
-    return dialect, itertools.chain(sample, lines)
+    return dialect, "".join(sample), itertools.chain(sample, lines)
 
 
 def _table_rows(source: Source) -> Iterator[RawRow]:
@@ -282,7 +290,7 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
     """Yield the objects of a list, or of a file that holds one after another, without reading all of it."""
     file = _open(source)
     text = file if isinstance(file, io.TextIOWrapper) else io.TextIOWrapper(file, encoding="utf-8", errors=_fallback())
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=single_keys)
     buffer, at, number, inside, ended = "", 0, 0, False, False
     with text:
         while True:
@@ -292,6 +300,8 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                 inside, at = inside or buffer[at] == "[", at + 1
             try:
                 values, at = decoder.raw_decode(buffer, at)
+            except DoubledKey as error:
+                raise UsageError(f"{source.path}, item {number + 1}: {error.msg}; keep one of them.") from None
             except (json.JSONDecodeError, RecursionError) as error:
                 if ended and at >= len(buffer):
                     return

@@ -9,7 +9,7 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.data.batching import IGNORED
 from afina.data.columns import ROW
-from afina.data.files import label_names_of
+from afina.data.files import same_label_names
 from afina.data.rows import Rows
 from afina.data.tag_forms import TAGS, WORDS, has_tagged_form, listed_words, renamed_tags
 from afina.errors import UsageError, nearest
@@ -78,7 +78,7 @@ def read_tagged(
     Names are those in the file's features, or the tags themselves. Raises `UsageError`, with the row, for tags that do not
     fit their words, and for what is no tag.
     """
-    given = label_names_of(tables["train"], columns[1]) or known
+    given = same_label_names({places[part]: own for part, own in tables.items()}, columns[1], places["train"]) or known
     words: dict[str, list[list[str]]] = {}
     tags: dict[str, list[list[Any]]] = {}
     for split, table in tables.items():

@@ -1,6 +1,5 @@
 """What a study's models are about to learn to write, before anything is trained."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ def preview(
             except UsageError as error:
                 own = str(error)
             if own is not None:
-                found[Path(model).name, spec.label_name] = own
+                found[config.called(model), spec.label_name] = own
     return found
 
 

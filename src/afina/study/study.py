@@ -257,7 +257,7 @@ class Study:
 
     def data_key(self, model: str, index: int) -> str:
         """What study.yaml calls a data set as a model reads it."""
-        return f"{Path(model).name} / {self.config.dataset[index].label_name}"
+        return f"{self.config.called(model)} / {self.config.dataset[index].label_name}"
 
     @property
     def _results(self) -> Path:
