@@ -510,7 +510,7 @@ def test_language_models_that_peft_trained_write_the_same(
 
 
 def test_what_peft_has_and_we_do_not_is_refused(speaker: Callable[[str], Path], tmp_path: Path) -> None:
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
     for family, config, message in (
         ("t5", peft_configs()["prompt"]("t5"), "before the decoder's text too"),

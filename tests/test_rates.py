@@ -141,7 +141,11 @@ DOUBTS = {
         "Rates are defaults (lora) and the runs short (120 steps)",
         "As taxas são as padrão (lora)",
     ),
-    "rising": ({"curve": [0.5, 0.8]}, "improved steeply in the last epoch: lora.", "melhorou muito na última época: lora."),
+    "rising": (
+        {"curve": [0.5, 0.8]},
+        "improved steeply in the last epoch: lora.",
+        "melhorou muito na última época: lora.",
+    ),
     "low": ({"curve": [0.6, 0.6]}, "Below the head alone on the train rows", "Abaixo da cabeça sozinha"),
 }
 
