@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from afina.data.conversations import NO_MARKS, Columns, Interaction, read_interactions
+from afina.data.forms import NO_FORM
 from afina.data.interaction_file import InteractionFile, as_values, check_output
 from afina.data.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.data.rules import CleanSettings, Rule, rules_for
@@ -196,4 +197,6 @@ def _nothing_kept(path: Path, read: int, reasons: Counter[str]) -> str:
     hint = ""
     if reason.startswith(NO_MARKS):
         hint = "; name the speakers with --user and --assistant, or take the rows as plain texts with --plain"
+    elif reason.startswith(NO_FORM):
+        hint = "; name the columns with --question and --answer, or take the rows as plain texts with --plain"
     return f"{path}: none of its {read:,} rows can be kept, and nothing was written ({reason}: {count:,}{hint})."

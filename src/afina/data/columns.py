@@ -9,7 +9,17 @@ from afina.config import DatasetSpec
 from afina.data.names import BODIES, LABELS, PAIRS, TEXTS, TITLES, plain_name, usual_name
 from afina.errors import UsageError, nearest
 
-__all__ = ["ROW", "check_utf8", "find_columns", "find_label", "joined", "left_out", "numbered", "texts"]
+__all__ = [
+    "ROW",
+    "check_utf8",
+    "find_columns",
+    "find_label",
+    "joined",
+    "left_out",
+    "numbered",
+    "texts",
+    "title_and_body",
+]
 
 ROW = "\0row"
 """Column that keeps each row's number in its file, so that an error can name the row after others were dropped."""
@@ -34,7 +44,7 @@ def joined(
     """
     first = next(iter(tables.values()))
     names = [name for name in first.column_names if name != ROW]
-    if spec.text is None and (found := _title_and_body(names)) and spec.messages is None and spec.target is None:
+    if spec.text is None and (found := title_and_body(names)) and spec.messages is None and spec.target is None:
         spec = spec.model_copy(update={"text": " + ".join(found), "joined": found})
         notes.append(f"the texts are {' and '.join(found)}, joined; to read one alone, say so with text:")
     if not spec.joined:
@@ -54,7 +64,7 @@ def joined(
     return made, spec
 
 
-def _title_and_body(names: list[str]) -> tuple[str, ...] | None:
+def title_and_body(names: list[str]) -> tuple[str, ...] | None:
     """Return columns of a title and of what is written under it, where neither alone is the text."""
     title, body = usual_name(names, TITLES), usual_name(names, TEXTS)
     weak = body is not None and plain_name(body) in BODIES

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-from afina.data.columns import find_label
+from afina.data.columns import find_label, title_and_body
 from afina.data.compression import format_of
 from afina.data.forms import NO_MARKS, TEXTS, Columns, Found, no_marks, read_dialogue, string
 from afina.data.interaction import Interaction, dialogue_text
+from afina.data.names import PAIRS, plain_name, usual_name
+from afina.data.names import TEXTS as TEXT_NAMES
 from afina.data.speakers import Message, Speakers, Transcript
 from afina.data.stream import RawRow, Source, read_rows
 from afina.data.trees import grouped_rows
@@ -170,12 +172,24 @@ def _plain(values: Mapping[str, Any], columns: Columns) -> Found:
     )
     if text is not None:
         return Found(frozenset([text]), text=string(values[text]))
+    if named := _named(values):
+        return Found(frozenset(named), text="\n".join(part for name in named if (part := string(values[name])).strip()))
     label = columns.label or find_label(list(names.values()))
     own = [name for name, value in values.items() if isinstance(value, str) and name != label]
     if not own and (lists := [name for name, value in values.items() if _strings(value)]):
         return Found(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
     text = "\n".join(values[name] for name in own)
     return Found(frozenset(own), text=text, problem="" if own else "no column of texts")
+
+
+def _named(values: Mapping[str, Any]) -> list[str]:
+    """Return the column that a study would read the text from, or a title's and its text's; none where it reads two texts."""
+    names = [str(name) for name, value in values.items() if isinstance(value, str | None)]
+    plain = {plain_name(name) for name in names}
+    if any(first in plain and second in plain for first, second in PAIRS):
+        return []
+    text = usual_name(names, TEXT_NAMES)
+    return list(title_and_body(names) or ([text] if text else []))
 
 
 def _strings(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from afina.data.conversations import Columns, Interaction, read_interactions
+from afina.data.label_texts import visible
 from afina.data.languages import language_of
 from afina.data.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.data.personal import KINDS, find_personal
@@ -99,7 +100,7 @@ class _Tally:
         self.forms, self.problems, self.labels, self.languages, self.personal, self.empty = (
             Counter[str]() for _ in range(6)
         )
-        self.dialogues = self.turns = self.several = self.generated = self.personal_rows = 0
+        self.dialogues = self.turns = self.several = self.generated = self.personal_rows = self.retouched = 0
         self.examples: dict[str, list[list[str]]] = {}
 
     def example(self, kind: str, place: str, text: str) -> None:
@@ -124,7 +125,9 @@ class _Tally:
             self.personal_rows += 1
             self.example("personal data", row.place, text)
         if row.label is not None:
-            self.labels[row.label] += 1
+            label = visible(row.label)
+            self.labels[label or "(none)"] += 1
+            self.retouched += label is not None and label != row.label
         if row.messages:
             self._dialogue(row)
         elif not text.strip():
@@ -185,6 +188,8 @@ def inspect_file(
     duplicates = len(digests) - len(np.unique(digests))
     later = first != np.arange(len(first))
     many = len(tally.labels) > _MOST_LABELS
+    if tally.retouched:
+        source.seen["labels with spaces or invisible characters, counted (and learned) without"] += tally.retouched
     return Inspection(
         path=str(path), rows=rows, unreadable=rows - len(digests), dialogues=tally.dialogues,
         turns=tally.turns / tally.dialogues if tally.dialogues else None,

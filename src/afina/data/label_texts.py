@@ -11,7 +11,7 @@ from afina.config import DatasetSpec
 from afina.data.files import separator_of
 from afina.errors import UsageError
 
-__all__ = ["MISSING", "tidied"]
+__all__ = ["MISSING", "tidied", "visible"]
 
 MISSING = ("nan", "-nan", "NaN", "NAN", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/D", "NaT", "#NULL!")
 """What pandas, R, databases and spreadsheets write for a value that is not there."""
@@ -40,7 +40,8 @@ def tidied(
     if any(values is None for values in written.values()):
         return dict(tables)
     own = {
-        split: [None if value is None else _plain(value) for value in values or ()] for split, values in written.items()
+        split: [None if value is None else visible(value) for value in values or ()]
+        for split, values in written.items()
     }
     _note_invisible([(a, b) for split in own for a, b in zip(written[split] or (), own[split], strict=True)], notes)
     counts = Counter(value for values in own.values() for value in values if value)
@@ -72,7 +73,7 @@ def _strings(values: arrow.ChunkedArray) -> list[str | None] | None:
     return found
 
 
-def _plain(label: str) -> str | None:
+def visible(label: str) -> str | None:
     """Return a label as it is seen: composed, without invisible characters, with single spaces; none if nothing is left."""
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split()) or None
 
