@@ -154,6 +154,14 @@ def test_what_is_read_ahead_is_given_once(tmp_path: Path) -> None:
     assert read_data(config, config.dataset[0]) is not first
 
 
+def test_what_was_read_ahead_is_not_given_when_the_file_has_changed(tmp_path: Path) -> None:
+    write_csv(tmp_path / "mail.csv", 40, 0)
+    config = StudyConfig.parse({"model": "m", "dataset": str(tmp_path / "mail.csv"), "methods": ["lora"]}, "study")
+    read_ahead(config)
+    write_csv(tmp_path / "mail.csv", 60, 0)
+    assert len(read_data(config, config.dataset[0]).train) == 48
+
+
 def test_the_version_is_the_packages() -> None:
     assert afina("--version").stdout == f"afina {importlib.metadata.version('afina')}\n"
 

@@ -36,10 +36,13 @@ def test_joined_columns_are_joined_again_and_every_row_has_a_text(tmp_path: Path
 def test_columns_that_are_not_there_are_refused_or_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "mails.csv").write_text(MAILS.replace("Assunto", "Asunto"), encoding="utf-8")
     both = adapter(tmp_path / "a", columns={"text": ["Assunto", "Mensagem"]})
-    with pytest.raises(UsageError, match=r"no column 'Assunto'.*did you mean 'Asunto'.*--text"):
+    with pytest.raises(UsageError, match=r"no column 'Assunto', and .*--text which .*; did you mean 'Asunto'\?$"):
         read_asked(tmp_path / "mails.csv", adapter=both)
     pairs = adapter(tmp_path / "b", columns={"text": "text", "text_pair": "answer"})
-    with pytest.raises(UsageError, match=r"no column 'answer'.*--text-pair"):
+    with pytest.raises(
+        UsageError,
+        match=r"no column 'answer', and .*--text-pair which columns are to be read; possible: Asunto, Mensagem, id, text$",
+    ):
         read_asked(tmp_path / "mails.csv", adapter=pairs)
     with caplog.at_level(logging.WARNING, logger="afina"):
         asked = read_asked(tmp_path / "mails.csv", adapter=adapter(tmp_path / "c", columns={"text": "corpo"}))

@@ -151,6 +151,8 @@ REFUSED: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "UTF-8 that breaks": ("a.csv", "text,label\ncafé,x\nb,y\n".encode() + b"caf\xe9,x\n", ("line 4", "0xe9", "UTF-8")),
     "no encoding": ("a.csv", b"text,label\na\xffb\xfe\x81,x\n", ("line 2", "0xff", "encoding:")),
     "a zero byte": ("a.csv", b"text,label\na,x\nb\0,y\n", ("line 3", "zero byte")),
+    "digits by the thousand": ("a.jsonl", b'{"text": "a"}\n{"text": %s}' % (b"1" * 5000), ("line 2", "of digits")),
+    "digits in a list": ("a.json", b'[{"text": %s}]' % (b"1" * 5000), ("thousands of digits",)),
     "open quotation mark": ("a.csv", b'text,label\na,x\n"b,y\nc,z\n', ("line 3", "never closed", '""')),
     "quotation mark in a text": ("a.csv", b'text,label\na,x\n"b" c,y\n', ("line 3", "middle of a field")),
     "rows swallowed": (
@@ -220,6 +222,19 @@ def test_what_cannot_be_told_is_one_sentence(case: str, tmp_path: Path) -> None:
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert all(word in sentence for word in (name, *words)), sentence
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_number_that_nobody_reads_is_said_of_its_row(name: str, tmp_path: Path) -> None:
+    rows = ['{"text": "a"}', '{"text": "b", "label": %s}' % ("1" * 5000)]
+    (tmp_path / name).write_text("\n".join(rows) if name == "a.jsonl" else f"[{', '.join(rows)}]", encoding="utf-8")
+    found = read_rows(Source(tmp_path / name))
+    assert next(found).values == {"text": "a"}
+    if name == "a.jsonl":
+        assert next(found).problem == "a number has thousands of digits"
+    else:
+        with pytest.raises(UsageError, match="item 2: a number has thousands of digits"):
+            next(found)
 
 
 def test_what_a_person_says_of_a_file_is_done(tmp_path: Path) -> None:

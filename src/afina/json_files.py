@@ -1,4 +1,4 @@
-"""JSON files that others wrote, read as objects: whatever is wrong with one is a sentence with its name."""
+"""JSON that others wrote: whatever is wrong with it is told in words."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,18 @@ from typing import Any
 
 from afina.errors import AfinaError
 
-__all__ = ["read_json_object"]
+__all__ = ["json_problem", "read_json_object"]
 
 _LARGEST = 1 << 26
 """Bytes; what describes a model or an adapter is a thousandth of it."""
+
+
+def json_problem(error: ValueError | RecursionError) -> str:
+    """Return why a text is no JSON, by what Python raised as it read it."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON ({error.msg})"
+    # Any other `ValueError` is that of a number with more digits than Python lets programs read.
+    return "the JSON is nested too deeply" if isinstance(error, RecursionError) else "a number has thousands of digits"
 
 
 def read_json_object(path: Path, *, what_to_do: str = "get it again") -> dict[str, Any]:

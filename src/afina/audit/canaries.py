@@ -166,7 +166,7 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest(**values, form=Form(**form), canaries=canaries)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; give the manifest that afina audit canaries wrote.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise UsageError(f"{path} is no manifest of canaries; give what afina audit canaries wrote.") from None
 
 
@@ -192,7 +192,7 @@ def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> Form:
         as_json = isinstance(first, str)
         try:
             turns: Any = json.loads(first) if isinstance(first, str) else first
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             turns = None
         if not isinstance(turns, list) or not turns or not isinstance(turns[0], dict):
             raise UsageError(

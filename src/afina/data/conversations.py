@@ -160,7 +160,7 @@ def interaction_of(
 def _carried(extra: Any) -> dict[str, Any]:
     """Columns that a conversion before this one carried along."""
     if isinstance(extra, str) and extra.startswith("{"):
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(ValueError, RecursionError):
             extra = json.loads(extra)
     return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"extra": extra}
 

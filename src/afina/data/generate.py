@@ -222,7 +222,7 @@ def _read(text: str, speakers: Speakers) -> list[Interaction]:
     for candidate in ([inside], lines):
         try:
             values = [json.loads(each) for each in candidate]
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
         values = values[0] if len(values) == 1 and isinstance(values[0], list) else values
         if values and all(isinstance(value, Mapping) for value in values):

@@ -6,6 +6,7 @@ from typing import Any
 
 from afina.data.names import MESSAGES, usual_name, usual_names
 from afina.errors import UsageError
+from afina.json_files import json_problem
 
 __all__ = ["DoubledKey", "parsed", "read_json", "rows_of_document", "single_keys"]
 
@@ -62,9 +63,9 @@ def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
     except DoubledKey as error:
         problem = f"{place}: {error.msg}; keep one of them."
     except json.JSONDecodeError as error:
-        problem = f"{place}, line {error.lineno}: not valid JSON ({error.msg})."
-    except RecursionError:
-        problem = f"{place}: the JSON is nested too deeply."
+        problem = f"{place}, line {error.lineno}: {json_problem(error)}."
+    except (ValueError, RecursionError) as error:
+        problem = f"{place}: {json_problem(error)}."
     if not problem:
         # One line in a file of lines is one row, whatever it looks like.
         single = lines and isinstance(document, dict)
@@ -88,10 +89,8 @@ def _lines(text: str) -> Placed | tuple[int, str]:
             rows.append((f"line {number}", parsed(line)))
         except DoubledKey as error:
             return number, error.msg
-        except json.JSONDecodeError as error:
-            return number, f"not valid JSON ({error.msg})"
-        except RecursionError:
-            return number, "the JSON is nested too deeply"
+        except (ValueError, RecursionError) as error:
+            return number, json_problem(error)
     return rows
 
 

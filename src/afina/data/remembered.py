@@ -91,8 +91,8 @@ def spec_for(
         names = own.text
         if lacking := [name for name in names if name not in there]:
             raise UsageError(
-                f"{where} has no column '{lacking[0]}'{nearest(lacking[0], there)} The adapter learned from "
-                f"{' and '.join(names)}, joined; say with --text which columns are to be read."
+                f"{where} has no column '{lacking[0]}', and the adapter learned from {' and '.join(names)}, joined; say with "
+                f"--text which columns are to be read{nearest(lacking[0], there)}"
             )
     elif own.text:
         notes.append(
@@ -101,8 +101,8 @@ def spec_for(
     pair = text_pair or (own.text_pair if names == own.text and text is None else None)
     if pair is not None and pair not in there and text_pair is None:
         raise UsageError(
-            f"{where} has no column '{pair}'{nearest(pair, there)} The adapter learned from pairs of '{own.text[0]}' and "
-            f"'{pair}'; say with --text and --text-pair which columns are to be read."
+            f"{where} has no column '{pair}', and the adapter learned from pairs of '{own.text[0]}' and '{pair}'; say with "
+            f"--text and --text-pair which columns are to be read{nearest(pair, there)}"
         )
     spec: DatasetSpec = DatasetSpec.parse({"path": where, "text": list(names) or None, "text_pair": pair}, where)
     if not spec.joined:

@@ -22,6 +22,7 @@ from afina.data.files import SUFFIXES as TABLES
 from afina.data.files import check_file, encoding_of, read_table
 from afina.data.json_rows import DoubledKey, parsed, rows_of_document, single_keys
 from afina.errors import UsageError
+from afina.json_files import json_problem
 
 __all__ = ["LONGEST_LINE", "SUFFIXES", "RawRow", "Source", "read_rows"]
 
@@ -77,8 +78,8 @@ def _json_line(number: int, text: str, problem: str) -> RawRow:
         values = parsed(text)
     except DoubledKey as error:
         return RawRow(place, {"unread": text[:_BEGINNING]}, error.msg)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return RawRow(place, {"unread": text[:_BEGINNING]}, f"not valid JSON ({getattr(error, 'msg', 'too deep')})")
+    except (ValueError, RecursionError) as error:
+        return RawRow(place, {"unread": text[:_BEGINNING]}, json_problem(error))
     return _object(place, values)
 
 
@@ -302,7 +303,7 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                 values, at = decoder.raw_decode(buffer, at)
             except DoubledKey as error:
                 raise UsageError(f"{source.path}, item {number + 1}: {error.msg}; keep one of them.") from None
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 if ended and at >= len(buffer):
                     return
                 if ended or len(buffer) - at > source.longest_line:
@@ -310,8 +311,8 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                         yield from _table_rows(source)
                         return
                     raise UsageError(
-                        f"{source.path}, item {number + 1}: not valid JSON ({getattr(error, 'msg', 'too deep')}), or longer "
-                        f"than {source.longest_line:,} characters."
+                        f"{source.path}, item {number + 1}: {json_problem(error)}, or longer than "
+                        f"{source.longest_line:,} characters."
                     ) from None
                 # As much again as there is: an item of any length is tried a few times, not once a chunk.
                 more = text.read(max(_CHUNK, len(buffer) - at))
@@ -359,7 +360,7 @@ def _goes_on(lines: list[tuple[int, str, str]]) -> bool:
     """Whether a list that begins on a file's first line is the whole file: nothing follows it, or it goes on behind it."""
     try:
         json.loads(lines[0][1])
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return len(lines) > 1
     return len(lines) == 1
 

@@ -1,6 +1,8 @@
 """A study's data sets: read and checked before anything heavy is imported, and divided as the study does."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,11 +10,13 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.presets import PRESETS
 from afina.data.rows import TextDataset, stratified_rows
 from afina.data.sources import load_text_dataset
+from afina.study.untouched import files_of, signature
 
 __all__ = ["develops", "read_ahead", "read_data", "study_data", "task_asked"]
 
-_ahead: dict[str, TextDataset] = {}
-"""What was read ahead and not asked for yet: each is given once, so that nobody gets what a file held some time ago."""
+_ahead: dict[str, tuple[list[list[Any]] | None, TextDataset]] = {}
+"""What was read ahead and not asked for yet, with the signature of its files: each is given once, and only while they are
+untouched, so that nobody gets what a file held some time ago."""
 
 
 def read_ahead(config: StudyConfig, *, presets: bool = True) -> list[str]:
@@ -24,15 +28,17 @@ def read_ahead(config: StudyConfig, *, presets: bool = True) -> list[str]:
     notes: list[str] = []
     for spec in config.dataset:
         if presets or spec.path not in PRESETS:
+            before = _signature(spec)
             data = read_data(config, spec)
-            _ahead[_key(config, spec)] = data
+            _ahead[_key(config, spec)] = before, data
             notes += data.notes
     return notes
 
 
 def read_data(config: StudyConfig, spec: DatasetSpec) -> TextDataset:
     """Read and check a data set as it is; raises `UsageError` for what is wrong with it."""
-    if (ahead := _ahead.pop(_key(config, spec), None)) is not None:
+    before, ahead = _ahead.pop(_key(config, spec), (None, None))
+    if ahead is not None and before is not None and before == _signature(spec):
         return ahead
     return load_text_dataset(
         spec, task=task_asked(config, spec), train_limit=config.train_limit, test_limit=config.test_limit,
@@ -44,6 +50,12 @@ def task_asked(config: StudyConfig, spec: DatasetSpec) -> str:
     """Return the task that is asked for, of the data set first and of its preset last; `auto` where rows are to say it."""
     preset = PRESETS[spec.path].task if spec.path in PRESETS else "auto"
     return next((task for task in (spec.task, config.task, preset) if task != "auto"), "auto")
+
+
+def _signature(spec: DatasetSpec) -> list[list[Any]] | None:
+    """Return that of a data set's files, empty where it is none here; None where they are too many to be looked at."""
+    files = files_of(Path(spec.path))
+    return signature(files) if files or not Path(spec.path).exists() else None
 
 
 def _key(config: StudyConfig, spec: DatasetSpec) -> str:

@@ -6,7 +6,6 @@ size, times and inode in `cache/digests.json`, so that what has not been touched
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from afina.backbone.files import model_path
 from afina.errors import UsageError
 from afina.study.data import study_data
 from afina.study.files import write_json
+from afina.study.untouched import files_of, signature
 
 if TYPE_CHECKING:
     from afina.study.plan import Run
@@ -33,7 +33,6 @@ _PARTS = {
 }  # fmt: skip
 """By what is told when it has changed: the files of a model's folder; each counts where its name first fits."""
 _NO_PART = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json", "*.index.json")
-_MOST_FILES = 10_000
 _SETTLED_SECONDS = 2.0
 """A file changed later than this before it was read may change again within the same tick of its clock."""
 
@@ -53,7 +52,7 @@ class Originals:
 
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file's contents."""
-        key, now = str(path.resolve()), _signature([path])
+        key, now = str(path.resolve()), signature([path])
         kept = self._known.get(key)
         if isinstance(kept, dict) and kept.get("signature") == now and isinstance(kept.get("sha256"), str):
             return str(kept["sha256"])
@@ -65,8 +64,8 @@ class Originals:
     def is_untouched(self, name: str, digest: str) -> bool:
         """Whether the files of a data set are those that were there when it had this digest."""
         kept = self._known.get(_data_key(name))
-        files = _files(Path(name))
-        return bool(files) and kept == {"signature": _signature(files), "digest": digest}
+        files = files_of(Path(name))
+        return bool(files) and kept == {"signature": signature(files), "digest": digest}
 
     def knows(self, name: str) -> bool:
         """Whether a data set is, or was, a file or folder here; others are looked at only where they are read anyway."""
@@ -74,8 +73,8 @@ class Originals:
 
     def remember_data(self, name: str, digest: str) -> None:
         """Keep which files a data set was read from; of what is no file or folder nothing is kept."""
-        if files := _files(Path(name)):
-            self._remember(_data_key(name), files, {"signature": _signature(files), "digest": digest})
+        if files := files_of(Path(name)):
+            self._remember(_data_key(name), files, {"signature": signature(files), "digest": digest})
 
     def _remember(self, key: str, files: Iterable[Path], value: Mapping[str, Any]) -> None:
         settled = all(time.time() - path.stat().st_mtime > _SETTLED_SECONDS for path in files)
@@ -161,22 +160,3 @@ def _in_the_hubs_cache(name: str) -> Path | None:
 
 def _data_key(name: str) -> str:
     return f"data: {Path(name).resolve()}"
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the file, or all files in the folder and below; none of what is neither, or has very many."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        return []
-    files = [Path(place, name) for place, _, names in os.walk(path) for name in sorted(names)]
-    return sorted(files) if len(files) <= _MOST_FILES else []
-
-
-def _signature(files: Iterable[Path]) -> list[list[Any]]:
-    """What changes of a file when it is written to or another takes its place."""
-    return [
-        [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        for path in files
-        for status in [path.stat()]
-    ]
