@@ -94,6 +94,19 @@ def test_a_writer_adapts_all_layers_unless_told_otherwise() -> None:
     assert not remarks(reader)
 
 
+def test_a_plan_knows_the_rows_that_are_held_out() -> None:
+    """Its rate is that of the study, whose steps are those of what is left."""
+    from afina.study.data import study_data
+    from afina.study.sizes import sizes_of
+
+    given = {"model": "minilm", "dataset": "tickets", "methods": ["lora"], "early_stopping": 2}
+    config = StudyConfig.parse(given, "test")
+    left, whole = (
+        study_data(own, own.dataset[0]) for own in (config, config.model_copy(update={"early_stopping": None}))
+    )
+    assert sizes_of(config, config.dataset[0], "minilm").train_rows == len(left.train) < len(whole.train)
+
+
 @pytest.mark.parametrize("preset", ["xsum", "gsm8k"])
 def test_a_preset_that_writes_needs_no_task_for_a_writers_defaults(preset: str) -> None:
     config = StudyConfig.parse({"model": "afina-small", "dataset": preset, "methods": ["lora"]}, "test")

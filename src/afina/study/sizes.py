@@ -16,7 +16,7 @@ from afina.data.presets import PRESETS
 from afina.data.rows import Rows
 from afina.data.written import READERS
 from afina.errors import UsageError
-from afina.study.data import read_data, task_asked
+from afina.study.data import study_data, task_asked
 from afina.study.prepare import reads_apart, task_of
 from afina.tasks.base import Task
 
@@ -59,7 +59,7 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
             )
             return _limited(sizes, config)
     try:
-        data = read_data(config, spec)
+        data = study_data(config, spec)
     except UsageError:
         if spec.path not in PRESETS or not PRESETS[spec.path].rows:
             raise
