@@ -174,6 +174,7 @@ REFUSED: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "two separators": ("a.csv", b"text|a,label\nb|c,x\n", ("comma or a bar", "separator:")),
     "two of one name": ("a.csv", b"text,text ,label\na,b,x\n", ("same name", "'text'")),
     "two files": ("a.zip", zipped(a_DOT_csv=PLAIN, b_DOT_csv=PLAIN), ("2 files", "unpack")),
+    "a file without a name": ("a.zip", zipped(**{"~": PLAIN}).replace(b"~", b"\0"), ("0 files", "unpack")),
     "no gzip": ("a.csv.gz", PLAIN, ("unpacked", "a.csv.gz")),
     "cut gzip": ("a.csv.gz", gzip.compress(PLAIN * 100)[:-20], ("unpacked",)),
     "cut xz": ("a.csv.xz", lzma.compress(PLAIN * 100)[:-20], ("unpacked",)),

@@ -58,7 +58,8 @@ def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     found = [
         info
         for info in archive.infolist()
-        if not info.is_dir()
+        if info.filename  # damaged, it may be empty
+        and not info.is_dir()
         and not info.filename.startswith("__MACOSX/")
         and not Path(info.filename).name.startswith(".")
     ]
