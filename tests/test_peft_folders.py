@@ -62,6 +62,9 @@ def test_a_folders_own_tokenizer_and_template_are_used(speaker: Speaker, tmp_pat
         theirs = model(input_ids=torch.tensor([request.prompt])).logits[0, -1]
     written = loaded.generate([[{"role": "user", "content": "my parcel"}]], max_new_tokens=1, temperature=0)[0]
     assert written.tokens in ([int(theirs.argmax())], [])
+    (tmp_path / "texts.txt").write_text("my lamp is late\n")
+    (note,) = afina.evaluate(folder, text=[tmp_path / "texts.txt"]).notes
+    assert "own tokenizer" in note and "bits per byte" in note
     # One that brings none, and the bare model, keep the base's tokenizer beside it, in one batch.
     chat = [{"role": "user", "content": "my parcel"}]
     both = first.generate([chat, "my lamp"], adapters=[loaded, first], max_new_tokens=3, temperature=0)
@@ -80,6 +83,7 @@ def test_a_base_is_measured_in_the_adapters_own_tokens(speaker: Speaker, tmp_pat
 
     def of_base() -> float:
         found = afina.evaluate(folder, text=[tmp_path / "texts.txt"])
+        assert not found.notes
         return next(row.base.value for row in found.rows if row.measure == "perplexity" and row.base is not None)
 
     before = of_base()

@@ -140,6 +140,8 @@ def _show(console: Any, found: Any) -> None:
             cells = [_number(row.base.value), _number(row.value.value), difference.rstrip()]
         table.add_row(shown, row.measure, "–" if row.items is None else f"{row.items:,}", *cells)
     console.print(table)
+    for note in found.notes:
+        console.print(note, style="yellow", markup=False)
 
 
 def _number(value: float, sign: str = "") -> str:

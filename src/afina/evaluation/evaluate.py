@@ -43,6 +43,12 @@ class Row:
         return "better" if (self.difference.low > 0) == self.higher_is_better else "worse"
 
 
+_UNLIKE = (
+    "The base reads with its own tokenizer, as it has no vectors for all of the adapter's tokens: a perplexity is by token, "
+    "so the two do not compare; bits per byte do."
+)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """All that was measured."""
@@ -54,6 +60,8 @@ class Evaluation:
     """By file of prompts, each prompt with its reference, what was written, and what the base wrote."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Settings and versions."""
+    notes: tuple[str, ...] = ()
+    """What has to be known to read the rows rightly, one sentence each."""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON-able values."""
@@ -113,10 +121,11 @@ def evaluate(
     )  # fmt: skip
     bare = loaded.bare(trust_remote_code=trust_remote_code) if loaded is not None and against_base else None
 
+    # The base reads what the adapter reads, in the same tokens, unless it has no vectors for them.
+    same_tokens = loaded is not None and (bare is None or loaded.tokens_fit(bare.config.vocab_size))
+
     def speaker(who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
-        # The base reads what the adapter reads, in the same tokens, unless it has no vectors for them.
-        fits = loaded is not None and (adapter is not None or loaded.tokens_fit(backbone.config.vocab_size))
-        own = loaded.tokenizer if loaded is not None and fits else None
+        own = loaded.tokenizer if loaded is not None and (adapter is not None or same_tokens) else None
         return Speaker(
             backbone, adapter, batch_size=batch_size, context=context, tokenizer=own,
             tick=lambda done, total: tell(f"{who}: {done:,} of {total:,}"),
@@ -142,6 +151,7 @@ def evaluate(
             **sources.harness, "answering": asdict(how), "context": ours.context, "device": str(backbone.device),
             "precision": "fp32" if loaded is None else loaded.record.precision, "versions": _versions(),
         },
+        notes=(_UNLIKE,) if bare is not None and not same_tokens else (),
     )  # fmt: skip
 
 
