@@ -15,12 +15,11 @@ from afina.backbone.rows import row_of
 from afina.backbone.shape_of import recognise
 from afina.errors import UsageError, nearest
 
-__all__ = ["ATTENTION_ROLES", "LINEAR_ROLES", "Anatomy", "Site", "module_site", "read_anatomy"]
+__all__ = ["ATTENTION_ROLES", "Anatomy", "Site", "module_site", "read_anatomy"]
 
 Kind = Literal["linear", "norm", "embedding", "attention", "layer"]
 
 ATTENTION_ROLES = ("query", "key", "value", "attention_out")
-LINEAR_ROLES = (*ATTENTION_ROLES, "ffn_up", "ffn_gate", "ffn_down")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """Where a model's files are: built-in models and their published weights, folders, the hub; safetensors only."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources, util
@@ -103,7 +102,7 @@ def check_weights(name: str, path: str) -> None:
         return  # looked at when its path was asked for
     if name in BUILT_IN:
         weights = Path(path) / "model.safetensors"
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "no file"
+        digest = file_digest(weights) if weights.exists() else "no file"
         if digest != BUILT_IN[name].sha256:
             raise _other_weights(name, BUILT_IN[name], digest)
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 from afina.data.literals import parsed_text
 from afina.data.messages import Listed, read_messages, read_tools
+from afina.data.names import MESSAGES
 from afina.data.speakers import Message, Speakers, other_speakers
 
 __all__ = [
@@ -18,7 +19,7 @@ __all__ = [
 NO_MARKS = "no line says who speaks"
 NO_MESSAGES = "no messages"
 NO_FORM = "no known form of dialogue"
-LISTS = ("messages", "conversations", "conversation", "mensagens", "conversas", "dialogue", "dialog", "turns", "chat")
+LISTS = (*MESSAGES, "dialogue", "dialog", "turns", "chat")
 PAIRS = (
     ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("question", "response"),
     ("query", "response"), ("query", "answer"), ("instruction", "output"), ("instruction", "response"), ("user", "assistant"),

@@ -13,8 +13,9 @@ from afina.config import DatasetSpec
 from afina.data.columns import ROW, find_columns, texts
 from afina.data.conversations import interactions, transcripts
 from afina.data.files import LINE
-from afina.data.forms import LISTS, NO_FORM, NO_MARKS, NO_MESSAGES, PAIRS, Columns
+from afina.data.forms import NO_FORM, NO_MARKS, NO_MESSAGES, PAIRS, Columns
 from afina.data.interaction import Interaction
+from afina.data.names import MESSAGES
 from afina.data.question_forms import unfolded
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.data.speakers import Speakers
@@ -149,7 +150,7 @@ READERS: dict[str, Callable[..., Rows]] = {"language": _texts, "seq2seq": _pairs
 def find_messages(table: arrow.Table, spec: DatasetSpec) -> str | None:
     """Return the column of messages, which may be named and not there, or None where there is none."""
     known = {name.lower(): name for name in reversed(table.column_names)}
-    return None if spec.text else spec.messages or next((known[name] for name in LISTS[:5] if name in known), None)
+    return None if spec.text else spec.messages or next((known[name] for name in MESSAGES if name in known), None)
 
 
 def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, str] | None:
