@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.errors import AfinaError, UsageError
 from afina.export.peft import write_peft
 from afina.train.load import LoadedAdapter
@@ -36,7 +36,7 @@ def load(folder: Path) -> LoadedAdapter:
 def test_logits_are_those_of_the_library(name: str, with_tokenizer: Path) -> None:
     loaded = load(with_tokenizer / name)
     expected = load_file(with_tokenizer / name / "expected.safetensors")
-    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+    with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
         (logits,) = attached({"input_ids": expected["input_ids"]})
     torch.testing.assert_close(logits, expected["logits"], rtol=1e-5, atol=1e-5)
     names = ("red", "green", "blue") if name.endswith("flexible") else ("LABEL_0", "LABEL_1", "LABEL_2")

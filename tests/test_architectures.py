@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import load_backbone
 from afina.backbone.look import look_over
 from afina.backbone.rows import REFUSED
@@ -64,14 +64,14 @@ def test_a_newcomer_is_taken_by_its_shape_and_computes_what_transformers_does(ki
     theirs = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
     inputs, real = batch(), batch()["attention_mask"].bool()
     assert backbone.language is not None
-    with Attached(backbone, []) as attached, torch.no_grad():
+    with Attachment(backbone, []) as attached, torch.no_grad():
         found = backbone.language(attached.hidden(inputs, []).states[real])
         torch.testing.assert_close(found, theirs(**inputs).logits[real], rtol=1e-4, atol=1e-4)
     unknown = ("olmo", "cohere", "stablelm")  # their norms have no weights, are of another form, or are not there
     for name in ("lora", "prefix", "ia3" if kind in unknown else "norms"):
         adapter = build_adapter(make_method(name, {}, {"rank": 2}), backbone, 0, 0)
         rows = inputs | {"targets": torch.where(real, inputs["input_ids"], -100)}
-        with Attached(backbone, [adapter]) as attached:
+        with Attachment(backbone, [adapter]) as attached:
             attached(rows)[0][:, 0].sum().backward()
         assert all(value.grad is not None for value in adapter.parameters()), name
 
@@ -83,7 +83,7 @@ def test_it_classifies_too(tmp_path: Path) -> None:
     backbone = load_backbone(str(folder))
     adapter = build_adapter(make_method("head", {}), backbone, 2, 0, ["no", "yes"])
     theirs = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
-    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         torch.testing.assert_close(attached(batch())[0], theirs(**batch()).logits, rtol=1e-4, atol=1e-5)
 
 
@@ -175,6 +175,6 @@ def test_mt5_is_a_t5(family_folder: Loader, tmp_path: Path) -> None:
     adapters = [build_adapter(make_method("head", {}), own, 2, 0) for own in (backbone, plain)]
     results = []
     for own, adapter in zip((backbone, plain), adapters, strict=True):
-        with Attached(own, [adapter]) as attached, torch.no_grad():
+        with Attachment(own, [adapter]) as attached, torch.no_grad():
             results.append(attached(batch())[0])
     assert torch.equal(*results)

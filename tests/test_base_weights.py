@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import afina
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.labels import known_rows
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.look import look_over
@@ -61,7 +61,7 @@ def trained(backbone: Backbone, method: Any, family: str, seed: int = 3) -> Any:
     """Return an adapter after three steps with dropout."""
     adapter = build_adapter(method, backbone, 2, seed, LABELS)
     optimiser = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
-    with Attached(backbone, [adapter], DropoutSource(seed), training=True) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(seed), training=True) as attached:
         for _ in range(3):
             torch.nn.functional.cross_entropy(attached(batch(family))[0], torch.tensor([0, 1, 0])).backward()
             optimiser.step()
@@ -158,7 +158,7 @@ def test_a_cohort_of_seeds_has_a_pooler_each(family_folder: Loader, tmp_path: Pa
     backbone = load_backbone(str(changed(family_folder("bert"), tmp_path / "base", without("pooler"))))
     adapters = [build_adapter(make_method("lora", {"rank": 2}), backbone, 2, seed) for seed in (0, 1)]
     rows = {name: torch.cat([value, value]) for name, value in batch("bert").items()}
-    with Attached(backbone, adapters) as attached, torch.no_grad():
+    with Attachment(backbone, adapters) as attached, torch.no_grad():
         together = attached(rows, [slice(0, 3), slice(3, 6)])
     for adapter, own in zip(adapters, together, strict=True):
         torch.testing.assert_close(own, logits(backbone, adapter, batch("bert")))

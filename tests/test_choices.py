@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import afina
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import StudyConfig
 from afina.data.rows import Rows
@@ -35,7 +35,7 @@ ROWS = Rows(TEXTS, None, np.array([1, 2, 0]), choices=ANSWERS)
 
 def scores(backbone: Backbone, adapter: Any, task: Choices, rows: Rows = ROWS) -> torch.Tensor:
     tokens = task.tokenize(backbone.tokenizer, rows, 60, apart=bool(backbone.anatomy.row.further))
-    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         result: torch.Tensor = attached(attached.batch([(tokens, np.arange(len(rows)))]).inputs)[0]
     return result
 
@@ -117,7 +117,7 @@ def test_every_method_learns_to_choose(name: str, family: str, speaker: Speaker)
     tokens = task.tokenize(backbone.tokenizer, ROWS, 40, apart=family in BOTH)
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.01)
     losses = []
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         inputs = attached.batch([(tokens, np.arange(3))]).inputs
         for _ in range(6):
             loss = task.loss(attached(inputs)[0], labels, {"length_normalisation": 1.0, "unlikelihood": 1.0})

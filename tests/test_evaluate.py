@@ -644,7 +644,7 @@ def test_an_adapter_that_changes_nothing_is_neither_better_nor_worse(speaker: Fo
 
 def test_what_was_gained_and_what_was_lost_is_seen(speaker: Folder, tmp_path: Path) -> None:
     """Tuned by hand on one kind of sentence, a model knows these better than its base, and others worse."""
-    from afina.backbone.attach import Attached
+    from afina.backbone.attachment import Attachment
 
     random = np.random.default_rng(0)
     draw = lambda words: random.choice(words.split(), 40)  # noqa: E731
@@ -657,7 +657,7 @@ def test_what_was_gained_and_what_was_lost_is_seen(speaker: Folder, tmp_path: Pa
     ours = Speaker(backbone, adapter)
     own = [([4], ours.encode(text)) for text in kinds[0][:20]]
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.02)
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         inputs = ours._inputs([((*read, *said)[:-1], said) for read, said in own])
         for _ in range(60):
             hidden = attached.hidden(inputs)

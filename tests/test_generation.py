@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import afina
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Incremental
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.templates import Message, Written
@@ -56,7 +56,7 @@ def in_one_pass(backbone: Backbone, adapter: Any, prompt: list[int], said: list[
     ids = torch.tensor([prompt + said])
     targets = torch.full_like(ids, -100)
     targets[0, len(prompt) - 1 :] = torch.tensor([*said, 1])
-    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         states = attached.hidden({"input_ids": ids, "targets": targets}).states[0]
         assert backbone.language is not None
         return backbone.language(states[-len(said) - 1 :])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.rows import ROWS
 from afina.data.batching import Tokens
@@ -46,7 +46,7 @@ def test_the_loss_is_that_of_transformers(family: str, speaker: Speaker) -> None
     backbone = load_family(speaker(family), speaks=True)
     adapter = build_adapter(make_method("bitfit", {}), backbone, outputs=0, seed=0)
     task, tokens = rows_of(family, backbone)
-    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         scores = attached(attached.batch([(tokens, np.arange(len(TEXTS)))]).inputs)[0]
     ours = float(task.loss(scores, torch.zeros(len(TEXTS)))) / tokens.trained.sum()
     theirs = language_model(family).from_pretrained(speaker(family)).eval()
@@ -128,7 +128,7 @@ def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
             gradients(passes, [member], size)
         found.append([value.grad.clone() for value in adapter.parameters() if value.grad is not None])
         whole = float(member.loss_sum) / int(tokens.trained.sum())
-        with Attached(backbone, [adapter]) as attached:
+        with Attachment(backbone, [adapter]) as attached:
             scores = attached(attached.batch([(tokens, np.arange(5))]).inputs)[0]
         assert whole == pytest.approx(float((scores[:, 0].sum() / scores[:, 1].sum()).detach()), rel=1e-5)
     for other in found[1:]:
@@ -148,7 +148,7 @@ def test_every_method_learns_to_write(name: str, family: str, speaker: Speaker) 
     task, tokens = rows_of(family, backbone)
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.003)
     losses = []
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         batch = attached.batch([(tokens, np.arange(len(TEXTS)))], packing=True)
         for _ in range(8):
             loss = task.loss(attached(batch.inputs, batch.slices)[0], batch.labels[0])
@@ -176,7 +176,7 @@ def test_all_weights_learn_tied_heads_too(family: str, speaker: Speaker) -> None
     backbone.model.requires_grad_(True)
     adapter = build_adapter(make_method("full", {}), backbone, outputs=0, seed=0)
     _, tokens = rows_of(family, backbone)
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         batch = attached.batch([(tokens, np.array([1]))])
         (attached(batch.inputs)[0][:, 0].sum() / tokens.trained[1]).backward()
     encode = backbone.tokenizer
@@ -220,7 +220,7 @@ def test_packed_texts_are_as_alone(family: str, name: str, speaker: Speaker) -> 
     task, tokens = rows_of(family, backbone)
     found = []
     assert backbone.language is not None
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         for packing in (False, True):
             batch = attached.batch([(tokens, np.arange(len(TEXTS)))], packing=packing)
             assert (len(batch.inputs["input_ids"]) < len(TEXTS)) == packing
@@ -239,13 +239,13 @@ def test_a_cohort_is_packed_each_member_in_rows_of_its_own(speaker: Speaker) -> 
         stir(adapter)
     _, tokens = rows_of("llama", backbone)
     parts = [np.array([0, 2, 4]), np.array([1, 3, 0, 2])]
-    with Attached(backbone, adapters) as attached, torch.no_grad():
+    with Attachment(backbone, adapters) as attached, torch.no_grad():
         batch = attached.batch([(tokens, part) for part in parts], packing=True)
         together = attached(batch.inputs, batch.slices)
         assert len(batch.inputs["input_ids"]) < 7
         assert [len(labels) for labels in batch.labels] == [3, 4]
     for adapter, part, scores in zip(adapters, parts, together, strict=True):
-        with Attached(backbone, [adapter]) as attached, torch.no_grad():
+        with Attachment(backbone, [adapter]) as attached, torch.no_grad():
             alone = attached(attached.batch([(tokens, part)]).inputs)[0]
         torch.testing.assert_close(scores.sum(dim=0), alone.sum(dim=0), rtol=1e-5, atol=1e-4)
 
@@ -258,7 +258,7 @@ def test_what_cannot_be_packed_is_not(family: str, name: str, speaker: Speaker) 
     backbone = load_family(speaker(family), speaks=True)
     adapter = build_adapter(make_method(name, {}, {"rank": 3}), backbone, outputs=0, seed=0)
     _, tokens = rows_of(family, backbone)
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         assert len(attached.batch([(tokens, np.arange(len(TEXTS)))], packing=True).inputs["input_ids"]) == len(TEXTS)
 
 

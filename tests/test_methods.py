@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.branch import AttentionBranch
 from afina.backbone.load import Backbone
 from afina.backbone.rows import ROWS
@@ -60,7 +60,7 @@ def stir(adapter: Adapter) -> None:
 
 
 def logits(backbone: Backbone, adapter: Adapter, inputs: dict[str, Tensor]) -> Tensor:
-    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         return attached(inputs)[0]
 
 
@@ -89,7 +89,7 @@ def test_nothing_changes_at_the_start(
     name: str, family: str, family_folder: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Leaving tokens out of the last layer changes the order of sums, so that it is off for both or on for both.
-    monkeypatch.setattr(Attached, "_narrow", lambda self, modules: None)
+    monkeypatch.setattr(Attachment, "_narrow", lambda self, modules: None)
     backbone = load(family_folder, family)
     adapter = build_adapter(make(name), backbone, outputs=3, seed=5)
     plain = build_adapter(make("head"), backbone, outputs=3, seed=5)
@@ -107,7 +107,7 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
     optimiser = torch.optim.AdamW(adapter.parameters(), lr=3e-3)
     labels, losses = torch.tensor([0, 1, 0]), []
-    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(0)) as attached:
         for _ in range(8):
             attached.train(False)
             loss = torch.nn.functional.cross_entropy(attached(batch(family))[0], labels)
@@ -134,7 +134,7 @@ def test_trains_in_half_precision(precision: str, name: str, family: str, family
         backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         backbone.model.requires_grad_(True)
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
-    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(0)) as attached:
         attached.train(True)
         torch.nn.functional.cross_entropy(attached(batch(family))[0], torch.tensor([0, 1, 0])).backward()
     for value in adapter.trainable(backbone).values():
@@ -189,7 +189,7 @@ def test_layers_computed_again_give_the_same_gradients(name: str, family: str, f
         adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
         stir(adapter)
         torch.manual_seed(5)
-        with Attached(backbone, [adapter], DropoutSource(7), checkpointing=checkpointing) as attached:
+        with Attachment(backbone, [adapter], DropoutSource(7), checkpointing=checkpointing) as attached:
             attached.train(True)
             attached(batch(family))[0].square().sum().backward()
         gradients.append([value.grad for value in adapter.parameters()])
@@ -226,7 +226,7 @@ def test_a_compiled_step_is_the_step(name: str, family: str, family_folder: Load
     for compiled in (False, True):
         adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
         stir(adapter)
-        with Attached(backbone, [adapter]) as attached:
+        with Attachment(backbone, [adapter]) as attached:
             step = torch.compile(attached, backend="aot_eager") if compiled else attached
             output = step(batch(family))[0]
             output.square().sum().backward()
@@ -252,7 +252,7 @@ def test_variants_learn_and_are_saved(
     adapter = build_adapter(make(name, **settings), backbone, outputs=2, seed=0)
     optimiser = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
     losses = []
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         for _ in range(6):
             loss = torch.nn.functional.cross_entropy(attached(batch(family))[0], torch.tensor([0, 1, 0]))
             loss.backward()
@@ -342,13 +342,13 @@ def test_rows_of_mixed_methods_are_routed(family: str, family_folder: Loader) ->
     inputs = batch(family)
     many = {key: torch.cat([value] * len(adapters)) for key, value in inputs.items()}
     rows = [slice(3 * i, 3 * i + 3) for i in range(len(adapters))]
-    with Attached(backbone, adapters) as attached:
+    with Attachment(backbone, adapters) as attached:
         together = attached(many, rows)
         torch.stack([part.square().sum() for part in together]).sum().backward()
     gradients = [[value.grad.clone() for value in adapter.parameters()] for adapter in adapters]
     for adapter, part, own in zip(adapters, together, gradients, strict=True):
         adapter.zero_grad()
-        with Attached(backbone, [adapter]) as attached:
+        with Attachment(backbone, [adapter]) as attached:
             (alone,) = attached(inputs)
             alone.square().sum().backward()
         torch.testing.assert_close(part, alone, rtol=1e-4, atol=1e-5)
@@ -387,7 +387,7 @@ def test_an_attention_branch_sees_the_rows_of_its_adapter_only(family_folder: Lo
     prefixed.placed = lambda: [(site, branch)]  # type: ignore[method-assign]
     inputs = batch()
     many = {key: value.repeat(2, 1) for key, value in inputs.items()}
-    with Attached(backbone, [plain, prefixed]) as attached, torch.no_grad():
+    with Attachment(backbone, [plain, prefixed]) as attached, torch.no_grad():
         first, second = attached(many, [slice(0, 3), slice(3, 6)])
     torch.testing.assert_close(first, logits(backbone, plain, inputs), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(second, logits(backbone, prefixed, inputs), rtol=1e-5, atol=1e-6)

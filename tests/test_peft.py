@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.methods.adapter import AdapterRecord, build_adapter, load_adapter, save_adapter
 from afina.methods.base import make_method, registry
 from families import FAMILIES, classifier, load_family
@@ -98,7 +98,7 @@ def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, 
     base.config.pad_token_id = 0
     theirs = PeftModel.from_pretrained(base, folder, is_trainable=True).eval()
     expected = theirs(**batch(family)).logits
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         (ours,) = attached(batch(family))
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
         ours.square().sum().backward()
@@ -157,7 +157,7 @@ def test_gated_prompts_are_pefts(family: str, family_folder: Loader) -> None:
             if "adaption_prompt" in key or "adaption_gate" in key:
                 value.copy_((branch.prompt if "prompt" in key else branch.gate).view_as(value))
         expected = theirs.base_model.model.model(**batch()).last_hidden_state
-        with Attached(backbone, [adapter]) as attached:
+        with Attachment(backbone, [adapter]) as attached:
             ours = attached.hidden(batch()).states
     real = batch()["attention_mask"].bool()
     torch.testing.assert_close(ours[real], expected[real], rtol=1e-4, atol=1e-5)
@@ -234,7 +234,7 @@ def test_a_trainer_step_of_lora_is_our_step(family_folder: Loader) -> None:
     adamw = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0)
     rates = get_linear_schedule_with_warmup(adamw, 0, 10)
     labels = torch.tensor([0, 1, 0])
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         for step in range(1, 11):
             torch.nn.functional.cross_entropy(attached(batch())[0], labels).backward()
             ours.step(step)

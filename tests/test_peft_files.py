@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import afina
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.errors import AfinaError, UsageError
 from afina.export.parity import load_peft
 from afina.export.peft import write_peft
@@ -51,7 +51,7 @@ def trained(family: str, config: Any, family_folder: Loader, folder: Path, prepa
 def same(family: str, model: Any, folder: Path) -> None:
     inputs = batch(family)
     loaded = afina.load(folder)
-    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+    with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
         (ours,) = attached(inputs)
         theirs = model(**inputs).logits
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
@@ -159,7 +159,7 @@ def same_alone(model: Any, loaded: Any) -> None:
     for row, length in enumerate(LENGTHS):
         # Without the end mark, which GPT-2's classifier of transformers takes for padding.
         alone = {"input_ids": inputs["input_ids"][row : row + 1, : length - 1]}
-        with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+        with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
             (ours,) = attached(alone)
             theirs = model(**alone, attention_mask=torch.ones(1, length - 1, dtype=torch.long)).logits
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import afina
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.errors import AfinaError, UsageError
 from afina.methods.peft_keys import KEYS, keys_of, keys_table, read_peft_config
 from families import language_model
@@ -156,7 +156,7 @@ def reference(family: str, base: Path, folder: Path, ids: torch.Tensor) -> torch
 
 
 def ours(loaded: Any, ids: torch.Tensor) -> torch.Tensor:
-    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+    with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
         states = attached.hidden({"input_ids": ids}).states
         return loaded.adapter.head.language(states.flatten(0, 1)).view(*ids.shape, -1)
 
@@ -250,7 +250,7 @@ def reference_t5(base: Path, folder: Path) -> torch.Tensor:
 
 
 def np_close(loaded: Any, theirs: torch.Tensor) -> bool:
-    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+    with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
         attached._rows = [slice(0, len(IDS))]
         states = loaded.backbone.model(input_ids=IDS, decoder_input_ids=IDS[:, :3]).last_hidden_state
         mine = loaded.adapter.head.language(states.flatten(0, 1)).view(*theirs.shape)

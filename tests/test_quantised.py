@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import afina
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, heads_of, load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes
 from afina.backbone.shapes import read_shape, shape_backbone
@@ -68,7 +68,7 @@ def test_every_method_trains_on_a_quantised_base(
 ) -> None:
     """After an evaluation, which must not repack the weights; they are bit for bit what they were."""
     # As in test_methods: tokens are left out for both or for neither.
-    monkeypatch.setattr(Attached, "_narrow", lambda self, modules: None)
+    monkeypatch.setattr(Attachment, "_narrow", lambda self, modules: None)
     backbone = quantised(family, precision)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
@@ -76,7 +76,7 @@ def test_every_method_trains_on_a_quantised_base(
         plain = build_adapter(make("head"), backbone, outputs=2, seed=0)
         assert torch.equal(logits(backbone, adapter, batch(family)), logits(backbone, plain, batch(family)))
     optimiser, losses = torch.optim.AdamW(adapter.parameters(), lr=3e-3), []
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         for _ in range(8):
             attached.train(False)
             with torch.inference_mode():
@@ -203,7 +203,7 @@ def test_peft_computes_the_same_on_the_same_quantised_weights(
     theirs = PeftModel.from_pretrained(base, tmp_path / "adapter", is_trainable=True).eval()
     expected = theirs(**batch(family)).logits
     expected.square().sum().backward()
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         (ours,) = attached(batch(family))
         ours.square().sum().backward()
     # In 8 bits an input that rounds the other way is a step of 1/127 off.
@@ -265,7 +265,7 @@ def test_a_quantised_base_speaks_with_its_own_head(family: str, precision: str, 
     inputs = batch(family)  # a question with three answers
     inputs["targets"] = torch.full_like(inputs["input_ids"], IGNORED)
     inputs["targets"][:, 2] = inputs["input_ids"][:, 3]
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         attached(inputs)[0][..., 0].sum().backward()
     assert all(value.grad is not None and value.grad.isfinite().all() for value in adapter.parameters())
 
@@ -492,7 +492,7 @@ def test_on_a_gpu_every_method_trains_on_nf4(name: str) -> None:
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-3, total_steps=8, paged=True)
     inputs, losses = {key: value.cuda() for key, value in batch().items()}, []
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         for step in range(1, 9):
             loss = torch.nn.functional.cross_entropy(attached(inputs)[0], LABELS.cuda())
             loss.backward()

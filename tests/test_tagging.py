@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import afina
 import commands
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import is_quantised
 from afina.config import DatasetSpec, StudyConfig
@@ -117,7 +117,7 @@ def test_logits_are_those_of_transformers(family: str, model: Model) -> None:
     adapter = build_adapter(make_method("head", {}), backbone, len(NAMES), 0, own)
     tokens = tokenize_words(backbone.tokenizer, ROWS, 32)
     theirs = AutoModelForTokenClassification.from_pretrained(model(family)).eval()
-    with Attached(backbone, [adapter]) as attached, torch.no_grad():
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         batch = attached.batch([(tokens, np.arange(3))])
         ours = attached(batch.inputs)[0]
         given = {key: value for key, value in batch.inputs.items() if key != "targets"}
@@ -149,7 +149,7 @@ def test_every_method_learns_to_tag(name: str, family: str, model: Model) -> Non
     task, tokens = Tagging(NAMES), tokenize_words(backbone.tokenizer, ROWS, 32)
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.01)
     losses = []
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         for _ in range(6):
             batch = attached.batch([(tokens, np.arange(3))])
             loss = task.loss(attached(batch.inputs)[0], batch.labels[0])
@@ -174,7 +174,7 @@ def test_lower_layers_whose_states_are_known_change_no_tag(name: str, family: st
     adapter = build_adapter(method, backbone, len(NAMES), seed=0)
     stir(adapter)
     tokens = tokenize_words(backbone.tokenizer, ROWS, 32)
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         plain = predict_logits(attached, tokens, batch_size=2)[0]
     with Passes(backbone) as passes:
         for _ in range(2):
@@ -266,7 +266,7 @@ def test_tokens_are_taken_and_kept(model: Model, tmp_path: Path) -> None:
     assert np.array_equal(again.targets, tokens.targets)
     assert np.array_equal(again.labels, tokens.labels)
     adapter = build_adapter(make_method("head", {}), backbone, len(NAMES), seed=0)
-    with Attached(backbone, [adapter]) as attached:
+    with Attachment(backbone, [adapter]) as attached:
         one, two = (predict_logits(attached, tokens, batch_size=size)[0] for size in (1, 3))
         assert one.shape == (12, len(NAMES))
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from afina.backbone import trunk
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.trunk import Trunks
 from afina.train.evaluate import predict_logits
@@ -41,7 +41,7 @@ def test_known_states_change_no_logit(family: str, name: str, family_folder: Loa
     with torch.no_grad():
         for parameter in (p for m in own for p in m.adapter.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    with Attached(backbone, [m.adapter for m in own]) as attached:
+    with Attachment(backbone, [m.adapter for m in own]) as attached:
         plain = predict_logits(attached, tokens, batch_size=8)
     with Passes(backbone) as passes:
         for _ in range(2):
@@ -91,9 +91,9 @@ def test_states_lie_in_a_file_where_memory_is_scarce_and_are_not_kept_where_noth
     monkeypatch.setattr(trunk, "_SHARE", 0.0)
     if not disk:
         monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
-    with Attached(backbone, [own.adapter]) as attached:
+    with Attachment(backbone, [own.adapter]) as attached:
         plain = predict_logits(attached, tokens, batch_size=8)
-    with Attached(backbone, [own.adapter], trunks=Trunks(), trunk_layers=1) as attached:
+    with Attachment(backbone, [own.adapter], trunks=Trunks(), trunk_layers=1) as attached:
         for _ in range(2):
             np.testing.assert_allclose(predict_logits(attached, tokens, batch_size=8)[0], plain[0], atol=1e-5)
     assert bool(files) == disk
@@ -109,7 +109,7 @@ def test_the_products_of_frozen_layers_are_lent_while_attached(precision: str) -
     logits = []
     for one in (backbone, plain):
         own = member(one, "lora", 0, tokens_of(20, 0))
-        with Attached(one, [own.adapter]) as attached:
+        with Attachment(one, [own.adapter]) as attached:
             logits.append(predict_logits(attached, own.tokens, batch_size=64)[0])
             assert any("forward" in vars(module) for module in one.model.modules()) == bool(one.linears)
     np.testing.assert_allclose(logits[0], logits[1], atol=1e-4 if precision == "fp32" else 5e-2)

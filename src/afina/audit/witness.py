@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
 from afina.backbone.load import Backbone
 from afina.data.batching import IGNORED, Tokens, evaluation_batches
@@ -94,7 +94,7 @@ class Witness:
 
     def losses(self, read: Sequences) -> tuple[np.ndarray, np.ndarray]:
         """Return of each row the loss in nats summed over its tokens, (rows,), and how many they are, (rows,)."""
-        with Attached(self.backbone, [self.adapter or Bare(self.backbone, outputs=0)]) as attached:
+        with Attachment(self.backbone, [self.adapter or Bare(self.backbone, outputs=0)]) as attached:
             (scores,) = predict_logits(attached, read.tokens, batch_size=self.batch_size)
         found = np.zeros((2, read.rows))
         for own, column in zip(found, scores.T.astype(np.float64), strict=False):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.attach import Attachable, Attached
+from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.branch import AttentionBranch, PromptBranch
 from afina.data.batching import Tokens, collate
 
@@ -27,7 +27,7 @@ def places_taken(adapter: Attachable) -> int:
     return max([*lengths, *moves], default=0)
 
 
-class Incremental(Attached):
+class Incremental(Attachment):
     """An attachment that keeps keys and values from one pass to the next."""
 
     _past: Any = None

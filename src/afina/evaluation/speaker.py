@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
 from afina.backbone.language import LanguageHead
 from afina.backbone.load import Backbone
@@ -136,8 +136,8 @@ class Speaker:
         found: list[int] = self.tokenizer.encode(text, add_special_tokens=marks)
         return found
 
-    def _attached(self) -> Attached:
-        return Attached(self.backbone, [] if self.adapter is None else [self.adapter])
+    def _attached(self) -> Attachment:
+        return Attachment(self.backbone, [] if self.adapter is None else [self.adapter])
 
     def _inputs(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
         """Model inputs for (all but the last token, what is said): padded behind, with what each place is to say."""

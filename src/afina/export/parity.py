@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.files import model_path
 from afina.backbone.language import answer_scores, answers_apart
 from afina.backbone.load import model_class, random_inputs
@@ -166,7 +166,7 @@ def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
 
 
 def _inside(loaded: LoadedAdapter, inputs: Mapping[str, Tensor]) -> Tensor:
-    with Attached(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
+    with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
         if loaded.task.embeds:
             return attached.hidden(inputs).states.flatten(0, 1)
         logits = attached(inputs)[0]

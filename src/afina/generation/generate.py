@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from afina.backbone.attach import Attachable
+from afina.backbone.attachment import Attachable
 from afina.backbone.function import ATTACHED
 from afina.backbone.heads import Head
 from afina.backbone.incremental import Incremental, places_taken

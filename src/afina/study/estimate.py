@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, random_inputs
 from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
@@ -218,7 +218,7 @@ def _shallow(
     return backbone, build_adapter(method, backbone, sizes.classes, seed=0)
 
 
-def _random_loss(attached: Attached, shape: Any, rows: int, length: int, sizes: Sizes) -> torch.Tensor:
+def _random_loss(attached: Attachment, shape: Any, rows: int, length: int, sizes: Sizes) -> torch.Tensor:
     device = attached.backbone.device
     inputs = random_inputs(shape, rows * sizes.sequences, length, device)
     if sizes.speaks:  # an answer of one token, or as many as are trained, at the end
@@ -244,7 +244,7 @@ def _measure(
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
     steps, forwards = [], []
-    with Attached(backbone, [adapter], DropoutSource(0), checkpointing=checkpointing) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(0), checkpointing=checkpointing) as attached:
         for turn in range(_STEPS + 1):
             attached.train(False)
             started = _now(device)
@@ -272,7 +272,7 @@ def _saved_bytes(
     most = min(_LONGEST_COUNTED, backbone.context - getattr(method, "length", 0))
     lengths = [most // 4, most // 2, most]
     bytes_at = []
-    with Attached(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
         attached.train(True)
         for short in lengths:
             with _SavedBytes(backbone, adapter) as count:

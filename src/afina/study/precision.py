@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import load_backbone, random_inputs
 from afina.measure.hardware import hardware
 from afina.methods.adapter import build_adapter
@@ -55,7 +55,7 @@ def _step_seconds(
     inputs = random_inputs(backbone.config, batch_size, length, device)
     labels = torch.zeros(batch_size, dtype=torch.long, device=device)
     times = []
-    with Attached(backbone, [adapter], DropoutSource(0)) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(0)) as attached:
         attached.train(True)
         for _ in range(_ROUNDS + 2):
             started = perf_counter()

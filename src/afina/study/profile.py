@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, epoch_batches, evaluation_batches, padded_width
 from afina.errors import AfinaError
@@ -234,7 +234,7 @@ def _preparing_seconds(passes: Passes, member: Member, count: int) -> float:
     return seconds * int(tokens.offsets[-1]) / int(tokens.lengths_of(tokens.sequences(rows)).sum())
 
 
-def _evaluate_some(attached: Attached, tokens: Tokens, batch_size: int) -> int:
+def _evaluate_some(attached: Attachment, tokens: Tokens, batch_size: int) -> int:
     """Evaluate a few batches of the shapes that an evaluation of these rows meets, the largest among them.
 
     Return the bytes that those of the other shapes would leave behind: code, as much as these do.

@@ -8,7 +8,7 @@ import torch
 import transformers.modeling_utils
 import transformers.models.auto.modeling_auto
 
-import afina.backbone.attach
+import afina.backbone.attachment
 import afina.study.feature_run
 from afina.ops.allocator import keep_freed_memory
 from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from afina.backbone.attach import Attachable, Attached
+from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.heads import Head, Hidden, last_token, mean_pool
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.batching import IGNORED, Tokens, evaluation_batches, tokenize
@@ -32,7 +32,7 @@ def embed(
     order: list[np.ndarray] = []
     done = 0
     with (
-        Attached(backbone, [] if adapter is None else [_Headless(backbone, adapter)]) as attached,
+        Attachment(backbone, [] if adapter is None else [_Headless(backbone, adapter)]) as attached,
         torch.inference_mode(),
     ):
         for rows in evaluation_batches(tokens.lengths, batch_size):

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.data.batching import IGNORED, Tokens, evaluation_batches
 
 __all__ = ["outputs_in_order", "predict_logits"]
 
 
 def predict_logits(
-    attached: Attached,
+    attached: Attachment,
     tokens: Tokens,
     *,
     batch_size: int,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
 from afina.backbone.labels import answers_each_label
@@ -375,7 +375,7 @@ class LoadedAdapter:
         if isinstance(self.method, Features):
             vectors = embed(self.backbone, tokens, self.method.pooling, batch_size=batch_size)
             return self.classical.logits(vectors)
-        with Attached(self.backbone, [self.adapter]) as attached:
+        with Attachment(self.backbone, [self.adapter]) as attached:
             (logits,) = predict_logits(attached, tokens, batch_size=batch_size)
         return logits
 

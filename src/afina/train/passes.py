@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from afina.backbone.attach import Attached
+from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch, PromptBranch
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
@@ -44,7 +44,7 @@ class Passes:
         self.backbone, self.most, self.most_tokens = backbone, most, most_tokens
         self.alike, self.packing = alike, packing
         self._source, self._checkpointing = source, checkpointing
-        self._now: Attached | None = None
+        self._now: Attachment | None = None
         self._trunks = Trunks()
         self._found: dict[Adapter, tuple[tuple[int, int, bool], str]] = {}
 
@@ -99,14 +99,14 @@ class Passes:
             self._found[adapter] = pass_kind(adapter), f"{adapter.method.name} {stacks}"
         return self._found[adapter]
 
-    def attached(self, adapters: Sequence[Adapter], *, training: bool) -> Attached:
+    def attached(self, adapters: Sequence[Adapter], *, training: bool) -> Attachment:
         """Return the backbone with these adapters on it."""
         now = self._now
         same = now is not None and len(now.adapters) == len(adapters)
         if now is None or not same or any(a is not b for a, b in zip(now.adapters, adapters, strict=True)):
             self._release()
             layers = min(self._known(adapter)[0][0] for adapter in adapters)
-            now = Attached(
+            now = Attachment(
                 self.backbone, adapters, self._source, training=training, checkpointing=self._checkpointing,
                 trunks=self._trunks, trunk_layers=min(layers, self.backbone.trunk_layers),
             )  # fmt: skip

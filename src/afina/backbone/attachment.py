@@ -32,7 +32,7 @@ from afina.errors import AfinaError
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
-__all__ = ["Attachable", "Attached"]
+__all__ = ["Attachable", "Attachment"]
 
 
 class Attachable(Protocol):
@@ -43,7 +43,7 @@ class Attachable(Protocol):
     def placed(self) -> Sequence[tuple[Site, Placed]]: ...
 
 
-class Attached:
+class Attachment:
     """A backbone with adapters on it, for the time of a `with` block; calling it gives each adapter's logits."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Attached:
         self._seen: Tensor | None = None
         """For images and sound, which know no mask of their own: what may be looked at behind prompts of unlike length."""
 
-    def __enter__(self) -> "Attached":
+    def __enter__(self) -> "Attachment":
         modules = dict(self.backbone.model.named_modules())
         for module, product in self.backbone.linears.items():
             module.forward = product
