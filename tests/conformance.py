@@ -1,6 +1,6 @@
-"""The table of methods and architectures in README.md, from what the tests of this run have shown.
+"""The table of methods and architectures in docs/reference/architectures.md, from what the tests of this run have shown.
 
-    pytest tests -n 2 --conformance README.md
+    pytest tests -n 2 --conformance docs/reference/architectures.md
 
 A cell is the tests of one pair: all of them passed, or it stays empty and the run has failed. `M`: the merged model was shown
 to equal the adapter. `P`: the real peft was shown to load the saved adapter with equal logits.
@@ -15,7 +15,10 @@ from typing import Any
 from afina.methods.base import registry
 from families import FAMILIES
 
-BEGIN, END = "<!-- conformance: written by `pytest tests --conformance README.md` -->", "<!-- end of conformance -->"
+BEGIN, END = (
+    "<!-- conformance: written by `pytest tests --conformance FILE` -->",
+    "<!-- end of conformance -->",
+)
 LEAST = 4
 """Tests that a pair has to have passed: fewer, and the run was of a selection."""
 

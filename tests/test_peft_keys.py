@@ -17,7 +17,7 @@ from afina.methods.peft_keys import KEYS, keys_of, keys_table, read_peft_config
 from families import language_model
 
 Speaker = Callable[[str], Path]
-DOCS = Path(__file__).parents[1] / "docs" / "adapters_from_elsewhere.md"
+DOCS = Path(__file__).parents[1] / "docs" / "reference" / "adapters_from_elsewhere.md"
 QV = ["q_proj", "v_proj"]
 
 

@@ -176,7 +176,7 @@ def test_presets_read_the_hubs_form(name: str, hub: Any) -> None:
 
 
 def preset_table() -> str:
-    """The table of docs/presets.md."""
+    """The table of docs/reference/presets.md."""
     lines = ["| name | on the hub | task | metric | train / test rows |", "|---|---|---|---|---|"]
     for name, preset in PRESETS.items():
         hub = f"{preset.hub}, {preset.config}" if preset.config else preset.hub
@@ -187,7 +187,7 @@ def preset_table() -> str:
 
 
 def test_the_docs_have_every_preset() -> None:
-    docs = Path(__file__).parents[1] / "docs" / "presets.md"
+    docs = Path(__file__).parents[1] / "docs" / "reference" / "presets.md"
     assert preset_table() in docs.read_text(encoding="utf-8")
 
 

@@ -50,7 +50,7 @@ BUILT_IN = {
     ),
 }
 """Built-in models: all-MiniLM-L6-v2 (22M parameters), a Llama of 4M that writes, and SmolLM2-135M-Instruct, whose package
-wants others that are not needed here (docs/embedded_models.md)."""
+wants others that are not needed here (docs/reference/embedded_models.md)."""
 
 
 def model_path(name: str, *, weights: bool = True) -> str:

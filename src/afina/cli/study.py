@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="What to compare; see docs/study.md.")],
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="What to compare; see docs/reference/study.md.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The study's folder; by default named after the file.")
     ] = None,

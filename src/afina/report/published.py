@@ -23,7 +23,9 @@ class Reference:
         """What it calls the methods that a study labels otherwise."""
         self.values: Mapping[str, Any] = {} if path is None else read_yaml(path)
         if path is not None and (not isinstance(self.values, Mapping) or "columns" not in self.values):
-            raise UsageError(f"{path} is no reference file: it has no 'columns'; see docs/report.md for the form.")
+            raise UsageError(
+                f"{path} is no reference file: it has no 'columns'; see docs/reference/report.md for the form."
+            )
 
     def beside(self, labels: Sequence[str]) -> "Reference":
         """Return it for a study of these methods: one with settings of its own is the published one if it is there once."""

@@ -43,9 +43,10 @@ _STEP_OPERATIONS = 1e11
 _LONGEST_COUNTED = 64
 _RUNTIME_BYTES = 200_000_000
 """What a process takes beside weights and activations: code that is loaded with the first step, and the allocator's
-slack (docs/plan.md)."""
+slack (docs/explanation/plan.md)."""
 _WIDTH_BYTES = {"forward": 6_000_000, "train": 18_000_000}
-"""What a CPU's matrix library keeps for each width of batches that it meets, found from real runs (docs/plan.md)."""
+"""What a CPU's matrix library keeps for each width of batches that it meets, found from real runs
+(docs/explanation/plan.md)."""
 _WIDTHS_KEPT = 70
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
