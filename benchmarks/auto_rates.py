@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
+from afina.adapters.adapter import build_adapter
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import DatasetSpec
 from afina.data.batching import Tokens
 from afina.data.sources import load_text_dataset
-from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.ops.allocator import keep_freed_memory
 from afina.ops.dropout import DropoutSource

@@ -180,10 +180,10 @@ def measure_afina(name: str, talks: list[Any], model_folder: Path) -> dict[str, 
     import torch
     import transformers.models.llama.modeling_llama  # noqa: F401
 
+    from afina.adapters.adapter import build_adapter
     from afina.backbone.load import load_backbone
     from afina.config import StudyConfig
     from afina.data.batching import load_tokens
-    from afina.methods.adapter import build_adapter
     from afina.methods.lora import LoRA
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import transformers
 
+from afina.adapters.adapter import build_adapter
 from afina.backbone.load import load_backbone
 from afina.generation.generate import Request, write
 from afina.generation.settings import GenerationSettings
-from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method
 from record import write_record
 

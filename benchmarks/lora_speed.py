@@ -140,10 +140,10 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
     import numpy as np
     import torch
 
+    from afina.adapters.adapter import build_adapter
     from afina.backbone.load import load_backbone, load_tokenizer
     from afina.data.batching import tokenize
     from afina.data.sources import Rows
-    from afina.methods.adapter import build_adapter
     from afina.methods.lora import LoRA
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource

@@ -27,7 +27,7 @@ class OneEpoch:
         """Return the seconds of the steps and of the evaluation, 0 without test rows."""
         import torch
 
-        from afina.methods.adapter import build_adapter
+        from afina.adapters.adapter import build_adapter
         from afina.methods.base import make_method
         from afina.ops.dropout import DropoutSource
         from afina.train.evaluate import predict_logits

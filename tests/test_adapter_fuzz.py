@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import afina
+from afina.adapters.adapter import AdapterRecord, read_record, save_adapter
+from afina.adapters.adapter import build_adapter as build
+from afina.adapters.record_file import STATES
 from afina.errors import AfinaError, UsageError
-from afina.methods.adapter import AdapterRecord, read_record, save_adapter
-from afina.methods.adapter import build_adapter as build
 from afina.methods.base import make_method
-from afina.methods.record_file import STATES
 from afina.tasks.base import Task
 from families import load_family
 from test_peft_files import lora, trained
@@ -75,7 +75,7 @@ def write(path: Path, values: Any) -> None:
 def test_any_value_is_a_sentence_or_an_adapter(
     name: str, data: st.DataObject, both: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import afina.methods.peft_modules as modules
+    import afina.adapters.peft_modules as modules
 
     monkeypatch.setattr(modules, "_SECONDS", 0.05)
     folder, file, plain = both[name]

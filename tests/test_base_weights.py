@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import afina
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.labels import known_rows
 from afina.backbone.load import Backbone, load_backbone
@@ -21,7 +22,6 @@ from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import load_merged, load_peft
 from afina.export.peft import write_peft
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.ops.dropout import DropoutSource
 from afina.study.prepare import prepare

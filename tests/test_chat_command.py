@@ -21,11 +21,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import afina
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.load import load_backbone
 from afina.cli.conversation import Wrapped, adapters_in, system_language
 from afina.errors import UsageError
 from afina.generation.settings import GenerationSettings
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.serve.session import Chat, TooLong
 from commands import afina as run_afina

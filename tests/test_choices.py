@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import afina
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import StudyConfig
@@ -18,7 +19,6 @@ from afina.errors import AfinaError, UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.study.prepare import prepare
 from afina.study.study import Study

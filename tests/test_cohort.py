@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from afina.adapters.adapter import build_adapter
 from afina.backbone.branch import Branch
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import RaceSpec, StudyConfig
 from afina.data.batching import Tokens
 from afina.errors import UsageError
 from afina.measure.memory import MemoryMonitor
-from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.methods.lora import LowRank
 from afina.report.write import write_report

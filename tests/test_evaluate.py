@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import afina
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.load import load_backbone
 from afina.errors import AfinaError, UsageError
 from afina.evaluation import harness
@@ -27,7 +28,6 @@ from afina.evaluation.speaker import Speaker, windows
 from afina.generation.template import template_of
 from afina.measure.bootstrap import Estimate, Measure, estimates, mean_of
 from afina.measure.text import TEXT_METRICS, contains, exact_match, text_measures, token_f1
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.tasks.choices import Choices
 from commands import afina as run_afina

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import afina
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import as_lora, write_peft
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method, registry
 from afina.train.load import LoadedAdapter
 from commands import afina as run_afina

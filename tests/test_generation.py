@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import afina
+from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Incremental
 from afina.backbone.load import Backbone, load_backbone
@@ -22,7 +23,6 @@ from afina.generation.generate import Bare, Request, draw, encode_prompt, longes
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import PlainTemplate
 from afina.generation.text import TextStream
-from afina.methods.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.tasks.choices import Choices
 from families import BOTH, DECODERS, language_model, save_family

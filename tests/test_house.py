@@ -15,7 +15,7 @@ SOURCE = Path(afina.__file__).parent
 ROOMS = (
     ("errors", "json_files", "yaml_file", "checked", "config"),
     ("measure", "ops"), ("data", "tasks"), ("backbone",), ("methods", "generation"),
-    ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),
+    ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 # tasks take metrics' names only; data and tasks stand beside each other.

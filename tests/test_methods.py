@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from afina.adapters.adapter import Adapter, build_adapter
+from afina.adapters.merged import Merged
 from afina.backbone.attachment import Attachment
 from afina.backbone.branch import AttentionBranch
 from afina.backbone.load import Backbone
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError
-from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import make_method, registry
-from afina.methods.merged import Merged
 from afina.ops.dropout import DropoutSource
 from families import DECODERS, FAMILIES, TEXT, classifier, load_family
 
@@ -246,7 +246,7 @@ VARIANTS = [("prefix", {"reparametrise": True}), ("ptuning", {"encoder": "lstm"}
 def test_variants_learn_and_are_saved(
     name: str, settings: dict[str, Any], family: str, family_folder: Loader, tmp_path: Path
 ) -> None:
-    from afina.methods.adapter import AdapterRecord, load_adapter, read_record, save_adapter
+    from afina.adapters.adapter import AdapterRecord, load_adapter, read_record, save_adapter
 
     backbone = load(family_folder, family)
     adapter = build_adapter(make(name, **settings), backbone, outputs=2, seed=0)

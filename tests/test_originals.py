@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from afina.adapters.adapter import partial_folder
 from afina.data.whole_file import whole_file
 from afina.errors import UsageError
-from afina.methods.adapter import partial_folder
 from afina.report.write import write_report
 from afina.study import originals
 from afina.study.execute import locked

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import afina
+from afina.adapters.peft_keys import KEYS, keys_of, keys_table, read_peft_config
 from afina.backbone.attachment import Attachment
 from afina.errors import AfinaError, UsageError
-from afina.methods.peft_keys import KEYS, keys_of, keys_table, read_peft_config
 from families import language_model
 
 Speaker = Callable[[str], Path]

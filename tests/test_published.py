@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from afina.adapters.adapter import build_adapter
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import StudyConfig
-from afina.methods.adapter import build_adapter
 from afina.methods.base import make_method, registry
 from afina.report.published import Reference
 from afina.study.plan import expand, remarks

@@ -11,6 +11,9 @@ import pytest
 import torch
 
 import afina
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter, write_record
+from afina.adapters.merged import Merged
+from afina.adapters.peft_files import Replaced
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, heads_of, load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes
@@ -19,10 +22,7 @@ from afina.cli.export import export
 from afina.config import StudyConfig
 from afina.data.batching import IGNORED
 from afina.errors import UsageError
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter, write_record
 from afina.methods.base import make_method, registry
-from afina.methods.merged import Merged
-from afina.methods.peft_files import Replaced
 from afina.study.cohorts import plan_cohorts
 from afina.study.plan import expand
 from afina.study.results import read_results

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import afina
 import commands
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import is_quantised
@@ -31,7 +32,6 @@ from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
 from afina.measure.entities import count_entities, entities, is_entity_tag, share, tag_metrics, tag_shares
-from afina.methods.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.methods.base import make_method
 from afina.study.results import Predictions, read_predictions
 from afina.study.statistics import compare

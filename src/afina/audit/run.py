@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from afina.adapters.adapter import AdapterRecord, read_record
 from afina.audit.canaries import Manifest, read_manifest
 from afina.audit.leak import Known, Leak, LeakSettings, Material, examine
 from afina.config import DatasetSpec, StudyConfig
@@ -14,7 +15,6 @@ from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.data.written import READERS
 from afina.errors import UsageError
-from afina.methods.adapter import AdapterRecord, read_record
 from afina.study.data import study_data
 from afina.study.results import read_results
 from afina.tasks.base import load_task

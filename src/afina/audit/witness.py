@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
 from afina.backbone.load import Backbone
@@ -12,7 +13,6 @@ from afina.data.batching import IGNORED, Tokens, evaluation_batches
 from afina.data.rows import Rows
 from afina.generation.generate import Bare, Request, write
 from afina.generation.settings import GenerationSettings
-from afina.methods.adapter import Adapter
 from afina.tasks.language import Language
 from afina.train.evaluate import predict_logits
 from afina.train.load import LoadedAdapter

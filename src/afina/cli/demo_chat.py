@@ -15,9 +15,9 @@ from afina.report.language import Words, check_language
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from afina.adapters.adapter import Adapter
     from afina.backbone.load import Backbone
     from afina.data.templates import ChatTemplate
-    from afina.methods.adapter import Adapter
 
 __all__ = ["DEMO_CHAT", "DEMO_CHAT_LARGER", "demo_chat"]
 

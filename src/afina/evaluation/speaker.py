@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
 from afina.backbone.language import LanguageHead
@@ -15,7 +16,6 @@ from afina.data.batching import IGNORED, evaluation_batches, padded_width
 from afina.errors import UsageError
 from afina.generation.generate import Request, write
 from afina.generation.settings import GenerationSettings
-from afina.methods.adapter import Adapter
 
 __all__ = ["Speaker", "windows"]
 

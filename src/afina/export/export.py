@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from afina.adapters.adapter import partial_folder
 from afina.backbone.quantise import QUANTISED, weight_bytes
 from afina.errors import AfinaError
 from afina.export.kinds import target_of
@@ -12,7 +13,6 @@ from afina.export.parity import Parity, check_parity, load_merged, load_peft
 from afina.export.peft import as_lora, write_peft
 from afina.export.sample import as_compared, sample_rows
 from afina.measure.shown import html_of
-from afina.methods.adapter import partial_folder
 from afina.train.load import LoadedAdapter
 
 __all__ = ["Exported", "export_adapter"]

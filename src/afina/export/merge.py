@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.adapters.adapter import Adapter
+from afina.adapters.merged import fold_into
 from afina.backbone.branch import Branch
 from afina.backbone.files import check_weights, model_path
 from afina.backbone.heads import Head
 from afina.backbone.load import has_tagger, model_class, read_config
 from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError
-from afina.methods.adapter import Adapter
-from afina.methods.merged import fold_into
 from afina.train.load import LoadedAdapter
 
 __all__ = ["base_classifier", "merge", "plain_head"]

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afina.adapters.adapter import peft_config, stored_tensors, task_type, write_record
+from afina.adapters.merged import fold_into
+from afina.adapters.peft_files import Given
 from afina.backbone.branch import PromptBranch
 from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import plain_head
-from afina.methods.adapter import peft_config, stored_tensors, task_type, write_record
 from afina.methods.base import registry
 from afina.methods.llama_adapter import GatedPrompt
-from afina.methods.merged import fold_into
-from afina.methods.peft_files import Given
 from afina.methods.prefix import KeysAndValues
 from afina.train.load import LoadedAdapter
 

@@ -16,8 +16,8 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, Schedule, method
-from afina.methods.fused import by_module
 from afina.methods.lora import Update, scale_remarks
+from afina.methods.peft_form import by_module
 from afina.methods.ranks import RankSchedule
 from afina.methods.rates import RateRule
 

@@ -46,7 +46,7 @@ class PeftNames:
     peft_type: str
     parameters: Mapping[str, str]
     fused: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """How the parameters of slices of a fused projection become the projection's (`fused.py`); empty if they cannot."""
+    """How the parameters of slices of a fused projection become the projection's (`adapters/fused.py`); empty if not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class Method:
         return {}
 
     def joins(self, sites: Sequence[Site]) -> bool:
-        """Whether PEFT's file has words for all of these sites, slices of a fused projection joined (`fused.py`)."""
+        """Whether PEFT's file has words for all of these sites, slices of a fused projection joined (`adapters/fused.py`)."""
         return self.peft is not None and (bool(self.peft.fused) or all(site.part is None for site in sites))
 
     def stored(self) -> "Method":

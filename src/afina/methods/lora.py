@@ -21,7 +21,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
 from afina.methods.base import Method, PeftNames, method
-from afina.methods.fused import by_module
+from afina.methods.peft_form import by_module
 from afina.methods.rates import RateRule
 from afina.ops.low_rank import low_rank_update
 from afina.ops.singular import low_rank_factors

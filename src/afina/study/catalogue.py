@@ -53,8 +53,8 @@ def catalogue(
 def _counts(
     model: str, classes: int, settings: Mapping[str, Any], trust_remote_code: bool
 ) -> dict[str, dict[str, Any]]:
+    from afina.adapters.adapter import build_adapter
     from afina.backbone.shapes import read_shape, shape_backbone
-    from afina.methods.adapter import build_adapter
 
     backbone = shape_backbone(read_shape(model, trust_remote_code=trust_remote_code))
     weights = sum(value.numel() for value in backbone.model.parameters())

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, random_inputs
 from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
@@ -24,7 +25,6 @@ from afina.backbone.shapes import read_shape, shape_backbone
 from afina.config import StudyConfig
 from afina.data.batching import IGNORED, WIDTH_STEP, steps_per_epoch
 from afina.errors import AfinaError
-from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from afina.adapters.adapter import AdapterRecord, partial_folder, write_record
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, write_arrays
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
-from afina.methods.adapter import AdapterRecord, partial_folder, write_record
 from afina.methods.base import Method
 from afina.methods.classical import fit_classical
 from afina.methods.features import Features

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from afina.adapters.adapter import build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import load_backbone, random_inputs
 from afina.measure.hardware import hardware
-from afina.methods.adapter import build_adapter
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import psutil
 import torch
 
+from afina.adapters.adapter import build_adapter
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.errors import AfinaError
-from afina.methods.adapter import build_adapter
 from afina.study.job import Job, Send
 from afina.tasks.base import load_task
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, load_tokens, steps_per_epoch
 from afina.errors import AfinaError
-from afina.methods.adapter import Adapter, build_adapter
 from afina.methods.base import Method
 from afina.study.job import Job
 from afina.tasks.base import Decoded, Task, load_task

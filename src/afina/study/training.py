@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afina.adapters.adapter import AdapterRecord, save_adapter
 from afina.backbone.load import Backbone
 from afina.config import RaceSpec
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.measure.metrics import higher_is_better
-from afina.methods.adapter import AdapterRecord, save_adapter
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.files import CHECKPOINT, first_steps, write_predictions

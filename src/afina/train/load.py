@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from afina.adapters.adapter import load_adapter, read_record, read_tensors
+from afina.adapters.adapters_files import (
+    is_adapters_library,
+    read_adapters_library,
+    read_adapters_library_record,
+)
+from afina.adapters.peft_files import EMBEDS, Given, check_revision, read_peft, read_peft_record
 from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
@@ -23,15 +30,8 @@ from afina.errors import UsageError
 from afina.generation.generate import Request, Written, encode_prompt, write
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, check_messages, template_of
-from afina.methods.adapter import load_adapter, read_record, read_tensors
-from afina.methods.adapters_files import (
-    is_adapters_library,
-    read_adapters_library,
-    read_adapters_library_record,
-)
 from afina.methods.classical import Classical
 from afina.methods.features import Features
-from afina.methods.peft_files import EMBEDS, Given, check_revision, read_peft, read_peft_record
 from afina.tasks.base import load_task
 from afina.tasks.choices import Choices
 from afina.tasks.embedding import Embedding

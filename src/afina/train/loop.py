@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afina.adapters.adapter import Adapter
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, epoch_batches
-from afina.methods.adapter import Adapter
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
 from afina.train.optimiser import Optimiser

@@ -8,13 +8,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch, PromptBranch
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
 from afina.backbone.trunk import Trunks
 from afina.data.batching import Tokens
-from afina.methods.adapter import Adapter
 from afina.ops.dropout import DropoutSource
 
 __all__ = ["Passes", "lowest_layer", "packing_of", "pass_kind"]

@@ -11,20 +11,9 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
 from afina.backbone.quantise import full_weight
+from afina.methods.peft_form import Kind
 
-__all__ = ["Kind", "by_module", "join", "split"]
-
-Kind = str
-"""How a parameter of a slice lies in that of the whole: `rank` (rows are ranks), `block` (out, rank), `rows` (out, ...)."""
-
-
-def by_module(sites: Sequence[Site]) -> dict[str, list[Site]]:
-    """Return the sites that are slices, by the module that they are slices of."""
-    grouped: dict[str, list[Site]] = {}
-    for site in sites:
-        if site.part is not None:
-            grouped.setdefault(site.module, []).append(site)
-    return grouped
+__all__ = ["join", "split"]
 
 
 def join(kind: Kind, values: Sequence[Tensor], sites: Sequence[Site], module: nn.Module) -> Tensor:

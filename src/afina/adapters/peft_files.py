@@ -13,21 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.adapters.adapter import Adapter, AdapterRecord, read_tensors
+from afina.adapters.peft_branches import OwnTokens, Replaced
+from afina.adapters.peft_keys import read_peft_config
+from afina.adapters.peft_modules import KINDS, Place, branches_at
+from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.language import AnswerHead, LanguageHead
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
-from afina.methods.adapter import Adapter, AdapterRecord, read_tensors
 from afina.methods.base import Method
 from afina.methods.lora import LowRank
-from afina.methods.peft_branches import OwnTokens, Replaced
-from afina.methods.peft_keys import read_peft_config
-from afina.methods.peft_modules import KINDS, Place, branches_at
 from afina.methods.prefix import KeysAndValues
 from afina.methods.prompt import SoftPrompt
-from afina.methods.record_file import check_model_name
 
 __all__ = ["EMBEDS", "Given", "check_revision", "read_peft", "read_peft_record", "take_head"]
 

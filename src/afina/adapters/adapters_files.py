@@ -14,16 +14,16 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
+from afina.adapters.adapter import Adapter, AdapterRecord, read_tensors
+from afina.adapters.peft_files import Given, take_head
+from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError, shown
 from afina.json_files import read_json_object
-from afina.methods.adapter import Adapter, AdapterRecord, read_tensors
 from afina.methods.bottleneck import Activation, After, BeforeNorm, Beside, Network, Rejoin
-from afina.methods.peft_files import Given, take_head
-from afina.methods.record_file import check_model_name
 from afina.ops.dropout import DropoutSource
 
 __all__ = ["FlexibleHead", "is_adapters_library", "read_adapters_library", "read_adapters_library_record"]

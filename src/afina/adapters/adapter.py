@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afina.adapters.fused import join, split
+from afina.adapters.record_file import read_record_file
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
@@ -21,8 +23,7 @@ from afina.backbone.load import Backbone
 from afina.data.whole_file import partial_of
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
-from afina.methods.fused import Kind, by_module, join, split
-from afina.methods.record_file import read_record_file
+from afina.methods.peft_form import Kind, by_module
 
 __all__ = [
     "Adapter",

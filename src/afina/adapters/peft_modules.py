@@ -12,6 +12,7 @@ import regex
 import torch
 from torch import Tensor, nn
 
+from afina.adapters.peft_branches import STARTS, EmbeddingLowRank, OfTheRest, OwnTokens, Replaced
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Placed
 from afina.backbone.quantise import weight_shape
@@ -23,7 +24,6 @@ from afina.methods.ia3 import ScaleInput, ScaleOutput
 from afina.methods.llama_adapter import GatedPrompt
 from afina.methods.lora import LowRank
 from afina.methods.norms import OwnNorm
-from afina.methods.peft_branches import STARTS, EmbeddingLowRank, OfTheRest, OwnTokens, Replaced
 
 __all__ = ["KINDS", "Place", "branches_at"]
 

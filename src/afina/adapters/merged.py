@@ -5,12 +5,12 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from afina.adapters.adapter import Adapter
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Placed
 from afina.backbone.load import Backbone
 from afina.backbone.quantise import is_quantised
 from afina.errors import UsageError
-from afina.methods.adapter import Adapter
 
 __all__ = ["Merged", "fold_into"]
 
