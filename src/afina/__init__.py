@@ -1,27 +1,21 @@
 """Afina: adapt a language model with the fine-tuning method that is worth it, and prove it.
 
-`Study` compares methods, `load` puts an adapter to work, `evaluate` measures one, the method classes say how to adapt; all
-are loaded when used.
+`Study` compares methods, `load` puts an adapter to work, `evaluate` measures one, the method classes (`LoRA`, `DoRA`,
+`Prefix`: one for each method) say how to adapt; all are loaded when used.
 """
 
 import importlib
+import sys
 from typing import Any
 
 __version__ = "0.1.0"
 
-# Where each name is; `module:name` where it is called otherwise there, as a word alone would be a room's.
-_WHERE = {
-    "AdaLoRA": "afina.methods.adalora",
+# Where each name is but the methods'; `module:name` where it is called otherwise there, as a word alone would be a room's.
+_PLACES = {
     "AfinaError": "afina.errors",
     "Answering": "afina.evaluation.answers",
-    "BitFit": "afina.methods.bitfit",
     "Chat": "afina.serve.session",
-    "Features": "afina.methods.features",
-    "Full": "afina.methods.full",
     "GenerationSettings": "afina.generation.settings",
-    "HeadOnly": "afina.methods.head",
-    "IA3": "afina.methods.ia3",
-    "LoRA": "afina.methods.lora",
     "Progress": "afina.cli.progress",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
@@ -44,15 +38,24 @@ _WHERE = {
     "write_report": "afina.report.write",
 }
 
-__all__ = sorted([*_WHERE, "__version__"])
+
+def _methods() -> dict[str, str]:
+    """Return the module of each method's class, as the registry finds them: none is imported for it."""
+    from afina.registry import listing
+
+    return {entry.attribute: entry.module for entry in listing("afina.methods", "method").values()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        module, _, own = _WHERE[name].partition(":")
-        return getattr(importlib.import_module(module), own or name)
-    raise AttributeError(f"module 'afina' has no attribute '{name}'")
+    if name == "__all__":
+        return sorted([*_PLACES, *_methods(), "__version__"])
+    where = _PLACES.get(name) or ("" if name.startswith("_") else _methods().get(name))
+    if not where:
+        raise AttributeError(f"module 'afina' has no attribute '{name}'", name=name, obj=sys.modules[__name__])
+    module, _, own = where.partition(":")
+    return getattr(importlib.import_module(module), own or name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    names: list[str] = __getattr__("__all__")
+    return names

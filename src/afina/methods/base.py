@@ -1,10 +1,7 @@
-"""What a method is, and the registry of all methods: one file a method, found by walking this folder."""
+"""What a method is, and the registry of all methods: one file a method, found in this folder by `afina/registry.py`."""
 
 import dataclasses
-import importlib
 import math
-import pkgutil
-import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +14,19 @@ from afina.backbone.branch import Placed
 from afina.backbone.quantise import QUANTISED
 from afina.errors import UsageError, nearest, shown
 from afina.methods.rates import RateRule
+from afina.registry import Registry
 
-__all__ = ["LONGEST_PROMPT", "Method", "PeftNames", "Schedule", "make_method", "method", "method_names", "registry"]
+__all__ = [
+    "LONGEST_PROMPT",
+    "METHODS",
+    "Method",
+    "PeftNames",
+    "Schedule",
+    "make_method",
+    "method",
+    "method_names",
+    "registry",
+]
 
 
 LONGEST_PROMPT = 4_096
@@ -190,18 +198,16 @@ class Method:
         return {key: value for key, value in self.settings().items() if value != defaults[key]}
 
 
-_REGISTRY: dict[str, type[Method]] = {}
+METHODS: Registry[type[Method]] = Registry("method", "afina.methods")
+"""All methods by name."""
 
 
 def method(name: str) -> Callable[[type[Method]], type[Method]]:
     """Class decorator: enter a method into the registry under the name that study files use."""
 
     def register(cls: type[Method]) -> type[Method]:
-        assert name not in _REGISTRY, f"two methods are called {name}"
-        cls.name = name
         cls.__repr__ = _described  # type: ignore[assignment, method-assign]
-        _REGISTRY[name] = cls
-        return cls
+        return METHODS.register(name)(cls)
 
     return register
 
@@ -213,16 +219,12 @@ def _described(own: Method) -> str:
 
 def registry() -> Mapping[str, type[Method]]:
     """Return all methods by name."""
-    import afina.methods as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"afina.methods.{module.name}")
-    return types.MappingProxyType(_REGISTRY)
+    return METHODS
 
 
 def method_names() -> list[str]:
     """Return the names of all methods, sorted."""
-    return sorted(registry())
+    return list(METHODS)
 
 
 def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Method:
@@ -231,10 +233,7 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     `defaults` are the study's own values (rank, targets, ...); a method takes those it has a setting for. Raises
     `UsageError` for an unknown method or setting, naming the nearest, and for a value of the wrong type.
     """
-    known = registry()
-    if name not in known:
-        raise UsageError(f"Unknown method {shown(name)}{nearest(name[:80], known)}")
-    cls = known[name]
+    cls = METHODS.named(name)
     hints = typing.get_type_hints(cls)
     fields = {entry.name: hints[entry.name] for entry in dataclasses.fields(cls)}
     for key in settings:
