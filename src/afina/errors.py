@@ -3,7 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["AfinaError", "Interrupted", "ProcessEnded", "Unfinished", "UsageError", "nearest", "shown"]
+__all__ = [
+    "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "nearest", "shown",
+]  # fmt: skip
 
 
 class AfinaError(Exception):
@@ -16,6 +18,17 @@ class UsageError(AfinaError, ValueError):
     """What was asked for cannot be done as written: the person has to change something (exit code 2)."""
 
     exit_code = 2
+
+
+class Unexpected(AfinaError):
+    """A fault that nobody foresaw, ours or a library's; `trace` is its whole traceback, for whoever mends it."""
+
+    def __init__(self, sentence: str, trace: str) -> None:
+        super().__init__(sentence, trace)  # both, so that it travels between processes
+        self.trace = trace
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Unfinished(AfinaError):

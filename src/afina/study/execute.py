@@ -22,7 +22,7 @@ from typing import Any
 
 from afina.data.links import open_unfollowed, refuse_links_in
 from afina.data.whole_file import sweep_partials
-from afina.errors import AfinaError, ProcessEnded, Unfinished, UsageError
+from afina.errors import AfinaError, ProcessEnded, Unexpected, Unfinished, UsageError
 from afina.ops.allocator import huge_pages_for_new_processes
 
 __all__ = ["FAILED", "locked", "run_apart", "start_server"]
@@ -148,7 +148,8 @@ def _explain(error: BaseException) -> AfinaError:
             "Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model."
         )
     place = traceback.extract_tb(error.__traceback__)[-1]
-    return AfinaError(f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})")
+    sentence = f"{type(error).__name__}: {text} ({Path(place.filename).name}, line {place.lineno})"
+    return Unexpected(sentence, "".join(traceback.format_exception(error)))
 
 
 def _ending(code: int | None) -> str:

@@ -10,7 +10,7 @@ import yaml
 from afina.backbone.files import check_device
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, Unexpected, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
@@ -24,6 +24,7 @@ from afina.study.result_list import Results
 from afina.study.results import append_result, lacks_adapter, read_results
 from afina.study.search import searched, with_settled
 from afina.study.shapes import read_result, read_study_file
+from afina.study.trace import with_trace
 from afina.study.units import alone, together
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Study:
             observer({"kind": "begin", "runs": len(self.runs)})
             try:
                 return self._run(observer)
+            except Unexpected as error:  # of what is settled for all runs, such as the precision
+                raise with_trace(error, self.directory) from None
             finally:
                 observer({"kind": "end"})
 

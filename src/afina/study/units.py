@@ -11,6 +11,7 @@ from afina.study.cohorts import Cohort
 from afina.study.execute import run_apart
 from afina.study.files import write_json
 from afina.study.race import lost_words
+from afina.study.trace import forget_trace, with_trace
 
 if TYPE_CHECKING:
     from afina.study.job import Job
@@ -32,8 +33,9 @@ def alone(job: "Job", observer: Observer) -> dict[str, Any]:
     try:
         result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
     except AfinaError as error:
-        on_event({"kind": "failed", "error": str(error)})
-        return _failed(job, error)
+        told = with_trace(error, job.folder)
+        on_event({"kind": "failed", "error": str(told)})
+        return _failed(job, told)
     return result
 
 
@@ -90,8 +92,9 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
         elif job.run.id in kept:
             result = kept[job.run.id]
         else:
-            on_event({"kind": "failed", "run": job.run.id, "error": str(errors[job.run.id])})
-            result = _failed(job, errors[job.run.id])
+            told = with_trace(errors[job.run.id], job.folder)
+            on_event({"kind": "failed", "run": job.run.id, "error": str(told)})
+            result = _failed(job, told)
         results.append(result)
     return results, ended and kept.keys() == found["results"].keys()
 
@@ -170,10 +173,14 @@ def _free_on_gpu() -> float:
 
 
 def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
-    """Return an observer that also keeps what is worth it in the events.jsonl of the run that it is about, or of all."""
+    """Return an observer that also keeps what is worth it in the events.jsonl of the run that it is about, or of all.
+
+    The runs begin with it: what an earlier try left of an error is removed.
+    """
     by_run = {job.run.id: job.folder for job in jobs}
     for folder in by_run.values():
         folder.mkdir(parents=True, exist_ok=True)
+        forget_trace(folder)
 
     def on_event(event: Mapping[str, Any]) -> None:
         if event["kind"] in ("epoch", "resumed", "again", "failed", "left", "cohort") and not event.get("before"):
