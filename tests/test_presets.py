@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.presets import PRESETS
+from afina.data.presets import PARQUET, PRESETS
 from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
 from afina.study.prepare import task_of
@@ -69,6 +70,8 @@ HUB: dict[str, dict[str, Any]] = {
     "squad": {"id": TEXT, "title": TEXT, "context": TEXT, "question": TEXT, "answers": ANSWERS},
     "drop": {"section_id": TEXT, "passage": TEXT, "question": TEXT,
              "answers_spans": {"spans": Sequence(TEXT), "types": Sequence(TEXT)}},
+    "record": {"passage": TEXT, "query": TEXT, "entities": Sequence(TEXT), "answers": Sequence(TEXT),
+               "idx": {"passage": INTEGER, "query": INTEGER}},
     "xsum": {"document": TEXT, "summary": TEXT, "id": TEXT},
     "cnn_dailymail": {"article": TEXT, "highlights": TEXT, "id": TEXT},
     "gsm8k": {"question": TEXT, "answer": TEXT},
@@ -89,6 +92,7 @@ FIRST: dict[str, tuple[str, str | None]] = {
     "wic": ("word 1: sentence1 1", "sentence2 1"), "wsc": ("text 1", "span2_text 1 is span1_text 1"),
     "hellaswag": ("ctx 1", None), "winogrande": ("sentence 1", None), "boolq": ("question 1", "passage 1"),
     "squad": ("question: question 1 context: context 1", "text 1"), "drop": ("question: question 1 context: passage 1", "spans 1"),
+    "record": ("query: query 1 passage: passage 1", "answers 1"),
     "xsum": ("document 1", "summary 1"), "faquad": ("question: question 1 context: context 1", "text 1"),
     "assin2_similarity": ("premise 1", "hypothesis 1"), "hatebr": ("instagram_comments 1", None),
 }  # fmt: skip
@@ -129,7 +133,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, ...]
     def serve(name: str) -> list[tuple[Any, ...]]:
         asked: list[tuple[Any, ...]] = []
 
-        def load_dataset(path: str, config: str | None, *, split: str, **more: Any) -> Dataset:
+        def load_dataset(path: str, config: str | None = None, *, split: str, **more: Any) -> Dataset:
             asked.append((path, config, split, more))
             return stand_in(name)
 
@@ -147,8 +151,10 @@ def test_every_preset_has_a_stand_in() -> None:
 def test_presets_read_the_hubs_form(name: str, hub: Any) -> None:
     preset, asked = PRESETS[name], hub(name)
     data = load_text_dataset(DatasetSpec(path=name))
-    more = {"revision": preset.revision} if preset.revision else {}
-    assert asked == [(preset.hub, preset.config, split, more) for split in (preset.train_split, preset.test_split)]
+    config, more = preset.config, {}
+    if preset.revision:  # the hub's conversion has a folder for each config, and no name of one
+        config, more = None, {"revision": PARQUET} | ({"data_dir": config} if config else {})
+    assert asked == [(preset.hub, config, split, more) for split in (preset.train_split, preset.test_split)]
     assert (data.name, data.task, data.metric) == (name, preset.task, preset.metric)
     assert len(data.train) == len(data.test) == 6
     first = (data.train.text[0], data.train.text_pair[0] if data.train.text_pair else None)
@@ -167,9 +173,10 @@ def test_presets_read_the_hubs_form(name: str, hub: Any) -> None:
     if data.task == "chat":
         asked_and_said = {"gsm8k": ("question 1", "answer 1"), "svamp": ("Body 1 Question 1", "Answer 1")}[name]
         assert json.loads(data.train.text[0]) == [["user", asked_and_said[0]], ["assistant", asked_and_said[1]]]
-    config = StudyConfig.parse({"model": "minilm", "dataset": name, "methods": ["head"], "template": "plain"}, "test")
+    study = {"model": "minilm", "dataset": name, "methods": ["head"], "template": "plain"}
+    parsed = StudyConfig.parse(study, "test")
     if data.task not in ("chat", "seq2seq"):
-        task = task_of(config, config.dataset[0], data, None)
+        task = task_of(parsed, parsed.dataset[0], data, None)
         # A run's worker makes the task again from what was written down of it.
         for made in (task, load_task(json.loads(json.dumps(task.state())))):
             assert made.metric == (preset.metric or type(task).metric)
@@ -187,8 +194,13 @@ def preset_table() -> str:
 
 
 def test_the_docs_have_every_preset() -> None:
-    docs = Path(__file__).parents[1] / "docs" / "reference" / "presets.md"
-    assert preset_table() in docs.read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[1] / "docs" / "reference" / "presets.md").read_text(encoding="utf-8")
+    assert preset_table() in docs
+    checked = docs.partition("## What was checked")[2]
+    assert [name for name in PRESETS if f"`{name}`" not in checked] == []
+    for name, preset in PRESETS.items():
+        if preset.label_names and preset.task != "tagging":
+            assert ", ".join(preset.label_names) in checked, name
 
 
 def test_a_study_may_ask_a_preset_for_something_else(hub: Any) -> None:
@@ -231,6 +243,43 @@ def test_a_preset_through_files_of_the_hubs_layout(tmp_path: Path, monkeypatch: 
         assert (data.task, len(data.test)) == (PRESETS[name].task, 6)
 
 
+def test_the_hubs_order_of_labels_goes_before_the_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = Features({**HUB["rte"], "label": classes("not_entailment", "entailment")})
+    table = stand_in("rte").cast(turned)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
+    data = load_text_dataset(DatasetSpec(path="rte"))
+    assert data.label_names == ("not_entailment", "entailment")
+    assert any("the hub names the labels not_entailment, entailment, where the preset 'rte'" in n for n in data.notes)
+    tags = Features({**HUB["wikiann"], "ner_tags": Sequence(classes("O", "B-LOC", "I-LOC", *CONLL[1:5]))})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: stand_in("wikiann").cast(tags))
+    data = load_text_dataset(DatasetSpec(path="wikiann"))
+    assert (data.label_names or ())[:3] == ("O", "B-LOC", "I-LOC")
+
+
+def test_a_set_that_is_kept_as_a_script_is_read_from_the_hubs_conversion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder for each config, as the hub's conversion has them; the other config has other columns."""
+    real, asked = datasets.load_dataset, []
+    for split in ("train", "test"):
+        for config, table in (("binary", stand_in("told_br")), ("multilabel", stand_in("imdb"))):
+            folder = tmp_path / "hub" / config / split
+            folder.mkdir(parents=True)
+            table.to_parquet(folder / "0000.parquet")
+
+    def load_dataset(path: str, config: str | None = None, *, split: str, revision: str = "main", **more: Any) -> Any:
+        asked.append(revision)
+        if revision == "main":
+            raise RuntimeError("Dataset scripts are no longer supported, but found told-br.py")
+        return real(str(tmp_path / "hub"), config, split=split, cache_dir=str(tmp_path / "cache"), **more)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert load_text_dataset(DatasetSpec(path="told_br")).label_names == ("not-toxic", "toxic")
+    assert set(asked) == {PARQUET}
+    data = load_text_dataset(DatasetSpec(path="someone/toxic", config="binary"))
+    assert (data.label_names, asked.count("main")) == (("not-toxic", "toxic"), 1)
+
+
 def test_presets_whose_lengths_nobody_counted_are_planned_at_their_most(monkeypatch: pytest.MonkeyPatch) -> None:
     from afina.study.sizes import sizes_of
 
@@ -238,6 +287,7 @@ def test_presets_whose_lengths_nobody_counted_are_planned_at_their_most(monkeypa
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
+    monkeypatch.setitem(PRESETS, "drop", replace(PRESETS["drop"], rows={}))
     config = StudyConfig.parse(
         {"model": "minilm", "dataset": ["rte", "drop"], "methods": ["head"], "max_length": 77}, "test"
     )

@@ -17,7 +17,7 @@ from afina.data.files import FILES, read_table
 from afina.data.images import PACKAGED_IMAGES
 from afina.data.layouts import parts_of
 from afina.data.preset_columns import preset_columns
-from afina.data.presets import PACKAGED, PRESETS
+from afina.data.presets import PACKAGED, PARQUET, PRESETS, Preset
 from afina.errors import UsageError, nearest
 
 __all__ = ["Parts", "find"]
@@ -101,20 +101,34 @@ def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
             "name": spec.name or spec.path,
         }
     )
-    parts = _hub(own, trust_remote_code, revision=preset.revision)
+    parts = _hub(own, trust_remote_code, revision=preset.revision, label=None if spec.label else preset.label)
+    if not spec.label:
+        parts = _named(parts, preset, spec.path)
     if spec.text or spec.label or spec.target or spec.choices or spec.messages:
-        return replace(parts, label_names=None if spec.label else preset.label_names or None)
+        return parts
     made = {part: preset_columns(table, preset, parts.place(part)) for part, table in parts.tables.items()}
     columns = next(columns for _, columns in made.values())
     task = preset.task if spec.task == "auto" else spec.task
     metric = spec.metric or (preset.metric if task == preset.task else None)
     return replace(
-        parts, tables={part: table for part, (table, _) in made.items()}, label_names=preset.label_names or None,
+        parts, tables={part: table for part, (table, _) in made.items()},
         spec=parts.spec.model_copy(update={**columns, "task": task, "metric": metric}),
     )  # fmt: skip
 
 
-def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = None) -> Parts:
+def _named(parts: Parts, preset: Preset, name: str) -> Parts:
+    """Name a preset's labels: as the set on the hub does, whose order is the right one, or else as the preset does."""
+    own, hub = preset.label_names, parts.label_names
+    if not own or hub is None or hub == tuple(map(str, range(len(own)))):
+        return replace(parts, label_names=own or None)
+    if hub == own:
+        return parts
+    note = f"the hub names the labels {', '.join(hub)}, where the preset '{name}' has {', '.join(own)}: the hub's are taken"
+    return replace(parts, notes=(*parts.notes, note))
+
+
+def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = None, label: str | None = None) -> Parts:
+    """Read a set from the hub; `label` is the column whose classes' names are asked for."""
     import datasets
 
     datasets.utils.logging.set_verbosity_error()
@@ -123,16 +137,30 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = N
     given: Mapping[str, str] = {str(part): name for part, name in (spec.split or {"test": "test"}).items()}
     splits = {"train": "train", **given}
     try:
-        more = {} if revision is None else {"revision": revision}
-        found = {
-            part: datasets.load_dataset(spec.path, spec.config, split=name, **more) for part, name in splits.items()
-        }
+        found = _loaded(spec, splits, revision)
     except Exception as error:  # datasets raises a dozen kinds, all of which mean that the data could not be had
         raise UsageError(_not_had(spec, error)) from None
-    label = spec.label or find_label(found["train"].column_names)
-    names = getattr(found["train"].features.get(label), "names", None) if label else None
+    label = label or spec.label or find_label(found["train"].column_names)
+    feature = found["train"].features.get(label) if label else None
+    names = getattr(getattr(feature, "feature", feature), "names", None)
     tables = {part: data.with_format("arrow")[:] for part, data in found.items()}
     return Parts(tables, spec.path, spec, tuple(names) if names else None)
+
+
+def _loaded(spec: DatasetSpec, splits: Mapping[str, str], revision: str | None) -> dict[str, Any]:
+    """Return each split, by the hub's own conversion where the set is kept as a script."""
+    import datasets
+
+    # In the conversion a config is a folder, of which `datasets` knows no name.
+    if revision == PARQUET:
+        chosen = {"revision": PARQUET} | ({} if spec.config is None else {"data_dir": spec.config})
+        return {part: datasets.load_dataset(spec.path, split=name, **chosen) for part, name in splits.items()}
+    try:
+        return {part: datasets.load_dataset(spec.path, spec.config, split=name) for part, name in splits.items()}
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+    return _loaded(spec, splits, PARQUET)
 
 
 def _not_had(spec: DatasetSpec, error: Exception) -> str:

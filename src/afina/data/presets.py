@@ -7,7 +7,7 @@ A row a set. A column may be one of the set's, a place inside one (`answers.text
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["PACKAGED", "PRESETS", "Preset", "describe_preset"]
+__all__ = ["PACKAGED", "PARQUET", "PRESETS", "Preset"]
 
 PACKAGED = ("everyday", "roaster", "tickets")
 """Data sets that come with Afina."""
@@ -26,7 +26,7 @@ class Preset:
     text_pair: str | None = None
     label: str = "label"
     label_names: tuple[str, ...] = ()
-    """In the order of the labels; empty where labels name themselves, or are numbers."""
+    """In the order of the labels; empty where labels name themselves, or are numbers. The hub's own names go before."""
     choices: str | tuple[str, ...] | None = None
     """The column of each row's answers, or the columns of one answer each."""
     keys: str | None = None
@@ -58,8 +58,8 @@ def _rows(train: int, test: int) -> dict[str, int]:
 
 
 _GLUE, _SUPER = "nyu-mll/glue", "aps/super_glue"
-_PARQUET = "refs/convert/parquet"
-"""The hub's own conversion of a set that is kept as a script, which `datasets` no longer runs."""
+PARQUET = "refs/convert/parquet"
+"""The hub's own conversion of a set that is kept as a script, which `datasets` no longer runs: a folder a config."""
 _ENTAILS = ("entailment", "neutral", "contradiction")
 _CONLL = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 _SQUAD = "question: {question} context: {context}"
@@ -116,7 +116,7 @@ PRESETS: dict[str, Preset] = {
         hub=_GLUE, config="wnli", text="sentence1", text_pair="sentence2", label_names=("not_entailment", "entailment"),
         test_split="validation", rows=_rows(635, 71),
     ),
-    # -- SuperGLUE (Wang et al., 2019), likewise; its RTE is GLUE's. ReCoRD, with several right answers a row, is not here.
+    # -- SuperGLUE (Wang et al., 2019), likewise; its RTE is GLUE's, its ReCoRD among the texts to write.
     "boolq": Preset(
         hub=_SUPER, config="boolq", text="question", text_pair="passage", label_names=("False", "True"),
         test_split="validation", rows=_rows(9_427, 3_270),
@@ -149,7 +149,7 @@ PRESETS: dict[str, Preset] = {
         rows=_rows(39_905, 10_042),
     ),
     "piqa": Preset(
-        hub="ybisk/piqa", revision=_PARQUET, task="choices", answers=2, text="goal", choices=("sol1", "sol2"),
+        hub="ybisk/piqa", revision=PARQUET, task="choices", answers=2, text="goal", choices=("sol1", "sol2"),
         test_split="validation",
         rows=_rows(16_113, 1_838),
     ),
@@ -193,10 +193,15 @@ PRESETS: dict[str, Preset] = {
     "drop": Preset(
         hub="ucinlp/drop", task="seq2seq", text="question: {question} context: {passage}",
         target="answers_spans.spans.0",
-        test_split="validation",
+        test_split="validation", rows=_rows(77_400, 9_535),
+    ),
+    # Several answers of a row are right: all name one entity. The first is written, as with SQuAD.
+    "record": Preset(
+        hub=_SUPER, config="record", task="seq2seq", text="query: {query} passage: {passage}", target="answers.0",
+        test_split="validation", rows=_rows(100_730, 10_000),
     ),
     "xsum": Preset(
-        hub="EdinburghNLP/xsum", revision=_PARQUET, task="seq2seq", text="document", target="summary",
+        hub="EdinburghNLP/xsum", revision=PARQUET, task="seq2seq", text="document", target="summary",
         rows=_rows(204_045, 11_334),
     ),
     "cnn_dailymail": Preset(
@@ -219,21 +224,21 @@ PRESETS: dict[str, Preset] = {
         rows=_rows(6_500, 2_448),
     ),
     "faquad": Preset(
-        hub="eraldoluis/faquad", revision=_PARQUET, task="seq2seq", text=_SQUAD, target="answers.text.0",
+        hub="eraldoluis/faquad", revision=PARQUET, task="seq2seq", text=_SQUAD, target="answers.text.0",
         test_split="validation", rows=_rows(837, 63),
     ),
     "lener_br": Preset(
-        hub="peluz/lener_br", revision=_PARQUET, task="tagging", text="tokens", label="ner_tags",
+        hub="peluz/lener_br", revision=PARQUET, task="tagging", text="tokens", label="ner_tags",
         label_names=("O", "B-ORGANIZACAO", "I-ORGANIZACAO", "B-PESSOA", "I-PESSOA", "B-TEMPO", "I-TEMPO", "B-LOCAL",
                      "I-LOCAL", "B-LEGISLACAO", "I-LEGISLACAO", "B-JURISPRUDENCIA", "I-JURISPRUDENCIA"),
         rows=_rows(7_828, 1_390),
     ),
     "told_br": Preset(
-        hub="JAugusto97/told-br", config="binary", revision=_PARQUET, text="text", label_names=("not-toxic", "toxic"),
+        hub="JAugusto97/told-br", config="binary", revision=PARQUET, text="text", label_names=("not-toxic", "toxic"),
         metric="macro_f1", rows=_rows(16_800, 2_100),
     ),
     "hatebr": Preset(
-        hub="ruanchaves/hatebr", revision=_PARQUET, text="instagram_comments", label="offensive_language",
+        hub="ruanchaves/hatebr", revision=PARQUET, text="instagram_comments", label="offensive_language",
         label_names=("False", "True"), metric="macro_f1", rows=_rows(4_480, 1_400),
     ),
     # The whole set is not public; this is the open leaderboard's part of it, with few rows to train on.
@@ -242,8 +247,3 @@ PRESETS: dict[str, Preset] = {
         metric="macro_f1", rows=_rows(75, 2_010),
     ),
 }  # fmt: skip
-
-
-def describe_preset(name: str) -> Preset | None:
-    """Return what is known of a preset without reading it, or None for any other name."""
-    return PRESETS.get(name)
