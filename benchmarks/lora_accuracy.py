@@ -43,7 +43,7 @@ def rows_of(options: argparse.Namespace) -> Any:
 
 
 def study_accuracies(options: argparse.Namespace) -> list[float]:
-    from afina.study.results import read_results
+    from afina.results.results_jsonl import read_results
     from afina.study.study import Study
 
     with tempfile.TemporaryDirectory() as folder:

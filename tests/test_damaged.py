@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from afina.errors import AfinaError
 from afina.report.write import terminal_report, write_report
-from afina.study.recommend import recommend
-from afina.study.results import read_results
+from afina.results.recommend import recommend
+from afina.results.results_jsonl import read_results
 from afina.study.study import Study
 from commands import afina, refused
 from test_study import settings, write_splits
@@ -137,7 +137,7 @@ def test_a_study_goes_on_or_says_what_to_do(
 def test_the_steps_that_decided_a_precision_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a machine with bfloat16 arithmetic writes it, and one without."""
     import afina.study.precision as module
-    from afina.study.shapes import read_study_file
+    from afina.results.shapes import read_study_file
 
     monkeypatch.setattr(module, "_step_seconds", lambda *own: 0.25 if own[4] == "fp32" else 0.125)
     for there in (True, False):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from afina.report.write import write_report
-from afina.study.results import read_results
+from afina.results.results_jsonl import read_results
 from afina.study.study import Study
 from kills import kill_workers, plan_alike
 from test_study import settings, write_splits

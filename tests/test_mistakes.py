@@ -15,11 +15,11 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from afina.data.rows import Rows, TextDataset
 from afina.errors import UsageError
 from afina.report.write import write_report
-from afina.study.certainty import row_interval, wilson
-from afina.study.files import write_predictions
-from afina.study.mistakes import Mistakes, read_mistakes
-from afina.study.results import Predictions, read_predictions, read_results
-from afina.study.test_rows import read_test_rows, write_test_rows
+from afina.results.certainty import row_interval, wilson
+from afina.results.mistakes import Mistakes, read_mistakes
+from afina.results.predictions import Predictions, read_predictions, write_predictions
+from afina.results.results_jsonl import read_results
+from afina.results.test_rows import read_test_rows, write_test_rows
 from commands import afina, refused
 from test_statistics import write_study
 

@@ -13,10 +13,10 @@ from afina.adapters.adapter import partial_folder
 from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 from afina.report.write import write_report
+from afina.results.recommend import recommend
+from afina.results.results_jsonl import append_result, read_results
 from afina.study import originals
 from afina.study.execute import locked
-from afina.study.recommend import recommend
-from afina.study.results import append_result, read_results
 from afina.study.study import Study
 from commands import afina, refused
 from test_study import settings, write_splits

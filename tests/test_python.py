@@ -19,9 +19,9 @@ from afina.config import StudyConfig
 from afina.data.rows import TextDataset
 from afina.errors import UsageError
 from afina.methods.base import registry
+from afina.results.result_list import Results
+from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
-from afina.study.result_list import Results
-from afina.study.results import read_results
 from test_study import settings, write_csv
 
 TEXTS = [f"great app {row}" for row in range(20)] + [f"bad <b>late</b> kettle {row}" for row in range(20)]

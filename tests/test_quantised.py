@@ -23,9 +23,9 @@ from afina.config import StudyConfig
 from afina.data.batching import IGNORED
 from afina.errors import UsageError
 from afina.methods.base import make_method, registry
+from afina.results.results_jsonl import read_results
 from afina.study.cohorts import plan_cohorts
 from afina.study.plan import expand
-from afina.study.results import read_results
 from afina.study.study import Study
 from afina.train.optimiser import Optimiser
 from families import classifier, configuration, save_family

@@ -10,12 +10,12 @@ from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.methods.base import Method, make_method, method_names, registry
 from afina.report.write import write_report
-from afina.study.doubts import doubts
+from afina.results.doubts import doubts
+from afina.results.recommend import recommend
+from afina.results.results_jsonl import read_results
+from afina.results.statistics import cells
 from afina.study.plan import expand, remarks
-from afina.study.recommend import recommend
-from afina.study.results import read_results
 from afina.study.search import trials
-from afina.study.statistics import cells
 from afina.study.study import Study
 from test_statistics import write_study
 

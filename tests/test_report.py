@@ -19,8 +19,8 @@ from afina.report.language import Words
 from afina.report.material import Material
 from afina.report.tables import Table, race_table, with_interval
 from afina.report.write import _readable, terminal_report, write_report
-from afina.study.results import append_result, read_results
-from afina.study.statistics import mean_interval
+from afina.results.results_jsonl import append_result, read_results
+from afina.results.statistics import mean_interval
 from test_statistics import write_study
 
 SKILLS = {"full": (0.92, 2, 9), "lora": (0.91, 1, 5), "head": (0.7, 0.5, 1)}

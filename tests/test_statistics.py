@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from afina.errors import UsageError
-from afina.study.recommend import parse_memory, recommend
-from afina.study.results import Predictions, append_result, read_results
-from afina.study.statistics import cells, compare, holm, mean_interval, metric_function, verdict
+from afina.results.predictions import Predictions
+from afina.results.recommend import parse_memory, recommend
+from afina.results.results_jsonl import append_result, read_results
+from afina.results.statistics import cells, compare, holm, mean_interval, metric_function, verdict
 
 
 def answers(accuracy: float, *, seed: int, items: int = 400, like: np.ndarray | None = None) -> Predictions:
@@ -113,7 +114,7 @@ def test_regression_metrics_are_compared() -> None:
 
 def write_study(folder: Path, skills: dict[str, tuple[float, float, float]], seeds: int = 3) -> Path:
     """A folder of results: method -> (accuracy, gigabytes, minutes)."""
-    from afina.study.files import write_predictions
+    from afina.results.predictions import write_predictions
 
     (folder / "study.yaml").write_text("study: {}\n")
     for name, (skill, memory, minutes) in skills.items():

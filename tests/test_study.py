@@ -18,8 +18,9 @@ import yaml
 from afina.errors import UsageError
 from afina.methods.base import make_method
 from afina.methods.rates import RateRule
+from afina.results.predictions import read_predictions
+from afina.results.results_jsonl import read_results
 from afina.study.execute import _serve, start_server
-from afina.study.results import read_predictions, read_results
 from afina.study.study import Study
 from families import TEXT, WORDS
 from kills import kill_workers, killed_and_resumed, sleep, start_study, wait_for_step

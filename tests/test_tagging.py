@@ -33,8 +33,8 @@ from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
 from afina.measure.entities import count_entities, entities, is_entity_tag, share, tag_metrics, tag_shares
 from afina.methods.base import make_method
-from afina.study.results import Predictions, read_predictions
-from afina.study.statistics import compare
+from afina.results.predictions import Predictions, read_predictions
+from afina.results.statistics import compare
 from afina.study.study import Study
 from afina.tasks.base import load_task, make_task
 from afina.tasks.classification import Classification

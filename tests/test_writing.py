@@ -20,9 +20,9 @@ from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
+from afina.results.predictions import read_predictions
+from afina.results.statistics import compare
 from afina.study.estimate import estimate_study
-from afina.study.results import read_predictions
-from afina.study.statistics import compare
 from afina.study.study import Study
 from commands import afina as run_afina
 from kills import killed_and_resumed

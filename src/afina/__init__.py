@@ -29,12 +29,12 @@ _PLACES = {
     "generate_data": "afina.data.generate:generate",
     "inspect_data": "afina.data.inspect:inspect_file",
     "load": "afina.train.load",
-    "mistakes": "afina.study.mistakes:read_mistakes",
+    "mistakes": "afina.results.mistakes:read_mistakes",
     "plan": "afina.study.planned",
     "plant_canaries": "afina.audit.canaries:plant",
     "predict_file": "afina.serve.predict",
     "preview": "afina.study.preview",
-    "recommend": "afina.study.recommend",
+    "recommend": "afina.results.recommend",
     "write_report": "afina.report.write",
 }
 

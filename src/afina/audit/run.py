@@ -15,8 +15,8 @@ from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.data.written import READERS
 from afina.errors import UsageError
+from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
-from afina.study.results import read_results
 from afina.tasks.base import load_task
 from afina.train.load import LoadedAdapter
 

@@ -120,8 +120,8 @@ def demo_chat(
     from afina.cli.progress import Progress
     from afina.config import StudyConfig
     from afina.data.templates import make_template
+    from afina.data.whole_file import write_json
     from afina.report.write import write_report
-    from afina.study.files import write_json
     from afina.study.precision import has_bfloat16
     from afina.study.study import Study
     from afina.train.load import load

@@ -89,9 +89,9 @@ def evaluate(
     os.environ.setdefault("TQDM_DISABLE", "1")
     import torch
 
+    from afina.data.whole_file import write_json
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import evaluate as measure
-    from afina.study.files import write_json
 
     console = Console()
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

@@ -31,8 +31,8 @@ def recommend(
 
     from afina.cli.phrases import RECOMMEND
     from afina.report.language import Words, portuguese
-    from afina.study.recommend import parse_memory
-    from afina.study.recommend import recommend as choose
+    from afina.results.recommend import parse_memory
+    from afina.results.recommend import recommend as choose
 
     words = Words(language, portuguese(RECOMMEND))
 

@@ -33,7 +33,7 @@ def train(
     config = StudyConfig.parse(_as_study(read_yaml(file), file), str(file))
     directory = out or Path(file.stem)
     run_and_report(config, directory, language)
-    from afina.study.results import read_results
+    from afina.results.results_jsonl import read_results
 
     (result,) = read_results(directory)
     print(directory / result["adapter"])

@@ -1,16 +1,18 @@
 """Files that are written whole or not at all."""
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from afina.data.links import refuse_link
 from afina.errors import UsageError
 
-__all__ = ["partial_of", "sweep_partials", "whole_file"]
+__all__ = ["partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
 
 _PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})", re.DOTALL)
 """What is being written beside its place: the name that it will have, and the process."""
@@ -32,6 +34,17 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; after a kill at any moment it is the old one or the new one, whole."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write one JSON object as a line; after a kill at any moment it is the old one or the new one, whole."""
+    write_text(path, json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def partial_of(path: Path) -> Path:

@@ -13,8 +13,8 @@ from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.report.tables import at_epoch, scaled, shown_interval
-from afina.study.mistakes import Mistakes
-from afina.study.statistics import Cell
+from afina.results.mistakes import Mistakes
+from afina.results.statistics import Cell
 
 __all__ = ["cost_figure", "coverage_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
 

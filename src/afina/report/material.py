@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from afina.errors import AfinaError
-from afina.study.certainty import row_interval
-from afina.study.mistakes import Mistakes, mistakes_or_none
-from afina.study.recommend import comparable
-from afina.study.results import Predictions, lacks_adapter, read_predictions, read_results
-from afina.study.shapes import read_cohort, read_study_file
-from afina.study.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
+from afina.results.certainty import row_interval
+from afina.results.mistakes import Mistakes, mistakes_or_none
+from afina.results.predictions import Predictions, read_predictions
+from afina.results.recommend import comparable
+from afina.results.results_jsonl import lacks_adapter, read_results
+from afina.results.shapes import read_cohort, read_study_file
+from afina.results.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
 
 __all__ = ["Group", "Material", "gather"]
 

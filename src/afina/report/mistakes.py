@@ -4,7 +4,7 @@ import numpy as np
 
 from afina.report.language import Words
 from afina.report.tables import Table
-from afina.study.mistakes import Mistakes
+from afina.results.mistakes import Mistakes
 
 __all__ = ["class_table", "confusion_table", "mistake_tables", "threshold_table", "wrong_table"]
 

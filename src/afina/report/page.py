@@ -25,7 +25,7 @@ from afina.report.tables import (
     shown_interval,
     type_table,
 )
-from afina.study.doubts import doubts
+from afina.results.doubts import doubts
 
 __all__ = ["answer", "page"]
 

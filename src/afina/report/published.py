@@ -9,7 +9,7 @@ from afina.errors import UsageError
 from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.report.tables import Table, at_epoch, metric_digits, scaled
-from afina.study.statistics import Cell
+from afina.results.statistics import Cell
 from afina.yaml_file import read_yaml
 
 __all__ = ["Reference", "published_tables"]

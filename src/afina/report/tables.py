@@ -8,8 +8,8 @@ from afina.config import StudyConfig
 from afina.measure.metrics import higher_is_better
 from afina.report.language import Words
 from afina.report.material import Group, Material
-from afina.study.doubts import doubts
-from afina.study.statistics import Cell, Interval, mean_interval
+from afina.results.doubts import doubts
+from afina.results.statistics import Cell, Interval, mean_interval
 
 __all__ = [
     "Table",

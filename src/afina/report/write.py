@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
@@ -13,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from afina.data.whole_file import write_text
 from afina.errors import UsageError
 from afina.report.formats import FORMATS
 from afina.report.language import Words
@@ -31,13 +31,9 @@ from afina.report.tables import (
     setup_table,
     type_table,
 )
-from afina.study.doubts import doubts
-from afina.study.files import write_text
-from afina.study.folder import folder_of
-from afina.study.mistakes import read_mistakes
-
-if TYPE_CHECKING:
-    from afina.study.study import Study
+from afina.results.doubts import doubts
+from afina.results.folder import InFolder, folder_of
+from afina.results.mistakes import read_mistakes
 
 __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]
 
@@ -61,7 +57,7 @@ class ReportFiles:
 
 
 def write_report(
-    directory: "str | Path | Study", *, language: str = "en", reference: str | Path | None = None
+    directory: str | Path | InFolder, *, language: str = "en", reference: str | Path | None = None
 ) -> ReportFiles:
     """Write DIR/report.html and DIR/tables/*.md, .csv, .tex; raises `UsageError` when DIR is no study's folder."""
     directory = folder_of(directory)

@@ -11,13 +11,13 @@ import torch
 
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.batching import Tokens
+from afina.data.whole_file import write_json
 from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
 from afina.study.feature_run import fit_features
-from afina.study.files import write_json
 from afina.study.job import Job, Send
 from afina.study.running import load_data
 from afina.study.training import Training

@@ -9,10 +9,11 @@ from typing import Any
 
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
+from afina.data.whole_file import write_json
 from afina.errors import UsageError, shown
-from afina.study.files import CHECKPOINT, first_steps, write_json
+from afina.results.shapes import read_cohort_plan
+from afina.study.files import CHECKPOINT, first_steps
 from afina.study.plan import Run, folder_name
-from afina.study.shapes import read_cohort_plan
 
 __all__ = ["Cohort", "interrupted", "plan_cohorts"]
 

@@ -18,7 +18,7 @@ from afina.measure.memory import MemoryMonitor
 from afina.methods.base import Method
 from afina.methods.classical import fit_classical
 from afina.methods.features import Features
-from afina.study.files import write_predictions
+from afina.results.predictions import write_predictions
 from afina.study.job import Job
 from afina.tasks.base import Task
 from afina.train.embed import embed

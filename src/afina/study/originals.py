@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afina.backbone.files import model_path
+from afina.data.whole_file import write_json
 from afina.errors import UsageError
 from afina.study.data import study_data
-from afina.study.files import write_json
 from afina.study.untouched import files_of, signature
 
 if TYPE_CHECKING:

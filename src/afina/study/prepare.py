@@ -23,8 +23,8 @@ from afina.data.preview import Learned, learned
 from afina.data.rows import Rows, TextDataset, most_answers, stratified_rows
 from afina.errors import UsageError
 from afina.methods.base import registry
+from afina.results.test_rows import write_test_rows
 from afina.study.data import develops, study_data
-from afina.study.test_rows import write_test_rows
 from afina.tasks.base import Task, make_task
 
 __all__ = ["Prepared", "prepare", "reads_apart", "task_of"]

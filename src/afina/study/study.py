@@ -10,20 +10,20 @@ import yaml
 from afina.backbone.files import check_device
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
+from afina.data.whole_file import write_text
 from afina.errors import AfinaError, Unexpected, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
+from afina.results.result_list import Results
+from afina.results.results_jsonl import append_result, lacks_adapter, read_results
+from afina.results.shapes import read_result, read_study_file
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
 from afina.study.execute import locked, run_apart, start_server
-from afina.study.files import write_text
 from afina.study.given import FOLDER, with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import Prepared, prepare
-from afina.study.result_list import Results
-from afina.study.results import append_result, lacks_adapter, read_results
 from afina.study.search import searched, with_settled
-from afina.study.shapes import read_result, read_study_file
 from afina.study.trace import with_trace
 from afina.study.units import alone, together
 

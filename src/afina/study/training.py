@@ -20,7 +20,8 @@ from afina.measure.memory import MemoryMonitor
 from afina.measure.metrics import higher_is_better
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.study.files import CHECKPOINT, first_steps, write_predictions
+from afina.results.predictions import write_predictions
+from afina.study.files import CHECKPOINT, first_steps
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
 from afina.study.running import Best, Data, Running, start_running

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from afina.data.links import open_unfollowed
+from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
 from afina.study.cohorts import Cohort
 from afina.study.execute import run_apart
-from afina.study.files import write_json
 from afina.study.race import lost_words
 from afina.study.trace import forget_trace, with_trace
 

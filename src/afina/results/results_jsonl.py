@@ -3,30 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from afina.data.links import open_unfollowed, refuse_links_in
-from afina.errors import AfinaError, UsageError
-from afina.study.shapes import result_of
+from afina.errors import UsageError
+from afina.results.shapes import result_of
 
-__all__ = ["Predictions", "append_result", "lacks_adapter", "read_predictions", "read_results"]
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A run's answers on the test items: `item`, `label` and `prediction` (N,), `scores` (N, K).
-
-    Where words are tagged a label is a tuple of tags.
-    """
-
-    item: np.ndarray
-    label: np.ndarray
-    prediction: np.ndarray
-    scores: np.ndarray
+__all__ = ["append_result", "lacks_adapter", "read_results"]
 
 
 def append_result(directory: Path, result: Mapping[str, Any]) -> None:
@@ -74,34 +58,3 @@ def lacks_adapter(directory: Path, result: Mapping[str, Any]) -> bool:
         return False
     folder = directory / str(result["adapter"])
     return not all((folder / name).is_file() for name in ("afina.json", "adapter_model.safetensors"))
-
-
-def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
-    """Return a finished run's predictions; raises `AfinaError` when its file is gone or damaged."""
-    import pyarrow
-    from pyarrow import parquet
-
-    path = directory / str(result["predictions"])
-    try:
-        table = parquet.read_table(path)
-        scores = table["scores"].combine_chunks()
-        found = Predictions(
-            item=table["item"].to_numpy(),
-            label=_values(table["label"]),
-            prediction=_values(table["prediction"]),
-            scores=scores.flatten().to_numpy().reshape(len(table), -1),
-        )
-        if not len(table) or (found.item != np.arange(len(table))).any() or found.label.dtype != found.prediction.dtype:
-            raise ValueError
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, pyarrow.ArrowException):
-        raise AfinaError(
-            f"{path} is missing or damaged; delete runs/{result['run']} and run the study again."
-        ) from None
-    return found
-
-
-def _values(column: Any) -> np.ndarray:
-    values: np.ndarray = column.to_numpy()
-    if values.dtype == object:
-        values = np.fromiter(map(tuple, column.to_pylist()), dtype=object, count=len(column))
-    return values

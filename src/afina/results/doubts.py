@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Protocol
 
 from afina.measure.metrics import higher_is_better
-from afina.study.statistics import Cell
+from afina.results.statistics import Cell
 
 __all__ = ["Doubts", "Speech", "doubts"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from afina.errors import UsageError
 from afina.measure.entities import share, tag_shares
 from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
-from afina.study.results import Predictions
+from afina.results.predictions import Predictions
 
 __all__ = [
     "Cell",

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from afina.study.results import Predictions
-from afina.study.statistics import Interval, in_shares, metric_function
+from afina.results.predictions import Predictions
+from afina.results.statistics import Interval, in_shares, metric_function
 
 __all__ = ["row_interval", "wilson"]
 

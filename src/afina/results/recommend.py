@@ -6,20 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from afina.errors import UsageError, nearest
 from afina.measure.metrics import higher_is_better
 from afina.measure.shown import html_of
-from afina.study.doubts import Speech, doubts
-from afina.study.folder import folder_of
-from afina.study.results import Predictions, read_predictions, read_results
-from afina.study.statistics import Cell, Comparison, cells, compare, mean_interval
-
-if TYPE_CHECKING:
-    from afina.study.study import Study
+from afina.results.doubts import Speech, doubts
+from afina.results.folder import InFolder, folder_of
+from afina.results.predictions import Predictions, read_predictions
+from afina.results.results_jsonl import read_results
+from afina.results.statistics import Cell, Comparison, cells, compare, mean_interval
 
 __all__ = ["Recommendation", "comparable", "parse_memory", "recommend"]
 
@@ -76,7 +73,7 @@ def parse_memory(text: str) -> float:
 
 
 def recommend(
-    directory: "str | Path | Study",
+    directory: str | Path | InFolder,
     *,
     memory: str | None = None,
     memory_bytes: float | None = None,

@@ -11,15 +11,14 @@ import numpy as np
 
 from afina.errors import AfinaError, UsageError
 from afina.measure.shown import html_of
-from afina.study.certainty import wilson
-from afina.study.folder import folder_of
-from afina.study.results import read_predictions, read_results
-from afina.study.test_rows import TestRows, read_test_rows
+from afina.results.certainty import wilson
+from afina.results.folder import InFolder, folder_of
+from afina.results.predictions import read_predictions
+from afina.results.results_jsonl import read_results
+from afina.results.test_rows import TestRows, read_test_rows
 
 if TYPE_CHECKING:
     import pandas
-
-    from afina.study.study import Study
 
 __all__ = ["THRESHOLDS", "ClassScore", "Coverage", "Mistakes", "mistakes_of", "mistakes_or_none", "read_mistakes"]
 
@@ -185,7 +184,7 @@ def mistakes_of(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
     )  # fmt: skip
 
 
-def read_mistakes(directory: "str | Path | Study", run: str) -> Mistakes:
+def read_mistakes(directory: str | Path | InFolder, run: str) -> Mistakes:
     """Return what a run of a study got wrong; raises `UsageError` for a run that is not there or has no such answers."""
     folder = folder_of(directory)
     done = {result["run"]: result for result in read_results(folder) if result["status"] == "ok"}

@@ -1,14 +1,18 @@
 """A study's folder, however a person names the study."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from afina.study.study import Study
-
-__all__ = ["folder_of"]
+__all__ = ["InFolder", "folder_of"]
 
 
-def folder_of(study: "str | Path | Study") -> Path:
+class InFolder(Protocol):
+    """Has a folder of results: a study."""
+
+    @property
+    def directory(self) -> Path: ...
+
+
+def folder_of(study: str | Path | InFolder) -> Path:
     """Return the folder of a study that is given as one, or by its folder."""
     return Path(study) if isinstance(study, (str, Path)) else study.directory

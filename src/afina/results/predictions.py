@@ -1,0 +1,86 @@
+"""predictions.parquet: a run's answer on each test item beside its label, so that methods are compared item by item."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.data.whole_file import whole_file
+from afina.errors import AfinaError
+
+__all__ = ["Predictions", "read_predictions", "write_predictions"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A run's answers on the test items: `item`, `label` and `prediction` (N,), `scores` (N, K).
+
+    Where words are tagged a label is a tuple of tags.
+    """
+
+    item: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    scores: np.ndarray
+
+
+def write_predictions(
+    path: Path, labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray, names: Sequence[str] | None = None
+) -> None:
+    """Write each test item's label, prediction and scores (N, K) as predictions.parquet.
+
+    Of tags (N, W), below 0 behind a row's words, lists of their `names` are written.
+    """
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    flat = arrow.array(np.ascontiguousarray(scores, dtype=np.float32).reshape(-1))
+    offsets = arrow.array(np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32))
+    table = arrow.table({
+        "item": np.arange(len(labels)),
+        "label": _column(labels, names),
+        "prediction": _column(predictions.astype(labels.dtype), names),
+        "scores": arrow.ListArray.from_arrays(offsets, flat),
+    })  # fmt: skip
+    with whole_file(path) as partial:
+        parquet.write_table(table, partial, compression="zstd")
+
+
+def _column(values: np.ndarray, names: Sequence[str] | None) -> Any:
+    if values.ndim == 1:
+        return values
+    assert names is not None
+    return [[names[tag] for tag in row[row >= 0]] for row in values]
+
+
+def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
+    """Return a finished run's predictions; raises `AfinaError` when its file is gone or damaged."""
+    import pyarrow
+    from pyarrow import parquet
+
+    path = directory / str(result["predictions"])
+    try:
+        table = parquet.read_table(path)
+        scores = table["scores"].combine_chunks()
+        found = Predictions(
+            item=table["item"].to_numpy(),
+            label=_values(table["label"]),
+            prediction=_values(table["prediction"]),
+            scores=scores.flatten().to_numpy().reshape(len(table), -1),
+        )
+        if not len(table) or (found.item != np.arange(len(table))).any() or found.label.dtype != found.prediction.dtype:
+            raise ValueError
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, pyarrow.ArrowException):
+        raise AfinaError(
+            f"{path} is missing or damaged; delete runs/{result['run']} and run the study again."
+        ) from None
+    return found
+
+
+def _values(column: Any) -> np.ndarray:
+    values: np.ndarray = column.to_numpy()
+    if values.dtype == object:
+        values = np.fromiter(map(tuple, column.to_pylist()), dtype=object, count=len(column))
+    return values
