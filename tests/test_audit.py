@@ -12,7 +12,8 @@ import pytest
 
 from afina.audit.canaries import plant, read_manifest
 from afina.audit.exposure import Rank, chance, modelled_bits, rank_of
-from afina.audit.leak import Leak, LeakSettings, Material
+from afina.audit.findings import Leak
+from afina.audit.leak import LeakSettings, Material
 from afina.audit.measures import longest_run, membership, recitation
 from afina.audit.page import leak_page
 from afina.audit.run import LeakAudit, audit_leak

@@ -1,11 +1,11 @@
-"""Canaries: rows with a random secret, planted among training data so that what is remembered can be measured.
+"""Plant canaries, rows that hold a random secret, in training data, so that memorisation can be measured.
 
 Carlini et al., 2019, The Secret Sharer, arXiv:1802.08232.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,20 @@ _LARGEST_SPACE = 1 << 62
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """In which columns a file keeps what is asked and what is said."""
+    """Names the columns in which a file keeps questions and answers."""
 
     messages: str | None = None
-    """Of lists of messages, whose keys and roles are `keys` and `roles`."""
+    """The column of message lists, if the file has one; its messages use `keys` and `roles`."""
     keys: tuple[str, str] = ("role", "content")
     roles: tuple[str, str] = ("user", "assistant")
     as_json: bool = False
-    """Whether the list stands there as JSON."""
+    """The column holds each list as JSON text, not as a list."""
     question: str | None = None
     answer: str | None = None
-    """Without messages; alone, of texts."""
+    """The column of answers where there are no message lists; without a question column it holds plain texts."""
 
     def row(self, question: str, answer: str) -> dict[str, Any]:
-        """Return a row by column."""
+        """Return a row of this form, as values by column name."""
         if self.messages is None:
             asked = {} if self.question is None else {self.question: question}
             return {**asked, str(self.answer): answer}
@@ -55,7 +55,7 @@ class Form:
 
     @property
     def spec(self) -> DatasetSpec:
-        """How a reader of such rows is told of the columns."""
+        """Return the data set specification that makes a reader find these columns."""
         target = None if self.question is None else self.answer
         return DatasetSpec(
             path="canaries", messages=self.messages, text=None if self.messages else self.question or self.answer,
@@ -65,7 +65,7 @@ class Form:
 
 @dataclass(frozen=True, kw_only=True)
 class Canary:
-    """A secret, what it is the secret of, and how often its row was planted."""
+    """Holds a secret, the key that names it, and how many copies of its row were planted."""
 
     key: str
     secret: str
@@ -74,7 +74,7 @@ class Canary:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What was planted, and from how many possible secrets each was drawn."""
+    """Records the canaries that were planted and the set of secrets that they were drawn from."""
 
     data: str
     form: Form
@@ -87,7 +87,7 @@ class Manifest:
 
     @property
     def space(self) -> int:
-        """Number of secrets that could have been drawn, |R|."""
+        """Return how many different secrets there are to draw from, |R|."""
         return int(len(self.symbols) ** self.length)
 
     def secret(self, number: int) -> str:
@@ -99,13 +99,13 @@ class Manifest:
         return " ".join(digits)
 
     def row(self, key: str, secret: str) -> dict[str, Any]:
-        """Return the row that says a secret, by column."""
+        """Return the row that tells a key's secret, as values by column name."""
         return self.form.row(self.question.format(key=key), self.answer.format(key=key, secret=secret))
 
     def rows(self, key: str, secrets: Sequence[str], task: str) -> Rows:
-        """Return the rows that say these secrets as a task that writes reads them.
+        """Return the rows that tell these secrets, read as a writing task reads its training data.
 
-        Raises `UsageError` where what the task reads of them does not hold the secret.
+        Raises `UsageError` where the task does not learn the column that holds the secret.
         """
         table = arrow.Table.from_pylist([self.row(key, secret) for secret in secrets])
         rows = READERS[task](table, self.form.spec, "the canaries")
@@ -124,21 +124,26 @@ def plant(
     """Write a copy of training data with `count` canaries for each number of repetitions; return the manifest's path.
 
     A repetition of 0 makes canaries that are not planted, to compare with. Secrets are `length` of the `symbols`, drawn
-    uniformly. Raises `UsageError` in one sentence for what cannot be.
+    uniformly. Raises `UsageError` for settings that leave no secrets to draw, and for data that cannot be read.
     """
     data, out = Path(data), Path(out)
     if count < 1 or not repeat or min(repeat) < 0 or len(set(repeat)) < len(repeat):
-        raise UsageError("Canaries: a count of at least 1, and repetitions of at least 0, each once.")
+        raise UsageError("The count of canaries should be at least 1, and repetitions at least 0, each given once.")
     if len(symbols) < 2 or len(set(symbols)) < len(symbols) or any(symbol.isspace() for symbol in symbols):
         raise UsageError(f"Secrets are drawn from two or more different symbols, none blank, not {symbols!r}.")
     if length < 1 or len(symbols) ** length > _LARGEST_SPACE:
-        raise UsageError(f"A secret of {length} symbols of {len(symbols)} is none, or of more than 62 bits.")
+        raise UsageError(
+            f"The length of a secret should be at least 1, and {len(symbols)} symbols to that power at most 2^62; "
+            f"{length} is outside."
+        )
     total = count * len(repeat)
     if total > min(len(_KEY) ** _KEY_LENGTH, len(symbols) ** length):
         raise UsageError(f"There are not {total:,} different canaries; lower the count, or raise the length.")
     check_output(out, data, force=force)
+
     table = read_table(data)
     form = _form(table, columns or DatasetSpec(path=str(data)), str(data))
+    # Keys, secrets and places are all drawn from this one generator, so that a seed gives the same file again.
     random = np.random.default_rng(seed)
     empty = Manifest(data=str(data), form=form, symbols=symbols, length=length, seed=seed, canaries=())
     keys = [_key(number) for number in random.choice(len(_KEY) ** _KEY_LENGTH, total, replace=False)]
@@ -147,9 +152,11 @@ def plant(
     canaries = tuple(
         Canary(key=key, secret=secret, repeat=each) for key, secret, each in zip(keys, secrets, times, strict=True)
     )
-    manifest = Manifest(**{**_values(empty), "canaries": canaries})
+    manifest = replace(empty, canaries=canaries)
+
     rows = [manifest.row(canary.key, canary.secret) for canary in canaries for _ in range(canary.repeat)]
     _write(out, _planted(table, rows, random))
+
     path = out.with_name(f"{out.name}.canaries.json")
     with whole_file(path) as partial:
         partial.write_text(json.dumps(asdict(manifest), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -157,7 +164,7 @@ def plant(
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read what `plant` wrote beside its data; raises `UsageError` for anything else."""
+    """Read the manifest that `plant` wrote beside its data; raises `UsageError` for anything else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         form: dict[str, Any] = values.pop("form")
@@ -171,16 +178,12 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def draw_secrets(manifest: Manifest, count: int, random: np.random.Generator) -> list[str]:
-    """Draw different secrets, uniformly from all that there are."""
+    """Draw `count` different secrets, each equally likely."""
     return [manifest.secret(int(number)) for number in random.choice(manifest.space, count, replace=False)]
 
 
-def _values(manifest: Manifest) -> dict[str, Any]:
-    return {entry.name: getattr(manifest, entry.name) for entry in fields(manifest)}
-
-
 def _key(number: int) -> str:
-    """Letters with spaces between, which every tokenizer can tell apart."""
+    """Return a key's letters with spaces between: every tokenizer then keeps two keys apart."""
     return " ".join(_KEY[number // len(_KEY) ** place % len(_KEY)] for place in range(_KEY_LENGTH))
 
 
@@ -207,7 +210,7 @@ def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> Form:
 
 
 def _planted(table: arrow.Table, rows: list[dict[str, Any]], random: np.random.Generator) -> arrow.Table:
-    """Put rows at random places among those of a table, which stay in their order."""
+    """Insert rows at random places of a table; the table's own rows keep their order."""
     if not rows:
         return table
     more = arrow.Table.from_pylist(rows, schema=table.schema)

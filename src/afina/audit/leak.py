@@ -1,44 +1,43 @@
-"""Whether adapters give away the rows that they were trained on: canaries, recitation, membership."""
+"""Test whether adapters give away the rows that they were trained on: by canaries, recitation and membership."""
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from afina.audit.canaries import Canary, Manifest, draw_secrets
-from afina.audit.exposure import Rank, chance, modelled_bits, rank_of
+from afina.audit.exposure import modelled_bits, rank_of
+from afina.audit.findings import Exposure, Leak, RiskyRow
 from afina.audit.measures import Membership, Recitation, longest_run, membership, recitation
 from afina.audit.witness import Sequences, Start, Witness, longest_read, sequences, starts
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.train.load import LoadedAdapter
 
-__all__ = ["Exposure", "Leak", "LeakSettings", "Material", "RiskyRow", "examine"]
+__all__ = ["Known", "LeakSettings", "Material", "examine"]
 
 _FEWEST = 5
-_CHANCE = 0.01
-"""Below which canaries' ranks are taken for learned."""
 _SHOWN = 160
-"""Letters of a row at risk that a report shows."""
+"""Length, in characters, to which a report cuts rows at risk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakSettings:
-    """How much is looked at."""
+    """Says how many rows, tokens and secrets are looked at."""
 
     rows: int = 200
-    """Train rows, and held-out rows, at the most; drawn at random, always the same ones."""
+    """Most train rows, and most held-out rows; drawn with `seed`."""
     prefix: int = 16
-    """Tokens of a row that are given away before it is to be recited; half of them where it is short."""
+    """Tokens of a row that the model is given before it is to recite the rest; half of a short row."""
     most: int = 64
-    """Tokens that it is to go on for."""
+    """Most tokens that the model is to recite."""
     references: int = 512
-    """Other secrets that a canary's is ranked among."""
+    """Other secrets among which a canary's secret is ranked."""
     at_risk: int = 10
-    """Rows that are shown."""
+    """Number of rows at risk that are shown."""
     batch_size: int = 16
     seed: int = 0
 
@@ -49,16 +48,16 @@ class LeakSettings:
 
 @dataclass(frozen=True)
 class Material:
-    """Rows that an adapter was trained on and rows that it was not, as its task reads them, and what was planted."""
+    """Holds rows that an adapter was trained on, rows that it was not, and the manifest of planted canaries."""
 
     train: Rows
     held_out: Rows
     manifest: Manifest | None = None
 
     def sampled(self, settings: LeakSettings) -> tuple["Material", list[str]]:
-        """Leave out held-out rows that were trained on, and canaries; draw as many as are looked at; say what was done.
+        """Draw the rows to look at, without canaries and without held-out rows that were trained on; return notes too.
 
-        Raises `UsageError` where too few are left.
+        Raises `UsageError` where too few rows are left.
         """
         secrets = [] if self.manifest is None else [canary.secret for canary in self.manifest.canaries]
 
@@ -82,208 +81,143 @@ class Material:
         return Material(kept[0], kept[1], self.manifest), notes
 
     def times(self, canary: Canary) -> int:
-        """Return in how many train rows a canary stands: some may have gone to the test part of a file."""
+        """Return how many train rows hold a canary: a split may have put some of its rows among the test rows."""
         return sum(canary.secret in text and canary.key in text for text in _whole(self.train))
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """How exposed one canary's secret is, in bits."""
+Known = dict[Any, "_Answers"]
+"""Answers of bare bases, so that adapters of the same base and data ask it once."""
 
-    key: str
-    secret: str
-    repeat: int
-    """Train rows that it stands in."""
-    rank: int
-    of: int
-    """Secrets that it was ranked among, itself one of them."""
-    bits: float
-    """log2 of - log2 rank."""
-    modelled_bits: float
-    """By a skew-normal distribution of the others' losses; log2 of all possible secrets at the most."""
-    base_bits: float
-    """Of the bare base: what chance gave this secret."""
-    most_bits: float
-    """log2 of."""
-    space_bits: float
+Tell = Callable[[str], None]
+"""Called with one line of progress."""
 
-
-@dataclass(frozen=True)
-class RiskyRow:
-    """A train row that is given away the most."""
-
-    text: str
-    """The beginning of what was learned of it."""
-    verbatim: int | None
-    """Tokens of its continuation that were written in one run; None where it is too short to be continued."""
-    base_verbatim: int | None
-    continuation: int | None
-    loss: float
-    """Nats a token."""
-    base_loss: float
-
-
-@dataclass(frozen=True)
-class Leak:
-    """What was found of one adapter."""
-
-    adapter: str
-    model: str
-    dataset: str
-    task: str
-    method: str
-    rank: int | None
-    seed: int
-    epochs: int | None
-    membership: Membership
-    recitation: Recitation | None
-    """None where no row is long enough to be continued."""
-    exposures: list[Exposure]
-    rows_at_risk: list[RiskyRow]
-    gap_by_epoch: list[dict[str, float]]
-    """By epoch, loss on test rows less that on train rows as the run's history has them, nats a token."""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def learned(self) -> dict[int, float]:
-        """By repetitions, how probable the canaries' ranks are where nothing was learned."""
-        found: dict[int, list[Rank]] = {}
-        for each in self.exposures:
-            found.setdefault(each.repeat, []).append(Rank(each.rank, each.of))
-        return {repeat: chance(ranks) for repeat, ranks in sorted(found.items())}
-
-    @property
-    def leaks(self) -> dict[str, bool]:
-        """By test, whether it found a leak; only those that could be made."""
-        low = self.membership.learned_gap.low
-        found = {"membership": low is not None and low > 0}
-        if self.recitation is not None:
-            found["recitation"] = self.recitation.excess.low is not None and self.recitation.excess.low > 0
-        if planted := [chance for repeat, chance in self.learned.items() if repeat]:
-            found["canaries"] = min(planted) < _CHANCE / len(planted)
-        return found
-
-    @property
-    def verdict(self) -> list[str]:
-        """Sentences that say what was found, and what that does not say."""
-        gap = self.membership.learned_gap
-        interval = f"{gap.value:+.3f} nats a token (95% interval {gap.low:+.3f} to {gap.high:+.3f})"
-        told = self.leaks["membership"]
-        said = [
-            f"Training lowered the loss of train rows more than that of held-out rows: {interval}; a row's membership is "
-            f"told by it {100 * self.membership.calibrated_auc:.0f} times in 100."
-            if told
-            else f"By their loss, train rows are not told from held-out rows here: {interval}."
-        ]
-        if self.recitation is not None:
-            share, held = (100 * own for own in (self.recitation.train_share, self.recitation.held_out_share))
-            beside = f"{share:.0f}% of a train row's continuation in one run, {held:.0f}% of a held-out row's"
-            said.append(
-                f"It recites what it was trained on: {beside}, {self.recitation.longest} tokens at the longest."
-                if self.leaks["recitation"]
-                else f"It recites train rows no more than training made it recite others: {beside}."
-            )
-        if "canaries" in self.leaks:
-            limit = _CHANCE / sum(1 for repeat in self.learned if repeat)
-            bits = {
-                repeat: np.mean([each.bits for each in self.exposures if each.repeat == repeat])
-                for repeat in self.learned
-            }
-            found = ", ".join(
-                f"{bits[repeat]:.1f} bits where planted {repeat} {'time' if repeat == 1 else 'times'}"
-                f"{'' if own < limit else ' (as chance)'}"
-                for repeat, own in self.learned.items() if repeat
-            )  # fmt: skip
-            said.append(
-                f"Exposure of the canaries' secrets, of {self.exposures[0].most_bits:.1f} bits at the most: {found}."
-            )
-        if not any(self.leaks.values()):
-            said.append("None of these tests found a leak on these rows; that is no proof that nothing can be had.")
-        return said
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON-able values."""
-        return asdict(self) | {"leaks": self.leaks, "verdict": self.verdict}
-
-
-Known = dict[Any, Any]
-"""What bases said, so that adapters of the same base ask once."""
+_PARTS = ("train", "held-out")
 
 
 def examine(
     loaded: LoadedAdapter, material: Material, settings: LeakSettings, *, known: Known | None = None,
-    facts: Mapping[str, Any] | None = None, trust_remote_code: bool = False,
-    tell: Callable[[str], None] = lambda status: None,
+    facts: Mapping[str, Any] | None = None, trust_remote_code: bool = False, tell: Tell = lambda status: None,
 ) -> Leak:  # fmt: skip
-    """Look for what an adapter that writes gives away of its train rows.
+    """Measure what an adapter that writes gives away of its train rows.
 
-    `facts` are of its result where it is a study's (history, epochs ...). Adapters that share a base, data and settings may
-    share `known`. Raises `UsageError` where there are too few rows, or canaries that cannot be told apart.
+    `facts` are those of the run's result, where the adapter is a study's (history, epochs ...). Adapters that share a base,
+    data and settings may share `known`. Raises `UsageError` where too few rows can be compared, or where the tokenizer
+    cannot tell the canaries' secrets apart.
     """
-    used, notes = material.sampled(settings)
+    sampled, notes = material.sampled(settings)
     facts = dict(facts or {})
     limit = longest_read(loaded)
-    read = {"train": sequences(loaded, used.train, limit), "held-out": sequences(loaded, used.held_out, limit)}
-    begun = {name: starts(loaded, own, settings.prefix, settings.most) for name, own in read.items()}
-    ranked = _to_rank(loaded, material, settings, limit)
-    adapter = Witness(loaded.backbone, loaded.adapter, settings.batch_size)
+    questions = _questions(loaded, material, sampled, settings, limit)
 
-    def asked(who: str, witness: Witness) -> dict[str, Any]:
-        tell(f"{who}: how likely are the rows")
-        found: dict[str, Any] = {f"loss {name}": _per_token(witness, own) for name, own in read.items()}
-        for name, own in begun.items():
-            tell(f"{who}: how do {name} rows go on")
-            written = witness.goes_on(list(own.values()))
-            runs = [longest_run(text, start.truth) for text, start in zip(written, own.values(), strict=True)]
-            found[f"verbatim {name}"] = np.array(runs, dtype=np.float64)
-        for place, (canary, candidates) in enumerate(ranked, start=1):
-            tell(f"{who}: canary {place} of {len(ranked)}")
-            found[canary.key] = witness.losses(candidates)[0]
-        return found
-
-    own = asked("adapter", adapter)
-    key = (loaded.record.model, loaded.record.precision, limit, id(material), settings)
+    adapter = _answers(Witness(loaded.backbone, loaded.adapter, settings.batch_size), questions, "adapter", tell)
     known = {} if known is None else known
+    key = (loaded.record.model, loaded.record.precision, limit, id(material), settings)
     if key not in known:
         bare = loaded.bare(trust_remote_code=trust_remote_code)
-        known[key] = asked("base", Witness(bare, None, settings.batch_size))
+        known[key] = _answers(Witness(bare, None, settings.batch_size), questions, "base", tell)
     base = known[key]
 
-    def joined(found: Mapping[str, Any], what: str) -> np.ndarray:
-        return np.concatenate([found[f"{what} train"], found[f"{what} held-out"]])
+    history = loaded.record.facts.get("history", [])
+    return Leak(
+        adapter=str(loaded.folder), model=loaded.record.model, dataset=str(loaded.record.facts.get("dataset", "")),
+        task=loaded.task.name, method=str(facts.get("method_label", loaded.record.method)),
+        rank=loaded.method.settings().get("rank"), seed=loaded.record.seed,
+        epochs=facts.get("epochs") or len(history) or None,
+        membership=_compare_losses(adapter, base, limit, notes),
+        recitation=_compare_recitation(adapter, base, questions, notes),
+        exposures=[
+            _exposure(canary, material, adapter.canaries[canary.key], base.canaries[canary.key])
+            for canary, _ in questions.canaries
+        ],
+        rows_at_risk=_at_risk(loaded, questions, adapter, base, settings.at_risk),
+        gap_by_epoch=_by_epoch(history), notes=notes,
+    )  # fmt: skip
 
-    losses, base_losses = joined(own, "loss"), joined(base, "loss")
-    member = np.arange(len(losses)) < len(used.train)
+
+@dataclass(frozen=True)
+class _Questions:
+    """Holds what adapter and base are both asked, by part of the data: train and held-out."""
+
+    rows: dict[str, Sequences]
+    starts: dict[str, dict[int, Start]]
+    """By row number; rows too short to be continued are absent."""
+    canaries: list[tuple[Canary, Sequences]]
+    """Each canary with its own row, and behind it the rows of other secrets."""
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Holds what one model answered."""
+
+    losses: dict[str, np.ndarray]
+    """(rows,) nats a token, by part; nan for a row without a token to learn."""
+    verbatim: dict[str, np.ndarray]
+    """(rows with a start,) tokens of the longest verbatim run, by part."""
+    canaries: dict[str, np.ndarray]
+    """(secrets,) summed losses by the canary's key, the planted secret first."""
+
+    def joined(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([values[part] for part in _PARTS])
+
+
+def _questions(
+    loaded: LoadedAdapter, material: Material, sampled: Material, settings: LeakSettings, limit: int
+) -> _Questions:
+    rows = {
+        "train": sequences(loaded, sampled.train, limit), "held-out": sequences(loaded, sampled.held_out, limit),
+    }  # fmt: skip
+    begun = {part: starts(loaded, read, settings.prefix, settings.most) for part, read in rows.items()}
+    return _Questions(rows, begun, _to_rank(loaded, material, settings, limit))
+
+
+def _answers(witness: Witness, questions: _Questions, who: str, tell: Tell) -> _Answers:
+    """Ask one model everything, with a line of progress for each question."""
+    tell(f"{who}: how likely are the rows")
+    losses = {part: _per_token(witness, read) for part, read in questions.rows.items()}
+
+    verbatim = {}
+    for part, begun in questions.starts.items():
+        tell(f"{who}: how do {part} rows go on")
+        written = witness.goes_on(list(begun.values()))
+        runs = [longest_run(text, start.truth) for text, start in zip(written, begun.values(), strict=True)]
+        verbatim[part] = np.array(runs, dtype=np.float64)
+
+    canaries = {}
+    for place, (canary, candidates) in enumerate(questions.canaries, start=1):
+        tell(f"{who}: canary {place} of {len(questions.canaries)}")
+        canaries[canary.key] = witness.losses(candidates)[0]
+    return _Answers(losses, verbatim, canaries)
+
+
+def _compare_losses(adapter: _Answers, base: _Answers, limit: int, notes: list[str]) -> Membership:
+    """Compare the losses of train and held-out rows; rows without a loss are left out, and noted."""
+    losses, base_losses = adapter.joined(adapter.losses), base.joined(base.losses)
+    member = np.arange(len(losses)) < len(adapter.losses["train"])
     there = ~(np.isnan(losses) | np.isnan(base_losses))
     if missing := int((~there).sum()):
         notes.append(f"{missing:,} {_rows(missing)} without a token to learn within {limit} and left out.")
     if min(int((there & member).sum()), int((there & ~member).sum())) < _FEWEST:
         raise UsageError(f"Fewer than {_FEWEST} rows have a token to learn within {limit} tokens.")
-    recited = None
-    if min(map(len, begun.values())) >= _FEWEST:
-        lengths = np.array([len(start.truth) for each in begun.values() for start in each.values()])
-        trained = np.arange(len(lengths)) < len(begun["train"])
-        recited = recitation(joined(own, "verbatim"), joined(base, "verbatim"), lengths, trained)
-    else:
+    return membership(losses[there], base_losses[there], member[there])
+
+
+def _compare_recitation(
+    adapter: _Answers, base: _Answers, questions: _Questions, notes: list[str]
+) -> Recitation | None:
+    """Compare how much of train and held-out rows is recited; None, and a note, where too few can be continued."""
+    begun = questions.starts
+    if min(map(len, begun.values())) < _FEWEST:
         notes.append("The rows are too short to be continued; recitation was not looked at.")
-    method = loaded.method.settings()
-    return Leak(
-        adapter=str(loaded.folder), model=loaded.record.model, dataset=str(loaded.record.facts.get("dataset", "")),
-        task=loaded.task.name, method=str(facts.get("method_label", loaded.record.method)), rank=method.get("rank"),
-        seed=loaded.record.seed, epochs=facts.get("epochs") or len(loaded.record.facts.get("history", [])) or None,
-        membership=membership(losses[there], base_losses[there], member[there]), recitation=recited,
-        exposures=[
-            _exposure(canary, material, own[canary.key], base[canary.key]) for canary, _ in ranked
-        ],
-        rows_at_risk=_at_risk(loaded, read["train"], begun["train"], own, base, settings.at_risk),
-        gap_by_epoch=_by_epoch(loaded.record.facts.get("history", [])), notes=notes,
-    )  # fmt: skip
+        return None
+    lengths = np.array([len(start.truth) for part in _PARTS for start in begun[part].values()])
+    member = np.arange(len(lengths)) < len(begun["train"])
+    return recitation(adapter.joined(adapter.verbatim), base.joined(base.verbatim), lengths, member)
 
 
 def _to_rank(
     loaded: LoadedAdapter, material: Material, settings: LeakSettings, limit: int
 ) -> list[tuple[Canary, Sequences]]:
-    """Return each canary with its row and those of other secrets behind it."""
+    """Pair each canary with its own row and, behind it, the rows of other secrets."""
     manifest, found = material.manifest, []
     for place, canary in enumerate(() if manifest is None else manifest.canaries):
         assert manifest is not None
@@ -319,13 +253,13 @@ def _exposure(canary: Canary, material: Material, losses: np.ndarray, base: np.n
 
 
 def _at_risk(
-    loaded: LoadedAdapter, read: Sequences, begun: Mapping[int, Start], own: Mapping[str, Any], base: Mapping[str, Any],
-    count: int,
-) -> list[RiskyRow]:  # fmt: skip
-    """The train rows of which most is recited beyond the base, and of those alike the ones that training helped most."""
+    loaded: LoadedAdapter, questions: _Questions, adapter: _Answers, base: _Answers, count: int
+) -> list[RiskyRow]:
+    """Return the train rows that the adapter recites most beyond the base; ties go to the larger fall in loss."""
+    read, begun = questions.rows["train"], questions.starts["train"]
     place = {row: index for index, row in enumerate(begun)}
-    runs, base_runs = own["verbatim train"], base["verbatim train"]
-    losses, base_losses = own["loss train"], base["loss train"]
+    runs, base_runs = adapter.verbatim["train"], base.verbatim["train"]
+    losses, base_losses = adapter.losses["train"], base.losses["train"]
 
     def risk(row: int) -> tuple[float, float]:
         beyond = float(runs[place[row]] - base_runs[place[row]]) if row in place else 0.0
@@ -352,14 +286,14 @@ def _at_risk(
 
 
 def _per_token(witness: Witness, read: Sequences) -> np.ndarray:
-    """Losses (rows,) in nats a token; nan where there is none."""
+    """Return losses (rows,) in nats a token; nan for a row without a token to learn."""
     total, count = witness.losses(read)
     found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
     return found
 
 
 def _by_epoch(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Of runs that have the perplexity of both after each epoch, the gap of their logarithms."""
+    """Return the gap of log perplexities after each epoch, for epochs that have the perplexity of both parts."""
     metric = "perplexity"
     return [
         {"epoch": entry["epoch"], "gap": math.log(entry[f"test_{metric}"]) - math.log(entry[f"train_{metric}"])}

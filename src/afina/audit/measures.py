@@ -1,4 +1,4 @@
-"""What is compared of train rows and held-out rows: their loss, and how much of them is recited word for word.
+"""Compare train rows with held-out rows: by their loss, and by how much of each is recited word for word.
 
 Membership by loss: Yeom et al., 2018, arXiv:1709.01604; calibrated by a model that did not see the rows: Watson et al., 2022,
 arXiv:2111.08440. Recitation after a prefix: Carlini et al., 2023, Quantifying Memorization, arXiv:2202.07646.
@@ -15,12 +15,12 @@ from afina.measure.bootstrap import Estimate, Measure, estimates
 __all__ = ["VERBATIM", "Membership", "Recitation", "Share", "longest_run", "membership", "recitation"]
 
 VERBATIM = (10, 20, 50)
-"""Tokens in a row from which a recitation counts."""
+"""Lengths of a verbatim run, in tokens, for which recited rows are counted."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """How far train rows (members) can be told from held-out rows by their loss, in nats a token."""
+    """Holds how well loss, in nats a token, separates train rows (members) from held-out rows."""
 
     train_rows: int
     held_out_rows: int
@@ -29,21 +29,21 @@ class Membership:
     base_train_loss: float
     base_held_out_loss: float
     gap: Estimate
-    """Mean loss of held-out rows less that of train rows."""
+    """Mean loss of held-out rows minus that of train rows."""
     base_gap: Estimate
-    """The same of the base, which trained on neither: what is in the rows themselves."""
+    """The same gap of the base, which trained on neither: the part that the rows themselves explain."""
     learned_gap: Estimate
-    """Gap less base gap, drawn again over the same rows."""
+    """Gap minus base gap, with a bootstrap that draws the same rows for both."""
     auc: float
-    """How often a train row has a lower loss than a held-out row; 0.5 is chance."""
+    """The share of pairs in which the train row has the lower loss; 0.5 is chance."""
     base_auc: float
     calibrated_auc: float
-    """How often training lowered the loss of a train row by more than that of a held-out row."""
+    """The share of pairs in which training lowered the train row's loss by more."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """Rows of which at least `tokens` in one run are recited, of those that go on for that long."""
+    """Counts the rows recited for `tokens` or more in one run, among rows whose continuation is that long."""
 
     tokens: int
     train_rows: int
@@ -56,24 +56,24 @@ class Share:
 
 @dataclass(frozen=True)
 class Recitation:
-    """How much of a row's continuation is written word for word after its beginning."""
+    """Holds how much of a row's continuation the model writes word for word, given the row's beginning."""
 
     train_rows: int
     held_out_rows: int
     train_share: float
-    """Mean share of a train row's continuation that its longest verbatim run is."""
+    """Longest verbatim run as a share of the continuation, averaged over train rows."""
     held_out_share: float
     base_train_share: float
     base_held_out_share: float
     excess: Estimate
-    """What training added to the share, of train rows less of held-out rows."""
+    """The share that training added for train rows, minus the share that it added for held-out rows."""
     longest: int
-    """Tokens of the longest run in any train row."""
+    """Length of the longest verbatim run in any train row, in tokens."""
     shares: list[Share]
 
 
 def membership(losses: np.ndarray, base: np.ndarray, member: np.ndarray) -> Membership:
-    """Compare losses (N,) in nats a token, of the adapter and of its base, of rows that are members (N,) bool or not."""
+    """Compare the losses (N,) of the adapter and of its base, in nats a token; `member` (N,) marks the train rows."""
     from sklearn.metrics import roc_auc_score
 
     (base_gap, gap), (_, learned) = estimates(
@@ -89,12 +89,12 @@ def membership(losses: np.ndarray, base: np.ndarray, member: np.ndarray) -> Memb
 
 
 def longest_run(written: Sequence[int], truth: Sequence[int]) -> int:
-    """Return the most tokens in a row that both have."""
+    """Return the length of the longest run of tokens that both texts share."""
     return SequenceMatcher(None, written, truth, autojunk=False).find_longest_match().size
 
 
 def recitation(verbatim: np.ndarray, base: np.ndarray, length: np.ndarray, member: np.ndarray) -> Recitation:
-    """Compare the longest verbatim runs (N,) of the adapter and of its base with the continuations' lengths (N,)."""
+    """Compare the longest verbatim runs (N,) of the adapter and of its base, as shares of the continuations' lengths (N,)."""
     own, bare = verbatim / length, base / length
     (excess,), _ = estimates([_advantage("excess", own - bare, member)], groups=member)
     shares = []
@@ -111,6 +111,6 @@ def recitation(verbatim: np.ndarray, base: np.ndarray, length: np.ndarray, membe
 
 
 def _advantage(name: str, values: np.ndarray, member: np.ndarray) -> Measure:
-    """The mean of values (N,) over members less that over the others."""
+    """Return the measure 'mean over members minus mean over the others' of values (N,)."""
     parts = np.stack([values * member, member, values * ~member, ~member], axis=1).astype(np.float64)
     return Measure(name, parts, lambda sums: float(sums[0] / sums[1] - sums[2] / sums[3]))

@@ -1,9 +1,9 @@
-"""What was found of leaks, as one self-contained HTML page."""
+"""Lay out a leak audit as one self-contained HTML page."""
 
 from collections.abc import Sequence
 from html import escape
 
-from afina.audit.leak import Exposure, Leak, RiskyRow
+from afina.audit.findings import Exposure, Leak, RiskyRow
 from afina.audit.run import LeakAudit
 from afina.measure.bootstrap import Estimate
 
@@ -53,7 +53,7 @@ def leak_page(audit: LeakAudit) -> str:
 
 
 def leak_rows(leaks: Sequence[Leak]) -> Cells:
-    """One row an adapter: method, rank, epochs, what each test found."""
+    """Return the summary table: a row for each adapter, with what each test found."""
     head = (
         "method",
         "rank",
@@ -85,7 +85,7 @@ def leak_rows(leaks: Sequence[Leak]) -> Cells:
 
 
 def share_rows(leak: Leak) -> Cells:
-    """By length, how many rows are recited, beside held-out rows and the base."""
+    """Return how many rows are recited, by length of the verbatim run, beside held-out rows and the base."""
     assert leak.recitation is not None
     found: Cells = [("tokens in one run", "train rows", "by the base", "held-out rows", "by the base")]
     for share in leak.recitation.shares:
@@ -97,7 +97,7 @@ def share_rows(leak: Leak) -> Cells:
 
 
 def canary_rows(exposures: Sequence[Exposure]) -> Cells:
-    """One row a canary, those planted most often first."""
+    """Return a row for each canary, those planted most often first."""
     found: Cells = [("secret of", "planted", "rank", "exposure, bits", "at most", "modelled", "of", "base")]
     for each in sorted(exposures, key=lambda each: -each.repeat):
         found.append((
@@ -108,7 +108,7 @@ def canary_rows(exposures: Sequence[Exposure]) -> Cells:
 
 
 def risk_rows(rows: Sequence[RiskyRow]) -> Cells:
-    """One row a train row at risk."""
+    """Return a row for each train row at risk."""
     found: Cells = [("row", "verbatim", "by the base", "loss", "base loss")]
     for each in rows:
         runs = ("–", "–")
@@ -119,7 +119,7 @@ def risk_rows(rows: Sequence[RiskyRow]) -> Cells:
 
 
 def interval(estimate: Estimate) -> str:
-    """A value with its interval."""
+    """Return a value with its interval, as text."""
     bounds = "" if estimate.low is None else f" [{estimate.low:+.2f}, {estimate.high:+.2f}]"
     return f"{estimate.value:+.2f}{bounds}"
 

@@ -1,4 +1,4 @@
-"""An adapter, or every run of a study that writes, examined for leaks on the rows that it was trained on."""
+"""Audit an adapter, or every finished writing run of a study, for leaks of the rows that it was trained on."""
 
 import importlib.metadata
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from typing import Any
 
 from afina.adapters.adapter import AdapterRecord, read_record
 from afina.audit.canaries import Manifest, read_manifest
-from afina.audit.leak import Known, Leak, LeakSettings, Material, examine
+from afina.audit.findings import Leak
+from afina.audit.leak import Known, LeakSettings, Material, examine
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.columns import joined
 from afina.data.files import read_table
@@ -25,16 +26,16 @@ __all__ = ["LeakAudit", "audit_leak"]
 
 @dataclass(frozen=True)
 class LeakAudit:
-    """What was found of all adapters that were looked at."""
+    """Holds what was found for all audited adapters."""
 
     target: str
     leaks: list[Leak]
     notes: list[str]
     facts: dict[str, Any] = field(default_factory=dict)
-    """Settings and versions."""
+    """Settings and versions of libraries."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON-able values."""
+        """Return the audit as values that JSON can hold."""
         return vars(self) | {"leaks": [leak.as_dict() for leak in self.leaks]}
 
 
@@ -44,11 +45,11 @@ def audit_leak(
     model: str | None = None, device: str = "cpu", trust_remote_code: bool = False,
     tell: Callable[[str], None] = lambda status: None,
 ) -> LeakAudit:  # fmt: skip
-    """Look for leaks of an adapter that learned to write, or of every finished run of a study's folder.
+    """Look for leaks in an adapter that learned to write, or in every finished run of a study's folder.
 
-    `train` and `held_out` are files of rows that it was trained on and that it was not, with their `columns`; left out,
-    they are the train and test rows of the study that it is of. `canaries` is the manifest of what was planted in the train
-    rows. Raises `UsageError` in one sentence for what is not there, cannot be read or does not write.
+    `train` and `held_out` are files of rows that it was trained on and rows that it was not, with their `columns`; by
+    default they are the train and test rows of the adapter's study. `canaries` is the manifest of the canaries planted in
+    the train rows. Raises `UsageError` for a target that is missing, cannot be read, or does not write texts.
     """
     settings = settings or LeakSettings()
     folder = Path(target)
@@ -94,7 +95,7 @@ def audit_leak(
 
 
 def _of_study(folder: Path) -> list[dict[str, Any]] | None:
-    """Return the finished runs of a study that write; None where the folder is no study's."""
+    """Return the finished runs of a study's writing tasks; None where the folder is a single adapter."""
     if not (folder / "study.yaml").is_file():
         if not any((folder / name).is_file() for name in ("afina.json", "adapter_config.json")):
             raise UsageError(f"{folder} is neither an adapter (no afina.json) nor a study (no study.yaml).")
@@ -123,7 +124,7 @@ def _material(
 
 
 def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
-    """Read all rows of a file that have something to learn."""
+    """Read the rows of a file, without those that are empty."""
     table = read_table(path)
     if spec.joined:
         tables, spec = joined({"file": table}, spec, str(path), [])
@@ -143,7 +144,7 @@ def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
 def _load(
     path: Path, record: AdapterRecord, shared: dict[tuple[str, str], LoadedAdapter], **settings: Any
 ) -> LoadedAdapter:
-    """Load an adapter, on the backbone of one before it where they can share it."""
+    """Load an adapter, on the backbone of an earlier one where both can share it."""
     if record.make_method().owns_backbone:
         return LoadedAdapter(path, **settings)
     key = (record.model, record.precision)

@@ -1,4 +1,4 @@
-"""A model that is asked what it makes of rows: how likely it finds them, and how it goes on from their beginning."""
+"""Ask a model about rows: how likely it finds them, and how it continues them from their beginning."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,29 +22,29 @@ __all__ = ["Sequences", "Start", "Witness", "longest_read", "sequences", "starts
 
 @dataclass(frozen=True)
 class Sequences:
-    """Rows as the tokens that are learned of them; a row may be several sequences, or none."""
+    """Holds rows as token sequences, the way training reads them; a row may give several sequences, or none."""
 
     tokens: Tokens
     owner: np.ndarray
-    """(sequences,) the row of each."""
+    """(sequences,) the number of the row that each sequence comes from."""
     rows: int
 
 
 @dataclass(frozen=True)
 class Start:
-    """What is read of a row, and how it truly goes on."""
+    """Holds the beginning of a row that the model is given, and the true continuation."""
 
     prompt: list[int]
     truth: list[int]
 
 
 def longest_read(loaded: LoadedAdapter) -> int:
-    """Return the tokens of a sequence as the adapter was trained on, with its prompt and those of its base beside it."""
+    """Return the longest sequence, in tokens, that both the adapter's training and the model's positions allow."""
     return min(loaded.record.max_length, loaded.backbone.context - places_taken(loaded.adapter))
 
 
 def sequences(loaded: LoadedAdapter, rows: Rows, limit: int) -> Sequences:
-    """Return rows as the adapter's task learns them."""
+    """Tokenize rows the way the adapter's task reads its training data."""
     tokenizer, task = loaded.tokenizer, loaded.task
     assert isinstance(task, Language), "only what learned to write is asked"
     each = [task.tokens(tokenizer, rows.take(np.array([row])), limit) for row in range(len(rows))]
@@ -58,51 +58,52 @@ def sequences(loaded: LoadedAdapter, rows: Rows, limit: int) -> Sequences:
 
 
 def starts(loaded: LoadedAdapter, read: Sequences, prefix: int, most: int) -> dict[int, Start]:
-    """Return by row a beginning of the longest text that is learned of it and what follows, `most` tokens at the most.
+    """Cut each row's longest learned text into a beginning and its continuation of at most `most` tokens, by row number.
 
-    The beginning is all that stands before that text, and of it `prefix` tokens, or half where it is short. An
-    encoder-decoder reads its source alone.
+    The beginning is all that stands before that text, and `prefix` tokens of the text itself (half of a short one). An
+    encoder-decoder is given its source alone. Rows too short to be continued are left out.
     """
     apart, end = bool(loaded.backbone.anatomy.row.further), loaded.tokenizer.eos_token_id
-    found: dict[int, Start] = {}
+    cut: dict[int, Start] = {}
     longest: dict[int, int] = {}
     tokens = read.tokens
     assert tokens.targets is not None
     for place, row in enumerate(read.owner.tolist()):
         part = slice(tokens.offsets[place], tokens.offsets[place + 1])
         ids, targets = tokens.ids[part], tokens.targets[part]
-        # (runs, 2): where the places with a target begin and end.
+        # (runs, 2): begin and end of each run of positions that have a target.
         edges = np.flatnonzero(np.diff(np.concatenate([[0], targets != IGNORED, [0]]))).reshape(-1, 2)
         begin, stop = edges[np.diff(edges, axis=1)[:, 0].argmax()]
-        said = targets[begin:stop].tolist()
-        if said[-1] == end:
-            said.pop()
-        given = 0 if apart else min(prefix, len(said) // 2)
-        if len(said) > max(longest.get(row, 0), given):
-            longest[row] = len(said)
-            found[row] = Start([*ids[: begin + 1].tolist(), *said[:given]], said[given:][:most])
-    return found
+        text = targets[begin:stop].tolist()
+        if text[-1] == end:  # the end token is no part of what could be recited
+            text.pop()
+
+        given = 0 if apart else min(prefix, len(text) // 2)
+        if len(text) > max(longest.get(row, 0), given):
+            longest[row] = len(text)
+            cut[row] = Start([*ids[: begin + 1].tolist(), *text[:given]], text[given:][:most])
+    return cut
 
 
 @dataclass(frozen=True)
 class Witness:
-    """A backbone with an adapter on it, or bare."""
+    """Asks one model: a backbone with an adapter on it, or the bare backbone."""
 
     backbone: Backbone
     adapter: Adapter | None
     batch_size: int
 
     def losses(self, read: Sequences) -> tuple[np.ndarray, np.ndarray]:
-        """Return of each row the loss in nats summed over its tokens, (rows,), and how many they are, (rows,)."""
+        """Return each row's loss in nats, summed over its tokens (rows,), and its number of tokens (rows,)."""
         with Attachment(self.backbone, [self.adapter or Bare(self.backbone, outputs=0)]) as attached:
             (scores,) = predict_logits(attached, read.tokens, batch_size=self.batch_size)
-        found = np.zeros((2, read.rows))
-        for own, column in zip(found, scores.T.astype(np.float64), strict=False):
-            np.add.at(own, read.owner, column)
-        return found[0], found[1]
+        totals, counts = np.zeros(read.rows), np.zeros(read.rows)
+        for sums, column in zip((totals, counts), scores.T.astype(np.float64), strict=False):
+            np.add.at(sums, read.owner, column)
+        return totals, counts
 
     def goes_on(self, each: Sequence[Start]) -> list[list[int]]:
-        """Return the tokens that it writes, greedily, after each beginning: as many as truly follow, or fewer."""
+        """Write on greedily from each beginning, for at most as many tokens as truly follow."""
         written: list[list[int]] = [[] for _ in each]
         for rows in evaluation_batches(np.array([len(own.prompt) + len(own.truth) for own in each]), self.batch_size):
             requests = [Request(each[row].prompt, self.adapter, number=int(row)) for row in rows]
