@@ -1,1 +1,1 @@
-"""Text from a model: settings, chat templates, the loop, and tokens that become text."""
+"""Write text with a model: settings, chat templates, the generation loop, and streaming of characters."""

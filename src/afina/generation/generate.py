@@ -1,4 +1,4 @@
-"""The loop that writes: one batch of prompts, each row by its own adapter, until every row has ended."""
+"""Run the generation loop: one batch of prompts, each row with its own adapter, until every row has ended."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +22,11 @@ __all__ = ["Bare", "Piece", "Request", "Written", "draw", "encode_prompt", "long
 
 @dataclass(frozen=True)
 class Written:
-    """What a row has become; `finish` is `length` where the settings or the context ended it."""
+    """Holds a finished answer; `finish` is "length" where the settings or the model's context cut it off."""
 
     text: str
     tokens: list[int]
-    """Its tokens, without the one that ended it."""
+    """The answer's tokens, without the one that ended it."""
     finish: Literal["stop", "length"]
     prompt_tokens: int
 
@@ -36,21 +36,21 @@ class Written:
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt's tokens and whose answer is wanted; None for the model as it was pretrained."""
+    """Asks for an answer to a prompt (token ids) by an adapter, or by the bare model where the adapter is None."""
 
     prompt: Sequence[int]
     adapter: Attachable | None = None
     stop: tuple[str, ...] = ()
     """Texts that end this answer, beside those of the settings."""
     number: int = 0
-    """Its place in a whole call: errors name it, its seed follows from it."""
+    """The prompt's index in the whole call: errors name it, and its seed is the call's seed plus this."""
     tokenizer: Any = None
-    """The adapter's own, where it is not the backbone's."""
+    """The adapter's own tokenizer; None for the backbone's."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """The next text of a request, and the whole with its last."""
+    """Holds the next characters of an answer; the last piece brings the whole answer in `written`."""
 
     number: int
     text: str
@@ -58,10 +58,10 @@ class Piece:
 
 
 class Bare:
-    """No adapter: the model as it was pretrained."""
+    """Stands in the place of an adapter for rows that the bare model answers."""
 
     def __init__(self, backbone: Backbone, outputs: int = 1) -> None:
-        """`outputs` are those of a head that an adapter would have; 0 where it says how likely texts are."""
+        """Make a head with this many `outputs`; 0 for a language model that scores texts."""
         self.head: Head = backbone.new_head(outputs)
 
     def placed(self) -> tuple[()]:
@@ -95,26 +95,29 @@ class _Row:
 
 @torch.inference_mode()
 def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
-    """Write on from each request's prompt in one batch; yield pieces of text as they come.
+    """Continue all prompts in one batch, and yield pieces of text as they come.
 
-    A row is the same alone and in any batch. Raises `UsageError` for a prompt that is empty or leaves no room in the
-    model's context, and `AfinaError` while another text is being written on the same backbone.
+    A row's answer does not depend on the rest of the batch. Raises `UsageError` for a prompt that is empty or leaves no
+    room in the model's context, and `AfinaError` while another text is being written on the same backbone.
     """
     if any(module in ATTACHED for module in backbone.model.modules()):
         raise AfinaError("This model is still writing another text; read that stream to its end, or close() it.")
     rows = [_row(backbone, request, settings) for request in requests]
     processors = settings.processors()
-    # A batch has the rows of one adapter after another.
+
+    # The rows of one adapter have to stand together in the batch: each adapter takes one slice of it.
     members = list({id(row.request.adapter): row.request.adapter for row in rows}.values())
     each = [[row for row in rows if row.request.adapter is member] for member in members]
     order = [row for own in each for row in own]
     stops = list(accumulate(map(len, each)))
     slices = [slice(stop - len(own), stop) for stop, own in zip(stops, each, strict=True)]
+
     with Incremental(backbone, [Bare(backbone) if member is None else member for member in members]) as attached:
         logits = attached.read([row.request.prompt for row in order], slices)
         while order:
             scores = processors(_so_far(backbone, order), logits) if processors else logits
             chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in order])
+
             going: list[int] = []
             for index, (row, token) in enumerate(zip(order, chosen.tolist(), strict=True)):
                 piece = row.take(token)
@@ -122,6 +125,8 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
                     going.append(index)
                 if piece.text or piece.written is not None:
                     yield piece
+
+            # Rows that have ended leave the batch, so that the others do not pay for them.
             if going and len(going) < len(order):
                 attached.keep(going)
                 chosen = chosen[torch.tensor(going, device=chosen.device)]
@@ -133,7 +138,7 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
 def encode_prompt(
     backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None, words: int = 0
 ) -> list[int]:
-    """Return a prompt's tokens, with the tokenizer's `marks` unless the text has them, but no end to write after."""
+    """Return a prompt's tokens: with the tokenizer's start marks (`marks`) unless the text has them, without an end mark."""
     tokenizer = tokenizer or backbone.tokenizer
     plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     backbone.check_tokens(plain, "in the prompt", tokenizer, words)
@@ -145,15 +150,15 @@ def encode_prompt(
 
 
 def longest_prompt(backbone: Backbone, adapter: Attachable | None) -> int:
-    """Return the most tokens that a prompt may have; a decoder that reads it too needs a place to write at."""
+    """Return the most tokens that a prompt may have; a decoder needs one position more for the answer's first token."""
     taken = 0 if adapter is None else places_taken(adapter)
     return backbone.context - taken - (0 if backbone.anatomy.row.further else 1)
 
 
 def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw a token (B,) of each row of scores (B, V), by one number of each row's generator."""
+    """Draw a token (B,) for each row of scores (B, V); each row uses one number of its own generator."""
     shares = torch.softmax(scores.double(), dim=1).cumsum(dim=1)
-    # In float32 the largest is below 1 by more than the sum's rounding.
+    # The generators give float32 numbers, whose largest is below 1 by more than the rounding of the float64 sums.
     numbers = torch.cat([torch.rand(1, generator=generator) for generator in generators]).double().to(scores.device)
     return (shares <= (numbers * shares[:, -1].to(numbers))[:, None]).sum(dim=1)
 
@@ -180,7 +185,10 @@ def _row(backbone: Backbone, request: Request, settings: GenerationSettings) -> 
 
 
 def _stop_tokens(backbone: Backbone, tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
-    """The model's own end tokens, the tokenizer's, and stops that are a single special token, which no text shows."""
+    """Return the tokens that end an answer: the model's and the tokenizer's end marks, and stops that are special tokens.
+
+    A stop that is one special token never shows in the text, so that it has to be recognised as a token.
+    """
     own = getattr(backbone.generation, "eos_token_id", None)
     found = {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])}
     special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
@@ -189,7 +197,7 @@ def _stop_tokens(backbone: Backbone, tokenizer: Any, stop: Sequence[str]) -> fro
 
 
 def _so_far(backbone: Backbone, rows: Sequence[_Row]) -> Tensor:
-    """The tokens (B, S) that a repetition repeats; shorter rows are filled up with a token that they have."""
+    """Return the tokens so far (B, S), for the repetition penalty; short rows are filled up with their last token."""
     own = [row.tokens if backbone.anatomy.row.further else [*row.request.prompt, *row.tokens] for row in rows]
     width = max(map(len, own))
     filled = [ids + ids[-1:] * (width - len(ids)) for ids in own]

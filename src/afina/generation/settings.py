@@ -1,4 +1,4 @@
-"""How the next token is chosen and when a text ends; transformers' own processors do the choosing's arithmetic."""
+"""Set how the next token is chosen and when a text ends; transformers' logits processors do the arithmetic."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ __all__ = ["GenerationSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationSettings:
-    """Settings of one call; raises `UsageError` for values that cannot be, all of them at once."""
+    """Holds the settings of one call; raises one `UsageError` that names all values out of range."""
 
     max_new_tokens: int = 256
     """Most tokens to write; fewer where the model's context is full."""
@@ -25,9 +25,9 @@ class GenerationSettings:
     min_p: float | None = None
     """Draw among tokens that are at least this share as likely as the likeliest."""
     repetition_penalty: float = 1.0
-    """Divides positive logits of tokens that are there already, and multiplies negative ones; 1 leaves them."""
+    """Divides the positive logits of tokens that already occur, and multiplies the negative ones; 1 changes nothing."""
     seed: int | None = None
-    """Row i of a call draws with seed + i; a fresh seed each time if not given."""
+    """Row i of a call draws with seed + i; None draws a fresh seed each time."""
     stop: Sequence[str] = ()
     """Texts that end the answer; they are no part of it."""
 
@@ -50,7 +50,7 @@ class GenerationSettings:
             raise UsageError(f"{'; '.join(problems)}.")
 
     def changed(self, **changes: Any) -> "GenerationSettings":
-        """Return these settings with some changed; raises `UsageError` for one that there is not."""
+        """Return these settings with some changed; raises `UsageError` for an unknown setting."""
         known = {entry.name for entry in dataclasses.fields(self)}
         for name in changes:
             if name not in known:
@@ -58,7 +58,7 @@ class GenerationSettings:
         return dataclasses.replace(self, **changes)
 
     def processors(self) -> Any:
-        """Return transformers' processors of logits (B, V) in its own order, called with the tokens (B, S) so far."""
+        """Return transformers' logits processors in transformers' order; called with tokens (B, S) and logits (B, V)."""
         import transformers as t
 
         found: list[Any] = []

@@ -1,4 +1,4 @@
-"""Conversations as the one text that a model goes on from."""
+"""Turn conversations into the prompt that a model continues."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,22 +16,22 @@ Message = Mapping[str, Any]
 
 
 class Template(Protocol):
-    """What a task or a tokenizer brings (data/templates.py)."""
+    """Describes a chat template, of a task or a tokenizer (data/templates.py)."""
 
     @property
     def marks(self) -> bool:
-        """Whether the tokenizer's own marks come before the text."""
+        """Say whether the tokenizer's own marks come before the text."""
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Texts that end an answer."""
+        """Return the texts that end an answer."""
 
     def prompt(self, messages: Sequence[Turn]) -> str:
-        """Return the text that the assistant's next answer follows."""
+        """Return the prompt up to where the assistant's next answer begins."""
 
 
 class PlainTemplate:
-    """`User:` and `Assistant:` before each turn, for models that were taught no form and know none of their own."""
+    """Writes `User:` and `Assistant:` before each turn, for models that have no chat template of their own."""
 
     marks = True
     stop = ("\nUser:", "\nAssistant:")
@@ -46,7 +46,7 @@ class PlainTemplate:
 def template_of(task: Any, tokenizer: Any, *, merge_system: bool = False) -> Template:
     """Return the template that a task was trained with, else the tokenizer's, else the plain one.
 
-    With `merge_system` it is given what the system says as part of the user's first words.
+    With `merge_system` the system message becomes the beginning of the first user message.
     """
     own: Any = getattr(task, "template", None)
     if own is not None:
@@ -60,9 +60,9 @@ def template_of(task: Any, tokenizer: Any, *, merge_system: bool = False) -> Tem
 
 
 def check_messages(messages: Sequence[Message]) -> list[Turn]:
-    """Return messages as a template takes them; calls of tools, and what these gave, are those of OpenAI's form.
+    """Return messages as a template takes them; tool calls and tool results have OpenAI's form.
 
-    Raises `UsageError` for messages without a known role or text, or that leave nothing to answer.
+    Raises `UsageError` for a message without a known role or text, and where the last message asks for no answer.
     """
     for place, message in enumerate(messages, start=1):
         role, content = message.get("role"), message.get("content")

@@ -1,4 +1,4 @@
-"""Tokens that become text one by one: whole characters only, and nothing of what ends the text."""
+"""Turn tokens into text one by one: whole characters only, and nothing of a stop text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 __all__ = ["TextStream"]
 
 _INCOMPLETE = "\ufffd"
-"""What a decoder writes for bytes that are no whole character, or not yet."""
+"""The replacement character, which a decoder writes for bytes that do not (yet) make a character."""
 _WINDOW = 64
-"""Tokens that are decoded together: all of them each time would take the longer the more there are."""
+"""Tokens that are decoded together; decoding the whole answer each time would take ever longer."""
 _ANCHOR = 8
-"""Tokens that stay when the window moves on: how a token is written may depend on those before it."""
+"""Tokens that stay when the window moves on, because the text of a token may depend on those before it."""
 
 
 class TextStream:
-    """The text of one row; `text` is what it has given so far."""
+    """Streams the text of one row; `text` holds what has been given out so far."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = (), before: Sequence[int] = ()) -> None:
-        """`before` are the tokens that the text goes on from: a space behind them is the text's first character."""
+        """Start after the tokens `before`, so that a space between them and the first word is part of the text."""
         self.text = ""
         self.stopped = False
-        """Whether one of the texts in `stop` has come."""
+        """True once one of the texts in `stop` has been written."""
         self._tokenizer, self._stop = tokenizer, tuple(stop)
         self._ids = list(before[-_ANCHOR:])
         if _INCOMPLETE in self._decoded():
@@ -28,7 +28,7 @@ class TextStream:
         self._given = len(self._decoded())
 
     def add(self, token: int) -> str:
-        """Return the text that this token makes certain; none after a stop."""
+        """Return the text that has become final with this token; nothing after a stop."""
         if self.stopped:
             return ""
         self._ids.append(token)
@@ -43,7 +43,7 @@ class TextStream:
         return piece
 
     def end(self, *, cut: bool) -> str:
-        """Return what was held back; if the text was `cut` off, not what could have become a stop or a character."""
+        """Return the text held back so far; nothing if the answer was `cut` off, as it might have become a stop text."""
         return "" if self.stopped or cut else self._give(self._decoded()[self._given :])
 
     def _give(self, piece: str) -> str:
@@ -52,7 +52,7 @@ class TextStream:
         return piece
 
     def _could_stop(self, fresh: str) -> int:
-        """Length of the longest end of `fresh` that may be the beginning of a stop."""
+        """Return the length of the longest end of `fresh` that may be the beginning of a stop text."""
         longest = min(len(fresh), max(map(len, self._stop), default=1) - 1)
         return next((n for n in range(longest, 0, -1) if any(s.startswith(fresh[-n:]) for s in self._stop)), 0)
 

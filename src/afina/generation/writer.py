@@ -1,4 +1,4 @@
-"""A language model loaded here, as a writer of rows (`afina data generate`)."""
+"""Let a local language model write rows (`afina data generate`)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ __all__ = ["LocalModel"]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalModel:
-    """A language model from a local folder, the hub, or built in."""
+    """Writes with a language model from a local folder, from the hub, or built in."""
 
     name: str
     temperature: float = 0.9
@@ -27,7 +27,7 @@ class LocalModel:
         return load_backbone(self.name, device=self.device, speaks=True)
 
     def write(self, prompt: str, seed: int) -> Written:
-        """Return a sample of what the model answers; where its tokenizer has a chat template, in that.
+        """Return a sampled answer to a prompt, in the tokenizer's chat template where it has one.
 
         Raises `UsageError` for a model that cannot be loaded or does not write, and a prompt that leaves no room.
         """
