@@ -1,1 +1,1 @@
-"""Fused and fast operations, each beside its plain definition."""
+"""Provide fast operations, each beside its plain definition."""

@@ -1,7 +1,7 @@
-"""Memory that a step frees is kept for the next step instead of going back to the system.
+"""Keep the memory that a step frees for the next step, instead of returning it to the system.
 
-glibc returns every large block at once and faults it in again, page by page, at the next step: on a small model that is
-a quarter of a training step's time. Pages of 2 MiB make what faults are left fewer.
+glibc returns large blocks at once, and the next step faults them in again, page by page: on a small model that takes a
+quarter of a training step. Pages of 2 MiB make the remaining faults fewer.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> bool:
-    """Set this process's allocator so; changes nothing and returns False where the allocator is not glibc's."""
+    """Make this process's allocator keep freed memory; return False, with nothing changed, for another than glibc's."""
     if sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -26,7 +26,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Return what is free to the system now, so that one phase's memory is not counted in the next one's."""
+    """Give free memory back to the system now, so that one phase's memory is not counted in the next phase."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
@@ -34,8 +34,10 @@ def give_back_freed_memory() -> None:
 
 @contextlib.contextmanager
 def huge_pages_for_new_processes() -> Iterator[None]:
-    """Let programs started within ask for huge pages, where the system grants them (`madvise`); glibc reads this once,
-    at a program's start, so a running one cannot change its mind."""
+    """Let programs started in this block ask for huge pages, where the system grants them (`madvise`).
+
+    glibc reads the setting once, when a program starts, so that it cannot be changed for a running one.
+    """
     name, setting = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
     before = os.environ.get(name)
     if sys.platform != "linux" or (before and "glibc.malloc.hugetlb" in before):

@@ -1,8 +1,8 @@
-"""Attention, softmax(Q K^T * scaling + mask) V, in the form that is fastest where it runs.  Vaswani et al., 2017.
+"""Compute attention, softmax(Q K^T * scaling + mask) V, in the form that is fastest here.  Vaswani et al., 2017.
 
-Explicit products where gradients are wanted on a CPU: there the backward of torch's fused kernel takes a third of a
-training step of a small model; and for small bfloat16 scores there, which it takes twice as long for
-(benchmarks/attention.py measures both). The fused kernel elsewhere.
+On a CPU the products are written out where gradients are wanted (the backward pass of torch's fused kernel takes a third
+of a small model's training step), and for small bfloat16 scores, which the kernel takes twice as long for
+(benchmarks/attention.py measures both). Everywhere else it is torch's fused kernel.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from afina.ops.dropout import DropoutSource, dropout
 __all__ = ["attention"]
 
 _SMALL = 1 << 22
-"""Scores that may be written out where the fused kernel would keep none."""
+"""Most scores that are written out although no gradient is wanted; the fused kernel would store none."""
 
 
 def attention(
@@ -34,18 +34,18 @@ def attention(
 ) -> Tensor:
     """Return the attention output (B, H, T, D/H) of query (B, H, T, D/H) over key and value (B, Hkv, S, D/H).
 
-    `mask` is boolean (True: attend) or additive, broadcastable to (B, H, T, S), or None; `causal` is only looked at
-    without a mask. Fewer key and value heads than query heads are shared by groups (grouped-query attention). With
+    `mask` is boolean (True: attend) or additive, broadcastable to (B, H, T, S), or None; `causal` counts only without a
+    mask. Groups of query heads share a key and value head where there are fewer of these (grouped-query attention). With
     `softcap` c the scores s become c tanh(s / c) before the mask (Gemma 2, 2024, arXiv:2408.00118, section 2).
-    Written-out products take `rows_at_once` of B where that is given: a CPU's matrix library prepares code for every shape
-    that it meets, and however many members share a pass, such a product has the shape of one member's.
+    With `rows_at_once` the written-out products are split along B: a CPU's matrix library compiles code for every new
+    shape, and with the split the shape does not depend on how many members share a pass.
     """
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     causal = causal and mask is None
     if causal and query.shape[2] != key.shape[2]:
-        # A prefix stands before the keys; the fused kernels would line up the first query with the first key.
+        # With a prefix there are more keys than queries; the fused kernels would align the first query with the first key.
         rows, columns = query.shape[2], key.shape[2]
         mask, causal = torch.ones(rows, columns, dtype=torch.bool, device=query.device).tril(columns - rows), False
     small = query.dtype == torch.bfloat16 and query.shape[:3].numel() * key.shape[2] <= _SMALL
@@ -74,10 +74,10 @@ def attention(
 
 
 class _Attention(torch.autograd.Function):
-    """The plain products with their gradients written out.
+    """Computes the plain products, with gradients written out by hand.
 
-    Autograd would copy query, key and value for each product, multiply by the scales in passes of their own and keep
-    the dropped weights beside the weights. The softmax is taken in float32, which for bfloat16 is also twice as fast.
+    Autograd would copy query, key and value for each product, multiply by the scales in separate passes, and keep the
+    weights both before and after dropout. The softmax is taken in float32, which for bfloat16 inputs is also twice as fast.
     """
 
     @staticmethod
@@ -96,10 +96,10 @@ class _Attention(torch.autograd.Function):
         dtype = _computing(value)
         query, key, value = (_flat(x.to(dtype)) for x in (query, key, value))  # (B * H, T or S, D/H)
         scores = _product(query, key.mT, each, scaling)
-        # In place: what is largest here, (B, H, T, S), is allocated as seldom as can be.
+        # In place: tensors of (B, H, T, S) are the largest here, and are allocated as seldom as possible.
         precise = scores.to(torch.promote_types(value.dtype, torch.float32))
         if mask is not None:
-            # In float32: its least number, added in bfloat16, would be minus infinity, and a row of those has no softmax.
+            # In float32: bfloat16 would round the mask's least number to minus infinity, and a row of those has no softmax.
             precise.view(shape).add_(mask)
         weights = scores.copy_(torch.softmax(precise, dim=-1, out=precise))
         factors = None if factors is None else _flat(factors)
@@ -129,7 +129,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _computing(value: Tensor) -> torch.dtype:
-    """The precision of the products: under autocast a rotation or a repeat may have left its inputs in float32."""
+    """Return the precision of the products; under autocast, rotary embeddings may have left the inputs in float32."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
 
 
@@ -142,7 +142,7 @@ def _by_head(x: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _product(left: Tensor, right: Tensor, each: int, scale: float = 1.0) -> Tensor:
-    """scale * left @ right, batched, `each` of the batch at once, the scale inside the product."""
+    """Return scale * left @ right, `each` matrices of the batch at a time, with the scale inside the product."""
     result = left.new_empty(*left.shape[:2], right.shape[2])
     for own, a, b in zip(*(torch.split(x, each) for x in (result, left, right)), strict=True):
         torch.baddbmm(own, a, b, beta=0, alpha=scale, out=own)

@@ -1,7 +1,7 @@
-"""Dropout, y = x * m / (1 - p) with m ~ Bernoulli(1 - p).  Srivastava et al., 2014.
+"""Drop elements: y = x * m / (1 - p) with m ~ Bernoulli(1 - p).  Srivastava et al., 2014.
 
-On a CPU, drawing one random float per element takes longer than the layer around it. Here a draw of 64 bits gives four
-elements 16 bits each (15 are used), and integer operations turn them into factors: 0 or 1 / (1 - p).
+On a CPU, drawing one random float for each element takes longer than the layer around it. Here 64 random bits serve four
+elements with 16 bits each (15 are used), and integer operations turn them into factors: 0 or 1 / (1 - p).
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _LANE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class DropoutSource:
-    """Random factors for CPU dropout, with a state that a checkpoint can keep."""
+    """Draws random factors for dropout on a CPU; its state can be kept in a checkpoint."""
 
     def __init__(self, seed: int, *, pool: int = _POOL) -> None:
         """Draw from `seed`, at least `pool` factors at a time."""
@@ -30,11 +30,11 @@ class DropoutSource:
         self._pools: dict[tuple[float, torch.dtype], _Pool] = {}
 
     def factors(self, shape: torch.Size, probability: float, dtype: torch.dtype) -> Tensor:
-        """Return factors of `shape` and `dtype`: 0 with `probability`, else what makes their mean 1.
+        """Return factors of `shape` and `dtype`: 0 with `probability`, else the factor that makes their mean 1.
 
-        That factor is rounded to `dtype` first and the probability set to match it, so that the mean stays 1: for 0.1
-        in bfloat16, 1.109 with 0.0986, where rounding alone would shrink every activation by 0.16%. Where that would
-        move the probability by more than a tenth of itself (small ones in bfloat16), it stays and the mean is rounded.
+        The factor is rounded to `dtype` first, and the probability is set to match it, so that the mean stays 1: for 0.1 in
+        bfloat16 that is 1.109 with 0.0986, where rounding alone would shrink every activation by 0.16%. Where this would
+        move the probability by more than a tenth of itself (small ones in bfloat16), the probability stays as asked for.
         """
         count, key = shape.numel(), (probability, dtype)
         pool = self._pools.get(key)
@@ -59,7 +59,7 @@ class DropoutSource:
         return _Pool(state, kept.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
 
     def replayed(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Return a block that draws, and one to run once more later, which draws the same and then leaves no trace."""
+        """Return two blocks: the second, run later, draws the same factors as the first and then restores the state."""
         mark: list[Any] = []
 
         @contextmanager
@@ -89,7 +89,7 @@ class DropoutSource:
             pool.used = used
 
     def state(self) -> dict[str, Any]:
-        """JSON-able state, for `load_state`."""
+        """Return the state, as values that JSON can hold, for `load_state`."""
         pools = [
             [probability, str(dtype).removeprefix("torch."), pool.state, len(pool.factors), pool.used]
             for (probability, dtype), pool in self._pools.items()
@@ -108,7 +108,7 @@ class DropoutSource:
 
 @dataclass
 class _Pool:
-    """Factors drawn ahead, and the state that drew them."""
+    """Holds factors drawn ahead, and the generator's state before they were drawn."""
 
     state: list[int]
     factors: Tensor

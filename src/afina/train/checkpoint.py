@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if nothing had happened, in one file written atomically."""
+"""Write and read checkpoints: all that a run needs to go on as if never interrupted, in one file written atomically."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ __all__ = ["damaged", "read_checkpoint", "write_checkpoint"]
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state; after a kill at any moment the file is the old one or the new one, whole."""
+    """Write tensors and a state that JSON can hold; a kill at any moment leaves the whole old file or the whole new one."""
     from safetensors.torch import save_file
 
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -29,7 +29,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return tensors and state, or None when there is no checkpoint; a damaged one raises `AfinaError`."""
+    """Return tensors and state, or None where there is no checkpoint; raises `AfinaError` for a damaged one."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -46,6 +46,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
 
 
 def damaged(path: Path, error: BaseException) -> AfinaError:
-    """Return the error that says that a checkpoint is not whole."""
+    """Return the error for a checkpoint that is damaged."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return AfinaError(f"The checkpoint {path} is damaged ({text}); delete it to start this run again.")

@@ -1,4 +1,4 @@
-"""Embeddings: one vector a text from the frozen backbone."""
+"""Compute embeddings: one vector for each text, from the frozen backbone."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ __all__ = ["embed", "text_embedder"]
 
 
 class _Headless:
-    """An adapter without its head, which might have the last layer leave out the tokens that it does not look at."""
+    """Stands for an adapter without its head: some heads make the last layer skip the tokens that they do not read."""
 
     def __init__(self, backbone: Backbone, adapter: Attachable) -> None:
         self.head, self.placed = Head(backbone.config, 0), adapter.placed
@@ -26,8 +26,10 @@ def embed(
     backbone: Backbone, tokens: Tokens, pooling: str, *, batch_size: int, tick: Callable[[int], None] | None = None,
     adapter: Attachable | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Return one float32 vector (N, D) a row from the frozen backbone, with an adapter on it or bare, or a word where words
-    have labels."""
+    """Return a float32 vector for each row (N, D), or for each word where words have labels.
+
+    The backbone is frozen, with an adapter on it or bare.
+    """
     parts: list[np.ndarray] = []
     order: list[np.ndarray] = []
     done = 0
@@ -49,7 +51,7 @@ def embed(
 
 
 def text_embedder(name: str = "minilm", max_length: int = 256) -> Callable[[Sequence[str]], np.ndarray]:
-    """Load a model and return a function from texts to one vector (N, D) a text, the mean of its tokens'."""
+    """Load a model and return a function from texts to vectors (N, D), each the mean of its text's token states."""
     backbone = load_backbone(name)
 
     def vectors(texts: Sequence[str]) -> np.ndarray:
@@ -62,5 +64,5 @@ def text_embedder(name: str = "minilm", max_length: int = 256) -> Callable[[Sequ
 def _pool(backbone: Backbone, hidden: Hidden, pooling: str) -> torch.Tensor:
     if pooling == "mean":
         return mean_pool(hidden)
-    # A causal model's first token has seen nothing: its last one stands for the text.
+    # In a causal model only the last token has seen the whole text.
     return last_token(hidden) if backbone.anatomy.row.causal else hidden.states[:, 0]

@@ -1,4 +1,4 @@
-"""Evaluation: logits of every row, in the order of the rows."""
+"""Evaluate adapters: the logits of every row, in the order of the rows."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,10 @@ def predict_logits(
     batch_size: int,
     tick: Callable[[int], None] | None = None,
 ) -> list[np.ndarray]:
-    """Return each adapter's logits (N, K), of words where they have labels, or what its task has for them.
+    """Return each adapter's logits (N, K), for words where words have labels, or what its task computes in their place.
 
-    `tick` is told the rows done after each batch.
-
-    Rows run sorted by length with little padding, every adapter on the same rows, at most `batch_size` in a batch of all
-    adapters together; without gradients or dropout.
+    Rows are sorted by length, so that there is little padding; a batch holds the same rows for every adapter, `batch_size`
+    in all. There are no gradients and no dropout. `tick` is called with the number of rows done after each batch.
     """
     attached.train(False)
     members = len(attached.adapters)
@@ -44,6 +42,6 @@ def predict_logits(
 
 
 def outputs_in_order(tokens: Tokens, batches: list[np.ndarray]) -> np.ndarray:
-    """Return the places among the outputs of these batches of rows that bring them into the order of the rows."""
+    """Return the index that brings the outputs of these batches into the order of the rows."""
     rows = np.concatenate(batches)
     return np.argsort(np.repeat(rows, tokens.trained[rows]) if tokens.by_word else rows, kind="stable")

@@ -1,7 +1,7 @@
-"""The training loop: one pass of the backbone for the rows of many members, one optimiser step for each member.
+"""Train many members at once: one pass of the backbone for the rows of all, one optimiser step for each.
 
-It knows no method, no model and no task, and never asks the device a question; measuring, checkpoints and evaluation
-are callbacks around it. One run alone is a cohort of one.
+The loop knows no method, no model and no task, and never waits for the device; measuring, checkpoints and evaluation are
+callbacks around it. A single run is a cohort of one.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ __all__ = ["Callbacks", "Clock", "Member", "Position", "gradients", "train"]
 
 @dataclass
 class Position:
-    """How far a member has come."""
+    """Counts how far a member has come: epochs done, batches of this epoch, optimiser steps, rows, tokens."""
 
     epoch: int = 0
     batch: int = 0
@@ -33,12 +33,12 @@ class Position:
     rows: int = 0
     tokens: int = 0
     terms: int = 0
-    """Of this epoch's summed loss."""
+    """Number of terms in this epoch's summed loss, by which it is divided."""
 
 
 @dataclass
 class Clock:
-    """What the steps took, of all members together: no set-up, data loading, evaluation or checkpoint."""
+    """Adds up the seconds of training steps, of all members together; set-up, evaluation and checkpoints do not count."""
 
     seconds: float = 0.0
     step_seconds: list[float] = field(default_factory=list)
@@ -46,22 +46,22 @@ class Clock:
 
 @dataclass
 class Member:
-    """One adapter in training, with all that is its own: data, order, optimiser, schedule, task and summed loss."""
+    """Holds one adapter in training, with its data, batch order, optimiser, schedule, task and summed loss."""
 
     adapter: Adapter
     task: Task
     tokens: Tokens
     seed: int
-    """Of the order of its batches."""
+    """Seed of the order of batches."""
     epochs: int
     batch_size: int
     optimiser: Optimiser
     schedule: Schedule | None
     loss_sum: Tensor
-    """Loss over the rows of this epoch so far, not yet divided, float64, on the device."""
+    """Sum of the loss over this epoch's rows so far: float64, on the device, not yet divided."""
     position: Position = field(default_factory=Position)
     left: bool = False
-    """Out of the cohort before its last epoch: it diverged, or stopped early."""
+    """True when it left the cohort before its last epoch, because it diverged or stopped early."""
     _order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -69,7 +69,7 @@ class Member:
         return not self.left and self.position.epoch < self.epochs
 
     def batches(self) -> list[np.ndarray]:
-        """Return the rows of each batch of the epoch that it is in."""
+        """Return the row numbers of each batch of the present epoch."""
         epoch = self.position.epoch
         if self._order[0] != epoch:
             self._order = epoch, epoch_batches(self.tokens.lengths, self.batch_size, seed=self.seed, epoch=epoch)
@@ -77,33 +77,33 @@ class Member:
 
     @property
     def at_end(self) -> bool:
-        """Whether the epoch has no batch left."""
+        """Say whether the epoch has no batch left."""
         return self.position.batch == len(self.batches())
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens of the batch that comes next, padding included."""
+        """Return the number of tokens in the next batch, padding included."""
         rows = self.batches()[self.position.batch]
         sequences = self.tokens.sequences(rows)
         return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
-        """Return the loss of a part of a batch whose loss has `of` terms: micro-batches cannot change the gradient."""
+        """Return a part's share of a batch's loss of `of` terms, so that micro-batches do not change the gradient."""
         value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
         self.loss_sum += value.detach()
         return value / of
 
     def mean_loss(self) -> float:
-        """Return the loss of this epoch so far; on a GPU this waits for it."""
+        """Return the mean loss of this epoch so far; on a GPU this waits for the device."""
         return float(self.loss_sum) / max(1, self.position.terms)
 
     def begin_epoch(self) -> None:
-        """Count the loss anew."""
+        """Set the summed loss back to zero."""
         self.loss_sum.zero_()
         self.position.terms = 0
 
     def step(self) -> None:
-        """Take the optimiser's step."""
+        """Take one optimiser step with the gradients that are there, and move on to the next batch."""
         position, rows = self.position, self.batches()[self.position.batch]
         if (penalty := self.adapter.penalty()) is not None:
             penalty.backward()  # type: ignore[no-untyped-call]
@@ -117,7 +117,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What happens between steps; neither is timed. The second is told the members whose epoch ended."""
+    """Says what to do between steps, outside the timed part; `after_epoch` is given the members whose epoch ended."""
 
     after_step: Callable[[], None]
     after_epoch: Callable[[list[Member]], None]
@@ -127,12 +127,12 @@ def train(
     passes: Passes, members: Sequence[Member], clock: Clock, callbacks: Callbacks, *, micro_batch_size: int | None,
     steps: int | None = None,
 ) -> None:  # fmt: skip
-    """Train all members from where they are to the end of their last epochs, or for so many steps, on their own batches.
+    """Train each member on its own batches, from its position to the end of its last epoch or for at most `steps` steps.
 
-    Those that others are ahead of catch up first: at the same step seeds come to batches of about the same width.
+    Members that are behind catch up first, because at the same step the batches of all seeds are about equally wide.
     """
     while (steps is None or steps > 0) and (training := [member for member in members if member.training]):
-        # After a kill between a step and its epoch's end there may be members with no batch left; the others wait for that.
+        # A run killed between a step and the end of its epoch resumes with no batch left: that epoch is ended first.
         stepping = [] if any(member.at_end for member in training) else training
         if stepping:
             least = min(member.position.step for member in stepping)
@@ -141,7 +141,7 @@ def train(
             started = perf_counter()
             for group in passes.groups(stepping, lambda member: member.batch_tokens):
                 gradients(passes, group, micro_batch_size)
-                # Now, not after the last group: gradients that stay scatter over the memory that the next pass is to have.
+                # At once, not after the last group: gradients kept longer would fragment the memory for the next pass.
                 for member in group:
                     member.step()
             clock.step_seconds.append(perf_counter() - started)
@@ -155,7 +155,7 @@ def train(
 
 
 def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | None) -> None:
-    """Add the gradients of one batch of each member of a group, which go through the backbone together."""
+    """Add the gradients of one batch of each member of a group; their rows go through the backbone together."""
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
     attached = passes.attached([member.adapter for member in group], training=True)
@@ -169,12 +169,12 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
             if len(labels):
                 losses.append(member.loss(logits, labels, max(1, int(member.tokens.trained[rows].sum()))))
                 member.position.tokens += tokens
-        # One member's loss says nothing of another's adapter: the gradient of the sum is each one's own.
+        # No member's loss depends on another's adapter, so the gradient of the sum is the gradient of each.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def _wait(backbone: Backbone) -> float:
-    """Seconds that work queued on a GPU still takes: it belongs to the steps that queued it."""
+    """Wait for the work queued on a GPU and return the seconds: they belong to the steps that queued it."""
     if backbone.device.type != "cuda":
         return 0.0
     started = perf_counter()

@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) with the learning-rate schedules of the field."""
+"""Step with AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) and the usual learning-rate schedules."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ __all__ = ["Optimiser", "rate_factor"]
 
 
 def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float:
-    """Return the share of the peak rate at `step` (from 1) of `total`: a linear rise, then linear, cosine or constant."""
+    """Return the factor on the peak rate at `step` (from 1) of `total`: linear warm-up, then the schedule's decay."""
     rise = int(warmup * total)
     done = step - 1
     if done < rise:
@@ -23,7 +23,7 @@ def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float
 
 
 class Optimiser:
-    """AdamW over named parameters, clipped by the norm of all gradients together."""
+    """Updates named parameters by AdamW, with gradients clipped by their common norm."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Optimiser:
         rate_factors: Mapping[str, float] | None = None,
         paged: bool = False,
     ) -> None:
-        """`rate_factors` has by what the rate of some parameters, by name, differs from `learning_rate`.
+        """Make the optimiser; `rate_factors` multiply `learning_rate` for the parameters that they name.
 
         With `paged` the moments lie in memory that a GPU short of its own may page out; raises `UsageError` where
         bitsandbytes is not installed.
@@ -46,7 +46,7 @@ class Optimiser:
         self.parameters = dict(parameters)
         self.learning_rate, self.total_steps = learning_rate, total_steps
         self.schedule, self.warmup, self.gradient_clip = schedule, warmup, gradient_clip
-        # Biases, scales and norms are vectors; decaying them is left out, as in the original BERT.
+        # Biases, scales and norms are vectors, and are not decayed, as in the original BERT.
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             groups.setdefault(((rate_factors or {}).get(name, 1.0), parameter.ndim > 1), []).append(parameter)
@@ -82,7 +82,7 @@ class Optimiser:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         for name, parameter in self.parameters.items():
             own: dict[str, Any] = {
                 key.rpartition("/")[2]: value.to(parameter.device, copy=True)
@@ -93,7 +93,7 @@ class Optimiser:
                 self.adamw.state[parameter] = self._as_paged(parameter, own) if self.paged else own
 
     def _as_paged(self, parameter: nn.Parameter, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return a parameter's state with its moments copied to where they may be paged out."""
+        """Return a parameter's state with its moments copied into memory that may be paged out."""
         kept: dict[str, Any] = {"step": int(state["step"])}
         for key, value in state.items():
             if key != "step":

@@ -1,4 +1,4 @@
-"""Which members go through the backbone together, and the attachment that carries them."""
+"""Decide which members go through the backbone together, and keep the attachment that carries them."""
 
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -29,17 +29,17 @@ _M = TypeVar("_M", bound=_Carries)
 
 
 class Passes:
-    """Groups members and attaches a group at a time; within the `with` block an attachment stays until another is due."""
+    """Groups members and attaches one group at a time; the attachment stays until another group's turn, or the block ends."""
 
     def __init__(
         self, backbone: Backbone, source: DropoutSource | None = None, *, most: int | None = None,
         most_tokens: int | None = None, alike: bool = False, checkpointing: bool = False, packing: bool = False,
     ) -> None:  # fmt: skip
-        """At most `most` members go together, and while training no more than have `most_tokens` in their batches.
+        """Let at most `most` members go together, and in training no more than `most_tokens` tokens.
 
-        With `alike` members whose branches are computed at once have passes of their own, which need no cutting and joining
-        at every branch, and only those without their like go with others. With `packing` short texts share rows of a batch
-        where that changes nothing for its members.
+        With `alike`, members whose branches can be computed as one stack have passes of their own, which saves cutting and
+        joining the rows at every branch; the others share passes. With `packing`, short texts share rows of a batch where
+        that changes nothing for its members.
         """
         self.backbone, self.most, self.most_tokens = backbone, most, most_tokens
         self.alike, self.packing = alike, packing
@@ -86,14 +86,14 @@ class Passes:
         return found
 
     def prepare(self, members: Sequence[_M], tokens: Callable[[_M], Tokens], rows: np.ndarray | None = None) -> None:
-        """Compute what members' rows (all if not given) become below every branch, once, before they train on it."""
+        """Compute the hidden states of members' rows (all by default) below the lowest branch, once, before training."""
         for group in self.groups(members):
             attached = self.attached([member.adapter for member in group], training=True)
             for own in {id(own): own for own in map(tokens, group)}.values():
                 attached.fill_trunk(own, rows)
 
     def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
-        """What goes together and what stands side by side, found once for each adapter."""
+        """Return what decides about an adapter's group, and what sorts it within the group; computed once an adapter."""
         if adapter not in self._found:
             stacks = [branch.stack_key() for _, branch in adapter.placed() if isinstance(branch, Branch)]
             self._found[adapter] = pass_kind(adapter), f"{adapter.method.name} {stacks}"
@@ -118,17 +118,17 @@ class Passes:
 
 
 def _parts(members: list[_M], size: int) -> list[list[_M]]:
-    """Cut members into the fewest parts that are no larger than `size`, about as large as one another."""
+    """Cut members into the fewest parts of at most `size`, of nearly equal length."""
     count = -(-len(members) // size)
     bounds = [place * len(members) // count for place in range(count + 1)] if count else []
     return [members[start:stop] for start, stop in pairwise(bounds)]
 
 
 def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
-    """What adapters have to share lest one pays for another: the backward pass, room for prompts, a narrow last layer.
+    """Return what adapters must have in common to share a pass, so that none pays for another's needs.
 
-    That is the lowest layer with a branch, below which no gradient is needed and a row is computed once; the length of
-    the prompt; and whether of the last layer only the first token is looked at.
+    That is the lowest layer with a branch (below it no gradient is needed), the length of the prompt, and whether the head
+    reads only the first token of the last layer.
     """
     placed = adapter.placed()
     prompt = max((branch.length for _, branch in placed if isinstance(branch, PromptBranch)), default=0)
@@ -137,14 +137,14 @@ def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
 
 
 def lowest_layer(adapter: Adapter) -> int:
-    """Return the lowest layer that it changes; one beyond all where it changes none."""
+    """Return the lowest layer that an adapter changes; a number beyond all layers where it changes none."""
     none = 0 if adapter.method.owns_backbone else 1 << 30
     found = (site.layer if site.layer is not None else -1 for site, _ in adapter.placed())
     return max(0, min(found, default=none))
 
 
 def packing_of(wanted: str, backbone: Backbone, adapter: Adapter) -> str | None:
-    """Return what is done with an adapter's texts: what is `wanted`, or why not; None where nothing is written."""
+    """Return how an adapter's texts are packed: as `wanted`, or `off` with the reason; None where nothing is written."""
     if not adapter.head.per_token or wanted == "off":
         return wanted if adapter.head.per_token else None
     why = unpackable(backbone.anatomy, adapter.head, (branch for _, branch in adapter.placed()))
