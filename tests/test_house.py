@@ -14,6 +14,7 @@ SOURCE = Path(afina.__file__).parent
 # From the bottom up: a room may import rooms before it, and its own.
 ROOMS = (
     ("errors", "registry", "json_files", "yaml_file", "checked", "config"),
+    ("words",),
     ("measure", "ops"), ("data", "tasks"), ("backbone", "results"), ("methods", "generation"),
     ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),
 )  # fmt: skip

@@ -197,15 +197,15 @@ def test_an_error_that_falls_steeply_is_a_doubt_too(tmp_path: Path) -> None:
 
 
 def test_recommend_speaks_portuguese_and_says_whose_accuracy(tmp_path: Path) -> None:
-    from afina.cli.phrases import RECOMMEND
-    from afina.report.language import Words, portuguese
+    from afina.words.language import Words
+    from afina.words.recommend import PORTUGUESE
 
     folder = changed(write_study(tmp_path, SKILLS), lora={"rate": "default"})
     refused = dict(recommend(folder, minimum=0.75).excluded)
     assert refused["head on m"].startswith("its accuracy is 0.")
     nothing = recommend(folder, minimum=0.99)
     assert "comes nearest: its accuracy is 0." in nothing.reason
-    words = Words("pt", portuguese(RECOMMEND))
+    words = Words("pt")
     answer = recommend(folder, minimum=0.75, words=words)
     assert "full em m tem o melhor valor de acurácia, 0," in answer.reason
     assert answer.doubts[0].startswith("As taxas são as padrão (lora)")
@@ -213,7 +213,7 @@ def test_recommend_speaks_portuguese_and_says_whose_accuracy(tmp_path: Path) -> 
     assert dict(answer.excluded)["head em m"].endswith("o limite é 0,75")
     limits = ({"minutes": 1.5}, {"memory_bytes": 0.9e9}, {"minutes": 0.1})
     spoken = [words_of for limit in limits for words_of in _sentences(recommend(folder, words=words, **limit))]
-    english = {phrase for phrase in RECOMMEND if len(phrase) > 12}
+    english = {phrase for phrase in PORTUGUESE if len(phrase) > 12}
     assert not [
         said for said in spoken for phrase in english if phrase.split("{")[0].strip() and phrase.split("{")[0] in said
     ]

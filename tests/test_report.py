@@ -15,12 +15,12 @@ from rich.console import Console
 
 from afina.report.figures import pareto_front
 from afina.report.formats import csv_table, latex_table, markdown_table
-from afina.report.language import Words
 from afina.report.material import Material
 from afina.report.tables import Table, race_table, with_interval
 from afina.report.write import _readable, terminal_report, write_report
 from afina.results.results_jsonl import append_result, read_results
 from afina.results.statistics import mean_interval
+from afina.words.language import Words, phrases
 from test_statistics import write_study
 
 SKILLS = {"full": (0.92, 2, 9), "lora": (0.91, 1, 5), "head": (0.7, 0.5, 1)}
@@ -137,12 +137,10 @@ def test_equals_are_called_so(tmp_path: Path) -> None:
 
 
 def test_portuguese_has_no_english_left(folder: Path) -> None:
-    from afina.report import language
-
     html = write_report(folder, language="pt").html.read_text()
     assert 'lang="pt-BR"' in html
-    for english in language._PT:
-        if "{" not in english and len(english) > 12 and language._PT[english] != english:
+    for english, portuguese in phrases().items():
+        if "{" not in english and len(english) > 12 and portuguese != english:
             assert english not in html
     assert re.search(r"\d,\d \[\d+,\d; \d+,\d\]", html)
 

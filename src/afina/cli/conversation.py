@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from afina.cli.phrases import HELP, PORTUGUESE
 from afina.cli.standard_input import input_lines
 from afina.errors import AfinaError, UsageError
-from afina.report.language import Words
+from afina.words.conversation import HELP
+from afina.words.language import Words
 
 if TYPE_CHECKING:
     from afina.generation.settings import GenerationSettings
@@ -123,7 +123,7 @@ class Conversation:
         """`folders` are adapters by name, that of the first answer first; without a terminal only answers are written."""
         from rich.console import Console
 
-        self.words = Words(language, PORTUGUESE)
+        self.words = Words(language)
         self.folders, self.terminal = folders, terminal
         self.name = next(iter(folders))
         self.loaded: dict[str, Any] = {}

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from afina.cli.phrases import DEMO
-from afina.report.language import Words, check_language
+from afina.words.language import Words, check_language
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +114,7 @@ def demo_chat(
     check_language(language)
     from rich.console import Console
 
-    console, words = Console(highlight=False), Words(language, DEMO)
+    console, words = Console(highlight=False), Words(language)
     from afina.backbone.load import load_backbone
     from afina.cli.progress import Progress
     from afina.config import StudyConfig

@@ -29,12 +29,11 @@ def recommend(
     from rich.console import Console
     from rich.text import Text
 
-    from afina.cli.phrases import RECOMMEND
-    from afina.report.language import Words, portuguese
     from afina.results.recommend import parse_memory
     from afina.results.recommend import recommend as choose
+    from afina.words.language import Words
 
-    words = Words(language, portuguese(RECOMMEND))
+    words = Words(language)
 
     answer = choose(
         directory, memory_bytes=parse_memory(memory) if memory else None, minutes=minutes, metric=metric,

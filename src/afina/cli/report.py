@@ -49,8 +49,8 @@ def show(directory: Path, language: str, reference: Path | None) -> None:
     """Print the tables of a study's folder, write its report and say where it is."""
     from rich.console import Console
 
-    from afina.report.language import Words
     from afina.report.write import terminal_report, write_report
+    from afina.words.language import Words
 
     console = Console()
     files = write_report(directory, language=language, reference=reference)

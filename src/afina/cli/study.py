@@ -36,7 +36,7 @@ def study(
 
 def run_and_report(config, directory: Path, language: str, reference: Path | None = None) -> None:  # type: ignore[no-untyped-def]
     """Carry out a study with progress on the terminal, print its table and write its report."""
-    from afina.report.language import check_language
+    from afina.words.language import check_language
 
     check_language(language)
     if not (directory / "results.jsonl").exists():  # of a study that has begun, what is finished needs no data

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from afina.measure.metrics import higher_is_better
-from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.report.tables import at_epoch, scaled, shown_interval
 from afina.results.mistakes import Mistakes
 from afina.results.statistics import Cell
+from afina.words.language import Words
 
 __all__ = ["cost_figure", "coverage_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
 

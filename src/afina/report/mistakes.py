@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from afina.report.language import Words
 from afina.report.tables import Table
 from afina.results.mistakes import Mistakes
+from afina.words.language import Words
 
 __all__ = ["class_table", "confusion_table", "mistake_tables", "threshold_table", "wrong_table"]
 

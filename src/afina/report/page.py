@@ -7,7 +7,6 @@ from pathlib import Path
 
 import afina
 from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
-from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.report.mistakes import class_table, confusion_table, threshold_table, wrong_table
 from afina.report.tables import (
@@ -26,6 +25,7 @@ from afina.report.tables import (
     type_table,
 )
 from afina.results.doubts import doubts
+from afina.words.language import Words
 
 __all__ = ["answer", "page"]
 

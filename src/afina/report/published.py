@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from afina.errors import UsageError
-from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.report.tables import Table, at_epoch, metric_digits, scaled
 from afina.results.statistics import Cell
+from afina.words.language import Words
 from afina.yaml_file import read_yaml
 
 __all__ = ["Reference", "published_tables"]
@@ -69,13 +69,14 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     reference = reference.beside(material.methods)
     metric = _metric(words, groups)
     # Early stopping takes back the weights of the best one.
-    epoch = "last" if all(run.get("best_epoch") is None for run in material.results) else "best"
+    last = all(run.get("best_epoch") is None for run in material.results)
+    test = words("Test {metric} after the last epoch" if last else "Test {metric} after the best epoch", metric=metric)
     grids: list[tuple[str, str, str, Callable[[Cell], float | None], Callable[[Cell], int]]] = [
         ("4.1", words("Mean memory while training, GB"), "gpu_memory_gb",
          lambda c: _over(c, "mean_memory_bytes", 1e-9), lambda c: 2),
         ("4.2", words("Training time, minutes"), "train_minutes",
          lambda c: _over(c, "train_seconds", 1 / 60), lambda c: 1),
-        ("4.3", words(f"Test {{metric}} after the {epoch} epoch", metric=metric), "test_accuracy_percent",
+        ("4.3", test, "test_accuracy_percent",
          lambda c: _over(c, "test_metric", scaled(c.metric)), lambda c: metric_digits(c.metric)),
     ]  # fmt: skip
     tables = [_grid(material, words, reference, *grid) for grid in grids]

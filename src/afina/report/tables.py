@@ -6,10 +6,10 @@ from typing import Any
 
 from afina.config import StudyConfig
 from afina.measure.metrics import higher_is_better
-from afina.report.language import Words
 from afina.report.material import Group, Material
 from afina.results.doubts import doubts
 from afina.results.statistics import Cell, Interval, mean_interval
+from afina.words.language import Words
 
 __all__ = [
     "Table",

@@ -15,7 +15,6 @@ from rich.text import Text
 from afina.data.whole_file import write_text
 from afina.errors import UsageError
 from afina.report.formats import FORMATS
-from afina.report.language import Words
 from afina.report.material import Material, gather
 from afina.report.mistakes import mistake_tables, wrong_table
 from afina.report.page import answer, page
@@ -34,6 +33,7 @@ from afina.report.tables import (
 from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
 from afina.results.mistakes import read_mistakes
+from afina.words.language import Words
 
 __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
 from afina.measure.metrics import higher_is_better
 from afina.results.statistics import Cell
+from afina.words.language import Words
 
-__all__ = ["Doubts", "Speech", "doubts"]
+__all__ = ["Doubts", "doubts"]
 
 _SHORT = 3_000
 """Optimiser steps below which a rate may well decide between two methods."""
@@ -16,16 +16,6 @@ _STEEP = 0.03
 """What a train metric gains in its last epoch, or an error loses as a share, that is more than the end of a curve."""
 _BELOW = 0.01
 """By how much a train metric is below the head's alone, likewise, that is more than chance of the rows."""
-
-
-class Speech(Protocol):
-    """Says an English sentence in a person's language, with numbers as it writes them."""
-
-    def __call__(self, text: str, **values: object) -> str: ...
-
-    def number(self, value: float | None, digits: int = 0) -> str: ...
-
-    def shortest(self, value: float) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class Doubts:
     below_head: tuple[str, ...]
     """They end below what the head alone reaches on the train rows, which they train too."""
 
-    def rates(self, words: Speech) -> str:
+    def rates(self, words: Words) -> str:
         """Say that rates are defaults in a short run; nothing where they are not."""
         if not self.by_default:
             return ""
@@ -50,7 +40,7 @@ class Doubts:
             methods=", ".join(self.by_default), steps=words.number(self.steps),
         )  # fmt: skip
 
-    def learning(self, words: Speech) -> list[str]:
+    def learning(self, words: Words) -> list[str]:
         """Say who had not learned enough, a sentence each."""
         said = []
         if self.rising:

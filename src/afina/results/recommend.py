@@ -12,11 +12,12 @@ import numpy as np
 from afina.errors import UsageError, nearest
 from afina.measure.metrics import higher_is_better
 from afina.measure.shown import html_of
-from afina.results.doubts import Speech, doubts
+from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.results_jsonl import read_results
 from afina.results.statistics import Cell, Comparison, cells, compare, mean_interval
+from afina.words.language import Words
 
 __all__ = ["Recommendation", "comparable", "parse_memory", "recommend"]
 
@@ -51,19 +52,6 @@ class Recommendation:
         return html_of(self.reason, columns, rows, left_out)
 
 
-class Plain:
-    """English, as it stands."""
-
-    def __call__(self, text: str, **values: object) -> str:
-        return text.format(**values) if values else text
-
-    def number(self, value: float | None, digits: int = 0) -> str:
-        return "—" if value is None else f"{value:,.{digits}f}"
-
-    def shortest(self, value: float) -> str:
-        return f"{value:,.10g}"
-
-
 def parse_memory(text: str) -> float:
     """Return bytes for `4GB` (10^9), `4GiB` (2^30), `800MB` ...; raises `UsageError` for anything else."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
@@ -82,7 +70,7 @@ def recommend(
     minimum: float | None = None,
     model: str | None = None,
     dataset: str | None = None,
-    words: Speech | None = None,
+    words: Words | None = None,
 ) -> Recommendation:
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
@@ -93,7 +81,7 @@ def recommend(
     directory = folder_of(directory)
     memory_bytes = parse_memory(memory) if memory is not None else memory_bytes
     _check_limits(memory_bytes, minutes, minimum)
-    words = words or Plain()
+    words = words or Words()
     group = _group(directory, metric, model, dataset)
     found = _chosen(directory, group, _Limits(memory_bytes, minutes, minimum), words)
     said = doubts(group)
@@ -107,7 +95,7 @@ class _Limits:
     minimum: float | None = None
 
 
-def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Speech) -> Recommendation:
+def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Words) -> Recommendation:
     name = group[0].metric
     excluded = [(_named(cell, words), why) for cell in group if (why := _beyond(cell, limits, words))]
     out = {label for label, _ in excluded}
@@ -199,7 +187,7 @@ def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
     return replace(cell, metric=metric, test=mean_interval(run["test_metrics"][metric] for run in cell.runs))
 
 
-def _beyond(cell: Cell, limits: _Limits, words: Speech) -> str | None:
+def _beyond(cell: Cell, limits: _Limits, words: Words) -> str | None:
     """Say which limit a cell breaks, or None; memory is judged by the largest peak of its seeds."""
     peak, seconds, minimum = _largest_peak(cell), _cost(cell.seconds), limits.minimum
     if limits.memory is not None and peak > limits.memory:
@@ -215,7 +203,7 @@ def _beyond(cell: Cell, limits: _Limits, words: Speech) -> str | None:
 
 
 def _none_fits(
-    group: Sequence[Cell], excluded: Sequence[tuple[str, str]], limits: _Limits, words: Speech
+    group: Sequence[Cell], excluded: Sequence[tuple[str, str]], limits: _Limits, words: Words
 ) -> Recommendation:
     def excess(cell: Cell) -> float:
         minimum = limits.minimum
@@ -256,15 +244,15 @@ def _cost(interval: object) -> float:
     return float(getattr(interval, "mean", np.inf))
 
 
-def _named(cell: Cell, words: Speech) -> str:
+def _named(cell: Cell, words: Words) -> str:
     return f"{cell.method} {words('on')} {Path(cell.model).name}"
 
 
-def _valued(cell: Cell, words: Speech) -> str:
+def _valued(cell: Cell, words: Words) -> str:
     return f"{_named(cell, words)} ({words.number(_mean(cell), 4)})"
 
 
-def _costs(cell: Cell, words: Speech) -> str:
+def _costs(cell: Cell, words: Words) -> str:
     return words(
         "{memory} GB, {time} minutes",
         memory=words.number(_largest_peak(cell) / 1e9, 2), time=words.number(_cost(cell.seconds) / 60, 1),

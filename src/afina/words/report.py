@@ -1,14 +1,8 @@
-"""What a report says, in English and in Brazilian Portuguese; the English sentence is the key."""
+"""What a report says in Portuguese; the English sentence is the key."""
 
-from collections.abc import Callable, Mapping
+__all__ = ["PORTUGUESE"]
 
-from afina.errors import UsageError, nearest
-
-__all__ = ["LANGUAGES", "Words", "check_language", "portuguese"]
-
-LANGUAGES = ("en", "pt")
-
-_PT = {
+PORTUGUESE = {
     "Which fine-tuning method is worth it": "Que método de ajuste vale a pena",
     "runs finished": "execuções concluídas",
     "failed": "falharam",
@@ -155,48 +149,3 @@ _PT = {
     "r2": "R²",
     "mean and 95% interval over seeds": "média e intervalo de 95% sobre as sementes",
 }
-
-
-def portuguese(more: Mapping[str, str]) -> dict[str, str]:
-    """Return the report's phrases with further ones."""
-    return {**_PT, **more}
-
-
-def check_language(language: str) -> None:
-    """Raise `UsageError` for a language that Afina does not speak."""
-    if language not in LANGUAGES:
-        raise UsageError(f"--language is {' or '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}")
-
-
-class Words:
-    """Phrases and numbers in one language; a report's phrases unless others are given."""
-
-    def __init__(self, language: str, portuguese: Mapping[str, str] = _PT) -> None:
-        check_language(language)
-        self.language = language
-        self._phrase: Callable[[str], str] = (
-            (lambda text: portuguese.get(text, text)) if language == "pt" else (lambda text: text)
-        )
-
-    def __call__(self, text: str, **values: object) -> str:
-        return self._phrase(text).format(**values) if values else self._phrase(text)
-
-    def number(self, value: float | None, digits: int = 0) -> str:
-        """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
-        if value is None:
-            return "—"
-        return self._written(f"{value:,.{digits}f}")
-
-    def shortest(self, value: float) -> str:
-        """Write a number with as many digits as it needs, ten at most."""
-        return self._written(f"{value:,.10g}")
-
-    def _written(self, text: str) -> str:
-        return text.translate(str.maketrans(",.", ".,")) if self.language == "pt" else text
-
-    def compact(self, value: float | None) -> str:
-        """Write a number with three digits that count."""
-        if value is None:
-            return "—"
-        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
-        return self.number(value, digits)

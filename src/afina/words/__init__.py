@@ -1,0 +1,1 @@
+"""Everything that a person reads and that exists in more than one language."""

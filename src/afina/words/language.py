@@ -1,0 +1,65 @@
+"""Phrases and numbers in the language of whoever reads them.
+
+The English sentence is the key, with `{names}` for what is filled in; its Portuguese is a row of `PORTUGUESE` in one of this
+folder's files, which are called after what speaks. To add a phrase is to say `words("The {thing} is gone.", thing=name)` and
+to add that row; tests/test_words.py finds a phrase that has none, and a row that nobody says.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+
+import afina.words
+from afina.errors import UsageError, nearest
+
+__all__ = ["LANGUAGES", "Words", "check_language", "phrases"]
+
+LANGUAGES = ("en", "pt")
+
+
+@cache
+def phrases() -> Mapping[str, str]:
+    """Return the Portuguese of every phrase, by the English sentence."""
+    found: dict[str, str] = {}
+    for info in pkgutil.iter_modules(afina.words.__path__, "afina.words."):
+        found |= getattr(importlib.import_module(info.name), "PORTUGUESE", {})
+    return found
+
+
+def check_language(language: str) -> None:
+    """Raise `UsageError` for a language that Afina does not speak."""
+    if language not in LANGUAGES:
+        raise UsageError(f"--language is {' or '.join(LANGUAGES)}, not '{language}'{nearest(language, LANGUAGES)}")
+
+
+class Words:
+    """Says phrases and numbers in one language."""
+
+    def __init__(self, language: str = "en") -> None:
+        check_language(language)
+        self.language = language
+
+    def __call__(self, text: str, **values: object) -> str:
+        said = phrases().get(text, text) if self.language == "pt" else text
+        return said.format(**values) if values else said
+
+    def number(self, value: float | None, digits: int = 0) -> str:
+        """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
+        if value is None:
+            return "—"
+        return self._written(f"{value:,.{digits}f}")
+
+    def shortest(self, value: float) -> str:
+        """Write a number with as many digits as it needs, ten at most."""
+        return self._written(f"{value:,.10g}")
+
+    def _written(self, text: str) -> str:
+        return text.translate(str.maketrans(",.", ".,")) if self.language == "pt" else text
+
+    def compact(self, value: float | None) -> str:
+        """Write a number with three digits that count."""
+        if value is None:
+            return "—"
+        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
+        return self.number(value, digits)
