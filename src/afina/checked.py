@@ -17,7 +17,7 @@ TRUTHS = "YAML reads yes, no, on and off as true and false; write such a word in
 
 
 class Checked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     switches: ClassVar[frozenset[str]] = frozenset()
     """Keys that take numbers, and a plain `on` or `off` beside them."""
 

@@ -15,10 +15,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
 from afina.yaml_file import read_yaml
@@ -33,6 +35,9 @@ def _switch(value: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+_OneOrMore = BeforeValidator(_as_list, json_schema_input_type=str | list[str])
 
 
 def _once(values: list[Any]) -> list[Any]:
@@ -71,6 +76,10 @@ TaskName = Annotated[
 ]
 
 
+_COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+"""What a file may say of one column or several."""
+
+
 def _separator(value: Any) -> Any:
     words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
     return words.get(value, value) if isinstance(value, str) else value
@@ -83,13 +92,17 @@ class DatasetSpec(Checked):
     """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""
     config: str | None = None
     """The hub data set's configuration, e.g. `sst2` of `glue`."""
-    text: str | None = None
+    text: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
     """The column of texts; of a list of columns the texts are joined, each on a line of its own."""
-    joined: tuple[str, ...] = ()
+    joined: SkipJsonSchema[tuple[str, ...]] = ()
     """Where `text` is a list, its columns."""
     text_pair: str | None = None
+    """The column of second texts, where a row is a pair of them."""
     label: str | None = None
-    separator: Annotated[str | None, BeforeValidator(_separator)] = Field(default=None, min_length=1, max_length=1)
+    """The column of labels: words, numbers, or tags of words."""
+    separator: Annotated[str | None, BeforeValidator(_separator), WithJsonSchema({"type": "string"})] = Field(
+        default=None, min_length=1, max_length=1
+    )
     """What stands between a text file's columns; left out, it is recognised."""
     decimal: Literal[".", ","] | None = None
     """What stands before a label's decimals; left out, it is recognised where that is safe."""
@@ -106,18 +119,20 @@ class DatasetSpec(Checked):
     {text} in it."""
     messages: str | None = None
     """For `task: chat`, the column of each row's messages; without one, `text` is asked and `target` answered."""
-    assistant: Annotated[list[str], BeforeValidator(_as_list)] | None = None
+    assistant: Annotated[list[str], _OneOrMore] | None = None
     """For `task: chat`, the names of who answers, where a transcript or a chat has names; everybody else asks."""
-    user: Annotated[list[str], BeforeValidator(_as_list)] | None = None
-    """Likewise of who asks."""
+    user: Annotated[list[str], _OneOrMore] | None = None
+    """For `task: chat`, the names of who asks."""
     target: str | None = None
     """The column of what is written: seq2seq's target, chat's answer."""
     task: TaskName = "auto"
+    """Comes before the study's `task`."""
     metric: str | None = None
     """The metric that tables show first and choices go by; left out, the task's own, or a preset's."""
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None
+    """What tables call the data set; left out, the last part of its path."""
 
     @model_validator(mode="before")
     @classmethod
@@ -165,6 +180,10 @@ class RaceSpec(Checked):
         return value
 
 
+_Entry = str | dict[str, dict[str, Any] | None]
+"""How a study file names a method."""
+
+
 def _as_method(value: Any) -> Any:
     if isinstance(value, MethodSpec):
         return value
@@ -207,37 +226,50 @@ class StudyConfig(Checked):
 
     switches = frozenset({"cohort"})
 
-    model: Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_once)] = Field(min_length=1)
-    """Hub name, local folder, or a built-in name; a list makes a grid."""
-    dataset: Annotated[list[DatasetSpec], BeforeValidator(_as_datasets)] = Field(min_length=1)
-    """Preset, hub name, file, folder, or {path:, text:, text_pair:, label:, split:}; a list makes a grid."""
-    methods: Annotated[list[MethodSpec], BeforeValidator(_as_methods)] = Field(min_length=1)
+    model: Annotated[list[str], _OneOrMore, AfterValidator(_once)] = Field(min_length=1)
+    """Hub name, local folder, GGUF file, or a built-in name (`minilm`, `afina-small`, `smollm2`); a list makes a grid."""
+    dataset: Annotated[
+        list[DatasetSpec],
+        BeforeValidator(_as_datasets, json_schema_input_type=str | DatasetSpec | list[str | DatasetSpec]),
+    ] = Field(min_length=1)
+    """Packaged name (`tickets`, `roaster`, `everyday`), preset, hub name, file or folder, or the keys of a data set; a list
+    makes a grid."""
+    methods: Annotated[list[MethodSpec], BeforeValidator(_as_methods, json_schema_input_type=_Entry | list[_Entry])] = (
+        Field(min_length=1)
+    )
     """Names, or {name: {setting: value}}."""
-    seeds: Annotated[list[int], BeforeValidator(_as_seeds)] = Field(default=[0], min_length=1)
+    seeds: Annotated[list[int], BeforeValidator(_as_seeds, json_schema_input_type=int | list[int])] = Field(
+        default=[0], min_length=1
+    )
     """How many seeds (0, 1, ...), or a list of them."""
     epochs: int = Field(default=3, ge=1, le=LARGEST_COUNT)
+    """How often each run goes through its train rows."""
     batch_size: int = Field(default=6, ge=1, le=LARGEST_COUNT)
     """Rows of one optimiser step."""
     evaluation_batch_size: int = Field(default=64, ge=1, le=LARGEST_COUNT)
+    """Rows evaluated at once, of all members of a pass together."""
     learning_rate: float | Literal["auto", "search"] | dict[str, float] = "auto"
-    """`auto` is each method's own for the run's steps, model and task; `search` tries a few; a number sets all; a mapping
-    sets some."""
+    """`auto` is each method's own for the run's steps, model and task; `search` takes the best of auto's times each of
+    `search_factors` on the development split; a number sets all; a mapping by method sets some."""
     search_factors: Factors = Field(default=[0.3, 1.0, 3.0, 10.0])
     """With `learning_rate: search`, what each method's automatic rate is multiplied by."""
     max_length: int = Field(default=512, ge=4, le=LARGEST_COUNT)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
     rank: int | None = Field(default=None, ge=1, le=65_536)
-    """Rank of low-rank methods; left out, each method's own default."""
-    targets: Annotated[list[str], BeforeValidator(_as_list)] | None = None
-    """Roles that low-rank methods adapt; left out, each method's own default."""
+    """Rank of low-rank methods that do not say their own; left out, each method's default."""
+    targets: Annotated[list[str], _OneOrMore] | None = None
+    """Roles that low-rank methods adapt, or `all`; left out, each method's own default."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"
-    """`nf4` and `int8` quantise the frozen base (backbone/quantise.py)."""
+    """`auto` takes bf16 if timed steps are not slower, and says so; `nf4` and `int8` quantise the frozen base."""
     cohort: Literal["auto", "off"] | int = "auto"
+    """How many runs train together on one frozen base; `off`: one by one; `auto`: all of a model and data set that can and
+    fit, where a method has 400 steps or more over its seeds and rates."""
     mix_datasets: bool = False
     """Whether runs on different data sets may train in one cohort: one base for many customers."""
     train_limit: int | None = Field(default=None, ge=2)
-    """Rows to train on, stratified by label."""
+    """Rows to train on, stratified by label, always the same ones."""
     test_limit: int | None = Field(default=None, ge=2)
+    """Rows to test on, likewise."""
     train_evaluation_limit: int | None = Field(default=None, ge=2)
     """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
     task: TaskName = "auto"
@@ -247,12 +279,16 @@ class StudyConfig(Checked):
     """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
     system: Literal["keep", "merge"] = "keep"
     """For `task: chat`: `merge` puts what the system says before the user's first words, where a template takes no system."""
-    packing: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
+    packing: Annotated[
+        Literal["auto", "off"], BeforeValidator(_switch, json_schema_input_type=Literal["auto", "off"] | bool)
+    ] = "auto"
     """Whether short texts share a row of a batch, unseen by each other, where a model learns to write and it saves rows."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's, of matrices; a method may have its own, as for the next three: `{full: {weight_decay: 0.01}}`."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after its peak."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient; null for none."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -260,22 +296,24 @@ class StudyConfig(Checked):
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = None
     """Weight of each class in the loss, by label name; `balanced`: rows / (classes * rows of the class)."""
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
-    """Epochs without a better metric on the development split after which a run stops; its best epoch's weights stay."""
+    """Epochs without a better metric on the development split (the data's own, or a tenth of the train rows) after which a
+    run stops; its best epoch's weights stay."""
     race: RaceSpec | None = None
     """Successive halving over the study's methods, and over ranks and rates if asked, in place of whole runs of all."""
     micro_batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
-    """Rows computed at once; a step adds up as many micro-batches as its batch needs."""
+    """Rows of a run computed at once; a step adds up as many micro-batches as its batch needs, and no gradient changes."""
     gradient_checkpointing: bool = False
     """Compute each layer again in the backward pass instead of keeping what it needs: less memory, more time."""
     sample_seconds: float = Field(default=0.5, gt=0, le=86_400)
-    """Interval of the background memory readings; the published study's is 30."""
+    """Interval of the background memory readings."""
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
     """From one checkpoint to the next within an epoch; each epoch ends with one anyway."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; `auto` takes a GPU where there is one."""
     trust_remote_code: bool = False
     """Run code that comes with a model's repository; never unless asked."""
 
-    @field_validator("cohort", mode="before")
+    @field_validator("cohort", mode="before", json_schema_input_type=Literal["auto", "off"] | bool | int)
     @classmethod
     def _cohort(cls, value: Any) -> Any:
         value = _switch(value)
@@ -307,7 +345,7 @@ class StudyConfig(Checked):
             raise ValueError("should be above 0 for one class at least")
         return value
 
-    @field_validator("race", mode="before")
+    @field_validator("race", mode="before", json_schema_input_type=bool | Literal["off"] | RaceSpec | None)
     @classmethod
     def _race(cls, value: Any) -> Any:
         if isinstance(value, bool):

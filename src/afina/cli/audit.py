@@ -50,7 +50,7 @@ def leak(
         typer.Option("--out", metavar="DIR|FILE.json", help="Write leak.json and leak.html, or JSON alone."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws rows and reference secrets.")] = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 16,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 16,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
@@ -107,7 +107,7 @@ def canaries(
     text: Text = None,
     answer: Target = None,
     messages: Messages = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Draws secrets and their places.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
 ) -> None:
     """Plant rows with random secrets in a copy of training data, in the data's own form.

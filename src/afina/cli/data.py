@@ -230,7 +230,7 @@ def generate(
     key_variable: Annotated[
         str, typer.Option("--key-variable", help="The environment variable that has the endpoint's key.")
     ] = "OPENAI_API_KEY",
-    temperature: Annotated[float, typer.Option("--temperature", min=0)] = 0.9,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="Higher: more varied rows.")] = 0.9,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Most tokens of one answer.")] = 1_024,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer.")] = 120.0,
     tries: Annotated[int, typer.Option("--tries", min=1, help="Times to ask before giving up.")] = 5,
@@ -238,7 +238,7 @@ def generate(
     similarity: Annotated[
         float, typer.Option("--similarity", min=0, max=1, help="From which a near-duplicate goes; 0 keeps all.")
     ] = 0.8,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same requests in the same order each time.")] = 0,
     device: Annotated[str, typer.Option("--device", help="For a local model: cpu or cuda.")] = "cpu",
     format: Format = "table",
 ) -> None:

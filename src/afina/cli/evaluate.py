@@ -63,7 +63,7 @@ def evaluate(
         typer.Option("--metrics", help="Of answers: exact_match,contains,token_f1,rouge1,rouge2,rougeL,bleu,chrf."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write all of it as JSON.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 16,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 16,
     context: Annotated[
         int | None, typer.Option("--context", help="Most tokens read at once; default: the model's.")
     ] = None,

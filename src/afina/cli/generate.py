@@ -33,7 +33,7 @@ def generate(
         list[str] | None, typer.Option("--stop", help="A text that ends what is written; several times.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="An object a line: prompt, text, finish, tokens.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 16,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 16,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
     """Write what follows each prompt; one prompt alone appears as it is written.

@@ -68,7 +68,7 @@ def predict(
         str | None,
         typer.Option("--separator", help="Of csv: a comma, ; (with decimal commas) or tab; default: as in --file."),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 32,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
     """Predict labels with their probabilities (numbers, or entities) for texts, with an adapter that Afina or PEFT saved.
