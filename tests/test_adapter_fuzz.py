@@ -75,7 +75,7 @@ def write(path: Path, values: Any) -> None:
 def test_any_value_is_a_sentence_or_an_adapter(
     name: str, data: st.DataObject, both: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import afina.adapters.peft_modules as modules
+    import afina.methods.lora_peft as modules
 
     monkeypatch.setattr(modules, "_SECONDS", 0.05)
     folder, file, plain = both[name]

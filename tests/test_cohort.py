@@ -24,7 +24,7 @@ from afina.data.batching import Tokens
 from afina.errors import UsageError
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import make_method, registry
-from afina.methods.lora import LowRank
+from afina.methods.low_rank import LowRank
 from afina.report.write import write_report
 from afina.study import profile
 from afina.study.cohorts import plan_cohorts

@@ -26,7 +26,7 @@ from test_peft_files import lora, trained
 
 Loader = Callable[[str], Path]
 MERGEABLE = sorted(name for name, cls in registry().items() if cls.mergeable)
-KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None)
+KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None and cls.peft.direct)
 BIASLESS = ("llama", "mistral", "qwen3", "gemma2", "gemma3_text", "phi3", "t5", "modernbert")
 CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 

@@ -15,7 +15,7 @@ from families import FAMILIES, classifier, load_family
 from test_methods import batch, logits, stir
 
 Loader = Callable[[str], Path]
-KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None)
+KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None and cls.peft.direct)
 JOINED = [name for name in KNOWN if registry()[name].peft.fused]  # type: ignore[union-attr]
 UNFUSED = [family for family in FAMILIES if family not in ("gpt2", "modernbert", "phi3")]
 

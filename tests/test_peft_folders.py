@@ -214,7 +214,7 @@ def test_a_tensor_without_a_place_is_no_other_models(
 
 
 def test_a_pattern_that_explodes_is_refused(speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import afina.adapters.peft_modules as modules
+    import afina.methods.lora_peft as modules
 
     monkeypatch.setattr(modules, "_SECONDS", 0.2)
     _, folder = saved("llama", speaker, tmp_path / "adapter", target_modules=["q_proj"])

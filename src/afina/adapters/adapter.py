@@ -37,7 +37,7 @@ __all__ = [
     "task_type",
 ]
 
-_BACKBONE = "backbone."
+_BACKBONE, _SHARED = "backbone.", "shared."
 
 
 class Adapter(nn.Module):
@@ -49,6 +49,7 @@ class Adapter(nn.Module):
         self.sites = list(sites)
         # Module names may not hold dots.
         self.branches = nn.ModuleDict({site.name.replace(".", "/"): method.branch(site) for site in sites})
+        self.shared = method.shared(self.sites)
         self.head: Head = head
 
     def placed(self) -> list[tuple[Site, Placed]]:
@@ -84,7 +85,7 @@ def build_adapter(
         torch.manual_seed(seed)
         head = backbone.new_head(outputs, labels)
         adapter = Adapter(method, method.sites(backbone.anatomy), head).to(backbone.device)
-        method.connect(adapter.by_site())
+        method.connect(adapter.by_site(), adapter.shared)
         with torch.no_grad():
             for site, branch in adapter.placed():
                 branch.start(Frozen(backbone.model, backbone.anatomy, site))
@@ -265,6 +266,9 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     for site, branch in adapter.placed():
         for key, value in branch.stored().items():
             result[f"{root}{site.name}.{names.get(key, key)}"] = value
+    if adapter.shared is not None:
+        together = adapter.method.peft.together if adapter.method.peft else {}
+        result |= {together.get(key, f"{_SHARED}{key}"): value for key, value in adapter.shared.state_dict().items()}
     result |= {f"base_model.model.{key}": value for key, value in adapter.head.named_parameters()}
     if adapter.method.owns_backbone:
         result |= {_BACKBONE + key: value for key, value in backbone.model.named_parameters()}
@@ -292,7 +296,5 @@ def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> 
     if known:
         config["target_modules"] = sorted({f"{backbone.prefix}{site.module}" for site in adapter.sites})
         config["modules_to_save"] = adapter.head.saved_modules or None
-        config |= method.peft_config(adapter.sites, record.total_steps)
-        if "feedforward_modules" in config:
-            config["feedforward_modules"] = [f"{backbone.prefix}{name}" for name in config["feedforward_modules"]]
+        config |= method.peft_config(adapter.sites, record.total_steps, backbone.prefix)
     return config

@@ -49,6 +49,12 @@ class Frozen:
     def module(self) -> nn.Module:
         return self.model.get_submodule(self.site.module)
 
+    @property
+    def output_scale(self) -> float:
+        """What an embedding multiplies its vectors by on their way out (Gemma)."""
+        scale = getattr(self.module, "embed_scale", None)
+        return 1.0 if scale is None else float(scale)
+
     def linear(self, role: str | None = None) -> FrozenLinear:
         """Return the linear layer of the site, or that of a role beside it."""
         site = self.site
@@ -90,6 +96,8 @@ class Placed(nn.Module):
 class Branch(Placed):
     """At a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
 
+    adds: ClassVar[bool] = False
+    """Whether `fold` adds to the weight what does not depend on it, so that it may follow on other changes of the weight."""
     words: int = 0
     """At an embedding, how many words the branch has vectors for, where they may be more than the module's."""
 

@@ -12,14 +12,11 @@ from torch import Tensor
 
 from afina.adapters.adapter import peft_config, stored_tensors, task_type, write_record
 from afina.adapters.merged import fold_into
-from afina.adapters.peft_files import Given
-from afina.backbone.branch import PromptBranch
 from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError, UsageError
 from afina.export.merge import plain_head
 from afina.methods.base import registry
-from afina.methods.llama_adapter import GatedPrompt
-from afina.methods.prefix import KeysAndValues
+from afina.methods.peft_form import PeftFile
 from afina.train.load import LoadedAdapter
 
 __all__ = ["LowRankLoss", "as_lora", "write_peft"]
@@ -28,26 +25,23 @@ __all__ = ["LowRankLoss", "as_lora", "write_peft"]
 def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
     """Write the adapter in PEFT's format; raises `UsageError` where PEFT has no word for it."""
     _write_tokenizer(loaded, folder)
-    if isinstance(loaded.method, Given):
-        if not (loaded.folder / "adapter_model.safetensors").exists():
-            raise UsageError(f"PEFT has no word for the bottleneck adapters in {loaded.folder}.")
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
+    if files := loaded.format.peft_files(loaded.folder):
+        for name in files:
             shutil.copy(loaded.folder / name, folder / name)
         return
     _refuse_classical(loaded)
-    if (virtual := _virtual_tokens(loaded)) is not None:
-        kind, embeddings = virtual
-        _write_virtual(folder, kind, embeddings, loaded)
-        return
-    if gated := _gated(loaded):
-        _write_gated(folder, gated, loaded)
-        return
+    form = loaded.method.peft
+    if form is not None:
+        placed = loaded.adapter.placed()
+        made = form.converted(loaded.method.name, placed, loaded.backbone, tags=loaded.task.tags)
+        if made is not None:
+            _write_converted(folder, made, loaded)
+            return
     config = peft_config(loaded.adapter, loaded.backbone, loaded.record)
-    if str(config["peft_type"]).startswith("AFINA"):
-        known = ", ".join(name for name, cls in sorted(registry().items()) if cls.peft is not None)
-        slices = " on slices of a fused projection" if loaded.method.peft is not None else ""
+    if form is None or config["peft_type"] != form.peft_type:
+        known = ", ".join(name for name, cls in registry().items() if cls.peft is not None)
         raise UsageError(
-            f"PEFT has no {loaded.record.method}{slices} (it has {known}); "
+            f"PEFT has no {loaded.record.method}{'' if form is None else f' {form.beyond}'} (it has {known}); "
             "--to merged and --to lora are other ways out where the method allows them."
         )
     _write(folder, stored_tensors(loaded.adapter, loaded.backbone), config, loaded)
@@ -59,78 +53,22 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
     write_record(folder, json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")), record)
 
 
-def _virtual_tokens(loaded: LoadedAdapter) -> tuple[str, Tensor] | None:
-    """Return PEFT's type and one matrix for a prompt or a prefix that PEFT would use in the same way, None for others."""
-    branches = [branch for _, branch in loaded.adapter.placed()]
-    name, causal = loaded.record.method, loaded.backbone.anatomy.row.causal
-    if branches and all(isinstance(branch, PromptBranch) for branch in branches):
-        (branch,) = branches
-        assert isinstance(branch, PromptBranch)
-        if not causal and not branch.seen and not loaded.task.tags:
-            raise UsageError(
-                f"PEFT would classify by the first vector of this {name}, not by the text as it was trained; "
-                f"train it with {{{name}: {{classify: prompt}}}} to export it."
-            )
-        return "PROMPT_TUNING", branch.vectors()
-    if branches and all(isinstance(branch, KeysAndValues) for branch in branches):
-        if not all(branch.moves for branch in branches):
-            raise UsageError(
-                f"PEFT would move the text's positions on by this {name}, which it was trained without; "
-                f"train it with {{{name}: {{positions: moved}}}}, on a decoder, to export it."
-            )
-        layers = [
-            torch.stack(branch.keys_and_values()).permute(2, 0, 1, 3).flatten(1)  # (length, 2 * heads * head width)
-            for branch in branches
-            if isinstance(branch, KeysAndValues)
-        ]
-        return "PREFIX_TUNING", torch.cat(layers, dim=1)
-    return None
-
-
-def _gated(loaded: LoadedAdapter) -> dict[str, GatedPrompt]:
-    """Return gated prompts by module where PEFT has them: in language models of these two families, without a head."""
-    known = loaded.task.speaks and loaded.backbone.anatomy.model_type in ("llama", "mistral")
-    placed = loaded.adapter.placed() if known else []
-    return {site.module: branch for site, branch in placed if isinstance(branch, GatedPrompt)}
-
-
-def _write_gated(folder: Path, gated: Mapping[str, GatedPrompt], loaded: LoadedAdapter) -> None:
+def _write_converted(folder: Path, made: PeftFile, loaded: LoadedAdapter) -> None:
+    """Write what a method's form makes of an adapter whose own files are in another."""
     from safetensors.torch import save_file
 
-    tensors: dict[str, Tensor] = {}
-    for module, branch in gated.items():
-        root = f"base_model.model.{loaded.backbone.prefix}{module}"
-        tensors[f"{root}.adaption_prompt"] = branch.prompt.detach()[None].float().contiguous()
-        tensors[f"{root}.adaption_gate"] = branch.gate.detach().float().contiguous()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "ADAPTION_PROMPT", "task_type": task_type(loaded.backbone), "inference_mode": True,
-        "base_model_name_or_path": loaded.record.model, "adapter_len": len(next(iter(gated.values())).prompt),
-        "adapter_layers": len(gated),
-    }  # fmt: skip
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _write_virtual(folder: Path, kind: str, embeddings: Tensor, loaded: LoadedAdapter) -> None:
-    from safetensors.torch import save_file
-
-    anatomy = loaded.backbone.anatomy
-    sites = anatomy.of_kind("attention")
-    prefix = kind == "PREFIX_TUNING"
-    head = {f"base_model.{name}": value for name, value in plain_head(loaded).named_parameters()}
+    tensors, config = dict(made.tensors), dict(made.config)
+    if made.head_root is not None:
+        head = {f"{made.head_root}{name}": value for name, value in plain_head(loaded).named_parameters()}
+        tensors = {**head, **tensors}
+        config["modules_to_save"] = loaded.adapter.head.saved_modules
     save_file(
-        {
-            name: value.detach().float().cpu().contiguous()
-            for name, value in {**head, "prompt_embeddings": embeddings}.items()
-        },
+        {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()},
         folder / "adapter_model.safetensors", metadata={"format": "pt"},
     )  # fmt: skip
     config = {
-        "peft_type": kind, "task_type": task_type(loaded.backbone), "base_model_name_or_path": loaded.record.model,
-        "inference_mode": True, "num_virtual_tokens": len(embeddings), "num_transformer_submodules": 1,
-        "num_layers": len(sites), "num_attention_heads": sites[0].heads,
-        "token_dim": sites[0].heads * sites[0].width if prefix else embeddings.shape[1],
-        "modules_to_save": loaded.adapter.head.saved_modules,
+        "peft_type": made.peft_type, "task_type": task_type(loaded.backbone), "inference_mode": True,
+        "base_model_name_or_path": loaded.record.model, **config,
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Placed
 from afina.errors import UsageError
-from afina.methods.base import Method, PeftNames, Schedule, method
-from afina.methods.lora import Update, scale_remarks
-from afina.methods.peft_form import by_module
+from afina.methods.base import Method, Schedule, method
+from afina.methods.bitfit import own_biases
+from afina.methods.lora import scale_remarks
+from afina.methods.lora_peft import LOW_RANK, factors_at
+from afina.methods.low_rank import Update
+from afina.methods.peft_form import Key, Number, PeftForm, Place, by_module, filled
 from afina.methods.ranks import RankSchedule
 from afina.methods.rates import RateRule
 
@@ -53,13 +56,49 @@ def _slices(sites: Sequence[Site]) -> set[int]:
     return whole | {len(own) for own in by_module(sites).values()}
 
 
+_ENDED = (
+    "target_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "total_step",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AdaLoRAForm(PeftForm):
+    """Low-rank factors with a number between them for each rank."""
+
+    keys = (
+        *LOW_RANK,
+        Key("init_r", "read", "denominator of the scale: the rank at the start", kind=Number),
+        Key("use_dora", "refused", "DoRA's magnitudes on AdaLoRA", plain=(False, None)),
+        Key("init_lora_weights", "nothing", "how it started"),
+        Key("lora_bias", "refused", "a bias on AdaLoRA's P", plain=(False, None)),
+        Key("trainable_token_indices", "refused", "tokens with vectors of their own beside AdaLoRA"),
+        *(Key(name, "nothing", "how ranks were given while training") for name in _ENDED),
+        Key("orth_reg_weight", "nothing", "a penalty while training"),
+    )
+
+    def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
+        made: list[Placed] = []
+        if "lora_A" in values:
+            q, p = factors_at(place, values, ("lora_A", "lora_B"))
+            numbers = place.take(values, "lora_E", (len(q), 1))
+            # By the rank at the start, however many are left; 1e-5 is PEFT's guard against none, as is what it makes of
+            # alpha.
+            first, alpha = float(place.config["init_r"]), float(place.config["lora_alpha"])
+            scale = (alpha if alpha > 0 else first) / (first + 1e-5)
+            branch = Triplets(place.site, rank=len(q), scale=scale, dropout=0.0, orthogonality=0.0)
+            made.append(filled(branch, q=q, l=numbers, p=p))
+        return [*made, *own_biases(place, values)]
+
+
 @method("adalora")
 @dataclass(frozen=True, kw_only=True)
 class AdaLoRA(Method):
     """Low-rank adaptation, its ranks re-allotted by importance."""
 
     mergeable = True
-    peft = PeftNames("ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"}, {"q": "rank", "l": "rank", "p": "block"})
+    peft = AdaLoRAForm(
+        "ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"}, {"q": "rank", "l": "rank", "p": "block"}
+    )
     rates = RateRule(1.2e-2, by_steps=0.5, by_width=0.5)
     """The paper's 5e-4 to 2.2e-3 on GLUE (table 8) are for ten thousand steps and more."""
     writer_settings: ClassVar = {"targets": ("all",)}
@@ -148,7 +187,7 @@ class AdaLoRA(Method):
         # PEFT has one starting rank for all modules: each has to be joined of equally many slices.
         return len(_slices(sites)) == 1
 
-    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
         warm_up, final = self.phases(total_steps or 0)
         (slices,) = _slices(sites)
         return {

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Placed
 from afina.backbone.quantise import QUANTISED
 from afina.errors import UsageError, nearest, shown
+from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
 from afina.registry import Registry
 
@@ -20,7 +21,6 @@ __all__ = [
     "LONGEST_PROMPT",
     "METHODS",
     "Method",
-    "PeftNames",
     "Schedule",
     "make_method",
     "method",
@@ -47,16 +47,6 @@ class Schedule:
         """Take back what `state` gave."""
 
 
-@dataclass(frozen=True)
-class PeftNames:
-    """How a method's parameters are called in PEFT's files: its type, and the name of each of a branch's parameters."""
-
-    peft_type: str
-    parameters: Mapping[str, str]
-    fused: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """How the parameters of slices of a fused projection become the projection's (`adapters/fused.py`); empty if not."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A way of adapting a backbone; subclasses add their settings as fields and say what they can do."""
@@ -76,7 +66,8 @@ class Method:
     """Trains nothing but the head, which every method trains that has one: what the others should at least reach."""
     paged: ClassVar[bool] = False
     """Keeps AdamW's moments in memory that a GPU short of its own may page out (bitsandbytes; plain AdamW on a CPU)."""
-    peft: ClassVar[PeftNames | None] = None
+    peft: ClassVar[PeftForm | None] = None
+    """How PEFT's files say it, where PEFT has it."""
     rates: ClassVar[RateRule] = RateRule(1e-3)
     """What `learning_rate: auto` is."""
     writer_rates: ClassVar[RateRule | None] = None
@@ -160,8 +151,12 @@ class Method:
         """Make the branch for a site, with fresh weights from torch's current random state."""
         raise NotImplementedError(f"{self.name} has sites and no branch")
 
-    def connect(self, branches: Mapping[str, Placed]) -> None:
-        """Let branches of one adapter share what they have to share; called once, with the branches by site name."""
+    def shared(self, sites: Sequence[Site]) -> nn.Module | None:
+        """Make what all branches of one adapter share and none trains alone: kept and saved once, beside the branches."""
+        return None
+
+    def connect(self, branches: Mapping[str, Placed], shared: nn.Module | None) -> None:
+        """Let branches of one adapter, by site name, have what they share; called once, before any branch starts."""
 
     def rate_factors(self, names: Iterable[str], anatomy: Anatomy) -> dict[str, float]:
         """Return by what the learning rate of some parameters differs, by their names among what a run trains."""
@@ -171,13 +166,15 @@ class Method:
         """Return what acts beside the optimiser over `total_steps` steps, or None."""
         return None
 
-    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
-        """Return what PEFT's adapter_config.json has to say beyond its type, or nothing."""
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
+        """Return what PEFT's adapter_config.json has to say beyond its type and targets; `prefix` stands before modules."""
         return {}
 
     def joins(self, sites: Sequence[Site]) -> bool:
         """Whether PEFT's file has words for all of these sites, slices of a fused projection joined (`adapters/fused.py`)."""
-        return self.peft is not None and (bool(self.peft.fused) or all(site.part is None for site in sites))
+        if self.peft is None or not self.peft.direct:
+            return False
+        return bool(self.peft.fused) or all(site.part is None for site in sites)
 
     def stored(self) -> "Method":
         """Return the method that a saved adapter is loaded as, when its branches are stored in another form."""

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, shares
+from afina.errors import AfinaError
 from afina.methods.base import Method, method
+from afina.methods.peft_form import Place, filled
 from afina.methods.rates import RateRule
 
-__all__ = ["AddBias", "BitFit"]
+__all__ = ["AddBias", "BitFit", "own_biases"]
 
 
 class AddBias(Branch):
@@ -56,3 +58,15 @@ class BitFit(Method):
 
     def branch(self, site: Site) -> Branch:
         return AddBias(site.width)
+
+
+def own_biases(place: Place, values: dict[str, Tensor]) -> list[Branch]:
+    """Take a module's bias out of a file of PEFT's, where its methods keep biases of their own beside what they add."""
+    name = "base_layer.bias" if "base_layer.bias" in values else "bias"
+    if name not in values or (name == "bias" and set(values) != {"bias"}):
+        return []
+    base: Tensor | None = getattr(place.module, "bias", None)
+    if base is None:
+        raise AfinaError(f"{place.folder} has a bias for '{place.path}', which has none in {place.model}.")
+    bias = place.take(values, name, tuple(base.shape))
+    return [filled(AddBias(len(base)), bias=bias.float() - base.detach().float().to(bias.device))]

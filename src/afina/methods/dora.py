@@ -4,24 +4,30 @@ Equation 5; |.| is the norm of each output's row of weights, m (out,) starts at 
 As the paper proposes (section 4.3), no gradient flows through the norm. B starts at zero, so nothing changes at the start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import Branch, Frozen, FrozenLinear, shares
-from afina.errors import UsageError
-from afina.methods.base import PeftNames, method
-from afina.methods.lora import LoRA, LowRank
+from afina.backbone.branch import Branch, Frozen, FrozenLinear, Placed, shares
+from afina.errors import AfinaError, UsageError
+from afina.methods.base import method
+from afina.methods.lora import LoRA
+from afina.methods.lora_peft import STARTS, LoRAForm, bias_of_b, factors_at, scale_at
+from afina.methods.low_rank import LowRank
+from afina.methods.peft_form import Place, filled
 
 __all__ = ["DoRA", "MagnitudeDirection"]
 
 
 class MagnitudeDirection(LowRank):
     """The low-rank update of the direction, and the magnitude of each output."""
+
+    adds = False
 
     def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
         super().__init__(site, rank=rank, scale=scale, dropout=dropout)
@@ -66,12 +72,46 @@ class MagnitudeDirection(LowRank):
         return turned * self._ratio()[:, None].to(weight.dtype), bias
 
 
+@dataclass(frozen=True)
+class DoRAForm(LoRAForm):
+    """LoRA's, with `use_dora` set and a magnitude at each layer; all else of such a file is LoRA's to read."""
+
+    endings: ClassVar[tuple[str, ...]] = ("lora_magnitude_vector.weight",)
+    unread: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, path: Path, config: Mapping[str, Any]) -> None:
+        """Leave the configuration to LoRA's form."""
+
+    def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
+        names = [name for name in ("lora_magnitude_vector", "lora_magnitude_vector.weight") if name in values]
+        if not place.config.get("use_dora"):
+            if names:
+                raise AfinaError(
+                    f"{place.folder} is damaged: '{place.path}' has magnitudes of DoRA, and use_dora is not set."
+                )
+            return []
+        if "lora_A.weight" not in values:
+            return []
+        a, b = factors_at(place, values)
+        scale, start = scale_at(place, len(a)), str(place.config.get("init_lora_weights"))
+        if not names:
+            raise AfinaError(
+                f"{place.folder} is damaged: '{place.path}' lacks the magnitudes of its DoRA (use_dora is set)."
+            )
+        values[names[0]] = values[names[0]].flatten()
+        magnitude = place.take(values, names[0], (place.site.width,))
+        if start in STARTS:
+            raise UsageError(f"{place.folder} is DoRA started as {start}, which together are not read.")
+        branch = MagnitudeDirection(place.site, rank=len(a), scale=scale, dropout=0.0)
+        return [filled(branch, a=a, b=b, magnitude=magnitude), *bias_of_b(place, values, scale)]
+
+
 @method("dora")
 @dataclass(frozen=True, kw_only=True)
 class DoRA(LoRA):
     """Weight-decomposed low-rank adaptation; LoRA's settings."""
 
-    peft = PeftNames(
+    peft = DoRAForm(
         "LORA",
         {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"},
         {"a": "rank", "b": "block", "magnitude": "rows"},
@@ -85,5 +125,5 @@ class DoRA(LoRA):
     def branch(self, site: Site) -> Branch:
         return MagnitudeDirection(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
 
-    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
-        return super().peft_config(sites, total_steps) | {"use_dora": True}
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
+        return super().peft_config(sites, total_steps, prefix) | {"use_dora": True}

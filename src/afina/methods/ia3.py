@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch, shares
-from afina.methods.base import Method, PeftNames, method
+from afina.backbone.branch import Branch, Placed, shares
+from afina.methods.base import Method, method
+from afina.methods.peft_form import EVERY, TARGETS, Key, PeftForm, Place, filled
 from afina.methods.rates import RateRule
 
 __all__ = ["IA3", "ScaleInput", "ScaleOutput"]
@@ -61,13 +62,33 @@ class ScaleInput(Branch):
         return weight * self.scale.to(weight.dtype), bias
 
 
+@dataclass(frozen=True)
+class IA3Form(PeftForm):
+    """One vector a module, (1, in) before it or (out, 1) behind it."""
+
+    keys = (
+        *EVERY,
+        *TARGETS,
+        Key("feedforward_modules", "tensors", "where the input is scaled, not the output"),
+        Key("fan_in_fan_out", "tensors", "whether the base keeps its weights as (in, out)"),
+        Key("init_ia3_weights", "nothing", "how it started"),
+    )
+
+    def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
+        if "ia3_l" not in values:
+            return []
+        before = values["ia3_l"].shape[:1] == (1,)
+        branch = ScaleInput(place.site.width_in) if before else ScaleOutput(place.site.width)
+        return [filled(branch, scale=place.take(values, "ia3_l", tuple(branch.scale.shape)))]
+
+
 @method("ia3")
 @dataclass(frozen=True, kw_only=True)
 class IA3(Method):
     """Learned scales on keys, values and the feed-forward layer's hidden units."""
 
     mergeable = True
-    peft = PeftNames("IA3", {"scale": "ia3_l"}, {"scale": "rows"})
+    peft = IA3Form("IA3", {"scale": "ia3_l"}, {"scale": "rows"})
     rates = RateRule(1.5e-2, by_steps=0.4, by_width=0.5)
     """Published comparisons of rates found 1e-3 to 5e-3 best; the paper's 3e-3 is for Adafactor."""
 
@@ -84,8 +105,8 @@ class IA3(Method):
     def branch(self, site: Site) -> Branch:
         return ScaleInput(site.width_in) if site.role == "ffn_down" else ScaleOutput(site.width)
 
-    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
         return {
-            "feedforward_modules": sorted({site.module for site in sites if site.role == "ffn_down"}),
+            "feedforward_modules": sorted({f"{prefix}{site.module}" for site in sites if site.role == "ffn_down"}),
             "fan_in_fan_out": any(site.transposed for site in sites),
         }

@@ -5,15 +5,18 @@ layer. The paper gates each head's scores before they are joined with the text's
 their output. g starts at zero, so that nothing changes at the start.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear
+from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear, Placed
+from afina.backbone.load import Backbone
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.peft_form import EVERY, Key, PeftFile, PeftForm, Place, filled
 from afina.methods.rates import RateRule
 from afina.ops.attention import attention
 
@@ -48,11 +51,52 @@ class GatedPrompt(AttentionBranch):
         return output + self.gate.to(own.dtype) * own
 
 
+_FAMILIES = ("llama", "mistral")
+"""Architectures whose gated prompts are the same function in PEFT."""
+
+
+@dataclass(frozen=True)
+class GatedPromptForm(PeftForm):
+    """A prompt (1, length, width) and a gate at each attention; PEFT has them in language models alone."""
+
+    keys = (
+        *EVERY,
+        Key("target_modules", "tensors", "which modules are adapted"),
+        Key("adapter_len", "tensors", "length of the prompts"),
+        Key("adapter_layers", "tensors", "how many layers have one"),
+    )
+    endings = ("adaption_prompt", "adaption_gate")
+    beyond = "but in language models of the Llama and Mistral families"
+
+    def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
+        if "adaption_prompt" not in values:
+            return []
+        if place.model_type not in _FAMILIES:
+            raise UsageError(f"{place.folder}: PEFT's gated prompts are another function in {place.model_type} models.")
+        prompt = place.take(values, "adaption_prompt", (1, None, place.site.width_in))[0]
+        gate = place.take(values, "adaption_gate", (1,))
+        return [filled(GatedPrompt(place.site, length=len(prompt)), prompt=prompt, gate=gate)]
+
+    def converted(
+        self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool
+    ) -> PeftFile | None:
+        if backbone.language is None or backbone.anatomy.model_type not in _FAMILIES:
+            return None
+        tensors: dict[str, Tensor] = {}
+        for site, branch in placed:
+            assert isinstance(branch, GatedPrompt)
+            root = f"base_model.model.{backbone.prefix}{site.module}"
+            tensors |= {f"{root}.adaption_prompt": branch.prompt[None], f"{root}.adaption_gate": branch.gate}
+        length = next(value.shape[1] for value in tensors.values())
+        return PeftFile("ADAPTION_PROMPT", tensors, {"adapter_len": length, "adapter_layers": len(placed)})
+
+
 @method("llama-adapter")
 @dataclass(frozen=True, kw_only=True)
 class LlamaAdapter(Method):
     """Gated prompts in the top layers."""
 
+    peft = GatedPromptForm("ADAPTION_PROMPT")
     rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)
     """The paper's 9e-3 (section 4.1) is for a model of 7 billion weights."""
 

@@ -9,68 +9,24 @@ rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads 
 """
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import dropout
+from torch import Tensor
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
 from afina.errors import UsageError
-from afina.methods.base import Method, PeftNames, method
+from afina.methods.base import Method, method
+from afina.methods.lora_peft import LoRAForm
+from afina.methods.low_rank import LowRank
 from afina.methods.peft_form import by_module
 from afina.methods.rates import RateRule
-from afina.ops.low_rank import low_rank_update
 from afina.ops.singular import low_rank_factors
 
-__all__ = ["LoRA", "LowRank", "Update", "scale_remarks"]
-
-
-class Update(Branch):
-    """Adds scale * B A dropout(x) to the output, whatever A (rank, in) and B (out, rank) are made of."""
-
-    def __init__(self, scale: float, dropout: float) -> None:
-        super().__init__()
-        self.scale, self.dropout = scale, dropout
-
-    def factors(self) -> tuple[Tensor, Tensor]:
-        """Return A and B as they act."""
-        raise NotImplementedError
-
-    def stack_key(self) -> Hashable:
-        shapes = tuple(parameter.shape for parameter in self.parameters())
-        return type(self), shapes, self.scale, self.dropout
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        return self._updated(x, y, *self.factors())
-
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
-        a, b = zip(*(branch.factors() for branch in branches), strict=True)
-        return self._updated(x, y, torch.stack(a), torch.stack(b))
-
-    def _updated(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        return low_rank_update(dropout(x, self.dropout, self.training), y, a, b, self.scale)
-
-    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        a, b = self.factors()
-        return weight + self.scale * (b @ a).to(weight.dtype), bias
-
-
-class LowRank(Update):
-    """The update with A and B themselves."""
-
-    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
-        super().__init__(scale, dropout)
-        self.a = nn.Parameter(torch.empty(rank, site.width_in))
-        self.b = nn.Parameter(torch.zeros(site.width, rank))
-        # PEFT's start for A; the paper's own is a normal distribution, and both give zero change as B is zero.
-        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
-
-    def factors(self) -> tuple[Tensor, Tensor]:
-        return self.a, self.b
+__all__ = ["LoRA", "Principal", "scale_remarks"]
 
 
 class Principal(LowRank):
@@ -110,7 +66,7 @@ class LoRA(Method):
     """Low-rank adaptation of linear layers."""
 
     mergeable = True
-    peft = PeftNames("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"}, {"a": "rank", "b": "block"})
+    peft = LoRAForm("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"}, {"a": "rank", "b": "block"})
     rates = RateRule(1.6e-3, by_steps=0.6, by_width=0.75)
     """The paper's 5e-4 for RoBERTa-base on most of GLUE (table 9) is for ten thousand steps and more."""
     writer_rates = RateRule(3e-3, by_steps=0.5, by_width=0.75)
@@ -172,7 +128,7 @@ class LoRA(Method):
         rank = 2 * self.rank
         return replace(self, init="kaiming", rank=rank, alpha=self.scale * (math.sqrt(rank) if self.rslora else rank))
 
-    def peft_config(self, sites: Sequence[Site], total_steps: int | None) -> dict[str, Any]:
+    def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
         # A fused projection's adapter is joined from those of its slices, and its rank the sum of theirs.
         ranks = {module: self.rank * len(own) for module, own in by_module(sites).items()}
         growth = {module: rank / self.rank for module, rank in ranks.items()}

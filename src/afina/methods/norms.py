@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch, Frozen
-from afina.errors import UsageError
-from afina.methods.base import Method, PeftNames, method
+from afina.backbone.branch import Branch, Frozen, Placed
+from afina.errors import AfinaError, UsageError
+from afina.methods.base import Method, method
+from afina.methods.peft_form import EVERY, TARGETS, PeftForm, Place, filled
 from afina.methods.rates import RateRule
 
 __all__ = ["Norms", "OwnNorm"]
@@ -55,13 +56,31 @@ class OwnNorm(Branch):
         return self.weight.to(weight.dtype), None if self.bias is None else self.bias.to(weight.dtype)
 
 
+@dataclass(frozen=True)
+class NormForm(PeftForm):
+    """A norm's own scale and shift."""
+
+    keys = (*EVERY, *TARGETS)
+
+    def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
+        own: dict[str, Tensor] = {}
+        for name, there in self.parameters.items():
+            if there in values:
+                own[name] = place.take(values, there, (place.site.width,))
+        if not own:
+            return []
+        if ("bias" in own) != place.site.biased or "weight" not in own:
+            raise AfinaError(f"{place.folder}: the norm '{place.path}' and that of {place.model} have unlike weights.")
+        return [filled(OwnNorm(place.site), **own)]
+
+
 @method("norms")
 @dataclass(frozen=True, kw_only=True)
 class Norms(Method):
     """Scales and shifts of all norms."""
 
     mergeable = True
-    peft = PeftNames("LN_TUNING", {"weight": "ln_tuning_layers.weight", "bias": "ln_tuning_layers.bias"})
+    peft = NormForm("LN_TUNING", {"weight": "ln_tuning_layers.weight", "bias": "ln_tuning_layers.bias"})
     rates = RateRule(3.5e-3, by_steps=0.5, by_width=0.5)
     """As for biases (bitfit), which are about as many; the paper's 2e-5 to 2e-4 are for models of 7 billion weights."""
 

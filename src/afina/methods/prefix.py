@@ -4,16 +4,20 @@ With `reparametrise` they come from a smaller matrix through a network (section 
 has. The prefix is attended from the first step on, so that a fresh one already changes the model's output.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import AttentionBranch
-from afina.errors import UsageError
+from afina.backbone.branch import AttentionBranch, Placed
+from afina.backbone.load import Backbone
+from afina.errors import AfinaError, UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, Key, PeftFile, PeftForm, virtual_config
 from afina.methods.rates import RateRule
 
 __all__ = ["KeysAndValues", "Prefix"]
@@ -49,12 +53,56 @@ class KeysAndValues(AttentionBranch):
         return query, torch.cat([own_key, key], dim=2), torch.cat([own_value, value], dim=2), mask
 
 
+@dataclass(frozen=True)
+class PrefixForm(PeftForm):
+    """One matrix (length, layers * 2 * heads * head width): layer by layer, keys before values."""
+
+    keys = (
+        *EVERY,
+        *VIRTUAL,
+        Key("encoder_hidden_size", "nothing", ENCODER),
+        Key("prefix_projection", "nothing", ENCODER),
+        Key("init_weights", "nothing", "how it started"),
+    )
+    loose = ("prompt_embeddings",)
+
+    def read_loose(self, tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:
+        if not backbone.anatomy.row.causal:
+            raise UsageError(f"{folder}: a prefix of PEFT moves the text's positions, which only decoders allow here.")
+        sites, whole = backbone.anatomy.of_kind("attention"), tensors["prompt_embeddings"].float()
+        width = 2 * sites[0].heads * sites[0].width
+        if whole.ndim != 2 or whole.shape[1] != width * len(sites):
+            raise AfinaError(
+                f"{folder}: its prefix is {tuple(whole.shape)} and {backbone.name} needs {width * len(sites)} numbers a "
+                "token; it was trained on another base model."
+            )
+        branches = [KeysAndValues(site, length=len(whole), hidden=None, moves=True) for site in sites]
+        for branch, own in zip(branches, whole.view(len(whole), len(sites), width).unbind(1), strict=True):
+            branch.embedding.data.copy_(own)
+        return list(zip(sites, branches, strict=True))
+
+    def converted(
+        self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool
+    ) -> PeftFile | None:
+        branches = [branch for _, branch in placed if isinstance(branch, KeysAndValues)]
+        if not all(branch.moves for branch in branches):
+            raise UsageError(
+                f"PEFT would move the text's positions on by this {name}, which it was trained without; "
+                f"train it with {{{name}: {{positions: moved}}}}, on a decoder, to export it."
+            )
+        layers = [torch.stack(branch.keys_and_values()).permute(2, 0, 1, 3).flatten(1) for branch in branches]
+        whole, first = torch.cat(layers, dim=1), placed[0][0]
+        config = {"num_virtual_tokens": len(whole), "token_dim": first.heads * first.width, **virtual_config(backbone)}
+        return PeftFile("PREFIX_TUNING", {"prompt_embeddings": whole}, config, "base_model.")
+
+
 @method("prefix")
 @dataclass(frozen=True, kw_only=True)
 class Prefix(Method):
     """Trainable keys and values in every layer."""
 
     identity_start = False
+    peft = PrefixForm("PREFIX_TUNING")
     rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)
     """PEFT's example for classification has 1e-2."""
 

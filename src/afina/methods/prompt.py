@@ -3,19 +3,23 @@
 They are attended from the first step on, so that a fresh prompt already changes the model's output.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Frozen, PromptBranch
-from afina.errors import UsageError
+from afina.backbone.branch import Frozen, Placed, PromptBranch
+from afina.backbone.load import Backbone
+from afina.errors import AfinaError, UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.peft_form import EVERY, VIRTUAL, Key, PeftFile, PeftForm, virtual_config
 from afina.methods.rates import RateRule
 
-__all__ = ["Prompt", "SoftPrompt"]
+__all__ = ["Prompt", "PromptForm", "SoftPrompt"]
 
 
 class SoftPrompt(PromptBranch):
@@ -37,12 +41,54 @@ class SoftPrompt(PromptBranch):
         return self.embedding
 
 
+@dataclass(frozen=True)
+class PromptForm(PeftForm):
+    """One matrix of vectors before the text, however they were made."""
+
+    keys = (
+        *EVERY,
+        *VIRTUAL,
+        *(Key(name, "nothing", "how it started") for name in (
+            "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs",
+        )),
+    )  # fmt: skip
+    loose = ("prompt_embeddings",)
+
+    def read_loose(self, tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path) -> list[tuple[Site, Placed]]:
+        (site,), vectors = backbone.anatomy.of_kind("embedding"), tensors["prompt_embeddings"].float()
+        if vectors.ndim != 2 or vectors.shape[1] != site.width:
+            raise AfinaError(
+                f"{folder}: its prompt is {tuple(vectors.shape)} and {backbone.name}'s embeddings are {site.width} wide; it "
+                "was trained on another base model."
+            )
+        branch = SoftPrompt(site, length=len(vectors), from_vocabulary=False, seen=True)
+        branch.embedding.data.copy_(vectors)
+        return [(site, branch)]
+
+    def converted(
+        self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool
+    ) -> PeftFile | None:
+        (branch,) = (branch for _, branch in placed)
+        assert isinstance(branch, PromptBranch)
+        if not backbone.anatomy.row.causal and not branch.seen and not tags:
+            raise UsageError(
+                f"PEFT would classify by the first vector of this {name}, not by the text as it was trained; "
+                f"train it with {{{name}: {{classify: prompt}}}} to export it."
+            )
+        vectors = branch.vectors()
+        return PeftFile(
+            "PROMPT_TUNING", {"prompt_embeddings": vectors},
+            {"num_virtual_tokens": len(vectors), "token_dim": vectors.shape[1], **virtual_config(backbone)}, "base_model.",
+        )  # fmt: skip
+
+
 @method("prompt")
 @dataclass(frozen=True, kw_only=True)
 class Prompt(Method):
     """Trainable vectors before the text."""
 
     identity_start = False
+    peft = PromptForm("PROMPT_TUNING")
     rates = RateRule(2e-2, by_steps=0.5, by_width=0.5)
     """The paper's 0.3 (section 3) is for Adafactor; under AdamW it was too much."""
 

@@ -15,6 +15,8 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import PromptBranch
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, Key
+from afina.methods.prompt import PromptForm
 from afina.methods.rates import RateRule
 
 __all__ = ["MadePrompt", "PTuning"]
@@ -46,12 +48,26 @@ class MadePrompt(PromptBranch):
         return result
 
 
+@dataclass(frozen=True)
+class MadePromptForm(PromptForm):
+    """The vectors, which PEFT saves in place of the network that made them."""
+
+    keys = (
+        *EVERY,
+        *VIRTUAL,
+        *(Key(name, "nothing", ENCODER) for name in (
+            "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout",
+        )),
+    )  # fmt: skip
+
+
 @method("ptuning")
 @dataclass(frozen=True, kw_only=True)
 class PTuning(Method):
     """Vectors before the text, made by a network."""
 
     identity_start = False
+    peft = MadePromptForm("P_TUNING")
     rates = RateRule(2e-3, by_steps=0.5, by_width=0.5)
     """PEFT's example for classification has 1e-3."""
 

@@ -45,7 +45,7 @@ def catalogue(
     entries = []
     for name, cls in sorted(registry().items()):
         summary = (cls.__doc__ or "").strip().splitlines()[0]
-        peft_type = cls.peft.peft_type if cls.peft else None
+        peft_type = cls.peft.peft_type if cls.peft and cls.peft.direct else None
         entries.append(Entry(name, summary, cls.mergeable, peft_type, **counts.get(name, {})))
     return entries
 

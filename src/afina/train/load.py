@@ -8,17 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from afina.adapters.adapter import load_adapter, read_record, read_tensors
-from afina.adapters.adapters_files import (
-    is_adapters_library,
-    read_adapters_library,
-    read_adapters_library_record,
-)
-from afina.adapters.peft_files import EMBEDS, Given, check_revision, read_peft, read_peft_record
+from afina.adapters.adapter import read_tensors
+from afina.adapters.format import Base, format_of
 from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
-from afina.backbone.labels import answers_each_label
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import QUANTISED
@@ -34,7 +28,6 @@ from afina.methods.classical import Classical
 from afina.methods.features import Features
 from afina.tasks.base import load_task
 from afina.tasks.choices import Choices
-from afina.tasks.embedding import Embedding
 from afina.tasks.tagging import Tagging
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
@@ -66,24 +59,18 @@ class LoadedAdapter:
         backbone is that of another adapter. Raises `UsageError` if they do not share one.
         """
         self.folder = Path(folder)
-        ours = (self.folder / "afina.json").exists() or not (self.folder / "adapter_config.json").exists()
-        library = not ours and is_adapters_library(self.folder)
-        read_theirs = read_adapters_library_record if library else read_peft_record
-        self.record = (read_record if ours else read_theirs)(self.folder)
+        self.format = format_of(self.folder)
+        self.record = self.format.record(self.folder)
         self.record = replace(
             self.record, model=model or self.record.model, precision=precision or self.record.precision
         )
-        self.method = self.record.make_method() if ours else Given()
-        if not ours and not library and model is None:
-            check_revision(self.folder, self.record)
+        self.method = self.format.method(self.record)
+        if model is None:
+            self.format.check_base(self.folder, self.record)
         if self.method.owns_backbone:
             self.method.precision_on(self.record.precision)  # refuses what has no weights to train
         precision = "fp32" if self.method.owns_backbone else self.record.precision
-        task = load_task(self.record.task) if ours else None
-        # PEFT's file says of its task no more than the kind of model.
-        kind = self.record.settings.get("task_type")
-        speaks = task.speaks if task else kind in ("CAUSAL_LM", "SEQ_2_SEQ_LM") and not library
-        tags = task.tags if task else kind == "TOKEN_CLS"
+        wanted = self.format.base(self.record)
         if beside is None:
             if self.record.model.startswith((".", "/")) and not Path(self.record.model).exists():
                 raise UsageError(
@@ -92,34 +79,20 @@ class LoadedAdapter:
                 )
             self.backbone = load_backbone(
                 self.record.model, precision=precision, device=device, trust_remote_code=trust_remote_code,
-                speaks=speaks, tags=tags, rounded_to=rounded_to,
+                speaks=wanted.speaks, tags=wanted.tags, rounded_to=rounded_to,
             )  # fmt: skip
         else:
-            self.backbone = self._shared(beside, precision, speaks=speaks, tags=tags)
+            self.backbone = self._shared(beside, precision, wanted)
         if self.method.owns_backbone and self.record.precision != "fp32":
             self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
-        if not ours:
-            read = read_adapters_library if library else read_peft
-            self.adapter, names = read(self.folder, self.backbone, self.record)
-            if not tags and len(names) > 1 and answers_each_label(self.backbone.config):
-                raise UsageError(
-                    f"{self.folder}: its base {self.record.model} says yes or no to each label (problem_type: "
-                    "multi_label_classification), which is not read here; for one label a text give a base that says so."
-                )
-            state: dict[str, Any] = {"name": "tagging" if tags else "classification", "label_names": names}
-            state = state if tags or len(names) > 1 else {"name": "regression", "mean": 0.0, "deviation": 1.0}
-            # What has no labels was trained to write; it can say too which of several answers is likeliest.
-            self.record = replace(self.record, task=state if names else Choices(2).state())
-            if kind == EMBEDS:
-                self.record = replace(self.record, task=Embedding().state())
-            self.method = self.adapter.method
-        elif self.method.gradient_free:
+        if self.method.gradient_free:
             self.classical = Classical.from_tensors(
                 read_tensors(self.folder / "adapter_model.safetensors", integers=True)
             )
         else:
-            outputs = load_task(self.record.task).outputs
-            self.adapter = load_adapter(self.folder, self.backbone, self.record, outputs)
+            self.adapter, state = self.format.read(self.folder, self.backbone, self.record)
+            self.record = replace(self.record, task=state)
+            self.method = self.adapter.method
         self.task = load_task(self.record.task)
         self.tokenizer = own_tokenizer(self.folder, self.backbone.tokenizer)
         """The folder's own where it has one, else the base model's."""
@@ -144,7 +117,7 @@ class LoadedAdapter:
         """Whether each token of the tokenizer is one of so many words."""
         return max(self.tokenizer.get_vocab().values(), default=0) < words
 
-    def _shared(self, beside: "LoadedAdapter", precision: str, *, speaks: bool, tags: bool) -> Backbone:
+    def _shared(self, beside: "LoadedAdapter", precision: str, wanted: Base) -> Backbone:
         backbone, record = beside.backbone, self.record
         if self.method.owns_backbone or beside.method.owns_backbone:
             raise UsageError(
@@ -156,7 +129,10 @@ class LoadedAdapter:
             raise UsageError(
                 f"{self.folder} was trained on a model in {precision}, not in {beside.record.precision}, which is loaded."
             )
-        unlike = {"writes": speaks != (backbone.language is not None), "tags words": tags != backbone.tags}
+        unlike = {
+            "writes": wanted.speaks != (backbone.language is not None),
+            "tags words": wanted.tags != backbone.tags,
+        }
         for what in (what for what, differs in unlike.items() if differs):
             raise UsageError(
                 f"{self.folder} and {beside.folder} cannot share a model: one of them {what}, one does not."

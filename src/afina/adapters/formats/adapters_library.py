@@ -15,10 +15,11 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
 from afina.adapters.adapter import Adapter, AdapterRecord, read_tensors
-from afina.adapters.peft_files import Given, take_head
+from afina.adapters.format import AdapterFormat, adapter_format
+from afina.adapters.given import given_adapter, label_state, take_head
 from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import Frozen, Placed
+from afina.backbone.branch import Placed
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError, shown
@@ -26,7 +27,7 @@ from afina.json_files import read_json_object
 from afina.methods.bottleneck import Activation, After, BeforeNorm, Beside, Network, Rejoin
 from afina.ops.dropout import DropoutSource
 
-__all__ = ["FlexibleHead", "is_adapters_library", "read_adapters_library", "read_adapters_library_record"]
+__all__ = ["AdaptersLibrary", "FlexibleHead"]
 
 _WEIGHTS = "adapter.safetensors"
 _PLAIN = {
@@ -79,65 +80,70 @@ class FlexibleHead(Head):
         return logits
 
 
-def is_adapters_library(folder: Path) -> bool:
-    """Whether a folder's adapter_config.json is of this library's form."""
-    try:
+@adapter_format("adapters")
+class AdaptersLibrary(AdapterFormat):
+    """Its adapter_config.json has a `config` and no `peft_type`."""
+
+    precedence = 1
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        try:
+            config = read_json_object(folder / "adapter_config.json")
+        except (OSError, AfinaError):  # which whoever reads it then will name
+            return False
+        return "peft_type" not in config and isinstance(config.get("config"), (dict, str))
+
+    @classmethod
+    def record(cls, folder: Path) -> AdapterRecord:
         config = read_json_object(folder / "adapter_config.json")
-    except (OSError, AfinaError):  # which whoever reads it then will name
-        return False
-    return "peft_type" not in config and isinstance(config.get("config"), (dict, str))
+        if not (folder / _WEIGHTS).exists():
+            raise UsageError(
+                f"{folder} has no {_WEIGHTS}: the `adapters` library pickles weights, which can run code, unless it is told "
+                "save_adapter(..., use_safetensors=True)."
+            )
+        settings = config["config"]
+        odd = [key for key, value in _PLAIN.items() if isinstance(settings, dict) and settings.get(key, value) != value]
+        if isinstance(settings, str) or "non_linearity" not in settings:
+            raise UsageError(
+                f"{folder}: of the `adapters` library only bottleneck adapters are read, and this is none."
+            )
+        if odd:
+            raise UsageError(f"{folder}: bottleneck adapters of the `adapters` library with {odd[0]} set are not read.")
+        kind, scaling = settings["non_linearity"], settings.get("scaling", 1.0)
+        number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool) and abs(scaling) < 1e12
+        if not isinstance(kind, str) or kind not in _ACTIVATIONS or not number:
+            raise UsageError(f"{folder}: its nonlinearity {shown(kind)} or scaling {shown(scaling)} is not read.")
+        name = config.get("model_name") or "(unnamed)"
+        check_model_name(folder / "adapter_config.json", name if isinstance(name, str) else "")
+        return AdapterRecord(
+            model=name, method="adapters", settings=config, task={},
+            max_length=1 << 30, precision="fp32", seed=0,
+        )  # fmt: skip
 
+    @classmethod
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
+        settings: Mapping[str, Any] = record.settings["config"]
+        networks: dict[tuple[int, str], dict[str, Tensor]] = {}
+        for name, value in read_tensors(folder / _WEIGHTS).items():
+            place = re.fullmatch(r".*?\.(\d{1,6})\.(.*)\.?adapters\.[^.]+\.adapter_(down\.0|up)\.(weight|bias)", name)
+            if place is None:
+                raise AfinaError(f"{folder}: '{name}' is no part of a bottleneck adapter as they are read.")
+            layer, where, part, kind = place.groups()
+            networks.setdefault((int(layer), "attention" if "attention" in where else "output"), {})[
+                f"{part.removesuffix('.0')}.{kind}"
+            ] = value.float()
+        made: dict[str, tuple[Site, Placed]] = {}
+        for (layer, where), values in sorted(networks.items()):
+            _check_network(values, backbone, layer, folder)
+            for site, branch in _placed(backbone, layer, where, values, settings, folder):
+                made[site.name] = (site, branch)
+        head, names = _head(folder, backbone)
+        return given_adapter(made, head, backbone), label_state(names, backbone, folder)
 
-def read_adapters_library_record(folder: Path) -> AdapterRecord:
-    """Read what the folder says of itself; raises `UsageError` for weights that are pickled and forms not read."""
-    config = read_json_object(folder / "adapter_config.json")
-    if not (folder / _WEIGHTS).exists():
-        raise UsageError(
-            f"{folder} has no {_WEIGHTS}: the `adapters` library pickles weights, which can run code, unless it is told "
-            "save_adapter(..., use_safetensors=True)."
-        )
-    settings = config["config"]
-    odd = [key for key, value in _PLAIN.items() if isinstance(settings, dict) and settings.get(key, value) != value]
-    if isinstance(settings, str) or "non_linearity" not in settings:
-        raise UsageError(f"{folder}: of the `adapters` library only bottleneck adapters are read, and this is none.")
-    if odd:
-        raise UsageError(f"{folder}: bottleneck adapters of the `adapters` library with {odd[0]} set are not read.")
-    kind, scaling = settings["non_linearity"], settings.get("scaling", 1.0)
-    number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool) and abs(scaling) < 1e12
-    if not isinstance(kind, str) or kind not in _ACTIVATIONS or not number:
-        raise UsageError(f"{folder}: its nonlinearity {shown(kind)} or scaling {shown(scaling)} is not read.")
-    name = config.get("model_name") or "(unnamed)"
-    check_model_name(folder / "adapter_config.json", name if isinstance(name, str) else "")
-    return AdapterRecord(
-        model=name, method="adapters", settings=config, task={},
-        max_length=1 << 30, precision="fp32", seed=0,
-    )  # fmt: skip
-
-
-def read_adapters_library(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, tuple[str, ...]]:
-    """Return the adapter and its label names; raises `AfinaError` for a file that does not fit the model."""
-    settings: Mapping[str, Any] = record.settings["config"]
-    networks: dict[tuple[int, str], dict[str, Tensor]] = {}
-    for name, value in read_tensors(folder / _WEIGHTS).items():
-        place = re.fullmatch(r".*?\.(\d{1,6})\.(.*)\.?adapters\.[^.]+\.adapter_(down\.0|up)\.(weight|bias)", name)
-        if place is None:
-            raise AfinaError(f"{folder}: '{name}' is no part of a bottleneck adapter as they are read.")
-        layer, where, part, kind = place.groups()
-        networks.setdefault((int(layer), "attention" if "attention" in where else "output"), {})[
-            f"{part.removesuffix('.0')}.{kind}"
-        ] = value.float()
-    made: dict[str, tuple[Site, Placed]] = {}
-    for (layer, where), values in sorted(networks.items()):
-        _check_network(values, backbone, layer, folder)
-        for site, branch in _placed(backbone, layer, where, values, settings, folder):
-            made[site.name] = (site, branch)
-    head, names = _head(folder, backbone)
-    adapter = Adapter(
-        Given(made={key: branch for key, (_, branch) in made.items()}), [s for s, _ in made.values()], head
-    )
-    for site, branch in adapter.placed():
-        branch.start(Frozen(backbone.model, backbone.anatomy, site))
-    return adapter.to(backbone.device), names
+    @classmethod
+    def peft_files(cls, folder: Path) -> tuple[str, ...]:
+        raise UsageError(f"PEFT has no word for the bottleneck adapters in {folder}.")
 
 
 def _check_network(values: Mapping[str, Tensor], backbone: Backbone, layer: int, folder: Path) -> None:

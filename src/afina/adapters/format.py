@@ -1,0 +1,89 @@
+"""Forms in which an adapter's folder may be, and the registry of them all: to read one more is one file in `formats/`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from afina.adapters.adapter import Adapter, AdapterRecord
+from afina.adapters.given import Given
+from afina.backbone.load import Backbone
+from afina.errors import UsageError
+from afina.methods.base import Method
+from afina.registry import Registry
+
+__all__ = ["FORMATS", "AdapterFormat", "Base", "adapter_format", "format_of"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """What kind of model an adapter's folder asks for."""
+
+    speaks: bool
+    """Whether with its own language head."""
+    tags: bool
+    """Whether to label each word."""
+
+
+class AdapterFormat:
+    """One form of folders; it is asked for its class only, as it holds nothing."""
+
+    name: ClassVar[str] = ""
+    file: ClassVar[str] = "adapter_config.json"
+    """The file by which a folder is known."""
+    precedence: ClassVar[int] = 0
+    """Where a folder might be of several forms, the highest is asked first."""
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Whether a folder is of this form, as far as can be said before it is read."""
+        return (folder / cls.file).exists()
+
+    @classmethod
+    def record(cls, folder: Path) -> AdapterRecord:
+        """Read what the folder says of itself, no weights; raises `UsageError` for what is not read."""
+        raise NotImplementedError(f"{cls.name} has no record")
+
+    @classmethod
+    def method(cls, record: AdapterRecord) -> Method:
+        """Return the method as it can be known before the weights are read."""
+        return Given()
+
+    @classmethod
+    def base(cls, record: AdapterRecord) -> Base:
+        """Return what kind of base model it is for."""
+        return Base(speaks=False, tags=False)
+
+    @classmethod
+    def check_base(cls, folder: Path, record: AdapterRecord) -> None:
+        """Raise `UsageError` where the base that the record names is not the one that would be loaded."""
+
+    @classmethod
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
+        """Return the adapter and its task's state; raises `AfinaError` for a file that does not fit the model."""
+        raise NotImplementedError(f"{cls.name} has no reader")
+
+    @classmethod
+    def peft_files(cls, folder: Path) -> tuple[str, ...]:
+        """Return the files that PEFT reads as they are, none where they have to be written.
+
+        Raises `UsageError` where PEFT has no word for what they hold.
+        """
+        return ()
+
+
+FORMATS: Registry[type[AdapterFormat]] = Registry("form of adapters", "afina.adapters.formats", "adapter_format")
+"""All forms by name."""
+
+adapter_format = FORMATS.register
+
+
+def format_of(folder: Path) -> type[AdapterFormat]:
+    """Return the form of an adapter's folder; raises `UsageError` for a folder that is of none, or not there."""
+    ranked = sorted(FORMATS.values(), key=lambda kind: -kind.precedence)
+    if (found := next((kind for kind in ranked if kind.recognises(folder)), None)) is not None:
+        return found
+    if not folder.is_dir():
+        raise UsageError(f"{folder} does not exist; give the folder of an adapter.")
+    files = " or ".join(dict.fromkeys(kind.file for kind in ranked))
+    raise UsageError(f"{folder} is no adapter of Afina or another program: it has no {files}.")

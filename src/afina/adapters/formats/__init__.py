@@ -1,0 +1,1 @@
+"""Forms of adapters' folders; one file a form."""

@@ -1,0 +1,38 @@
+"""Afina's own folders: afina.json beside the two files that PEFT knows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from afina.adapters.adapter import Adapter, AdapterRecord, load_adapter, read_record
+from afina.adapters.format import AdapterFormat, Base, adapter_format
+from afina.backbone.load import Backbone
+from afina.methods.base import Method
+from afina.tasks.base import load_task
+
+__all__ = ["Own"]
+
+
+@adapter_format("afina")
+class Own(AdapterFormat):
+    """The record says all: method, settings, task, base and its precision."""
+
+    file = "afina.json"
+    precedence = 2
+
+    @classmethod
+    def record(cls, folder: Path) -> AdapterRecord:
+        return read_record(folder)
+
+    @classmethod
+    def method(cls, record: AdapterRecord) -> Method:
+        return record.make_method()
+
+    @classmethod
+    def base(cls, record: AdapterRecord) -> Base:
+        task = load_task(record.task)
+        return Base(speaks=task.speaks, tags=task.tags)
+
+    @classmethod
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
+        return load_adapter(folder, backbone, record, load_task(record.task).outputs), record.task

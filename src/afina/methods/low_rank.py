@@ -1,0 +1,64 @@
+"""Low-rank updates: y = W x + scale * B A x, the branch that several methods make their own.
+
+A is (rank, in), B is (out, rank).
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import Branch
+from afina.ops.low_rank import low_rank_update
+
+__all__ = ["LowRank", "Update"]
+
+
+class Update(Branch):
+    """Adds scale * B A dropout(x) to the output, whatever A (rank, in) and B (out, rank) are made of."""
+
+    adds = True
+
+    def __init__(self, scale: float, dropout: float) -> None:
+        super().__init__()
+        self.scale, self.dropout = scale, dropout
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and B as they act."""
+        raise NotImplementedError
+
+    def stack_key(self) -> Hashable:
+        shapes = tuple(parameter.shape for parameter in self.parameters())
+        return type(self), shapes, self.scale, self.dropout
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._updated(x, y, *self.factors())
+
+    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+        a, b = zip(*(branch.factors() for branch in branches), strict=True)
+        return self._updated(x, y, torch.stack(a), torch.stack(b))
+
+    def _updated(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return low_rank_update(dropout(x, self.dropout, self.training), y, a, b, self.scale)
+
+    def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        a, b = self.factors()
+        return weight + self.scale * (b @ a).to(weight.dtype), bias
+
+
+class LowRank(Update):
+    """The update with A and B themselves."""
+
+    def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
+        super().__init__(scale, dropout)
+        self.a = nn.Parameter(torch.empty(rank, site.width_in))
+        self.b = nn.Parameter(torch.zeros(site.width, rank))
+        # PEFT's start for A; the paper's own is a normal distribution, and both give zero change as B is zero.
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        return self.a, self.b
