@@ -184,7 +184,7 @@ def test_prompts_of_peft_and_back(family: str, kind: str, family_folder: Loader,
     loaded = afina.load(folder)
     same_alone(model, loaded)
     (tmp_path / "back").mkdir()
-    write_peft(replace_method(loaded), tmp_path / "back")
+    write_peft(replace_method(loaded, "prompt"), tmp_path / "back")
     same_alone(load_peft(loaded, tmp_path / "back")[0], loaded)
 
 
@@ -201,15 +201,16 @@ def test_prefixes_of_peft_and_back(projected: bool, family: str, family_folder: 
     loaded = afina.load(folder)
     same_alone(model, loaded)
     (tmp_path / "back").mkdir()
-    write_peft(replace_method(loaded), tmp_path / "back")
+    write_peft(replace_method(loaded, "prefix"), tmp_path / "back")
     same_alone(load_peft(loaded, tmp_path / "back")[0], loaded)
 
 
-def replace_method(loaded: Any) -> Any:
+def replace_method(loaded: Any, name: str) -> Any:
     """As if it had been trained here: written anew, not copied."""
+    from afina.adapters.format import FORMATS
     from afina.methods.base import make_method
 
-    loaded.method = make_method("prompt", {})
+    loaded.method, loaded.format = make_method(name, {}), FORMATS["afina"]
     return loaded
 
 
