@@ -12,6 +12,8 @@ from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+# Studies run here: a process for each run costs more than the run. Tests of processes ask for them (`processes`).
+os.environ.setdefault("AFINA_EXECUTOR", "in-process")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: small models on more threads each wait for one another, seven times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -54,6 +56,20 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 def speaker(family_folder: Callable[..., Path]) -> Callable[[str], Path]:
     """Give the folder of a small language model of a family."""
     return partial(family_folder, speaks=True)
+
+
+@pytest.fixture(scope="session")
+def csv_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a data set whose labels can be learned."""
+    from studies import write_splits
+
+    return write_splits(tmp_path_factory.mktemp("mail"), train=60, test=40)
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let studies carry out their runs in processes of their own, as outside the tests."""
+    monkeypatch.delenv("AFINA_EXECUTOR")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,15 +15,45 @@ from typing import Any
 import psutil
 import yaml
 
+from afina.study.execute import start_server
+from afina.study.executors.base import VARIABLE
+from afina.study.executors.in_process import InProcess
+from afina.study.executors.processes import Processes
 from afina.study.study import Study
 
 __all__ = ["kill_workers", "killed_and_resumed", "plan_alike", "sleep", "start_study", "wait_for_step"]
 
 
+def start_here(study: dict[str, Any], folder: Path) -> "_Started":
+    """Start `folder`/killed in a process that is forked ready; its runs are carried out in that same process."""
+    start_server()
+    process = multiprocessing.get_context("forkserver").Process(target=_study, args=(study, folder))
+    process.start()
+    return _Started(process)
+
+
+class _Started:
+    """A process of `multiprocessing` with the names of `subprocess`."""
+
+    def __init__(self, process: Any) -> None:
+        self.process, self.wait = process, process.join
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+
+def _study(study: dict[str, Any], folder: Path) -> None:
+    Study(folder / "killed", executor=InProcess(), **study).run()
+
+
 def start_study(folder: Path, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start the command on `folder`/study.yaml; its results go to `folder`/killed."""
     command = [sys.executable, "-m", "afina", "study", str(folder / "study.yaml"), "--out", str(folder / "killed")]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
 
 
 def sleep(argument: None, send: Callable[[dict[str, Any]], None]) -> None:
@@ -31,7 +62,7 @@ def sleep(argument: None, send: Callable[[dict[str, Any]], None]) -> None:
     time.sleep(60)
 
 
-def wait_for_step(folder: Path, least: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_step(folder: Path, least: int, process: "subprocess.Popen[bytes] | _Started") -> None:
     """Wait until a checkpoint below the folder has come to a step; it is an error if the process ends before."""
     from safetensors import SafetensorError, safe_open
 
@@ -68,20 +99,23 @@ def plan_alike(whole: Path, other: Path) -> None:
         (other / study.relative_to(whole) / "study.yaml").write_text(yaml.safe_dump({"study": stored}))
 
 
-def killed_and_resumed(study: dict[str, Any], folder: Path, kills: Sequence[int]) -> list[dict[str, Any]]:
+def killed_and_resumed(
+    study: dict[str, Any], folder: Path, kills: Sequence[int], *, command: bool = False
+) -> list[dict[str, Any]]:
     """Kill -9 a study at its first checkpoint from each step on, go on to its end, and return its results.
 
+    With `command` it is the `afina` command that is killed, whose runs have processes of their own.
     They are those of the study in `folder`/whole, left alone before: adapters bit for bit, and all of their histories.
     """
     whole = {result["run"]: result for result in Study(folder / "whole", **study).run()}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     plan_alike(folder / "whole", folder / "killed")
     for least in kills:
-        process = start_study(folder)
+        process = start_study(folder) if command else start_here(study, folder)
         wait_for_step(folder / "killed", least, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    results = Study(folder / "killed", **study).run()
+    results = Study(folder / "killed", executor=Processes() if command else InProcess(), **study).run()
     assert {result["run"] for result in results} == set(whole)
     for result in results:
         undisturbed = whole[result["run"]]

@@ -21,7 +21,7 @@ from afina.study.data import read_ahead, read_data
 from afina.study.estimate import estimate_study
 from afina.study.plan import expand
 from commands import afina, refused
-from test_study import settings, write_csv
+from studies import settings, write_csv
 
 Loader = Callable[[str], Path]
 

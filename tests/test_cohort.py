@@ -29,6 +29,7 @@ from afina.report.write import write_report
 from afina.study import profile
 from afina.study.cohorts import plan_cohorts
 from afina.study.estimate import estimate_study
+from afina.study.executors.processes import Processes
 from afina.study.files import first_steps
 from afina.study.job import Job
 from afina.study.plan import expand
@@ -47,9 +48,9 @@ from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes, pass_kind
 from kills import kill_workers, killed_and_resumed
+from studies import settings as study_settings
+from studies import write_csv, write_splits
 from test_methods import FROZEN
-from test_study import settings as study_settings
-from test_study import write_csv, write_splits
 
 Loader = Callable[[str], Path]
 FAMILIES = ("bert", "llama", "t5", "gpt2", "opt")
@@ -375,7 +376,8 @@ def test_a_study_trains_as_a_cohort_and_gives_each_method_its_own_costs(
     ]
     study = study_settings(family_folder, rows_folder, methods=methods, seeds=2, epochs=6, cohort=8)
     seen: list[Any] = []
-    results = {(r["method_label"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(seen.append)}
+    made = Study(tmp_path / "out", executor=Processes(), **study)
+    results = {(r["method_label"], r["seed"]): r for r in made.run(seen.append)}
     cohort = [results["lora", 0], results["lora", 1], results["ia3", 0], results["ia3", 1]]
     for result in cohort:
         assert (result["status"], result["measured"], result["cohort_size"]) == ("ok", "profile", 6)
@@ -586,6 +588,7 @@ def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder:
     assert len(killed_and_resumed(study_of(family_folder, rows_folder, epochs=4, cohort=8), tmp_path, [30])) == 8
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
     family_folder: Loader, rows_folder: Path, tmp_path: Path
 ) -> None:
@@ -603,6 +606,7 @@ def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
     assert all(result["status"] == "ok" and result["resumed"] >= 1 for result in again)
 
 
+@pytest.mark.usefixtures("processes")
 def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
     family_folder: Loader, rows_folder: Path, tmp_path: Path
 ) -> None:
@@ -628,6 +632,7 @@ def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
     assert {result["status"] for result in third.values()} == {"ok"}
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("trouble", ["stopped while listing", "a finalist's profile killed"])
 def test_a_race_that_is_over_is_not_run_again_by_its_losers(
     trouble: str, family_folder: Loader, rows_folder: Path, tmp_path: Path

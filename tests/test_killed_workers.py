@@ -12,7 +12,7 @@ from afina.report.write import write_report
 from afina.results.results_jsonl import read_results
 from afina.study.study import Study
 from kills import kill_workers, plan_alike
-from test_study import settings, write_splits
+from studies import settings, write_splits
 
 Loader = Callable[..., Path]
 
@@ -53,6 +53,7 @@ def killing(kind: str, which: Callable[[dict[str, Any]], bool] = lambda event: T
     return observe, seen
 
 
+@pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("kind", ["epoch", "profile"])
 def test_a_trial_whose_worker_is_killed_is_tried_again(
     kind: str, searching: dict[str, Any], undisturbed: Path, tmp_path: Path
@@ -69,6 +70,7 @@ def test_a_trial_whose_worker_is_killed_is_tried_again(
     assert adapters(tmp_path / "killed") == adapters(undisturbed)
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], tmp_path: Path) -> None:
     """Its worker is killed each time that it comes so far: the default stays, and everything that shows it says why."""
     profiled = ""
@@ -105,6 +107,7 @@ def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], t
     assert again["ia3"]["untried"] == results["ia3"]["untried"]
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_race_whose_worker_is_killed_has_the_same_winner(family_folder: Loader, rows: Path, tmp_path: Path) -> None:
     race = {"rungs": [0.4], "keep": 0.5, "rate_factors": [0.01, 30]}
     study = settings(family_folder, rows, methods=["lora", "ia3"], epochs=2, race=race)

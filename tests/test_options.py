@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from afina.cli.main import app
 from afina.study.study import Study
 from commands import afina, refused
-from test_study import settings, write_splits
+from studies import settings, write_splits
 
 Loader = Callable[..., Path]
 

@@ -19,7 +19,7 @@ from afina.study import originals
 from afina.study.execute import locked
 from afina.study.study import Study
 from commands import afina, refused
-from test_study import settings, write_splits
+from studies import settings, write_splits
 
 Loader = Callable[..., Path]
 

@@ -18,7 +18,7 @@ from afina.data.predicted import FORMS
 from afina.data.spreadsheet import guarded
 from afina.errors import UsageError
 from commands import afina, refused
-from test_study import settings, write_csv
+from studies import settings, write_csv
 
 NAMES = ["complaint", "praise"]
 MAIL = (

@@ -22,7 +22,7 @@ from afina.methods.base import registry
 from afina.results.result_list import Results
 from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
-from test_study import settings, write_csv
+from studies import settings, write_csv
 
 TEXTS = [f"great app {row}" for row in range(20)] + [f"bad <b>late</b> kettle {row}" for row in range(20)]
 LABELS = ["praise"] * 20 + ["<script>"] * 20

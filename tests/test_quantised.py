@@ -29,11 +29,10 @@ from afina.study.plan import expand
 from afina.study.study import Study
 from afina.train.optimiser import Optimiser
 from families import classifier, configuration, save_family
+from studies import settings
 from test_methods import FROZEN, batch, logits, make, stir
 from test_peft_files import lora, trained
-from test_study import csv_folder, settings
 
-_ = csv_folder  # a fixture
 Loader = Callable[[str], Path]
 FAMILIES = ("bert", "gpt2", "phi3", "llama", "t5")
 BLOCKS = (64, 128)

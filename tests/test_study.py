@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import random
 import re
 import shutil
 import signal
@@ -20,10 +19,12 @@ from afina.methods.base import make_method
 from afina.methods.rates import RateRule
 from afina.results.predictions import read_predictions
 from afina.results.results_jsonl import read_results
-from afina.study.execute import _serve, start_server
+from afina.study.execute import serve, start_server
+from afina.study.executors.processes import Processes
 from afina.study.study import Study
-from families import TEXT, WORDS
+from families import TEXT
 from kills import kill_workers, killed_and_resumed, sleep, start_study, wait_for_step
+from studies import settings, write_csv
 
 Loader = Callable[[str], Path]
 
@@ -35,44 +36,13 @@ versions started_at measured fingerprint
 """.split()  # noqa: SIM905
 
 
-def write_csv(path: Path, rows: int, seed: int, *, number: bool = False) -> None:
-    """Texts whose label is a matter of which words stand in them."""
-    draw = random.Random(seed)
-    lines = ["text,label"]
-    for _ in range(rows):
-        good = draw.random() < 0.5
-        telling = draw.choice(["good", "great"] if good else ["bad", "late"])
-        words = [*draw.choices(WORDS, k=draw.randint(3, 12)), telling]
-        label = f"{draw.gauss(3.5 if good else 1.5, 0.1):.2f}" if number else ("praise" if good else "complaint")
-        lines.append(f"{' '.join(words)},{label}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_splits(folder: Path, **rows: int) -> Path:
-    """Write a file for each split, of so many rows."""
-    for seed, (split, count) in enumerate(rows.items()):
-        write_csv(folder / f"{split}.csv", count, seed)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def csv_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_splits(tmp_path_factory.mktemp("mail"), train=60, test=40)
-
-
-def settings(family_folder: Loader, csv_folder: Path, **more: Any) -> dict[str, Any]:
-    return {
-        "model": str(family_folder("bert")), "dataset": str(csv_folder), "methods": ["lora"], "epochs": 2,
-        "precision": "fp32", "max_length": 32, "learning_rate": 1e-2, "rank": 2, "checkpoint_seconds": 0, **more,
-    }  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def finished(family_folder: Loader, csv_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of every kind of method, two seeds, one method that cannot run."""
     out = tmp_path_factory.mktemp("study") / "out"
     methods = ["full", "head", "features", "lora", "adalora", "ia3", "bitfit", {"lora": {"rank": 500}}]
-    Study(out, **settings(family_folder, csv_folder, methods=methods, seeds=2)).run()
+    study = settings(family_folder, csv_folder, methods=methods, seeds=2)
+    Study(out, executor=Processes(), **study).run()
     return out
 
 
@@ -221,6 +191,7 @@ def test_a_diverging_run_says_so(tmp_path: Path, family_folder: Loader, csv_fold
     assert good["status"] == "ok"
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_killed_run_process_is_recorded(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
     def kill(event: Any) -> None:
         if event["kind"] == "epoch":
@@ -232,12 +203,14 @@ def test_a_killed_run_process_is_recorded(tmp_path: Path, family_folder: Loader,
     assert "ended by SIGKILL" in result["error"]
 
 
-@pytest.mark.parametrize(("method", "kills"), [("full", (15, 55)), ("adalora", (35,))])
+@pytest.mark.parametrize(("method", "kills", "command"), [("full", (15, 55), True), ("adalora", (35,), False)])
 def test_killed_and_resumed_is_as_if_undisturbed(
-    method: str, kills: Sequence[int], tmp_path: Path, family_folder: Loader, csv_folder: Path
+    method: str, kills: Sequence[int], command: bool, tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
     """kill -9 in the middle, once or twice; the weights at the end are bit for bit those of a run left alone."""
-    killed_and_resumed(settings(family_folder, csv_folder, methods=[method], epochs=10), tmp_path, kills)
+    killed_and_resumed(
+        settings(family_folder, csv_folder, methods=[method], epochs=10), tmp_path, kills, command=command
+    )
 
 
 def test_every_text_architecture_is_planned_and_studied(
@@ -292,6 +265,7 @@ def test_methods_take_their_own_schedule_and_the_studys_else(
     assert len(record["task"]["weights"]) == len(record["task"]["label_names"])
 
 
+@pytest.mark.usefixtures("processes")
 def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
     tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
@@ -314,7 +288,7 @@ def test_a_run_ends_with_its_parent() -> None:
     start_server()
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(sleep, None, theirs))
+    process = context.Process(target=serve, args=(sleep, None, theirs))
     process.start()
     theirs.close()
     assert ours.recv() == ("event", {"kind": "asleep"})
@@ -323,6 +297,7 @@ def test_a_run_ends_with_its_parent() -> None:
     assert process.exitcode == 1
 
 
+@pytest.mark.usefixtures("processes")
 def test_a_script_without_a_main_guard_runs_once(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
     study = settings(family_folder, csv_folder, methods=["head"], epochs=1)
     script = tmp_path / "script.py"

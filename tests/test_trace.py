@@ -7,20 +7,26 @@ from typing import Any
 import pytest
 
 from afina.errors import AfinaError, Unexpected
+from afina.study.executors.base import Executor
+from afina.study.executors.in_process import InProcess
+from afina.study.executors.processes import Processes
 from afina.study.study import Study
 from afina.study.trace import with_trace
-from test_study import settings, write_splits
+from studies import settings, write_splits
 
 Loader = Callable[..., Path]
 
 
-@pytest.mark.parametrize("cohort", ["off", 2])
+@pytest.mark.parametrize(
+    ("cohort", "executor", "outermost"), [("off", Processes(), "serve"), (2, InProcess(), "submit")], ids=["off", "2"]
+)
 def test_the_traceback_of_an_unforeseen_error_lies_in_the_runs_folder(
-    family_folder: Loader, tmp_path: Path, cohort: Any
+    family_folder: Loader, tmp_path: Path, cohort: Any, executor: Executor, outermost: str
 ) -> None:
     """The tokens of the data become rubbish when everything is prepared, so that the run's own process meets them."""
     write_splits(tmp_path, train=20, test=10)
-    study = Study(tmp_path / "out", **settings(family_folder, tmp_path, seeds=2, epochs=1, cohort=cohort))
+    given = settings(family_folder, tmp_path, seeds=2, epochs=1, cohort=cohort)
+    study = Study(tmp_path / "out", executor=executor, **given)
     whole: dict[Path, bytes] = {}
 
     def spoil(event: Any) -> None:
@@ -37,7 +43,7 @@ def test_the_traceback_of_an_unforeseen_error_lies_in_the_runs_folder(
         assert str(kept) in result["error"]
         trace = kept.read_text(encoding="utf-8")
         assert "Traceback (most recent call last)" in trace
-        assert "in load_tokens" in trace and "in _serve" in trace
+        assert "in load_tokens" in trace and f"in {outermost}" in trace
         assert "torch" in trace.splitlines()[-1]
     for path, content in whole.items():
         path.write_bytes(content)

@@ -25,7 +25,7 @@ from afina.data.whole_file import sweep_partials
 from afina.errors import AfinaError, ProcessEnded, Unexpected, Unfinished, UsageError
 from afina.ops.allocator import huge_pages_for_new_processes
 
-__all__ = ["FAILED", "locked", "run_apart", "start_server"]
+__all__ = ["FAILED", "explain", "locked", "run_apart", "serve", "start_server"]
 
 FAILED = "failed"
 
@@ -66,7 +66,7 @@ def _once_apart(
 ) -> Any:
     start_server()
     ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_serve, args=(target, argument, theirs), daemon=True)
+    process = _CONTEXT.Process(target=serve, args=(target, argument, theirs), daemon=True)
     with _without_main():
         process.start()
     theirs.close()
@@ -107,7 +107,8 @@ def _interrupted() -> bool:
     return isinstance(sys.exc_info()[1], KeyboardInterrupt)
 
 
-def _serve(target: Callable[..., Any], argument: Any, connection: Connection) -> None:
+def serve(target: Callable[..., Any], argument: Any, connection: Connection) -> None:
+    """Carry out a job in this process, which was started for it, and tell the other end what came of it."""
     # An interrupt at the terminal reaches this process too; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(connection,), name="parent", daemon=True).start()
@@ -123,7 +124,7 @@ def _serve(target: Callable[..., Any], argument: Any, connection: Connection) ->
         connection.send(("value", target(argument, send)))
     except BaseException as error:
         with contextlib.suppress(OSError):
-            connection.send((FAILED, _explain(error)))
+            connection.send((FAILED, explain(error)))
 
 
 def _end_with_parent(connection: Connection) -> None:
@@ -134,7 +135,7 @@ def _end_with_parent(connection: Connection) -> None:
     os._exit(1)
 
 
-def _explain(error: BaseException) -> AfinaError:
+def explain(error: BaseException) -> AfinaError:
     """Turn what ended a job into one sentence that can travel between processes."""
     if isinstance(error, UsageError):
         return UsageError(str(error))

@@ -63,7 +63,7 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
     if planned is None:
         return study.runs
     config, names = planned
-    inner = type(study)(study.directory / "search", config, on_validation=True)
+    inner = type(study)(study.directory / "search", config, on_validation=True, executor=study.executor)
     observer({"kind": "search", "trials": len(inner.runs)})
     results = inner.run(lambda event: observer({**event, "search": True}))
     best: dict[tuple[str, str, str], tuple[float, float, float]] = {}

@@ -18,7 +18,8 @@ from afina.results.result_list import Results
 from afina.results.results_jsonl import append_result, lacks_adapter, read_results
 from afina.results.shapes import read_result, read_study_file
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
-from afina.study.execute import locked, run_apart, start_server
+from afina.study.execute import locked
+from afina.study.executors.base import Executor, default_executor
 from afina.study.given import FOLDER, with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
@@ -44,13 +45,15 @@ class Study:
     """
 
     def __init__(
-        self, out: str | Path, config: StudyConfig | None = None, *, on_validation: bool = False, **settings: Any
-    ) -> None:
-        """`on_validation` tests on the development split, as trials do.
+        self, out: str | Path, config: StudyConfig | None = None, *, on_validation: bool = False,
+        executor: Executor | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
+        """`on_validation` tests on the development split, as trials do; `executor` says where runs are carried out.
 
         Where `dataset` is a DataFrame or another object that holds rows, they are written into the folder at once.
         """
         self.directory, self.on_validation = Path(out), on_validation
+        self.executor = executor or default_executor()
         if "dataset" in settings:
             settings["dataset"] = with_files(settings["dataset"], self.directory)
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
@@ -89,7 +92,7 @@ class Study:
 
         The observer is told what happens; `afina.Progress()` is one that shows it.
         """
-        start_server()
+        self.executor.prepare()
         with _disk_errors(self.directory), locked(self.directory):
             self._claim()
             observer({"kind": "begin", "runs": len(self.runs)})
@@ -101,7 +104,8 @@ class Study:
                 observer({"kind": "end"})
 
     def _run(self, observer: Observer) -> Results:
-        observer({"kind": "remarks", "remarks": remarks(self.config)})
+        told = [self.executor.remark] if self.executor.remark else []
+        observer({"kind": "remarks", "remarks": [*remarks(self.config), *told]})
         before = self._resolved() if self._begun else {}
         self.originals = self.originals or Originals(self.directory)
         self._models = {model: model_digests(model, self.originals) for model in self.config.model}
@@ -142,7 +146,7 @@ class Study:
         def fitting(runs: Sequence[Run]) -> list[int]:
             from afina.study.worker import members_that_fit_for
 
-            found: list[int] = run_apart(members_that_fit_for, [job(run) for run in runs])
+            found: list[int] = self.executor.submit(members_that_fit_for, [job(run) for run in runs])
             return found
 
         def outputs(run: Run) -> str:
@@ -160,9 +164,9 @@ class Study:
             jobs = [job(run) for run in runs]
             observer({"kind": "unit", "runs": runs, "done": done})
             if isinstance(unit, Cohort):
-                results, over = together(unit, jobs, observer)
+                results, over = together(unit, jobs, self.executor, observer)
             else:
-                results, over = [alone(jobs[0], observer)], False
+                results, over = [alone(jobs[0], self.executor, observer)], False
             for result in results:
                 if result["run"] in waiting:
                     append_result(self.directory, result)
@@ -327,7 +331,7 @@ class Study:
 
                 observer({"kind": "precision", "model": model})
                 length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
-                chosen[model] = run_apart(choose_precision_for, {
+                chosen[model] = self.executor.submit(choose_precision_for, {
                     "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,
                     "trust_remote_code": self.config.trust_remote_code,
                 })  # fmt: skip

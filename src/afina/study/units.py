@@ -9,7 +9,7 @@ from afina.data.links import open_unfollowed
 from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
 from afina.study.cohorts import Cohort
-from afina.study.execute import run_apart
+from afina.study.executors.base import Executor
 from afina.study.race import lost_words
 from afina.study.trace import forget_trace, with_trace
 
@@ -25,13 +25,13 @@ _SHARE = 0.6
 """Of a GPU's memory that is free beside the model and all members' states, what a cohort's passes may take."""
 
 
-def alone(job: "Job", observer: Observer) -> dict[str, Any]:
+def alone(job: "Job", executor: Executor, observer: Observer) -> dict[str, Any]:
     """Carry out one run and return its result, of one that failed too."""
     from afina.study.worker import carry_out_job
 
     on_event = _logged([job], observer)
     try:
-        result: dict[str, Any] = run_apart(carry_out_job, job, on_event)
+        result: dict[str, Any] = executor.submit(carry_out_job, job, on_event)
     except AfinaError as error:
         told = with_trace(error, job.folder)
         on_event({"kind": "failed", "error": str(told)})
@@ -39,7 +39,9 @@ def alone(job: "Job", observer: Observer) -> dict[str, Any]:
     return result
 
 
-def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple[list[dict[str, Any]], bool]:
+def together(
+    cohort: Cohort, jobs: Sequence["Job"], executor: Executor, observer: Observer
+) -> tuple[list[dict[str, Any]], bool]:
     """Carry out a cohort, or go on with it; return the results of all its runs, of those that failed too, and if it is over.
 
     Where it is not its states have to stay: a process that was killed goes on from its checkpoint, and so do runs whose
@@ -56,12 +58,12 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
         begun = cohort.kept().get("members", [job.run.id for job in jobs])
         errors |= {job.run.id: Unfinished(_NOT_OF_IT) for job in jobs if job.run.id not in begun}
     wanted = [job for job in jobs if job.run.id not in errors]
-    profiles = {} if race else _profiles(cohort, wanted, errors, observer, keep=True)
+    profiles = {} if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
     members = tuple(job for job in wanted if job.run.id not in errors)
     found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
     ended = False
     try:
-        size = _together(cohort, members, profiles, observer) if members else {}
+        size = _together(cohort, members, profiles, executor, observer) if members else {}
     except AfinaError as error:
         errors |= {job.run.id: error for job in members}
         members = ()
@@ -69,7 +71,7 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
         cohort.keep(members=[job.run.id for job in members])
         on_event({"kind": "cohort", "members": len(members), "together": size["together"]})
         try:
-            found = run_apart(carry_out_cohort_job, CohortJob(cohort.id, members, **size), on_event)
+            found = executor.submit(carry_out_cohort_job, CohortJob(cohort.id, members, **size), on_event)
             ended = True
             break
         except AfinaError as error:
@@ -83,7 +85,7 @@ def together(cohort: Cohort, jobs: Sequence["Job"], observer: Observer) -> tuple
     errors |= {run: AfinaError(why) for run, why in found["errors"].items()}
     if race:
         finished = [job for job in jobs if job.run.id in found["results"]]
-        profiles = _profiles(cohort, finished, errors, observer, keep=False)
+        profiles = _profiles(cohort, finished, errors, executor, observer, keep=False)
     kept = _keep_results(jobs, found["results"], profiles)
     results = []
     for job in jobs:
@@ -114,7 +116,13 @@ def _keep_results(
 
 
 def _profiles(
-    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, AfinaError], observer: Observer, *, keep: bool
+    cohort: Cohort,
+    jobs: Sequence["Job"],
+    errors: dict[str, AfinaError],
+    executor: Executor,
+    observer: Observer,
+    *,
+    keep: bool,
 ) -> dict[str, dict[str, Any]]:
     """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`.
 
@@ -132,7 +140,9 @@ def _profiles(
         if found is None:
             observer({"kind": "profiling", "run": own[0].run})
             try:
-                found = run_apart(profile_job, (own[0], cohort.first_steps(own[0].run.id) if keep else None), observer)
+                found = executor.submit(
+                    profile_job, (own[0], cohort.first_steps(own[0].run.id) if keep else None), observer
+                )
             except AfinaError as error:
                 errors |= {job.run.id: error for job in own}
                 continue
@@ -142,7 +152,11 @@ def _profiles(
 
 
 def _together(
-    cohort: Cohort, jobs: Sequence["Job"], profiles: Mapping[str, Mapping[str, Any]], observer: Observer
+    cohort: Cohort,
+    jobs: Sequence["Job"],
+    profiles: Mapping[str, Mapping[str, Any]],
+    executor: Executor,
+    observer: Observer,
 ) -> dict[str, Any]:
     """Return how many members go through the backbone together, as many as make it faster, with how many tokens, and whom.
 
@@ -153,7 +167,7 @@ def _together(
 
     if "together" in (kept := cohort.kept()):
         return {key: kept.get(key, False) for key in ("together", "most_tokens", "alike")}
-    chosen = run_apart(choose_together_for, list(jobs), observer)
+    chosen = executor.submit(choose_together_for, list(jobs), observer)
     most_tokens, longest = int(chosen["most_tokens"]), int(chosen["longest_batch_tokens"])
     if jobs[0].device != "cpu":
         memory = [profile["memory_report"]["memory"] for profile in profiles.values()]

@@ -1,0 +1,24 @@
+"""Each job in a fresh process: its memory is its own, and its end ends nothing else."""
+
+from typing import Any
+
+from afina.study.execute import run_apart, start_server
+from afina.study.executors.base import Observer, Target, executor
+
+__all__ = ["Processes"]
+
+
+@executor("processes")
+class Processes:
+    """Local processes, one after another."""
+
+    name: str
+    remark = None
+
+    def prepare(self) -> None:
+        """Start the server from which the processes are forked."""
+        start_server()
+
+    def submit(self, target: Target, argument: Any, on_event: Observer = lambda event: None) -> Any:
+        """Return what the job gives in a process of its own."""
+        return run_apart(target, argument, on_event)

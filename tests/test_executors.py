@@ -1,0 +1,106 @@
+"""Where runs are carried out changes nothing but the process: the same adapters, the same sentences."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from afina.errors import AfinaError, UsageError
+from afina.results.results_jsonl import read_results
+from afina.study.executors.base import EXECUTORS, Executor, default_executor
+from afina.study.executors.in_process import InProcess
+from afina.study.executors.processes import Processes
+from afina.study.study import Study
+from studies import settings
+
+Loader = Callable[[str], Path]
+Send = Callable[[dict[str, Any]], None]
+
+
+def where(argument: list[int], send: Send) -> tuple[int, list[int]]:
+    """Say one thing, change the argument and draw from torch's generator."""
+    send({"kind": "here", "argument": list(argument)})
+    argument.append(4)
+    torch.manual_seed(7)
+    torch.rand(3)
+    return os.getpid(), argument
+
+
+def fail(argument: str, send: Send) -> None:
+    raise {"usage": UsageError("The file is empty."), "memory": MemoryError(), "fault": KeyError("gone")}[argument]
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_a_job_gets_a_copy_and_its_events_and_value_come_back(name: str) -> None:
+    given, seen = [1, 2], []
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    process, value = EXECUTORS[name]().submit(where, given, seen.append)
+    assert (process == os.getpid()) == (name == "in-process")
+    assert value == [1, 2, 4]
+    assert given == [1, 2]
+    assert seen == [{"kind": "here", "argument": [1, 2]}]
+    assert torch.equal(torch.rand(1), expected)  # the caller's draws are its own
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize(
+    ("what", "kind", "sentence"),
+    [
+        ("usage", UsageError, r"^The file is empty\.$"),
+        ("memory", AfinaError, "^Out of memory; set a smaller batch_size"),
+        ("fault", AfinaError, r"^KeyError: 'gone' \(test_executors\.py, line \d+\)$"),
+    ],
+)
+def test_a_jobs_end_is_one_sentence(name: str, what: str, kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        EXECUTORS[name]().submit(fail, what)
+
+
+def test_a_study_trains_the_same_adapters_in_this_process_and_in_others(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    study = settings(family_folder, csv_folder, methods=["lora", "adalora", "features"], seeds=2, epochs=1)
+    found = []
+    for executor in (Processes(), InProcess()):
+        out = tmp_path / executor.name
+        results = Study(out, executor=executor, **study).run()
+        assert {result["status"] for result in results} == {"ok"}
+        weights = [(out / result["adapter"] / "adapter_model.safetensors").read_bytes() for result in results]
+        found.append([[result["test_metrics"] for result in read_results(out)], weights])
+    assert found[0] == found[1]
+
+
+def test_what_an_observer_raises_is_its_own(tmp_path: Path, family_folder: Loader, csv_folder: Path) -> None:
+    def observe(event: Any) -> None:
+        if event["kind"] == "epoch":
+            raise LookupError("mine")
+
+    for executor in (Processes(), InProcess()):
+        study = settings(family_folder, csv_folder, methods=["head"], epochs=1)
+        with pytest.raises(LookupError, match="mine"):
+            Study(tmp_path / executor.name, executor=executor, **study).run(observe)
+
+
+def test_who_shares_a_process_is_told_what_memory_means(
+    tmp_path: Path, family_folder: Loader, csv_folder: Path
+) -> None:
+    seen: list[Any] = []
+    study = settings(family_folder, csv_folder, methods=["features"], epochs=1)
+    Study(tmp_path / "out", executor=InProcess(), **study).run(seen.append)
+    (told,) = [event["remarks"] for event in seen if event["kind"] == "remarks"]
+    assert any("all runs share this process" in remark for remark in told)
+
+
+def test_the_environment_chooses_and_an_unknown_name_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: dict[str, type[Executor]] = {"": Processes, "processes": Processes, "in-process": InProcess}
+    for name, cls in chosen.items():
+        monkeypatch.setenv("AFINA_EXECUTOR", name)
+        assert type(default_executor()) is cls
+    monkeypatch.setenv("AFINA_EXECUTOR", "inprocess")
+    with pytest.raises(UsageError, match=r"^Unknown executor 'inprocess'; did you mean 'in-process'\?$"):
+        default_executor()
