@@ -367,6 +367,8 @@ def study_of(folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
+        ({"steps": 30}, ["unknown key 'steps'; the steps follow from epochs, batch_size and the number of rows"]),
+        ({"lr": 0.1}, ["unknown key 'lr'; write learning_rate"]),
         ({"epoch": 3}, ["unknown key 'epoch'", "did you mean 'epochs'"]),
         (
             {"epoch": 3, "xyz": 1},

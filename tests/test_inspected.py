@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from afina.data.clean import clean
+from afina.data.conversations import Columns
 from afina.data.files import read_table
 from afina.data.inspect import inspect_file
 from afina.errors import UsageError
@@ -38,3 +39,15 @@ def test_what_a_study_joins_or_reads_together_stays_together(header: str, words:
     path = tmp_path / "a.csv"
     path.write_text(f"{header},label\n" + "a cat,an animal,x\na dog,no cat,y\n")
     assert inspect_file(path).lengths["row"].longest == words
+
+
+def test_columns_without_a_known_name_are_read_together_and_that_is_said(tmp_path: Path) -> None:
+    """A published set of mails has the columns v1 (its label) and v2, and three empty ones."""
+    path = tmp_path / "spam.csv"
+    path.write_text("v1,v2,,,\nham,see you soon,,,\nspam,you won a car,,,\n")
+    found = inspect_file(path)
+    asked = "texts of v1 and v2 together, a label among them maybe (--text and --label say which is which)"
+    assert (found.seen[asked], found.labels) == (2, {})
+    found = inspect_file(path, columns=Columns(text="v2", label="v1"))
+    assert found.labels == {"ham": 1, "spam": 1}
+    assert not any("together" in what for what in found.seen)

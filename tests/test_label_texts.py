@@ -102,6 +102,21 @@ def test_labels_that_can_be_read_in_two_ways_are_refused(case: str, tmp_path: Pa
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (("01/02/2024", "02/02/2024", "3.2.24"), True),
+        (("2024-02-01", "2024-02-02T10:30:00Z", "2024-2-3 08:15"), True),
+        (("1/2", "3/4", "5/6"), False),
+        (("10.5.1", "v2024-01-01", "sim"), False),
+    ],
+)
+def test_dates_as_labels_are_asked_about(days: tuple[str, ...], told: bool, tmp_path: Path) -> None:
+    data = labels(tmp_path, *days)
+    assert len(data.label_names or ()) == 3
+    assert (f"the labels in column 'label' look like dates ('{min(days)}')" in said(data)) == told
+
+
 def test_points_in_a_sheet_of_semicolons_are_asked_about(tmp_path: Path) -> None:
     values = ("1.500", "2.250", "3")
     with pytest.raises(UsageError, match=r"the point of '1.500' may stand before decimals or thousands; say which"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from afina.config import separator_of
 from afina.data.asked import read_asked
 from afina.data.remembered import Remembered, remembered
 from afina.errors import UsageError
@@ -81,3 +82,31 @@ def test_what_had_to_be_said_of_one_file_is_not_read_into_another(tmp_path: Path
     other = adapter(tmp_path / "b", columns={"text": "text"}, source={"encoding": "iso2022_jp"})
     (tmp_path / "new.csv").write_bytes("text,n\nこんにちは,1\n".encode("iso2022_jp"))
     assert list(read_asked(tmp_path / "new.csv", adapter=other).text) == ["こんにちは"]
+
+
+def test_a_file_may_be_read_as_a_person_says(tmp_path: Path) -> None:
+    file = tmp_path / "mails.csv"
+    file.write_bytes("texto;extra\nolá, mundo¡;1\n".encode("cp850"))
+    asked = read_asked(file, separator=";", encoding="cp850")
+    assert (list(asked.text), asked.separator) == (["olá, mundo¡"], ";")
+    with pytest.raises(UsageError, match="2 fields where the first line has 1"):
+        read_asked(file, "texto;extra", separator=",", encoding="cp850")
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes("ação\n".encode("cp850"))
+    assert list(read_asked(lines, encoding="cp850").text) == ["ação"]
+    with pytest.raises(UsageError, match="encoding: there is no 'cp85O'"):
+        read_asked(lines, encoding="cp85O")
+    with pytest.raises(UsageError, match="A separator is one character, or tab, comma, semicolon, bar; not 'ab'"):
+        separator_of("ab")
+    assert (separator_of("tab"), separator_of(None), separator_of("^")) == ("\t", None, "^")
+
+
+def test_a_header_in_the_middle_of_a_file_moves_no_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Files put together from several have their header again: later answers keep the numbers that their rows have."""
+    file = tmp_path / "mails.csv"
+    file.write_text("id,text\n1,a\nid,text\n3,c\n", encoding="utf-8")
+    with caplog.at_level(logging.WARNING, "afina"):
+        asked = read_asked(file)
+    assert [(row.number, row.text) for row in asked.rows()] == [(1, "a"), (2, ""), (3, "c")]
+    assert asked.columns["id"] == ["1", None, "3"]
+    assert "line 3 is the columns' names once more, and no row: without an answer" in caplog.text

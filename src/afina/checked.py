@@ -20,6 +20,8 @@ class Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     switches: ClassVar[frozenset[str]] = frozenset()
     """Keys that take numbers, and a plain `on` or `off` beside them."""
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Of keys that other programs have and this one has not, what to write instead."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -81,6 +83,8 @@ class Checked(BaseModel):
         where = ".".join(keys) or "value"
         if kind == "extra_forbidden":
             key = str(problem["loc"][-1])
+            if (instead := inner.elsewhere.get(key)) is not None:
+                return f"unknown key '{key}'{f' of {where!r}' if keys else ''}; {instead}"
             return f"unknown key '{key}'{f' of {where!r}' if keys else ''}{nearest(key, inner.model_fields)}"
         if kind == "missing":
             return f"'{where}' is required"

@@ -23,9 +23,10 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
+from afina.errors import UsageError, shown
 from afina.yaml_file import read_yaml
 
-__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
+__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig", "separator_of"]
 
 
 def _switch(value: Any) -> Any:
@@ -83,6 +84,14 @@ _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "s
 def _separator(value: Any) -> Any:
     words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
     return words.get(value, value) if isinstance(value, str) else value
+
+
+def separator_of(name: str | None) -> str | None:
+    """Return what separates columns, as a person names it; raises `UsageError` for what is no single character."""
+    character = None if name is None else str(_separator(name))
+    if character is not None and (len(character) != 1 or character in '"\r\n'):
+        raise UsageError(f"A separator is one character, or tab, comma, semicolon, bar; not {shown(name)}.")
+    return character
 
 
 class DatasetSpec(Checked):
@@ -225,6 +234,10 @@ class StudyConfig(Checked):
     """A study: every model x data set x method x seed, under one protocol."""
 
     switches = frozenset({"cohort"})
+    elsewhere = dict.fromkeys(
+        ("steps", "max_steps", "num_steps", "total_steps", "train_steps"),
+        "the steps follow from epochs, batch_size and the number of rows",
+    ) | {"lr": "write learning_rate", "num_train_epochs": "write epochs", "max_seq_length": "write max_length"}
 
     model: Annotated[list[str], _OneOrMore, AfterValidator(_once)] = Field(min_length=1)
     """Hub name, local folder, GGUF file, or a built-in name (`minilm`, `afina-small`, `smollm2`); a list makes a grid."""

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from afina import hub
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.configuration import check_config_file, check_sizes, context_of
 from afina.backbone.files import check_device, check_folder, check_weights, model_path
@@ -310,7 +310,7 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
     check_config_file(path)
     try:
         config = AutoConfig.from_pretrained(
-            path, local_files_only=local_only or Path(path).is_dir(), trust_remote_code=trust_remote_code
+            path, local_files_only=local_only or hub.local_only(path), trust_remote_code=trust_remote_code
         )
     except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error, part="configuration") from error
@@ -344,7 +344,7 @@ def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            path, local_files_only=Path(path).is_dir(), trust_remote_code=trust_remote_code
+            path, local_files_only=hub.local_only(path), trust_remote_code=trust_remote_code
         )
     except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error, part="tokenizer") from error

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from afina.backbone.files import BUILT_IN, adapter_beside
 from afina.backbone.language import bare_language_model
 from afina.errors import AfinaError, UsageError, nearest
+from afina.hub import local_only
 
 __all__ = ["Weights", "bare_of", "loading_error", "read_weights"]
 
@@ -173,7 +174,7 @@ def _from_pretrained(
             **settings,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
-            local_files_only=Path(path).is_dir(),
+            local_files_only=local_only(path),
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # a head's are for other classes, and the bare model's are refused above
         )

@@ -68,6 +68,14 @@ def predict(
         str | None,
         typer.Option("--separator", help="Of csv: a comma, ; (with decimal commas) or tab; default: as in --file."),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of --file (cp1252, utf-16 ...); default: recognised."),
+    ] = None,
+    file_separator: Annotated[
+        str | None,
+        typer.Option("--file-separator", metavar="CHAR", help="Between --file's columns; default: recognised."),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
 ) -> None:
@@ -78,6 +86,8 @@ def predict(
     Texts come as arguments, from a file, or line by line from standard input (`-`); JSON lines go out as they are ready.
     A file gets as many answers as it has rows. A .csv opens in Excel: choose `--separator ";"` where Excel is Portuguese.
     """
+    from afina.config import separator_of
+    from afina.data.asked import read_asked
     from afina.data.predicted import FORMS, check_at_least, check_out, check_separator, form_of, kept_columns
     from afina.errors import UsageError
 
@@ -94,9 +104,15 @@ def predict(
         raise UsageError(f"--format {form} is for a file: say which with --out.")
     elif form is None and format is None and not sys.stdout.isatty():
         form = "jsonl"
-    asked = _asked(
-        texts or [], pair, file, text_column, pair_column, adapter
-    )  # before torch is imported, which takes seconds
+    # Before torch is imported, which takes seconds.
+    if file is None:
+        if encoding is not None or file_separator is not None:
+            raise UsageError("--encoding and --file-separator say how to read --file; give one.")
+        asked = _asked(texts or [], pair)
+    else:
+        asked = read_asked(
+            file, text_column, pair_column, adapter=adapter, separator=separator_of(file_separator), encoding=encoding
+        )
     kept = kept_columns(asked, keep.split(",") if keep is not None else None, form or "jsonl")
     from afina.serve.predict import Predictor
     from afina.train.load import load
@@ -115,20 +131,11 @@ def predict(
     _say(predictor.counts, layout.renamed, said=out is not None or at_least is not None)
 
 
-def _asked(
-    texts: list[str],
-    pair: list[str] | None,
-    file: Path | None,
-    text_column: str | None,
-    pair_column: str | None,
-    adapter: Path,
-) -> "Asked":
+def _asked(texts: list[str], pair: list[str] | None) -> "Asked":
     from afina.cli.standard_input import input_lines
-    from afina.data.asked import asked_lines, asked_texts, read_asked
+    from afina.data.asked import asked_lines, asked_texts
     from afina.errors import UsageError
 
-    if file is not None:
-        return read_asked(file, text_column, pair_column, adapter=adapter)
     if texts == ["-"] or (not texts and not sys.stdin.isatty()):
         return asked_lines(input_lines())
     if not texts:

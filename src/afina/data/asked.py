@@ -79,23 +79,25 @@ def asked_lines(lines: Iterable[str]) -> Asked:
 
 
 def read_asked(
-    path: Path, text: str | None = None, text_pair: str | None = None, *, adapter: Path | None = None
-) -> Asked:
+    path: Path, text: str | None = None, text_pair: str | None = None, *, adapter: Path | None = None,
+    separator: str | None = None, encoding: str | None = None,
+) -> Asked:  # fmt: skip
     """Read a file to predict for: images, a table with a text column, or any other file line by line.
 
     There is a row for each of the table's and for each line, however empty. Columns that are not named are those that the
-    `adapter` learned from, or have the usual names. Raises `UsageError` for what is wrong with the file.
+    `adapter` learned from, or have the usual names; `separator` and `encoding` are the file's, recognised where they are
+    not given. Raises `UsageError` for what is wrong with the file.
     """
     if path.suffix.lower() == ".npz":
         images = read_images(path)
         return Asked([], images=images, count=len(images))
     if not is_table(path):
-        lines = [line for line, _ in read_texts(path, text, text_pair)]
+        lines = [line for line, _ in read_texts(path, text, text_pair, encoding=encoding)]
         return Asked(lines, columns={"text": lines}, count=len(lines))
     own, where = remembered(adapter) if adapter is not None else Remembered(), str(path)
     notes: list[str] = []
-    separator, encoding = reading_of(path, own)
-    table = read_table(path, separator=separator, encoding=encoding)
+    known = reading_of(path, own)
+    table = read_table(path, separator=separator or known[0], encoding=encoding or known[1], every_row=True)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     answers = find_answers({"train": table}, DatasetSpec(path=where), where)
     choices = None if answers is None else lambda: answers_of(table, answers, where)

@@ -141,7 +141,7 @@ def interaction_of(
     carried = _carried(values.get("extra"))
     given = {**values, "tools": carried["tools"]} if "tools" in carried and "tools" not in values else values
     found = (
-        _plain(values, columns)
+        _plain(values, columns, seen)
         if plain
         else read_dialogue(given, speakers, columns, Counter() if seen is None else seen)
     )
@@ -165,7 +165,7 @@ def _carried(extra: Any) -> dict[str, Any]:
     return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"extra": extra}
 
 
-def _plain(values: Mapping[str, Any], columns: Columns) -> Found:
+def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | None) -> Found:
     names = {str(name).lower(): str(name) for name in reversed(list(values))}
     text = columns.text or next(
         (names[name] for name in TEXTS if isinstance(values.get(names.get(name, "")), str)), None
@@ -178,6 +178,10 @@ def _plain(values: Mapping[str, Any], columns: Columns) -> Found:
     own = [name for name, value in values.items() if isinstance(value, str) and name != label]
     if not own and (lists := [name for name, value in values.items() if _strings(value)]):
         return Found(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
+    if len(own) > 1 and seen is not None:
+        seen[
+            f"texts of {' and '.join(own)} together, a label among them maybe (--text and --label say which is which)"
+        ] += 1
     text = "\n".join(values[name] for name in own)
     return Found(frozenset(own), text=text, problem="" if own else "no column of texts")
 

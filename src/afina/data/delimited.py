@@ -54,9 +54,11 @@ class _Failure(Exception):
 
 
 def read_delimited(
-    text: str, place: str, suffix: str, notes: list[str], *, separator: str | None = None
+    text: str, place: str, suffix: str, notes: list[str], *, separator: str | None = None, every_row: bool = False
 ) -> tuple[dict[str, list[str | None]], str]:
     """Return the columns of a text, where blank is missing, and the separator.
+
+    A line that names the columns once more is no row, or with `every_row` an empty one.
 
     Raises `UsageError` with the line for rows that do not fit.
     """
@@ -75,7 +77,7 @@ def read_delimited(
     header = header_of(first, place)
     if dialect.quoting and len(header) > 1:
         _refuse_swallowed(rows, dialect, len(header), place)
-    rows = _without_headers(rows, first, notes)
+    rows = _without_headers(rows, first, notes, every_row=every_row)
     values = [
         _fitted(row, len(first), f"{place}, line {line}", dialect, header)
         for line, row in rows
@@ -154,13 +156,16 @@ def header_of(first: list[str], place: str) -> list[str]:
 
 
 def _without_headers(
-    rows: list[tuple[int, list[str]]], first: list[str], notes: list[str]
+    rows: list[tuple[int, list[str]]], first: list[str], notes: list[str], *, every_row: bool
 ) -> list[tuple[int, list[str]]]:
-    """Leave out rows that are the first line once more, as in files that were put together from several; that is noted."""
+    """Leave out, or empty, rows that are the first line once more, as in files put together from several; that is noted."""
     again = [line for line, row in rows if row == first] if len(first) > 1 else []
     if not again:
         return rows
     times = f"line {again[0]} is" if len(again) == 1 else f"{len(again):,} lines (the first: {again[0]}) are"
+    if every_row:
+        notes.append(f"{times} the columns' names once more, and no row: without an answer")
+        return [(line, [""] * len(row) if row == first else row) for line, row in rows]
     notes.append(f"{times} the columns' names once more, and no row: left out")
     return [(line, row) for line, row in rows if row != first]
 

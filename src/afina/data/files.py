@@ -48,22 +48,25 @@ class _Asked:
 
     separator: str | None
     encoding: str | None
+    every_row: bool = False
+    """Whether a line that names the columns once more is an empty row, so that later rows keep their numbers."""
 
 
 def read_table(
     path: Path, notes: list[str] | None = None, *, separator: str | None = None, encoding: str | None = None,
-    lines: bool = False,
+    lines: bool = False, every_row: bool = False,
 ) -> arrow.Table:  # fmt: skip
     """Read a file into a table with at least one row; what was assumed goes to `notes`, or is logged as a warning.
 
-    `separator` and `encoding` are recognised where they are not given; with `lines` a text file is a table of its lines.
+    `separator` and `encoding` are recognised where they are not given; with `lines` a text file is a table of its lines, and
+    with `every_row` a line that names the columns once more is an empty row.
     Raises `UsageError` that says what is wrong and where.
     """
     check_file(path, FILES if lines else SUFFIXES)
     own: list[str] = []
     with reading(path):
         reader = _read_lines if format_of(path) in TEXT_FILES else READERS[format_of(path)]
-        table = reader(path, own, _Asked(separator, encoding))
+        table = reader(path, own, _Asked(separator, encoding, every_row))
     say(path, own, notes)
     table = _without_views(table)
     if table.num_rows == 0:
@@ -148,7 +151,9 @@ def _decoded(data: bytes, codec: str, path: Path) -> str:
 
 def _read_delimited(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
     text = read_text(path, notes, encoding=asked.encoding)
-    columns, separator = read_delimited(text, str(path), format_of(path), notes, separator=asked.separator)
+    columns, separator = read_delimited(
+        text, str(path), format_of(path), notes, separator=asked.separator, every_row=asked.every_row
+    )
     table = arrow.table({name: arrow.array(values, type=arrow.large_string()) for name, values in columns.items()})
     return table.replace_schema_metadata({"afina": json.dumps({"separator": separator})})
 

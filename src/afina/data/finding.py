@@ -19,6 +19,7 @@ from afina.data.layouts import parts_of
 from afina.data.preset_columns import preset_columns
 from afina.data.presets import PACKAGED, PARQUET, PRESETS, Preset
 from afina.errors import UsageError, nearest
+from afina.hub import cached_only
 
 __all__ = ["Parts", "find"]
 
@@ -137,7 +138,8 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = N
     given: Mapping[str, str] = {str(part): name for part, name in (spec.split or {"test": "test"}).items()}
     splits = {"train": "train", **given}
     try:
-        found = _loaded(spec, splits, revision)
+        with cached_only():
+            found = _loaded(spec, splits, revision)
     except Exception as error:  # datasets raises a dozen kinds, all of which mean that the data could not be had
         raise UsageError(_not_had(spec, error)) from None
     label = label or spec.label or find_label(found["train"].column_names)

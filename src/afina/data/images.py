@@ -14,6 +14,7 @@ from afina.config import DatasetSpec
 from afina.data.batching import Tokens
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.errors import UsageError
+from afina.hub import local_only
 
 __all__ = ["PACKAGED_IMAGES", "image_tokens", "is_images", "load_images", "patches_of", "read_images"]
 
@@ -98,7 +99,7 @@ def _preprocessing(model: str) -> dict[str, Any]:
     from transformers.image_processing_base import ImageProcessingMixin
 
     try:
-        said, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=Path(model).is_dir())
+        said, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=local_only(model))
     except OSError:  # it has none
         return {}
     return dict(said)

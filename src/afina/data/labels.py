@@ -1,5 +1,6 @@
 """From a column of labels to a task: class indices with their names, or numbers."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.compute as compute
 from afina.data.columns import ROW
 from afina.errors import UsageError
 
-__all__ = ["check_classes", "choose_task", "classes", "numbers", "typed"]
+__all__ = ["check_classes", "choose_task", "classes", "note_dates", "numbers", "typed"]
 
 _MOST_CLASSES = 200
 _FEW_CLASSES = 10
@@ -193,6 +194,21 @@ def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], wher
         rows = "1 train row" if count == 1 else f"{count:,} train rows"
         notes.append(
             f"no test row is labelled {_listed(names, untested)} ({rows}): how well it is told is not measured"
+        )
+
+
+_DAY = r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))"
+_TIME = r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?Z|[-+]\d{2}:?\d{2})?)?"
+_DATE = re.compile(_DAY + _TIME)
+"""A day, with or without the time of day, as people and programs write it."""
+
+
+def note_dates(names: tuple[str, ...], column: str, notes: list[str]) -> None:
+    """Note labels that look like dates: they are learned as classes, each for itself, in no order."""
+    dates = [name for name in names if _DATE.fullmatch(name)]
+    if 2 * len(dates) > len(names):
+        notes.append(
+            f"the labels in column '{column}' look like dates ('{dates[0]}'), and each is a class; is another column meant?"
         )
 
 

@@ -15,7 +15,7 @@ from afina.data.files import is_table, read_table, read_text, same_label_names, 
 from afina.data.finding import Parts, find
 from afina.data.images import is_images, load_images
 from afina.data.label_texts import MISSING, tidied
-from afina.data.labels import check_classes, choose_task, classes, numbers, typed
+from afina.data.labels import check_classes, choose_task, classes, note_dates, numbers, typed
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
 from afina.data.tags import find_tagged, is_tagged, read_tagged, tables_of_lists
 from afina.data.task_meant import task_meant
@@ -95,6 +95,7 @@ def _load_labelled(
             raise UsageError(f"{parts.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
     else:
         names, labels = classes(kept, column, parts.where, given, notes)
+        note_dates(names, column, notes)
     splits = {
         name: Rows(first[name], second.get(name), labels[name], choices=answers.get(name), number=table[ROW].to_numpy())
         for name, table in kept.items()
@@ -123,7 +124,9 @@ def _load_tagged(spec: DatasetSpec, parts: Parts, train_limit: int | None, test_
     return finished(spec, "tagging", names, splits, notes, train_limit, test_limit)
 
 
-def read_texts(path: Path, text: str | None = None, text_pair: str | None = None) -> list[tuple[str, str | None]]:
+def read_texts(
+    path: Path, text: str | None = None, text_pair: str | None = None, *, encoding: str | None = None
+) -> list[tuple[str, str | None]]:
     """Read texts (and second texts) to predict for: a table with a text column, or any other file line by line.
 
     There is one for each row of a table, and for each line, however empty.
@@ -133,10 +136,10 @@ def read_texts(path: Path, text: str | None = None, text_pair: str | None = None
             raise UsageError(f"{path} does not exist.")
         notes: list[str] = []
         # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
-        lines = read_text(path, notes).replace("\r\n", "\n").removesuffix("\n").split("\n")
+        lines = read_text(path, notes, encoding=encoding).replace("\r\n", "\n").removesuffix("\n").split("\n")
         say(path, notes, None)
         return [(line, None) for line in lines]
-    table = read_table(path)
+    table = read_table(path, encoding=encoding)
     spec = DatasetSpec(path=str(path), text=text, text_pair=text_pair)
     columns = find_columns({"train": table}, spec, str(path), with_label=False)
     first = texts(table, columns["text"], str(path))

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from afina.config import separator_of
 from afina.data.asked import Asked, AskedRow, read_asked
 from afina.data.predicted import (
     Layout,
@@ -174,8 +175,12 @@ def predict_file(
     form: str | None = None,
     separator: str | None = None,
     batch_size: int = 32,
+    file_separator: str | None = None,
+    encoding: str | None = None,
 ) -> Counts:
     """Predict for every row of a file and write the answers into another; return how many rows became what.
+
+    `file_separator` and `encoding` are the file's, recognised where they are not given; `separator` is of what is written.
 
     The form is that of `out`'s ending unless given. Tables have all of the file's columns beside the predictions unless
     `keep` names some. Raises `UsageError` for what is wrong with the file, before the adapter is loaded.
@@ -186,7 +191,9 @@ def predict_file(
     chosen = form_of(form, target)
     assert chosen is not None
     folder = adapter.folder if isinstance(adapter, LoadedAdapter) else Path(adapter)
-    asked = read_asked(Path(file), text, text_pair, adapter=folder)
+    asked = read_asked(
+        Path(file), text, text_pair, adapter=folder, separator=separator_of(file_separator), encoding=encoding
+    )
     kept = kept_columns(asked, keep, chosen)
     predictor = Predictor(adapter if isinstance(adapter, LoadedAdapter) else load(adapter), at_least, batch_size)
     layout = predictor.layout(kept, check_separator(separator) or asked.separator)
