@@ -1,1 +1,1 @@
-"""How good a language model is, and what its adapter changed."""
+"""Evaluate language models, and what an adapter changed in them."""

@@ -1,4 +1,4 @@
-"""What a model writes in answer to prompts, beside what it should have written."""
+"""Let a model answer prompts, and score its answers against references."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _REFERENCES = ("reference", "answer", "response", "completion", "output", "targe
 
 @dataclass(frozen=True)
 class Questions:
-    """Prompts, and what a good answer to each is."""
+    """Holds prompts, and a good answer to each."""
 
     prompts: list[str]
     references: list[str]
@@ -34,19 +34,19 @@ class Questions:
 
 @dataclass(frozen=True, kw_only=True)
 class Answering:
-    """How answers are had and judged."""
+    """Says how answers are generated and scored."""
 
     prompt: str | None = None
-    """The file's column of prompts; left out, found by its usual names, as is the next."""
+    """The file's column of prompts; None finds it by its usual names."""
     reference: str | None = None
-    """The column of what should be answered."""
+    """The column of reference answers; None finds it likewise."""
     template: str | None = None
-    """What the model reads for a prompt; left out, what it was taught to read, or the prompt alone."""
+    """The text around `{prompt}`; None takes the template that the adapter was trained with, or the prompt alone."""
     stop: Sequence[str] = ()
-    """Where an answer ends, beside the model's end mark."""
+    """Texts that end an answer, besides the model's end mark."""
     max_new_tokens: int = 128
     metrics: Sequence[str] | None = None
-    """Names of `TEXT_METRICS`; left out, all."""
+    """Names of `TEXT_METRICS`; None takes all."""
 
     def __post_init__(self) -> None:
         if self.template is not None and "{prompt}" not in self.template:
@@ -56,7 +56,7 @@ class Answering:
 
 
 def read_questions(path: Path, how: Answering) -> Questions:
-    """Read prompts and references from a table; raises `UsageError` for a missing column, or a row without one of them."""
+    """Read prompts and references from a table; raises `UsageError` for a missing column or an empty cell."""
     table = read_table(path)
     names = list(table.column_names)
 
@@ -78,7 +78,7 @@ def read_questions(path: Path, how: Answering) -> Questions:
 def answers_of(
     speaker: Speaker, questions: Questions, how: Answering, taught: Template | None = None
 ) -> tuple[list[str], list[Measure]]:
-    """Let the model answer, greedily, in the form that it was `taught` unless `how` has one; return answers and measures."""
+    """Let the model answer greedily, in its `taught` template unless `how` has one; return answers and measures."""
     stop, marks = list(how.stop), None
     if how.template is None and taught is not None:
         prompts = [taught.prompt([Message("user", prompt)]) for prompt in questions.prompts]
@@ -90,7 +90,7 @@ def answers_of(
 
 
 def answer_perplexity(speaker: Speaker, questions: Questions, template: ChatTemplate) -> Measure:
-    """Return the perplexity by token of the reference answers, each after its prompt and with the end of its turn."""
+    """Return the perplexity per token of the reference answers, each after its prompt and with its end mark."""
     pairs = []
     for prompt, reference in zip(questions.prompts, questions.references, strict=True):
         asked = Message("user", prompt)

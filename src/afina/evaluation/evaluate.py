@@ -1,4 +1,4 @@
-"""What a language model can do with an adapter and without it: what was gained, and what was lost."""
+"""Measure a language model with and without its adapter: what was gained, and what was lost."""
 
 import importlib.metadata
 from collections.abc import Callable, Sequence
@@ -21,21 +21,21 @@ __all__ = ["Evaluation", "Row", "evaluate"]
 
 @dataclass(frozen=True)
 class Row:
-    """One measure on one source, of the adapter (or of a model alone) and of its bare base on the same items."""
+    """Holds one measure on one source, for the adapter (or a model alone) and for its bare base on the same items."""
 
     source: str
     measure: str
     items: int | None
-    """Documents, prompts or questions; None for a figure of a benchmark's own that is no mean of them."""
+    """Number of documents, prompts or questions; None for a benchmark's figure that is no mean over them."""
     higher_is_better: bool
     value: Estimate
     base: Estimate | None = None
     difference: Estimate | None = None
-    """Value less base, with its paired interval."""
+    """Value minus base, with its paired interval."""
 
     @property
     def verdict(self) -> str | None:
-        """`better` or `worse` than the base where the interval excludes 0, else `unclear`; None without an interval."""
+        """Return "better" or "worse" where the interval excludes 0, else "unclear"; None without an interval."""
         if self.difference is None or self.difference.low is None or self.difference.high is None:
             return None
         if self.difference.low <= 0 <= self.difference.high:
@@ -51,20 +51,20 @@ _UNLIKE = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured."""
+    """Holds all that was measured."""
 
     adapter: str
     model: str
     rows: list[Row]
     written: dict[str, list[dict[str, str]]]
-    """By file of prompts, each prompt with its reference, what was written, and what the base wrote."""
+    """For each file of prompts: each prompt with its reference, the answer, and the base's answer."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Settings and versions."""
     notes: tuple[str, ...] = ()
-    """What has to be known to read the rows rightly, one sentence each."""
+    """Sentences that a reader of the rows has to know."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON-able values."""
+        """Return the evaluation as values that JSON can hold."""
         return vars(self) | {"rows": [asdict(row) | {"verdict": row.verdict} for row in self.rows]}
 
 
@@ -75,11 +75,11 @@ class _Sources:
     tasks: dict[str, Any] | None
     answering: Answering
     template: Template | None
-    """The chat template that the adapter was trained with; its base is asked in it too."""
+    """The chat template that the adapter was trained with; its base is asked in the same one."""
     harness: dict[str, Any]
 
     def measure(self, speaker: Speaker) -> tuple[dict[str, list[Measure]], dict[str, list[str]]]:
-        """Return the measures by source, and what was written by file of prompts."""
+        """Return the measures by source, and the answers by file of prompts."""
         found = {name: perplexity(speaker, texts) for name, texts in self.documents.items()}
         written: dict[str, list[str]] = {}
         for name, questions in self.questions.items():

@@ -1,4 +1,4 @@
-"""The field's benchmarks: EleutherAI's lm-evaluation-harness, with a model of Afina's answering its requests."""
+"""Run the field's benchmarks: EleutherAI's lm-evaluation-harness asks, and a model of Afina's answers."""
 
 import contextlib
 import functools
@@ -17,18 +17,18 @@ from afina.measure.bootstrap import Measure, mean_of
 __all__ = ["as_harness_model", "load_tasks", "run_tasks"]
 
 _FEWSHOT_SEED = 1234
-"""The harness's own."""
+"""The harness's default."""
 _MOST_NEW_TOKENS = 256
-"""Likewise, for tasks that set no limit."""
+"""The harness's default for tasks that set no limit."""
 
 
 def as_harness_model(speaker: Speaker) -> Any:
-    """Return an `lm_eval.api.model.LM` that answers by a speaker; raises `UsageError` without the harness."""
+    """Return an `lm_eval.api.model.LM` that answers through a speaker; raises `UsageError` without the harness."""
     _need_harness()
     from lm_eval.api.model import TemplateLM
 
     class Spoken(TemplateLM):  # type: ignore[misc]
-        """Requests become tokens as the harness's own Hugging Face model makes them; their cost is the speaker's."""
+        """Turns requests into tokens as the harness's own Hugging Face model does, and lets the speaker answer."""
 
         backend = "seq2seq" if speaker.reads_apart else "causal"
         tokenizer = speaker.tokenizer
@@ -80,7 +80,7 @@ def as_harness_model(speaker: Speaker) -> Any:
 
 
 def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], list[int]]:
-    """Group requests to write by where they end; raises `UsageError` for what is not greedy."""
+    """Group writing requests by their stop texts and limit; raises `UsageError` for sampling and beam search."""
     rows: dict[tuple[tuple[str, ...], int], list[int]] = {}
     for row, request in enumerate(requests):
         settings = request.args[1]
@@ -98,9 +98,10 @@ def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], l
 
 
 def load_tasks(tasks: Sequence[str | Path]) -> dict[str, Any]:
-    """Load tasks of the harness: its own by name, or a YAML file, or a folder of such files, with paths as seen from there.
+    """Load the harness's tasks: its own by name, a YAML file, or a folder of such files.
 
-    Raises `UsageError` in one sentence for a name that is nowhere, a file that is no task, and data that are not to be had.
+    Paths in a task file are read from its folder. Raises `UsageError` for an unknown name, a file that is no task, and data
+    that cannot be loaded.
     """
     _need_harness()
     from lm_eval.tasks import TaskManager
@@ -129,21 +130,21 @@ def load_tasks(tasks: Sequence[str | Path]) -> dict[str, Any]:
 
 @functools.cache
 def _own_tasks() -> Any:
-    """The harness's own tasks, of which it has fourteen thousand to read about."""
+    """Return the harness's own tasks; it reads fourteen thousand files for them, so they are kept."""
     from lm_eval.tasks import TaskManager
 
     return TaskManager()
 
 
 def _outermost(manager: Any) -> list[str]:
-    """Names of the groups and tasks that are in no group."""
+    """Return the names of groups and tasks that no group contains."""
     listed = [child for group in manager.all_groups for child in manager.task_index[group].cfg["task"]]
     inside = {child if isinstance(child, str) else child.get("task", child.get("group")) for child in listed}
     return [name for name in [*manager.all_groups, *manager.all_subtasks] if name not in inside]
 
 
 def _loaded(manager: Any, names: list[str], folder: Path, where: str) -> Any:
-    """Load with paths of data as seen from the task's folder, or else from here."""
+    """Load tasks, with paths of data read from the task's folder, or else from the present one."""
     problem: Exception | None = None
     for seen_from in dict.fromkeys((folder.resolve(), Path.cwd())):
         try:
@@ -175,8 +176,8 @@ def run_tasks(
 ) -> dict[str, list[Measure]]:
     """Return the measures of each task and group, with the harness's own values.
 
-    `fewshot` is for tasks that do not say themselves that they have none; the same examples come in every call. `chat`
-    puts prompts in the tokenizer's chat template. Raises `UsageError` where there is none.
+    `fewshot` sets the number of examples for tasks that allow any; every call draws the same examples. `chat` puts prompts
+    into the tokenizer's chat template. Raises `UsageError` where the tokenizer has none.
     """
     from lm_eval.evaluator import evaluate
 
@@ -197,7 +198,7 @@ def run_tasks(
 
 
 def _try_template(tokenizer: Any) -> None:
-    """Put a question in the chat template, within limits, so that one that fails or never ends is refused at once."""
+    """Render one question in the chat template, within limits, so that a template that fails or never ends is refused."""
     values = {"messages": [{"role": "user", "content": "?"}], "add_generation_prompt": True}
     render_template(
         tokenizer.get_chat_template(), {**tokenizer.special_tokens_map, **values}, what="The tokenizer's chat template"
@@ -205,7 +206,7 @@ def _try_template(tokenizer: Any) -> None:
 
 
 def _measures(name: str, found: Any) -> Iterator[Measure]:
-    """The measures of a task, or of a group from its tasks' items; with the value alone where it is no mean of items."""
+    """Yield a task's or a group's measures; one that is not a mean over items has its value alone, without an interval."""
     members = _members(name, found["group_subtasks"]) if name in found["group_subtasks"] else [name]
     for key, value in found["results"][name].items():
         metric, _, filtered = key.partition(",")
@@ -225,7 +226,7 @@ def _measures(name: str, found: Any) -> Iterator[Measure]:
 
 
 def _members(group: str, children: Any) -> list[str]:
-    """The tasks of a group, and of the groups in it."""
+    """Return the tasks of a group, and of the groups in it."""
     found = [_members(child, children) if child in children else [child] for child in children[group]]
     return [name for own in found for name in own]
 
@@ -239,7 +240,7 @@ def _need_harness() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the harness's log lines, and those of the libraries that it asks for data, from between our own."""
+    """Silence the log lines of the harness, and of the libraries from which it loads data."""
     import datasets
 
     loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "huggingface_hub", "evaluate")]

@@ -1,4 +1,4 @@
-"""Perplexity: exp of the mean negative log-probability of a text's tokens, each after all of the text that fits."""
+"""Compute perplexity: exp of the mean negative log-probability of tokens, each after as much text as fits."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 
 
 def read_documents(path: Path, column: str | None = None) -> list[str]:
-    """Read the texts of a table, or of any other file: parted by blank lines, or where there is none a line each.
+    """Read the texts of a table, or of any other file, where blank lines part texts (without any, each line is one).
 
     Raises `UsageError` for a file that is missing, not UTF-8, or without a text.
     """
@@ -32,9 +32,9 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
 
 
 def perplexity(speaker: Speaker, documents: list[str]) -> list[Measure]:
-    """Return perplexity by token, and bits by byte, which models of other tokenizers share, over documents.
+    """Return the perplexity per token over documents, and bits per byte, which compare across tokenizers.
 
-    A document's first token stands after the tokenizer's start mark (or end mark, where it has none); marks are not counted.
+    A document's first token comes after the tokenizer's start mark (or end mark, where it has none); marks do not count.
     """
     pairs, owners = [], []
     count = np.zeros(len(documents))

@@ -1,4 +1,4 @@
-"""A language model that is evaluated, with an adapter on it or bare: how likely it finds texts, and what it writes."""
+"""Ask a language model, with an adapter or bare, how likely it finds texts and what it writes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -21,28 +21,26 @@ __all__ = ["Speaker", "windows"]
 
 _UNLIMITED = 1 << 30
 _LONGEST = 2048
-"""Tokens read at once by a model whose positions allow any number."""
+"""Context, in tokens, for a model whose positions have no limit."""
 _LOGITS = 1 << 25
-"""Logits computed at once (128 MiB): so many places' that all words of the vocabulary have one."""
+"""Most logits computed at once, positions times vocabulary (128 MiB)."""
 
 Pair = tuple[Sequence[int], Sequence[int]]
-"""What was read and what is said after it, in tokens; both at least one."""
+"""Tokens that are read, and tokens that are scored after them; at least one of each."""
 Tick = Callable[[int, int], None]
-"""Is told how many requests are done, and of how many."""
+"""Called with the number of requests done and the number of all."""
 
 
 class Speaker:
-    """A backbone that speaks, with at most one adapter."""
+    """Scores and writes texts with a language model and at most one adapter."""
 
     def __init__(
         self, backbone: Backbone, adapter: Adapter | None = None, *, batch_size: int = 16, context: int | None = None,
         tick: Tick = lambda done, total: None, tokenizer: Any = None,
     ) -> None:  # fmt: skip
-        """`context` is the most tokens read at once; left out, what the model's positions and the adapter allow.
+        """Take at most `context` tokens at once (None: all that model and adapter allow); `tokenizer` is the adapter's own.
 
-        `tokenizer` is the adapter's own, where it has one.
-
-        Raises `UsageError` for a context too short to read and say anything, or longer than those allow.
+        Raises `UsageError` for a context shorter than 2 tokens, or longer than model and adapter allow.
         """
         assert backbone.language is not None, "only what was loaded to speak is evaluated"
         self.backbone, self.adapter, self.batch_size = backbone, adapter, batch_size
@@ -57,21 +55,21 @@ class Speaker:
 
     @property
     def reads_apart(self) -> bool:
-        """Whether what is read and what is said are two texts to the model (an encoder-decoder)."""
+        """Say whether the model reads one text and writes another (an encoder-decoder)."""
         return bool(self.backbone.anatomy.row.further)
 
     @property
     def prefix(self) -> int:
-        """The token that stands before a text that nothing precedes: the start mark, or else the end mark."""
+        """Return the token that comes before a text without context: the start mark, or else the end mark."""
         tokenizer = self.tokenizer
         found = next((one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None), None)
         return int(tokenizer.pad_token_id if found is None else found)
 
     def likelihoods(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log-probability (N,) of what each pair says, and whether greedy decoding says it, (N,) bool.
+        """Return each pair's log-probability of the scored tokens (N,), and whether greedy decoding gives them (N,) bool.
 
-        Of what is too long the start is cut. Requests that differ in their last token alone, as the letters of a multiple
-        choice, are computed once. Raises `UsageError` where what is said fills more than the context.
+        What is read is cut at its start where it is too long. Pairs that differ only in their last token, such as the
+        letters of a multiple choice, are computed once. Raises `UsageError` where the scored tokens exceed the context.
         """
         rows: dict[tuple[tuple[int, ...], int], list[int]] = {}
         for index, (read, said) in enumerate(pairs):
@@ -103,9 +101,9 @@ class Speaker:
         return total, greedy_too
 
     def write(self, prompts: Sequence[str], *, stop: Sequence[str], most: int, marks: bool | None = None) -> list[str]:
-        """Return what the model writes after each prompt, up to its end mark, a stop string or `most` tokens.
+        """Return what the model writes after each prompt, up to its end mark, a stop text or `most` tokens.
 
-        Of a prompt that is too long the start is cut. Raises `UsageError` where `most` leaves no room to read.
+        A prompt that is too long is cut at its start. Raises `UsageError` where `most` leaves no room for a prompt.
         """
         if most >= self.context:
             raise UsageError(
@@ -120,7 +118,7 @@ class Speaker:
             ]
             for piece in write(self.backbone, requests, GenerationSettings(max_new_tokens=most)):
                 if piece.written is not None:
-                    # Decoded by itself, as the harness does: a tokenizer may leave out the space that it begins with.
+                    # Decoded without the prompt, as the harness does: a tokenizer may then drop the leading space.
                     text = self.tokenizer.decode(piece.written.tokens, skip_special_tokens=True)
                     ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
                     written[piece.number] = text[: min(ends, default=len(text))]
@@ -129,7 +127,7 @@ class Speaker:
         return written
 
     def encode(self, text: str, *, marks: bool | None = None) -> list[int]:
-        """Return a text's tokens; with the tokenizer's own marks unless it starts with the start mark, or as told."""
+        """Return a text's tokens; `marks` None adds the tokenizer's marks unless the text has the start mark."""
         start = self.tokenizer.bos_token
         if marks is None:
             marks = not (start and text.startswith(start))
@@ -140,7 +138,7 @@ class Speaker:
         return Attachment(self.backbone, [] if self.adapter is None else [self.adapter])
 
     def _inputs(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
-        """Model inputs for (all but the last token, what is said): padded behind, with what each place is to say."""
+        """Make model inputs of rows (all tokens but the last, scored tokens), padded at the end, with targets."""
         width = padded_width(max(len(ids) for ids, _ in rows), self.context)
         ids = np.full((len(rows), width), self.tokenizer.pad_token_id, dtype=np.int64)
         targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
@@ -156,7 +154,7 @@ class Speaker:
     def _spoken(
         self, states: Tensor, requests: Sequence[tuple[int, int, Sequence[int]]]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (owner, log-probability, is likeliest) of the tokens of requests (owner, first place, tokens), in parts."""
+        """Yield (owner, log-probability, is likeliest) of the tokens of requests (owner, start, tokens), in parts."""
         owner = np.concatenate([np.full(len(said), index) for index, _, said in requests])
         place = np.concatenate([start + np.arange(len(said)) for _, start, said in requests])
         token = np.concatenate([np.asarray(said) for _, _, said in requests])
@@ -173,7 +171,7 @@ class Speaker:
 
 
 def windows(tokens: Sequence[int], prefix: int, size: int) -> Iterator[Pair]:
-    """Cut a text into pairs that say each token once, each after as much of the text as `size` tokens hold."""
+    """Cut a text into pairs that score each token once, each after as much of the text as fits in `size` tokens."""
     for start in range(0, len(tokens), size):
         stop = min(start + size, len(tokens))
         yield tokens[max(0, stop - size - 1) : start] if start else [prefix], tokens[start:stop]

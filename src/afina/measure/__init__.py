@@ -1,1 +1,1 @@
-"""What a run costs and what it reaches: memory, time, energy, parameters, metrics."""
+"""Measure what a run costs and what it achieves: memory, time, energy, parameters, metrics."""

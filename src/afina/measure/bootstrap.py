@@ -1,8 +1,8 @@
-"""What is measured over items (documents, questions), with bootstrap intervals, alone and against another.
+"""Estimate figures over items (documents, questions) with bootstrap intervals, and paired differences between them.
 
-Every figure here is a function of sums over items, as accuracy is sum(right) / sum(1) and perplexity
-exp(sum(-log p) / sum(tokens)): drawing the items again with replacement (Efron and Tibshirani, 1993, chapter 13) is then a
-product of how often each was drawn with what is summed. A difference is of both on the same redrawn items (paired).
+Every figure is a function of sums over items: accuracy is sum(right) / sum(1), perplexity exp(sum(-log p) / sum(tokens)).
+Drawing the items again with replacement (Efron and Tibshirani, 1993, chapter 13) is then one matrix product: how often
+each item was drawn, times what it adds to the sums. A difference compares both on the same redrawn items (paired).
 """
 
 from collections.abc import Callable
@@ -15,24 +15,24 @@ __all__ = ["Estimate", "Measure", "estimates", "mean_of", "perplexity_of"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure over N items."""
+    """Defines a figure over N items."""
 
     name: str
     parts: np.ndarray
-    """(N, S): what each item adds to the S sums."""
+    """(N, S) what each item adds to each of the S sums."""
     value: Callable[[np.ndarray], float]
-    """The figure, given the sums (S,)."""
+    """Computes the figure from the sums (S,)."""
     higher_is_better: bool = True
 
     @property
     def overall(self) -> float:
-        """The figure over all N items."""
+        """Return the figure over all N items."""
         return self.value(self.parts.sum(axis=0))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95% interval, which a single item does not have."""
+    """Holds a value with its 95% interval; a single item has no interval."""
 
     value: float
     low: float | None = None
@@ -46,7 +46,7 @@ def mean_of(name: str, values: np.ndarray, *, higher_is_better: bool = True) -> 
 
 
 def perplexity_of(name: str, lost: np.ndarray, counts: np.ndarray) -> Measure:
-    """Return the perplexity by token of items whose tokens, `counts` (N,) of them, have `lost` (N,) nats in all."""
+    """Return the perplexity per token as a measure: items have `counts` (N,) tokens, which lose `lost` (N,) nats together."""
     parts = np.stack([lost, counts], axis=1)
     return Measure(name, parts, lambda sums: float(np.exp(sums[0] / sums[1])), False)
 
@@ -54,9 +54,9 @@ def perplexity_of(name: str, lost: np.ndarray, counts: np.ndarray) -> Measure:
 def estimates(
     measures: list[Measure], *, resamples: int = 2000, seed: int = 0, groups: np.ndarray | None = None
 ) -> tuple[list[Estimate], list[Estimate]]:
-    """Return an estimate of each measure, and of its difference from the first; all are of the same items.
+    """Return an estimate of each measure, and of its difference from the first; all are measured on the same items.
 
-    With `groups` (N,) each group's items are drawn again among themselves: as many of each as there are.
+    With `groups` (N,) items are drawn within their group, so that every resample has as many of each group.
     """
     items = len(measures[0].parts)
     assert all(len(measure.parts) == items for measure in measures), "paired measures are of the same items"

@@ -1,6 +1,6 @@
-"""Energy from counters that the hardware keeps: NVML for NVIDIA GPUs, RAPL for processors; never a guess.
+"""Read energy from the hardware's own counters: NVML for NVIDIA GPUs, RAPL for processors; nothing is estimated.
 
-The counters belong to a whole GPU or processor: what else runs on it meanwhile is in them.
+A counter belongs to a whole GPU or processor, so that it includes whatever else runs there.
 """
 
 import threading
@@ -19,13 +19,13 @@ _RAPL = Path("/sys/class/powercap")
 @dataclass(frozen=True)
 class _Counter:
     read: Callable[[], float]
-    """Joules since some moment in the past."""
+    """Returns the joules since some moment in the past."""
     wrap: float | None
-    """The value at which the counter starts again at zero; None where it never does."""
+    """Value at which the counter wraps to zero; None where it never does."""
 
 
 class EnergyMeter:
-    """Adds up joules over the intervals between `start` and `stop`; `joules` is None where they cannot all be known."""
+    """Adds up joules between `start` and `stop`; `joules` is None where any part of them is unknown."""
 
     def __init__(self, device: str = "cpu", rapl: Path = _RAPL, interval_seconds: float = 30.0) -> None:
         self.interval = interval_seconds
@@ -46,7 +46,7 @@ class EnergyMeter:
         self.stop()
 
     def start(self) -> None:
-        """Count from now on."""
+        """Begin to count."""
         assert self._before is None, "the meter is running"
         self._before = self._read()
         if self._before is not None:
@@ -55,7 +55,7 @@ class EnergyMeter:
             self._thread.start()
 
     def stop(self) -> None:
-        """Count no more until the next `start`; does nothing where the meter is not running."""
+        """Stop counting until the next `start`; does nothing where the meter is not running."""
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
@@ -64,7 +64,7 @@ class EnergyMeter:
         self._before = None
 
     def update(self) -> None:
-        """Add what was used since the last reading: a counter read too seldom could wrap twice unseen."""
+        """Add what was used since the last reading; a counter read too seldom could wrap twice unnoticed."""
         with self._lock:
             if self._before is None:
                 return
@@ -75,11 +75,11 @@ class EnergyMeter:
                 if now >= earlier:
                     self.add(now - earlier)
                 else:
-                    # A counter that should not wrap was set back: what it held is lost.
+                    # A counter that never wraps has been reset: what it counted before is lost.
                     self.add(now - earlier + counter.wrap if counter.wrap is not None else None)
 
     def add(self, joules: float | None) -> None:
-        """Add what an earlier part of the same run used; None, for a part that was not measured, leaves no honest sum."""
+        """Add what an earlier part of the same run used; None marks an unmeasured part, which makes the sum unknown."""
         self.joules = None if joules is None or self.joules is None else self.joules + joules
 
     def _read(self) -> list[float] | None:
@@ -95,7 +95,7 @@ class EnergyMeter:
 
 
 def _rapl_counters(root: Path) -> list[_Counter]:
-    """Return a counter for each processor package, or none where one of them cannot be read: half is no total."""
+    """Return a counter for each processor package, or none where one cannot be read: a part is no total."""
     counters: list[_Counter] = []
     for folder in sorted(root.glob("intel-rapl:*")):
         try:

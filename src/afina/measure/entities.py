@@ -1,8 +1,8 @@
-"""Entities in rows of tags, and how many of them were found: as conlleval counts them, by seqeval's reading of tags.
+"""Count entities in rows of tags the way conlleval does, with tags read by seqeval.
 
-Tjong Kim Sang and De Meulder, 2003 (CoNLL): an entity is right when type, first and last word all are. An I- that
-nothing begins, begins one; a tag of another type ends one. seqeval calls this its default mode (its strict modes, which
-drop such entities, are not used here).
+Tjong Kim Sang and De Meulder, 2003 (CoNLL): an entity is right when its type, first word and last word are all right. An
+I- tag without a beginning begins an entity; a tag of another type ends one. seqeval calls this its default mode (its
+strict modes, which drop such entities, are not used here).
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,12 +19,12 @@ _SHARES = ("f1", "precision", "recall")
 
 
 def is_entity_tag(tag: str) -> bool:
-    """Whether a tag is one of BIO, IO or BIOES: O, or B-, I-, E- or S- with a type behind it, or alone."""
+    """Say whether a tag is one of BIO, IO or BIOES: O, or B, I, E or S with a type behind it or alone."""
     return tag in ("O", "B", "I", "E", "S") or (tag[:2] in ("B-", "I-", "E-", "S-") and len(tag) > 2)
 
 
 def entity_types(tags: Iterable[str]) -> list[str]:
-    """Return the types in a set of tags, sorted; `_` stands for a tag without one, as seqeval has it."""
+    """Return the entity types in a set of tags, sorted; `_` stands for a tag without a type, as in seqeval."""
     return sorted({tag[2:] or "_" for tag in tags if tag != "O"})
 
 
@@ -47,7 +47,7 @@ def _seqeval() -> Any:
 
 
 def count_entities(gold: Sequence[str], predicted: Sequence[str], kind: str | None = None) -> tuple[int, int, int]:
-    """Return of one row's entities (of one type): how many were found rightly, how many predicted, how many there are."""
+    """Count one row's entities (of one type): found rightly, predicted, and truly there."""
     mine, theirs = (
         {entity for entity in entities(tuple(tags)) if kind in (None, entity[0])} for tags in (predicted, gold)
     )
@@ -55,9 +55,9 @@ def count_entities(gold: Sequence[str], predicted: Sequence[str], kind: str | No
 
 
 def tag_shares(metric: str, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return (N, 2): what each row adds to a metric's numerator and to its denominator.
+    """Return (N, 2) what each row adds to a metric's numerator and denominator.
 
-    `f1`, `precision` and `recall` are of all entities, `f1_TYPE` of one type's, `word_accuracy` of all words' tags.
+    `f1`, `precision` and `recall` count all entities, `f1_TYPE` those of one type; `word_accuracy` counts words.
     """
     rows = zip(gold, predicted, strict=True)
     if metric == "word_accuracy":
@@ -79,6 +79,6 @@ def tag_metrics(
 
 
 def share(parts: np.ndarray) -> float:
-    """Return the metric that rows (N, 2) add up to; 0 where there is nothing to divide by."""
+    """Return the metric that the rows' parts (N, 2) add up to; 0 where the denominator is 0."""
     numerator, denominator = parts.sum(axis=0)
     return float(numerator / denominator) if denominator else 0.0

@@ -1,4 +1,4 @@
-"""What a result was made with and on: hardware, versions, git state, and the fingerprint over what must agree."""
+"""Record what a result was made with and on: hardware, versions, git state, and a fingerprint of what must agree."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ _CAPABILITIES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asim
 
 @cache
 def hardware() -> dict[str, Any]:
-    """Return processor, cores that this process may use, memory, the arithmetic it has, and the GPUs.
+    """Return processor, cores, memory, arithmetic extensions and GPUs.
 
-    `cores` counts what the system schedules on, so two for a physical core with hyper-threading.
+    `cores` counts the logical cores that this process may use: two for a physical core with hyper-threading.
     """
     import psutil
 
@@ -60,7 +60,7 @@ def _processor() -> tuple[str, set[str]]:
 
 
 def _gpus() -> list[dict[str, Any]]:
-    """Return name, memory and driver of each NVIDIA GPU, as NVML or else the driver's own tool tells them."""
+    """Return name, memory and driver of each NVIDIA GPU, from NVML or else from nvidia-smi."""
     try:
         import pynvml
 
@@ -80,7 +80,7 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def _gpus_listed(table: str) -> list[dict[str, Any]]:
-    """Read nvidia-smi's table, `name, memory.total [MiB], driver_version` and a line a GPU."""
+    """Read nvidia-smi's table: a header `name, memory.total [MiB], driver_version`, then a line for each GPU."""
     rows = [line.rsplit(", ", 2) for line in table.splitlines()[1:]]
     return [
         {"name": row[0], "memory_bytes": _mebibytes(row[1]), "driver": row[2].strip()} for row in rows if len(row) == 3
@@ -93,9 +93,9 @@ def _mebibytes(text: str) -> int | None:
 
 
 def nvml_device(device: str) -> tuple[Any, Any] | None:
-    """Return NVML and its handle of a torch device, or None where NVML is missing or does not know the device.
+    """Return NVML and its handle for a torch device, or None where NVML is missing or does not know the device.
 
-    NVML numbers all GPUs, CUDA those that `CUDA_VISIBLE_DEVICES` leaves and in its own order: the UUID tells which.
+    NVML numbers all GPUs, CUDA only those in `CUDA_VISIBLE_DEVICES` and in another order, so they are matched by UUID.
     """
     try:
         import pynvml

@@ -1,7 +1,7 @@
-"""Memory of this process by phase: exact peaks where the system keeps them, and means of background readings.
+"""Measure this process's memory by phase: exact peaks where the system keeps them, and means of background samples.
 
-On a CPU it is the resident set, less what was there before the model was loaded. On an NVIDIA GPU it is what the
-allocator gave out and reserved, and what NVML reads for this process.
+On a CPU it is the resident set, minus what was resident before the model was loaded. On an NVIDIA GPU it is what the
+allocator allocated and reserved, and what NVML reads for this process.
 """
 
 import threading
@@ -20,14 +20,14 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def current_resident_bytes() -> int:
-    """Return this process's resident set."""
+    """Return the size of this process's resident set."""
     import psutil
 
     return int(psutil.Process().memory_info().rss)
 
 
 class MemoryMonitor:
-    """Context manager that samples in the background; `phase` says what the run is doing."""
+    """Samples memory in the background while its `with` block runs; `phase` names what the run is doing."""
 
     def __init__(self, device: str = "cpu", interval_seconds: float = 0.5, baseline_bytes: int | None = None) -> None:
         self.device, self.interval = device, interval_seconds
@@ -53,7 +53,7 @@ class MemoryMonitor:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens in this block towards a phase; a phase may come again, but not within another."""
+        """Count this block's memory towards a phase; a phase may come several times, but not inside another."""
         assert self._phase is None, f"{name!r} began within {self._phase!r}"
         exact = self._reset_peak()
         with self._lock:
@@ -85,7 +85,7 @@ class MemoryMonitor:
         elif exact:
             peak = max(now, _high_water_mark() - self.baseline)
         self._raise("peak_bytes", peak)
-        # The reading at a phase's end is no sample of an interval: it counts only where there is no other.
+        # The reading at a phase's end comes at no regular moment: it enters the mean only where there is no other.
         if self._phase == "train" and not (at_end and self._count):
             self._sum, self._count = self._sum + now, self._count + 1
 
@@ -101,7 +101,7 @@ class MemoryMonitor:
         return max(0, current_resident_bytes() - self.baseline)
 
     def _reset_peak(self) -> bool:
-        """Start the system's own peak anew; returns whether it keeps one."""
+        """Reset the system's own peak, and say whether it keeps one."""
         if self._cuda:
             import torch
 
@@ -114,7 +114,7 @@ class MemoryMonitor:
         return _high_water_mark() > 0
 
     def report(self) -> dict[str, Any]:
-        """Return the figures of a result, all of them bytes."""
+        """Return a result's memory figures, in bytes."""
         return {
             "peak_memory_bytes": self._peaks.get("train", {}).get("peak_bytes"),
             "mean_memory_bytes": self._sum / self._count if self._count else None,
@@ -124,11 +124,11 @@ class MemoryMonitor:
         }
 
     def state(self) -> dict[str, Any]:
-        """JSON-able state, so that a resumed run keeps its earlier peaks and samples."""
+        """Return the state, as values that JSON can hold, so that a resumed run keeps its earlier peaks and samples."""
         return {"peaks": {k: dict(v) for k, v in self._peaks.items()}, "sum": self._sum, "count": self._count}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Add what an earlier part of the same run measured."""
+        """Add the peaks and samples of an earlier part of the same run."""
         for phase, peaks in state["peaks"].items():
             own = self._peaks.setdefault(phase, dict.fromkeys(peaks))
             for key, value in peaks.items():
@@ -138,7 +138,7 @@ class MemoryMonitor:
 
 
 def _high_water_mark() -> int:
-    """Return the resident set's peak since it was last reset, or 0 where the system does not keep it."""
+    """Return the peak of the resident set since it was last reset, or 0 where the system keeps none."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -149,12 +149,12 @@ def _high_water_mark() -> int:
 
 
 def _gpu_reading(device: str) -> Callable[[], int]:
-    """Return a function that gives NVML's reading of this process, or what torch reserved where NVML has none."""
+    """Return a function that reads this process's GPU memory from NVML, or what torch reserved where NVML has no figure."""
     import os
 
     import torch
 
-    # This starts CUDA; before, the allocator keeps no peaks, and resetting them fails.
+    # This starts CUDA; until then the allocator keeps no peaks, and resetting them fails.
     torch.cuda.current_device()
     found = nvml_device(device)
 

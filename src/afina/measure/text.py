@@ -1,4 +1,4 @@
-"""How near written texts are to their references: exact match, containment, token F1, ROUGE, BLEU, chrF."""
+"""Score written texts against their references: exact match, containment, token F1, ROUGE, BLEU, chrF."""
 
 import re
 import string
@@ -19,9 +19,9 @@ __all__ = ["TEXT_METRICS", "contains", "exact_match", "text_measures", "token_f1
 def text_measures(
     predictions: Sequence[str], references: Sequence[str], names: Sequence[str] | None = None
 ) -> list[Measure]:
-    """Return these measures (all of `TEXT_METRICS` unless named) of texts against a reference each.
+    """Return the named measures (all of `TEXT_METRICS` by default) of texts, each against its reference.
 
-    BLEU and chrF are of the whole corpus, from 0 to 100; the others are means over texts, from 0 to 1. Raises `UsageError`
+    BLEU and chrF score the whole corpus, from 0 to 100; the others are means over texts, from 0 to 1. Raises `UsageError`
     for an unknown name, and for a metric whose library is not installed.
     """
     for name in names or ():
@@ -31,7 +31,7 @@ def text_measures(
 
 
 def exact_match(prediction: str, reference: str) -> float:
-    """Return 1 where both are the same words in SQuAD's normal form, else 0 (Rajpurkar et al., 2016, arXiv:1606.05250)."""
+    """Return 1 where both have the same words in SQuAD's normal form, else 0 (Rajpurkar et al., 2016, arXiv:1606.05250)."""
     return float(_words(prediction) == _words(reference))
 
 
@@ -45,7 +45,7 @@ def token_f1(prediction: str, reference: str) -> float:
 
 
 def contains(prediction: str, reference: str) -> float:
-    """Return 1 where the reference (a name, a price) stands in the prediction letter for letter, as whole words, else 0."""
+    """Return 1 where the prediction contains the reference (a name, a price) exactly, as whole words, else 0."""
     return float(re.search(rf"(?<!\w){re.escape(reference)}(?!\w)", prediction) is not None)
 
 
@@ -54,12 +54,12 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
 def _words(text: str) -> list[str]:
-    """SQuAD's normal form: lower case, without punctuation, without English articles."""
+    """Return a text's words in SQuAD's normal form: lower case, without punctuation and English articles."""
     return _ARTICLES.sub(" ", text.lower().translate(_UNPUNCTUATED)).split()
 
 
 class _AllLetters:
-    """ROUGE's words, lower-case runs of letters and digits, of any script: its own tokenizer knows a to z alone."""
+    """Cuts texts of any script into lower-case words for ROUGE, whose own tokenizer knows only a to z."""
 
     def tokenize(self, text: str) -> list[str]:
         return re.findall(r"[^\W_]+", text.lower())
@@ -72,7 +72,7 @@ def _by_item(
 
 
 def _rouge(name: str, predictions: Sequence[str], references: Sequence[str]) -> Measure:
-    """ROUGE's F-measure (Lin, 2004), without stemming."""
+    """Score by ROUGE's F-measure (Lin, 2004), without stemming."""
     try:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError:
@@ -82,13 +82,13 @@ def _rouge(name: str, predictions: Sequence[str], references: Sequence[str]) -> 
 
 
 def _of_corpus(kind: str, name: str, predictions: Sequence[str], references: Sequence[str]) -> Measure:
-    """sacrebleu's BLEU (Papineni et al., 2002) or chrF (Popović, 2015) at its defaults, from each text's counts."""
+    """Score by sacrebleu's BLEU (Papineni et al., 2002) or chrF (Popović, 2015) at its defaults, from each text's counts."""
     try:
         from sacrebleu import metrics
     except ImportError:
         raise _missing(name, "sacrebleu") from None
     metric: Any = getattr(metrics, kind)()
-    # The counts that its own significance tests draw again; no public function gives them.
+    # sacrebleu's significance tests resample these counts; no public function returns them.
     parts = np.array(metric._extract_corpus_statistics(list(predictions), [list(references)]), dtype=np.float64)
     return Measure(name, parts, lambda sums: float(metric._compute_score_from_stats(sums.tolist()).score))
 
