@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from afina.config import separator_of
 from afina.data.asked import read_asked
 from afina.data.remembered import Remembered, remembered
 from afina.errors import UsageError
+from afina.separator import separator_of
 
 
 def adapter(folder: Path, **facts: Any) -> Path:

@@ -23,10 +23,10 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
-from afina.errors import UsageError, shown
+from afina.separator import as_separator
 from afina.yaml_file import read_yaml
 
-__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig", "separator_of"]
+__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
 
 
 def _switch(value: Any) -> Any:
@@ -81,19 +81,6 @@ _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "s
 """What a file may say of one column or several."""
 
 
-def _separator(value: Any) -> Any:
-    words = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
-    return words.get(value, value) if isinstance(value, str) else value
-
-
-def separator_of(name: str | None) -> str | None:
-    """Return what separates columns, as a person names it; raises `UsageError` for what is no single character."""
-    character = None if name is None else str(_separator(name))
-    if character is not None and (len(character) != 1 or character in '"\r\n'):
-        raise UsageError(f"A separator is one character, or tab, comma, semicolon, bar; not {shown(name)}.")
-    return character
-
-
 class DatasetSpec(Checked):
     """Where the rows are and which columns mean what; columns left out are found by their usual names."""
 
@@ -109,7 +96,7 @@ class DatasetSpec(Checked):
     """The column of second texts, where a row is a pair of them."""
     label: str | None = None
     """The column of labels: words, numbers, or tags of words."""
-    separator: Annotated[str | None, BeforeValidator(_separator), WithJsonSchema({"type": "string"})] = Field(
+    separator: Annotated[str | None, BeforeValidator(as_separator), WithJsonSchema({"type": "string"})] = Field(
         default=None, min_length=1, max_length=1
     )
     """What stands between a text file's columns; left out, it is recognised."""

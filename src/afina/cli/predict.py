@@ -86,10 +86,10 @@ def predict(
     Texts come as arguments, from a file, or line by line from standard input (`-`); JSON lines go out as they are ready.
     A file gets as many answers as it has rows. A .csv opens in Excel: choose `--separator ";"` where Excel is Portuguese.
     """
-    from afina.config import separator_of
     from afina.data.asked import read_asked
     from afina.data.predicted import FORMS, check_at_least, check_out, check_separator, form_of, kept_columns
     from afina.errors import UsageError
+    from afina.separator import separator_of
 
     if file is not None and texts:
         raise UsageError("Give texts or --file, not both.")

@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from afina.config import separator_of
 from afina.data.asked import Asked, AskedRow, read_asked
 from afina.data.predicted import (
     Layout,
@@ -19,6 +18,7 @@ from afina.data.predicted import (
     write_predicted,
 )
 from afina.errors import UsageError
+from afina.separator import separator_of
 from afina.train.load import LoadedAdapter, load
 from afina.train.tagged import Embedded, Prediction, Tagged
 
