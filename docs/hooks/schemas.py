@@ -5,12 +5,12 @@ from typing import Any
 
 from afina.config import StudyConfig
 from afina.methods.base import registry
-from afina.results.shapes import ResultLine
+from afina.results.result import Result
 from methods_told import setting_schemas
 
 __all__ = ["SCHEMAS", "keys_of", "properties_of", "schema"]
 
-SCHEMAS = {"study": StudyConfig, "result": ResultLine}
+SCHEMAS = {"study": StudyConfig, "result": Result}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -58,7 +58,7 @@ def keys_of(name: str) -> str:
 
 def properties_of(name: str) -> str:
     """Return the table of the keys that a file of ours has: `result`, or a part of one."""
-    whole = ResultLine.model_json_schema()
+    whole = Result.model_json_schema()
     values = _plain(whole if name == "result" else whole["$defs"][name])
     lines = ["| key | holds | meaning |", "|---|---|---|"]
     for key, told in values["properties"].items():

@@ -15,6 +15,7 @@ from afina.audit.measures import Membership, Recitation, longest_run, membership
 from afina.audit.witness import Sequences, Start, Witness, longest_read, sequences, starts
 from afina.data.rows import Rows
 from afina.errors import UsageError
+from afina.results.result import Result
 from afina.train.load import LoadedAdapter
 
 __all__ = ["Known", "LeakSettings", "Material", "examine"]
@@ -96,16 +97,14 @@ _PARTS = ("train", "held-out")
 
 def examine(
     loaded: LoadedAdapter, material: Material, settings: LeakSettings, *, known: Known | None = None,
-    facts: Mapping[str, Any] | None = None, trust_remote_code: bool = False, tell: Tell = lambda status: None,
+    result: Result | None = None, trust_remote_code: bool = False, tell: Tell = lambda status: None,
 ) -> Leak:  # fmt: skip
     """Measure what an adapter that writes gives away of its train rows.
 
-    `facts` are those of the run's result, where the adapter is a study's (history, epochs ...). Adapters that share a base,
-    data and settings may share `known`. Raises `UsageError` where too few rows can be compared, or where the tokenizer
-    cannot tell the canaries' secrets apart.
+    `result` is the run's, where the adapter is a study's. Adapters that share a base, data and settings may share `known`.
+    Raises `UsageError` where too few rows can be compared, or where the tokenizer cannot tell the canaries' secrets apart.
     """
     sampled, notes = material.sampled(settings)
-    facts = dict(facts or {})
     limit = longest_read(loaded)
     questions = _questions(loaded, material, sampled, settings, limit)
 
@@ -120,9 +119,9 @@ def examine(
     history = loaded.record.facts.get("history", [])
     return Leak(
         adapter=str(loaded.folder), model=loaded.record.model, dataset=str(loaded.record.facts.get("dataset", "")),
-        task=loaded.task.name, method=str(facts.get("method_label", loaded.record.method)),
+        task=loaded.task.name, method=loaded.record.method if result is None else result.method_label,
         rank=loaded.method.settings().get("rank"), seed=loaded.record.seed,
-        epochs=facts.get("epochs") or len(history) or None,
+        epochs=(result and result.epochs) or len(history) or None,
         membership=_compare_losses(adapter, base, limit, notes),
         recitation=_compare_recitation(adapter, base, questions, notes),
         exposures=[

@@ -16,6 +16,7 @@ from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.data.written import READERS
 from afina.errors import UsageError
+from afina.results.result import Result
 from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
 from afina.tasks.base import load_task
@@ -57,7 +58,7 @@ def audit_leak(
     if (train is None) != (held_out is None):
         raise UsageError("--train and --held-out go together: leaks show in what differs between the two.")
     results = _of_study(folder)
-    adapters = [folder] if results is None else [folder / result["adapter"] for result in results]
+    adapters = [folder] if results is None else [folder / str(result.adapter) for result in results]
     known: Known = {}
     shared: dict[tuple[str, str], LoadedAdapter] = {}
     materials: dict[str, Material] = {}
@@ -80,7 +81,7 @@ def audit_leak(
         loaded = _load(path, record, shared, model=model, device=device, trust_remote_code=trust_remote_code)
         leaks.append(
             examine(
-                loaded, materials[at], settings, known=known, facts={} if results is None else results[number - 1],
+                loaded, materials[at], settings, known=known, result=None if results is None else results[number - 1],
                 trust_remote_code=trust_remote_code, tell=_labelled(tell, label),
             )
         )  # fmt: skip
@@ -94,14 +95,14 @@ def audit_leak(
     )  # fmt: skip
 
 
-def _of_study(folder: Path) -> list[dict[str, Any]] | None:
+def _of_study(folder: Path) -> list[Result] | None:
     """Return the finished runs of a study's writing tasks; None where the folder is a single adapter."""
     if not (folder / "study.yaml").is_file():
         if not any((folder / name).is_file() for name in ("afina.json", "adapter_config.json")):
             raise UsageError(f"{folder} is neither an adapter (no afina.json) nor a study (no study.yaml).")
         return None
-    done = [result for result in read_results(folder) if result["status"] == "ok" and result.get("adapter")]
-    found = [result for result in done if load_task(read_record(folder / result["adapter"]).task).writes]
+    done = [result for result in read_results(folder) if result.is_finished and result.adapter]
+    found = [result for result in done if load_task(read_record(folder / str(result.adapter)).task).writes]
     if not found:
         raise UsageError(f"{folder} has no finished run of a task that writes; only what writes can recite.")
     return found

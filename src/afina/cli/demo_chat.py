@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from afina.adapters.adapter import Adapter
     from afina.backbone.load import Backbone
     from afina.data.templates import ChatTemplate
+    from afina.results.result import Result
 
 __all__ = ["DEMO_CHAT", "DEMO_CHAT_LARGER", "demo_chat"]
 
@@ -142,10 +143,10 @@ def demo_chat(
     with Progress(len(study.runs)) as progress:
         results = study.run(progress.observe)
     examined = [before]
-    for result in (result for result in results if result["status"] == "ok"):
-        with console.status(words("asking {model} …", model=result["method"])):
-            adapter = load(out / "runs" / result["run"] / "adapter")
-            examined.append(examination.of(result["method"], adapter.backbone, adapter.adapter))
+    for result in (result for result in results if result.is_finished):
+        with console.status(words("asking {model} …", model=result.method)):
+            adapter = load(out / str(result.adapter))
+            examined.append(examination.of(result.method, adapter.backbone, adapter.adapter))
     console.print(words("The same questions afterwards, in words that no training question used:"))
     _show_answers(console, examination, examined)
     _show_world(console, words, examination, examined)
@@ -153,7 +154,7 @@ def demo_chat(
     write_json(out / "examination.json", _record(examination, examined))
     page = write_report(out, language=language).html
     console.print(f"{page}\n{out / 'examination.json'}", style="dim", soft_wrap=True)
-    finished = [result["run"] for result in results if result["status"] == "ok"]
+    finished = [result.run for result in results if result.is_finished]
     if len(finished) < len(results):
         raise typer.Exit(1)
     console.print(words("Talk with it:"), f"afina chat {out / 'runs' / finished[0] / 'adapter'}", soft_wrap=True)
@@ -224,7 +225,7 @@ def _show_world(console: "Console", words: Words, examination: Examination, exam
     console.print()
 
 
-def _table(words: Words, examined: Sequence[Examined], results: Sequence[dict[str, Any]]) -> Any:
+def _table(words: Words, examined: Sequence[Examined], results: Sequence["Result"]) -> Any:
     from rich.table import Table
 
     table = Table("")
@@ -233,10 +234,10 @@ def _table(words: Words, examined: Sequence[Examined], results: Sequence[dict[st
     asked = ["right of {questions}", *(["of {world} about the world"] if world else [])]
     for heading in (*asked, "perplexity: answers", "general text", "trainable", "seconds"):
         table.add_column(words(heading, questions=questions, world=world), justify="right")
-    by_method = {result["method"]: result for result in results}
+    by_method = {result.method: result for result in results}
     for one in examined:
         run = by_method.get(one.name)
-        cost = [words.number(run[key]) for key in ("trainable_parameters", "train_seconds")] if run else ["–", "–"]
+        cost = [words.number(run.trainable_parameters), words.number(run.train_seconds)] if run else ["–", "–"]
         known = [str(sum(one.kept))] if world else []
         table.add_row(
             one.name,

@@ -52,6 +52,6 @@ def run_and_report(config, directory: Path, language: str, reference: Path | Non
     from afina.cli.report import show
 
     show(directory, language, reference)
-    failed = [result for result in results if result["status"] == "failed"]
+    failed = [result for result in results if result.status == "failed"]
     if failed:
         raise typer.Exit(1)

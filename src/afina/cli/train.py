@@ -36,7 +36,7 @@ def train(
     from afina.results.results_jsonl import read_results
 
     (result,) = read_results(directory)
-    print(directory / result["adapter"])
+    print(directory / str(result.adapter))
 
 
 def _as_study(values: Any, file: Path) -> Any:

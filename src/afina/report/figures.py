@@ -1,17 +1,17 @@
 """Figures as inline SVG: drawn to be read, in colours that everybody can tell apart and in either light."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from afina.measure.metrics import higher_is_better
 from afina.report.material import Group, Material
 from afina.report.tables import at_epoch, scaled, shown_interval
+from afina.results.cohort_report import CohortReport, Member
 from afina.results.mistakes import Mistakes
 from afina.results.statistics import Cell
 from afina.words.language import Words
@@ -254,10 +254,9 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
     done = [cell for cell in group.cells if len(_epochs(cell)) > 1]
     if not done:
         return ""
-    metric = done[0].metric
     series = {
         (cell.method, split): [
-            value for epoch in _epochs(cell) if (value := at_epoch(cell, epoch, f"{split}_{metric}")) is not None
+            value for epoch in _epochs(cell) if (value := at_epoch(cell, epoch, split)) is not None
         ]
         for cell in done for split in ("train", "test")
     }  # fmt: skip
@@ -289,45 +288,45 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
 
 
 def _epochs(cell: Cell) -> list[int]:
-    return sorted({entry["epoch"] for run in cell.runs for entry in run["history"]})
+    return sorted({entry.epoch for run in cell.runs for entry in run.history})
 
 
-def timeline_figure(cohort: Mapping[str, Any], words: Words) -> str:
+def timeline_figure(cohort: CohortReport, words: Words) -> str:
     """Each member of a cohort from its first step to its last, a tick an epoch; one line a seed, named once a method."""
-    members = sorted(cohort["members"], key=lambda member: (-max(_ends(cohort, member["label"])), member["label"]))
-    labels = list(dict.fromkeys(member["label"] for member in members))
+    members = sorted(cohort.members, key=lambda member: (-max(_ends(cohort, member.label)), member.label))
+    labels = list(dict.fromkeys(member.label for member in members))
     left, width, top, step = *_beside_names(labels), 14.0, 9
     height = top + step * len(members) + 5 * len(labels) + 44
-    x = _axis([0.0, *(member["until"] or 0.0 for member in members)], left, width - 20, zero=True)
+    x = _axis([0.0, *(member.until or 0.0 for member in members)], left, width - 20, zero=True)
     parts = [_line(x.at(t), top, x.at(t), height - 44, "grid") for t in x.ticks() if x.at(t) <= width]
     parts += [_text(x.at(t), height - 26, _label(t, words), "tick", "middle") for t in x.ticks()]
     parts.append(_text((left + width - 20) / 2, height - 8, words("seconds of training steps"), "name", "middle"))
     y = top
     for place, label in enumerate(labels):
-        own = [member for member in members if member["label"] == label]
+        own = [member for member in members if member.label == label]
         parts.append(_text(left - 10, y + step * len(own) / 2 + 5, label, "", "end"))
         for member in own:
             y += step
-            until = member["until"] or 0.0
-            tip = f"{member['run']}: {_ending(member, words)}, {words.number(until, 1)} s"
+            until = member.until or 0.0
+            tip = f"{member.run}: {_ending(member, words)}, {words.number(until, 1)} s"
             parts.append(
                 f'<line x1="{x.at(0):.1f}" y1="{y:.1f}" x2="{x.at(until):.1f}" y2="{y:.1f}" class="bar s{place % 8}">'
                 f"<title>{escape(tip)}</title></line>"
             )
-            parts += [_line(x.at(end), y - 3, x.at(end), y + 3, f"s{place % 8}") for end in member["epochs"]]
-            if member["why"] != "finished":
+            parts += [_line(x.at(end), y - 3, x.at(end), y + 3, f"s{place % 8}") for end in member.epochs]
+            if member.why != "finished":
                 parts.append(_mark(x.at(until), y, place, 2, tip))
         y += 5
-    return _svg(width, height, parts, f"{words('Runs that trained together')}: {cohort['cohort']}")
+    return _svg(width, height, parts, f"{words('Runs that trained together')}: {cohort.cohort}")
 
 
-def _ending(member: Mapping[str, Any], words: Words) -> str:
+def _ending(member: Member, words: Words) -> str:
     """Say how a member's way through its cohort ended."""
-    text = words("left the race" if member["why"] == "lost" else member["why"])  # as it was called before
-    if race := member.get("race"):
-        text += f" ({words('place')} {race['place']} / {race['of']})"
-    return f"{text} ({member['error']})" if member.get("error") else text
+    text = words("left the race" if member.why == "lost" else member.why)  # as it was called before
+    if member.race is not None:
+        text += f" ({words('place')} {member.race.place} / {member.race.of})"
+    return f"{text} ({member.error})" if member.error else text
 
 
-def _ends(cohort: Mapping[str, Any], label: str) -> list[float]:
-    return [member["until"] or 0.0 for member in cohort["members"] if member["label"] == label]
+def _ends(cohort: CohortReport, label: str) -> list[float]:
+    return [member.until or 0.0 for member in cohort.members if member.label == label]

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from afina.errors import AfinaError
 from afina.results.certainty import row_interval
+from afina.results.cohort_report import CohortReport, read_cohort
 from afina.results.mistakes import Mistakes, mistakes_or_none
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.recommend import comparable
+from afina.results.result import Race, Result
 from afina.results.results_jsonl import lacks_adapter, read_results
-from afina.results.shapes import read_cohort, read_study_file
 from afina.results.statistics import Cell, Comparison, Interval, Verdict, cells, compare, verdict
+from afina.results.study_file import Resolved, StudyFile, read_study_file
 
 __all__ = ["Group", "Material", "gather"]
 
@@ -52,18 +53,25 @@ class Material:
 
     directory: Path
     groups: Sequence[Group]
-    failed: Sequence[Mapping[str, Any]]
-    settings: Mapping[str, Any]
-    results: Sequence[Mapping[str, Any]] = field(default_factory=list)
-    cohorts: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    failed: Sequence[Result]
+    settings: StudyFile
+    """Empty where results came without a study.yaml."""
+    results: Sequence[Result] = field(default_factory=list)
+    cohorts: Sequence[CohortReport] = field(default_factory=list)
 
     @property
-    def left(self) -> list[Mapping[str, Any]]:
-        """Candidates that left a race."""
-        return [result for result in self.results if result["status"] == "skipped" and "race" in result]
+    def resolved(self) -> Resolved:
+        """What was settled when the study ran."""
+        return self.settings.resolved or Resolved()
 
     @property
-    def missing(self) -> list[Mapping[str, Any]]:
+    def left(self) -> list[tuple[Result, Race]]:
+        """Candidates that left a race, and when."""
+        skipped = [result for result in self.results if result.status == "skipped"]
+        return [(result, lost) for result in skipped if (lost := result.race) is not None]
+
+    @property
+    def missing(self) -> list[Result]:
         """Finished runs whose adapter is gone."""
         return [result for result in self.results if lacks_adapter(self.directory, result)]
 
@@ -90,15 +98,16 @@ class Material:
 def gather(directory: Path) -> Material:
     """Read a study's folder and test its differences; raises `UsageError` when it is none."""
     results = read_results(directory)
-    settings = read_study_file(directory) if (directory / "study.yaml").exists() else {}
+    settings = read_study_file(directory) if (directory / "study.yaml").exists() else StudyFile()
     # Cohorts finish before runs that stand before them in the study.
-    order = {run: place for place, run in enumerate((settings.get("resolved") or {}).get("runs") or {})}
-    results = sorted(results, key=lambda result: order.get(result["run"], len(order)))
+    settled = {} if settings.resolved is None else settings.resolved.runs
+    order = {run: place for place, run in enumerate(settled)}
+    results = sorted(results, key=lambda result: order.get(result.run, len(order)))
     by_group: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells([result for result in results if result["status"] != "skipped"]):
+    for cell in cells([result for result in results if result.status != "skipped"]):
         by_group.setdefault((cell.model, cell.dataset), []).append(cell)
     groups = [_group(directory, *key, members) for key, members in by_group.items()]
-    failed = [result for result in results if result["status"] == "failed"]
+    failed = [result for result in results if result.status == "failed"]
     paths = sorted((directory / "cohorts").glob("*/cohort.json"))
     cohorts = [read_cohort(path) for path in paths]
     return Material(directory, groups, failed, settings, results, cohorts)
@@ -110,7 +119,7 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
     loaded: dict[str, dict[int, Predictions]] = {}
     for cell in done:
         try:
-            loaded[cell.method] = {run["seed"]: read_predictions(directory, run) for run in cell.runs}
+            loaded[cell.method] = {run.seed: read_predictions(directory, run) for run in cell.runs}
         except AfinaError:
             if same and len(done) > 1:  # nothing could be compared
                 raise
@@ -121,7 +130,7 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
     if best is None or best.method not in loaded:
         return Group(model, dataset, members, comparisons, found, same)
     first = best.runs[0]
-    own = loaded[best.method][first["seed"]]
+    own = loaded[best.method][first.seed]
     return Group(
         model, dataset, members, comparisons, found, same, test_rows=len(own.item),
         by_rows=_around(best.test, row_interval(own, best.metric)),

@@ -63,7 +63,7 @@ const dark=r.dataset.theme?r.dataset.theme==='dark':matchMedia('(prefers-color-s
 
 def page(material: Material, words: Words, published: Sequence[Table], *, referenced: bool = False) -> str:
     """Return the whole HTML document; tables in the published layout are folded unless they are `referenced`."""
-    done = sum(run["status"] == "ok" for run in material.results)
+    done = sum(run.is_finished for run in material.results)
     head = words("Which fine-tuning method is worth it")
     names = [material.methods, [Path(model).name for model in material.models], material.datasets]
     studied = " · ".join(", ".join(part) for part in names)
@@ -96,7 +96,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         if present:
             made = table(material, words)
             parts += [f"<h2>{escape(made.title)}</h2>", html_table(made, titled=False)]
-    parts += [timeline_figure(cohort, words) for cohort in material.cohorts if cohort.get("members")]
+    parts += [timeline_figure(cohort, words) for cohort in material.cohorts if cohort.members]
     if material.failed:
         parts += [f"<h2>{escape(words('Failed runs'))}</h2>", html_table(failed_table(material, words), titled=False)]
     parts += [f"<h2>{escape(words('Set-up'))}</h2>", html_table(changed_table(material, words), titled=False)]

@@ -8,6 +8,7 @@ from typing import Any
 from afina.errors import UsageError
 from afina.report.material import Group, Material
 from afina.report.tables import Table, at_epoch, metric_digits, scaled
+from afina.results.result import Result
 from afina.results.statistics import Cell
 from afina.words.language import Words
 from afina.yaml_file import read_yaml
@@ -69,15 +70,15 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     reference = reference.beside(material.methods)
     metric = _metric(words, groups)
     # Early stopping takes back the weights of the best one.
-    last = all(run.get("best_epoch") is None for run in material.results)
+    last = all(run.best_epoch is None for run in material.results)
     test = words("Test {metric} after the last epoch" if last else "Test {metric} after the best epoch", metric=metric)
     grids: list[tuple[str, str, str, Callable[[Cell], float | None], Callable[[Cell], int]]] = [
         ("4.1", words("Mean memory while training, GB"), "gpu_memory_gb",
-         lambda c: _over(c, "mean_memory_bytes", 1e-9), lambda c: 2),
+         lambda c: _over(c, lambda run: run.mean_memory_bytes, 1e-9), lambda c: 2),
         ("4.2", words("Training time, minutes"), "train_minutes",
-         lambda c: _over(c, "train_seconds", 1 / 60), lambda c: 1),
+         lambda c: _over(c, lambda run: run.train_seconds, 1 / 60), lambda c: 1),
         ("4.3", test, "test_accuracy_percent",
-         lambda c: _over(c, "test_metric", scaled(c.metric)), lambda c: metric_digits(c.metric)),
+         lambda c: _over(c, lambda run: run.test_metric, scaled(c.metric)), lambda c: metric_digits(c.metric)),
     ]  # fmt: skip
     tables = [_grid(material, words, reference, *grid) for grid in grids]
     for place, model in enumerate(material.models):
@@ -95,9 +96,9 @@ def _metric(words: Words, groups: Sequence[Group]) -> str:
     return f"{words('metric')} [{'; '.join(f'{data}: {metric}' for data, metric in named.items())}]"
 
 
-def _over(cell: Cell, key: str, scale: float) -> float | None:
-    values = [run[key] for run in cell.runs if run.get(key) is not None]
-    return scale * sum(values) / len(values) if values else None
+def _over(cell: Cell, key: Callable[[Result], float | None], scale: float) -> float | None:
+    known = [value for run in cell.runs if (value := key(run)) is not None]
+    return scale * sum(known) / len(known) if known else None
 
 
 def _beside(ours: str, published: float | None, words: Words, digits: int) -> str:
@@ -129,9 +130,7 @@ def _grid(
 
 def _by_epoch(material: Material, words: Words, reference: Reference, number: str, model: str) -> Table:
     rows: list[list[str]] = []
-    last = max(
-        (run["epochs"] for run in material.results if run.get("model") == model and run["status"] == "ok"), default=1
-    )
+    last = max((run.epochs or 1 for run in material.results if run.model == model and run.is_finished), default=1)
     groups = [group for group in material.groups if group.model == model]
     own = [group for group in groups if any(cell.runs for cell in group.cells)] or groups
     for dataset in material.datasets:
@@ -143,7 +142,7 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
             for epoch in range(1, last + 1):
                 published = reference.epoch(model, dataset, method, epoch)
                 for place, split in enumerate(("train", "test")):
-                    value = at_epoch(cell, epoch, f"{split}_{cell.metric}")
+                    value = at_epoch(cell, epoch, split)
                     ours = words.number(value, metric_digits(cell.metric))
                     row.append(_beside(ours, published[place] if published else None, words, 1))
             rows.append(row)
@@ -174,7 +173,7 @@ def _parameters(material: Material, words: Words, reference: Reference) -> Table
             own = cells(model, method)
             cell = next(iter(own.values()), None) if dataset is None else own.get(dataset)
             published: Sequence[float | None] = reference.parameters(model, method) or (None, None)
-            percent = cell.runs[0]["trainable_percent"] if cell else None
+            percent = cell.runs[0].trainable_percent if cell else None
             row.append(_beside(words.number(cell.trainable_parameters if cell else None), published[0], words, 0))
             row.append(_beside(words.compact(percent), published[1], words, 2))
         rows.append(row)

@@ -1,6 +1,6 @@
 """A study's results as neutral tables, which the formats write and the page shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from afina.config import StudyConfig
 from afina.measure.metrics import higher_is_better
 from afina.report.material import Group, Material
 from afina.results.doubts import doubts
+from afina.results.result import Result
 from afina.results.statistics import Cell, Interval, mean_interval
 from afina.words.language import Words
 
@@ -41,9 +42,10 @@ class Table:
     words: int = 1
 
 
-def at_epoch(cell: Cell, epoch: int, key: str) -> float | None:
-    """Return the mean of an epoch's figure over the seeds that had it, as tables show it: some stop early."""
-    values = [entry[key] for run in cell.runs for entry in run["history"] if entry["epoch"] == epoch]
+def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
+    """Return the mean of the metric after an epoch over the seeds that had it, as tables show it: some stop early."""
+    entries = [entry for run in cell.runs for entry in run.history if entry.epoch == epoch]
+    values = [value for entry in entries if (value := entry.metric(split, cell.metric)) is not None]
     return scaled(cell.metric) * sum(values) / len(values) if values else None
 
 
@@ -85,7 +87,7 @@ def shown_interval(interval: Interval, metric: str) -> list[float]:
 
 def comparison_table(group: Group, words: Words) -> Table:
     """One row a method: metric, costs, size, rate."""
-    energy = any(run.get("energy_joules") is not None for cell in group.cells for run in cell.runs)
+    energy = any(run.energy_joules is not None for cell in group.cells for run in cell.runs)
     metric = group.metric
     unit = " (%)" if scaled(metric) == 100 else ""
     columns = [
@@ -108,10 +110,10 @@ def comparison_table(group: Group, words: Words) -> Table:
             words.number(train := _mean(cell.train, scaled(metric)), metric_digits(metric, train or 0.0)),
             words.number(_mean(cell.memory_bytes, 1e-6)),
             words.compact(_mean(cell.seconds)),
-            words.number(_over(cell, "tokens_per_second")),
+            words.number(_over(run.tokens_per_second for run in cell.runs)),
             words.number(cell.trainable_parameters),
-            words.compact(first.get("trainable_percent")),
-            *([words.compact(_over(cell, "energy_joules"))] if energy else []),
+            words.compact(first.trainable_percent),
+            *([words.compact(_over(run.energy_joules for run in cell.runs))] if energy else []),
             _rate(first, words),
             str(len(cell.runs)),
         ])  # fmt: skip
@@ -126,7 +128,7 @@ def comparison_table(group: Group, words: Words) -> Table:
     ]  # fmt: skip
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
-    assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.get("assumed", ()))
+    assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.assumed)
     doubted = doubts(group.cells).rates(words)
     note = " ".join(filter(None, (note, _untried_note(group, words), doubted, *map(_sentence, assumed))))
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
@@ -136,22 +138,22 @@ def _sentence(note: str) -> str:
     return f"{note[:1].upper()}{note[1:].rstrip('.')}."
 
 
-def _rate(run: Mapping[str, Any], words: Words) -> str:
-    if run.get("step_seconds") is None:
+def _rate(run: Result, words: Words) -> str:
+    if run.step_seconds is None:
         return "—"
-    mark = " †" if run.get("untried") else ""
-    return f"{words.shortest(run['method_config']['learning_rate'])} ({words(run.get('rate', 'default'))}{mark})"
+    mark = " †" if run.untried else ""
+    return f"{words.shortest(run.learning_rate)} ({words(run.rate)}{mark})"
 
 
 def _untried_note(group: Group, words: Words) -> str:
     """Say of which methods not all rates could be tried, and why."""
     sentences = []
     for cell in group.cells:
-        if own := next((run["untried"] for run in cell.runs if run.get("untried")), None):
+        if own := next((run.untried for run in cell.runs if run.untried), None):
             sentences.append(
                 words(
                     "† {method}: {rates} of {of} rates could not be tried, so another may be better than this one ({why})",
-                    method=cell.method, rates=own["rates"], of=own["of"], why=str(own["why"]).rstrip("."),
+                    method=cell.method, rates=own.rates, of=own.of, why=own.why.rstrip("."),
                 )
             )  # fmt: skip
     return " ".join(f"{sentence}." for sentence in sentences)
@@ -161,9 +163,9 @@ def _mean(interval: Interval | None, scale: float = 1.0) -> float | None:
     return None if interval is None else interval.mean * scale
 
 
-def _over(cell: Cell, key: str) -> float | None:
-    values = [run[key] for run in cell.runs if run.get(key) is not None]
-    return sum(values) / len(values) if values else None
+def _over(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def difference_table(group: Group, words: Words) -> Table:
@@ -193,14 +195,12 @@ def difference_table(group: Group, words: Words) -> Table:
 def type_table(group: Group, words: Words) -> Table | None:
     """One row a method: F1 of each type of entity, mean over seeds; None where there are none."""
     runs = [run for cell in group.cells for run in cell.runs]
-    names = [name for name in (runs[0]["test_metrics"] if runs else {}) if name.startswith("f1_")]
+    names = [name for name in (runs[0].test_metrics if runs else {}) if name.startswith("f1_")]
     if not names:
         return None
     rows = []
     for cell in group.cells:
-        means = [
-            mean_interval(run["test_metrics"][name] for run in cell.runs).mean if cell.runs else None for name in names
-        ]
+        means = [mean_interval(run.tested(name) for run in cell.runs).mean if cell.runs else None for name in names]
         rows.append([cell.method, *(words.number(None if m is None else 100 * m, 1) for m in means)])
     columns = [words("method"), *(name.removeprefix("f1_") for name in names)]
     note = words("F1 of the test split by type of entity, %; means over seeds.")
@@ -209,13 +209,13 @@ def type_table(group: Group, words: Words) -> Table | None:
 
 def failed_table(material: Material, words: Words) -> Table:
     """One row a failed run, with its reason."""
-    rows = [[result["run"], str(result.get("error") or "")] for result in material.failed]
+    rows = [[result.run, result.error or ""] for result in material.failed]
     return Table("failed", words("Failed runs"), [words("run"), words("reason")], rows, words=2)
 
 
 def missing_table(material: Material, words: Words) -> Table:
     """One row a finished run whose adapter was deleted."""
-    rows = [[result["run"], str(result["adapter"])] for result in material.missing]
+    rows = [[result.run, str(result.adapter)] for result in material.missing]
     note = words(
         "Trained and tested, and deleted since; to train one again delete its folder in runs and run the study."
     )
@@ -224,15 +224,14 @@ def missing_table(material: Material, words: Words) -> Table:
 
 def cohort_table(material: Material, words: Words) -> Table:
     """One row a cohort: what its members took together, beside what the profiles say they would have taken alone."""
-    alone = {result["run"]: result["train_seconds"] for result in material.results if result["status"] == "ok"}
+    alone = {result.run: result.train_seconds or 0.0 for result in material.results if result.is_finished}
     rows = []
     for cohort in material.cohorts:
-        known = [alone[run] for run in cohort["runs"] if run in alone]
+        known = [alone[run] for run in cohort.runs if run in alone]
         rows.append([
-            cohort["cohort"], str(len(cohort["runs"])), str(cohort["together"]),
-            words.compact(cohort["train_seconds"]),
-            words.compact(sum(known) if len(known) == len(cohort["runs"]) else None),
-            words.compact(cohort["peak_memory_bytes"] / 1e6 if cohort["peak_memory_bytes"] else None),
+            cohort.cohort, str(len(cohort.runs)), str(cohort.together), words.compact(cohort.train_seconds),
+            words.compact(sum(known) if len(known) == len(cohort.runs) else None),
+            words.compact(cohort.peak_memory_bytes / 1e6 if cohort.peak_memory_bytes else None),
         ])  # fmt: skip
     columns = ["cohort", "runs", "in one pass", "train time (s)", "alone, by profile (s)", "peak memory (MB)"]
     left = any(row[4] == "—" for row in rows)
@@ -242,15 +241,11 @@ def cohort_table(material: Material, words: Words) -> Table:
 
 def race_table(material: Material, words: Words) -> Table:
     """One row a candidate that left a race: when, at which value on the development split, in which place."""
-    left = sorted(material.left, key=lambda result: (-result["race"]["step"], result["race"]["place"]))
     rows = []
-    for result in left:
-        race = result["race"]
-        value = race["value"] * scaled(race["metric"])
-        rows.append([
-            result["run"], f"{words.number(race['step'])} / {words.number(race['steps'])}",
-            words.number(value, metric_digits(race["metric"])), f"{race['place']} / {race['of']}",
-        ])  # fmt: skip
+    for result, race in sorted(material.left, key=lambda own: (-own[1].step, own[1].place)):
+        value = words.number(race.value * scaled(race.metric), metric_digits(race.metric))
+        steps = f"{words.number(race.step)} / {words.number(race.steps)}"
+        rows.append([result.run, steps, value, f"{race.place} / {race.of}"])
     note = words(
         "Judged on the development split, by the mean over seeds; those that are not here ran to the end, stopped early, or "
         "failed and had no place."
@@ -262,27 +257,33 @@ def race_table(material: Material, words: Words) -> Table:
 def changed_table(material: Material, words: Words) -> Table:
     """What a person chose: the keys of the study that have not their defaults, and what was noticed in the data."""
     fields = StudyConfig.model_fields
-    study = material.settings.get("study", {})
+    study = _study(material)
     # As a study's folder has them: seeds as a list, though the file may say how many.
     usual = {key: own.default for key, own in fields.items() if not own.is_required()}
     rows = [[key, _plain(value)] for key, value in study.items() if key not in usual or usual[key] != value]
-    for name, own in ((material.settings.get("resolved") or {}).get("data") or {}).items():
-        rows += [[f"{words('data')}: {name}", str(note)] for note in own.get("notes") or ()]
+    for name, own in material.resolved.data.items():
+        rows += [[f"{words('data')}: {name}", str(note)] for note in own.notes]
     return Table("chosen", words("What was chosen"), [words("key"), words("value")], rows, words=2)
 
 
 def setup_table(material: Material, words: Words) -> Table:
     """The study's settings, data, versions and hardware, flat."""
     rows: list[list[str]] = []
-    study = material.settings.get("study", {})
-    resolved = material.settings.get("resolved", {})
+    study = _study(material)
+    resolved = material.resolved
     rows += [[key, _plain(value)] for key, value in study.items() if value is not None]
     for section in ("precision", "data", "hardware", "versions"):
         rows += [[f"{section}: {key}", _plain(value)] for key, value in (resolved.get(section) or {}).items()]
-    digests = list(dict.fromkeys(r["fingerprint"]["digest"][:12] for r in material.results if r.get("fingerprint")))
-    commits = {str(r["fingerprint"]["git"]) for r in material.results if r.get("fingerprint", {}).get("git")}
+    prints = [own for result in material.results if (own := result.fingerprint) is not None]
+    digests = dict.fromkeys(own.digest[:12] for own in prints)
+    commits = {str(own.git) for own in prints if own.git}
     rows += [["fingerprints", ", ".join(digests)], *([["git", "; ".join(sorted(commits))]] if commits else [])]
     return Table("setup", words("Set-up"), [words("key"), words("value")], rows, words=2)
+
+
+def _study(material: Material) -> Mapping[str, Any]:
+    """Return the study as it was given; nothing of results that came without one."""
+    return material.settings.study if "study" in material.settings else {}
 
 
 def _plain(value: Any) -> str:

@@ -64,9 +64,9 @@ class Doubts:
 
 def doubts(cells: Sequence[Cell]) -> Doubts:
     """Return what is doubtful of the cells of one comparison."""
-    done = [cell for cell in cells if cell.runs and cell.runs[0].get("step_seconds") is not None]
-    short = [cell for cell in done if _steps(cell) < _SHORT and cell.runs[0].get("rate", "default") == "default"]
-    heads = [cell for cell in done if cell.runs[0].get("head_alone")]
+    done = [cell for cell in cells if cell.runs and cell.runs[0].step_seconds is not None]
+    short = [cell for cell in done if _steps(cell) < _SHORT and cell.runs[0].rate == "default"]
+    heads = [cell for cell in done if cell.runs[0].head_alone]
     floor = {cell.model: value for cell in heads if (value := _train(cell, 0)) is not None}
     return Doubts(
         steps=max(map(_steps, short), default=0),
@@ -84,14 +84,14 @@ def _name(cell: Cell, among: Sequence[Cell]) -> str:
 
 
 def _steps(cell: Cell) -> int:
-    return max(int(run.get("steps") or 0) for run in cell.runs)
+    return max(run.steps or 0 for run in cell.runs)
 
 
 def _train(cell: Cell, before: int) -> float | None:
     """Return the mean over the seeds of the train metric so many epochs before the last; None where there was none."""
-    histories = [run.get("history") or [] for run in cell.runs]
-    key = f"train_{cell.runs[0].get('metric', cell.metric)}"
-    values = [own[-1 - before].get(key) for own in histories if len(own) > before]
+    histories = [run.history for run in cell.runs]
+    metric = cell.runs[0].metric or cell.metric
+    values = [own[-1 - before].metric("train", metric) for own in histories if len(own) > before]
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(histories) else None
 
@@ -100,6 +100,6 @@ def _gain(cell: Cell, worse: float | None, better: float | None) -> float:
     """Return by how much the second is better: in the metric's own units, of an error as a share."""
     if worse is None or better is None:
         return 0.0
-    if higher_is_better(cell.runs[0].get("metric", cell.metric)):
+    if higher_is_better(cell.runs[0].metric or cell.metric):
         return better - worse
     return (worse - better) / abs(worse) if worse else 0.0

@@ -1,11 +1,11 @@
 """What one run got wrong: by class, row by row, and how often when only those it is sure of count."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from afina.measure.shown import html_of
 from afina.results.certainty import wilson
 from afina.results.folder import InFolder, folder_of
 from afina.results.predictions import read_predictions
+from afina.results.result import Result
 from afina.results.results_jsonl import read_results
 from afina.results.test_rows import TestRows, read_test_rows
 
@@ -166,19 +167,19 @@ class Mistakes:
         return found
 
 
-def mistakes_of(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
+def mistakes_of(directory: Path, result: Result) -> Mistakes | None:
     """Return what a finished run got wrong; None where a row has no single answer with a name or a number.
 
     Raises `AfinaError` when its predictions are gone or damaged.
     """
-    names, kind = result.get("label_names"), result.get("task")
+    names, kind = result.label_names, result.task
     if kind != "regression" and (names is None or kind not in ("classification", "choices")):
         return None
     found = read_predictions(directory, result)
-    digest = str((result.get("fingerprint") or {}).get("data", ""))
+    digest = "" if result.fingerprint is None else result.fingerprint.data
     probability = None if kind == "regression" else found.scores.max(axis=1)
     return Mistakes(
-        run=result["run"], method=result["method_label"], names=None if kind == "regression" else tuple(names or ()),
+        run=result.run, method=result.method_label, names=None if kind == "regression" else tuple(names or ()),
         label=found.label, prediction=found.prediction, probability=probability,
         texts=read_test_rows(directory, digest, len(found.label)),
     )  # fmt: skip
@@ -187,16 +188,16 @@ def mistakes_of(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
 def read_mistakes(directory: str | Path | InFolder, run: str) -> Mistakes:
     """Return what a run of a study got wrong; raises `UsageError` for a run that is not there or has no such answers."""
     folder = folder_of(directory)
-    done = {result["run"]: result for result in read_results(folder) if result["status"] == "ok"}
+    done = {result.run: result for result in read_results(folder) if result.is_finished}
     if run not in done:
         raise UsageError(f"{folder} has no finished run '{run}'; there are {', '.join(done) or 'none'}.")
     found = mistakes_of(folder, done[run])
     if found is None:
-        raise UsageError(f"{run} is of the task {done[run]['task']}, whose rows have no single answer to be wrong in.")
+        raise UsageError(f"{run} is of the task {done[run].task}, whose rows have no single answer to be wrong in.")
     return found
 
 
-def mistakes_or_none(directory: Path, result: Mapping[str, Any]) -> Mistakes | None:
+def mistakes_or_none(directory: Path, result: Result) -> Mistakes | None:
     """Return what a run got wrong, None also where its predictions are gone."""
     try:
         return mistakes_of(directory, result)

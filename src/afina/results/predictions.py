@@ -1,6 +1,6 @@
 """predictions.parquet: a run's answer on each test item beside its label, so that methods are compared item by item."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 
 from afina.data.whole_file import whole_file
 from afina.errors import AfinaError
+from afina.results.result import Result
 
 __all__ = ["Predictions", "read_predictions", "write_predictions"]
 
@@ -55,12 +56,12 @@ def _column(values: np.ndarray, names: Sequence[str] | None) -> Any:
     return [[names[tag] for tag in row[row >= 0]] for row in values]
 
 
-def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
+def read_predictions(directory: Path, result: Result) -> Predictions:
     """Return a finished run's predictions; raises `AfinaError` when its file is gone or damaged."""
     import pyarrow
     from pyarrow import parquet
 
-    path = directory / str(result["predictions"])
+    path = directory / str(result.predictions)
     try:
         table = parquet.read_table(path)
         scores = table["scores"].combine_chunks()
@@ -73,9 +74,7 @@ def read_predictions(directory: Path, result: Mapping[str, Any]) -> Predictions:
         if not len(table) or (found.item != np.arange(len(table))).any() or found.label.dtype != found.prediction.dtype:
             raise ValueError
     except (OSError, KeyError, ValueError, TypeError, AttributeError, pyarrow.ArrowException):
-        raise AfinaError(
-            f"{path} is missing or damaged; delete runs/{result['run']} and run the study again."
-        ) from None
+        raise AfinaError(f"{path} is missing or damaged; delete runs/{result.run} and run the study again.") from None
     return found
 
 

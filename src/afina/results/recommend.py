@@ -154,12 +154,10 @@ def cell_name(cell: Cell) -> str:
 
 def comparable(group: Sequence[Cell]) -> bool:
     """Whether all runs of these cells share one fingerprint, precision aside where models chose their own."""
-    digests = {run.get("fingerprint", {}).get("digest") for cell in group for run in cell.runs}
-    models = {
-        (run["model"], json.dumps(run.get("fingerprint", {}).get("model"), sort_keys=True))
-        for cell in group
-        for run in cell.runs
-    }
+    runs = [run for cell in group for run in cell.runs]
+    prints = [(run.model, run.fingerprint) for run in runs]
+    digests = {None if own is None else own.digest for _, own in prints}
+    models = {(model, json.dumps(None if own is None else own.model, sort_keys=True)) for model, own in prints}
     return len(digests) <= 1 and len(models) == len({model for model, _ in models})
 
 
@@ -181,10 +179,10 @@ def _group(directory: Path, metric: str | None, model: str | None, dataset: str 
 
 
 def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
-    known = sorted(set.intersection(*(set(run["test_metrics"]) for run in cell.runs)))
+    known = sorted(set.intersection(*(set(run.test_metrics) for run in cell.runs)))
     if metric not in known:
         raise UsageError(f"{directory} has no metric '{metric}'; there are {', '.join(known)}.")
-    return replace(cell, metric=metric, test=mean_interval(run["test_metrics"][metric] for run in cell.runs))
+    return replace(cell, metric=metric, test=mean_interval(run.tested(metric) for run in cell.runs))
 
 
 def _beyond(cell: Cell, limits: _Limits, words: Words) -> str | None:
@@ -228,7 +226,7 @@ def _tie(comparisons: Sequence[Comparison], best: Cell, other: Cell) -> bool:
 
 
 def _predictions(directory: Path, cell: Cell) -> dict[int, Predictions]:
-    return {run["seed"]: read_predictions(directory, run) for run in cell.runs}
+    return {run.seed: read_predictions(directory, run) for run in cell.runs}
 
 
 def _mean(cell: Cell) -> float:
@@ -236,8 +234,7 @@ def _mean(cell: Cell) -> float:
 
 
 def _largest_peak(cell: Cell) -> float:
-    peaks = [run["peak_memory_bytes"] for run in cell.runs if run.get("peak_memory_bytes") is not None]
-    return float(max(peaks)) if peaks else 0.0
+    return float(max((run.peak_memory_bytes for run in cell.runs if run.peak_memory_bytes is not None), default=0.0))
 
 
 def _cost(interval: object) -> float:

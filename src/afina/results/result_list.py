@@ -1,9 +1,9 @@
-"""A study's results as Python has them: a list of dicts, as in results.jsonl, that shows itself and becomes a DataFrame."""
+"""A study's results as Python has them: a list that shows itself and becomes a DataFrame."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from afina.measure.shown import html_of
+from afina.results.result import Result
 
 if TYPE_CHECKING:
     import pandas
@@ -14,13 +14,13 @@ _FIRST = (
     "model", "dataset", "method_label", "seed", "status", "metric", "test_metric", "train_metric", "train_seconds",
     "peak_memory_bytes", "trainable_parameters", "trainable_percent", "error",
 )  # fmt: skip
-"""What a person looks at first, in this order; the other keys follow."""
+"""Columns that a person looks at first, in this order; the other keys follow."""
 _NESTED = ("history", "versions", "fingerprint")
-"""What is no figure of a run: left out of a DataFrame unless all is asked for."""
+"""Keys that hold no figure of a run: left out of a DataFrame unless all is asked for."""
 
 
-class Results(list[dict[str, Any]]):
-    """The results of a study's runs, one dict each."""
+class Results(list[Result]):
+    """The results of a study's runs: each a dict as in results.jsonl, its keys also as attributes."""
 
     def to_pandas(self, *, everything: bool = False) -> "pandas.DataFrame":
         """Return a DataFrame with a row a run, its test and train metrics as columns `test_accuracy` and so on.
@@ -40,21 +40,20 @@ class Results(list[dict[str, Any]]):
 
     def _repr_html_(self) -> str:
         columns = ("run", "metric", "test", "train", "seconds", "memory (MB)", "trainable")
-        rows = []
+        rows: list[list[object]] = []
         for result in self:
-            if result.get("status") != "ok":
-                rows.append([result["run"], result.get("status"), result.get("error"), None, None, None, None])
+            if not result.is_finished:
+                rows.append([result.run, result.status, result.error, None, None, None, None])
                 continue
-            peak = result.get("peak_memory_bytes")
+            peak = result.peak_memory_bytes
             rows.append([
-                result["run"], result.get("metric"), result.get("test_metric"), result.get("train_metric"),
-                result.get("train_seconds"), None if peak is None else round(peak / 1e6),
-                result.get("trainable_parameters"),
+                result.run, result.metric, result.test_metric, result.train_metric, result.train_seconds,
+                None if peak is None else round(peak / 1e6), result.trainable_parameters,
             ])  # fmt: skip
         return html_of(f"{len(self)} runs", columns, rows)
 
 
-def _flat(result: Mapping[str, Any], everything: bool) -> dict[str, Any]:
+def _flat(result: Result, everything: bool) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, value in result.items():
         if key in ("test_metrics", "train_metrics"):
@@ -64,7 +63,7 @@ def _flat(result: Mapping[str, Any], everything: bool) -> dict[str, Any]:
     return row
 
 
-def _line(result: Mapping[str, Any]) -> str:
-    if result.get("status") != "ok":
-        return f"  {result['run']}: {result.get('status')}. {result.get('error') or ''}".rstrip()
-    return f"  {result['run']}: {result.get('metric')} {result.get('test_metric', float('nan')):.4f}"
+def _line(result: Result) -> str:
+    if not result.is_finished:
+        return f"  {result.run}: {result.status}. {result.error or ''}".rstrip()
+    return f"  {result.run}: {result.metric} {result.test_metric:.4f}"

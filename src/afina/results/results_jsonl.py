@@ -4,16 +4,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from afina.data.links import open_unfollowed, refuse_links_in
 from afina.errors import UsageError
-from afina.results.shapes import result_of
+from afina.results.result import Result, result_of
 
 __all__ = ["append_result", "lacks_adapter", "read_results"]
 
 
-def append_result(directory: Path, result: Mapping[str, Any]) -> None:
+def append_result(directory: Path, result: Mapping[str, object]) -> None:
     """Append one result; a line torn by an earlier kill is ended first, so that it cannot take this one with it."""
     path = directory / "results.jsonl"
     line = json.dumps(result, ensure_ascii=False) + "\n"
@@ -27,7 +26,7 @@ def append_result(directory: Path, result: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_results(directory: Path) -> list[dict[str, Any]]:
+def read_results(directory: Path) -> list[Result]:
     """Return the last result of every run, in the order in which the runs first came; a torn line is passed over.
 
     Raises `UsageError` when the folder is no study's.
@@ -40,7 +39,7 @@ def read_results(directory: Path) -> list[dict[str, Any]]:
         if (directory / "study.yaml").exists():
             return []
         raise UsageError(f"{directory} is no study's folder: it has no results.jsonl.")
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Result] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
             value = json.loads(line)
@@ -48,13 +47,13 @@ def read_results(directory: Path) -> list[dict[str, Any]]:
             continue
         what_to_do = "delete that line and run the study again, which enters what is finished anew"
         result = result_of(value, f"{path}, line {number},", what_to_do)
-        found[result["run"]] = result
+        found[result.run] = result
     return list(found.values())
 
 
-def lacks_adapter(directory: Path, result: Mapping[str, Any]) -> bool:
-    """Whether a finished run of a study's folder has no adapter any more; of results that came without runs none is asked."""
-    if result["status"] != "ok" or "adapter" not in result or not (directory / "runs").is_dir():
+def lacks_adapter(directory: Path, result: Result) -> bool:
+    """Return whether a finished run has lost its adapter; results that came without the folder `runs` need none."""
+    if not result.is_finished or result.adapter is None or not (directory / "runs").is_dir():
         return False
-    folder = directory / str(result["adapter"])
+    folder = directory / result.adapter
     return not all((folder / name).is_file() for name in ("afina.json", "adapter_model.safetensors"))

@@ -16,6 +16,7 @@ from afina.errors import UsageError
 from afina.measure.entities import share, tag_shares
 from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
 from afina.results.predictions import Predictions
+from afina.results.result import Result
 
 __all__ = [
     "Cell",
@@ -73,8 +74,8 @@ class Cell:
     method: str
     task: str
     metric: str
-    runs: Sequence[Mapping[str, Any]]
-    failed: Sequence[Mapping[str, Any]]
+    runs: Sequence[Result]
+    failed: Sequence[Result]
     test: Interval | None
     train: Interval | None
     memory_bytes: Interval | None
@@ -116,25 +117,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def cells(results: Iterable[Mapping[str, Any]]) -> list[Cell]:
     """Group results by model, data set and method, in the order in which they first came."""
-    grouped: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for result in results:
-        grouped.setdefault((result["model"], result["dataset"], result["method_label"]), []).append(result)
+    grouped: dict[tuple[str, str, str], list[Result]] = {}
+    for result in map(Result, results):
+        grouped.setdefault((result.model, result.dataset, result.method_label), []).append(result)
     return [_cell(key, group) for key, group in grouped.items()]
 
 
-def _cell(key: tuple[str, str, str], group: list[Mapping[str, Any]]) -> Cell:
-    runs = [result for result in group if result["status"] == "ok"]
+def _cell(key: tuple[str, str, str], group: list[Result]) -> Cell:
+    runs = [result for result in group if result.is_finished]
 
-    def over(name: str) -> Interval | None:
-        values = [result[name] for result in runs if result.get(name) is not None]
-        return mean_interval(values) if values else None
+    def over(values: Iterable[float | None]) -> Interval | None:
+        known = [value for value in values if value is not None]
+        return mean_interval(known) if known else None
 
     first = runs[0] if runs else group[0]
     return Cell(
-        *key, task=first.get("task", "classification"), metric=first.get("metric", "accuracy"), runs=runs,
-        failed=[result for result in group if result["status"] == "failed"], test=over("test_metric"),
-        train=over("train_metric"), memory_bytes=over("peak_memory_bytes"), seconds=over("train_seconds"),
-        trainable_parameters=first.get("trainable_parameters"),
+        *key, task=first.task, metric=first.metric or "accuracy", runs=runs,
+        failed=[result for result in group if result.status == "failed"],
+        test=over(run.test_metric for run in runs), train=over(run.train_metric for run in runs),
+        memory_bytes=over(run.peak_memory_bytes for run in runs), seconds=over(run.train_seconds for run in runs),
+        trainable_parameters=first.trainable_parameters,
     )  # fmt: skip
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,16 +16,19 @@ from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
+from afina.results.cohort_report import CohortReport
+from afina.results.result import Race, Result
+from afina.study.cohort_plan import Costs
 from afina.study.feature_run import fit_features
 from afina.study.job import Job, Send
 from afina.study.running import load_data
 from afina.study.training import Training
 from afina.tasks.base import Task
 
-__all__ = ["CohortJob", "alone_costs", "carry_out", "carry_out_cohort", "watched"]
+__all__ = ["CohortJob", "CohortOutcome", "carry_out", "carry_out_cohort", "watched", "with_alone_costs"]
 
 
-def carry_out(job: Job, send: Send) -> dict[str, Any]:
+def carry_out(job: Job, send: Send) -> Result:
     """Carry out one run, from its last checkpoint if it has one, and return its result; raises when it fails."""
     job.folder.mkdir(parents=True, exist_ok=True)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -42,12 +44,26 @@ def carry_out(job: Job, send: Send) -> dict[str, Any]:
             if training.errors:
                 raise AfinaError(training.errors[job.run.id])
             measured = found[job.run.id]
-    result = _describe(job, method, backbone, data.splits) | measured | monitor.report()
-    result |= {"measured": "solo", "cohort_size": 1, "started_at": measured.get("started_at") or started_at}
+    result = Result.made(
+        _describe(job, method, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
+        started_at=measured.started_at or started_at,
+    )  # fmt: skip
     write_json(job.folder / "result.json", result)
     if training is not None:
         training.finish()
     return result
+
+
+@dataclass(frozen=True)
+class CohortOutcome:
+    """What became of a cohort's runs, by run: the results of those that finished, why others failed or left a race.
+
+    The results lack what each run would have taken alone (`with_alone_costs`); until they have it the checkpoint stays.
+    """
+
+    results: Mapping[str, Result] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, Race] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,11 +83,8 @@ class CohortJob:
         return self.jobs[0].directory / "cohorts" / self.id
 
 
-def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
-    """Carry out a cohort; return `results`, `errors` and who is `lost` to a race, by run.
-
-    The results lack what each run would have taken alone (`alone_costs`); until they have it the checkpoint stays.
-    """
+def carry_out_cohort(cohort: CohortJob, send: Send) -> CohortOutcome:
+    """Carry out a cohort and return what became of its runs."""
     first = cohort.jobs[0]
     for job in cohort.jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -83,35 +96,32 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> dict[str, Any]:
             most_tokens=cohort.most_tokens, alike=cohort.alike,
         )  # fmt: skip
         found = training.carry_out()
-    results: dict[str, Any] = {}
+    results: dict[str, Result] = {}
     for job in cohort.jobs:
         if (measured := found.get(job.run.id)) is not None:
-            result = _describe(job, job.run.make_method(), backbone, loaded[job.run.dataset].splits) | measured
-            result |= {"measured": "profile", "cohort_size": len(cohort.jobs), "cohort": cohort.id}
-            results[job.run.id] = result
-    report = {
-        "cohort": cohort.id, "runs": [job.run.id for job in cohort.jobs], "train_seconds": training.clock.seconds,
-        "together": cohort.together, "alike": cohort.alike, "members": training.timeline(), **monitor.report(),
-    }  # fmt: skip
-    write_json(cohort.folder / "cohort.json", report)
-    return {"results": results, "errors": training.errors, "lost": training.lost}
+            results[job.run.id] = Result.made(
+                _describe(job, job.run.make_method(), backbone, loaded[job.run.dataset].splits), measured,
+                measured="profile", cohort_size=len(cohort.jobs), cohort=cohort.id,
+            )  # fmt: skip
+    report = CohortReport.made(
+        cohort=cohort.id, runs=[job.run.id for job in cohort.jobs], train_seconds=training.clock.seconds,
+        together=cohort.together, alike=cohort.alike, members=training.timeline(),
+    )  # fmt: skip
+    write_json(cohort.folder / "cohort.json", CohortReport.made(report, monitor.report()))
+    return CohortOutcome(results, training.errors, training.lost)
 
 
-def alone_costs(result: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run in a cohort would have taken alone, by its method's profile, in place of what the cohort took."""
-    until: list[float] = profile["seconds_by_epoch"]
-    history = [{**entry, "seconds": until[entry["epoch"] - 1]} for entry in result["history"]]
-    epochs, seconds = len(history), history[-1]["seconds"]
-    joules = profile["energy_joules"]
-    return {
-        **profile["memory_report"],
-        "history": history,
-        "train_seconds": seconds,
-        "step_seconds": profile["step_seconds"],
-        "examples_per_second": result["train_rows"] * epochs / seconds,
-        "tokens_per_second": profile["tokens"] * epochs / seconds,
-        "energy_joules": None if joules is None else joules * seconds / until[0],
-    }
+def with_alone_costs(result: Result, alone: Costs) -> Result:
+    """Return a cohort's result with what the run would have taken alone, by its method's profile."""
+    until = alone.seconds_by_epoch
+    history = [{**entry, "seconds": until[entry.epoch - 1]} for entry in result.history]
+    epochs, seconds = len(history), until[result.history[-1].epoch - 1]
+    assert result.train_rows is not None
+    return Result.made(
+        result, alone.memory_report, history=history, train_seconds=seconds, step_seconds=alone.step_seconds,
+        examples_per_second=result.train_rows * epochs / seconds, tokens_per_second=alone.tokens * epochs / seconds,
+        energy_joules=None if alone.energy_joules is None else alone.energy_joules * seconds / until[0],
+    )  # fmt: skip
 
 
 @contextmanager
@@ -145,34 +155,35 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     return backbone
 
 
-def _describe(job: Job, method: Method, backbone: Backbone, splits: Mapping[str, Tokens]) -> dict[str, Any]:
+def _describe(job: Job, method: Method, backbone: Backbone, splits: Mapping[str, Tokens]) -> Result:
+    """Return the part of a result that says what was run, in the order of the file."""
     run, config = job.run, job.config
-    return {
-        "status": "ok",
-        "error": None,
-        "run": run.id,
-        "model": run.model,
-        "dataset": run.dataset_name,
-        "task": job.task["name"],
-        "method": run.method,
-        "method_label": run.label,
-        "method_config": method.settings(),
-        "rate": run.rate,
-        "head_alone": method.head_alone,
+    return Result.made(
+        status="ok",
+        error=None,
+        run=run.id,
+        model=run.model,
+        dataset=run.dataset_name,
+        task=job.task["name"],
+        method=run.method,
+        method_label=run.label,
+        method_config=method.settings(),
+        rate=run.rate,
+        head_alone=method.head_alone,
         **({"untried": dict(run.untried)} if run.untried else {}),
-        "seed": run.seed,
-        "epochs": config.epochs,
-        "batch_size": config.batch_size,
-        "max_length": config.max_length,
-        "precision": job.precision,
-        "device": str(backbone.device),
-        "adapter": f"runs/{run.id}/adapter",
-        "predictions": f"runs/{run.id}/predictions.parquet",
-        "texts_cut": {name: tokens.cut for name, tokens in splits.items()},
-        "label_names": job.task.get("label_names"),
-        "train_rows": len(splits["train"]),
-        "test_rows": len(splits["test"]),
-        "assumed": list(job.assumed),
-        "fingerprint": dict(job.fingerprint),
-        "versions": versions(),
-    }
+        seed=run.seed,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        max_length=config.max_length,
+        precision=job.precision,
+        device=str(backbone.device),
+        adapter=f"runs/{run.id}/adapter",
+        predictions=f"runs/{run.id}/predictions.parquet",
+        texts_cut={name: tokens.cut for name, tokens in splits.items()},
+        label_names=job.task.get("label_names"),
+        train_rows=len(splits["train"]),
+        test_rows=len(splits["test"]),
+        assumed=list(job.assumed),
+        fingerprint=dict(job.fingerprint),
+        versions=versions(),
+    )

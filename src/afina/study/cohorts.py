@@ -11,7 +11,7 @@ from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
 from afina.data.whole_file import write_json
 from afina.errors import UsageError, shown
-from afina.results.shapes import read_cohort_plan
+from afina.study.cohort_plan import CohortPlan, read_cohort_plan
 from afina.study.files import CHECKPOINT, first_steps
 from afina.study.plan import Run, folder_name
 
@@ -45,21 +45,22 @@ class Cohort:
         for path in (self.checkpoint, *(self.first_steps(run.id) for run in self.runs)):
             path.unlink(missing_ok=True)
 
-    def kept(self) -> dict[str, Any]:
-        """What an earlier start settled for this cohort: its runs, their costs alone, how many go together."""
+    def kept(self) -> CohortPlan:
+        """Return what an earlier start settled for this cohort; nothing before the first."""
         path = self.folder / "plan.json"
-        return read_cohort_plan(path) if path.exists() else {}
+        return read_cohort_plan(path) if path.exists() else CohortPlan()
 
     def keep(self, **settled: Any) -> None:
         """Write down what the cohort is to go on with."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "plan.json", {**self.kept(), "runs": [run.id for run in self.runs], **settled})
+        plan = CohortPlan.made(self.kept(), runs=[run.id for run in self.runs], **settled)
+        write_json(self.folder / "plan.json", plan)
 
 
-def interrupted(directory: Path) -> list[tuple[Path, list[str]]]:
+def interrupted(directory: Path) -> list[tuple[Path, Sequence[str]]]:
     """Return the folders of the cohorts in a study's folder that may go on from a checkpoint, each with its runs."""
     return [
-        (path.parent, read_cohort_plan(path)["runs"])
+        (path.parent, read_cohort_plan(path).runs)
         for path in sorted((directory / "cohorts").glob("*/plan.json"))
         if (path.parent / CHECKPOINT).exists()
     ]

@@ -19,6 +19,7 @@ from afina.methods.base import Method
 from afina.methods.classical import fit_classical
 from afina.methods.features import Features
 from afina.results.predictions import write_predictions
+from afina.results.result import Epoch, Result
 from afina.study.job import Job
 from afina.tasks.base import Task
 from afina.train.embed import embed
@@ -29,7 +30,7 @@ __all__ = ["fit_features"]
 def fit_features(
     job: Job, method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor,
     send: Callable[[Mapping[str, Any]], None],
-) -> dict[str, Any]:  # fmt: skip
+) -> Result:  # fmt: skip
     """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache."""
     assert isinstance(method, Features)
     energy = EnergyMeter(job.device)
@@ -48,7 +49,7 @@ def fit_features(
     with monitor.phase("evaluate"):
         vectors = {"train": train, "test": test}
         decoded = {split: task.decode_rows(splits[split], fitted.logits(own)) for split, own in vectors.items()}
-    entry: dict[str, Any] = {"epoch": job.config.epochs, "train_loss": None, "seconds": seconds}
+    entry = Epoch.made(epoch=job.config.epochs, train_loss=None, seconds=seconds)
     for split, result in decoded.items():
         metrics = task.metrics(splits[split].labels, result.predictions)
         entry |= {f"{split}_{name}": value for name, value in metrics.items()}
@@ -67,20 +68,20 @@ def fit_features(
         job.task.get("label_names"),
     )  # fmt: skip
     total = backbone.parameter_count + fitted.parameter_count()
-    return {
-        "trainable_parameters": fitted.parameter_count(),
-        "total_parameters": total,
-        "trainable_percent": 100 * fitted.parameter_count() / total,
-        "train_seconds": seconds,
-        "step_seconds": None,
-        "steps": None,
-        "examples_per_second": len(train) / seconds,
-        "tokens_per_second": int(splits["train"].offsets[-1]) / seconds,
-        "energy_joules": energy.joules,
-        "history": [entry],
-        "resumed": 0,
+    return Result.made(
+        trainable_parameters=fitted.parameter_count(),
+        total_parameters=total,
+        trainable_percent=100 * fitted.parameter_count() / total,
+        train_seconds=seconds,
+        step_seconds=None,
+        steps=None,
+        examples_per_second=len(train) / seconds,
+        tokens_per_second=int(splits["train"].offsets[-1]) / seconds,
+        energy_joules=energy.joules,
+        history=[entry],
+        resumed=0,
         **task.final_metrics(entry),
-    }
+    )
 
 
 def _embeddings(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from afina.backbone.files import model_path
 from afina.data.whole_file import write_json
 from afina.errors import UsageError
+from afina.results.study_file import Resolved
 from afina.study.data import study_data
 from afina.study.untouched import files_of, signature
 
@@ -98,7 +99,9 @@ def model_digests(name: str, originals: Originals) -> dict[str, str]:
     return found
 
 
-def refuse_other_models(directory: Path, before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> None:
+def refuse_other_models(
+    directory: Path, before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]
+) -> None:
     """Raise `UsageError` where a model is another than it was when the study's folder was begun."""
     for model, parts in now.items():
         was = before.get(model) or {}
@@ -107,22 +110,22 @@ def refuse_other_models(directory: Path, before: Mapping[str, Any], now: Mapping
             raise _other(directory, f"{' and '.join(changed)} of {model} have", was[changed[0]], parts[changed[0]])
 
 
-def refuse_other_data(directory: Path, before: Mapping[str, Any], key: str, now: str) -> None:
+def refuse_other_data(directory: Path, before: Resolved, key: str, now: str) -> None:
     """Raise `UsageError` where a data set's rows are others than they were when the study's folder was begun."""
-    was = ((before.get("data") or {}).get(key) or {}).get("digest")
+    was = _digest(before, key)
     # A folder from before models were looked at has digests of other things.
-    if was not in (None, now) and "models" in before:
+    if was not in (None, now) and before.models is not None:
         raise _other(directory, f"rows of {key.rpartition(' / ')[2]} have", was, now)
 
 
 def check_data(
-    study: "Study", before: Mapping[str, Any], runs: Iterable["Run"], observer: Callable[[Mapping[str, Any]], None]
+    study: "Study", before: Resolved, runs: Iterable["Run"], observer: Callable[[Mapping[str, Any]], None]
 ) -> None:
     """Raise `UsageError` where the data of runs that are finished, which need none, are others than they were then."""
     assert study.originals is not None
     for model, index in dict.fromkeys((run.model, run.dataset) for run in runs):
         spec, key = study.config.dataset[index], study.data_key(model, index)
-        was = ((before.get("data") or {}).get(key) or {}).get("digest")
+        was = _digest(before, key)
         if was is None or not study.originals.knows(spec.path) or study.originals.is_untouched(spec.path, was):
             continue
         try:
@@ -132,6 +135,10 @@ def check_data(
             continue
         refuse_other_data(study.directory, before, key, now)
         study.originals.remember_data(spec.path, now)
+
+
+def _digest(before: Resolved, key: str) -> str | None:
+    return before.data[key].digest if key in before.data else None
 
 
 def _other(directory: Path, what: str, before: str, now: str) -> UsageError:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from afina.config import DatasetSpec, MethodSpec, StudyConfig
 from afina.data.written import READERS
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
+from afina.results.result import Rate, Untried
 from afina.study.data import task_asked
 
 __all__ = ["Run", "expand", "folder_name", "remarks"]
@@ -31,10 +32,10 @@ class Run:
     """What tables call the method; unique in the study."""
     settings: Mapping[str, Any] = field(hash=False)
     seed: int = 0
-    rate: Literal["default", "set", "searched"] = "default"
+    rate: Rate = "default"
     """Where the learning rate comes from."""
-    untried: Mapping[str, Any] | None = field(default=None, hash=False)
-    """Where not all rates could be tried: how many (`rates`) of how many (`of`), and `why`."""
+    untried: Untried | None = field(default=None, hash=False)
+    """Of a search in which not all rates could be tried."""
 
     def make_method(self) -> Method:
         return make_method(self.method, self.settings)

@@ -1,7 +1,6 @@
 """`precision: auto`: bfloat16 where the processor has it and a few timed steps prove that it is not slower."""
 
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from afina.backbone.load import load_backbone, random_inputs
 from afina.measure.hardware import hardware
 from afina.methods.lora import LoRA
 from afina.ops.dropout import DropoutSource
+from afina.results.study_file import ChosenPrecision
 
 __all__ = ["choose_precision", "has_bfloat16"]
 
@@ -20,23 +20,21 @@ _ROUNDS = 5
 
 def choose_precision(
     *, model: str, device: str, batch_size: int, length: int, trust_remote_code: bool = False
-) -> dict[str, Any]:
+) -> ChosenPrecision:
     """Return `precision` with the evidence: median seconds of a LoRA step in each form at these sizes.
 
     bf16 is taken when its median is not above fp32's; where the hardware lacks it nothing is timed.
     """
     if not has_bfloat16(device):
-        return {"precision": "fp32", "reason": "the hardware has no bfloat16 arithmetic", "step_seconds": {}}
+        reason = "the hardware has no bfloat16 arithmetic"
+        return ChosenPrecision.made(precision="fp32", reason=reason, step_seconds={})
     seconds = {
         precision: _step_seconds(model, device, batch_size, length, precision, trust_remote_code)
         for precision in ("fp32", "bf16")
     }
     faster = seconds["bf16"] <= seconds["fp32"]
-    return {
-        "precision": "bf16" if faster else "fp32",
-        "reason": f"a step took {seconds['bf16']:.4g} s in bf16 and {seconds['fp32']:.4g} s in fp32",
-        "step_seconds": seconds,
-    }
+    reason = f"a step took {seconds['bf16']:.4g} s in bf16 and {seconds['fp32']:.4g} s in fp32"
+    return ChosenPrecision.made(precision="bf16" if faster else "fp32", reason=reason, step_seconds=seconds)
 
 
 def has_bfloat16(device: str) -> bool:

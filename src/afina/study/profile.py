@@ -24,6 +24,7 @@ from afina.measure.memory import current_resident_bytes
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.carry_out import watched
+from afina.study.cohort_plan import Costs
 from afina.study.job import Job, Send
 from afina.study.room import STATE_BYTES
 from afina.study.running import Data, load_data, start_running
@@ -47,7 +48,7 @@ _MORE_TOKENS = 1.25
 """What a CPU's pass may have, in times the longest batch of one run: a step's own memory is but a part of a process's."""
 
 
-def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any]:
+def profile_run(job: Job, send: Send, kept: Path | None = None) -> Costs:
     """Return the seconds until the end of each epoch, the seconds of a median step, and the memory report of a run alone.
 
     The run's state after the steps is written to `kept`. Raises what the run itself would raise before its first step.
@@ -108,13 +109,10 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> dict[str, Any
         unmet = len(set(np.concatenate(by_epoch)) - set(widths[:count]))
         grown = max(0, resident[before - 1] - resident[0]) / max(1, len(set(widths[:before])) - 1)
         report["peak_memory_bytes"] += int(unmet * grown) + (left if config.epochs > 1 else 0)
-    return {
-        "seconds_by_epoch": until,
-        "step_seconds": float(np.median(warm[widths])),
-        "tokens": int(tokens.offsets[-1]),
-        "energy_joules": None if energy.joules is None else energy.joules / taken * until[0],
-        "memory_report": report,
-    }
+    return Costs.made(
+        seconds_by_epoch=until, step_seconds=float(np.median(warm[widths])), tokens=int(tokens.offsets[-1]),
+        energy_joules=None if energy.joules is None else energy.joules / taken * until[0], memory_report=report,
+    )  # fmt: skip
 
 
 def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:

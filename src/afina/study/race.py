@@ -9,6 +9,7 @@ import numpy as np
 
 from afina.config import RaceSpec
 from afina.measure.metrics import higher_is_better
+from afina.results.result import Race
 
 __all__ = ["lost_words", "rung_steps", "share_of_steps", "standings", "who_leaves"]
 
@@ -49,9 +50,9 @@ def who_leaves(race: RaceSpec, found: Mapping[str, Mapping[str, Any]]) -> set[st
     return {name for name, own in found.items() if own["place"] > kept}
 
 
-def lost_words(lost: Mapping[str, Any]) -> str:
+def lost_words(lost: Race) -> str:
     """Say when and why a candidate left."""
     return (
-        f"left the race after {lost['step']:,} of {lost['steps']:,} steps: {lost['metric']} {lost['value']:.4f} on the "
-        f"development split, place {lost['place']} of {lost['of']}"
+        f"left the race after {lost.step:,} of {lost.steps:,} steps: {lost.metric} {lost.value:.4f} on the development "
+        f"split, place {lost.place} of {lost.of}"
     )

@@ -13,6 +13,7 @@ from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, load_tokens, steps_per_epoch
 from afina.errors import AfinaError
 from afina.methods.base import Method
+from afina.results.result import Epoch, Race
 from afina.study.job import Job
 from afina.tasks.base import Decoded, Task, load_task
 from afina.train.loop import Member
@@ -62,11 +63,11 @@ class Running:
     data: Data
     member: Member
     trainable: dict[str, nn.Parameter]
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     decoded: Decoded | None = None
     best: Best | None = None
     error: str | None = None
-    lost: dict[str, Any] | None = None
+    lost: Race | None = None
     """When and why it left a race."""
     until: float | None = None
     """Seconds of all members' steps after which it took none."""
@@ -103,7 +104,7 @@ class Running:
         """
         early = self.member.left and self.error is None
         why = "left the race" if self.lost else "diverged" if self.error else "stopped early" if early else "finished"
-        epochs = [entry["seconds"] for entry in self.history]
+        epochs = [entry.seconds for entry in self.history]
         own = self.job.run
         label = f"{own.label}, {own.dataset_name}" if several else own.label
         told = {"error": self.error, "race": self.lost}

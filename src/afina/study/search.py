@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from afina.config import MethodSpec, StudyConfig
 from afina.measure.metrics import higher_is_better
+from afina.results.result import Untried
+from afina.results.study_file import SettledRun
 from afina.study.plan import Run, expand
 
 if TYPE_CHECKING:
@@ -69,15 +71,16 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
     best: dict[tuple[str, str, str], tuple[float, float, float]] = {}
     broken: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
-        label, factor = names[result["method_label"]]
-        key = (result["model"], result["dataset"], label)
-        if result["status"] != "ok":
-            if result.get("unfinished"):
-                broken.setdefault(key, []).append(result["error"])
+        label, factor = names[result.method_label]
+        key = (result.model, result.dataset, label)
+        if not result.is_finished:
+            if result.unfinished:
+                broken.setdefault(key, []).append(result.error or "")
             continue
-        sign = 1.0 if higher_is_better(result["metric"]) else -1.0
+        assert result.metric is not None and result.test_metric is not None
+        sign = 1.0 if higher_is_better(result.metric) else -1.0
         # Of equals the one nearest to the default.
-        entry = (sign * result["test_metric"], -abs(math.log(factor)), result["method_config"]["learning_rate"])
+        entry = (sign * result.test_metric, -abs(math.log(factor)), result.learning_rate)
         best[key] = max(best.get(key, entry), entry)
     for (model, dataset, label), whys in broken.items():
         told = {"model": model, "dataset": dataset, "label": label, "rates": len(whys), "why": whys[0]}
@@ -89,19 +92,18 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
     ]
 
 
-def with_settled(runs: Sequence[Run], settled: Mapping[str, Mapping[str, Any]]) -> list[Run]:
+def with_settled(runs: Sequence[Run], settled: Mapping[str, SettledRun]) -> list[Run]:
     """Return the runs with the rates that an earlier start of the study settled on: some may be finished at those."""
-    known = {run: own for run, own in settled.items() if "rate" in own}
     return [
-        replace(run, settings=own["settings"], rate=own["rate"], untried=own.get("untried")) if own else run
+        run if (own := settled.get(run.id)) is None
+        else replace(run, settings=own.settings, rate=own.rate, untried=own.untried)
         for run in runs
-        for own in [known.get(run.id)]
-    ]
+    ]  # fmt: skip
 
 
 def _with_rate(run: Run, found: tuple[float, float, float] | None, broken: Sequence[str], of: int) -> Run:
     if broken:
-        run = replace(run, untried={"rates": len(broken), "of": of, "why": broken[0]})
+        run = replace(run, untried=Untried.made(rates=len(broken), of=of, why=broken[0]))
     if found is None:
         return run
     return replace(run, settings={**run.settings, "learning_rate": found[2], "rate_factor": 1.0}, rate="searched")

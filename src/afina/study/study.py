@@ -14,9 +14,11 @@ from afina.data.whole_file import write_text
 from afina.errors import AfinaError, Unexpected, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
 from afina.measure.metrics import EVALUATOR
+from afina.results.json_object import plain
+from afina.results.result import read_result
 from afina.results.result_list import Results
 from afina.results.results_jsonl import append_result, lacks_adapter, read_results
-from afina.results.shapes import read_result, read_study_file
+from afina.results.study_file import ChosenPrecision, KnownData, Resolved, SettledRun, StudyFile, read_study_file
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
 from afina.study.execute import locked
 from afina.study.executors.base import Executor, default_executor
@@ -71,7 +73,7 @@ class Study:
             (Path(run.model).name for run in self.runs), (run.dataset_name for run in self.runs)
         ))  # fmt: skip
         methods, seeds = ", ".join(dict.fromkeys(run.label for run in self.runs)), len({run.seed for run in self.runs})
-        done = sum(result["status"] == "ok" for result in self.results)
+        done = sum(result.is_finished for result in self.results)
         return (
             f"Study('{self.directory}': {models} on {datasets}; {methods}; {seeds} seed{'' if seeds == 1 else 's'}; "
             f"{done} of {len(self.runs)} runs finished)"
@@ -82,10 +84,10 @@ class Study:
 
     @property
     def results(self) -> Results:
-        """What is finished or failed so far, a dict a run; `results.to_pandas()` is a DataFrame."""
+        """What is finished or failed so far; `results.to_pandas()` is a DataFrame with a row a run."""
         runs = {run.id for run in self.runs}
         known = read_results(self.directory) if self._results.exists() else []
-        return Results(entry for entry in known if entry["run"] in runs)
+        return Results(entry for entry in known if entry.run in runs)
 
     def run(self, observer: Observer = lambda event: None) -> Results:
         """Carry out what is left and return the results of all runs, the failed ones too.
@@ -106,12 +108,12 @@ class Study:
     def _run(self, observer: Observer) -> Results:
         told = [self.executor.remark] if self.executor.remark else []
         observer({"kind": "remarks", "remarks": [*remarks(self.config), *told]})
-        before = self._resolved() if self._begun else {}
+        before = self._resolved() if self._begun else Resolved()
         self.originals = self.originals or Originals(self.directory)
         self._models = {model: model_digests(model, self.originals) for model in self.config.model}
-        refuse_other_models(self.directory, before.get("models") or {}, self._models)
-        settled = self._resolved().get("runs", {})
-        known = all("rate" in settled.get(run.id, {}) for run in self.runs)
+        refuse_other_models(self.directory, before.models or {}, self._models)
+        settled = self._resolved().runs
+        known = all(run.id in settled for run in self.runs)
         if self.config.learning_rate == "search" and not known:
             self.runs = searched(self, observer)
         else:
@@ -141,7 +143,7 @@ class Study:
         rows = {key: entry.train_rows for key, entry in prepared.items()}
 
         def job(run: Run) -> "Job":
-            return self._job(run, prepared[run.model, run.dataset], precision[run.model]["precision"])
+            return self._job(run, prepared[run.model, run.dataset], precision[run.model].precision)
 
         def fitting(runs: Sequence[Run]) -> list[int]:
             from afina.study.worker import members_that_fit_for
@@ -168,7 +170,7 @@ class Study:
             else:
                 results, over = [alone(jobs[0], self.executor, observer)], False
             for result in results:
-                if result["run"] in waiting:
+                if result.run in waiting:
                     append_result(self.directory, result)
                     observer({"kind": "finished", "result": result})
                     done += 1
@@ -203,12 +205,12 @@ class Study:
         """Take the folder for this study; raises `UsageError` when it is another's."""
         path = self.directory / "study.yaml"
         if path.exists():
-            stored = read_study_file(self.directory)["study"]
+            stored = dict(read_study_file(self.directory).study)
             # A folder from before a setting was thought of has its default.
             fields = StudyConfig.model_fields
             stored = {key: field.default for key, field in fields.items() if not field.is_required()} | stored
             if stored != self._settings() and not self._begun:
-                write_text(path, self._as_given())  # that one was refused before it did anything
+                self._write(StudyFile.made(study=self._settings()))  # that one was refused before it did anything
             elif stored != self._settings():
                 changed = sorted(k for k, v in self._settings().items() if stored.get(k) != v)
                 raise UsageError(
@@ -220,7 +222,7 @@ class Study:
                 f"{self.directory} is not empty and holds no study (it has {strangers[0]}); choose another --out."
             )
         else:
-            write_text(path, self._as_given())
+            self._write(StudyFile.made(study=self._settings()))
 
     @property
     def _own_entries(self) -> set[str]:
@@ -228,20 +230,16 @@ class Study:
         given = any(Path(spec.path).parent == self.directory / FOLDER for spec in self.config.dataset)
         return {".lock", FOLDER} if given else {".lock"}
 
-    def _as_given(self) -> str:
-        text: str = yaml.safe_dump({"study": self._settings()}, sort_keys=False, allow_unicode=True)
-        return text
-
     def _finished(self, observer: Observer) -> set[str]:
         """Return the runs that need not be done again; a result that a kill kept from the list is entered.
 
         One whose folder was deleted is done again; of one that lacks its adapter alone this is said.
         Those that failed in a race that is over are not tried again: they would run without rivals.
         """
-        listed = {r["run"]: r for r in read_results(self.directory)} if self._results.exists() else {}
+        listed = {result.run: result for result in read_results(self.directory)} if self._results.exists() else {}
         for run in self.runs:
             stored = self.directory / "runs" / run.id / "result.json"
-            if stored.exists() and listed.get(run.id, {}).get("status") != "ok":
+            if stored.exists() and not (run.id in listed and listed[run.id].is_finished):
                 result = read_result(stored)
                 append_result(self.directory, result)
                 listed[run.id] = result
@@ -251,11 +249,11 @@ class Study:
                 observer({"kind": "missing", "run": run.id, "again": not there, "result": listed[run.id]})
                 if not there:
                     del listed[run.id]
-        done = {run for run, result in listed.items() if result["status"] in ("ok", "skipped")}
+        done = {run for run, result in listed.items() if result.status != "failed"}
         if self.config.race is not None:
-            over = {(listed[run]["model"], listed[run]["dataset"]) for run in done}
+            over = {(listed[run].model, listed[run].dataset) for run in done}
             going_on = {run for _, runs in interrupted(self.directory) for run in runs}
-            done |= {run for run, r in listed.items() if (r["model"], r["dataset"]) in over and run not in going_on}
+            done |= {run for run, r in listed.items() if (r.model, r.dataset) in over and run not in going_on}
         return done
 
     @property
@@ -274,34 +272,34 @@ class Study:
         values: dict[str, Any] = self.config.model_dump(mode="json")
         return values
 
-    def _write_resolved(self, precision: Mapping[str, Any], prepared: Mapping[tuple[str, int], Prepared]) -> None:
-        path = self.directory / "study.yaml"
-        stored = read_study_file(self.directory)
-        resolved = stored.get("resolved") or {}
-        resolved |= {"versions": versions(), "hardware": hardware(), "device": self._device()}
+    def _write_resolved(
+        self, precision: Mapping[str, ChosenPrecision], prepared: Mapping[tuple[str, int], Prepared]
+    ) -> None:
         assert self.originals is not None
+        before = self._resolved()
         # A model of the hub is here by now, at least its configuration and tokenizer.
-        now = {model: model_digests(model, self.originals) for model in self.config.model}
-        resolved["models"] = {**(resolved.get("models") or {}), **now}
-        resolved["precision"] = {**resolved.get("precision", {}), **precision}
-        resolved.setdefault("data", {}).update({
-            self.data_key(model, index): {
-                "digest": entry.digest, "train_rows": entry.train_rows, "test_rows": entry.test_rows,
-                "texts_cut": dict(entry.cut), "notes": list(entry.notes),
-            }
+        models = {model: model_digests(model, self.originals) for model in self.config.model}
+        data = {
+            self.data_key(model, index): KnownData.made(
+                digest=entry.digest, train_rows=entry.train_rows, test_rows=entry.test_rows, texts_cut=dict(entry.cut),
+                notes=list(entry.notes),
+            )
             for (model, index), entry in prepared.items()
-        })  # fmt: skip
-        resolved["runs"] = {
-            run.id: {"method": run.method, "settings": dict(run.settings), "rate": run.rate}
-            | ({"untried": dict(run.untried)} if run.untried else {})
-            for run in self.runs
-        }
-        write_text(path, yaml.safe_dump({**stored, "resolved": resolved}, sort_keys=False, allow_unicode=True))
+        }  # fmt: skip
+        resolved = Resolved.made(
+            before, versions=versions(), hardware=hardware(), device=self._device(),
+            models={**(before.models or {}), **models}, precision={**before.precision, **precision},
+            data={**before.data, **data}, runs={run.id: _settled(run) for run in self.runs},
+        )  # fmt: skip
+        self._write(StudyFile.made(read_study_file(self.directory), resolved=resolved))
 
-    def _resolved(self) -> dict[str, Any]:
+    def _write(self, file: StudyFile) -> None:
+        text = yaml.safe_dump(plain(file), sort_keys=False, allow_unicode=True)
+        write_text(self.directory / "study.yaml", text)
+
+    def _resolved(self) -> Resolved:
         """Return what an earlier start of this study settled."""
-        resolved: dict[str, Any] = read_study_file(self.directory).get("resolved") or {}
-        return resolved
+        return read_study_file(self.directory).resolved or Resolved()
 
     # -- what `auto` becomes -----------------------------------------------------------------------------------------
 
@@ -315,17 +313,17 @@ class Study:
 
     def _choose_precision(
         self, left: list[Run], prepared: Mapping[tuple[str, int], Prepared], observer: Observer
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, ChosenPrecision]:
         """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
-        stored = self._resolved().get("precision", {})
-        chosen: dict[str, dict[str, Any]] = {}
+        stored = self._resolved().precision
+        chosen: dict[str, ChosenPrecision] = {}
         for model in dict.fromkeys(run.model for run in left):
             if self.config.precision != "auto":
-                chosen[model] = {"precision": self.config.precision, "reason": "the study says so"}
+                chosen[model] = ChosenPrecision.made(precision=self.config.precision, reason="the study says so")
             elif model in stored:
                 chosen[model] = stored[model]
             elif "auto" not in (own := {run.make_method().precision_on("auto") for run in self.runs}):
-                chosen[model] = {"precision": own.pop(), "reason": "every method of the study wants it"}
+                chosen[model] = ChosenPrecision.made(precision=own.pop(), reason="every method of the study wants it")
             else:
                 from afina.study.worker import choose_precision_for
 
@@ -354,6 +352,11 @@ class Study:
             "checkpoint_seconds",
         }
         return {**{k: v for k, v in self._settings().items() if k not in own}, "precision": precision}
+
+
+def _settled(run: Run) -> SettledRun:
+    untried = {"untried": run.untried} if run.untried else {}
+    return SettledRun.made(method=run.method, settings=dict(run.settings), rate=run.rate, **untried)
 
 
 class _disk_errors:

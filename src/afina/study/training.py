@@ -21,6 +21,7 @@ from afina.measure.metrics import higher_is_better
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.results.predictions import write_predictions
+from afina.results.result import Epoch, Race, Result
 from afina.study.files import CHECKPOINT, first_steps
 from afina.study.job import Job, Send
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
@@ -53,7 +54,7 @@ class Training:
         self.runs: list[Running] = []
         self.errors: dict[str, str] = {}
         """By run, why it could not be."""
-        self.lost: dict[str, dict[str, Any]] = {}
+        self.lost: dict[str, Race] = {}
         """By run, when and why it left a race."""
         for job in jobs:
             try:
@@ -67,7 +68,7 @@ class Training:
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._saved = self._said = time()
 
-    def carry_out(self) -> dict[str, dict[str, Any]]:
+    def carry_out(self) -> dict[str, Result]:
         """Train, evaluate and save; return by run what was measured. `errors` has the runs that failed."""
         if not self.runs:
             return {}
@@ -160,8 +161,7 @@ class Training:
         if self.config.early_stopping is not None:
             self._develop(runs, self.config.early_stopping, entries)
         for run in runs:
-            entry = entries[run.job.run.id]
-            entry["seconds"] = self.clock.seconds
+            entry = Epoch.made(entries[run.job.run.id], seconds=self.clock.seconds)
             run.history.append(entry)
             self.send({"kind": "epoch", "run": run.job.run.id, "metric": run.data.task.metric, **entry})
             if run.member.left and run.lost is None:
@@ -215,7 +215,8 @@ class Training:
             self.send({"kind": "judged", "run": run.job.run.id, **own})
             if run.job.run.label in leaving:
                 run.member.left = True
-                run.lost = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps, **own}
+                position = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps}
+                run.lost = Race.made(position, own)
                 told = {"why": "left the race", "error": lost_words(run.lost)}
                 self.send({"kind": "left", "run": run.job.run.id, **told})
 
@@ -289,8 +290,9 @@ class Training:
         for index, (run, kept) in enumerate(zip(self.runs, state["members"], strict=True)):
             assert run.job.run.id == kept["run"], "a cohort goes on with the members that it had"
             run.member.position = Position(**kept["position"])
-            run.member.left, run.error, run.history = kept["left"], kept["error"], kept["history"]
-            run.lost, run.until = kept["lost"], kept["until"]
+            run.member.left, run.error, run.until = kept["left"], kept["error"], kept["until"]
+            run.history = [Epoch(entry) for entry in kept["history"]]
+            run.lost = None if kept["lost"] is None else Race(kept["lost"])
             if run.error is None:
                 own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
                 run.take_back(own, kept["best"])
@@ -335,26 +337,26 @@ class Training:
         labels, names = run.data.splits["test"].labels, job.task.get("label_names")
         write_predictions(job.folder / "predictions.parquet", labels, decoded.predictions, decoded.scores, names)
 
-    def _measured(self, run: Running) -> dict[str, Any]:
+    def _measured(self, run: Running) -> Result:
         position = run.member.position
         trainable = sum(parameter.numel() for parameter in run.trainable.values())
         total = self.backbone.parameter_count + sum(p.numel() for p in run.member.adapter.parameters())
-        return {
-            "started_at": self.started_at,
-            "trainable_parameters": trainable,
-            "total_parameters": total,
-            "trainable_percent": 100 * trainable / total,
-            "train_seconds": self.clock.seconds,
+        return Result.made(
+            started_at=self.started_at,
+            trainable_parameters=trainable,
+            total_parameters=total,
+            trainable_percent=100 * trainable / total,
+            train_seconds=self.clock.seconds,
             # The first steps of a process warm caches and thread pools.
-            "step_seconds": float(np.median(self.clock.step_seconds)),
-            "steps": position.step,
-            "optimiser": "paged AdamW" if run.member.optimiser.paged else "AdamW",
-            "examples_per_second": position.rows / self.clock.seconds,
-            "tokens_per_second": position.tokens / self.clock.seconds,
-            "energy_joules": self.energy.joules,
-            "history": run.history,
-            "best_epoch": None if run.best is None else run.best.epoch,
-            "resumed": self.resumed,
-            "packing": packing_of(self.config.packing, self.backbone, run.adapter),
+            step_seconds=float(np.median(self.clock.step_seconds)),
+            steps=position.step,
+            optimiser="paged AdamW" if run.member.optimiser.paged else "AdamW",
+            examples_per_second=position.rows / self.clock.seconds,
+            tokens_per_second=position.tokens / self.clock.seconds,
+            energy_joules=self.energy.joules,
+            history=run.history,
+            best_epoch=None if run.best is None else run.best.epoch,
+            resumed=self.resumed,
+            packing=packing_of(self.config.packing, self.backbone, run.adapter),
             **run.data.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
-        }
+        )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from afina.data.links import open_unfollowed
 from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
+from afina.results.result import Result
+from afina.study.cohort_plan import Costs
 from afina.study.cohorts import Cohort
 from afina.study.executors.base import Executor
 from afina.study.race import lost_words
@@ -25,13 +27,13 @@ _SHARE = 0.6
 """Of a GPU's memory that is free beside the model and all members' states, what a cohort's passes may take."""
 
 
-def alone(job: "Job", executor: Executor, observer: Observer) -> dict[str, Any]:
+def alone(job: "Job", executor: Executor, observer: Observer) -> Result:
     """Carry out one run and return its result, of one that failed too."""
     from afina.study.worker import carry_out_job
 
     on_event = _logged([job], observer)
     try:
-        result: dict[str, Any] = executor.submit(carry_out_job, job, on_event)
+        result: Result = executor.submit(carry_out_job, job, on_event)
     except AfinaError as error:
         told = with_trace(error, job.folder)
         on_event({"kind": "failed", "error": str(told)})
@@ -41,13 +43,13 @@ def alone(job: "Job", executor: Executor, observer: Observer) -> dict[str, Any]:
 
 def together(
     cohort: Cohort, jobs: Sequence["Job"], executor: Executor, observer: Observer
-) -> tuple[list[dict[str, Any]], bool]:
+) -> tuple[list[Result], bool]:
     """Carry out a cohort, or go on with it; return the results of all its runs, of those that failed too, and if it is over.
 
     Where it is not its states have to stay: a process that was killed goes on from its checkpoint, and so do runs whose
     costs alone are still to be found. These are found before, and in a race afterwards, for those that came to the end.
     """
-    from afina.study.carry_out import CohortJob
+    from afina.study.carry_out import CohortJob, CohortOutcome
     from afina.study.worker import carry_out_cohort_job
 
     on_event = _logged(jobs, observer)
@@ -55,12 +57,12 @@ def together(
     race = jobs[0].config.race is not None
     if cohort.checkpoint.exists():
         # Its members are those that it began with; one whose costs could not be found then would be new to it.
-        begun = cohort.kept().get("members", [job.run.id for job in jobs])
+        begun = cohort.kept().members or [job.run.id for job in jobs]
         errors |= {job.run.id: Unfinished(_NOT_OF_IT) for job in jobs if job.run.id not in begun}
     wanted = [job for job in jobs if job.run.id not in errors]
     profiles = {} if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
     members = tuple(job for job in wanted if job.run.id not in errors)
-    found: dict[str, Any] = {"results": {}, "errors": {}, "lost": {}}
+    found = CohortOutcome()
     ended = False
     try:
         size = _together(cohort, members, profiles, executor, observer) if members else {}
@@ -82,15 +84,15 @@ def together(
                 continue
             errors |= {job.run.id: error for job in members}
             break
-    errors |= {run: AfinaError(why) for run, why in found["errors"].items()}
+    errors |= {run: AfinaError(why) for run, why in found.errors.items()}
     if race:
-        finished = [job for job in jobs if job.run.id in found["results"]]
+        finished = [job for job in jobs if job.run.id in found.results]
         profiles = _profiles(cohort, finished, errors, executor, observer, keep=False)
-    kept = _keep_results(jobs, found["results"], profiles)
-    results = []
+    kept = _keep_results(jobs, found.results, profiles)
+    results: list[Result] = []
     for job in jobs:
-        if (lost := found["lost"].get(job.run.id)) is not None:
-            result = _without_result(job, "skipped", lost_words(lost)) | {"race": lost}
+        if (lost := found.lost.get(job.run.id)) is not None:
+            result = Result.made(_without_result(job, "skipped", lost_words(lost)), race=lost)
         elif job.run.id in kept:
             result = kept[job.run.id]
         else:
@@ -98,39 +100,34 @@ def together(
             on_event({"kind": "failed", "run": job.run.id, "error": str(told)})
             result = _failed(job, told)
         results.append(result)
-    return results, ended and kept.keys() == found["results"].keys()
+    return results, ended and kept.keys() == found.results.keys()
 
 
 def _keep_results(
-    jobs: Sequence["Job"], results: Mapping[str, Mapping[str, Any]], profiles: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
+    jobs: Sequence["Job"], results: Mapping[str, Result], profiles: Mapping[str, Costs]
+) -> dict[str, Result]:
     """Write each result with what its run would have taken alone, where that is known, and return them by run."""
-    from afina.study.carry_out import alone_costs
+    from afina.study.carry_out import with_alone_costs
 
-    kept: dict[str, dict[str, Any]] = {}
+    kept: dict[str, Result] = {}
     for job in jobs:
         if (result := results.get(job.run.id)) is not None and (profile := profiles.get(job.run.cell)) is not None:
-            kept[job.run.id] = {**result, **alone_costs(result, profile)}
+            kept[job.run.id] = with_alone_costs(result, profile)
             write_json(job.folder / "result.json", kept[job.run.id])
     return kept
 
 
 def _profiles(
-    cohort: Cohort,
-    jobs: Sequence["Job"],
-    errors: dict[str, AfinaError],
-    executor: Executor,
-    observer: Observer,
-    *,
+    cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, AfinaError], executor: Executor, observer: Observer, *,
     keep: bool,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Costs]:  # fmt: skip
     """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`.
 
     With `keep` the states of the runs whose first steps told them are left for the cohort to go on from.
     """
     from afina.study.worker import profile_job
 
-    profiles: dict[str, dict[str, Any]] = dict(cohort.kept().get("profiles", {}))
+    profiles = dict(cohort.kept().profiles)
     alike: dict[str, list[Job]] = {}
     for job in jobs:
         alike.setdefault(job.run.costs_like, []).append(job)
@@ -152,11 +149,7 @@ def _profiles(
 
 
 def _together(
-    cohort: Cohort,
-    jobs: Sequence["Job"],
-    profiles: Mapping[str, Mapping[str, Any]],
-    executor: Executor,
-    observer: Observer,
+    cohort: Cohort, jobs: Sequence["Job"], profiles: Mapping[str, Costs], executor: Executor, observer: Observer
 ) -> dict[str, Any]:
     """Return how many members go through the backbone together, as many as make it faster, with how many tokens, and whom.
 
@@ -165,12 +158,12 @@ def _together(
     """
     from afina.study.worker import choose_together_for
 
-    if "together" in (kept := cohort.kept()):
-        return {key: kept.get(key, False) for key in ("together", "most_tokens", "alike")}
+    if "together" in (plan := cohort.kept()):
+        return {"together": plan.together, "most_tokens": plan.most_tokens, "alike": plan.alike}
     chosen = executor.submit(choose_together_for, list(jobs), observer)
     most_tokens, longest = int(chosen["most_tokens"]), int(chosen["longest_batch_tokens"])
     if jobs[0].device != "cpu":
-        memory = [profile["memory_report"]["memory"] for profile in profiles.values()]
+        memory = [alone.memory_report["memory"] for alone in profiles.values()]
         loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
         peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
         free = max(0.0, _free_on_gpu() - loaded - chosen["state_bytes"])
@@ -208,15 +201,14 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
     return on_event
 
 
-def _failed(job: "Job", error: AfinaError) -> dict[str, Any]:
+def _failed(job: "Job", error: AfinaError) -> Result:
     """Return the result of a run that failed; `unfinished` is true where its end says nothing about the run itself."""
-    return _without_result(job, "failed", str(error)) | {"unfinished": isinstance(error, Unfinished)}
+    return Result.made(_without_result(job, "failed", str(error)), unfinished=isinstance(error, Unfinished))
 
 
-def _without_result(job: "Job", status: str, error: str) -> dict[str, Any]:
+def _without_result(job: "Job", status: str, error: str) -> Result:
     run = job.run
-    return {
-        "run": run.id, "status": status, "error": error, "model": run.model, "dataset": run.dataset_name,
-        "task": job.task["name"], "method": run.method, "method_label": run.label,
-        "method_config": dict(run.settings), "seed": run.seed,
-    }  # fmt: skip
+    return Result.made(
+        run=run.id, status=status, error=error, model=run.model, dataset=run.dataset_name, task=job.task["name"],
+        method=run.method, method_label=run.label, method_config=dict(run.settings), seed=run.seed,
+    )  # fmt: skip

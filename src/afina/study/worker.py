@@ -11,7 +11,10 @@ import transformers.models.auto.modeling_auto
 import afina.backbone.attachment
 import afina.study.feature_run
 from afina.ops.allocator import keep_freed_memory
-from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
+from afina.results.result import Result
+from afina.results.study_file import ChosenPrecision
+from afina.study.carry_out import CohortJob, CohortOutcome, carry_out, carry_out_cohort
+from afina.study.cohort_plan import Costs
 from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
@@ -28,21 +31,21 @@ _ = (torch, transformers, afina)
 _Send = Callable[[Mapping[str, Any]], None]
 
 
-def carry_out_job(job: Job, send: _Send) -> dict[str, Any]:
+def carry_out_job(job: Job, send: _Send) -> Result:
     """Carry out one run while holding its folder, so that an orphan of a killed study cannot write beside us."""
     keep_freed_memory()
     with locked(job.folder, wait_seconds=10.0):
         return carry_out(job, send)
 
 
-def carry_out_cohort_job(cohort: CohortJob, send: _Send) -> dict[str, Any]:
+def carry_out_cohort_job(cohort: CohortJob, send: _Send) -> CohortOutcome:
     """The same for a cohort."""
     keep_freed_memory()
     with locked(cohort.folder, wait_seconds=10.0):
         return carry_out_cohort(cohort, send)
 
 
-def profile_job(argument: tuple[Job, Path | None], send: _Send) -> dict[str, Any]:
+def profile_job(argument: tuple[Job, Path | None], send: _Send) -> Costs:
     """Measure what a run costs alone, and keep the run's state after that in a file if one is named."""
     keep_freed_memory()
     job, kept = argument
@@ -60,7 +63,7 @@ def members_that_fit_for(jobs: Sequence[Job], send: _Send) -> list[int]:
     return members_that_fit(jobs, send)
 
 
-def choose_precision_for(argument: Mapping[str, Any], send: _Send) -> dict[str, Any]:
+def choose_precision_for(argument: Mapping[str, Any], send: _Send) -> ChosenPrecision:
     """`choose_precision` with its settings in one mapping."""
     keep_freed_memory()
     return choose_precision(**argument)
