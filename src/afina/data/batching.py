@@ -227,7 +227,8 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
 
 def load_tokens(path: Path) -> dict[str, Tokens]:
     """Read what `save_tokens` wrote."""
-    with np.load(path, allow_pickle=False) as file:
+    # numpy leaves a file open that it opened itself and cannot read.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         counts = json.loads(file["counts"].tobytes())
         return {
             name: Tokens(

@@ -119,7 +119,8 @@ def _embeddings(
 def _kept(path: Path, rows: int) -> dict[str, Any] | None:
     """Return what was computed before, or None where there is nothing or it is damaged: a cache is made again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # numpy leaves a file open that it opened itself and cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             kept = {"memory": json.loads(stored["memory"].tobytes()), "vectors": stored["vectors"]}
             kept |= {key: float(stored[key]) for key in ("joules", "seconds")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile):
