@@ -77,7 +77,8 @@ def _body(parts: Parts, reading: Reading, root: str) -> dict[str, tuple[Site, Pl
             )
     places = [reading.place(_site_of(backbone, module), there[module], f"{root}{module}") for module in parts.body]
     for form in reading.forms:
-        reading.shared = form.shared(parts.loose, places) or reading.shared
+        modules = list(zip(places, parts.body.values(), strict=True))
+        reading.shared = form.shared(parts.loose, modules) or reading.shared
     made: dict[str, tuple[Site, Placed]] = {}
     for place, values in zip(places, parts.body.values(), strict=True):
         branches = reading.branches(replace(place, shared=reading.shared), values)

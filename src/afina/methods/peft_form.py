@@ -207,8 +207,13 @@ class PeftForm:
     def check(self, path: Path, config: Mapping[str, Any]) -> None:
         """Raise `UsageError` for a configuration, each key of it possible, that is not computed here."""
 
-    def shared(self, tensors: Mapping[str, Tensor], places: Sequence[Place]) -> nn.Module | None:
-        """Return what the branches at all of these places share, from the file's tensors that stand at no module."""
+    def shared(
+        self, tensors: Mapping[str, Tensor], modules: Sequence[tuple[Place, Mapping[str, Tensor]]]
+    ) -> nn.Module | None:
+        """Return what the branches at these modules (each with its tensors) share, from the tensors that stand at none.
+
+        Raises `AfinaError` where they are missing or do not fit.
+        """
         return None
 
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
