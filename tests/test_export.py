@@ -13,9 +13,10 @@ import torch
 import afina
 from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.errors import UsageError
+from afina.export.low_rank import as_lora
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
-from afina.export.peft import as_lora, write_peft
+from afina.export.peft import write_peft
 from afina.methods.base import make_method, registry
 from afina.train.load import LoadedAdapter
 from commands import afina as run_afina
@@ -160,7 +161,7 @@ def test_the_command_checks_and_the_folder_needs_no_afina(family_folder: Loader,
     label = afina.load(folder).predict(["my parcel is late"])[0].label
     assert f"'label': '{label}'" in alone.stdout
     refused(run_afina("export", folder, "--to", "merged", "--out", tmp_path / "out"), "exists already")
-    refused(run_afina("export", folder, "--to", "merge"), "--to is peft, merged, lora", "did you mean 'merged'")
+    refused(run_afina("export", folder, "--to", "merge"), "--to is lora, merged, peft", "did you mean 'merged'")
     refused(run_afina("export", tmp_path, "--to", "peft", "--out", tmp_path / "x"), "no adapter")
     assert not (tmp_path / "x").exists()
 

@@ -1,9 +1,13 @@
 """`afina export`: an adapter as other programs load it, checked against what was trained."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+
+from afina.export.target import TARGETS, folder_of, make_target, options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,12 +18,12 @@ __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
-    app.command(name="export")(export)
+    app.command(name="export")(_with_options(export))
 
 
 def export(
     adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's.")],
-    to: Annotated[str, typer.Option("--to", help="peft, merged or lora.")],
+    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where to; by default ADAPTER-peft and so on.")
     ] = None,
@@ -31,12 +35,8 @@ def export(
         ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="For --to lora: the highest rank.")] = 32,
     model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
-    onto: Annotated[
-        str,
-        typer.Option("--onto", help="For --to merged on a quantised base: its dequantised weights, or the original."),
-    ] = "dequantised",
+    **options: Any,
 ) -> None:
     """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
 
@@ -46,22 +46,32 @@ def export(
     stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
     An adapter of a quantised base is merged into float32 weights, and what that changes is said.
     """
-    from afina.export.kinds import target_of
-
-    target_of(adapter, to, onto, out)
+    folder_of(adapter, make_target(to, options).name, out)
     from rich.console import Console
 
     from afina.export.export import export_adapter
 
     console = Console()
     with console.status("loading the adapter") as status:
-        made = export_adapter(
-            adapter, to, out=out, data=data, rows=rows, rank=rank, model=model, onto=onto, tick=status.update
-        )
+        made = export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tick=status.update, **options)
     _show(console, made)
     if made.merging is not None:
         console.print(made.merging, soft_wrap=True, highlight=False)
     console.print(str(made.folder), soft_wrap=True)
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command's signature the options of all targets in place of `**options`, as typer reads it."""
+    own, annotated = inspect.signature(command), cast(Any, Annotated)
+    fixed = [value for value in own.parameters.values() if value.kind is not value.VAR_KEYWORD]
+    for option in options():
+        words = f"{option.help.rstrip('.')}; by default {option.default}."
+        kind = annotated[option.kind | None, typer.Option(f"--{option.name.replace('_', '-')}", help=words)]
+        fixed.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
+        command.__annotations__[option.name] = kind
+    command.__signature__ = own.replace(parameters=fixed)  # type: ignore[attr-defined]
+    del command.__annotations__["options"]
+    return command
 
 
 def _show(console: "Console", made: "Exported") -> None:

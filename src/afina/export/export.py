@@ -3,15 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from afina.adapters.adapter import partial_folder
-from afina.backbone.quantise import QUANTISED, weight_bytes
 from afina.errors import AfinaError
-from afina.export.kinds import target_of
-from afina.export.merge import merge
-from afina.export.parity import Parity, check_parity, load_merged, load_peft
-from afina.export.peft import as_lora, write_peft
+from afina.export.parity import Parity, check_parity
 from afina.export.sample import as_compared, sample_rows
+from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
 from afina.train.load import LoadedAdapter
 
@@ -73,63 +71,34 @@ def export_adapter(
     out: str | Path | None = None,
     data: str | None = None,
     rows: int = 200,
-    rank: int = 32,
     model: str | None = None,
-    onto: str = "dequantised",
     tick: Callable[[str], None] = lambda what: None,
+    **options: Any,
 ) -> Exported:
     """Export an adapter `to` "peft", "merged" or "lora", into `out` or a folder beside it, and return how near it is.
 
-    Raises `AfinaError`, and leaves no folder, where what is exported is not what was tested.
+    `options` are the target's own, such as `rank` of "lora" and `onto` of "merged". Raises `AfinaError`, and leaves no
+    folder, where what is exported is not what was tested.
     """
-    folder = Path(adapter)
-    target = target_of(folder, to, onto, None if out is None else Path(out))
+    folder, target = Path(adapter), make_target(to, options)
+    place = folder_of(folder, target.name, None if out is None else Path(out))
     tick("loading the adapter")
-    with partial_folder(target) as partial:
+    with partial_folder(place) as partial:
         tested = LoadedAdapter(folder, model=model)
-        quantised = tested.record.precision if tested.record.precision in QUANTISED else None
-        rounded_to = quantised if to == "merged" and onto == "dequantised" else None
+        rounded_to = target.rounded_to(tested.record.precision)
         exact = LoadedAdapter(folder, model=model, precision="fp32", rounded_to=rounded_to)
         tick("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         for own in (tested, exact):
             as_compared(own, task)
-        tick(f"writing {target}")
-        loss = None
-        if to == "merged":
-            merge(exact, partial)
-        elif to == "peft":
-            write_peft(exact, partial)
-        else:
-            loss = as_lora(LoadedAdapter(folder, model=model, precision="fp32"), partial, rank)
+        tick(f"writing {place}")
+        given = LoadedAdapter(folder, model=model, precision="fp32") if target.consumes else exact
+        loss = target.write(given, partial)
         tick("loading it afresh to compare")
-        outside = load_merged(tested, partial) if to == "merged" else load_peft(tested, partial)
-        parity = check_parity(tested, exact, *outside, sample)
-        if loss is None and not parity.equal:
+        parity = check_parity(tested, exact, *target.outside(tested, partial), sample)
+        if not target.lossy and not parity.equal:
             raise AfinaError(
                 f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
                 f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. Please report this."
             )
-    merging = _what_merging_changed(tested, exact, parity) if to == "merged" and quantised is not None else None
-    return Exported(target, tested.record.precision, parity, loss, merging)
-
-
-def _what_merging_changed(tested: LoadedAdapter, exact: LoadedAdapter, parity: Parity) -> str:
-    """Say in words and figures what became of a quantised base that was merged into."""
-    kind, rounding = tested.record.precision, exact.backbone.rounding
-    before, after = (weight_bytes(own.backbone.model) / 1e6 for own in (tested, exact))
-    if rounding is None:
-        onto = f"the original weights, not those that {kind} had made of them, which the adapter was trained beside"
-    else:
-        onto = (
-            f"the weights that {kind} stands for, which the adapter was trained beside "
-            f"(they differ from the original ones by {100 * rounding:.2g}% of their norm)"
-        )
-    same = (
-        "" if parity.agreeing is None else f", and {parity.agreeing} of {parity.outputs} {parity.unit} keep their label"
-    )
-    return (
-        f"The base was quantised, and the merged model is not: it holds {onto}, in float32, {after:,.1f} MB where there were "
-        f"{before:,.1f}. From the adapter on {kind} its logits differ by up to {parity.difference:.2g}{same}. "
-        f"Quantised to {kind} again, it would round what was merged, too."
-    )
+    return Exported(place, tested.record.precision, parity, loss, target.remark(tested, exact, parity))

@@ -29,6 +29,7 @@ from afina.methods.peft_form import (
     Key,
     Number,
     Numbers,
+    PeftFile,
     PeftForm,
     Place,
     Text,
@@ -136,6 +137,27 @@ class LoRAForm(PeftForm):
             scale = scale_at(place, len(a))
             made += [_low_rank(place, values, a, b, scale), *bias_of_b(place, values, scale)]
         return [*made, *_embedding(place, values), *own_biases(place, values)]
+
+    def of_factors(
+        self, factors: Mapping[str, tuple[Tensor, Tensor]], biases: Mapping[str, Tensor], *, transposed: bool
+    ) -> PeftFile:
+        """Return the file of a LoRA with these A and B by module, each of its own rank and with a scale of one.
+
+        `biases` are the modules' own, of all that have one or of none; `transposed` says whether the base keeps its weights
+        as (in, out).
+        """
+        tensors: dict[str, Tensor] = {}
+        for module, (a, b) in factors.items():
+            root = f"base_model.model.{module}"
+            tensors |= {f"{root}.{self.parameters['a']}": a, f"{root}.{self.parameters['b']}": b}
+        tensors |= {f"base_model.model.{module}.base_layer.bias": bias for module, bias in biases.items()}
+        ranks = {module: len(a) for module, (a, _) in factors.items()}
+        config = {
+            "r": max(ranks.values()), "lora_alpha": max(ranks.values()), "rank_pattern": ranks, "alpha_pattern": ranks,
+            "bias": "lora_only" if biases else "none", "lora_dropout": 0.0, "fan_in_fan_out": transposed,
+            "target_modules": list(factors),
+        }  # fmt: skip
+        return PeftFile(self.peft_type, tensors, config, "base_model.model.")
 
 
 def factors_at(

@@ -1,0 +1,75 @@
+"""Changes of weights as low-rank factors: a LoRA near to any adapter that has an equal layer."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from afina.adapters.merged import fold_into
+from afina.backbone.quantise import full_weight
+from afina.errors import AfinaError, UsageError
+from afina.export.peft import refuse_classical, write_file, write_tokenizer
+from afina.methods.lora import LoRA
+from afina.train.load import LoadedAdapter
+
+__all__ = ["LowRankLoss", "as_lora"]
+
+
+class LowRankLoss(dict[str, float]):
+    """Of each module, the share of the change (Frobenius norm) that a low rank leaves out."""
+
+
+def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
+    """Write the adapter's changes of weights as a LoRA of at most `rank`, by truncated SVD; return what is left out.
+
+    Changes the backbone in place. Raises `UsageError` for a method that changes no matrix.
+    """
+    refuse_classical(loaded)
+    language = getattr(loaded.adapter.head, "language", None)
+    if loaded.task.embeds or (language is not None and language is not loaded.backbone.language):
+        what = "has no head" if loaded.task.embeds else "brought a language head of its own"
+        raise UsageError(f"{loaded.folder} {what}, which --to lora does not write; export it --to merged or --to peft.")
+    write_tokenizer(loaded, folder)
+    modules = dict(loaded.backbone.model.named_modules())
+    places = {site.module: site.transposed for site, _ in loaded.adapter.placed()}
+    try:
+        before = {name: _weight_and_bias(modules[name], transposed) for name, transposed in places.items()}
+        for site, branch in loaded.adapter.placed():
+            fold_into(modules[site.module], site, branch)
+    except (AfinaError, AttributeError):  # no equal layer, or not at a layer with a weight at all
+        raise UsageError(f"{loaded.record.method} has no low-rank form: what it adds depends on each input.") from None
+    root, loss = loaded.backbone.prefix, LowRankLoss()
+    factors: dict[str, tuple[Tensor, Tensor]] = {}
+    biases: dict[str, Tensor] = {}
+    for name, (weight, bias) in before.items():
+        after, new_bias = _weight_and_bias(modules[name], places[name])
+        if weight.ndim != 2 or isinstance(modules[name], torch.nn.Embedding) or (bias is None) != (new_bias is None):
+            raise UsageError(f"{loaded.record.method} changes {name}, which is not a matrix with a low-rank form.")
+        b, a, loss[name] = _factors(after - weight, rank)
+        factors[f"{root}{name}"] = a, b
+        if bias is not None and new_bias is not None and not torch.equal(bias, new_bias):
+            biases[f"{root}{name}"] = new_bias
+    if not any(b.any() for _, b in factors.values()):
+        raise UsageError(f"{loaded.record.method} changes no matrix; there is nothing for a LoRA to hold.")
+    if biases:
+        # PEFT trains either all of the adapted layers' biases or none.
+        own = {name: modules[name].bias for name in before}
+        biases = {f"{root}{name}": bias.detach().float() for name, bias in own.items() if bias is not None}
+    write_file(folder, LoRA.peft.of_factors(factors, biases, transposed=any(places.values())), loaded)
+    return loss
+
+
+def _weight_and_bias(module: torch.nn.Module, transposed: bool) -> tuple[Tensor, Tensor | None]:
+    weight, bias = full_weight(module).float(), getattr(module, "bias", None)
+    return (weight.T if transposed else weight).clone(), None if bias is None else bias.detach().float().clone()
+
+
+def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+    """B (out, r) and A (r, in) of a change, r as small as loses nothing and at most `rank`, and the share that is lost."""
+    u, s, v = torch.linalg.svd(change.double(), full_matrices=False)
+    needed = int((s > 1e-6 * s[0]).sum()) if s[0] > 0 else 1
+    kept = max(1, min(rank, needed))
+    root = s[:kept].sqrt()
+    whole = float(s.norm())
+    lost = float(s[kept:].norm()) / whole if whole > 0 else 0.0
+    return (u[:, :kept] * root).float().contiguous(), (root[:, None] * v[:kept]).float().contiguous(), lost

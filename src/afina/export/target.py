@@ -1,0 +1,110 @@
+"""What an adapter may be exported to, and the registry of it all: one more is one file in `targets/`.
+
+A target's fields are its options: `afina export --help` lists them, and one that a target does not take is refused. Such a
+file is read each time that the command line starts, so that what is heavy is imported where it is used.
+"""
+
+import dataclasses
+import importlib.util
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from afina.errors import UsageError, nearest, shown
+from afina.registry import Registry
+
+if TYPE_CHECKING:
+    from afina.export.parity import Parity
+    from afina.train.load import LoadedAdapter
+
+__all__ = ["TARGETS", "ExportTarget", "Option", "export_target", "folder_of", "make_target", "options"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportTarget:
+    """One form in which an adapter leaves; subclasses add their options as fields, each with its `help`."""
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Packages that it does not go without, and what installs each."""
+    lossy: ClassVar[bool] = False
+    """Whether it may leave something out: then how near it is is said, and not judged."""
+    consumes: ClassVar[bool] = False
+    """Whether writing changes the adapter that it is given, which then is one of its own."""
+
+    def rounded_to(self, precision: str) -> str | None:
+        """Return the quantised precision whose weights the exported model has, for an adapter of this one; None for no."""
+        return None
+
+    def write(self, adapter: "LoadedAdapter", folder: Path) -> Mapping[str, float] | None:
+        """Write into `folder`; return by module the share of the change that is left out, where it is `lossy`.
+
+        Raises `UsageError` for an adapter that has no such form.
+        """
+        raise NotImplementedError(f"{self.name} writes nothing")
+
+    def outside(self, tested: "LoadedAdapter", folder: Path) -> tuple[Any, Any]:
+        """Return model and tokenizer of what was written, as another program would load them."""
+        raise NotImplementedError(f"{self.name} cannot be compared")
+
+    def remark(self, tested: "LoadedAdapter", exact: "LoadedAdapter", parity: "Parity") -> str | None:
+        """Say what became of the base, where that is not seen from the figures."""
+        return None
+
+
+TARGETS: Registry[type[ExportTarget]] = Registry("export target", "afina.export.targets", "export_target")
+"""All targets by name."""
+
+export_target = TARGETS.register
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of one target or of several, as the command line has it."""
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+
+
+def options() -> Iterator[Option]:
+    """Yield the options of all targets, each once."""
+    found: dict[str, list[tuple[str, Any, Any, str]]] = {}
+    for name, cls in TARGETS.items():
+        hints = typing.get_type_hints(cls)
+        for entry in dataclasses.fields(cls):
+            found.setdefault(entry.name, []).append((name, hints[entry.name], entry.default, entry.metadata["help"]))
+    for key, places in found.items():
+        text = " ".join(f"For --to {name}: {words}" for name, _, _, words in places)
+        yield Option(key, places[0][1], places[0][2], text)
+
+
+def make_target(to: str, settings: Mapping[str, Any]) -> ExportTarget:
+    """Return a target with its options, None standing for the default of each.
+
+    Raises `UsageError` for a target that there is not, an option that it does not take, and what it needs and is not there.
+    """
+    name = TARGETS.canonical(to)
+    if name not in TARGETS:
+        raise UsageError(f"--to is {', '.join(TARGETS)}, not {shown(to)}{nearest(to[:80], TARGETS)}")
+    cls, given = TARGETS[name], {key: value for key, value in settings.items() if value is not None}
+    own = {entry.name for entry in dataclasses.fields(cls)}
+    if strange := [key for key in given if key not in own]:
+        takers = [other for other, kind in TARGETS.items() if strange[0] in {f.name for f in dataclasses.fields(kind)}]
+        who = f"; it is for --to {' and '.join(takers)}" if takers else ""
+        raise UsageError(f"--to {name} takes no --{strange[0].replace('_', '-')}{who}.")
+    for package, install in cls.needs.items():
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"To export to {name}, {package} has to be there: pip install {install}.")
+    return cls(**given)
+
+
+def folder_of(adapter: Path, to: str, out: Path | None) -> Path:
+    """Return the folder that an export makes; raises `UsageError` for one that is there."""
+    target = out or adapter.with_name(f"{adapter.resolve().name}-{to}")
+    if target.exists():
+        raise UsageError(f"{target} exists already; choose another --out.")
+    return target

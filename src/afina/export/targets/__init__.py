@@ -1,0 +1,1 @@
+"""What an adapter may be exported to; one file a target."""

@@ -1,0 +1,70 @@
+"""A plain transformers folder, the adapter merged into its weights: it loads with no Afina installed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afina.errors import UsageError, nearest
+from afina.export.target import ExportTarget, export_target
+
+if TYPE_CHECKING:
+    from afina.export.parity import Parity
+    from afina.train.load import LoadedAdapter
+
+__all__ = ["MergedTarget"]
+
+_ONTO = ("dequantised", "original")
+
+
+@export_target("merged")
+@dataclass(frozen=True, kw_only=True)
+class MergedTarget(ExportTarget):
+    """A merged model, in float32."""
+
+    onto: str = field(
+        default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.onto not in _ONTO:
+            raise UsageError(f"--onto is {' or '.join(_ONTO)}, not '{self.onto}'{nearest(self.onto, _ONTO)}")
+
+    def rounded_to(self, precision: str) -> str | None:
+        from afina.backbone.quantise import QUANTISED
+
+        return precision if precision in QUANTISED and self.onto == "dequantised" else None
+
+    def write(self, adapter: "LoadedAdapter", folder: Path) -> None:
+        from afina.export.merge import merge
+
+        merge(adapter, folder)
+
+    def outside(self, tested: "LoadedAdapter", folder: Path) -> tuple[Any, Any]:
+        from afina.export.parity import load_merged
+
+        return load_merged(tested, folder)
+
+    def remark(self, tested: "LoadedAdapter", exact: "LoadedAdapter", parity: "Parity") -> str | None:
+        from afina.backbone.quantise import QUANTISED, weight_bytes
+
+        if tested.record.precision not in QUANTISED:
+            return None
+        kind, rounding = tested.record.precision, exact.backbone.rounding
+        before, after = (weight_bytes(own.backbone.model) / 1e6 for own in (tested, exact))
+        if rounding is None:
+            onto = f"the original weights, not those that {kind} had made of them, which the adapter was trained beside"
+        else:
+            onto = (
+                f"the weights that {kind} stands for, which the adapter was trained beside "
+                f"(they differ from the original ones by {100 * rounding:.2g}% of their norm)"
+            )
+        same = (
+            ""
+            if parity.agreeing is None
+            else f", and {parity.agreeing} of {parity.outputs} {parity.unit} keep their label"
+        )
+        return (
+            f"The base was quantised, and the merged model is not: it holds {onto}, in float32, {after:,.1f} MB where "
+            f"there were {before:,.1f}. From the adapter on {kind} its logits differ by up to {parity.difference:.2g}{same}. "
+            f"Quantised to {kind} again, it would round what was merged, too."
+        )
