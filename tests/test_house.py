@@ -68,6 +68,25 @@ def test_methods_are_named_in_their_own_files_only() -> None:
             assert not re.search(pattern, text), f"{path.name} asks for the method {name} by its name"
 
 
+def test_adapters_and_exports_know_no_method() -> None:
+    """They ask a method's form: neither its name, nor PEFT's word for it, nor anything of its file stands there."""
+    from afina.adapters.peft_keys import forms
+    from afina.methods.base import METHODS
+    from afina.registry import listing
+
+    # What is one method's by its nature: the other library has bottlenecks alone, and a target that makes a LoRA of others.
+    of_one = {"adapters/formats/adapters_library.py", "export/low_rank.py", "export/targets/lora.py"}
+    words, homes = {*METHODS, *forms()}, {entry.module for entry in listing("afina.methods", "method").values()}
+    for path in (*SOURCE.glob("adapters/**/*.py"), *SOURCE.glob("export/**/*.py")):
+        if path.relative_to(SOURCE).as_posix() in of_one:
+            continue
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert not texts & words, f"{path.name} names {texts & words}"
+        assert not modules & homes, f"{path.name} takes from {modules & homes}"
+
+
 def test_files_are_of_a_readable_size() -> None:
     long = {path.name: n for path in SOURCE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
     assert not long
