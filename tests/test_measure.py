@@ -6,15 +6,17 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from afina.errors import UsageError
 from afina.measure import memory
 from afina.measure.energy import EnergyMeter
 from afina.measure.hardware import _gpus_listed, fingerprint, git_state, hardware, versions
 from afina.measure.memory import MemoryMonitor
-from afina.measure.metrics import classification_metrics, higher_is_better, regression_metrics
+from afina.measure.metrics.base import METRICS, Answers, higher_is_better, metric_named, metrics_of
 
 LARGE = 120_000_000
 NEVER = 1000.0  # an interval in which no background reading falls
@@ -252,13 +254,19 @@ def test_gpu_energy_grows_with_work() -> None:
     assert meter.joules > 0
 
 
+def measured(kind: str, labels: Any, predictions: Any, outputs: int = 2) -> dict[str, float]:
+    """All metrics of a kind that look at labels and predictions alone."""
+    answers = Answers(np.array(labels), np.array(predictions), np.empty((len(labels), 0)))
+    return {name: own.value(answers) for name, own in metrics_of(kind, outputs).items() if not own.of_scores}
+
+
 @pytest.mark.parametrize("classes", [2, 4, 7])
 def test_classification_metrics_are_scikit_learns(classes: int) -> None:
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
     random = np.random.default_rng(classes)
     labels, predictions = random.integers(0, classes, 301), random.integers(0, classes, 301)
-    found = classification_metrics(labels, predictions, classes + 1)
+    found = measured("classes", labels, predictions, classes)
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
     assert found["macro_f1"] == pytest.approx(f1_score(labels, predictions, average="macro"))
     assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, predictions))
@@ -271,7 +279,7 @@ def test_classification_metrics_are_scikit_learns(classes: int) -> None:
 def test_classification_metrics_where_classes_are_missing(labels: list[int], predictions: list[int]) -> None:
     from sklearn.metrics import accuracy_score, f1_score
 
-    found = classification_metrics(np.array(labels), np.array(predictions), 3)
+    found = measured("classes", labels, predictions, 3)
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
     assert found["macro_f1"] == pytest.approx(f1_score(labels, predictions, average="macro", zero_division=0))
     assert found["mcc"] == 0.0
@@ -284,7 +292,7 @@ def test_regression_metrics_are_scipys() -> None:
     random = np.random.default_rng(0)
     labels = np.round(random.normal(size=200), 1)
     predictions = labels + random.normal(size=200)
-    found = regression_metrics(labels, predictions)
+    found = measured("numbers", labels, predictions)
     assert found["mse"] == pytest.approx(mean_squared_error(labels, predictions))
     assert found["r2"] == pytest.approx(r2_score(labels, predictions))
     assert found["pearson"] == pytest.approx(pearsonr(labels, predictions).statistic)
@@ -297,7 +305,7 @@ def test_undefined_regression_metrics_are_zero(size: int, value: float) -> None:
     # The mean of equal numbers is rounded: what is left must not be taken for a spread.
     constant, varied = np.full(size, value), np.linspace(0, 1, size)
     for labels, predictions in ((constant, varied), (varied, constant), (constant, constant)):
-        found = regression_metrics(labels, predictions)
+        found = measured("numbers", labels, predictions)
         assert found["pearson"] == found["spearman"] == 0.0
         assert found["r2"] == 0.0 or labels is varied
 
@@ -305,6 +313,22 @@ def test_undefined_regression_metrics_are_zero(size: int, value: float) -> None:
 def test_less_is_better_for_errors_only() -> None:
     assert not higher_is_better("mse")
     assert all(map(higher_is_better, ("accuracy", "macro_f1", "mcc", "r2", "pearson", "spearman")))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_what_it_is(name: str) -> None:
+    cls = METRICS[name]
+    assert cls.of and cls.__doc__
+    assert cls.portuguese
+    assert type(metric_named(name)) is cls
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"Unknown metric 'acuracy'; did you mean 'accuracy'\?"):
+        metric_named("acuracy")
+    assert metric_named("f1_PER").part == "PER"
+    with pytest.raises(UsageError, match="Unknown metric 'mcc_PER'"):
+        metric_named("mcc_PER")
 
 
 def test_fingerprints_differ_where_comparison_would_mislead(monkeypatch: pytest.MonkeyPatch) -> None:

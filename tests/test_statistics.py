@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from afina.errors import UsageError
+from afina.measure.metrics.base import Answers, metric_named
 from afina.results.predictions import Predictions
 from afina.results.recommend import parse_memory, recommend
 from afina.results.results_jsonl import append_result, read_results
-from afina.results.statistics import cells, compare, holm, mean_interval, metric_function, verdict
+from afina.results.statistics import cells, compare, holm, mean_interval, verdict
 
 
 def answers(accuracy: float, *, seed: int, items: int = 400, like: np.ndarray | None = None) -> Predictions:
@@ -215,7 +216,7 @@ def test_the_share_of_tokens_that_were_likeliest_is_compared_row_by_row() -> Non
 
 def test_the_second_classs_f1_needs_no_row_of_it() -> None:
     labels = np.zeros(6, dtype=np.int64)
-    assert metric_function("binary_f1", labels)(labels, labels) == 0.0
+    assert metric_named("binary_f1").value(Answers(labels, labels, np.zeros((6, 2)))) == 0.0
 
 
 def test_verdicts_name_the_ties() -> None:

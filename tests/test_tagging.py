@@ -31,7 +31,8 @@ from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
-from afina.measure.entities import count_entities, entities, is_entity_tag, share, tag_metrics, tag_shares
+from afina.measure.entities import count_entities, entities, is_entity_tag
+from afina.measure.metrics.base import metric_named, metrics_of
 from afina.methods.base import make_method
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.statistics import compare
@@ -332,7 +333,8 @@ def test_metrics_are_those_of_seqeval(rows: list[tuple[list[str], list[str]]]) -
     from seqeval.metrics import accuracy_score, classification_report, f1_score, precision_score, recall_score
 
     gold, predicted = [row[0] for row in rows], [row[1] for row in rows]
-    ours = tag_metrics(gold, predicted, ["LOC", "PER", "_"])
+    answers = predictions(gold, predicted)
+    ours = {name: own.value(answers) for name, own in metrics_of("entities", 9, ["LOC", "PER", "_"]).items()}
     assert ours["f1"] == pytest.approx(f1_score(gold, predicted, zero_division=0))
     assert ours["precision"] == pytest.approx(precision_score(gold, predicted, zero_division=0))
     assert ours["recall"] == pytest.approx(recall_score(gold, predicted, zero_division=0))
@@ -377,7 +379,9 @@ def test_methods_are_compared_by_corpus_f1_row_by_row() -> None:
     }
     for metric in ("f1", "precision", "f1_PER", "word_accuracy"):
         found = {(one.first, one.second): one for one in compare(runs, metric, resamples=400)}
-        values = {name: share(tag_shares(metric, gold, rows)) for name, rows in (("good", good), ("bad", bad))}
+        values = {
+            name: metric_named(metric).value(predictions(gold, rows)) for name, rows in (("good", good), ("bad", bad))
+        }
         gap = found["good", "bad"]
         assert gap.difference == pytest.approx(values["good"] - values["bad"])
         assert gap.low < gap.difference < gap.high
@@ -481,7 +485,7 @@ def test_a_study_of_every_kind_of_method(model: Model, data: Path, tmp_path: Pat
     assert lora["test_metric"] > 0.95
     assert "validation_f1" in lora["history"][0]
     found = read_predictions(tmp_path / "out", lora)
-    assert share(tag_shares("f1", found.label.tolist(), found.prediction.tolist())) == lora["test_metric"]
+    assert metric_named("f1").value(found) == lora["test_metric"]
     assert found.scores.shape == (30, 3)
     right, predicted, there = found.scores.sum(axis=0)
     assert 2 * right / (predicted + there) == pytest.approx(lora["test_metric"])

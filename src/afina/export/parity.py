@@ -94,34 +94,22 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
         name: torch.cat([_inside(own, inputs) for inputs in batches]).float()
         for name, own in (("tested", tested), ("exact", exact))
     }
-    if tested.task.writes:
-        # Of a text the summed loss of its tokens.
-        outside, logits = -outside[:, 1:2], {name: value[:, :1] for name, value in logits.items()}
-    elif tested.task.speaks:
-        # What is compared are the answers' mean log-probabilities; where a row has fewer answers, a number below all.
-        outside = outside[:, 0].reshape(len(batches), -1).clamp(min=-1e4)
-        logits = {name: value[..., 0].clamp(min=-1e4) for name, value in logits.items()}
-    task, regression = tested.task, tested.record.task["name"] == "regression"
-    if regression:
-        state = tested.record.task
-        logits = {name: value * state["deviation"] + state["mean"] for name, value in logits.items()}
-    number = regression or tested.task.writes or tested.task.embeds
+    task = tested.task
+    outside = task.compared_outside(outside, len(batches))
+    logits = {name: task.compared(value) for name, value in logits.items()}
     metrics: dict[str, tuple[float, float]] = {}
     if tokens is not None and (tokens.output_labels() >= 0).all() and len(tokens) > 1:
-
-        def predicted(values: Tensor) -> np.ndarray:
-            if task.tags:
-                return task.decode_rows(tokens, values.numpy()).predictions
-            return values.numpy()[:, 0] if number else values.argmax(1).numpy()
-
-        ours, theirs = (task.metrics(tokens.labels, predicted(value)) for value in (logits["tested"], outside))
+        ours, theirs = (
+            task.measure(tokens.labels, task.decode_compared(tokens, value.numpy()), scored=not task.writes)
+            for value in (logits["tested"], outside)
+        )
         metrics = {name: (ours[name], theirs[name]) for name in ours}
     return Parity(
         rows=len(outside) if tokens is None else len(tokens),
         exact_difference=float((outside - logits["exact"]).abs().max()),
         scale=float(logits["exact"].abs().max()),
         difference=float((outside - logits["tested"]).abs().max()),
-        agreeing=None if number else int((outside.argmax(1) == logits["tested"].argmax(1)).sum()),
+        agreeing=None if (same := task.same(outside, logits["tested"])) is None else int(same.sum()),
         outputs=len(outside),
         metrics=metrics,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from afina.measure.metrics import higher_is_better
+from afina.measure.metrics.base import higher_is_better
 from afina.report.material import Group, Material
 from afina.report.tables import at_epoch, scaled, shown_interval
 from afina.results.cohort_report import CohortReport, Member

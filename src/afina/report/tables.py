@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from afina.config import StudyConfig
-from afina.measure.metrics import higher_is_better
+from afina.measure.metrics.base import higher_is_better, is_percent, part_of
 from afina.report.material import Group, Material
 from afina.results.doubts import doubts
 from afina.results.result import Result
@@ -25,8 +25,6 @@ __all__ = [
     "setup_table",
     "type_table",
 ]
-
-_PERCENT = {"accuracy", "macro_f1", "binary_f1", "f1", "precision", "recall", "word_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,12 @@ def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
 
 def scaled(metric: str) -> float:
     """Accuracies are shown in percent, correlations and errors as they are."""
-    return 100.0 if _percent(metric) else 1.0
+    return 100.0 if is_percent(metric) else 1.0
 
 
 def metric_digits(metric: str, size: float = 0.0) -> int:
     """Decimals of a metric, fewer where figures of this size have many digits before the point."""
-    return 1 if _percent(metric) else max(0, 3 - sum(abs(size) >= bound for bound in (10, 100, 1000)))
-
-
-def _percent(metric: str) -> bool:
-    return metric in _PERCENT or metric.startswith("f1_")
+    return 1 if is_percent(metric) else max(0, 3 - sum(abs(size) >= bound for bound in (10, 100, 1000)))
 
 
 def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
@@ -195,14 +189,14 @@ def difference_table(group: Group, words: Words) -> Table:
 def type_table(group: Group, words: Words) -> Table | None:
     """One row a method: F1 of each type of entity, mean over seeds; None where there are none."""
     runs = [run for cell in group.cells for run in cell.runs]
-    names = [name for name in (runs[0].test_metrics if runs else {}) if name.startswith("f1_")]
+    names = [name for name in (runs[0].test_metrics if runs else {}) if part_of(name) is not None]
     if not names:
         return None
     rows = []
     for cell in group.cells:
         means = [mean_interval(run.tested(name) for run in cell.runs).mean if cell.runs else None for name in names]
         rows.append([cell.method, *(words.number(None if m is None else 100 * m, 1) for m in means)])
-    columns = [words("method"), *(name.removeprefix("f1_") for name in names)]
+    columns = [words("method"), *(str(part_of(name)) for name in names)]
     note = words("F1 of the test split by type of entity, %; means over seeds.")
     return Table(f"types-{group.slug}", group.title, columns, rows, note)
 

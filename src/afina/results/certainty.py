@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 
+from afina.measure.metrics.base import RightRows, metric_named
 from afina.results.predictions import Predictions
-from afina.results.statistics import Interval, in_shares, metric_function
+from afina.results.statistics import Interval
 
 __all__ = ["row_interval", "wilson"]
 
@@ -31,12 +32,12 @@ def wilson(right: float, rows: int) -> tuple[float, float]:
 def row_interval(predictions: Predictions, metric: str, *, seed: int = 0) -> Interval:
     """Return a run's metric with the 95% interval that its test rows give."""
     rows = len(predictions.item)
-    if metric == "accuracy":
-        right = int((predictions.prediction == predictions.label).sum())
+    measured = metric_named(metric)
+    if isinstance(measured, RightRows):
+        right = int(measured.right(predictions).sum())
         return Interval(right / rows, *wilson(right, rows), 1)
-    own = in_shares(predictions, metric)
-    value = metric_function(metric, own.label)
+    value = measured.over(predictions)
     random = np.random.default_rng(seed)
     drawn = (random.integers(0, rows, rows) for _ in range(_RESAMPLES))
-    low, high = np.percentile([value(own.label[pick], own.prediction[pick]) for pick in drawn], [2.5, 97.5])
-    return Interval(value(own.label, own.prediction), float(low), float(high), 1)
+    low, high = np.percentile([value(pick) for pick in drawn], [2.5, 97.5])
+    return Interval(measured.value(predictions), float(low), float(high), 1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from afina.measure.metrics import higher_is_better
+from afina.measure.metrics.base import higher_is_better
 from afina.results.statistics import Cell
 from afina.words.language import Words
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from afina.errors import UsageError, nearest
-from afina.measure.metrics import higher_is_better
+from afina.measure.metrics.base import higher_is_better
 from afina.measure.shown import html_of
 from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of

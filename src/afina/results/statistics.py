@@ -5,16 +5,14 @@ methods, and seeds within each, so that both the test set's and training's chanc
 accuracy is McNemar's exact test. P-values of all pairs are corrected together by Holm's method (1979).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from afina.errors import UsageError
-from afina.measure.entities import share, tag_shares
-from afina.measure.metrics import classification_metrics, higher_is_better, language_metrics, regression_metrics
+from afina.measure.metrics.base import Metric, RightRows, higher_is_better, metric_named
 from afina.results.predictions import Predictions
 from afina.results.result import Result
 
@@ -26,9 +24,7 @@ __all__ = [
     "cells",
     "compare",
     "holm",
-    "in_shares",
     "mean_interval",
-    "metric_function",
     "verdict",
 ]
 
@@ -147,58 +143,41 @@ def compare(
     pairs = list(combinations(predictions, 2))
     if not pairs:
         return []
-    predictions = {
-        method: {seed: in_shares(one, metric) for seed, one in runs.items()} for method, runs in predictions.items()
-    }
-    any_run = next(iter(next(iter(predictions.values())).values()))
-    draws = _Draws(any_run, predictions, metric, resamples, seed)
-    raw = [_compare_pair(first, second, predictions, metric, draws) for first, second in pairs]
+    measured = metric_named(metric)
+    draws = _Draws(predictions, measured, resamples, seed)
+    raw = [_compare_pair(first, second, predictions, measured, draws) for first, second in pairs]
     corrected = holm([entry.p_value for entry in raw])
     return [
         Comparison(**{**vars(entry), "p_holm": p, "tie": p >= LEVEL}) for entry, p in zip(raw, corrected, strict=True)
     ]
 
 
-def in_shares(run: Predictions, metric: str) -> Predictions:
-    """Where a metric is a share of parts of rows, return what each row adds to its numerator and its denominator.
-
-    Those are words that are tagged, in place of their tags, and tokens that are written.
-    """
-    if metric == "token_accuracy":
-        parts = run.scores[:, [2, 1]].astype(float)  # of (loss, tokens, hits), as tasks/language.py has them
-        return replace(run, label=parts, prediction=parts)
-    if run.label.dtype != object:
-        return run
-    shares = tag_shares(metric, run.label.tolist(), run.prediction.tolist())
-    return replace(run, label=shares, prediction=shares)
-
-
 class _Draws:
     """Bootstrap values of the metric of every run, on the same redrawn items for all, and redrawn seeds."""
 
     def __init__(
-        self, run: Predictions, predictions: Mapping[str, Mapping[int, Predictions]], metric: str, count: int, seed: int
+        self, predictions: Mapping[str, Mapping[int, Predictions]], metric: Metric, count: int, seed: int
     ) -> None:
         self.random = np.random.default_rng(seed)
-        self.count, self.items = count, len(run.item)
-        self.values: dict[tuple[str, int], np.ndarray] = {
-            (method, own): np.empty(count) for method, runs in predictions.items() for own in runs
+        runs = {(method, own): run for method, mine in predictions.items() for own, run in mine.items()}
+        self.count, self.items = count, len(next(iter(runs.values())).item)
+        self.values: dict[tuple[str, int], np.ndarray] = {key: np.empty(count) for key in runs}
+        exact = {
+            key: metric.right(run).astype(np.float32) for key, run in runs.items() if isinstance(metric, RightRows)
         }
-        value = metric_function(metric, run.label)
-        hits = {key: predictions[key[0]][key[1]] for key in self.values}
-        exact = {key: (one.prediction == one.label).astype(np.float32) for key, one in hits.items()}
+        over = {key: metric.over(run) for key, run in runs.items() if not exact}
         for start in range(0, count, 100):
             stop = min(start + 100, count)
             drawn = self.random.integers(0, self.items, (stop - start, self.items))
-            if metric == "accuracy":
+            if exact:
                 # A mean over redrawn items is a product with how often each was drawn: one for all runs.
                 weights = np.stack([np.bincount(row, minlength=self.items) for row in drawn]).astype(np.float32)
                 means = weights @ np.stack(list(exact.values()), axis=1) / self.items
                 for column, key in enumerate(exact):
                     self.values[key][start:stop] = means[:, column]
             else:
-                for key, one in hits.items():
-                    self.values[key][start:stop] = [value(one.label[row], one.prediction[row]) for row in drawn]
+                for key, value in over.items():
+                    self.values[key][start:stop] = [value(row) for row in drawn]
 
     def difference(self, first: str, second: str) -> np.ndarray:
         """Redrawn differences: shared seeds are drawn jointly, as they saw the same batches; others apart."""
@@ -226,39 +205,24 @@ def _widened(values: np.ndarray) -> np.ndarray:
     return np.asarray(centre + (values - centre) * np.sqrt(seeds / (seeds - 1)))
 
 
-def metric_function(metric: str, labels: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Return the function (labels, predictions) -> value of a metric by name; of shares (N, 2) whatever its name."""
-    if labels.ndim == 2:
-        return lambda a, b: share(b)
-    if metric in ("accuracy", "macro_f1", "mcc", "binary_f1"):
-        classes = max(2, int(labels.max()) + 1)  # two at least, though all rows may be of the first
-        return lambda a, b: classification_metrics(a, b, max(classes, int(b.max()) + 1))[metric]
-    if metric in ("perplexity", "loss"):
-        return lambda a, b: language_metrics(a, b)[metric]
-    if metric in ("mse", "r2", "pearson", "spearman"):
-        return lambda a, b: regression_metrics(a, b)[metric]
-    raise UsageError(f"{metric} is no metric whose differences can be tested on the items of a test split.")
-
-
 def _compare_pair(
-    first: str, second: str, predictions: Mapping[str, Mapping[int, Predictions]], metric: str, draws: _Draws
+    first: str, second: str, predictions: Mapping[str, Mapping[int, Predictions]], metric: Metric, draws: _Draws
 ) -> Comparison:
     mine, theirs = predictions[first], predictions[second]
-    value = metric_function(metric, next(iter(mine.values())).label)
     observed = float(
-        np.mean([value(one.label, one.prediction) for one in mine.values()])
-        - np.mean([value(one.label, one.prediction) for one in theirs.values()])
+        np.mean([metric.value(one) for one in mine.values()]) - np.mean([metric.value(one) for one in theirs.values()])
     )
     gaps = draws.difference(first, second)
     low, high = np.percentile(gaps, [2.5, 97.5])
-    if metric == "accuracy" and len(mine) == len(theirs) == 1:
-        p_value, test = _mcnemar(next(iter(mine.values())), next(iter(theirs.values()))), "McNemar"
+    if isinstance(metric, RightRows) and len(mine) == len(theirs) == 1:
+        right, other = (metric.right(next(iter(runs.values()))) for runs in (mine, theirs))
+        p_value, test = _mcnemar(right, other), "McNemar"
     else:
         # Twice the smaller tail, with one added so that a finite number of draws never claims zero.
         tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
         p_value, test = min(1.0, 2 * (tail + 1) / (len(gaps) + 1)), "paired bootstrap"
         if tail < _FEW_CROSSINGS:
-            p_value = min(p_value, _far_tail(observed, gaps, _seed_variance(mine, theirs, value)))
+            p_value = min(p_value, _far_tail(observed, gaps, _seed_variance(mine, theirs, metric)))
     return Comparison(
         first, second, observed, float(low), float(high), p_value, p_holm=p_value, tie=False, test=test,
         seeds=min(len(mine), len(theirs)), items=draws.items,
@@ -266,10 +230,10 @@ def _compare_pair(
 
 
 def _seed_variance(
-    mine: Mapping[int, Predictions], theirs: Mapping[int, Predictions], value: Callable[[np.ndarray, np.ndarray], float]
+    mine: Mapping[int, Predictions], theirs: Mapping[int, Predictions], metric: Metric
 ) -> tuple[float, int]:
     """Return the part of the difference's variance that comes from seeds, and its degrees of freedom."""
-    a, b = ({seed: value(one.label, one.prediction) for seed, one in runs.items()} for runs in (mine, theirs))
+    a, b = ({seed: metric.value(one) for seed, one in runs.items()} for runs in (mine, theirs))
     shared = sorted(set(a) & set(b))
     if shared:
         return _variance_of_mean([a[seed] - b[seed] for seed in shared]), len(shared) - 1
@@ -299,10 +263,9 @@ def _far_tail(observed: float, gaps: np.ndarray, seeds: tuple[float, int]) -> fl
     return float(2 * t.sf(distance, max(freedom, freedom * (total / part) ** 2)))
 
 
-def _mcnemar(first: Predictions, second: Predictions) -> float:
+def _mcnemar(right: np.ndarray, other: np.ndarray) -> float:
     from scipy.stats import binomtest
 
-    right, other = first.prediction == first.label, second.prediction == second.label
     only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
     if only_first + only_second == 0:
         return 1.0

@@ -51,7 +51,7 @@ def fit_features(
         decoded = {split: task.decode_rows(splits[split], fitted.logits(own)) for split, own in vectors.items()}
     entry = Epoch.made(epoch=job.config.epochs, train_loss=None, seconds=seconds)
     for split, result in decoded.items():
-        metrics = task.metrics(splits[split].labels, result.predictions)
+        metrics = task.measure(splits[split].labels, result)
         entry |= {f"{split}_{name}": value for name, value in metrics.items()}
     record = AdapterRecord(
         model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from afina.config import MethodSpec, StudyConfig
-from afina.measure.metrics import higher_is_better
+from afina.measure.metrics.base import higher_is_better
 from afina.results.result import Untried
 from afina.results.study_file import SettledRun
 from afina.study.plan import Run, expand

@@ -13,7 +13,7 @@ from afina.data.batching import steps_per_epoch
 from afina.data.whole_file import write_text
 from afina.errors import AfinaError, Unexpected, UsageError
 from afina.measure.hardware import fingerprint, hardware, versions
-from afina.measure.metrics import EVALUATOR
+from afina.measure.metrics.base import EVALUATOR
 from afina.results.json_object import plain
 from afina.results.result import read_result
 from afina.results.result_list import Results

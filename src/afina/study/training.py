@@ -17,7 +17,7 @@ from afina.config import RaceSpec
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
-from afina.measure.metrics import higher_is_better
+from afina.measure.metrics.base import higher_is_better
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.results.predictions import write_predictions

@@ -1,7 +1,7 @@
 """What a task is: the size of its output, its loss, its predictions and its metrics; one file a task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from afina.data.batching import Tokens, tokenize
 from afina.data.rows import Rows
 from afina.data.templates import load_template, make_template
 from afina.errors import UsageError, nearest
+from afina.measure.metrics.base import Answers, Metric, metrics_of
 
 __all__ = ["Decoded", "Task", "load_task", "make_task"]
 
@@ -28,6 +29,8 @@ class Task(ABC):
     """What is learned from rows with labels."""
 
     name: ClassVar[str]
+    answers: str
+    """The kind of its answers, of which it has every metric (`Metric.of`): classes, numbers, tokens, ..."""
     metric: ClassVar[str]
     """The metric that a table shows first."""
     first_metric: str | None = None
@@ -61,17 +64,40 @@ class Task(ABC):
         """Return predictions and scores of rows from their logits; only where words have labels the rows matter."""
         return self.decode(logits)
 
-    @abstractmethod
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        """Return all metrics of this task."""
+    def parts(self) -> Sequence[str]:
+        """Return the parts (types of entity, say) of which there are metrics beside those of the whole."""
+        return ()
 
-    def known_metrics(self) -> tuple[str, ...]:
-        """Return the names of this task's metrics, of which a study may have another first."""
-        return tuple(self.metrics(np.array([0, 1]), np.array([0, 1])))
+    def metrics(self) -> dict[str, Metric]:
+        """Return this task's metrics by name, of which a study may have any first."""
+        return metrics_of(self.answers, self.outputs, self.parts())
 
-    def measure(self, labels: np.ndarray, decoded: Decoded) -> dict[str, float]:
-        """Return all metrics of what `decode` gave."""
-        return self.metrics(labels, decoded.predictions)
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        """Return labels or predictions as results keep them: (N,) numbers, or tuples of names where a row has several."""
+        return values
+
+    def measure(self, labels: np.ndarray, decoded: Decoded, *, scored: bool = True) -> dict[str, float]:
+        """Return all metrics of what `decode` gave; without `scored` those alone that need no scores."""
+        answers = Answers(self.shown(labels), self.shown(decoded.predictions), decoded.scores)
+        return {name: own.value(answers) for name, own in self.metrics().items() if scored or not own.of_scores}
+
+    # -- an export beside the adapter: what both gave, in one unit
+
+    def compared(self, outputs: Tensor) -> Tensor:
+        """Return of an adapter's outputs (N, ...) what an export is held against."""
+        return outputs
+
+    def compared_outside(self, outputs: Tensor, rows: int) -> Tensor:
+        """Return the same of an exported model's outputs for so many rows."""
+        return outputs
+
+    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
+        """Return predictions for what is compared."""
+        return self.decode_rows(tokens, values)
+
+    def same(self, first: Tensor, second: Tensor) -> Tensor | None:
+        """Return for each output whether two models say the same; None where what they say is a number."""
+        return first.argmax(1) == second.argmax(1)
 
     def final_metrics(self, last: Mapping[str, Any]) -> dict[str, Any]:
         """Return a result's metrics from the last entry of a history."""
@@ -95,7 +121,7 @@ class Task(ABC):
 
     def put_first(self, metric: str) -> None:
         """Have another of the task's metrics shown first; raises `UsageError` for one that it does not have."""
-        known = self.known_metrics()
+        known = self.metrics()
         if metric not in known:
             raise UsageError(f"metric: task {self.name} has no '{metric}' here{nearest(metric, known)}")
         self.first_metric = self.metric = metric  # type: ignore[misc]

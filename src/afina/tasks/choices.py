@@ -31,6 +31,7 @@ class Choices(Task):
     """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language.py`."""
 
     name = "choices"
+    answers = "choices"
     metric = "accuracy"
     speaks = True
 
@@ -78,8 +79,15 @@ class Choices(Task):
         shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
         return Decoded(scores.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        return {"accuracy": float((labels == predictions).mean())}
+    def compared(self, outputs: Tensor) -> Tensor:
+        """Return the answers' mean log-probabilities; where a row has fewer answers, a number below all."""
+        return outputs[..., _MEAN].clamp(min=-1e4)
+
+    def compared_outside(self, outputs: Tensor, rows: int) -> Tensor:
+        return outputs[:, _MEAN].reshape(rows, -1).clamp(min=-1e4)
+
+    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
+        return Decoded(values.argmax(axis=1), values)
 
     def own_state(self) -> dict[str, Any]:
         names = None if self.label_names is None else list(self.label_names)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from afina.measure.metrics import classification_metrics
 from afina.tasks.base import Decoded, Task
 
 __all__ = ["Classification"]
@@ -18,6 +17,7 @@ class Classification(Task):
     """One of K classes a row."""
 
     name = "classification"
+    answers = "classes"
     metric = "accuracy"
 
     def __init__(
@@ -36,9 +36,6 @@ class Classification(Task):
     def decode(self, logits: np.ndarray) -> Decoded:
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Decoded(logits.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
-
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        return classification_metrics(labels, predictions, self.outputs)
 
     def own_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"name": self.name, "label_names": list(self.label_names)}

@@ -19,6 +19,7 @@ class Embedding(Task):
     """One vector a text."""
 
     name = "embedding"
+    answers = "vectors"
     metric = "none"
     embeds = True
     outputs = 0
@@ -29,8 +30,8 @@ class Embedding(Task):
     def decode(self, logits: np.ndarray) -> Decoded:
         raise _headless()
 
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        raise _headless()
+    def same(self, first: Tensor, second: Tensor) -> None:
+        return None
 
     def own_state(self) -> dict[str, Any]:
         return {"name": self.name}

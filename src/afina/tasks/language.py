@@ -10,12 +10,11 @@ from afina.data.batching import Tokens
 from afina.data.rows import Rows
 from afina.data.sequences import whole_texts
 from afina.errors import UsageError
-from afina.measure.metrics import language_metrics
 from afina.tasks.base import Decoded, Task
 
 __all__ = ["Language"]
 
-_LOSS, _TOKENS, _HITS = range(3)
+_LOSS = 0
 
 
 class Language(Task):
@@ -25,6 +24,7 @@ class Language(Task):
     """
 
     name = "language"
+    answers = "tokens"
     metric = "perplexity"
     speaks = True
     writes = True
@@ -57,15 +57,18 @@ class Language(Task):
     def decode(self, logits: np.ndarray) -> Decoded:
         return Decoded(logits[:, _LOSS].astype(np.float64), logits)
 
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        return language_metrics(labels, predictions)
+    def compared(self, outputs: Tensor) -> Tensor:
+        return outputs[:, :1]
 
-    def known_metrics(self) -> tuple[str, ...]:
-        return ("perplexity", "loss", "token_accuracy")
+    def compared_outside(self, outputs: Tensor, rows: int) -> Tensor:
+        """Return the summed loss of each text's tokens (N, 1)."""
+        return -outputs[:, 1:2]
 
-    def measure(self, labels: np.ndarray, decoded: Decoded) -> dict[str, float]:
-        hits, tokens = (decoded.scores[:, place].sum(dtype=np.float64) for place in (_HITS, _TOKENS))
-        return self.metrics(labels, decoded.predictions) | {"token_accuracy": float(hits / tokens)}
+    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
+        return Decoded(values[:, 0], values)
+
+    def same(self, first: Tensor, second: Tensor) -> None:
+        return None
 
     def own_state(self) -> dict[str, Any]:
         return {"name": self.name}

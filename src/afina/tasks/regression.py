@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from afina.measure.metrics import regression_metrics
+from afina.data.batching import Tokens
 from afina.tasks.base import Decoded, Task
 
 __all__ = ["Regression"]
@@ -16,6 +16,7 @@ class Regression(Task):
     """One number a row; the head learns it in standard units, so that any scale of target can be learned."""
 
     name = "regression"
+    answers = "numbers"
     metric = "pearson"
     outputs = 1
 
@@ -30,8 +31,14 @@ class Regression(Task):
         values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return Decoded(values, values[:, None])
 
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        return regression_metrics(labels, predictions)
+    def compared(self, outputs: Tensor) -> Tensor:
+        return outputs * self.deviation + self.mean
+
+    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
+        return Decoded(values[:, 0], values)
+
+    def same(self, first: Tensor, second: Tensor) -> None:
+        return None
 
     def own_state(self) -> dict[str, Any]:
         return {"name": self.name, "mean": self.mean, "deviation": self.deviation}

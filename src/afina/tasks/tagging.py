@@ -13,7 +13,7 @@ from torch import Tensor
 from afina.data.batching import IGNORED, Tokens
 from afina.data.rows import Rows
 from afina.data.words import tokenize_words
-from afina.measure.entities import count_entities, entity_types, is_entity_tag, tag_metrics
+from afina.measure.entities import count_entities, entity_types, is_entity_tag
 from afina.tasks.base import Decoded
 from afina.tasks.classification import Classification
 
@@ -32,6 +32,7 @@ class Tagging(Classification):
     ) -> None:
         super().__init__(label_names, smoothing=smoothing, weights=weights)
         self.marks_entities = all(map(is_entity_tag, label_names))
+        self.answers = "entities" if self.marks_entities else "words"
         if not self.marks_entities:
             self.metric = "word_accuracy"  # type: ignore[misc]
         self._fallback = label_names.index("O") if "O" in label_names else 0
@@ -61,9 +62,8 @@ class Tagging(Classification):
         names = (*self.label_names, "O")  # of words whose tag nobody knows, -1
         return [tuple(names[tag] for tag in row[row != IGNORED]) for row in tags]
 
-    def known_metrics(self) -> tuple[str, ...]:
-        return tuple(self.metrics(np.array([[0]]), np.array([[0]])))
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        return np.fromiter(self.named(values), dtype=object, count=len(values))
 
-    def metrics(self, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-        types = entity_types(self.label_names) if self.marks_entities else []
-        return tag_metrics(self.named(labels), self.named(predictions), types)
+    def parts(self) -> Sequence[str]:
+        return entity_types(self.label_names) if self.marks_entities else ()

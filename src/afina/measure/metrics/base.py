@@ -1,0 +1,177 @@
+"""What a metric is, and the registry of all metrics: a class each, which says what it is of, how to read it, and its words.
+
+All are as scikit-learn, scipy and seqeval define them; where they are undefined they are 0, without a warning.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from afina.errors import UsageError, nearest
+from afina.measure.diagram import Diagram
+from afina.registry import Registry
+
+__all__ = [
+    "EVALUATOR",
+    "METRICS",
+    "Answered",
+    "Answers",
+    "Metric",
+    "Pick",
+    "RightRows",
+    "Share",
+    "higher_is_better",
+    "is_percent",
+    "metric",
+    "metric_named",
+    "metrics_of",
+    "part_of",
+]
+
+EVALUATOR = "1"
+"""Raised whenever a formula here changes: results of different evaluators are not compared."""
+
+Pick = np.ndarray | slice
+"""Rows by their numbers, each as often as it is named."""
+
+
+class Answered(Protocol):
+    """Answers beside what is right: of N rows a label and a prediction (N,), and scores (N, K).
+
+    Where a row has several labels, or a tag for each of its words, its label is a tuple of their names.
+    """
+
+    @property
+    def label(self) -> np.ndarray: ...
+    @property
+    def prediction(self) -> np.ndarray: ...
+    @property
+    def scores(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers of a split, as `Answered` says."""
+
+    label: np.ndarray
+    prediction: np.ndarray
+    scores: np.ndarray
+
+
+class Metric(ABC):
+    """A figure of some rows' answers."""
+
+    name: ClassVar[str]
+    of: ClassVar[tuple[str, ...]]
+    """The kinds of answers (`Task.answers`) that it is a metric of."""
+    percent: ClassVar[bool] = False
+    """Whether it is a share, which tables show in percent."""
+    higher_is_better: ClassVar[bool] = True
+    portuguese: ClassVar[str] = ""
+    """Its name in Portuguese; read from the source, so that it is to be written out (words/metrics.py)."""
+    of_scores: ClassVar[bool] = False
+    """Whether it looks at scores, not at labels and predictions alone."""
+    parted: ClassVar[bool] = False
+    """Whether there is also one for each part (type of entity, say) of the answers, by its name, `_` and the part's."""
+
+    def __init__(self, part: str | None = None) -> None:
+        self.part = part
+
+    @classmethod
+    def fits(cls, outputs: int) -> bool:
+        """Whether it says anything of a task with so many outputs."""
+        return True
+
+    @abstractmethod
+    def over(self, answers: Answered) -> Callable[[Pick], float]:
+        """Return the function that gives the metric of some of the rows: what all draws of a bootstrap share is done once."""
+
+    def value(self, answers: Answered) -> float:
+        """Return the metric of all rows."""
+        return self.over(answers)(slice(None))
+
+    def diagram(self, answers: Answered) -> Diagram | None:
+        """Return what the metric has to show beside its figure, for the report."""
+        return None
+
+
+class Share(Metric):
+    """A metric that rows add up to: the sum of what each adds to a numerator by that of what it adds to a denominator."""
+
+    percent = True
+
+    @abstractmethod
+    def parts(self, answers: Answered) -> np.ndarray:
+        """Return each row's numerator and denominator (N, 2)."""
+
+    def over(self, answers: Answered) -> Callable[[Pick], float]:
+        parts = self.parts(answers)
+
+        def share(pick: Pick) -> float:
+            numerator, denominator = parts[pick].sum(axis=0)
+            return float(numerator / denominator) if denominator else 0.0
+
+        return share
+
+
+class RightRows(Metric):
+    """The share of rows that are right: what exact tests of paired rows and of proportions are for."""
+
+    percent = True
+
+    def right(self, answers: Answered) -> np.ndarray:
+        """Return whether each row is right (N,)."""
+        found: np.ndarray = answers.label == answers.prediction
+        return found
+
+    def over(self, answers: Answered) -> Callable[[Pick], float]:
+        right = self.right(answers)
+        return lambda pick: float(right[pick].mean())
+
+
+METRICS: Registry[type[Metric]] = Registry("metric", "afina.measure.metrics")
+"""All metrics by name."""
+metric = METRICS.register
+
+
+def metrics_of(kind: str, outputs: int, parts: Sequence[str] = ()) -> dict[str, Metric]:
+    """Return the metrics of a kind of answers with so many outputs, by name; those of single parts last."""
+    found = [cls for cls in METRICS.values() if kind in cls.of and cls.fits(outputs)]
+    of_parts = {f"{cls.name}_{part}": cls(part) for cls in found if cls.parted for part in parts}
+    return {cls.name: cls() for cls in found} | of_parts
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric by the name that results have; raises `UsageError` for one that there is not."""
+    found = _known(name)
+    if found is None:
+        raise UsageError(f"Unknown metric '{name}'{nearest(name, METRICS)}")
+    return found
+
+
+def _known(name: str) -> Metric | None:
+    if name in METRICS:
+        return METRICS[name]()
+    heads = [head for head in METRICS if name.startswith(f"{head}_") and METRICS[head].parted]
+    return METRICS[heads[0]](name.removeprefix(f"{heads[0]}_")) if heads else None
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a larger value of this metric is the better one; so it is taken to be of one that other programs measured."""
+    found = _known(name)
+    return found is None or found.higher_is_better
+
+
+def is_percent(name: str) -> bool:
+    """Whether tables show this metric in percent."""
+    found = _known(name)
+    return found is not None and found.percent
+
+
+def part_of(name: str) -> str | None:
+    """Return the part (type of entity, say) that a metric of this name is of, None where it is of the whole."""
+    found = _known(name)
+    return None if found is None else found.part

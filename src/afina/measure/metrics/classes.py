@@ -1,0 +1,83 @@
+"""Metrics of classes, one a row, by their confusion matrix."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+
+from afina.measure.metrics.base import Answered, Metric, Pick, RightRows, metric
+
+__all__ = ["MCC", "Accuracy", "BinaryF1", "ByConfusion", "MacroF1", "confusion"]
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many rows have each label (down) and prediction (across), (K, K)."""
+    places = labels.astype(np.int64) * classes + predictions.astype(np.int64)
+    return np.bincount(places, minlength=classes * classes).reshape(classes, classes).astype(float)
+
+
+class ByConfusion(Metric):
+    """A metric of how often each class was taken for each."""
+
+    of = ("classes",)
+
+    @abstractmethod
+    def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
+        """Return it of each class's right rows, its rows and the rows predicted as it, (K,) each."""
+
+    def over(self, answers: Answered) -> Callable[[Pick], float]:
+        label, prediction = answers.label, answers.prediction
+        classes = int(max(1, label.max(), prediction.max())) + 1  # two at least, though all rows may be of the first
+
+        def value(pick: Pick) -> float:
+            counts = confusion(label[pick], prediction[pick], classes)
+            return float(self.of_counts(np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
+
+        return value
+
+
+@metric("accuracy")
+class Accuracy(RightRows):
+    """Share of the rows whose prediction is their label."""
+
+    of = ("classes", "choices")
+    portuguese = "acurácia"
+
+
+@metric("macro_f1")
+class MacroF1(ByConfusion):
+    """Mean over the classes that occur, as label or as prediction, of each one's F1."""
+
+    percent = True
+    portuguese = "F1 macro"
+
+    def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
+        occurring = (actual + predicted) > 0
+        return float((2 * hits[occurring] / (actual + predicted)[occurring]).mean())
+
+
+@metric("mcc")
+class MCC(ByConfusion):
+    """Matthews' correlation of labels and predictions."""
+
+    portuguese = "MCC"
+
+    def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
+        total = actual.sum()
+        spread = np.sqrt((total**2 - (predicted**2).sum()) * (total**2 - (actual**2).sum()))
+        return float((hits.sum() * total - (actual * predicted).sum()) / spread) if spread > 0 else 0.0
+
+
+@metric("binary_f1")
+class BinaryF1(ByConfusion):
+    """Of two classes the F1 of the second, as MRPC and QQP are scored by."""
+
+    percent = True
+    portuguese = "F1 da segunda classe"
+
+    @classmethod
+    def fits(cls, outputs: int) -> bool:
+        return outputs == 2
+
+    def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
+        return float(2 * hits[1] / (actual[1] + predicted[1])) if actual[1] + predicted[1] else 0.0
