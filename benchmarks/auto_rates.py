@@ -22,13 +22,13 @@ from transformers import AutoTokenizer
 from afina.adapters.adapter import build_adapter
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
-from afina.config import DatasetSpec
+from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens
-from afina.data.sources import load_text_dataset
 from afina.methods.base import make_method, registry
 from afina.ops.allocator import keep_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.tasks.base import Task, make_task
+from afina.tasks.base import TASKS, Task
+from afina.tasks.reading import load_text_dataset
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, train
 from afina.train.optimiser import Optimiser
@@ -75,11 +75,12 @@ class Data:
         spec = DatasetSpec(path=str(folder) if folder.exists() else name)
         found = load_text_dataset(spec, train_limit=rows, test_limit=options.test)
         tokenizer: Any = AutoTokenizer.from_pretrained(model_path(self.model))
-        self.task: Task = make_task(found.task, found.train.label, found.label_names)
+        config = StudyConfig.parse({"model": self.model, "dataset": spec.path, "methods": ["head"]}, "benchmark")
+        self.task: Task = TASKS[found.task].made_for(found, config, spec, tokenizer)
         self.train: Tokens = self.task.tokenize(tokenizer, found.train, LENGTHS[name])
         self.test: Tokens = self.task.tokenize(tokenizer, found.test, LENGTHS[name])
         self.steps = -(-len(self.train) // BATCH) * EPOCHS
-        self.metric = "pearson" if self.task.name == "regression" else self.task.metric
+        self.metric = self.task.metric
 
     def trained(self, name: str, seed: int) -> list[dict[str, Any]]:
         """Return rate, metric and seconds at each factor; a method that owns its backbone trains once after another."""

@@ -188,7 +188,7 @@ def measure_afina(name: str, talks: list[Any], model_folder: Path) -> dict[str, 
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource
     from afina.study.prepare import prepare
-    from afina.tasks.base import load_task
+    from afina.tasks.base import restore
     from afina.train.loop import Callbacks, Clock, Member, train
     from afina.train.optimiser import Optimiser
     from afina.train.passes import Passes
@@ -205,7 +205,7 @@ def measure_afina(name: str, talks: list[Any], model_folder: Path) -> dict[str, 
         }, "benchmark")  # fmt: skip
         prepared = prepare(config, config.dataset[0], str(model_folder), Path(folder))
         tokens = load_tokens(prepared.tokens)["train"]
-    task = load_task(prepared.task)
+    task = restore(prepared.task)
     baseline = reset_peak()
     backbone = load_backbone(str(model_folder), precision="bf16", speaks=True)
     adapter = build_adapter(method, backbone, task.outputs, seed=0)

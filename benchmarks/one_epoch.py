@@ -14,8 +14,8 @@ class OneEpoch:
 
         from afina.backbone.files import model_path
         from afina.config import DatasetSpec
-        from afina.data.sources import load_text_dataset
         from afina.tasks.classification import Classification
+        from afina.tasks.reading import load_text_dataset
 
         tokenizer: Any = AutoTokenizer.from_pretrained(model_path("minilm"))
         found = load_text_dataset(DatasetSpec(path=str(data)), train_limit=rows, test_limit=max(10, test_rows))

@@ -63,7 +63,7 @@ def trainer_score(options: argparse.Namespace, seed: int) -> float:
     from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
 
     from afina.config import DatasetSpec
-    from afina.data.sources import load_text_dataset
+    from afina.tasks.reading import load_text_dataset
 
     spec = DatasetSpec(path=str(options.data), task="tagging")
     data = load_text_dataset(spec, train_limit=options.train, test_limit=options.test)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 import afina
 from afina.adapters.adapter import AdapterRecord, read_record, save_adapter
 from afina.adapters.adapter import build_adapter as build
-from afina.adapters.record_file import STATES
+from afina.data.templates import make_template
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import make_method
-from afina.tasks.base import Task
+from afina.tasks.base import TASKS, Task, restore
 from families import load_family
 from test_peft_files import lora, trained
 
@@ -140,21 +140,33 @@ def test_a_record_that_cannot_be_names_file_and_key(
         write(folder / file, plain)
 
 
-def test_every_task_has_a_form_for_its_state() -> None:
-    import importlib
-    import pkgutil
-
-    import afina.tasks as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"afina.tasks.{module.name}")
-
-    def kinds(cls: type) -> set[type]:
+def test_the_registry_knows_every_task() -> None:
+    def kinds(cls: type[Task]) -> set[type[Task]]:
         return {cls}.union(*map(kinds, cls.__subclasses__()))
 
-    assert {kind.name for kind in kinds(Task) if hasattr(kind, "name") and kind.__module__.startswith("afina.")} == set(
-        STATES
-    )
+    every = dict(TASKS)  # imports them all
+    own = {cls for cls in kinds(Task) if cls.__module__.startswith("afina.")}
+    assert {cls for cls in own if hasattr(cls, "name")} == set(every.values())
+    assert {cls.__name__ for cls in own if not hasattr(cls, "name")} == {"Task", "Writer"}
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "chat": {"template": make_template({"user": "Q: {content}\n", "assistant": "A: {content}<end>\n"}, None).state()},
+    "choices": {"answers": 3, "label_names": None, "prompt": "{text}?"},
+    "classification": {"label_names": ["a", "b"], "smoothing": 0.1, "weights": [1.0, 2.0]},
+    "embedding": {},
+    "language": {},
+    "regression": {"mean": 0.5, "deviation": 2.0},
+    "seq2seq": {"prompt": "read {text}"},
+    "tagging": {"label_names": ["O", "B-x"]},
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_made_again_from_its_state(name: str) -> None:
+    state = {"name": name, **STATES[name]}
+    TASKS[name].State.model_validate(state)
+    assert restore(state | {"a key of tomorrow's": 1}).state() == state
 
 
 def test_what_is_no_folder_is_said(tmp_path: Path) -> None:

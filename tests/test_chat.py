@@ -13,9 +13,9 @@ from afina.config import DatasetSpec
 from afina.data.batching import IGNORED, Tokens
 from afina.data.preview import learned
 from afina.data.sequences import conversations, source_and_target, whole_texts
-from afina.data.sources import load_text_dataset
 from afina.data.templates import TEMPLATES, ChatTemplate, Message, load_template, make_template
 from afina.errors import UsageError
+from afina.tasks.reading import load_text_dataset
 from families import tokenizer
 
 TALK = [Message("user", "where is my parcel"), Message("assistant", "late"),

@@ -12,8 +12,9 @@ from pyarrow import parquet
 
 from afina.config import DatasetSpec
 from afina.data.presets import PRESETS
-from afina.data.sources import TextDataset, load_text_dataset, read_texts, stratified_rows
+from afina.data.sources import TextDataset, read_texts, stratified_rows
 from afina.errors import UsageError
+from afina.tasks.reading import load_text_dataset
 
 
 def load(path: Path | str, **options: Any) -> TextDataset:

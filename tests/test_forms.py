@@ -18,7 +18,6 @@ from afina.data.convert import convert
 from afina.data.forms import Columns
 from afina.data.messages import Message
 from afina.data.sequences import conversations
-from afina.data.sources import load_text_dataset
 from afina.data.speakers import Speakers
 from afina.data.stream import RawRow, Source
 from afina.data.templates import load_template, make_template
@@ -26,6 +25,7 @@ from afina.data.turns import ordered, written_out
 from afina.errors import UsageError
 from afina.generation.template import PlainTemplate, check_messages, template_of
 from afina.tasks.chat import Chat
+from afina.tasks.reading import load_text_dataset
 from families import tokenizer
 
 ASKED, SAID = ["user", "where is my parcel"], ["assistant", "late"]

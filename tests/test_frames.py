@@ -11,8 +11,8 @@ import pytest
 
 from afina.config import DatasetSpec
 from afina.data.frames import from_objects, is_objects, tables_of
-from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
+from afina.tasks.reading import load_text_dataset
 
 TEXTS = [f"texto número {number}" for number in range(20)]
 LABELS = ["sim" if number % 2 else "não" for number in range(20)]

@@ -7,8 +7,8 @@ import pytest
 
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.rows import TextDataset
-from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
+from afina.tasks.reading import load_text_dataset
 
 
 def load(path: Path | str, **keys: Any) -> TextDataset:

@@ -13,8 +13,8 @@ from pyarrow import parquet
 
 from afina.config import DatasetSpec
 from afina.data.rows import TextDataset
-from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
+from afina.tasks.reading import load_text_dataset
 
 ROWS = [{"text": f"row {number}", "label": "ab"[number % 2]} for number in range(12)]
 CSV = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in ROWS)

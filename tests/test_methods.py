@@ -440,16 +440,17 @@ def test_rates_differ_by_layer_and_by_matrix(family_folder: Loader) -> None:
 
 
 def test_a_weighted_and_smoothed_loss_is_torchs() -> None:
-    from afina.tasks.base import load_task, make_task
+    from afina.tasks.base import restore
+    from afina.tasks.classification import Classification, class_weights
 
-    labels = np.array([0, 0, 0, 1])
-    task = make_task("classification", labels, ("many", "few"), smoothing=0.1, class_weights="balanced")
+    labels, names = np.array([0, 0, 0, 1]), ("many", "few")
+    task = Classification(names, smoothing=0.1, weights=class_weights("balanced", labels, names))
     values, target = torch.randn(4, 2), torch.from_numpy(labels)
     weights = torch.tensor([4 / 6, 2.0])
     expected = torch.nn.functional.cross_entropy(values, target, weights, label_smoothing=0.1, reduction="sum")
-    torch.testing.assert_close(load_task(task.state()).loss(values, target), expected)
+    torch.testing.assert_close(restore(task.state()).loss(values, target), expected)
     with pytest.raises(UsageError, match="no class 'fwe'; did you mean 'few'"):
-        make_task("classification", labels, ("many", "few"), class_weights={"fwe": 2.0})
+        class_weights({"fwe": 2.0}, labels, names)
 
 
 def test_settings_are_checked_when_made() -> None:

@@ -14,10 +14,10 @@ from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.presets import PARQUET, PRESETS
-from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
 from afina.study.prepare import task_of
-from afina.tasks.base import load_task
+from afina.tasks.base import restore
+from afina.tasks.reading import load_text_dataset
 
 TEXT, NUMBER, TRUTH = Value("string"), Value("float32"), Value("bool")
 INTEGER = Value("int64")
@@ -178,7 +178,7 @@ def test_presets_read_the_hubs_form(name: str, hub: Any) -> None:
     if data.task not in ("chat", "seq2seq"):
         task = task_of(parsed, parsed.dataset[0], data, None)
         # A run's worker makes the task again from what was written down of it.
-        for made in (task, load_task(json.loads(json.dumps(task.state())))):
+        for made in (task, restore(json.loads(json.dumps(task.state())))):
             assert made.metric == (preset.metric or type(task).metric)
 
 

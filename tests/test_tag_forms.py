@@ -13,10 +13,10 @@ from afina.data.clean import clean
 from afina.data.convert import convert
 from afina.data.literals import parsed_text
 from afina.data.rules import CleanSettings
-from afina.data.sources import load_text_dataset
 from afina.data.speakers import Speakers
 from afina.errors import UsageError
 from afina.measure.entities import count_entities
+from afina.tasks.reading import load_text_dataset
 
 WORDS, TAGS = ["Ana", "mora", "em", "Porto", "Alegre", "."], ["B-PER", "O", "O", "B-LOC", "I-LOC", "O"]
 BIOES = ["S-PER", "O", "O", "B-LOC", "E-LOC", "O"]

@@ -24,7 +24,6 @@ from afina.backbone.quantise import is_quantised
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.rows import Rows
-from afina.data.sources import load_text_dataset
 from afina.data.tags import untagged
 from afina.data.words import tokenize_words
 from afina.errors import UsageError
@@ -37,8 +36,9 @@ from afina.methods.base import make_method
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.statistics import compare
 from afina.study.study import Study
-from afina.tasks.base import load_task, make_task
-from afina.tasks.classification import Classification
+from afina.tasks.base import restore
+from afina.tasks.classification import Classification, class_weights
+from afina.tasks.reading import load_text_dataset
 from afina.tasks.tagging import Tagging
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, train
@@ -312,11 +312,10 @@ def test_the_loss_is_summed_over_tagged_words() -> None:
 
 
 def test_weights_of_classes_are_of_words() -> None:
-    task = make_task("tagging", ROWS.label, NAMES, class_weights="balanced")
-    assert isinstance(task, Tagging)
+    task = Tagging(NAMES, weights=class_weights("balanced", ROWS.label, NAMES))
     counts = np.array([4, 3, 2, 2, 1])
     np.testing.assert_allclose(np.asarray(task.weights), 12 / (5 * counts), rtol=1e-6)
-    again = load_task(task.state())
+    again = restore(task.state())
     assert isinstance(again, Tagging)
     assert again.state() == task.state()
 

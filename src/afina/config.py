@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
+from afina.registry import listing
 from afina.separator import as_separator
 from afina.yaml_file import read_yaml
 
@@ -69,12 +70,19 @@ class MethodSpec(BaseModel):
         return f"{self.name}({inside})" if inside else self.name
 
 
-_TASKS = {"token_classification": "tagging", "token-classification": "tagging", "ner": "tagging"}
-"""Other names of tasks."""
-TaskName = Annotated[
-    Literal["auto", "classification", "regression", "choices", "tagging", "language", "chat", "seq2seq"],
-    BeforeValidator(lambda value: _TASKS.get(value, value) if isinstance(value, str) else value),
-]
+def _as_task(value: Any) -> Any:
+    """Return a task's name for what a person calls it; its file is not imported for that."""
+    known = [entry for entry in listing("afina.tasks", "task").values() if entry.constants.get("trained", True)]
+    spellings = {spelling: entry.name for entry in known for spelling in (entry.name, *entry.others)}
+    if not isinstance(value, str) or value == "auto":
+        return value
+    if value not in spellings:
+        possible = ["auto", *(entry.name for entry in known)]
+        raise ValueError(f"should be {', '.join(map(repr, possible[:-1]))} or {possible[-1]!r}")
+    return spellings[value]
+
+
+TaskName = Annotated[str, BeforeValidator(_as_task)]
 
 
 _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}

@@ -35,6 +35,8 @@ class Entry:
     others: tuple[str, ...]
     module: str
     attribute: str
+    constants: Mapping[str, object]
+    """The class attributes that it sets to a plain value: what can be said of it without importing it."""
 
 
 @cache
@@ -74,7 +76,15 @@ def _entries(tree: ast.Module, decorator: str, module: str) -> Iterator[Entry]:
                 names = [part.value for part in mark.args if isinstance(part, ast.Constant)]
                 if not names or len(names) < len(mark.args) or not all(isinstance(name, str) for name in names):
                     raise UsageError(f"{module}: @{decorator} of {node.name} should be given its names as plain text.")
-                yield Entry(str(names[0]), tuple(map(str, names[1:])), module, node.name)
+                yield Entry(str(names[0]), tuple(map(str, names[1:])), module, node.name, _constants(node))
+
+
+def _constants(node: ast.ClassDef | ast.FunctionDef) -> dict[str, object]:
+    return {
+        target.id: line.value.value
+        for line in node.body if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
+        for target in line.targets if isinstance(target, ast.Name)
+    }  # fmt: skip
 
 
 def _twice(kind: str, name: str, first: str, second: str) -> str:

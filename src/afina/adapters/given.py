@@ -16,6 +16,7 @@ from afina.backbone.labels import answers_each_label
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method
+from afina.tasks.base import the
 
 __all__ = ["Given", "given_adapter", "label_state", "start_branches", "take_head"]
 
@@ -82,6 +83,5 @@ def label_state(names: Sequence[str], backbone: Backbone, folder: Path) -> dict[
             f"{folder}: its base {backbone.name} says yes or no to each label (problem_type: "
             "multi_label_classification), which is not read here; for one label a text give a base that says so."
         )
-    if backbone.tags or len(names) > 1:
-        return {"name": "tagging" if backbone.tags else "classification", "label_names": names}
-    return {"name": "regression", "mean": 0.0, "deviation": 1.0}
+    one = "single_label_classification" if len(names) > 1 else "regression"
+    return the(problem_type="token_classification" if backbone.tags else one).of_labels(names).state()

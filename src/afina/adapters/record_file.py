@@ -4,72 +4,17 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError
 
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.json_files import read_json_object
-from afina.tasks.base import load_task
+from afina.tasks.base import TASKS, restore
 
-__all__ = ["STATES", "check_fields", "check_model_name", "check_task", "read_record_file"]
+__all__ = ["check_fields", "check_model_name", "check_task", "read_record_file"]
 
-_MOST = 1_000_000
 _AGAIN = "train the adapter again, or get it again"
-
-
-def _once(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"should name each label once, not '{twice}' twice")
-    return names
-
-
-Labels = Annotated[list[str], Field(min_length=1, max_length=_MOST), AfterValidator(_once)]
-
-
-class _State(BaseModel):
-    """A task's state; keys that it does not know are the task's own."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _Classes(_State):
-    label_names: Labels
-    smoothing: float = Field(default=0.0, ge=0, lt=1)
-    weights: list[Annotated[float, Field(ge=0)]] | None = None
-
-    @model_validator(mode="after")
-    def _weighed(self) -> "_Classes":
-        if self.weights is not None and len(self.weights) != len(self.label_names):
-            raise ValueError(f"weights should be {len(self.label_names)}, as many as labels, not {len(self.weights)}")
-        return self
-
-
-class _Number(_State):
-    mean: float
-    deviation: float = Field(gt=0)
-
-
-class _Choices(_State):
-    answers: int = Field(ge=0, le=_MOST)
-    label_names: Labels | None
-    prompt: str | None
-
-
-class _Chat(_State):
-    template: dict[str, Any]
-
-
-class _Read(_State):
-    prompt: str | None
-
-
-STATES: Mapping[str, type[_State]] = {
-    "classification": _Classes, "tagging": _Classes, "regression": _Number, "choices": _Choices, "chat": _Chat,
-    "seq2seq": _Read, "language": _State, "embedding": _State,
-}  # fmt: skip
-"""By a task's name, what its state has to be."""
 
 
 def read_record_file(path: Path, kind: type) -> dict[str, Any]:
@@ -119,15 +64,15 @@ def check_model_name(path: Path, name: str) -> None:
 def check_task(path: Path, state: Mapping[str, Any]) -> None:
     """Raise `AfinaError` for a state from which no task can be made."""
     name = state.get("name")
-    if not isinstance(name, str) or name not in STATES:
-        raise AfinaError(f"{path}: 'task' has the name {shown(name)}{nearest(str(name)[:60], STATES)}")
+    if not isinstance(name, str) or name not in TASKS:
+        raise AfinaError(f"{path}: 'task' has the name {shown(name)}{nearest(str(name)[:60], TASKS)}")
     try:
-        STATES[name].model_validate(dict(state))
+        TASKS[name].State.model_validate(dict(state))
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise AfinaError(f"{path}: 'task{where and '.'}{where}' {_reason(error)}; {_AGAIN}.") from None
     try:
-        load_task(state)
+        restore(state)
     except (UsageError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AfinaError(f"{path}: 'task' cannot be made again ({str(error)[:300]}); {_AGAIN}.") from None
 

@@ -18,8 +18,9 @@ from afina.data.files import read_table
 from afina.data.interaction_file import check_output
 from afina.data.rows import Rows
 from afina.data.whole_file import whole_file
-from afina.data.written import READERS, find_messages, find_pair
+from afina.data.written import find_messages, find_pair
 from afina.errors import UsageError
+from afina.tasks.writing import writer_named
 
 __all__ = ["Canary", "Form", "Manifest", "draw_secrets", "plant", "read_manifest"]
 
@@ -108,7 +109,7 @@ class Manifest:
         Raises `UsageError` where the task does not learn the column that holds the secret.
         """
         table = arrow.Table.from_pylist([self.row(key, secret) for secret in secrets])
-        rows = READERS[task](table, self.form.spec, "the canaries")
+        rows = writer_named(task).rows_of(table, self.form.spec, "the canaries")
         if secrets[0] not in (rows.text if rows.text_pair is None else rows.text_pair)[0]:
             raise UsageError(
                 f"The canaries were planted in '{self.form.answer}', which task: {task} does not learn; plant them again "

@@ -14,12 +14,12 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.columns import joined
 from afina.data.files import read_table
 from afina.data.rows import Rows
-from afina.data.written import READERS
 from afina.errors import UsageError
 from afina.results.result import Result
 from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
-from afina.tasks.base import load_task
+from afina.tasks.base import restore
+from afina.tasks.writing import writer_named
 from afina.train.load import LoadedAdapter
 
 __all__ = ["LeakAudit", "audit_leak"]
@@ -71,7 +71,7 @@ def audit_leak(
                 f"{path} does not say how what it learned was written (it has no afina.json); train it here."
             )
         record = read_record(path)
-        if not load_task(record.task).writes:
+        if not restore(record.task).writes:
             raise UsageError(
                 f"{path} was trained for {record.task['name']}, not to write; only what writes can recite."
             )
@@ -102,7 +102,7 @@ def _of_study(folder: Path) -> list[Result] | None:
             raise UsageError(f"{folder} is neither an adapter (no afina.json) nor a study (no study.yaml).")
         return None
     done = [result for result in read_results(folder) if result.is_finished and result.adapter]
-    found = [result for result in done if load_task(read_record(folder / str(result.adapter)).task).writes]
+    found = [result for result in done if restore(read_record(folder / str(result.adapter)).task).writes]
     if not found:
         raise UsageError(f"{folder} has no finished run of a task that writes; only what writes can recite.")
     return found
@@ -130,7 +130,7 @@ def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
     if spec.joined:
         tables, spec = joined({"file": table}, spec, str(path), [])
         table = tables["file"]
-    rows = READERS[task](table, spec, str(path))
+    rows = writer_named(task).rows_of(table, spec, str(path))
     full = [row for row, text in enumerate(rows.text) if text and (rows.text_pair is None or rows.text_pair[row])]
     return Rows(
         [rows.text[row] for row in full], None if rows.text_pair is None else [rows.text_pair[row] for row in full],

@@ -13,7 +13,7 @@ from afina.data.batching import IGNORED, Tokens, evaluation_batches
 from afina.data.rows import Rows
 from afina.generation.generate import Bare, Request, write
 from afina.generation.settings import GenerationSettings
-from afina.tasks.language import Language
+from afina.tasks.writing import Writer
 from afina.train.evaluate import predict_logits
 from afina.train.load import LoadedAdapter
 
@@ -46,7 +46,7 @@ def longest_read(loaded: LoadedAdapter) -> int:
 def sequences(loaded: LoadedAdapter, rows: Rows, limit: int) -> Sequences:
     """Tokenize rows the way the adapter's task reads its training data."""
     tokenizer, task = loaded.tokenizer, loaded.task
-    assert isinstance(task, Language), "only what learned to write is asked"
+    assert isinstance(task, Writer), "only what learned to write is asked"
     each = [task.tokens(tokenizer, rows.take(np.array([row])), limit) for row in range(len(rows))]
     lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(own.offsets) for own in each)])
     joined = Tokens(

@@ -72,6 +72,6 @@ def generate(
             entry = {"prompt": text, "text": written.text, "finish": written.finish, "tokens": len(written.tokens)}
             print(json.dumps(entry, ensure_ascii=False) if as_json else written.text)
     if texts and not said:
-        taught = loaded.task.name == "chat" and not (chat or bare)
+        taught = getattr(loaded.task, "template", None) is not None and not (chat or bare)
         form = "; it was taught conversations, whose form --chat gives a prompt" if taught else ""
         print(f"{loaded.record.model if bare else adapter} wrote no word{form}.", file=sys.stderr)

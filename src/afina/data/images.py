@@ -27,8 +27,8 @@ def is_images(spec: DatasetSpec) -> bool:
     return spec.path in PACKAGED_IMAGES or path.suffix.lower() == ".npz" or (path / "train.npz").is_file()
 
 
-def load_images(spec: DatasetSpec, *, train_limit: int | None, test_limit: int | None) -> TextDataset:
-    """Read images and labels; raises `UsageError` in one sentence for what is wrong with a file."""
+def load_images(spec: DatasetSpec, task: str, *, train_limit: int | None, test_limit: int | None) -> TextDataset:
+    """Read images and labels for a task; raises `UsageError` in one sentence for what is wrong with a file."""
     path = Path(spec.path)
     names: tuple[str, ...] | None = None
     notes: list[str] = []
@@ -50,7 +50,7 @@ def load_images(spec: DatasetSpec, *, train_limit: int | None, test_limit: int |
         splits = dict(zip(("train", "test"), divided(_rows(images, _indices(labels, names, path))), strict=True))
         counts = f"{len(splits['train']):,} rows to train on, {len(splits['test']):,} to test on"
         notes.append(f"{path} has no test part: {counts} (80/20, always the same)")
-    return finished(spec, "classification", names, splits, notes, train_limit, test_limit)
+    return finished(spec, task, names, splits, notes, train_limit, test_limit)
 
 
 def read_images(path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ import pyarrow.compute as compute
 from afina.data.columns import ROW
 from afina.errors import UsageError
 
-__all__ = ["check_classes", "choose_task", "classes", "note_dates", "numbers", "typed"]
+__all__ = ["are_quantities", "check_classes", "check_few_labels", "classes", "note_dates", "numbers", "typed"]
 
 _MOST_CLASSES = 200
 _FEW_CLASSES = 10
@@ -84,18 +84,16 @@ def _every(values: arrow.ChunkedArray, pattern: str) -> bool:
     return compute.all(compute.match_substring_regex(values, pattern)).as_py() is True
 
 
-def choose_task(
-    tables: Mapping[str, arrow.Table], column: str, asked: str, where: str, names: tuple[str, ...] | None
-) -> str:
-    """Return the task asked for, or the one that typed labels show; quantities taken for classes are an error."""
-    if asked != "auto":
-        return asked
-    train = tables["train"][column]
-    if names is None and train.type == arrow.float64():
-        for table in tables.values():
-            values = table[column].drop_null().to_numpy()
-            if (values != np.round(values)).any():
-                return "regression"
+def are_quantities(tables: Mapping[str, arrow.Table], column: str) -> bool:
+    """Whether labels are numbers of which some have decimals."""
+    if tables["train"][column].type != arrow.float64():
+        return False
+    each = (table[column].drop_null().to_numpy() for table in tables.values())
+    return any(bool((values != np.round(values)).any()) for values in each)
+
+
+def check_few_labels(train: arrow.ChunkedArray, column: str, where: str, names: tuple[str, ...] | None) -> None:
+    """Raise `UsageError` for train labels that are too many for classes, unless the source names them."""
     distinct, rows = len(compute.unique(train.drop_null())), len(train.drop_null())
     number = train.type in (arrow.int64(), arrow.float64())
     many = distinct > max(_FEW_CLASSES, rows / 3)
@@ -105,7 +103,6 @@ def choose_task(
             f"{where}: column '{column}' has {distinct:,} different labels in {rows:,} train rows, too few rows a label to "
             f"learn; name another label: column, or set {advice}, or task: classification if they are classes."
         )
-    return "classification"
 
 
 def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:

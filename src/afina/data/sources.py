@@ -1,7 +1,7 @@
-"""Where rows come from: packaged sets, files, folders and the hub; checked, and with everything dropped counted."""
+"""Texts with a column of labels: found, divided into parts, and with every row that lacks either left out and counted."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,119 +9,118 @@ import numpy as np
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
-from afina.data.answers import answers_of, find_answers, right_answers
-from afina.data.columns import ROW, find_columns, joined, left_out, numbered, texts
+from afina.data.answers import find_answers
+from afina.data.columns import ROW, find_columns, joined, left_out, texts
 from afina.data.files import is_table, read_table, read_text, same_label_names, say
-from afina.data.finding import Parts, find
-from afina.data.images import is_images, load_images
+from afina.data.finding import Parts
 from afina.data.label_texts import MISSING, tidied
-from afina.data.labels import check_classes, choose_task, classes, note_dates, numbers, typed
+from afina.data.labels import typed
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
-from afina.data.tags import find_tagged, is_tagged, read_tagged, tables_of_lists
 from afina.data.task_meant import task_meant
 from afina.data.text_files import tables_of_lines
-from afina.data.written import READERS, read_written
 from afina.errors import UsageError
 
-__all__ = ["Rows", "TextDataset", "load_text_dataset", "read_texts", "stratified_rows"]
+__all__ = [
+    "Labelled",
+    "Rows",
+    "TextDataset",
+    "read_labelled",
+    "read_texts",
+    "single_split",
+    "stratified_rows",
+    "with_both",
+    "with_columns",
+]
 
 _MOST_STRATA = 200
 """Different labels up to which a single file is divided by label; more are quantities."""
 
 
-def load_text_dataset(
-    spec: DatasetSpec,
-    *,
-    task: str = "auto",
-    train_limit: int | None = None,
-    test_limit: int | None = None,
-    trust_remote_code: bool = False,
-) -> TextDataset:
-    """Read, check and limit a data set.
+@dataclass(frozen=True)
+class Labelled:
+    """Texts with a column of labels, by split; what was noticed is in `notes`, to which a task may add."""
 
-    Limits are stratified by label and the same for every run. Raises `UsageError` in one sentence for what is wrong.
+    parts: Parts
+    columns: Mapping[str, str]
+    """By what they hold (text, text_pair, label, choices), the columns' names."""
+    kept: Mapping[str, arrow.Table]
+    """The rows that have both: their labels, answers to choose from if asked for, and their numbers."""
+    text: Mapping[str, list[str]]
+    text_pair: Mapping[str, list[str]]
+    given: tuple[str, ...] | None
+    """The names of the labels, where the source gives them."""
+    notes: list[str]
+
+    @property
+    def column(self) -> str:
+        return self.columns["label"]
+
+    @property
+    def where(self) -> str:
+        return self.parts.where
+
+    def rows(
+        self, labels: Mapping[str, np.ndarray], answers: Mapping[str, list[list[str]]] | None = None
+    ) -> dict[str, Rows]:
+        """Return the rows of each split with these labels."""
+        return {
+            name: Rows(
+                self.text[name], self.text_pair.get(name), labels[name], choices=(answers or {}).get(name),
+                number=table[ROW].to_numpy(),
+            )
+            for name, table in self.kept.items()
+        }  # fmt: skip
+
+    def labelled_rows(self, labels: Mapping[str, np.ndarray]) -> dict[str, Rows]:
+        """Return the rows of each split with these classes, without those whose label is below 0: nobody knows it."""
+        return {name: _drop_unlabelled(rows, name, self.notes) for name, rows in self.rows(labels).items()}
+
+    def finished(
+        self, spec: DatasetSpec, task: str, names: tuple[str, ...] | None, splits: Mapping[str, Rows],
+        train_limit: int | None, test_limit: int | None,
+    ) -> TextDataset:  # fmt: skip
+        """Return the data set of these rows, which says of what columns they are."""
+        told = {**self.columns, "text": list(self.parts.spec.joined) or self.columns["text"]}
+        return replace(finished(spec, task, names, splits, self.notes, train_limit, test_limit), columns=told)
+
+
+def read_labelled(parts: Parts, *, apart: bool = True, answers: bool = False, advise: bool = False) -> Labelled:
+    """Return texts and labels; with `apart` a class's only row is trained on where one file is divided.
+
+    With `answers` there may be a column of each row's answers to choose from. Raises `UsageError` for columns that are not
+    there, with `advise` with the task that is meant by what the rows hold instead.
     """
-    if is_images(spec):
-        return load_images(spec, train_limit=train_limit, test_limit=test_limit)
-    parts = find(spec, trust_remote_code)
-    parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
-    asked = next((one for one in (spec.task, task, parts.spec.task) if one != "auto"), "auto")
-    data = _load(spec, parts, asked, train_limit, test_limit)
-    return replace(data, metric=parts.spec.metric)
-
-
-def _load(spec: DatasetSpec, parts: Parts, asked: str, train_limit: int | None, test_limit: int | None) -> TextDataset:
-    if asked == "tagging" or (asked == "auto" and is_tagged(parts.tables)):
-        return _load_tagged(spec, parts, train_limit, test_limit)
     notes = list(parts.notes)
-    parts = replace(parts, tables=tables_of_lines(parts.tables, asked, parts.where, notes))
-    if parts.spec.joined or asked not in READERS:
-        tables, own = joined(parts.tables, parts.spec, parts.where, notes)
-        parts = replace(parts, tables=tables, spec=own)
-    if asked in READERS:
-        return read_written(parts.tables, parts.place, parts.spec, asked, parts.where, notes, train_limit, test_limit)
-    return _load_labelled(spec, parts, asked, notes, train_limit, test_limit)
-
-
-def _load_labelled(
-    spec: DatasetSpec, parts: Parts, asked: str, notes: list[str], train_limit: int | None, test_limit: int | None
-) -> TextDataset:
-    """Return a data set of texts with a class, a number or a right answer each."""
+    parts = with_columns(parts, notes)
     try:
         columns = find_columns(parts.tables, parts.spec, parts.where)
     except UsageError as error:
-        left = asked == "auto" and parts.spec.text is None and parts.spec.label is None
+        left = advise and parts.spec.text is None and parts.spec.label is None
         meant = task_meant(parts.tables["train"], parts.spec, parts.where) if left else ""
         raise UsageError(meant or str(error)) from None
     column = columns["label"]
-    if asked == "choices" and (own := find_answers(parts.tables, parts.spec, parts.where)) is not None:
+    if answers and (own := find_answers(parts.tables, parts.spec, parts.where)) is not None:
         columns["choices"] = own
     else:
         notes += left_out(parts.tables["train"], columns)
         parts = replace(parts, tables=tidied(parts.tables, column, parts.spec, parts.where, notes))
     parts = replace(parts, tables=typed(parts.tables, column, parts.where))
-    parts = _single_split(parts, columns["text"], column, notes, apart=asked != "regression")
+    parts = single_split(parts, columns["text"], column, notes, apart=apart)
+    return with_both(parts, columns, notes)
+
+
+def with_columns(parts: Parts, notes: list[str]) -> Parts:
+    """Return the parts with lines of text files as tables, and with columns that are joined as one."""
+    parts = replace(parts, tables=tables_of_lines(parts.tables, "labelled", parts.where, notes))
+    tables, own = joined(parts.tables, parts.spec, parts.where, notes)
+    return replace(parts, tables=tables, spec=own)
+
+
+def with_both(parts: Parts, columns: Mapping[str, str], notes: list[str]) -> Labelled:
+    """Return the rows that have a text and a label; how many have not is noted."""
     kept, first, second = _drop(parts, columns, notes)
-    given = parts.label_names or same_label_names(parts.tables, column, parts.where)
-    chosen = choose_task(kept, column, asked, parts.where, given)
-    names = None
-    answers: dict[str, list[list[str]]] = {}
-    if "choices" in columns:
-        answers = {name: answers_of(table, columns["choices"], parts.place(name)) for name, table in kept.items()}
-        labels = {n: right_answers(table, column, answers[n], parts.place(n)) for n, table in kept.items()}
-    elif chosen == "regression":
-        labels = {name: numbers(table, column, parts.place(name)) for name, table in kept.items()}
-        if (labels["train"] == labels["train"][0]).all():
-            raise UsageError(f"{parts.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
-    else:
-        names, labels = classes(kept, column, parts.where, given, notes)
-        note_dates(names, column, notes)
-    splits = {
-        name: Rows(first[name], second.get(name), labels[name], choices=answers.get(name), number=table[ROW].to_numpy())
-        for name, table in kept.items()
-    }
-    if names is not None:
-        splits = {name: _drop_unlabelled(rows, name, notes) for name, rows in splits.items()}
-        check_classes(names, {name: rows.label for name, rows in splits.items()}, parts.where, notes)
-        if chosen == "choices" and spec.answers is not None:
-            if len(spec.answers) != len(names):
-                raise UsageError(
-                    f"answers: there are {len(spec.answers)} for {len(names)} labels ({', '.join(names)})."
-                )
-            names = tuple(spec.answers)
-    told = {**columns, "text": list(parts.spec.joined) or columns["text"]}
-    return replace(finished(spec, chosen, names, splits, notes, train_limit, test_limit), columns=told)
-
-
-def _load_tagged(spec: DatasetSpec, parts: Parts, train_limit: int | None, test_limit: int | None) -> TextDataset:
-    notes = list(parts.notes)
-    tables, own = tables_of_lists(parts.tables, parts.spec, parts.place, notes)
-    parts = replace(parts, tables=tables, spec=own)
-    columns = find_tagged(parts.tables, parts.spec, parts.where)
-    parts = _single_split(parts, *columns, notes, apart=False)
-    places = {split: parts.place(split) for split in parts.tables}
-    names, splits = read_tagged(parts.tables, columns, places, notes, parts.label_names)
-    return finished(spec, "tagging", names, splits, notes, train_limit, test_limit)
+    given = parts.label_names or same_label_names(parts.tables, columns["label"], parts.where)
+    return Labelled(parts, columns, kept, first, second, given, notes)
 
 
 def read_texts(
@@ -151,7 +150,7 @@ def read_texts(
 # -- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _single_split(parts: Parts, text: str, column: str, notes: list[str], *, apart: bool) -> Parts:
+def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apart: bool) -> Parts:
     """Divide a single table 80/20, stratified, always the same way; with `apart`, a class's only row is trained on."""
     if "test" in parts.tables:
         return parts

@@ -23,20 +23,21 @@ _MOST_LABELS = 50
 
 
 def tables_of_lines(
-    tables: Mapping[str, arrow.Table], asked: str, where: str, notes: list[str]
+    tables: Mapping[str, arrow.Table], kind: str, where: str, notes: list[str]
 ) -> dict[str, arrow.Table]:
-    """Return what the lines of text files are for a task, as tables with columns; other tables as they are.
+    """Return the lines of text files as tables with columns; other tables as they are.
 
+    `kind` is what lines are to a task (`Task.lines`): texts with a label, texts, a transcript, or nothing that it can learn.
     Lines of a transcript stay lines (conversations.py). Raises `UsageError` where it cannot be told what they are.
     """
-    if not any(LINE in table.column_names for table in tables.values()) or asked == "chat":
+    if not any(LINE in table.column_names for table in tables.values()) or kind == "transcript":
         return dict(tables)
     if any(LINE not in table.column_names for table in tables.values()):
         raise UsageError(f"{where}: one part is a text file and another a table; write both in one form.")
-    if asked == "language":
+    if kind == "texts":
         return {split: _texts(table, notes) for split, table in tables.items()}
     lines = {split: _lines(table) for split, table in tables.items()}
-    form = next((name for name in LABELLED if asked != "seq2seq" and _all_are(name, lines)), None)
+    form = next((name for name in LABELLED if kind == "labelled" and _all_are(name, lines)), None)
     if form is None:
         raise UsageError(
             f"{where} is a text file that does not say what is to be learned: set task: language (each line or paragraph a "

@@ -5,6 +5,7 @@ Of conversations a row's text is the JSON of its messages, [[role, content], ...
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 import pyarrow as arrow
@@ -23,7 +24,16 @@ from afina.data.stream import RawRow
 from afina.data.turns import ordered, written_out
 from afina.errors import UsageError, nearest
 
-__all__ = ["READERS", "dialogue_forms", "find_messages", "find_pair", "read_written"]
+__all__ = [
+    "Reader",
+    "conversation_rows",
+    "dialogue_forms",
+    "find_messages",
+    "find_pair",
+    "pairs",
+    "read_written",
+    "whole_rows",
+]
 
 _PAIRS = (
     ("source", "target"), ("article", "highlights"), ("document", "summary"), ("dialogue", "summary"),
@@ -32,8 +42,20 @@ _PAIRS = (
 """Columns of what is read and what is written, by their usual names."""
 
 
+class Reader(Protocol):
+    """A task that writes, as what reads rows for it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unfolds(self) -> bool: ...
+    @property
+    def few_rows(self) -> str: ...
+    def rows_of(self, table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows: ...
+
+
 def read_written(
-    tables: Mapping[str, arrow.Table], place: Callable[[str], str], spec: DatasetSpec, task: str, where: str,
+    tables: Mapping[str, arrow.Table], place: Callable[[str], str], spec: DatasetSpec, reader: Reader, where: str,
     notes: list[str], train_limit: int | None, test_limit: int | None,
 ) -> TextDataset:  # fmt: skip
     """Return the data set of tables by split; `place` has what to call a split in an error.
@@ -43,10 +65,10 @@ def read_written(
     """
     splits: dict[str, Rows] = {}
     seen: Counter[str] = Counter()
-    if task in ("seq2seq", "chat"):
+    if reader.unfolds:
         tables, spec = unfolded(dict(tables), spec, place, notes)
     for split, table in tables.items():
-        rows = READERS[task](table, spec, place(split), seen)
+        rows = reader.rows_of(table, spec, place(split), seen)
         full = [
             index for index, text in enumerate(rows.text) if text and (rows.text_pair is None or rows.text_pair[index])
         ]
@@ -59,14 +81,13 @@ def read_written(
     notes += [f"{what}: {count:,}" for what, count in seen.items() if count]
     if "test" not in splits:
         if len(splits["train"]) < 5:
-            pairs = "; afina data clean --pairs makes each question with its answer a row" if task == "chat" else ""
             raise UsageError(
-                f"{where} has {len(splits['train'])} rows; at least 5 are needed to keep some for the test{pairs}."
+                f"{where} has {len(splits['train'])} rows; at least 5 are needed to keep some for the test{reader.few_rows}."
             )
         splits["train"], splits["test"] = divided(splits["train"])
         counts = f"{len(splits['train']):,} rows to train on, {len(splits['test']):,} to test on"
         notes.append(f"{where} has no test part: {counts} (80/20, always the same)")
-    return finished(spec, task, None, splits, notes, train_limit, test_limit)
+    return finished(spec, reader.name, None, splits, notes, train_limit, test_limit)
 
 
 def _rows(first: list[str], second: list[str] | None = None) -> Rows:
@@ -76,11 +97,13 @@ def _rows(first: list[str], second: list[str] | None = None) -> Rows:
     return Rows(kept(first), None if second is None else kept(second), np.zeros(len(first), dtype=np.int64))
 
 
-def _texts(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+def whole_rows(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
+    """Return the texts of a table."""
     return _rows(texts(table, find_columns({"train": table}, spec, place, with_label=False)["text"], place))
 
 
-def _pairs(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+def pairs(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
+    """Return the texts of a table that are read, each with the one that is written."""
     columns = find_pair(table, spec, place)
     if columns is None:
         listed = ", ".join(name for name in table.column_names if name != ROW)
@@ -91,7 +114,8 @@ def _pairs(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str]
     return _rows(*(texts(table, column, place) for column in columns))
 
 
-def _conversations(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+    """Return the conversations of a table, in whatever form it keeps them; what is noticed is counted in `seen`."""
     seen = Counter() if seen is None else seen
     made: list[str] = []
     for row in _interactions(table, spec, place, seen):
@@ -141,10 +165,6 @@ def dialogue_forms(table: arrow.Table, spec: DatasetSpec, place: str) -> Counter
     """Count a table's conversations by their form, and what can be read as none under ""."""
     rows = _interactions(table, spec, place, Counter())
     return Counter(row.form if row.messages and not row.problem else "" for row in rows)
-
-
-READERS: dict[str, Callable[..., Rows]] = {"language": _texts, "seq2seq": _pairs, "chat": _conversations}
-"""By task, what makes rows of a table, a data set's spec, what to call it, and a counter of what is noticed."""
 
 
 def find_messages(table: arrow.Table, spec: DatasetSpec) -> str | None:

@@ -119,7 +119,7 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
         )
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
-    config.problem_type = "single_label_classification" if len(names) > 1 else "regression"
+    config.problem_type = loaded.task.problem_type
     if getattr(config, "pad_token_id", None) is None and loaded.tokenizer is not None:
         config.pad_token_id = loaded.tokenizer.pad_token_id  # transformers' decoders classify before it
     settings |= {"config": config}
@@ -131,18 +131,18 @@ def plain_head(loaded: LoadedAdapter) -> Head:
     """Return the head as it is outside: a regression's numbers in their own unit, not as deviations from the mean."""
     adapter: Adapter = loaded.adapter
     head = copy.deepcopy(adapter.head)
-    task = loaded.record.task
-    if task["name"] != "regression":
+    mean, deviation = loaded.task.unit
+    if (mean, deviation) == (0, 1):
         return head
     last = [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
-        last.weight.mul_(task["deviation"])
+        last.weight.mul_(deviation)
         bias: Tensor | None = last.bias
         if bias is not None:
-            bias.mul_(task["deviation"]).add_(task["mean"])
-        elif task["mean"] != 0:
+            bias.mul_(deviation).add_(mean)
+        elif mean != 0:
             raise UsageError(
-                f"The head of {loaded.backbone.anatomy.model_type} has no bias to hold the labels' mean {task['mean']:g}; "
+                f"The head of {loaded.backbone.anatomy.model_type} has no bias to hold the labels' mean {mean:g}; "
                 "this regression can be used with `afina predict` only."
             )
     return head

@@ -41,9 +41,7 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
         )
     write_file(folder, PeftFile(form.peft_type, stored_tensors(loaded.adapter, loaded.backbone), config, _ROOT), loaded)
     # PEFT does not mind the file beside its own, and here it keeps label names and limits.
-    task = dict(loaded.record.task)
-    if task["name"] == "regression":
-        task |= {"mean": 0.0, "deviation": 1.0}  # the head that was written gives numbers in their own unit
+    task = loaded.task.outside().state()  # the head that was written gives numbers in their own unit
     record = replace(loaded.record, task=task, settings=loaded.method.stored().settings())
     write_record(folder, json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")), record)
 

@@ -9,14 +9,11 @@ import numpy as np
 from afina.backbone.language import TokenHead
 from afina.config import DatasetSpec
 from afina.data.rows import Rows
-from afina.data.sources import load_text_dataset, read_texts
+from afina.data.sources import read_texts
 from afina.data.tags import untagged
-from afina.data.templates import make_template
 from afina.errors import UsageError
-from afina.tasks.base import Task
-from afina.tasks.chat import Chat
-from afina.tasks.language import Language
-from afina.tasks.seq2seq import Seq2Seq
+from afina.tasks.base import Task, the
+from afina.tasks.reading import load_text_dataset
 from afina.train.load import LoadedAdapter
 
 __all__ = ["as_compared", "sample_rows"]
@@ -28,8 +25,7 @@ def sample_rows(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Ro
     That is the adapter's own; of a writer that another program trained, which says of no task, the one that the rows are for.
     Raises `UsageError` for data that cannot be read.
     """
-    chooses = loaded.task.speaks and not loaded.task.writes and loaded.record.task["label_names"] is None
-    if chooses and not loaded.record.facts:
+    if loaded.task.wants_choices and not loaded.record.facts:
         return _for_a_writer(loaded, data, count)
     inputs = loaded.backbone.anatomy.row.inputs
     source = loaded.record.facts.get("source")
@@ -66,19 +62,20 @@ def as_compared(loaded: LoadedAdapter, task: Task) -> None:
 
 def _for_a_writer(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Rows, Task]:
     apart = bool(loaded.backbone.anatomy.row.further)
+    plain = the(writes=True, **{"reads_apart": True} if apart else {"lines": "texts"}).of_text(loaded.tokenizer)
     if data is None:
         texts = _texts(None, count + 1)
-        return (_rows(texts[:-1], texts[1:]), Seq2Seq()) if apart else (_rows(texts[:count]), Language())
+        return _rows(texts[:-1], texts[1:]) if apart else _rows(texts[:count]), plain
     if apart:
-        pairs = load_text_dataset(DatasetSpec(path=data), task=Seq2Seq.name).test
-        return pairs.take(np.arange(min(count, len(pairs)))), Seq2Seq()
-    template = None if getattr(loaded.tokenizer, "chat_template", None) else "plain"
+        pairs = load_text_dataset(DatasetSpec(path=data), task=plain.name).test
+        return pairs.take(np.arange(min(count, len(pairs)))), plain
     try:
-        found = load_text_dataset(DatasetSpec(path=data), task=Chat.name)
+        talk = the(lines="transcript")
+        found = load_text_dataset(DatasetSpec(path=data), task=talk.name)
         talks = max(found.test, found.train, key=len)  # learned or not: all that matters is that both read the same
-        return talks.take(np.arange(min(count, len(talks)))), Chat(make_template(template, loaded.tokenizer))
+        return talks.take(np.arange(min(count, len(talks)))), talk.of_text(loaded.tokenizer)
     except UsageError:  # no conversations, then texts
-        return _rows(_texts(data, count)), Language()
+        return _rows(_texts(data, count)), plain
 
 
 def _texts(data: str | None, count: int) -> list[str]:

@@ -17,6 +17,7 @@ from afina.results.predictions import read_predictions
 from afina.results.result import Result
 from afina.results.results_jsonl import read_results
 from afina.results.test_rows import TestRows, read_test_rows
+from afina.tasks.base import TASKS
 
 if TYPE_CHECKING:
     import pandas
@@ -172,14 +173,16 @@ def mistakes_of(directory: Path, result: Result) -> Mistakes | None:
 
     Raises `AfinaError` when its predictions are gone or damaged.
     """
-    names, kind = result.label_names, result.task
-    if kind != "regression" and (names is None or kind not in ("classification", "choices")):
+    names, kind = result.label_names, str(result.task)
+    judged = TASKS[kind].judged if kind in TASKS else ""
+    if not judged or (judged == "class" and names is None):
         return None
     found = read_predictions(directory, result)
     digest = "" if result.fingerprint is None else result.fingerprint.data
-    probability = None if kind == "regression" else found.scores.max(axis=1)
+    number = judged == "number"
+    probability = None if number else found.scores.max(axis=1)
     return Mistakes(
-        run=result.run, method=result.method_label, names=None if kind == "regression" else tuple(names or ()),
+        run=result.run, method=result.method_label, names=None if number else tuple(names or ()),
         label=found.label, prediction=found.prediction, probability=probability,
         texts=read_test_rows(directory, digest, len(found.label)),
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """predictions.parquet: a run's answer on each test item beside its label, so that methods are compared item by item."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ __all__ = ["Predictions", "read_predictions", "write_predictions"]
 class Predictions:
     """A run's answers on the test items: `item`, `label` and `prediction` (N,), `scores` (N, K).
 
-    Where words are tagged a label is a tuple of tags.
+    Where a row has several labels, or a tag for each word, its label is a tuple of their names.
     """
 
     item: np.ndarray
@@ -27,13 +26,8 @@ class Predictions:
     scores: np.ndarray
 
 
-def write_predictions(
-    path: Path, labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray, names: Sequence[str] | None = None
-) -> None:
-    """Write each test item's label, prediction and scores (N, K) as predictions.parquet.
-
-    Of tags (N, W), below 0 behind a row's words, lists of their `names` are written.
-    """
+def write_predictions(path: Path, labels: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> None:
+    """Write each test item's label, prediction and scores (N, K) as predictions.parquet; tuples of names as lists."""
     import pyarrow as arrow
     from pyarrow import parquet
 
@@ -41,19 +35,18 @@ def write_predictions(
     offsets = arrow.array(np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32))
     table = arrow.table({
         "item": np.arange(len(labels)),
-        "label": _column(labels, names),
-        "prediction": _column(predictions.astype(labels.dtype), names),
+        "label": _column(labels),
+        "prediction": _column(predictions.astype(labels.dtype)),
         "scores": arrow.ListArray.from_arrays(offsets, flat),
     })  # fmt: skip
     with whole_file(path) as partial:
         parquet.write_table(table, partial, compression="zstd")
 
 
-def _column(values: np.ndarray, names: Sequence[str] | None) -> Any:
-    if values.ndim == 1:
-        return values
-    assert names is not None
-    return [[names[tag] for tag in row[row >= 0]] for row in values]
+def _column(values: np.ndarray) -> Any:
+    import pyarrow as arrow
+
+    return arrow.array(map(list, values), arrow.list_(arrow.string())) if values.dtype == object else values
 
 
 def read_predictions(directory: Path, result: Result) -> Predictions:

@@ -19,8 +19,8 @@ from afina.data.predicted import (
 )
 from afina.errors import UsageError
 from afina.separator import separator_of
+from afina.tasks.predictions import Prediction
 from afina.train.load import LoadedAdapter, load
-from afina.train.tagged import Embedded, Prediction, Tagged
 
 __all__ = ["Counts", "Predictor", "predict_file"]
 
@@ -53,23 +53,14 @@ class Predictor:
 
     def __post_init__(self) -> None:
         check_at_least(self.at_least)
-        task = self.adapter.task
-        if self.at_least is not None and (task.tags or task.embeds or task.name == "regression"):
-            what = "a tag for each word" if task.tags else "a vector" if task.embeds else "a number"
+        what = self.adapter.task.answers_with
+        if self.at_least is not None and what is not None:
             raise UsageError(f"--at-least is for labels with a probability; this adapter answers with {what}.")
 
     @property
     def fields(self) -> tuple[str, ...]:
         """What a table has of a prediction."""
-        if self.adapter.task.tags:
-            return ("prediction", "entities")
-        if self.adapter.task.embeds:
-            return ("embedding",)
-        if self.adapter.task.name == "regression":
-            return ("prediction",)
-        unsure = () if self.at_least is None else ("decided", "most_likely")
-        names = self.choices or self.adapter.record.task.get("label_names") or ()
-        return ("prediction", *unsure, "probability", *(f"p({name})" for name in names))
+        return self.adapter.task.fields(self.choices, unsure=self.at_least is not None)
 
     def layout(self, keep: Sequence[str], separator: str | None) -> Layout:
         """Return the columns of a table: those of the rows that are kept, and the prediction's."""
@@ -82,7 +73,11 @@ class Predictor:
             yield from (self._predicted(row, f"image {row}", {}, one) for row, one in enumerate(found, start=1))
             return
         self.has_text = asked.has_text
-        rows = iter(asked.rows(asked.choices() if self._chooses and asked.choices and not self.choices else None))
+        rows = iter(
+            asked.rows(
+                asked.choices() if self.adapter.task.wants_choices and asked.choices and not self.choices else None
+            )
+        )
         # Many batches at once: rows of like length go together.
         while chunk := list(islice(rows, self.batch_size * (1 if asked.live else 16))):
             full = [row for row in chunk if row.text.strip()]
@@ -107,60 +102,15 @@ class Predictor:
         texts = [row.text for row in rows]
         return self.adapter.predict(texts, pairs, choices=choices, batch_size=self.batch_size)
 
-    @property
-    def _nothing(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is said of a row without a text, as JSON and as a table have it."""
-        if self.adapter.task.tags:
-            return {"tokens": [], "tags": [], "entities": []}, {}
-        if self.adapter.task.embeds:
-            return {"embedding": None}, {}
-        if self.adapter.task.name == "regression":
-            return {"label": None}, {}
-        unsure = {} if self.at_least is None else {"decided": False, "most_likely": None}
-        return {"label": None, **unsure, "probabilities": None}, unsure
-
-    @property
-    def _chooses(self) -> bool:
-        """Whether the adapter chooses among each row's own answers."""
-        task = self.adapter.task
-        return task.speaks and not task.writes and self.adapter.record.task["label_names"] is None
-
     def _predicted(self, row: int, text: str, kept: Mapping[str, Any], one: Prediction | None) -> Predicted:
         self.counts.rows += 1
         if one is None:
             self.counts.empty += 1
-            return Predicted(row, text, kept, *self._nothing)
-        answer, fields, sure = _shown(one, self.at_least)
-        self.counts.answered += sure
-        self.counts.unsure += not sure
-        return Predicted(row, text, kept, answer, fields, one)
-
-
-def _shown(one: Prediction, at_least: float | None) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Return a prediction as JSON and a table have it, and whether it is sure enough."""
-    if isinstance(one, Tagged):
-        answer = one.as_dict()
-        answer["entities"] = [{**own, "probability": _short(own["probability"])} for own in answer["entities"]]
-        entities = "; ".join(f"{own.type}: {own.text}" for own in one.entities)
-        return answer, {"prediction": one.label, "entities": entities}, True
-    if isinstance(one, Embedded):
-        vector = [float(f"{value:.6g}") for value in one.vector]
-        return {"embedding": vector}, {"embedding": vector}, True
-    if one.probabilities is None:
-        value = float(f"{one.label:.6g}")
-        return {"label": value}, {"prediction": value}, True
-    highest = max(one.probabilities.values())
-    sure = at_least is None or highest >= at_least
-    shown = {name: _short(p) for name, p in one.probabilities.items()}
-    label = one.label if sure else None
-    unsure = {} if at_least is None else {"decided": sure, "most_likely": one.label}
-    fields = {"prediction": label, **unsure, "probability": _short(highest), **{f"p({n})": p for n, p in shown.items()}}
-    return {"label": label, **unsure, "probabilities": shown}, fields, sure
-
-
-def _short(probability: float) -> float:
-    """Four digits: more are the arithmetic's, not the model's."""
-    return round(float(probability), 4)
+            return Predicted(row, text, kept, *self.adapter.task.nothing(unsure=self.at_least is not None))
+        shown = one.shown(self.at_least)
+        self.counts.answered += shown.sure
+        self.counts.unsure += not shown.sure
+        return Predicted(row, text, kept, shown.answer, shown.fields, one)
 
 
 def predict_file(

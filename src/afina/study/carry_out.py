@@ -136,8 +136,10 @@ def watched(job: Job, method: Method, task: Task, seconds: float) -> Iterator[tu
 
 def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     """Load a job's backbone as its method trains on it."""
-    if task.speaks and method.gradient_free:
-        raise AfinaError(f"{method.name} classifies embeddings; it says nothing, as task: {task.name} asks.")
+    if method.gradient_free and not task.embedded:
+        if task.speaks:
+            raise AfinaError(f"{method.name} classifies embeddings; it says nothing, as task: {task.name} asks.")
+        raise AfinaError(f"{method.name} fits one label or number a text, and task: {task.name} asks for several.")
     # A method that trains the weights keeps them in float32 and only computes in less.
     own = method.owns_backbone and job.precision != "fp32"
     backbone = load_backbone(

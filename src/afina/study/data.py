@@ -9,10 +9,11 @@ import numpy as np
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.presets import PRESETS
 from afina.data.rows import TextDataset, stratified_rows
-from afina.data.sources import load_text_dataset
 from afina.study.untouched import files_of, signature
+from afina.tasks.base import TASKS, Task
+from afina.tasks.reading import load_text_dataset
 
-__all__ = ["develops", "read_ahead", "read_data", "study_data", "task_asked"]
+__all__ = ["class_asked", "develops", "read_ahead", "read_data", "study_data", "task_asked"]
 
 _ahead: dict[str, tuple[list[list[Any]] | None, TextDataset]] = {}
 """What was read ahead and not asked for yet, with the signature of its files: each is given once, and only while they are
@@ -52,6 +53,11 @@ def task_asked(config: StudyConfig, spec: DatasetSpec) -> str:
     return next((task for task in (spec.task, config.task, preset) if task != "auto"), "auto")
 
 
+def class_asked(config: StudyConfig, spec: DatasetSpec) -> type[Task] | None:
+    """Return the class of the task that is asked for, None where rows are to say it."""
+    return TASKS.get(task_asked(config, spec))
+
+
 def _signature(spec: DatasetSpec) -> list[list[Any]] | None:
     """Return that of a data set's files, empty where it is none here; None where they are too many to be looked at."""
     files = files_of(Path(spec.path))
@@ -69,21 +75,21 @@ def study_data(config: StudyConfig, spec: DatasetSpec, *, on_validation: bool = 
     With `on_validation` the development split stands in the place of the test split, which is not looked at.
     """
     data = read_data(config, spec)
-    if develops(config) or on_validation:
+    if develops(config, data.task) or on_validation:
         data = _with_validation(data, config.test_limit)
     if on_validation and data.validation is not None:
         data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
     return data
 
 
-def develops(config: StudyConfig) -> bool:
+def develops(config: StudyConfig, task: str) -> bool:
     """Whether choices are made while training, on rows that are not trained on."""
-    return config.early_stopping is not None or config.race is not None
+    return config.early_stopping is not None or config.race is not None or TASKS[task].develops
 
 
 def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
     """The development split that choices are made on: the data's own, or a tenth of the train rows, always the same."""
-    classes = data.task != "regression"
+    classes = TASKS[data.task].stratified
     if data.validation is not None:
         kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
         return replace(data, validation=data.validation.take(kept))

@@ -39,10 +39,7 @@ def fit_features(
         energy.start()
         started = perf_counter()
         labels = splits["train"].output_labels()
-        if task.name == "regression":
-            state = task.state()
-            labels = (labels - state["mean"]) / state["deviation"]
-        fitted = fit_classical(method, train, labels, task.outputs, job.run.seed)
+        fitted = fit_classical(method, train, task.targets(labels), task.outputs, job.run.seed)
         seconds += perf_counter() - started
         energy.stop()
     test, _ = _embeddings(job, method, backbone, splits, "test", monitor, EnergyMeter(job.device), send)
@@ -64,8 +61,8 @@ def fit_features(
         save_file(fitted.tensors(), partial / "adapter_model.safetensors")
         write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
     write_predictions(
-        job.folder / "predictions.parquet", splits["test"].labels, decoded["test"].predictions, decoded["test"].scores,
-        job.task.get("label_names"),
+        job.folder / "predictions.parquet", task.shown(splits["test"].labels),
+        task.shown(decoded["test"].predictions), decoded["test"].scores,
     )  # fmt: skip
     total = backbone.parameter_count + fitted.parameter_count()
     return Result.made(

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from afina.config import DatasetSpec, MethodSpec, StudyConfig
-from afina.data.written import READERS
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 from afina.results.result import Rate, Untried
-from afina.study.data import task_asked
+from afina.study.data import class_asked
 
 __all__ = ["Run", "expand", "folder_name", "remarks"]
 
@@ -142,7 +141,8 @@ def _rate_is_set(spec: MethodSpec, config: StudyConfig) -> bool:
 
 def _writer_settings(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> dict[str, Any]:
     """What a method takes where a model learns to write, of that which nobody has set."""
-    if spec.name not in registry() or task_asked(config, dataset) not in READERS:
+    asked = class_asked(config, dataset)
+    if spec.name not in registry() or asked is None or not asked.writes:
         return {}
     cls = registry()[spec.name]
     said = {key for key in cls.writer_settings if key in spec.settings or getattr(config, key, None) is not None}

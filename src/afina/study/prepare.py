@@ -20,12 +20,12 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.images import image_tokens
 from afina.data.preview import Learned, learned
-from afina.data.rows import Rows, TextDataset, most_answers, stratified_rows
+from afina.data.rows import Rows, TextDataset, stratified_rows
 from afina.errors import UsageError
 from afina.methods.base import registry
 from afina.results.test_rows import write_test_rows
 from afina.study.data import develops, study_data
-from afina.tasks.base import Task, make_task
+from afina.tasks.base import TASKS, Task
 
 __all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
 
@@ -70,7 +70,7 @@ def prepare(
     the model's digests: what is kept of another of the same name is not taken.
     """
     data = study_data(config, spec, on_validation=on_validation)
-    holds_out = develops(config)
+    holds_out = develops(config, data.task)
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
@@ -150,11 +150,7 @@ def _with_heads(config: StudyConfig) -> bool:
 
 def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer: Any) -> Task:
     """Make the task that a study sets for a data set; raises `UsageError` for what it cannot be."""
-    return make_task(
-        data.task, data.train.label, data.label_names, smoothing=config.label_smoothing,
-        class_weights=config.class_weights, answers=most_answers(data), prompt=spec.prompt, template=config.template,
-        merge_system=config.system == "merge", tokenizer=tokenizer, metric=data.metric,
-    )  # fmt: skip
+    return Task.of_study(data, config, spec, tokenizer)
 
 
 def reads_apart(shape: Any) -> bool:
@@ -224,4 +220,4 @@ def _train_evaluation(config: StudyConfig, task: str, labels: np.ndarray) -> np.
     limit = config.train_evaluation_limit
     if limit is None or limit >= len(labels):
         return None
-    return stratified_rows(labels, limit, classes=task != "regression")
+    return stratified_rows(labels, limit, classes=TASKS[task].stratified)

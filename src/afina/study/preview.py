@@ -9,9 +9,8 @@ from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.preview import Learned, learned
-from afina.data.written import READERS
 from afina.errors import UsageError
-from afina.study.data import read_data, task_asked
+from afina.study.data import class_asked, read_data
 from afina.study.prepare import reads_apart, task_of
 
 __all__ = ["preview"]
@@ -41,8 +40,8 @@ def preview(
 
 
 def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> Learned | None:
-    task = task_asked(config, spec)
-    if task not in READERS:
+    asked = class_asked(config, spec)
+    if asked is None or not asked.writes:
         return None
     data = read_data(config, spec)
     tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)

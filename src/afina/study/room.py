@@ -9,7 +9,7 @@ from afina.adapters.adapter import build_adapter
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.errors import AfinaError
 from afina.study.job import Job, Send
-from afina.tasks.base import load_task
+from afina.tasks.base import restore
 
 __all__ = ["STATE_BYTES", "members_that_fit"]
 
@@ -39,7 +39,7 @@ def members_that_fit(jobs: Sequence[Job], send: Send, room: float | None = None)
 
 
 def _state_bytes(job: Job) -> int:
-    task, run = load_task(job.task), job.run
+    task, run = restore(job.task), job.run
     shape = read_shape(run.model, trust_remote_code=job.config.trust_remote_code)
     whole = shape_backbone(shape, speaks=task.speaks, tags=task.tags)
     try:

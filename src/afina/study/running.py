@@ -15,7 +15,7 @@ from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
-from afina.tasks.base import Decoded, Task, load_task
+from afina.tasks.base import Decoded, Task, restore
 from afina.train.loop import Member
 from afina.train.optimiser import Optimiser
 
@@ -42,7 +42,7 @@ def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
     for job in {job.run.dataset: job for job in jobs}.values():
         splits, rows = load_tokens(job.tokens), job.train_evaluation_rows
         seen = splits["train"] if rows is None else splits["train"].take(rows)
-        found[job.run.dataset] = Data(load_task(job.task), splits, seen)
+        found[job.run.dataset] = Data(restore(job.task), splits, seen)
     return found
 
 

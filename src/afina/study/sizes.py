@@ -14,9 +14,8 @@ from afina.config import DatasetSpec, StudyConfig
 from afina.data.images import patches_of
 from afina.data.presets import PRESETS
 from afina.data.rows import Rows
-from afina.data.written import READERS
 from afina.errors import UsageError
-from afina.study.data import study_data, task_asked
+from afina.study.data import class_asked, study_data
 from afina.study.prepare import reads_apart, task_of
 from afina.tasks.base import Task
 
@@ -48,7 +47,9 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     """Return the sizes of a data set to a model, with the study's limits; raises `UsageError` for what cannot be read."""
     if spec.path in PRESETS:
         preset = PRESETS[spec.path]
-        if preset.tokens is not None and preset.longest is not None and task_asked(config, spec) == "classification":
+        asked = class_asked(config, spec)
+        classes = asked is not None and asked.judged == "class" and not asked.speaks
+        if preset.tokens is not None and preset.longest is not None and classes:
             sizes = Sizes(
                 preset.rows["train"],
                 preset.rows["test"],
@@ -78,13 +79,13 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
 
 def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:
     """Return the sizes of a preset that cannot be read here and whose lengths nobody counted: the most that they can be."""
-    preset, task = PRESETS[spec.path], task_asked(config, spec)
-    writes = task in READERS
+    preset, task = PRESETS[spec.path], class_asked(config, spec)
+    assert task is not None, "a preset names its task"
     return Sizes(
         preset.rows["train"], preset.rows["test"], config.max_length, config.max_length,
-        0 if writes else 1 if task == "regression" else preset.answers or preset.classes,
+        task.published_outputs(preset),
         "published rows; its lengths are not known, and taken to fill max_length",
-        writes or task == "choices", task == "tagging", 1.0 if writes else 0.0,
+        task.speaks, task.tags, float(task.writes),
     )  # fmt: skip
 
 

@@ -152,9 +152,9 @@ class Study:
             return found
 
         def outputs(run: Run) -> str:
-            from afina.tasks.base import load_task
+            from afina.tasks.base import restore
 
-            task = load_task(prepared[run.model, run.dataset].task)
+            task = restore(prepared[run.model, run.dataset].task)
             return task.name if task.speaks or task.tags else "a row's"
 
         cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting, outputs)

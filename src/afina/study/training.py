@@ -334,8 +334,10 @@ class Training:
             total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
         )  # fmt: skip
         save_adapter(job.folder / "adapter", run.member.adapter, self.backbone, record)
-        labels, names = run.data.splits["test"].labels, job.task.get("label_names")
-        write_predictions(job.folder / "predictions.parquet", labels, decoded.predictions, decoded.scores, names)
+        task, labels = run.data.task, run.data.splits["test"].labels
+        write_predictions(
+            job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
+        )
 
     def _measured(self, run: Running) -> Result:
         position = run.member.position

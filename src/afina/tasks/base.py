@@ -1,20 +1,35 @@
-"""What a task is: the size of its output, its loss, its predictions and its metrics; one file a task."""
+"""What a task is: how it reads rows, the size of its output, its loss, what it predicts; one file a task.
+
+The registry finds a task by its name; whoever goes by what a task can do asks its class attributes. Nothing here imports
+torch before a loss is computed: a study's rows are read and checked without it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from torch import Tensor
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens, tokenize
-from afina.data.rows import Rows
-from afina.data.templates import load_template, make_template
+from afina.data.finding import Parts
+from afina.data.presets import Preset
+from afina.data.rows import Rows, TextDataset
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import Answers, Metric, metrics_of
+from afina.registry import Registry
+from afina.tasks.predictions import Prediction
 
-__all__ = ["Decoded", "Task", "load_task", "make_task"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from afina.data.sources import Labelled
+
+__all__ = ["MOST_LABELS", "TASKS", "Decoded", "Labels", "Source", "State", "Task", "in_turn", "restore", "task", "the"]
+
+MOST_LABELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -25,8 +40,35 @@ class Decoded:
     scores: np.ndarray
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a task reads its rows of: a data set's tables, what a person wrote of it, and the most rows to take."""
+
+    spec: DatasetSpec
+    parts: Parts
+    train_limit: int | None = None
+    test_limit: int | None = None
+
+
+class State(BaseModel):
+    """What afina.json keeps of a task, checked when it is read; other keys are passed over."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+def _once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"should name each label once, not '{twice}' twice")
+    return names
+
+
+Labels = Annotated[list[str], Field(min_length=1, max_length=MOST_LABELS), AfterValidator(_once)]
+"""The names of labels in a task's state."""
+
+
 class Task(ABC):
-    """What is learned from rows with labels."""
+    """What is learned from rows."""
 
     name: ClassVar[str]
     answers: str
@@ -35,26 +77,111 @@ class Task(ABC):
     """The metric that a table shows first."""
     first_metric: str | None = None
     """Where a study asked for another of the task's, that."""
+    trained: ClassVar[bool] = True
+    """Whether it can be trained here, and not only be what an adapter made elsewhere is for."""
+    turn: ClassVar[int | None] = None
+    """When `task: auto` asks whether rows are this task's, lowest first; None: never, it has to be named."""
     speaks: ClassVar[bool] = False
     """Whether the model answers with its language head, not with a head for this task."""
     writes: ClassVar[bool] = False
     """Whether what is learned is text, each token of it scored: `Tokens.targets`."""
+    reads_apart: ClassVar[bool] = False
+    """Whether it is learned by an encoder-decoder, where it writes."""
     tags: ClassVar[bool] = False
     """Whether every word has an output of its own, not every row."""
     embeds: ClassVar[bool] = False
     """Whether there is no head, and a text becomes a vector."""
+    images: ClassVar[bool] = False
+    """Whether it is what images with labels are learned by."""
+    stratified: ClassVar[bool] = True
+    """Whether rows are of classes, each of which should have its share of every part."""
+    develops: ClassVar[bool] = False
+    """Whether it chooses something on a development split, which is held out for it."""
+    embedded: ClassVar[bool] = True
+    """Whether a classical model on embeddings can learn it."""
+    judged: ClassVar[Literal["class", "number", ""]] = ""
+    """What a row's one answer is, that can be shown beside the right one; "" where it has none such."""
+    lines: ClassVar[Literal["labelled", "texts", "transcript", "none"]] = "labelled"
+    """What lines of a text file are to it."""
+    problem_type: ClassVar[str | None] = None
+    """What transformers' configurations call it."""
+    answers_with: ClassVar[str | None] = None
+    """What it answers with instead of a label with a probability, in words."""
     outputs: int
     """Width of the head; answers to a question where the model speaks, none where it writes."""
     stop: tuple[str, ...] = ()
     """Where the model writes, what ends it beside the tokenizer's end token."""
+    label_names: Sequence[str] | None = None
+    unit: tuple[float, float] = (0.0, 1.0)
+    """Mean and deviation of what it predicts, where outputs are in deviations from the mean."""
+    State: ClassVar[type[State]] = State
+
+    # -- what it learns from
+
+    @classmethod
+    def is_meant(cls, parts: Parts) -> bool:
+        """Whether tables show by their columns that they are for this task."""
+        return False
+
+    @classmethod
+    def claims(cls, found: "Labelled") -> bool:
+        """Whether texts with a column of labels show by these that they are for this task.
+
+        Raises `UsageError` for labels that seem a mistake.
+        """
+        return False
+
+    @classmethod
+    @abstractmethod
+    def read(cls, source: Source) -> TextDataset:
+        """Return the data set; raises `UsageError` in one sentence for what is wrong with its rows."""
+
+    @classmethod
+    def of_labelled(cls, source: Source, found: "Labelled") -> TextDataset:
+        """Return the data set of texts with a column of labels; only of tasks that `claims` some."""
+        raise NotImplementedError(f"{cls.name} claims labels and does not read them")
+
+    @classmethod
+    def published_outputs(cls, preset: Preset) -> int:
+        """Return what `outputs` will be for a preset that cannot be read here."""
+        return preset.classes
+
+    @classmethod
+    @abstractmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        """Make the task that a study sets for a data set; raises `UsageError` for settings that cannot be."""
+
+    @classmethod
+    def of_study(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> "Task":
+        """Make the task of a data set, with the metric that the study shows first; raises `UsageError` as `made_for`."""
+        made = TASKS[data.task].made_for(data, config, spec, tokenizer)
+        if data.metric is not None:
+            made.put_first(data.metric)
+        return made
+
+    @classmethod
+    def of_labels(cls, names: Sequence[str]) -> Self:
+        """Make the task of an adapter that another program trained, which says of it no more than the labels."""
+        raise NotImplementedError(f"{cls.name} is not made of labels alone")
+
+    @classmethod
+    def of_text(cls, tokenizer: Any) -> Self:
+        """Make the task of an adapter that another program taught to write with this tokenizer."""
+        return cls()
 
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
         """Return rows of texts as tokens; `apart` where what is read and what is said are two texts to the model."""
         return tokenize(tokenizer, rows, max_length)
 
     @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
         """Return the loss summed over the rows of logits (B, K); `weights` are the method's, of further terms."""
+
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels as the head's outputs would be, for a classical model on embeddings."""
+        return labels
+
+    # -- what it gives
 
     @abstractmethod
     def decode(self, logits: np.ndarray) -> Decoded:
@@ -63,6 +190,45 @@ class Task(ABC):
     def decode_rows(self, tokens: Tokens, logits: np.ndarray) -> Decoded:
         """Return predictions and scores of rows from their logits; only where words have labels the rows matter."""
         return self.decode(logits)
+
+    def developed(self, tokens: Tokens, logits: np.ndarray) -> "Task":
+        """Return the task with what it chooses by a model's logits on the development split."""
+        return self
+
+    @property
+    def wants_choices(self) -> bool:
+        """Whether each text comes with answers of its own to choose from."""
+        return False
+
+    def choosing(self, choices: Sequence[Sequence[str]]) -> "Task":
+        """Return the task for texts with these answers."""
+        return self
+
+    def predictions(
+        self, texts: Sequence[Any], tokens: Tokens, logits: np.ndarray, choices: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Prediction]:
+        """Return what is predicted for each text: a label with its probabilities."""
+        decoded = self.decode(logits)
+        each = [self.label_names or ()] * len(decoded.predictions) if choices is None else choices
+        return [
+            Prediction(names[label], dict(zip(names, map(float, scores), strict=False)))
+            for names, label, scores in zip(each, decoded.predictions, decoded.scores, strict=True)
+        ]
+
+    def fields(self, choices: Sequence[str] | None, *, unsure: bool) -> tuple[str, ...]:
+        """Return the columns that a table has of a prediction; `unsure` where some are left to a person."""
+        names = choices or self.label_names or ()
+        return (
+            "prediction", *(("decided", "most_likely") if unsure else ()), "probability",
+            *(f"p({name})" for name in names),
+        )  # fmt: skip
+
+    def nothing(self, *, unsure: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is said of a row without a text, as JSON and as a table have it."""
+        more: dict[str, Any] = {"decided": False, "most_likely": None} if unsure else {}
+        return {"label": None, **more, "probabilities": None}, more
+
+    # -- how good that is
 
     def parts(self) -> Sequence[str]:
         """Return the parts (types of entity, say) of which there are metrics beside those of the whole."""
@@ -81,24 +247,6 @@ class Task(ABC):
         answers = Answers(self.shown(labels), self.shown(decoded.predictions), decoded.scores)
         return {name: own.value(answers) for name, own in self.metrics().items() if scored or not own.of_scores}
 
-    # -- an export beside the adapter: what both gave, in one unit
-
-    def compared(self, outputs: Tensor) -> Tensor:
-        """Return of an adapter's outputs (N, ...) what an export is held against."""
-        return outputs
-
-    def compared_outside(self, outputs: Tensor, rows: int) -> Tensor:
-        """Return the same of an exported model's outputs for so many rows."""
-        return outputs
-
-    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
-        """Return predictions for what is compared."""
-        return self.decode_rows(tokens, values)
-
-    def same(self, first: Tensor, second: Tensor) -> Tensor | None:
-        """Return for each output whether two models say the same; None where what they say is a number."""
-        return first.argmax(1) == second.argmax(1)
-
     def final_metrics(self, last: Mapping[str, Any]) -> dict[str, Any]:
         """Return a result's metrics from the last entry of a history."""
         names = [key.removeprefix("test_") for key in last if key.startswith("test_")]
@@ -110,14 +258,44 @@ class Task(ABC):
             "train_metrics": {name: last[f"train_{name}"] for name in names},
         }
 
-    def state(self) -> dict[str, Any]:
-        """JSON-able description from which `load_task` makes the task again."""
-        chosen = {} if self.first_metric is None else {"metric": self.first_metric}
-        return {**self.own_state(), **chosen}
+    # -- an export beside the adapter: what both gave, in one unit
 
-    @abstractmethod
+    def compared(self, outputs: "Tensor") -> "Tensor":
+        """Return of an adapter's outputs (N, ...) what an export is held against."""
+        mean, deviation = self.unit
+        return outputs if (mean, deviation) == (0, 1) else outputs * deviation + mean
+
+    def compared_outside(self, outputs: "Tensor", rows: int) -> "Tensor":
+        """Return the same of an exported model's outputs for so many rows."""
+        return outputs
+
+    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
+        """Return predictions for what is compared."""
+        return self.decode_rows(tokens, values)
+
+    def same(self, first: "Tensor", second: "Tensor") -> "Tensor | None":
+        """Return for each output whether two models say the same; None where what they say is a number."""
+        return first.argmax(1) == second.argmax(1)
+
+    def outside(self) -> "Task":
+        """Return the task of an exported head, whose outputs are in their own unit."""
+        return self
+
+    # -- what an adapter's afina.json says of it
+
+    def state(self) -> dict[str, Any]:
+        """JSON-able description from which `restore` makes the task again."""
+        chosen = {} if self.first_metric is None else {"metric": self.first_metric}
+        return {"name": self.name, **self.own_state(), **chosen}
+
     def own_state(self) -> dict[str, Any]:
-        """Return what a kind of task adds to `state`: its `name`, and what it is made with."""
+        """Return what a kind of task adds to `state`: what it is made with."""
+        return {}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Make the task again from the keys of its `State`."""
+        return cls(**state)
 
     def put_first(self, metric: str) -> None:
         """Have another of the task's metrics shown first; raises `UsageError` for one that it does not have."""
@@ -127,112 +305,25 @@ class Task(ABC):
         self.first_metric = self.metric = metric  # type: ignore[misc]
 
 
-def make_task(
-    name: str,
-    labels: np.ndarray,
-    label_names: tuple[str, ...] | None,
-    *,
-    smoothing: float = 0.0,
-    class_weights: str | Mapping[str, float] | None = None,
-    answers: int = 0,
-    prompt: str | None = None,
-    template: str | Mapping[str, str] | None = None,
-    merge_system: bool = False,
-    tokenizer: Any = None,
-    metric: str | None = None,
-) -> Task:
-    """Make the task of a data set from its train labels; `smoothing` and `class_weights` are for classification.
-
-    `answers` (the most that a row has) is for choices, `prompt` for choices and seq2seq, `template` and `merge_system`
-    for chat, whose template the `tokenizer` may have.
-
-    `metric` is the one that tables show first. Raises `UsageError` for a weight of a class that there is not, for a prompt or
-    template that cannot be, and for a metric that the task does not have.
-    """
-    task = _made(
-        name,
-        labels,
-        label_names,
-        smoothing,
-        class_weights,
-        answers,
-        prompt,
-        template,
-        tokenizer,
-        merge_system=merge_system,
-    )
-    if metric is not None:
-        task.put_first(metric)
-    return task
+TASKS: Registry[type[Task]] = Registry("task", "afina.tasks")
+"""All tasks by name."""
+task = TASKS.register
 
 
-def _made(
-    name: str, labels: np.ndarray, label_names: tuple[str, ...] | None, smoothing: float,
-    class_weights: str | Mapping[str, float] | None, answers: int, prompt: str | None,
-    template: str | Mapping[str, str] | None, tokenizer: Any, *, merge_system: bool,
-) -> Task:  # fmt: skip
-    from afina.tasks.chat import Chat
-    from afina.tasks.choices import Choices
-    from afina.tasks.classification import Classification
-    from afina.tasks.language import Language
-    from afina.tasks.regression import Regression
-    from afina.tasks.seq2seq import Seq2Seq
-    from afina.tasks.tagging import Tagging
-
-    if name == Chat.name:
-        return Chat(make_template(template, tokenizer, merge_system=merge_system))
-    if name == Seq2Seq.name:
-        return Seq2Seq(prompt)
-    if name == Language.name:
-        return Language()
-    if name == Choices.name:
-        return Choices(answers, label_names, prompt)
-    if name == Regression.name:
-        spread = float(np.std(labels))
-        return Regression(mean=float(np.mean(labels)), deviation=spread or 1.0)
-    assert label_names is not None
-    weights: list[float] | None = None
-    if class_weights == "balanced":
-        known = labels[labels >= 0]  # of tags, which are not behind a row's words
-        counts = np.bincount(known, minlength=len(label_names)).clip(min=1)
-        weights = (len(known) / (len(label_names) * counts)).tolist()
-    elif isinstance(class_weights, Mapping):
-        if unknown := [label for label in class_weights if label not in label_names]:
-            raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], label_names)}")
-        weights = [float(class_weights.get(label, 1.0)) for label in label_names]
-    kind = Tagging if name == Tagging.name else Classification
-    return kind(label_names, smoothing=smoothing, weights=weights)
-
-
-def load_task(state: Mapping[str, Any]) -> Task:
+def restore(state: Mapping[str, Any]) -> Task:
     """Make a task again from its `state`."""
-    task = _loaded(state)
+    cls = TASKS.named(state["name"])
+    made = cls.from_state({key: value for key, value in state.items() if key in cls.State.model_fields})
     if state.get("metric") is not None:
-        task.put_first(state["metric"])
-    return task
+        made.put_first(state["metric"])
+    return made
 
 
-def _loaded(state: Mapping[str, Any]) -> Task:
-    from afina.tasks.chat import Chat
-    from afina.tasks.choices import Choices
-    from afina.tasks.classification import Classification
-    from afina.tasks.embedding import Embedding
-    from afina.tasks.language import Language
-    from afina.tasks.regression import Regression
-    from afina.tasks.seq2seq import Seq2Seq
-    from afina.tasks.tagging import Tagging
+def in_turn() -> list[type[Task]]:
+    """Return the tasks that `task: auto` may find, in the order in which it asks them."""
+    return sorted((cls for cls in TASKS.values() if cls.turn is not None), key=lambda cls: cls.turn or 0)
 
-    if state["name"] == Chat.name:
-        return Chat(load_template(state["template"]))
-    if state["name"] == Seq2Seq.name:
-        return Seq2Seq(state["prompt"])
-    if state["name"] == Language.name:
-        return Language()
-    if state["name"] == Embedding.name:
-        return Embedding()
-    if state["name"] == Regression.name:
-        return Regression(mean=state["mean"], deviation=state["deviation"])
-    if state["name"] == Choices.name:
-        return Choices(state["answers"], state["label_names"], state["prompt"])
-    kind = Tagging if state["name"] == Tagging.name else Classification
-    return kind(tuple(state["label_names"]), smoothing=state.get("smoothing", 0.0), weights=state.get("weights"))
+
+def the(**wanted: Any) -> type[Task]:
+    """Return the first task of which these class attributes are true: `the(problem_type="regression")`."""
+    return next(cls for cls in TASKS.values() if all(getattr(cls, key) == value for key, value in wanted.items()))

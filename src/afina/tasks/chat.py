@@ -1,29 +1,60 @@
 """Chat and instruction tuning: what the assistant says, each turn's end among it, after all that was said before."""
 
 import json
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Self
 
+import pyarrow as arrow
+
+from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens
-from afina.data.rows import Rows
+from afina.data.rows import Rows, TextDataset
 from afina.data.sequences import conversations
-from afina.data.templates import ChatTemplate, Message
-from afina.tasks.language import Language
+from afina.data.templates import ChatTemplate, Message, load_template, make_template
+from afina.data.written import conversation_rows
+from afina.tasks.base import State, task
+from afina.tasks.writing import Writer
 
 __all__ = ["Chat"]
 
 
-class Chat(Language):
+class _Template(State):
+    template: dict[str, Any]
+
+
+@task("chat")
+class Chat(Writer):
     """The assistant's tokens of conversations written out by a template; a row's text is the JSON of its messages."""
 
-    name = "chat"
+    lines = "transcript"
+    unfolds = True
+    few_rows = "; afina data clean --pairs makes each question with its answer a row"
+    State = _Template
 
     def __init__(self, template: ChatTemplate) -> None:
         self.template = template
         self.stop = template.stop
+
+    @classmethod
+    def rows_of(cls, table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+        return conversation_rows(table, spec, place, seen)
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        return cls(make_template(config.template, tokenizer, merge_system=config.system == "merge"))
+
+    @classmethod
+    def of_text(cls, tokenizer: Any) -> Self:
+        return cls(make_template(None if getattr(tokenizer, "chat_template", None) else "plain", tokenizer))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        return cls(load_template(state["template"]))
 
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
         messages = [[Message(*pair) for pair in json.loads(text)] for text in rows.text]
         return conversations(tokenizer, messages, self.template, max_length)
 
     def own_state(self) -> dict[str, Any]:
-        return {"name": self.name, "template": self.template.state()}
+        return {"template": self.template.state()}

@@ -10,30 +10,45 @@ The last two have a weight each, which a method sets (`Method.unlikelihood`, `Me
 
 from collections.abc import Mapping, Sequence
 from string import Formatter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from pydantic import Field
 
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.answers import answers_of, right_answers
 from afina.data.batching import Tokens, tokenize_answers
-from afina.data.rows import Rows
+from afina.data.labels import check_classes, classes, note_dates
+from afina.data.presets import Preset
+from afina.data.rows import Rows, TextDataset, most_answers
+from afina.data.sources import Labelled, read_labelled
 from afina.errors import UsageError
-from afina.tasks.base import Decoded, Task
+from afina.tasks.base import MOST_LABELS, Decoded, Labels, Source, State, Task, task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Choices"]
 
 _MEAN, _, _AGAINST, _TOKENS = range(4)
 
 
+class _Answers(State):
+    answers: int = Field(ge=0, le=MOST_LABELS)
+    label_names: Labels | None
+    prompt: str | None
+
+
+@task("choices")
 class Choices(Task):
     """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language.py`."""
 
-    name = "choices"
     answers = "choices"
     metric = "accuracy"
     speaks = True
+    embedded = False
+    judged = "class"
+    State = _Answers
 
     def __init__(self, answers: int, label_names: Sequence[str] | None = None, prompt: str | None = None) -> None:
         """`answers` is the most that a row has; rows that have none of their own share `label_names`.
@@ -49,6 +64,49 @@ class Choices(Task):
                 f"prompt: {prompt!r} should hold {{text}}, and {{text_pair}} where there are pairs, alone."
             )
 
+    @classmethod
+    def read(cls, source: Source) -> TextDataset:
+        return cls.of_labelled(source, read_labelled(source.parts, answers=True))
+
+    @classmethod
+    def of_labelled(cls, source: Source, found: Labelled) -> TextDataset:
+        spec, where, limits = source.spec, found.where, (source.train_limit, source.test_limit)
+        if "choices" in found.columns:
+            own = {n: answers_of(t, found.columns["choices"], found.parts.place(n)) for n, t in found.kept.items()}
+            right = {n: right_answers(t, found.column, own[n], found.parts.place(n)) for n, t in found.kept.items()}
+            return found.finished(spec, cls.name, None, found.rows(right, own), *limits)
+        names, labels = classes(found.kept, found.column, where, found.given, found.notes)
+        note_dates(names, found.column, found.notes)
+        splits = found.labelled_rows(labels)
+        check_classes(names, {name: rows.label for name, rows in splits.items()}, where, found.notes)
+        if spec.answers is not None:
+            if len(spec.answers) != len(names):
+                raise UsageError(
+                    f"answers: there are {len(spec.answers)} for {len(names)} labels ({', '.join(names)})."
+                )
+            names = tuple(spec.answers)
+        return found.finished(spec, cls.name, names, splits, *limits)
+
+    @classmethod
+    def published_outputs(cls, preset: Preset) -> int:
+        return preset.answers or preset.classes
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        return cls(most_answers(data), data.label_names, spec.prompt)
+
+    @classmethod
+    def of_labels(cls, names: Sequence[str]) -> Self:
+        # What has no labels was trained to write; it can say too which of several answers is likeliest.
+        return cls(2)
+
+    @property
+    def wants_choices(self) -> bool:
+        return self.label_names is None
+
+    def choosing(self, choices: Sequence[Sequence[str]]) -> "Choices":
+        return Choices(max(map(len, choices)), None, self.prompt)
+
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
         answers = rows.choices or [list(self.label_names or ())] * len(rows)
         pairs: Sequence[str | None] = rows.text_pair or [None] * len(rows)
@@ -62,7 +120,10 @@ class Choices(Task):
         # A space at the end would be the answer's.
         return prompt.format(text=text, text_pair=pair or "").rstrip()
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
+        import torch
+        from torch.nn.functional import cross_entropy
+
         weights = weights or {}
         mean = logits[..., _MEAN]
         value = -mean.gather(1, labels[:, None]).sum()
@@ -79,11 +140,11 @@ class Choices(Task):
         shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
         return Decoded(scores.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 
-    def compared(self, outputs: Tensor) -> Tensor:
+    def compared(self, outputs: "Tensor") -> "Tensor":
         """Return the answers' mean log-probabilities; where a row has fewer answers, a number below all."""
         return outputs[..., _MEAN].clamp(min=-1e4)
 
-    def compared_outside(self, outputs: Tensor, rows: int) -> Tensor:
+    def compared_outside(self, outputs: "Tensor", rows: int) -> "Tensor":
         return outputs[:, _MEAN].reshape(rows, -1).clamp(min=-1e4)
 
     def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
@@ -91,4 +152,4 @@ class Choices(Task):
 
     def own_state(self) -> dict[str, Any]:
         names = None if self.label_names is None else list(self.label_names)
-        return {"name": self.name, "answers": self.outputs, "label_names": names, "prompt": self.prompt}
+        return {"answers": self.outputs, "label_names": names, "prompt": self.prompt}

@@ -1,36 +1,89 @@
 """Classification: softmax cross-entropy over K classes, smoothed and weighted where a study says so."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from pydantic import Field, model_validator
 
-from afina.tasks.base import Decoded, Task
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.labels import check_classes, check_few_labels, classes, note_dates
+from afina.data.rows import TextDataset
+from afina.data.sources import Labelled, read_labelled
+from afina.errors import UsageError, nearest
+from afina.tasks.base import Decoded, Labels, Source, State, Task, task
 
-__all__ = ["Classification"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ClassState", "Classification", "class_weights"]
 
 
+class ClassState(State):
+    label_names: Labels
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    weights: list[Annotated[float, Field(ge=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _weighed(self) -> "ClassState":
+        if self.weights is not None and len(self.weights) != len(self.label_names):
+            raise ValueError(f"weights should be {len(self.label_names)}, as many as labels, not {len(self.weights)}")
+        return self
+
+
+@task("classification")
 class Classification(Task):
     """One of K classes a row."""
 
-    name = "classification"
     answers = "classes"
     metric = "accuracy"
+    turn = 9  # after all others: any labels are classes to it
+    judged: ClassVar[Literal["class", "number", ""]] = "class"
+    images = True
+    problem_type = "single_label_classification"
+    State = ClassState
+    label_names: tuple[str, ...]
 
     def __init__(
-        self, label_names: tuple[str, ...], *, smoothing: float = 0.0, weights: Sequence[float] | None = None
+        self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None
     ) -> None:
         """`smoothing` spreads that share of a label over all classes, `weights` has each class's weight in the loss."""
-        self.label_names = label_names
+        self.label_names = tuple(label_names)
         self.outputs = len(label_names)
         self.smoothing = smoothing
-        self.weights = None if weights is None else torch.tensor(weights)
+        self.weights = None if weights is None else list(weights)
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
-        by_class = None if self.weights is None else self.weights.to(logits)
+    @classmethod
+    def read(cls, source: Source) -> TextDataset:
+        return cls.of_labelled(source, read_labelled(source.parts))
+
+    @classmethod
+    def claims(cls, found: Labelled) -> bool:
+        check_few_labels(found.kept["train"][found.column], found.column, found.where, found.given)
+        return True
+
+    @classmethod
+    def of_labelled(cls, source: Source, found: Labelled) -> TextDataset:
+        names, labels = classes(found.kept, found.column, found.where, found.given, found.notes)
+        note_dates(names, found.column, found.notes)
+        splits = found.labelled_rows(labels)
+        check_classes(names, {name: rows.label for name, rows in splits.items()}, found.where, found.notes)
+        return found.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        assert data.label_names is not None
+        weights = class_weights(config.class_weights, data.train.label, data.label_names)
+        return cls(data.label_names, smoothing=config.label_smoothing, weights=weights)
+
+    @classmethod
+    def of_labels(cls, names: Sequence[str]) -> Self:
+        return cls(names)
+
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
+        from torch.nn.functional import cross_entropy
+
+        by_class = None if self.weights is None else logits.new_tensor(self.weights)
         return cross_entropy(logits, labels, weight=by_class, label_smoothing=self.smoothing, reduction="sum")
 
     def decode(self, logits: np.ndarray) -> Decoded:
@@ -38,9 +91,28 @@ class Classification(Task):
         return Decoded(logits.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 
     def own_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"name": self.name, "label_names": list(self.label_names)}
+        state: dict[str, Any] = {"label_names": list(self.label_names)}
         if self.smoothing:
             state["smoothing"] = self.smoothing
         if self.weights is not None:
-            state["weights"] = self.weights.tolist()
+            state["weights"] = self.weights
         return state
+
+
+def class_weights(
+    wanted: str | Mapping[str, float] | None, labels: np.ndarray, names: Sequence[str]
+) -> list[float] | None:
+    """Return each class's weight in the loss: as given by name, or `balanced`: rows / (classes * rows of the class).
+
+    Raises `UsageError` for a class that there is not.
+    """
+    if wanted is None:
+        return None
+    if not isinstance(wanted, Mapping):
+        known = labels[labels >= 0]  # of tags, which are not behind a row's words
+        counts = np.bincount(known, minlength=len(names)).clip(min=1)
+        balanced: list[float] = (len(known) / (len(names) * counts)).tolist()
+        return balanced
+    if unknown := [label for label in wanted if label not in names]:
+        raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], names)}")
+    return [float(wanted.get(label, 1.0)) for label in names]

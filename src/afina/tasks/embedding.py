@@ -3,38 +3,90 @@
 It is nothing to train on here: adapters of this kind are made elsewhere (PEFT's FEATURE_EXTRACTION).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
-from torch import Tensor
 
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.batching import Tokens
+from afina.data.rows import TextDataset
 from afina.errors import UsageError
-from afina.tasks.base import Decoded, Task
+from afina.tasks.base import Decoded, Source, Task, task
+from afina.tasks.predictions import Prediction, Shown
 
-__all__ = ["Embedding"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Embedded", "Embedding"]
 
 
+@dataclass(frozen=True)
+class Embedded(Prediction):
+    """A text's vector, from an adapter without a head; `label` shows how it begins."""
+
+    vector: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, vector: np.ndarray) -> "Embedded":
+        numbers = tuple(map(float, vector))
+        begin = ", ".join(f"{number:.3f}" for number in numbers[:4])
+        return cls(f"[{begin}, ...] ({len(numbers)} numbers)", None, numbers)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"embedding": list(self.vector)}
+
+    def shown(self, at_least: float | None) -> Shown:
+        vector = [float(f"{value:.6g}") for value in self.vector]
+        return Shown({"embedding": vector}, {"embedding": vector})
+
+
+@task("embedding")
 class Embedding(Task):
     """One vector a text."""
 
-    name = "embedding"
     answers = "vectors"
     metric = "none"
+    trained = False
     embeds = True
+    answers_with = "a vector"
     outputs = 0
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+    @classmethod
+    def read(cls, source: Source) -> TextDataset:
+        raise UsageError(
+            f"task: {cls.name} is what adapters without a head give; there is nothing to train it on here."
+        )
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        return cls()
+
+    @classmethod
+    def of_labels(cls, names: Sequence[str]) -> Self:
+        return cls()
+
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> NoReturn:
         raise _headless()
 
     def decode(self, logits: np.ndarray) -> Decoded:
         raise _headless()
 
-    def same(self, first: Tensor, second: Tensor) -> None:
-        return None
+    def predictions(
+        self, texts: Sequence[Any], tokens: Tokens, logits: np.ndarray, choices: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Prediction]:
+        """Return each text's vector, which its "logits" are."""
+        return [Embedded.of(vector) for vector in logits]
 
-    def own_state(self) -> dict[str, Any]:
-        return {"name": self.name}
+    def fields(self, choices: Sequence[str] | None, *, unsure: bool) -> tuple[str, ...]:
+        return ("embedding",)
+
+    def nothing(self, *, unsure: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"embedding": None}, {}
+
+    def same(self, first: "Tensor", second: "Tensor") -> None:
+        return None
 
 
 def _headless() -> UsageError:

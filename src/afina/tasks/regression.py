@@ -1,44 +1,111 @@
 """Regression: squared error on targets standardised with the train split's mean and deviation."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from torch import Tensor
+from pydantic import Field
 
+from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens
-from afina.tasks.base import Decoded, Task
+from afina.data.labels import are_quantities, numbers
+from afina.data.presets import Preset
+from afina.data.rows import TextDataset
+from afina.data.sources import Labelled, read_labelled
+from afina.errors import UsageError
+from afina.tasks.base import Decoded, Source, State, Task, task
+from afina.tasks.predictions import Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Regression"]
 
 
+class _Number(State):
+    mean: float
+    deviation: float = Field(gt=0)
+
+
+@task("regression")
 class Regression(Task):
     """One number a row; the head learns it in standard units, so that any scale of target can be learned."""
 
-    name = "regression"
     answers = "numbers"
     metric = "pearson"
+    turn = 3
+    stratified = False
+    judged = "number"
+    problem_type = "regression"
+    answers_with = "a number"
     outputs = 1
+    State = _Number
 
     def __init__(self, *, mean: float, deviation: float) -> None:
         self.mean, self.deviation = mean, deviation
+        self.unit = (mean, deviation)
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Mapping[str, float] | None = None) -> Tensor:
+    @classmethod
+    def read(cls, source: Source) -> TextDataset:
+        return cls.of_labelled(source, read_labelled(source.parts, apart=False))
+
+    @classmethod
+    def claims(cls, found: Labelled) -> bool:
+        return found.given is None and are_quantities(found.kept, found.column)
+
+    @classmethod
+    def of_labelled(cls, source: Source, found: Labelled) -> TextDataset:
+        labels = {name: numbers(table, found.column, found.parts.place(name)) for name, table in found.kept.items()}
+        if (labels["train"] == labels["train"][0]).all():
+            raise UsageError(f"{found.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
+        splits = found.rows(labels)
+        return found.finished(source.spec, cls.name, None, splits, source.train_limit, source.test_limit)
+
+    @classmethod
+    def published_outputs(cls, preset: Preset) -> int:
+        return cls.outputs
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        labels = data.train.label
+        return cls(mean=float(np.mean(labels)), deviation=float(np.std(labels)) or 1.0)
+
+    @classmethod
+    def of_labels(cls, names: Sequence[str]) -> Self:
+        return cls(mean=0.0, deviation=1.0)
+
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
         target = ((labels - self.mean) / self.deviation).to(logits.dtype)
         return (logits[:, 0] - target).square().sum()
+
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        standard: np.ndarray = (labels - self.mean) / self.deviation
+        return standard
 
     def decode(self, logits: np.ndarray) -> Decoded:
         values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return Decoded(values, values[:, None])
 
-    def compared(self, outputs: Tensor) -> Tensor:
-        return outputs * self.deviation + self.mean
+    def predictions(
+        self, texts: Sequence[Any], tokens: Tokens, logits: np.ndarray, choices: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Prediction]:
+        """Return a number for each text."""
+        return [Prediction(float(value), None) for value in self.decode(logits).predictions]
+
+    def fields(self, choices: Sequence[str] | None, *, unsure: bool) -> tuple[str, ...]:
+        return ("prediction",)
+
+    def nothing(self, *, unsure: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"label": None}, {}
 
     def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
         return Decoded(values[:, 0], values)
 
-    def same(self, first: Tensor, second: Tensor) -> None:
+    def same(self, first: "Tensor", second: "Tensor") -> None:
         return None
 
+    def outside(self) -> "Regression":
+        return Regression(mean=0.0, deviation=1.0)
+
     def own_state(self) -> dict[str, Any]:
-        return {"name": self.name, "mean": self.mean, "deviation": self.deviation}
+        return {"mean": self.mean, "deviation": self.deviation}

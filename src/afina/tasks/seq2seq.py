@@ -1,21 +1,34 @@
 """Sequence to sequence: an encoder-decoder reads one text and writes another, as in translation and summarisation."""
 
-from typing import Any
+from collections import Counter
+from typing import Any, Self
 
+import pyarrow as arrow
+
+from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import Tokens
-from afina.data.rows import Rows
+from afina.data.rows import Rows, TextDataset
 from afina.data.sequences import source_and_target
+from afina.data.written import pairs
 from afina.errors import UsageError
-from afina.tasks.language import Language
+from afina.tasks.base import State, task
+from afina.tasks.writing import Writer
 
 __all__ = ["Seq2Seq"]
 
 
-class Seq2Seq(Language):
+class _Read(State):
+    prompt: str | None
+
+
+@task("seq2seq")
+class Seq2Seq(Writer):
     """The target's tokens, its end among them, after the source."""
 
-    name = "seq2seq"
     reads_apart = True
+    lines = "none"
+    unfolds = True
+    State = _Read
 
     def __init__(self, prompt: str | None = None) -> None:
         """`prompt` is what the model reads, with the source as {text} in it (`summarize: {text}`)."""
@@ -23,10 +36,18 @@ class Seq2Seq(Language):
         if "{text}" not in self.prompt:
             raise UsageError(f"prompt: {prompt!r} should hold {{text}}.")
 
+    @classmethod
+    def rows_of(cls, table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+        return pairs(table, spec, place)
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        return cls(spec.prompt)
+
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
         assert rows.text_pair is not None, "rows of this task have a source and a target"
         sources = [self.prompt.replace("{text}", text) for text in rows.text]
         return source_and_target(tokenizer, sources, rows.text_pair, max_length)
 
     def own_state(self) -> dict[str, Any]:
-        return {"name": self.name, "prompt": self.prompt}
+        return {"prompt": self.prompt}

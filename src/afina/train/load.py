@@ -26,12 +26,11 @@ from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, check_messages, template_of
 from afina.methods.classical import Classical
 from afina.methods.features import Features
-from afina.tasks.base import load_task
-from afina.tasks.choices import Choices
-from afina.tasks.tagging import Tagging
+from afina.tasks.base import restore
+from afina.tasks.predictions import Prediction
+from afina.tasks.tagging import words_of
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
-from afina.train.tagged import Embedded, Prediction, tagged, words_of
 
 __all__ = ["LoadedAdapter", "Prediction", "load"]
 
@@ -93,7 +92,7 @@ class LoadedAdapter:
             self.adapter, state = self.format.read(self.folder, self.backbone, self.record)
             self.record = replace(self.record, task=state)
             self.method = self.adapter.method
-        self.task = load_task(self.record.task)
+        self.task = restore(self.record.task)
         self.tokenizer = own_tokenizer(self.folder, self.backbone.tokenizer)
         """The folder's own where it has one, else the base model's."""
         self._check_vocabulary()
@@ -244,22 +243,11 @@ class LoadedAdapter:
             raise UsageError(
                 f"This adapter was trained to write (task: {self.task.name}); it has no labels to predict."
             )
-        if isinstance(self.task, Tagging) and not isinstance(texts, np.ndarray):
-            tokens = self._given(texts, text_pairs, choices)
-            return tagged(self.task, texts, tokens, self._logits(tokens, batch_size)) if tokens is not None else []
-        if self.task.embeds:
-            vectors = self.embed(texts, text_pairs, batch_size=batch_size)  # type: ignore[arg-type]
-            return [Embedded.of(vector) for vector in vectors]
-        found = self.logits(texts, text_pairs, choices=choices, batch_size=batch_size)
-        decoded = self.task.decode(found)
-        shared = self.record.task.get("label_names")
-        if shared is None and choices is None:
-            return [Prediction(float(value), None) for value in decoded.predictions]
-        each = [shared or []] * len(decoded.predictions) if choices is None else choices
-        return [
-            Prediction(names[label], dict(zip(names, map(float, scores), strict=False)))
-            for names, label, scores in zip(each, decoded.predictions, decoded.scores, strict=True)
-        ]
+        tokens = self._given(texts, text_pairs, choices)
+        if tokens is None:
+            return []
+        found = self._vectors(tokens, "mean", batch_size) if self.task.embeds else self._logits(tokens, batch_size)
+        return self.task.predictions(list(texts), tokens, found, choices)
 
     def embed(
         self,
@@ -276,6 +264,9 @@ class LoadedAdapter:
         tokens = self._given(texts, text_pairs, None)
         if tokens is None:
             return np.zeros((0, self.backbone.anatomy.width), np.float32)
+        return self._vectors(tokens, pooling, batch_size)
+
+    def _vectors(self, tokens: Tokens, pooling: str, batch_size: int) -> np.ndarray:
         adapter = None if isinstance(self.method, Features) else self.adapter
         return embed(self.backbone, tokens, pooling, batch_size=batch_size, adapter=adapter)
 
@@ -306,7 +297,7 @@ class LoadedAdapter:
 
         Raises `UsageError` as `predict` says.
         """
-        own_answers = self.task.speaks and not self.task.writes and self.record.task["label_names"] is None
+        own_answers = self.task.wants_choices
         if (choices is not None) != own_answers:
             wanted = "each text's answers; give them as choices" if own_answers else "no choices"
             raise UsageError(f"This adapter wants {wanted}.")
@@ -339,8 +330,8 @@ class LoadedAdapter:
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them."""
         task, limit = self.task, min(self.record.max_length, self.backbone.context)
-        if rows.choices is not None and isinstance(task, Choices):
-            task = Choices(max(map(len, rows.choices)), None, task.prompt)
+        if rows.choices is not None and task.wants_choices:
+            task = task.choosing(rows.choices)
             # A head without weights of its own takes any number of answers.
             self.adapter.head.outputs = task.outputs
         tokens = task.tokenize(self.tokenizer, rows, limit, apart=bool(self.backbone.anatomy.row.further))

@@ -8,7 +8,7 @@ from afina.adapters.adapter import Adapter, AdapterRecord, load_adapter, read_re
 from afina.adapters.format import AdapterFormat, Base, adapter_format
 from afina.backbone.load import Backbone
 from afina.methods.base import Method
-from afina.tasks.base import load_task
+from afina.tasks.base import restore
 
 __all__ = ["Own"]
 
@@ -30,9 +30,9 @@ class Own(AdapterFormat):
 
     @classmethod
     def base(cls, record: AdapterRecord) -> Base:
-        task = load_task(record.task)
+        task = restore(record.task)
         return Base(speaks=task.speaks, tags=task.tags)
 
     @classmethod
     def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
-        return load_adapter(folder, backbone, record, load_task(record.task).outputs), record.task
+        return load_adapter(folder, backbone, record, restore(record.task).outputs), record.task

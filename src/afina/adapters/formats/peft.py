@@ -13,8 +13,7 @@ from afina.adapters.peft_parts import EMBEDS
 from afina.adapters.record_file import check_model_name
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
-from afina.tasks.choices import Choices
-from afina.tasks.embedding import Embedding
+from afina.tasks.base import the
 
 __all__ = ["Peft"]
 
@@ -58,9 +57,11 @@ class Peft(AdapterFormat):
     def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
         adapter, names = read_peft(folder, backbone, record)
         if record.settings.get("task_type") == EMBEDS:
-            return adapter, Embedding().state()
+            return adapter, the(embeds=True).of_labels(()).state()
         # What has no labels was trained to write; it can say too which of several answers is likeliest.
-        return adapter, label_state(names, backbone, folder) if names else Choices(2).state()
+        return adapter, label_state(names, backbone, folder) if names else the(speaks=True, writes=False).of_labels(
+            ()
+        ).state()
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

@@ -1,0 +1,44 @@
+"""A data set's rows, read for the task that is asked for, or for the one that the rows show."""
+
+from dataclasses import replace
+
+from afina.config import DatasetSpec
+from afina.data.columns import numbered
+from afina.data.finding import find
+from afina.data.images import is_images, load_images
+from afina.data.rows import TextDataset
+from afina.data.sources import read_labelled
+from afina.tasks.base import TASKS, Source, in_turn, the
+
+__all__ = ["load_text_dataset"]
+
+
+def load_text_dataset(
+    spec: DatasetSpec,
+    *,
+    task: str = "auto",
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+    trust_remote_code: bool = False,
+) -> TextDataset:
+    """Read, check and limit a data set.
+
+    Limits are stratified by label and the same for every run. Raises `UsageError` in one sentence for what is wrong.
+    """
+    if is_images(spec):
+        return load_images(spec, the(images=True).name, train_limit=train_limit, test_limit=test_limit)
+    parts = find(spec, trust_remote_code)
+    parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
+    asked = next((one for one in (spec.task, task, parts.spec.task) if one != "auto"), "auto")
+    source = Source(spec, parts, train_limit, test_limit)
+    data = _found(source) if asked == "auto" else TASKS.named(asked).read(source)
+    return replace(data, metric=parts.spec.metric)
+
+
+def _found(source: Source) -> TextDataset:
+    """Read rows for the task that they show: by their columns, else by their labels."""
+    meant = next((cls for cls in in_turn() if cls.is_meant(source.parts)), None)
+    if meant is not None:
+        return meant.read(source)
+    found = read_labelled(source.parts, advise=True)
+    return next(cls for cls in in_turn() if cls.claims(found)).of_labelled(source, found)

@@ -1,0 +1,110 @@
+"""What the tasks share that teach a model to write: -log p(token | those before it), summed over what is to be written."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as arrow
+
+from afina.config import DatasetSpec
+from afina.data.batching import Tokens
+from afina.data.columns import joined
+from afina.data.presets import Preset
+from afina.data.rows import Rows, TextDataset
+from afina.data.text_files import tables_of_lines
+from afina.data.written import read_written
+from afina.errors import UsageError
+from afina.tasks.base import TASKS, Decoded, Source, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Writer", "writer_named"]
+
+_LOSS = 0
+
+
+class Writer(Task):
+    """Text to write, each token scored; its "logits" are (B, 3), what `backbone/language.py` says of each row's targets.
+
+    A row's label is how many tokens it has to say, its prediction their summed loss in nats.
+    """
+
+    answers = "tokens"
+    metric = "perplexity"
+    speaks = True
+    writes = True
+    embedded = False
+    unfolds: ClassVar[bool] = False
+    """Whether questions that stand in a text's own form are rows of it (data/question_forms.py)."""
+    few_rows: ClassVar[str] = ""
+    """What to do where there are too few rows, behind the sentence that says so."""
+    outputs = 0
+
+    @classmethod
+    def rows_of(cls, table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+        """Return the rows of a table, called `place` in errors; what is noticed is counted in `seen`."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls, source: Source) -> TextDataset:
+        parts, notes = source.parts, list(source.parts.notes)
+        parts = replace(parts, tables=tables_of_lines(parts.tables, cls.lines, parts.where, notes))
+        if parts.spec.joined:
+            tables, own = joined(parts.tables, parts.spec, parts.where, notes)
+            parts = replace(parts, tables=tables, spec=own)
+        return read_written(
+            parts.tables, parts.place, parts.spec, cls, parts.where, notes, source.train_limit, source.test_limit
+        )
+
+    @classmethod
+    def published_outputs(cls, preset: Preset) -> int:
+        return 0
+
+    def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
+        """Return rows as tokens with their targets; raises `UsageError` where the model reads and writes otherwise."""
+        if apart and not self.reads_apart:
+            raise UsageError(
+                f"An encoder-decoder reads one text and writes another: set task: seq2seq, not {self.name}."
+            )
+        if self.reads_apart and not apart:
+            raise UsageError(
+                f"task: {self.name} is for encoder-decoders; with a decoder set task: chat and template: plain."
+            )
+        tokens = self.tokens(tokenizer, rows, max_length)
+        if not len(tokens):
+            raise UsageError(f"No row has a token to train on within {max_length} tokens; raise max_length.")
+        return tokens
+
+    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+        """Return the rows that have a target; there may be none."""
+        raise NotImplementedError
+
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
+        return logits[:, _LOSS].sum()
+
+    def decode(self, logits: np.ndarray) -> Decoded:
+        return Decoded(logits[:, _LOSS].astype(np.float64), logits)
+
+    def compared(self, outputs: "Tensor") -> "Tensor":
+        return outputs[:, :1]
+
+    def compared_outside(self, outputs: "Tensor", rows: int) -> "Tensor":
+        """Return the summed loss of each text's tokens (N, 1)."""
+        return -outputs[:, 1:2]
+
+    def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
+        return Decoded(values[:, 0], values)
+
+    def same(self, first: "Tensor", second: "Tensor") -> None:
+        return None
+
+
+def writer_named(name: str) -> type[Writer]:
+    """Return a task that writes by its name; raises `UsageError` for another."""
+    cls = TASKS.named(name)
+    if not issubclass(cls, Writer):
+        raise UsageError(f"task: {name} teaches a model to label, not to write.")
+    return cls
