@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
@@ -23,7 +24,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
-from afina.registry import listing
+from afina.registry import Entry, listing
 from afina.separator import as_separator
 from afina.yaml_file import read_yaml
 
@@ -70,19 +71,30 @@ class MethodSpec(BaseModel):
         return f"{self.name}({inside})" if inside else self.name
 
 
+def _tasks() -> list[Entry]:
+    """Return the tasks that a study may have; their files are not imported for that."""
+    return [entry for entry in listing("afina.tasks", "task").values() if entry.constants.get("trained", True)]
+
+
 def _as_task(value: Any) -> Any:
-    """Return a task's name for what a person calls it; its file is not imported for that."""
-    known = [entry for entry in listing("afina.tasks", "task").values() if entry.constants.get("trained", True)]
-    spellings = {spelling: entry.name for entry in known for spelling in (entry.name, *entry.others)}
+    """Return a task's name for what a person calls it."""
+    spellings = {spelling: entry.name for entry in _tasks() for spelling in (entry.name, *entry.others)}
     if not isinstance(value, str) or value == "auto":
         return value
     if value not in spellings:
-        possible = ["auto", *(entry.name for entry in known)]
+        possible = ["auto", *(entry.name for entry in _tasks())]
         raise ValueError(f"should be {', '.join(map(repr, possible[:-1]))} or {possible[-1]!r}")
     return spellings[value]
 
 
-TaskName = Annotated[str, BeforeValidator(_as_task)]
+class _TaskSchema:
+    """Has a schema list the tasks there are, when it is made."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": ["auto", *(entry.name for entry in _tasks())]}
+
+
+TaskName = Annotated[str, BeforeValidator(_as_task), _TaskSchema()]
 
 
 _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -102,8 +114,11 @@ class DatasetSpec(Checked):
     """Where `text` is a list, its columns."""
     text_pair: str | None = None
     """The column of second texts, where a row is a pair of them."""
-    label: str | None = None
-    """The column of labels: words, numbers, or tags of words."""
+    label: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
+    """The column of labels: words, numbers, or tags of words; or a list of columns of 0 and 1, one for each label of which a
+    row may have several."""
+    flags: SkipJsonSchema[tuple[str, ...]] = ()
+    """Where `label` is a list, its columns."""
     separator: Annotated[str | None, BeforeValidator(as_separator), WithJsonSchema({"type": "string"})] = Field(
         default=None, min_length=1, max_length=1
     )
@@ -141,21 +156,25 @@ class DatasetSpec(Checked):
     @model_validator(mode="before")
     @classmethod
     def _join(cls, values: Any) -> Any:
-        text = values.get("text") if isinstance(values, Mapping) else None
-        if not isinstance(text, (list, tuple)):
-            return values
-        if not text or not all(isinstance(name, str) for name in text) or len(set(text)) < len(text):
-            if any(isinstance(name, bool) for name in text):
-                raise ValueError(f"text: {TRUTHS}")
-            raise ValueError(f"text should be a column, or a list of different ones, not {text!r}")
-        return {**values, "text": " + ".join(text), "joined": tuple(text) if len(text) > 1 else ()}
+        for key, columns in (("text", "joined"), ("label", "flags")):
+            named = values.get(key) if isinstance(values, Mapping) else None
+            if not isinstance(named, (list, tuple)):
+                continue
+            if not named or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
+                if any(isinstance(name, bool) for name in named):
+                    raise ValueError(f"{key}: {TRUTHS}")
+                raise ValueError(f"{key} should be a column, or a list of different ones, not {named!r}")
+            values = {**values, key: " + ".join(named), columns: tuple(named) if len(named) > 1 else ()}
+        return values
 
     @model_serializer(mode="wrap")
     def as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """As a study file says it."""
         values: dict[str, Any] = handler(self)
-        joined = values.pop("joined")
-        return {**values, "text": list(joined)} if joined else values
+        for key, columns in (("text", "joined"), ("label", "flags")):
+            if several := values.pop(columns):
+                values[key] = list(several)
+        return values
 
     @property
     def label_name(self) -> str:

@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -35,8 +36,8 @@ class Entry:
     others: tuple[str, ...]
     module: str
     attribute: str
-    constants: Mapping[str, object]
-    """The class attributes that it sets to a plain value: what can be said of it without importing it."""
+    constants: Mapping[str, Any]
+    """The class attributes that it sets to what is written out: what can be said of it without importing it."""
 
 
 @cache
@@ -79,12 +80,13 @@ def _entries(tree: ast.Module, decorator: str, module: str) -> Iterator[Entry]:
                 yield Entry(str(names[0]), tuple(map(str, names[1:])), module, node.name, _constants(node))
 
 
-def _constants(node: ast.ClassDef | ast.FunctionDef) -> dict[str, object]:
-    return {
-        target.id: line.value.value
-        for line in node.body if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
-        for target in line.targets if isinstance(target, ast.Name)
-    }  # fmt: skip
+def _constants(node: ast.ClassDef | ast.FunctionDef) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for line in node.body:
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+            with suppress(ValueError):  # a call, or a name
+                found[line.targets[0].id] = ast.literal_eval(line.value)
+    return found
 
 
 def _twice(kind: str, name: str, first: str, second: str) -> str:

@@ -75,15 +75,17 @@ class Adapter(nn.Module):
 
 
 def build_adapter(
-    method: Method, backbone: Backbone, outputs: int, seed: int, labels: Sequence[str] | None = None
-) -> Adapter:
+    method: Method, backbone: Backbone, outputs: int, seed: int, labels: Sequence[str] | None = None, *,
+    several: bool = False,
+) -> Adapter:  # fmt: skip
     """Make a fresh adapter; the same seed gives the same head for every method, and the same branches again.
 
-    Where the base is a classifier of these `labels` the head begins with what it knows of them.
+    Where the base is a classifier of these `labels`, of which a text may have `several`, the head begins with what it
+    knows of them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = backbone.new_head(outputs, labels)
+        head = backbone.new_head(outputs, labels, several=several)
         adapter = Adapter(method, method.sites(backbone.anatomy), head).to(backbone.device)
         method.connect(adapter.by_site(), adapter.shared)
         with torch.no_grad():

@@ -14,14 +14,15 @@ def answers_each_label(config: Any) -> bool:
     return getattr(config, "problem_type", None) == _SEVERAL
 
 
-def known_rows(config: Any, labels: Sequence[str] | None) -> list[int] | None:
+def known_rows(config: Any, labels: Sequence[str] | None, *, several: bool = False) -> list[int] | None:
     """Return for each label the row of the checkpoint's own last layer that is its, None where one has no namesake.
 
-    Names are equal without regard to case and surrounding spaces. Those that transformers makes up (LABEL_0) name nothing,
-    and rows that say yes or no to each label by itself are no choice between them.
+    Names are equal without regard to case and surrounding spaces. Those that transformers makes up (LABEL_0) name nothing.
+    Rows that say yes or no to each label by itself are no choice between them, nor the other way round: `several` says
+    whether a text may have several labels.
     """
     names = _names(config)
-    if labels is None or names is None or answers_each_label(config):
+    if labels is None or names is None or answers_each_label(config) != several:
         return None
     own, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
     if len(own) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= own.keys():
@@ -29,7 +30,9 @@ def known_rows(config: Any, labels: Sequence[str] | None) -> list[int] | None:
     return [own[name] for name in wanted]
 
 
-def head_note(config: Any, held: Collection[str], last: Collection[str], labels: Sequence[str] | None) -> str | None:
+def head_note(
+    config: Any, held: Collection[str], last: Collection[str], labels: Sequence[str] | None, *, several: bool = False
+) -> str | None:
     """Return what becomes of the checkpoint's own last layer, if it holds one, for these labels (None: numbers).
 
     `held` are the names of what it holds of its head, `last` those of the last layer of the task's head.
@@ -37,11 +40,13 @@ def head_note(config: Any, held: Collection[str], last: Collection[str], labels:
     if not set(held) & set(last):
         return None
     names = _names(config)
-    if (rows := known_rows(config, labels)) is not None and names is not None:
+    if (rows := known_rows(config, labels, several=several)) is not None and names is not None:
         moved = "" if rows == list(range(len(names))) else f" (of its {', '.join(names)})"
         return f"the model is a classifier of these labels: its head begins with its own rows for them, by their names{moved}"
-    if answers_each_label(config):
+    if answers_each_label(config) and not several:
         why = "answers each label with yes or no, and here every text has one"
+    elif several and names is not None and not answers_each_label(config):
+        why = "chooses one label of several, and here a text may have more"
     elif labels is None:
         why = "was trained in a unit that is not known"
     elif names is None:

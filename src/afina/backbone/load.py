@@ -127,10 +127,11 @@ class Backbone:
         between = any(getattr(self.config, name, 0) for name in ("conv_kernel_size", "relative_attention_num_buckets"))
         return 0 if between or self.anatomy.row.further or layers != self.anatomy.layer_count else layers
 
-    def new_head(self, outputs: int, labels: Sequence[str] | None = None) -> Head:
+    def new_head(self, outputs: int, labels: Sequence[str] | None = None, *, several: bool = False) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
 
-        What the checkpoint has of one is taken, its last layer where it tells these labels apart by their names. A model
+        What the checkpoint has of one is taken, its last layer where it tells these labels apart by their names (of
+        `several` a text may have more than one). A model
         that speaks answers with its own language head, and without answers to choose from scores every token.
         """
         if self.language is not None:
@@ -138,7 +139,12 @@ class Backbone:
         row = self.anatomy.row
         form, pooler = (row.tagger, "") if self.tags else (row.head, self.pooler)
         head = build_head(
-            form, self.config, outputs, self.pretrained_head, pooler=pooler, rows=known_rows(self.config, labels)
+            form,
+            self.config,
+            outputs,
+            self.pretrained_head,
+            pooler=pooler,
+            rows=known_rows(self.config, labels, several=several),
         )
         return head.to(self.device)
 

@@ -18,9 +18,10 @@ __all__ = ["look_over"]
 
 def look_over(
     name: str, *, speaks: bool = False, tags: bool = False, labels: Sequence[str] | None = None, scored: bool = True,
-    trust_remote_code: bool = False,
+    several: bool = False, trust_remote_code: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Return what is assumed when a study trains on this model for these labels (None: numbers); `scored`: with a head.
+    """Return what is assumed when a study trains on this model for these labels (None: numbers), of which a text may
+    have `several`; `scored`: with a head.
 
     The weights stay in their file, mapped and not read. Raises `UsageError` for files that are not one whole model's.
     """
@@ -50,6 +51,6 @@ def look_over(
         )
     last = [name for name, module in head.named_modules() if module is head.last]
     own = {f"{path}.{key}" for path in last for key in ("weight", "bias")}
-    if (note := head_note(read.bare.config, read.head, own, labels)) is not None:
+    if (note := head_note(read.bare.config, read.head, own, labels, several=several)) is not None:
         notes.append(note)
     return tuple(notes)

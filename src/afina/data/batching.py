@@ -76,8 +76,11 @@ class Tokens:
 
     @property
     def by_word(self) -> bool:
-        """Whether every word has a label, not every row: `labels` is then (N, W), `IGNORED` behind a row's words."""
-        return self.labels.ndim == 2
+        """Whether every word has a label, not every row: `labels` is then (N, W), `IGNORED` behind a row's words.
+
+        Of rows that have several labels they are (N, K) too, and there are no targets.
+        """
+        return self.labels.ndim == 2 and self.targets is not None
 
     def output_labels(self) -> np.ndarray:
         """Return the labels of all outputs, (M,): of the words in order where words have them, or of the rows."""

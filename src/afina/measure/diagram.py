@@ -1,4 +1,4 @@
-"""A diagram as neutral data: what a metric has to show; the report draws it."""
+"""A diagram as neutral data: what a metric has to show beside its figure; the report draws it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,13 @@ __all__ = ["Diagram"]
 
 @dataclass(frozen=True)
 class Diagram:
-    """Points (x, y) with a weight each, both from 0 to 1, beside the line on which they would lie at best."""
+    """Points (x, y), both from 0 to 1, of so many rows each, beside the diagonal on which they would lie at best.
+
+    Title, axes and note are phrases, whose Portuguese the metric has (`Metric.phrases`).
+    """
 
     title: str
     across: str
-    """What x is; as the title and the next, an English phrase."""
     up: str
-    points: Sequence[tuple[float, float]]
-    weights: Sequence[int]
-    """Rows that each point stands for."""
     note: str
-    portuguese: dict[str, str]
-    """The phrases in Portuguese."""
+    points: Sequence[tuple[float, float, int]]

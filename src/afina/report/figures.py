@@ -16,7 +16,19 @@ from afina.results.mistakes import Mistakes
 from afina.results.statistics import Cell
 from afina.words.language import Words
 
-__all__ = ["cost_figure", "coverage_figure", "curves_figure", "metric_figure", "pareto_front", "timeline_figure"]
+__all__ = [
+    "Axis",
+    "axis_label",
+    "cost_figure",
+    "coverage_figure",
+    "curves_figure",
+    "metric_figure",
+    "pareto_front",
+    "svg",
+    "svg_line",
+    "svg_text",
+    "timeline_figure",
+]
 
 _LONGEST_LABEL = 32
 _FEW_ANSWERED = 5
@@ -52,22 +64,22 @@ def _axis(values: Sequence[float], start: float, stop: float, *, margin: float =
     return Axis(0.0 if zero else low - pad, high + pad, start, stop)
 
 
-def _label(value: float, words: Words) -> str:
+def axis_label(value: float, words: Words) -> str:
     return words.shortest(value) if abs(value) < 1e5 else f"{words.shortest(value / 1000)}k"
 
 
-def _svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
+def svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width:.0f}px" role="img" '
         f'aria-label="{escape(title, quote=True)}">{"".join(parts)}</svg>'
     )
 
 
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+def svg_text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def svg_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
@@ -99,35 +111,35 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
     height = top + _ROW * len(rows) + 44
     bounds = [value for _, cell in done if cell.test is not None for value in shown_interval(cell.test, metric)]
     axis = _axis(bounds, left, width - 20)
-    parts = [_line(axis.at(t), top, axis.at(t), top + _ROW * len(rows), "grid") for t in axis.ticks()]
-    parts += [_text(axis.at(t), height - 26, _label(t, words), "tick", "middle") for t in axis.ticks()]
+    parts = [svg_line(axis.at(t), top, axis.at(t), top + _ROW * len(rows), "grid") for t in axis.ticks()]
+    parts += [svg_text(axis.at(t), height - 26, axis_label(t, words), "tick", "middle") for t in axis.ticks()]
     unit = ", %" if scale == 100 else ""
     parts.append(
-        _text((left + width - 20) / 2, height - 8, f"{words(metric)}, {words('test')}{unit}", "name", "middle")
+        svg_text((left + width - 20) / 2, height - 8, f"{words(metric)}, {words('test')}{unit}", "name", "middle")
     )
     for place, name in enumerate(rows):
         middle = top + _ROW * place + _ROW / 2
-        parts.append(_text(left - 10, middle + 4, name, "", "end"))
+        parts.append(svg_text(left - 10, middle + 4, name, "", "end"))
         for model, cell in done:
             if cell.method != name or cell.test is None:
                 continue
             y = middle + (model - (len(groups) - 1) / 2) * (22 / max(1, len(groups)))
             shown = shown_interval(cell.test, metric)
             if shown[-1] > shown[0]:
-                parts.append(_line(axis.at(shown[0]), y, axis.at(shown[-1]), y, f"whisker s{place % 8}"))
+                parts.append(svg_line(axis.at(shown[0]), y, axis.at(shown[-1]), y, f"whisker s{place % 8}"))
             tip = f"{name}, {Path(cell.model).name}: {words.number(scale * cell.test.mean, 2)}"
             parts.append(_mark(axis.at(scale * cell.test.mean), y, place, model, tip))
     legend = _model_legend(groups, left, width) if len(groups) > 1 else ""
-    return legend + _svg(width, height, parts, f"{metric} by method on {dataset}")
+    return legend + svg(width, height, parts, f"{metric} by method on {dataset}")
 
 
 def _model_legend(groups: Sequence[Group], left: float, width: float) -> str:
     parts, x = [], left
     for place, group in enumerate(groups):
         name = Path(group.model).name
-        parts += [_mark(x, 12, 7, place, name), _text(x + 12, 16, name)]
+        parts += [_mark(x, 12, 7, place, name), svg_text(x + 12, 16, name)]
         x += 40 + 7.8 * len(name)
-    return _svg(width, 24, parts, "models")
+    return svg(width, 24, parts, "models")
 
 
 def _beside_names(names: Sequence[str]) -> tuple[float, float]:
@@ -157,13 +169,13 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
     width, height, left, bottom = 590.0, 380.0, 56.0, 46.0
     x = _axis([p[0] for p in points], left, width - 70, zero=True)
     y = _axis([p[1] for p in points], height - bottom, 26, margin=0.12)
-    parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks(8)]
-    parts += [_text(left - 8, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks(8)]
-    parts += [_text(x.at(t), height - bottom + 16, _label(t, words), "tick", "middle") for t in x.ticks(4)]
+    parts = [svg_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks(8)]
+    parts += [svg_text(left - 8, y.at(t) + 4, axis_label(t, words), "tick", "end") for t in y.ticks(8)]
+    parts += [svg_text(x.at(t), height - bottom + 16, axis_label(t, words), "tick", "middle") for t in x.ticks(4)]
     name = words("peak memory, MB") if cost == "memory_bytes" else words("training time, s")
-    parts.append(_text((left + width) / 2, height - 8, name, "name", "middle"))
+    parts.append(svg_text((left + width) / 2, height - 8, name, "name", "middle"))
     unit = ", %" if scale == 100 else ""
-    parts.append(_text(6, 12, f"{words(metric)}, {words('test')}{unit}", "name"))
+    parts.append(svg_text(6, 12, f"{words(metric)}, {words('test')}{unit}", "name"))
     front = pareto_front([(p[0], sign * p[1]) for p in points])
     steps = " ".join(f"{x.at(points[i][0]):.1f},{y.at(points[i][1]):.1f}" for i in front)
     parts.append(f'<polyline points="{steps}" class="front"/>')
@@ -175,7 +187,7 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
         parts.append(
             _place_label(x.at(points[index][0]), y.at(points[index][1]), done[index].method, taken, width, height)
         )
-    return _svg(width, height, parts, f"{metric} against {name}")
+    return svg(width, height, parts, f"{metric} against {name}")
 
 
 def coverage_figure(mistakes: Mistakes, words: Words) -> str:
@@ -190,11 +202,13 @@ def coverage_figure(mistakes: Mistakes, words: Words) -> str:
         100.0,
     ]
     y = _axis(shares, height - bottom, 30, margin=0.12)
-    parts = [_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks(8)]
-    parts += [_text(left - 8, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks(8)]
-    parts += [_text(x.at(t), height - bottom + 18, _label(t, words), "tick", "middle") for t in range(0, 101, 20)]
-    parts.append(_text((left + width) / 2, height - 8, words("answered (%)"), "name", "middle"))
-    parts.append(_text(6, 14, words("accuracy of these (%)"), "name"))
+    parts = [svg_line(left, y.at(t), width - 14, y.at(t), "grid") for t in y.ticks(8)]
+    parts += [svg_text(left - 8, y.at(t) + 4, axis_label(t, words), "tick", "end") for t in y.ticks(8)]
+    parts += [
+        svg_text(x.at(t), height - bottom + 18, axis_label(t, words), "tick", "middle") for t in range(0, 101, 20)
+    ]
+    parts.append(svg_text((left + width) / 2, height - 8, words("answered (%)"), "name", "middle"))
+    parts.append(svg_text(6, 14, words("accuracy of these (%)"), "name"))
     line = " ".join(
         f"{x.at(100 * own.share):.1f},{y.at(100 * own.right / own.answered):.1f}"
         for own in every if own.answered >= _FEW_ANSWERED
@@ -208,7 +222,7 @@ def coverage_figure(mistakes: Mistakes, words: Words) -> str:
         tip = f"{name}: {words.number(100 * own.share, 1)}%, {words.number(100 * own.right / own.answered, 1)}%"
         parts.append(_mark(at, up, 0, 0, tip))
         parts.append(_place_label(at, up, name, taken, width, height))
-    return _svg(width, height, parts, words("Answers that are sure enough"))
+    return svg(width, height, parts, words("Answers that are sure enough"))
 
 
 def _place_label(
@@ -241,8 +255,8 @@ def _place_label(
     taken.append(box)
     lead = ""
     if abs(box[1] + 10 - y) > 20:
-        lead = _line(x, y, box[0], box[1] + 6, "lead")
-    return lead + _text(box[0], box[1] + 10, text)
+        lead = svg_line(x, y, box[0], box[1] + 6, "lead")
+    return lead + svg_text(box[0], box[1] + 10, text)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
@@ -272,19 +286,19 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
         y = _axis(every, top + tall - 34, top + 4)
         epochs = _epochs(cell)
         x = Axis(min(epochs) - 0.15, max(epochs) + 0.15, left, left + panel - 18)
-        parts += [_line(left, y.at(t), left + panel - 18, y.at(t), "grid") for t in y.ticks(4)]
+        parts += [svg_line(left, y.at(t), left + panel - 18, y.at(t), "grid") for t in y.ticks(4)]
         if place % across == 0:
-            parts += [_text(left - 6, y.at(t) + 4, _label(t, words), "tick", "end") for t in y.ticks(4)]
+            parts += [svg_text(left - 6, y.at(t) + 4, axis_label(t, words), "tick", "end") for t in y.ticks(4)]
         marks = epochs if len(epochs) <= 6 else [epochs[0], epochs[len(epochs) // 2], epochs[-1]]
-        parts += [_text(x.at(e), top + tall - 20, str(e), "tick", "middle") for e in marks]
-        parts.append(_text(left, top - 4, cell.method, "strong"))
+        parts += [svg_text(x.at(e), top + tall - 20, str(e), "tick", "middle") for e in marks]
+        parts.append(svg_text(left, top - 4, cell.method, "strong"))
         for split in ("train", "test"):
             line = " ".join(
                 f"{x.at(e):.1f},{y.at(v):.1f}" for e, v in zip(epochs, series[cell.method, split], strict=True)
             )
             parts.append(f'<polyline points="{line}" class="curve {split} s{colours.index(cell.method) % 8}"/>')
-    parts.append(_text(40 + (width - 40) / 2, height - 4, words("epoch"), "name", "middle"))
-    return _svg(width, height, parts, f"learning curves, {group.title}")
+    parts.append(svg_text(40 + (width - 40) / 2, height - 4, words("epoch"), "name", "middle"))
+    return svg(width, height, parts, f"learning curves, {group.title}")
 
 
 def _epochs(cell: Cell) -> list[int]:
@@ -298,13 +312,13 @@ def timeline_figure(cohort: CohortReport, words: Words) -> str:
     left, width, top, step = *_beside_names(labels), 14.0, 9
     height = top + step * len(members) + 5 * len(labels) + 44
     x = _axis([0.0, *(member.until or 0.0 for member in members)], left, width - 20, zero=True)
-    parts = [_line(x.at(t), top, x.at(t), height - 44, "grid") for t in x.ticks() if x.at(t) <= width]
-    parts += [_text(x.at(t), height - 26, _label(t, words), "tick", "middle") for t in x.ticks()]
-    parts.append(_text((left + width - 20) / 2, height - 8, words("seconds of training steps"), "name", "middle"))
+    parts = [svg_line(x.at(t), top, x.at(t), height - 44, "grid") for t in x.ticks() if x.at(t) <= width]
+    parts += [svg_text(x.at(t), height - 26, axis_label(t, words), "tick", "middle") for t in x.ticks()]
+    parts.append(svg_text((left + width - 20) / 2, height - 8, words("seconds of training steps"), "name", "middle"))
     y = top
     for place, label in enumerate(labels):
         own = [member for member in members if member.label == label]
-        parts.append(_text(left - 10, y + step * len(own) / 2 + 5, label, "", "end"))
+        parts.append(svg_text(left - 10, y + step * len(own) / 2 + 5, label, "", "end"))
         for member in own:
             y += step
             until = member.until or 0.0
@@ -313,11 +327,11 @@ def timeline_figure(cohort: CohortReport, words: Words) -> str:
                 f'<line x1="{x.at(0):.1f}" y1="{y:.1f}" x2="{x.at(until):.1f}" y2="{y:.1f}" class="bar s{place % 8}">'
                 f"<title>{escape(tip)}</title></line>"
             )
-            parts += [_line(x.at(end), y - 3, x.at(end), y + 3, f"s{place % 8}") for end in member.epochs]
+            parts += [svg_line(x.at(end), y - 3, x.at(end), y + 3, f"s{place % 8}") for end in member.epochs]
             if member.why != "finished":
                 parts.append(_mark(x.at(until), y, place, 2, tip))
         y += 5
-    return _svg(width, height, parts, f"{words('Runs that trained together')}: {cohort.cohort}")
+    return svg(width, height, parts, f"{words('Runs that trained together')}: {cohort.cohort}")
 
 
 def _ending(member: Member, words: Words) -> str:

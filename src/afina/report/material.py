@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from afina.errors import AfinaError
+from afina.measure.diagram import Diagram
+from afina.measure.metrics.base import diagrams_of
 from afina.results.certainty import row_interval
 from afina.results.cohort_report import CohortReport, read_cohort
 from afina.results.mistakes import Mistakes, mistakes_or_none
@@ -33,6 +35,8 @@ class Group:
     """Of the best method's first run, the interval that the test rows alone give."""
     mistakes: Mistakes | None = None
     """What that run got wrong."""
+    diagrams: Sequence[Diagram] = ()
+    """What its metrics have to show."""
 
     @property
     def title(self) -> str:
@@ -134,7 +138,7 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
     return Group(
         model, dataset, members, comparisons, found, same, test_rows=len(own.item),
         by_rows=_around(best.test, row_interval(own, best.metric)),
-        mistakes=mistakes_or_none(directory, first),
+        mistakes=mistakes_or_none(directory, first), diagrams=diagrams_of(list(first.test_metrics), own),
     )  # fmt: skip
 
 

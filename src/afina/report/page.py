@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 import afina
+from afina.report.diagrams import diagram_figure
 from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
 from afina.report.material import Group, Material
 from afina.report.mistakes import class_table, confusion_table, threshold_table, wrong_table
@@ -91,6 +92,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     if wrong:
         parts.append(f"<h2>{escape(words('What the best one gets wrong'))}</h2>")
         parts += [part for group in wrong for part in _mistakes(group, words)]
+    parts += [part for group in material.groups for part in _diagrams(group, words)]
     further = ((material.left, race_table), (material.cohorts, cohort_table), (material.missing, missing_table))
     for present, table in further:
         if present:
@@ -221,6 +223,15 @@ def _mistakes(group: Group, words: Words) -> list[str]:
     count = words.number(len(mistakes.wrong()))
     parts.append(_fold(f"{table.title.partition(':')[0]} ({count})", html_table(table, titled=False)))
     return parts
+
+
+def _diagrams(group: Group, words: Words) -> list[str]:
+    """Show what the metrics of the best method's first run have to show."""
+    return [
+        f"<h2>{escape(words(own.title))}</h2><h3>{escape(f'{group.title}: {group.verdict.best}')}</h3>"
+        f"<p class=note>{escape(words(own.note))}</p>{diagram_figure(own, words)}"
+        for own in group.diagrams if group.verdict is not None
+    ]  # fmt: skip
 
 
 def _short(table: Table) -> Table:

@@ -81,7 +81,7 @@ def prepare(
     state = made.state()
     assumed = look_over(
         model, speaks=made.speaks, tags=made.tags, labels=state.get("label_names"), scored=_with_heads(config),
-        trust_remote_code=config.trust_remote_code,
+        several=made.several,        trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
     apart = made.speaks and reads_apart(shape)
     read = state if made.speaks else None

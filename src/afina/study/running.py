@@ -31,6 +31,11 @@ class Data:
     train_evaluation: Tokens
     """The train rows that the train metric is taken on."""
 
+    @property
+    def development(self) -> str:
+        """The split on which the task chooses: trials, which are tested on the development split, have the train rows."""
+        return "validation" if "validation" in self.splits else "train"
+
     def rows(self, split: str) -> Tokens:
         """Return what is evaluated of a split."""
         return self.train_evaluation if split == "train" else self.splits[split]
@@ -64,6 +69,8 @@ class Running:
     member: Member
     trainable: dict[str, nn.Parameter]
     history: list[Epoch] = field(default_factory=list)
+    task: Task | None = None
+    """Its data set's task, with what was chosen for this run on the development split (`Task.developed`)."""
     decoded: Decoded | None = None
     best: Best | None = None
     error: str | None = None
@@ -75,6 +82,11 @@ class Running:
     @property
     def adapter(self) -> Adapter:
         return self.member.adapter
+
+    @property
+    def settled(self) -> Task:
+        """Return the task as it is for this run."""
+        return self.task or self.data.task
 
     def check(self) -> bool:
         """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
@@ -90,7 +102,7 @@ class Running:
     def measured(self, split: str) -> dict[str, float]:
         """Return the metrics of what was last decoded, rows of this split."""
         assert self.decoded is not None
-        return self.data.task.measure(self.data.rows(split).labels, self.decoded)
+        return self.settled.measure(self.data.rows(split).labels, self.decoded)
 
     def take(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
@@ -141,7 +153,9 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     """Return a run before its first step; raises `AfinaError` where the method cannot be."""
     config, task, tokens = job.config, data.task, data.splits["train"]
     total_steps = steps_per_epoch(len(tokens), config.batch_size) * config.epochs
-    adapter = build_adapter(method, backbone, task.outputs, job.run.seed, job.task.get("label_names"))
+    adapter = build_adapter(
+        method, backbone, task.outputs, job.run.seed, job.task.get("label_names"), several=task.several
+    )
     trainable = adapter.trainable(backbone)
     if not trainable:
         raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")

@@ -89,7 +89,9 @@ class Training:
                 if run.best is not None:
                     run.take(run.best.weights)
             # The last epoch's evaluation is in the checkpoint that this was resumed from, or not of a run's best.
-            self._evaluate("test", [run for run in done if run.decoded is None or run.best is not None])
+            again = [run for run in done if run.decoded is None or run.best is not None]
+            self._choose(again)
+            self._evaluate("test", again)
         for run in done:
             self._save(run)
         self.errors |= {run.job.run.id: run.error for run in self.runs if run.error is not None}
@@ -153,6 +155,7 @@ class Training:
         for run in runs:
             entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": run.member.mean_loss()}
             run.member.begin_epoch()
+        self._choose(runs)
         for split in ("train", "test"):
             self._evaluate(split, runs)
             give_back_freed_memory()
@@ -189,6 +192,12 @@ class Training:
             elif epoch - run.best.epoch >= patience and epoch < run.member.epochs:
                 run.member.left = True
             entries[run.job.run.id][f"validation_{metric}"] = value
+
+    def _choose(self, runs: Sequence[Running]) -> None:
+        """Let the tasks that choose something on the development split choose it for these runs as they are now."""
+        for split in ("validation", "train"):
+            open_ = [run for run in runs if run.data.task.develops and run.data.development == split]
+            self._evaluate(split, open_, choose=True)
 
     def _rung_due(self) -> bool:
         race = self.config.race
@@ -230,7 +239,7 @@ class Training:
             run.decoded = test
         return values
 
-    def _evaluate(self, split: str, runs: Sequence[Running]) -> None:
+    def _evaluate(self, split: str, runs: Sequence[Running], *, choose: bool = False) -> None:
         for data in {id(run.data): run.data for run in runs}.values():
             tokens = data.rows(split)
 
@@ -243,7 +252,9 @@ class Training:
                     size = self.config.evaluation_batch_size
                     found = predict_logits(attached, tokens, batch_size=size, tick=tick)
                     for run, logits in zip(group, found, strict=True):
-                        run.decoded = data.task.decode_rows(tokens, logits)
+                        if choose:
+                            run.task = data.task.developed(tokens, logits)
+                        run.decoded = run.settled.decode_rows(tokens, logits)
 
     # -- going on after a kill ---------------------------------------------------------------------------------------
 
@@ -329,12 +340,13 @@ class Training:
         job, decoded = run.job, run.decoded
         assert decoded is not None
         record = AdapterRecord(
-            model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,
+            model=job.run.model, method=job.run.method, settings=job.run.settings,
+            task=job.task if run.task is None else run.task.state(),
             max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
             total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
         )  # fmt: skip
         save_adapter(job.folder / "adapter", run.member.adapter, self.backbone, record)
-        task, labels = run.data.task, run.data.splits["test"].labels
+        task, labels = run.settled, run.data.splits["test"].labels
         write_predictions(
             job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
         )

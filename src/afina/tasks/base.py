@@ -91,6 +91,8 @@ class Task(ABC):
     """Whether every word has an output of its own, not every row."""
     embeds: ClassVar[bool] = False
     """Whether there is no head, and a text becomes a vector."""
+    several: ClassVar[bool] = False
+    """Whether a row may have several labels, each of them there or not."""
     images: ClassVar[bool] = False
     """Whether it is what images with labels are learned by."""
     stratified: ClassVar[bool] = True

@@ -8,6 +8,7 @@ from afina.data.finding import find
 from afina.data.images import is_images, load_images
 from afina.data.rows import TextDataset
 from afina.data.sources import read_labelled
+from afina.errors import UsageError
 from afina.tasks.base import TASKS, Source, in_turn, the
 
 __all__ = ["load_text_dataset"]
@@ -31,6 +32,11 @@ def load_text_dataset(
     parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
     asked = next((one for one in (spec.task, task, parts.spec.task) if one != "auto"), "auto")
     source = Source(spec, parts, train_limit, test_limit)
+    if parts.spec.flags and asked != "auto" and not TASKS.named(asked).several:
+        raise UsageError(
+            f"label: {', '.join(parts.spec.flags)} are several columns, and task: {asked} learns one label a row; name one, "
+            f"or set task: {the(several=True).name}."
+        )
     data = _found(source) if asked == "auto" else TASKS.named(asked).read(source)
     return replace(data, metric=parts.spec.metric)
 

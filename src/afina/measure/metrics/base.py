@@ -4,7 +4,7 @@ All are as scikit-learn, scipy and seqeval define them; where they are undefined
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -23,6 +23,7 @@ __all__ = [
     "Pick",
     "RightRows",
     "Share",
+    "diagrams_of",
     "higher_is_better",
     "is_percent",
     "metric",
@@ -72,6 +73,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     portuguese: ClassVar[str] = ""
     """Its name in Portuguese; read from the source, so that it is to be written out (words/metrics.py)."""
+    phrases: ClassVar[Mapping[str, str]] = {}
+    """The Portuguese of what its diagram says; written out likewise."""
     of_scores: ClassVar[bool] = False
     """Whether it looks at scores, not at labels and predictions alone."""
     parted: ClassVar[bool] = False
@@ -157,6 +160,12 @@ def _known(name: str) -> Metric | None:
         return METRICS[name]()
     heads = [head for head in METRICS if name.startswith(f"{head}_") and METRICS[head].parted]
     return METRICS[heads[0]](name.removeprefix(f"{heads[0]}_")) if heads else None
+
+
+def diagrams_of(names: Sequence[str], answers: Answered) -> list[Diagram]:
+    """Return what the metrics of these names have to show of some answers."""
+    known = [found for name in names if (found := _known(name)) is not None]
+    return [diagram for metric in known if (diagram := metric.diagram(answers)) is not None]
 
 
 def higher_is_better(name: str) -> bool:

@@ -1,13 +1,14 @@
-"""Metrics of classes, one a row, by their confusion matrix."""
+"""Metrics of classes, one a row, by how often each was taken for each; and of sets of them."""
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
 from afina.measure.metrics.base import Answered, Metric, Pick, RightRows, metric
 
-__all__ = ["MCC", "Accuracy", "BinaryF1", "ByConfusion", "MacroF1", "confusion"]
+__all__ = ["MCC", "Accuracy", "BinaryF1", "ByCounts", "MacroF1", "confusion"]
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -16,16 +17,19 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.n
     return np.bincount(places, minlength=classes * classes).reshape(classes, classes).astype(float)
 
 
-class ByConfusion(Metric):
-    """A metric of how often each class was taken for each."""
+class ByCounts(Metric):
+    """A metric of how many rows each class has, is predicted for, and is rightly predicted for."""
 
-    of = ("classes",)
+    of: ClassVar[tuple[str, ...]] = ("classes",)
 
     @abstractmethod
     def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
         """Return it of each class's right rows, its rows and the rows predicted as it, (K,) each."""
 
     def over(self, answers: Answered) -> Callable[[Pick], float]:
+        return self._over_sets(answers) if answers.label.dtype == object else self._over_classes(answers)
+
+    def _over_classes(self, answers: Answered) -> Callable[[Pick], float]:
         label, prediction = answers.label, answers.prediction
         classes = int(max(1, label.max(), prediction.max())) + 1  # two at least, though all rows may be of the first
 
@@ -34,6 +38,18 @@ class ByConfusion(Metric):
             return float(self.of_counts(np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)))
 
         return value
+
+    def _over_sets(self, answers: Answered) -> Callable[[Pick], float]:
+        """Count where a row has several labels, by name."""
+        names = sorted({name for own in (*answers.label, *answers.prediction) for name in own})
+        there, said = (
+            np.array([[name in own for name in names] for own in side], dtype=float).reshape(len(side), len(names))
+            for side in (answers.label, answers.prediction)
+        )
+        right = there * said
+        return lambda pick: float(
+            self.of_counts(right[pick].sum(axis=0), there[pick].sum(axis=0), said[pick].sum(axis=0))
+        )
 
 
 @metric("accuracy")
@@ -45,19 +61,22 @@ class Accuracy(RightRows):
 
 
 @metric("macro_f1")
-class MacroF1(ByConfusion):
+class MacroF1(ByCounts):
     """Mean over the classes that occur, as label or as prediction, of each one's F1."""
 
+    of = ("classes", "sets")
     percent = True
     portuguese = "F1 macro"
 
     def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
         occurring = (actual + predicted) > 0
+        if not occurring.any():  # no row has a label, and none is given one
+            return 0.0
         return float((2 * hits[occurring] / (actual + predicted)[occurring]).mean())
 
 
 @metric("mcc")
-class MCC(ByConfusion):
+class MCC(ByCounts):
     """Matthews' correlation of labels and predictions."""
 
     portuguese = "MCC"
@@ -69,7 +88,7 @@ class MCC(ByConfusion):
 
 
 @metric("binary_f1")
-class BinaryF1(ByConfusion):
+class BinaryF1(ByCounts):
     """Of two classes the F1 of the second, as MRPC and QQP are scored by."""
 
     percent = True
