@@ -156,6 +156,7 @@ STATES: dict[str, dict[str, Any]] = {
     "classification": {"label_names": ["a", "b"], "smoothing": 0.1, "weights": [1.0, 2.0]},
     "embedding": {},
     "language": {},
+    "multilabel": {"label_names": ["a", "b"], "weights": [1.0, 2.0], "thresholds": [0.25, 0.5]},
     "regression": {"mean": 0.5, "deviation": 2.0},
     "seq2seq": {"prompt": "read {text}"},
     "tagging": {"label_names": ["O", "B-x"]},

@@ -304,7 +304,7 @@ def test_an_adapter_beside_a_model_or_in_its_place_is_refused(family_folder: Loa
             what(str(base))
 
 
-def test_an_adapter_of_peft_on_a_base_of_several_labels_is_not_read_as_one_of_one(
+def test_an_adapter_of_peft_on_a_base_of_several_labels_tells_each_by_itself(
     family_folder: Loader, tmp_path: Path
 ) -> None:
     base = changed(family_folder("bert"), tmp_path / "base", dict, problem_type="multi_label_classification")
@@ -312,8 +312,11 @@ def test_an_adapter_of_peft_on_a_base_of_several_labels_is_not_read_as_one_of_on
     folder = saved(trained(backbone, make_method("lora", {"rank": 2}), "bert"), backbone, tmp_path / "adapter", base)
     assert afina.load(folder).task.name == "classification"  # ours says itself what it was trained for
     (folder / "afina.json").unlink()
-    with pytest.raises(UsageError, match=r"says yes or no to each label \(problem_type: multi_label_classification\)"):
-        afina.load(folder)
+    loaded = afina.load(folder)
+    assert (loaded.task.name, loaded.task.outputs) == ("multilabel", 2)
+    (found,) = loaded.predict(["so it goes"])
+    logits = torch.from_numpy(loaded.logits(["so it goes"]))
+    assert list((found.probabilities or {}).values()) == pytest.approx(logits.sigmoid()[0].tolist(), rel=1e-5)
 
 
 def test_constants_that_older_releases_wrote_are_no_weights(family_folder: Loader, tmp_path: Path) -> None:

@@ -300,8 +300,8 @@ class StudyConfig(Checked):
     train_evaluation_limit: int | None = Field(default=None, ge=2)
     """Train rows that the train metric of an epoch is taken on, stratified; left out, all of them."""
     task: TaskName = "auto"
-    """`auto` finds classification, regression or tagging by the columns and labels; `choices` scores answers with a model's
-    language head, which `language`, `chat` and `seq2seq` teach to write."""
+    """`auto` finds classification, regression or tagging by the columns and labels, and `multilabel` where `label:` is a
+    list; `choices` scores answers with a model's language head, which `language`, `chat` and `seq2seq` teach to write."""
     template: str | dict[str, str] | None = None
     """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
     system: Literal["keep", "merge"] = "keep"

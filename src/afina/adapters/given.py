@@ -14,7 +14,7 @@ from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.labels import answers_each_label
 from afina.backbone.load import Backbone
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.tasks.base import the
 
@@ -73,15 +73,10 @@ def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:
             parameter.copy_(stored[key])
 
 
-def label_state(names: Sequence[str], backbone: Backbone, folder: Path) -> dict[str, Any]:
-    """Return the state of the task that a head with these labels is for: one label is a number.
-
-    Raises `UsageError` where the base's head says yes or no to each label.
-    """
-    if not backbone.tags and len(names) > 1 and answers_each_label(backbone.config):
-        raise UsageError(
-            f"{folder}: its base {backbone.name} says yes or no to each label (problem_type: "
-            "multi_label_classification), which is not read here; for one label a text give a base that says so."
-        )
-    one = "single_label_classification" if len(names) > 1 else "regression"
-    return the(problem_type="token_classification" if backbone.tags else one).of_labels(names).state()
+def label_state(names: Sequence[str], backbone: Backbone) -> dict[str, Any]:
+    """Return the state of the task that a head with these labels is for: one label is a number."""
+    if backbone.tags:
+        return the(tags=True).of_labels(names).state()
+    if len(names) > 1 and answers_each_label(backbone.config):
+        return the(several=True).of_labels(names).state()
+    return the(problem_type="single_label_classification" if len(names) > 1 else "regression").of_labels(names).state()

@@ -127,8 +127,8 @@ def _several_labels(tables: Mapping[str, arrow.Table], names: list[str]) -> str:
         return ""
     listed = ", ".join(flags[:4]) + (", ..." if len(flags) > 4 else "")
     return (
-        f", but {len(flags)} of 0 and 1 ({listed}): several labels a row are learned one by one, an adapter each (label: "
-        f"{flags[0]})"
+        f", but {len(flags)} of 0 and 1 ({listed}): several labels a row are learned by task: multilabel, and one alone by "
+        f"label: {flags[0]}"
     )
 
 

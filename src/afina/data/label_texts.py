@@ -171,7 +171,7 @@ def _decimal(counts: Counter[str], spec: DatasetSpec, semicolons: bool, column: 
     if not semicolons and not _surely_decimals(counts, commas):
         raise UsageError(
             f"{column}: '{commas[0]}' may be a number with decimals or two labels; write decimal: ',' if it is a number "
-            "(several labels a row are not learned)."
+            "(several labels a row are task: multilabel)."
         )
     notes.append(f"labels such as '{commas[0]}' are numbers with decimal commas")
     return ","
@@ -194,8 +194,8 @@ def _surely_decimals(counts: Counter[str], commas: list[str]) -> bool:
 
 def _refuse_several(label: str, column: str) -> None:
     raise UsageError(
-        f"{column} has lists such as '{label}', several labels a row; give each label a column of its own, of 0 and 1, and "
-        "train an adapter for each (label: NAME)."
+        f"{column} has lists such as '{label}', several labels a row; write task: multilabel, or give each label a "
+        "column of its own, of 0 and 1, and learn one (label: NAME)."
     )
 
 

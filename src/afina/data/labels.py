@@ -56,7 +56,7 @@ def _plain(values: arrow.ChunkedArray, column: str, where: str) -> arrow.Chunked
         if several:
             what, advice = (
                 "lists",
-                "; of several, give each a column of its own, of 0 and 1, and train an adapter for each",
+                "; where a row has several, write task: multilabel",
             )
         raise UsageError(
             f"{where}: column '{column}' holds {what}; a label is one number or string for each row{advice}."

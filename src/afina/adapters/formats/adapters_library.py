@@ -139,7 +139,7 @@ class AdaptersLibrary(AdapterFormat):
             for site, branch in _placed(backbone, layer, where, values, settings, folder):
                 made[site.name] = (site, branch)
         head, names = _head(folder, backbone)
-        return given_adapter(made, head, backbone), label_state(names, backbone, folder)
+        return given_adapter(made, head, backbone), label_state(names, backbone)
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

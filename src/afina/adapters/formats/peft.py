@@ -58,10 +58,10 @@ class Peft(AdapterFormat):
         adapter, names = read_peft(folder, backbone, record)
         if record.settings.get("task_type") == EMBEDS:
             return adapter, the(embeds=True).of_labels(()).state()
+        if names:
+            return adapter, label_state(names, backbone)
         # What has no labels was trained to write; it can say too which of several answers is likeliest.
-        return adapter, label_state(names, backbone, folder) if names else the(speaks=True, writes=False).of_labels(
-            ()
-        ).state()
+        return adapter, the(speaks=True, writes=False).of_labels(()).state()
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

@@ -1,0 +1,342 @@
+"""Multilabel: several labels a row, each told by itself: binary cross-entropy of K sigmoids, averaged over the labels.
+
+A label is given to a text whose probability reaches the label's threshold. Thresholds are chosen, one a label, by the F1
+on the development split (Lipton et al., 2014, arXiv:1402.1892), which is held out for it; until then they are 0.5.
+"""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+import pyarrow as arrow
+from pydantic import Field, model_validator
+
+from afina.config import DatasetSpec, StudyConfig
+from afina.data.batching import Tokens
+from afina.data.columns import ROW, find_columns
+from afina.data.finding import Parts
+from afina.data.rows import TextDataset
+from afina.data.sources import single_split, with_both, with_columns
+from afina.errors import UsageError, nearest
+from afina.tasks.base import Decoded, Labels, Source, State, Task, task
+from afina.tasks.predictions import Prediction, Shown, short
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MultiLabel", "SeveralLabels"]
+
+_MARKS = (";", "|", ",")
+"""What may stand between labels in a text, the first that is there."""
+_LABELS = "several labels"
+_MOST_LABELS = 2_000
+
+
+class _Several(State):
+    label_names: Labels
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+    weights: list[Annotated[float, Field(ge=0)]] | None = None
+    thresholds: list[Annotated[float, Field(ge=0)]] | None = None
+
+    @model_validator(mode="after")
+    def _each(self) -> "_Several":
+        for key in ("weights", "thresholds"):
+            if (own := getattr(self, key)) is not None and len(own) != len(self.label_names):
+                raise ValueError(f"{key} should be {len(self.label_names)}, as many as labels, not {len(own)}")
+        return self
+
+
+@dataclass(frozen=True)
+class SeveralLabels(Prediction):
+    """The labels of a text, none or several, with every label's probability; `label` has them in one text."""
+
+    labels: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SeveralLabels({', '.join(map(repr, self.labels)) or 'none'})"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "probabilities": self.probabilities}
+
+    def shown(self, at_least: float | None) -> Shown:
+        each = {name: short(p) for name, p in (self.probabilities or {}).items()}
+        return Shown(
+            {"labels": list(self.labels), "probabilities": each},
+            {"prediction": self.label, **{f"p({name})": p for name, p in each.items()}},
+        )
+
+
+@task("multilabel", "multi-label", "multi_label", "multi_label_classification")
+class MultiLabel(Task):
+    """Any of K labels a row; labels and predictions are (N, K) of 0 and 1."""
+
+    answers = "sets"
+    metric = "micro_f1"
+    several = True
+    stratified = False
+    develops = True
+    embedded = False
+    problem_type = "multi_label_classification"
+    answers_with = "none or several labels"
+    State = _Several
+    label_names: tuple[str, ...]
+
+    def __init__(
+        self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None,
+        thresholds: Sequence[float] | None = None,
+    ) -> None:  # fmt: skip
+        """`smoothing` draws that share of each answer to the middle, `weights` has what a row with the label counts for."""
+        self.label_names, self.outputs, self.smoothing = tuple(label_names), len(label_names), smoothing
+        self.weights = None if weights is None else list(weights)
+        self.thresholds = None if thresholds is None else list(thresholds)
+
+    # -- what it learns from
+
+    @classmethod
+    def is_meant(cls, parts: Parts) -> bool:
+        return bool(parts.spec.flags)
+
+    turn = 2
+
+    @classmethod
+    def read(cls, source: Source) -> TextDataset:
+        notes = list(source.parts.notes)
+        parts, read, given = _with_lists(with_columns(source.parts, notes), notes)
+        columns = find_columns(parts.tables, parts.spec, parts.where)
+        parts = single_split(parts, columns["text"], columns["label"], notes, apart=True)
+        found = with_both(parts, columns, notes)
+        sets = {name: [json.loads(own) for own in t[found.column].to_pylist()] for name, t in found.kept.items()}
+        names = given or tuple(sorted({label for own in sets.values() for row in own for label in row}))
+        _check(names, sets, found.where, notes)
+        places = {name: place for place, name in enumerate(names)}
+        labels = {name: np.zeros((len(own), len(names)), dtype=np.int8) for name, own in sets.items()}
+        for name, own in sets.items():
+            for row, its in enumerate(own):
+                labels[name][row, [places[label] for label in its]] = 1
+        splits = found.rows(labels)
+        made = found.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
+        return replace(made, columns={**made.columns, "label": read if len(read) > 1 else read[0]})
+
+    @classmethod
+    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+        names, wanted = data.label_names or (), config.class_weights
+        weights: list[float] | None = None
+        if isinstance(wanted, Mapping):
+            if unknown := [label for label in wanted if label not in names]:
+                raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], names)}")
+            weights = [float(wanted.get(label, 1.0)) for label in names]
+        elif wanted is not None:  # balanced: rows with and without a label count alike
+            there = data.train.label.sum(axis=0).clip(min=1)
+            weights = ((len(data.train) - there).clip(min=1) / there).tolist()
+        return cls(names, smoothing=config.label_smoothing, weights=weights)
+
+    @classmethod
+    def of_labels(cls, names: Sequence[str]) -> Self:
+        return cls(names)
+
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        target = labels.to(logits.dtype) * (1 - self.smoothing) + self.smoothing / 2
+        by_label = None if self.weights is None else logits.new_tensor(self.weights)
+        each = binary_cross_entropy_with_logits(logits, target, pos_weight=by_label, reduction="sum")
+        return each / self.outputs
+
+    # -- what it gives
+
+    def decode(self, logits: np.ndarray) -> Decoded:
+        scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+        return Decoded((scores >= self._cuts()).astype(np.int8), scores)
+
+    def _cuts(self) -> np.ndarray:
+        return np.array(self.thresholds if self.thresholds is not None else [0.5] * self.outputs)
+
+    def developed(self, tokens: Tokens, logits: np.ndarray) -> "MultiLabel":
+        scores = self.decode(logits).scores
+        cuts = [_best_cut(scores[:, place], tokens.labels[:, place]) for place in range(self.outputs)]
+        made = MultiLabel(self.label_names, smoothing=self.smoothing, weights=self.weights, thresholds=cuts)
+        if self.first_metric is not None:
+            made.put_first(self.first_metric)
+        return made
+
+    def predictions(
+        self, texts: Sequence[Any], tokens: Tokens, logits: np.ndarray, choices: Sequence[Sequence[str]] | None = None
+    ) -> Sequence[Prediction]:
+        """Return the labels of each text whose probability reaches their threshold."""
+        decoded = self.decode(logits)
+        return [
+            SeveralLabels("; ".join(labels), dict(zip(self.label_names, map(float, scores), strict=True)), labels)
+            for labels, scores in zip(self.shown(decoded.predictions), decoded.scores, strict=True)
+        ]
+
+    def fields(self, choices: Sequence[str] | None, *, unsure: bool) -> tuple[str, ...]:
+        return ("prediction", *(f"p({name})" for name in self.label_names))
+
+    def nothing(self, *, unsure: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"labels": None, "probabilities": None}, {}
+
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        names = np.array(self.label_names, dtype=object)
+        return np.fromiter((tuple(names[row > 0]) for row in values), dtype=object, count=len(values))
+
+    def same(self, first: "Tensor", second: "Tensor") -> "Tensor":
+        a, b = (value.sigmoid() >= value.new_tensor(self._cuts()) for value in (first, second))
+        return (a == b).all(dim=1)
+
+    def own_state(self) -> dict[str, Any]:
+        more = {"smoothing": self.smoothing or None, "weights": self.weights, "thresholds": self.thresholds}
+        return {"label_names": list(self.label_names)} | {k: v for k, v in more.items() if v is not None}
+
+
+def _best_cut(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the threshold with the highest F1, midway to the next lower score; of equals the one nearest to 0.5."""
+    if not labels.any():  # nothing to choose by
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(labels[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + labels.sum())
+    last = np.append(ranked[1:] < ranked[:-1], True)  # a cut parts no equal scores
+    cuts = (ranked + np.append(ranked[1:], 0.0)) / 2
+    best = np.flatnonzero(last & np.isclose(f1, f1[last].max()))
+    return float(cuts[best[np.argmin(np.abs(cuts[best] - 0.5))]])
+
+
+# -- reading: lists, texts with a mark between labels, or columns of 0 and 1
+
+
+def _with_lists(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tuple[str, ...] | None]:
+    """Return the tables with one column of labels, a JSON list a row, in place of others, these, and the labels' names.
+
+    Names are None where the rows' labels are all that is known of them.
+    """
+    spec = parts.spec
+    flags = spec.flags or (_flags(parts) if spec.label is None and not _has_labels(parts) else ())
+    if flags:
+        for split, own in parts.tables.items():
+            for name in flags:
+                if name not in own.column_names:
+                    there = [column for column in own.column_names if column != ROW]
+                    raise UsageError(f"{parts.where} ({split}) has no column '{name}' for label{nearest(name, there)}")
+        if not spec.flags:
+            notes.append(f"the labels are the columns of 0 and 1: {', '.join(flags)}")
+        made = {split: _of_flags(own, flags, parts.place(split)) for split, own in parts.tables.items()}
+        return _relabelled(parts, made, flags), list(flags), flags
+    column = find_columns(parts.tables, spec, parts.where)["label"]
+    values = {split: [_listed(value) for value in own[column].to_pylist()] for split, own in parts.tables.items()}
+    every = [value for own in values.values() for value in own if value is not None]
+    mark = next((m for m in _MARKS if any(m in value for value in every if isinstance(value, str))), None)
+    if mark is not None:
+        notes.append(f"the labels of a row stand in one text, with '{mark}' between them")
+    lists = [value for value in every if isinstance(value, list)]
+    if lists and len(lists) == len(every) and _are_flags(lists):
+        names = parts.label_names or tuple(str(place) for place in range(len(lists[0])))
+        if parts.label_names is None:
+            notes.append(f"the {len(names)} labels of '{column}', 0 or 1 each, have no names: they are numbered from 0")
+        sets = {s: [v and [n for n, y in zip(names, v, strict=False) if y] for v in own] for s, own in values.items()}
+        return _relabelled(parts, sets, (column,)), [column], names
+    named = {split: [_names(value, mark, parts.label_names) for value in own] for split, own in values.items()}
+    return _relabelled(parts, named, (column,)), [column], None
+
+
+def _relabelled(parts: Parts, sets: Mapping[str, Sequence[list[str] | None]], columns: Sequence[str]) -> Parts:
+    """Return the parts with their columns of labels as one of JSON lists."""
+    tables = {}
+    for split, table in parts.tables.items():
+        texts = [None if own is None else json.dumps(sorted(set(own))) for own in sets[split]]
+        kept = table.drop_columns(list(columns))
+        tables[split] = kept.append_column(_LABELS, arrow.array(texts, type=arrow.string()))
+    return replace(parts, tables=tables, spec=parts.spec.model_copy(update={"label": _LABELS, "flags": ()}))
+
+
+def _has_labels(parts: Parts) -> bool:
+    try:
+        find_columns(parts.tables, parts.spec, parts.where)
+    except UsageError:
+        return False
+    return True
+
+
+def _flags(parts: Parts) -> tuple[str, ...]:
+    """Return the columns that hold nothing but 0 and 1, if there are two at least."""
+    table = next(iter(parts.tables.values()))
+    text = find_columns(parts.tables, parts.spec, parts.where, with_label=False).values()
+    found = [name for name in table.column_names if name not in (ROW, *text) and _all_flags(table[name].to_pylist())]
+    return tuple(found) if len(found) > 1 else ()
+
+
+def _all_flags(values: Sequence[object]) -> bool:
+    known = {value for value in values if value is not None} if not any(isinstance(v, list) for v in values) else set()
+    return bool(known) and all(_flag(value) is not None for value in known)
+
+
+def _flag(value: object) -> int | None:
+    return {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1, "false": 0, "true": 1}.get(str(value).strip())
+
+
+def _of_flags(table: arrow.Table, flags: Sequence[str], place: str) -> list[list[str] | None]:
+    """Return each row's labels; None where a column has nothing for it."""
+    columns = [table[name].to_pylist() for name in flags]
+    rows: list[list[str] | None] = []
+    for number, values in enumerate(zip(*columns, strict=True)):
+        own = [None if value is None else _flag(value) for value in values]
+        for name, value, flag in zip(flags, values, own, strict=True):
+            if value is not None and flag is None:
+                raise UsageError(f"{place}, row {table[ROW][number].as_py()}: '{name}' is {value!r}, neither 0 nor 1.")
+        rows.append(None if None in own else [name for name, flag in zip(flags, own, strict=True) if flag])
+    return rows
+
+
+def _listed(value: Any) -> Any:
+    """Return a list that is written as text as a list; other values as they are, what is empty as None."""
+    if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
+        try:
+            read = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return value
+        return list(read) if isinstance(read, (list, tuple, set)) else value
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _are_flags(lists: Sequence[list[Any]]) -> bool:
+    """Whether these are a 0 or 1 for each label, not labels."""
+    return len(lists[0]) > 1 and all(
+        len(own) == len(lists[0]) and all(_flag(value) is not None for value in own) for own in lists
+    )
+
+
+def _names(value: Any, mark: str | None, known: tuple[str, ...] | None) -> list[str] | None:
+    """Return the names of a row's labels; a number is the place of a name where the source gives names."""
+    if value is None:
+        return None
+    parts = value if isinstance(value, list) else value.split(mark) if isinstance(value, str) else [value]
+    kept = [part for part in parts if part is not None]
+    if known is not None and all(isinstance(part, int) and 0 <= part < len(known) for part in kept):
+        return [known[int(part)] for part in kept]
+    names = [str(part).strip() for part in kept]
+    return [name for name in names if name]
+
+
+def _check(names: Sequence[str], sets: Mapping[str, Sequence[list[str]]], where: str, notes: list[str]) -> None:
+    """Raise `UsageError` for labels of which nothing can be learned, and note those that a split lacks."""
+    if len(names) < 2:
+        raise UsageError(
+            f"{where}: there are no two labels ({', '.join(names) or 'none'}); nothing is to be told apart."
+        )
+    if len(names) > _MOST_LABELS:
+        raise UsageError(
+            f"{where}: there are {len(names):,} different labels, '{names[0]}' and '{names[1]}' among them; name another "
+            "column with label:."
+        )
+    counts = {name: {label: sum(label in own for own in rows) for label in names} for name, rows in sets.items()}
+    everywhere = [label for label in names if counts["train"][label] in (0, len(sets["train"]))]
+    if len(everywhere) == len(names):
+        raise UsageError(f"{where}: every train row has the same labels; there is nothing to learn.")
+    if everywhere:
+        listed = ", ".join(everywhere[:5]) + (", ..." if len(everywhere) > 5 else "")
+        notes.append(f"of {listed} nothing can be learned: every train row has it, or none")
+    if untested := [label for label in names if not counts["test"][label] and label not in everywhere]:
+        listed = ", ".join(untested[:5]) + (", ..." if len(untested) > 5 else "")
+        notes.append(f"no test row has {listed}: how well it is told is not measured")
