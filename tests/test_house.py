@@ -4,22 +4,23 @@ import ast
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import afina
+from afina.registry import listing
 
 SOURCE = Path(afina.__file__).parent
 # From the bottom up: a room may import rooms before it, and its own.
 ROOMS = (
     ("errors", "registry", "json_files", "yaml_file", "checked", "separator", "config", "hub"),
     ("words",),
-    ("measure", "ops"), ("data", "tasks"), ("backbone", "results"), ("methods", "generation"),
+    ("measure", "ops"), ("data",), ("tasks",), ("backbone", "results"), ("methods", "generation"),
     ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-# tasks take metrics' names only; data and tasks stand beside each other.
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem in LEVEL)
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], "afina."))
 
@@ -85,6 +86,59 @@ def test_adapters_and_exports_know_no_method() -> None:
         modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         assert not texts & words, f"{path.name} names {texts & words}"
         assert not modules & homes, f"{path.name} takes from {modules & homes}"
+
+
+ALSO = {
+    ("chat", "evaluate.py"),  # a setting of the harness
+    ("choices", "preset_columns.py"),  # a column
+    ("classification", "adapters_library.py"),  # a kind of that library's heads
+    ("embedding", "anatomy.py"),  # a role of a module, here and below
+    ("embedding", "load.py"),
+}
+"""Words that are a task's name and stand for another thing in these files."""
+
+
+def questions(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts that a file asks for: compared, looked up in a group or by `startswith`, keys of a mapping, cases."""
+
+    def texts(node: ast.AST | None) -> Iterator[str]:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            for each in node.elts:
+                yield from texts(each)
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            for side in (node.left, *node.comparators):
+                yield from texts(side)
+        elif isinstance(node, ast.Dict):
+            for key in node.keys:
+                yield from texts(key)
+        elif isinstance(node, ast.MatchValue):
+            yield from texts(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in (
+            "startswith",
+            "endswith",
+            "removeprefix",
+        ):
+            for each in node.args:
+                yield from texts(each)
+
+
+def test_tasks_are_named_in_their_own_files_only() -> None:
+    """Nobody asks for a task by its name, nor imports its file: what it can do is a class attribute on it."""
+    found = list(listing("afina.tasks", "task").values())
+    names, files = {name for own in found for name in (own.name, *own.others)}, {own.module for own in found}
+    asked: set[tuple[str, str]] = set()
+    for path in SOURCE.rglob("*.py"):
+        if path.parent.name == "tasks":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        asked |= {(text, path.name) for text in questions(tree) if text in names}
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        asked |= {(module, path.name) for module in modules & files}
+    assert asked == ALSO
 
 
 def test_files_are_of_a_readable_size() -> None:

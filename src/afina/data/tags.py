@@ -15,7 +15,7 @@ from afina.data.tag_forms import TAGS, WORDS, has_tagged_form, listed_words, ren
 from afina.errors import UsageError, nearest
 from afina.measure.entities import is_entity_tag
 
-__all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "tables_of_lists", "untagged", "words_in"]
+__all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "tables_of_lists", "untagged", "words_in", "words_of"]
 
 
 def is_tagged(tables: Mapping[str, arrow.Table]) -> bool:
@@ -167,6 +167,14 @@ def words_in(table: arrow.Table, column: str | None = None) -> list[list[str]] |
     if name is None or name not in table.column_names or not _is_list(table.schema.field(name).type):
         return None
     return [[str(word) for word in own] for own in _lists(table, name)]
+
+
+def words_of(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return each text's words: what stands between spaces, or as given; raises `UsageError` for a text without one."""
+    words = [text.split() if isinstance(text, str) else list(text) for text in texts]
+    if empty := [index for index, own in enumerate(words) if not own]:
+        raise UsageError(f"Text {empty[0] + 1} of {len(words)} has no word.")
+    return words
 
 
 def spans(text: str) -> list[tuple[int, int]]:

@@ -16,7 +16,6 @@ from afina.data.rows import Rows, TextDataset, finished
 from afina.data.sources import Labelled, single_split
 from afina.data.tags import find_tagged, is_tagged, read_tagged, spans, tables_of_lists
 from afina.data.words import tokenize_words
-from afina.errors import UsageError
 from afina.measure.entities import count_entities, entities, entity_types, is_entity_tag
 from afina.tasks.base import Decoded, Source, task
 from afina.tasks.classification import Classification
@@ -25,7 +24,7 @@ from afina.tasks.predictions import Prediction, Shown, short
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Entity", "Tagged", "Tagging", "words_of"]
+__all__ = ["Entity", "Tagged", "Tagging"]
 
 
 @dataclass(frozen=True)
@@ -165,11 +164,3 @@ class Tagging(Classification):
 
     def parts(self) -> Sequence[str]:
         return entity_types(self.label_names) if self.marks_entities else ()
-
-
-def words_of(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return each text's words: what stands between spaces, or as given; raises `UsageError` for a text without one."""
-    words = [text.split() if isinstance(text, str) else list(text) for text in texts]
-    if empty := [index for index, own in enumerate(words) if not own]:
-        raise UsageError(f"Text {empty[0] + 1} of {len(words)} has no word.")
-    return words

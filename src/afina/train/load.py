@@ -19,7 +19,7 @@ from afina.backbone.quantise import QUANTISED
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
-from afina.data.tags import untagged
+from afina.data.tags import untagged, words_of
 from afina.errors import UsageError
 from afina.generation.generate import Request, Written, encode_prompt, write
 from afina.generation.settings import GenerationSettings
@@ -28,7 +28,6 @@ from afina.methods.classical import Classical
 from afina.methods.features import Features
 from afina.tasks.base import restore
 from afina.tasks.predictions import Prediction
-from afina.tasks.tagging import words_of
 from afina.train.embed import embed
 from afina.train.evaluate import predict_logits
 
