@@ -15,7 +15,7 @@ from afina.registry import listing
 SOURCE = Path(afina.__file__).parent
 # From the bottom up: a room may import rooms before it, and its own.
 ROOMS = (
-    ("errors", "registry", "json_files", "yaml_file", "checked", "separator", "config", "hub"),
+    ("errors", "registry", "json_files", "yaml_file", "checked", "separator", "task_name", "config", "hub"),
     ("words",),
     ("measure", "ops"), ("data",), ("tasks",), ("backbone", "results"), ("methods", "generation"),
     ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),

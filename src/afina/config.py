@@ -14,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
@@ -24,8 +23,8 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
-from afina.registry import Entry, listing
 from afina.separator import as_separator
+from afina.task_name import TaskName
 from afina.yaml_file import read_yaml
 
 __all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
@@ -69,32 +68,6 @@ class MethodSpec(BaseModel):
         """What tables call it: the name, with the settings that differ from the study's in brackets."""
         inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
         return f"{self.name}({inside})" if inside else self.name
-
-
-def _tasks() -> list[Entry]:
-    """Return the tasks that a study may have; their files are not imported for that."""
-    return [entry for entry in listing("afina.tasks", "task").values() if entry.constants.get("trained", True)]
-
-
-def _as_task(value: Any) -> Any:
-    """Return a task's name for what a person calls it."""
-    spellings = {spelling: entry.name for entry in _tasks() for spelling in (entry.name, *entry.others)}
-    if not isinstance(value, str) or value == "auto":
-        return value
-    if value not in spellings:
-        possible = ["auto", *(entry.name for entry in _tasks())]
-        raise ValueError(f"should be {', '.join(map(repr, possible[:-1]))} or {possible[-1]!r}")
-    return spellings[value]
-
-
-class _TaskSchema:
-    """Has a schema list the tasks there are, when it is made."""
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "enum": ["auto", *(entry.name for entry in _tasks())]}
-
-
-TaskName = Annotated[str, BeforeValidator(_as_task), _TaskSchema()]
 
 
 _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
