@@ -48,6 +48,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--test", type=int, default=800, help="test rows")
     parser.add_argument("--model", default="minilm")
+    parser.add_argument("--factors", type=float, nargs="+", default=FACTORS)
+    parser.add_argument("--warmup", type=float, default=0.0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     keep_freed_memory()
@@ -71,6 +73,7 @@ class Data:
 
     def __init__(self, options: argparse.Namespace, name: str, steps: int) -> None:
         self.model, folder = options.model, options.data / name
+        self.factors, self.warmup = options.factors, options.warmup
         rows = max(2, steps * BATCH // EPOCHS)
         spec = DatasetSpec(path=str(folder) if folder.exists() else name)
         found = load_text_dataset(spec, train_limit=rows, test_limit=options.test)
@@ -84,7 +87,7 @@ class Data:
 
     def trained(self, name: str, seed: int) -> list[dict[str, Any]]:
         """Return rate, metric and seconds at each factor; a method that owns its backbone trains once after another."""
-        factors = [[factor] for factor in FACTORS] if registry()[name].owns_backbone else [list(FACTORS)]
+        factors = [[factor] for factor in self.factors] if registry()[name].owns_backbone else [list(self.factors)]
         return [result for own in factors for result in self._together(name, seed, own)]
 
     def _together(self, name: str, seed: int, factors: Sequence[float]) -> list[dict[str, Any]]:
@@ -121,7 +124,7 @@ class Data:
         adapter = build_adapter(method, backbone, self.task.outputs, seed=seed)
         trainable = adapter.trainable(backbone)
         optimiser = Optimiser(
-            trainable, learning_rate=method.learning_rate, total_steps=self.steps,
+            trainable, learning_rate=method.learning_rate, total_steps=self.steps, warmup=self.warmup,
             rate_factors=method.rate_factors(trainable, backbone.anatomy),
         )  # fmt: skip
         beside = method.steps_beside(adapter.by_site(), self.steps)
@@ -139,7 +142,9 @@ class Data:
 def told(runs: Sequence[dict[str, Any]], name: str, steps: int, method: str) -> str:
     """Say the metric at each factor, mean over seeds."""
     own = [run for run in runs if (run["set"], run["steps"], run["method"]) == (name, steps, method)]
-    return "  ".join(f"x{factor:g} {100 * mean_of(own, factor):.1f}" for factor in FACTORS)
+    return "  ".join(
+        f"x{factor:g} {100 * mean_of(own, factor):.1f}" for factor in sorted({run["factor"] for run in own})
+    )
 
 
 def mean_of(runs: Sequence[dict[str, Any]], factor: float) -> float:
@@ -153,7 +158,7 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for run in runs:
         cells.setdefault((run["model"], run["set"], str(run["steps"]), run["method"]), []).append(run)
     lacks = {
-        " ".join(cell): 100 * (max(mean_of(own, factor) for factor in FACTORS) - mean_of(own, 1.0))
+        " ".join(cell): 100 * (max(mean_of(own, run["factor"]) for run in own) - mean_of(own, 1.0))
         for cell, own in cells.items()
     }
     ordered = sorted(lacks.items(), key=lambda entry: -entry[1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from afina.methods.base import Method, registry
 
-__all__ = ["methods_table", "setting_schemas", "settings_of_methods"]
+__all__ = ["methods_table", "rates_table", "setting_schemas", "settings_of_methods"]
 
 _SHARED = {entry.name for entry in dataclasses.fields(Method)}
 
@@ -19,6 +19,17 @@ def methods_table() -> str:
     lines = ["| name | in Python | what it is |", "|---|---|---|"]
     for name, cls in sorted(registry().items()):
         lines.append(f"| [`{name}`](#{name}) | `afina.{cls.__name__}` | {_first(cls.__doc__)} |")
+    return "\n".join(lines)
+
+
+def rates_table() -> str:
+    """Return a table of what `learning_rate: auto` comes to for each method, by steps and width."""
+    runs = [(150, 384), (500, 384), (1_500, 384), (5_000, 384), (500, 768)]
+    lines = ["| method | 150 steps | 500 | 1,500 | 5,000 | 500, 768 wide |", "|---|--:|--:|--:|--:|--:|"]
+    for name, cls in sorted(registry().items()):
+        if not cls.gradient_free:
+            rates = [cls().with_rate(steps=steps, width=width).learning_rate for steps, width in runs]
+            lines.append(f"| `{name}` | {' | '.join(f'{rate:g}' for rate in rates)} |")
     return "\n".join(lines)
 
 

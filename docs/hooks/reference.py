@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commands_told import options_of
-from methods_told import methods_table, settings_of_methods
+from methods_told import methods_table, rates_table, settings_of_methods
 from schemas import SCHEMAS, keys_of, properties_of, schema
 
 __all__ = ["DOCS", "refresh", "stale", "written"]
@@ -34,7 +34,7 @@ def written(place: str) -> str:
         return keys_of(of)
     if kind == "properties":
         return properties_of(of)
-    return {"methods": methods_table, "settings": settings_of_methods}[kind]()
+    return {"methods": methods_table, "rates": rates_table, "settings": settings_of_methods}[kind]()
 
 
 def refresh(text: str) -> str:

@@ -48,7 +48,7 @@ class BitFit(Method):
     """Biases of linear layers and norms."""
 
     mergeable = True
-    rates = RateRule(3.5e-3, by_steps=0.5, by_width=0.5)
+    rates = RateRule(1.8e-3, by_steps=0.5, by_width=0.5)
     """The largest of the four that the paper searches, 1e-3 (section 4), is for thousands of steps."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:

@@ -68,7 +68,7 @@ class PTuning(Method):
 
     identity_start = False
     peft = MadePromptForm("P_TUNING")
-    rates = RateRule(2e-3, by_steps=0.5, by_width=0.5)
+    rates = RateRule(1.2e-2, by_steps=0.5, by_width=0.5)
     """PEFT's example for classification has 1e-3."""
 
     length: int = 20
