@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
+from afina import __version__
 from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.methods.base import make_method
@@ -20,13 +22,8 @@ from reference import stale
 from schemas import schema
 
 ROOT = Path(__file__).parents[1]
-PAGES = [
-    *(
-        ROOT / name
-        for name in ("README.md", "LEIAME.md", "CONTRIBUTING.md", "benchmarks/README.md", "pretraining/README.md")
-    ),
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
+NAMES = ("README.md", "LEIAME.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md", "pretraining/README.md")
+PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def without_code(text: str) -> str:
@@ -121,3 +118,18 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     for page in tmp_path.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"""<(?:script|img|link)[^>]*(?:src|href)=["']?https?://""", text), page
+
+
+def test_paths_that_the_guide_for_contributors_names_are_there() -> None:
+    for page in ("CONTRIBUTING.md", "docs/architecture.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for path in re.findall(r"(?:src/afina|tests|docs|benchmarks|studies|notebooks|pretraining)/[\w./]*", text):
+            assert (ROOT / path.rstrip(".")).exists(), f"{page} names {path}"
+
+
+def test_one_version_is_said_everywhere() -> None:
+    said = {
+        "pyproject.toml": tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"],
+        "CITATION.cff": yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"],
+    }
+    assert set(said.values()) == {__version__}, said
