@@ -177,7 +177,7 @@ def test_a_study_learns_several_labels(study: afina.Study) -> None:
     lora = results["lora"]
     assert (lora["status"], lora["task"], lora["metric"]) == ("ok", "multilabel", "micro_f1")
     assert list(lora["test_metrics"]) == ["exact_match", "macro_f1", "micro_f1"]
-    assert lora["test_metric"] > 0.9
+    assert lora["test_metric"] > 0.8  # all labels for every row: 0.6
     assert results["features"]["status"] == "failed"
     assert "fits one label or number a text" in results["features"]["error"]
     kept = read_predictions(study.directory, lora)
