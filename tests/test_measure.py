@@ -262,7 +262,7 @@ def measured(kind: str, labels: Any, predictions: Any, outputs: int = 2) -> dict
 
 @pytest.mark.parametrize("classes", [2, 4, 7])
 def test_classification_metrics_are_scikit_learns(classes: int) -> None:
-    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef
 
     random = np.random.default_rng(classes)
     labels, predictions = random.integers(0, classes, 301), random.integers(0, classes, 301)
@@ -270,6 +270,7 @@ def test_classification_metrics_are_scikit_learns(classes: int) -> None:
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
     assert found["macro_f1"] == pytest.approx(f1_score(labels, predictions, average="macro"))
     assert found["mcc"] == pytest.approx(matthews_corrcoef(labels, predictions))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predictions))
 
 
 @pytest.mark.parametrize(
