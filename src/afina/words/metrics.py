@@ -7,5 +7,5 @@ __all__ = ["PORTUGUESE"]
 _METRICS = listing("afina.measure.metrics", "metric").values()
 PORTUGUESE: dict[str, str] = {
     **{entry.name: entry.constants["portuguese"] for entry in _METRICS if "portuguese" in entry.constants},
-    **{english: own for entry in _METRICS for english, own in entry.constants.get("phrases", {}).items()},
+    **{english: own for entry in _METRICS for english, own in entry.constants.get("phrases", ())},
 }

@@ -4,7 +4,7 @@ All are as scikit-learn, scipy and seqeval define them; where they are undefined
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -73,8 +73,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     portuguese: ClassVar[str] = ""
     """Its name in Portuguese; read from the source, so that it is to be written out (words/metrics.py)."""
-    phrases: ClassVar[Mapping[str, str]] = {}
-    """The Portuguese of what its diagram says; written out likewise."""
+    phrases: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What its diagram says, English and Portuguese; written out likewise."""
     of_scores: ClassVar[bool] = False
     """Whether it looks at scores, not at labels and predictions alone."""
     parted: ClassVar[bool] = False
