@@ -389,3 +389,34 @@ def test_git_state_tells_changes(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("two")
     git_state.cache_clear()
     assert git_state(tmp_path) == {**clean, "dirty": True}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_calibration_error_is_of_scikit_learns_bins(seed: int) -> None:
+    from sklearn.calibration import calibration_curve
+
+    random = np.random.default_rng(seed)
+    scores = random.dirichlet(np.ones(3), 400)
+    scores[0] = [0.6, 0.2, 0.2]  # at the edge of two bins
+    predictions = scores.argmax(axis=1)
+    labels = np.where(random.random(400) < 0.6, predictions, random.integers(0, 3, 400))
+    answers, sure = Answers(labels, predictions, scores), scores.max(axis=1)
+    right, said = calibration_curve(labels == predictions, sure, n_bins=15, strategy="uniform")
+    bins = np.searchsorted(np.linspace(0, 1, 16)[1:-1], sure)
+    counts = np.bincount(bins, minlength=15)
+    counts = counts[counts > 0]
+    error = metric_named("ece")
+    assert error.value(answers) == pytest.approx((counts * np.abs(right - said)).sum() / 400)
+    assert not error.higher_is_better and higher_is_better("balanced_accuracy")
+    diagram = error.diagram(answers)
+    assert diagram is not None
+    np.testing.assert_allclose(diagram.points, np.stack([said, right, counts], axis=1))
+    some = random.integers(0, 400, 100)
+    drawn = Answers(labels[some], predictions[some], scores[some])
+    assert error.over(answers)(some) == pytest.approx(error.value(drawn))
+
+
+def test_sure_and_always_right_is_calibrated() -> None:
+    labels = np.array([0, 1, 1])
+    assert metric_named("ece").value(Answers(labels, labels, np.eye(2)[labels])) == 0.0
+    assert metric_named("ece").value(Answers(1 - labels, labels, np.eye(2)[labels])) == 1.0

@@ -49,6 +49,21 @@ class _Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_what_a_metric_has_to_show_is_drawn(folder: Path, tmp_path: Path) -> None:
+    """The study's metrics are those of a version that knew no calibration error; one that has it shows its bins."""
+    plain = write_report(folder).html.read_text(encoding="utf-8")
+    assert "How far its probabilities can be trusted" not in plain
+    shutil.copytree(folder, tmp_path / "calibrated")
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.setdefault("test_metrics", {})["ece"] = 0.1
+    (tmp_path / "calibrated" / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for language, said in (("en", "mean probability of the answers"), ("pt", "probabilidade média das respostas")):
+        page = write_report(tmp_path / "calibrated", language=language).html.read_text(encoding="utf-8")
+        assert page.count(said) >= 1
+        assert re.search(r'<circle [^>]*class="c0"><title>0[.,]\d+, [01][.,]\d+ \(\d+\)</title>', page)
+
+
 def test_the_page_is_whole_and_needs_no_network(folder: Path) -> None:
     html = write_report(folder).html.read_text()
     assert not re.search(r"""(src|href)\s*=|url\(|@import|https?://""", html)
