@@ -124,7 +124,9 @@ def comparison_table(group: Group, words: Words) -> Table:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
     assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.assumed)
     doubted = doubts(group.cells).rates(words)
-    note = " ".join(filter(None, (note, _untried_note(group, words), doubted, *map(_sentence, assumed))))
+    note = " ".join(
+        filter(None, (note, _untried_note(group, words), doubted, *(_sentence(words.note(note)) for note in assumed)))
+    )
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
 
 
@@ -256,7 +258,7 @@ def changed_table(material: Material, words: Words) -> Table:
     usual = {key: own.default for key, own in fields.items() if not own.is_required()}
     rows = [[key, _plain(value)] for key, value in study.items() if key not in usual or usual[key] != value]
     for name, own in material.resolved.data.items():
-        rows += [[f"{words('data')}: {name}", str(note)] for note in own.notes]
+        rows += [[f"{words('data')}: {name}", words.note(str(note))] for note in own.notes]
     return Table("chosen", words("What was chosen"), [words("key"), words("value")], rows, words=2)
 
 
@@ -267,7 +269,10 @@ def setup_table(material: Material, words: Words) -> Table:
     resolved = material.resolved
     rows += [[key, _plain(value)] for key, value in study.items() if value is not None]
     for section in ("precision", "data", "hardware", "versions"):
-        rows += [[f"{section}: {key}", _plain(value)] for key, value in (resolved.get(section) or {}).items()]
+        for key, value in (resolved.get(section) or {}).items():
+            if section == "data" and isinstance(value, Mapping) and value.get("notes"):
+                value = {**value, "notes": [words.note(str(note)) for note in value["notes"]]}
+            rows.append([f"{section}: {key}", _plain(value)])
     prints = [own for result in material.results if (own := result.fingerprint) is not None]
     digests = dict.fromkeys(own.digest[:12] for own in prints)
     commits = {str(own.git) for own in prints if own.git}

@@ -12,6 +12,7 @@ from functools import cache
 
 import afina.words
 from afina.errors import UsageError, nearest
+from afina.words.notes import said_note
 
 __all__ = ["LANGUAGES", "Words", "check_language", "phrases"]
 
@@ -43,6 +44,10 @@ class Words:
     def __call__(self, text: str, **values: object) -> str:
         said = phrases().get(text, text) if self.language == "pt" else text
         return said.format(**values) if values else said
+
+    def note(self, note: str) -> str:
+        """Say a note of what was assumed, which is kept as an English sentence."""
+        return said_note(note, self.language)
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""

@@ -1,0 +1,194 @@
+"""Notes of what was assumed of data and models, in Portuguese: the English one is the key, `{places}` hold what is filled in.
+
+A study keeps its notes as English sentences. `said_note` finds the key that a sentence was made from and what was filled in,
+and says both again; tests/test_notes.py finds a note that has no row here.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+__all__ = ["NOTES", "said_note"]
+
+NOTES = {
+    # -- files of text
+    "read as {name}, since it is not UTF-8 (line {line}: {example})": "lido como {name}, pois não é UTF-8 (linha {line}: {example})",
+    "read as UTF-16, which its bytes show though no mark says so": "lido como UTF-16, que seus bytes mostram embora nenhuma marca o diga",
+    "its first line, 'sep={mark}', names the separator": "sua primeira linha, 'sep={mark}', diz qual é o separador",
+    "columns are separated by {kind}": "as colunas estão separadas por {kind}",
+    "line {line} is the columns' names once more, and no row: left out": "a linha {line} repete os nomes das colunas e não é um exemplo: fica de fora",
+    "{count} lines (the first: {line}) are the columns' names once more, and no row: left out": "{count} linhas (a primeira: {line}) repetem os nomes das colunas e não são exemplos: ficam de fora",
+    "line {line} is the columns' names once more, and no row: without an answer": "a linha {line} repete os nomes das colunas e não é um exemplo: fica sem resposta",
+    "{count} lines (the first: {line}) are the columns' names once more, and no row: without an answer": "{count} linhas (a primeira: {line}) repetem os nomes das colunas e não são exemplos: ficam sem resposta",
+    "a column at the end has no name, and empty: left out": "uma coluna no fim não tem nome e está vazia: fica de fora",
+    "{count} columns at the end have no name, and empty: left out": "{count} colunas no fim não têm nome e estão vazias: ficam de fora",
+    "a column at the end has no name; {rows} rows hold something there, the first on line {line}: left out": "uma coluna no fim não tem nome; {rows} exemplos têm algo ali, o primeiro na linha {line}: fica de fora",
+    "{count} columns at the end have no name; {rows} rows hold something there, the first on line {line}: left out": "{count} colunas no fim não têm nome; {rows} exemplos têm algo ali, o primeiro na linha {line}: ficam de fora",
+    'quotation marks within fields are escaped with a backslash (\\"), and were read so': 'as aspas dentro dos campos estão escapadas com barra invertida (\\"), e foram lidas assim',
+    "fields in quotation marks hold tabs or line ends, and were read as quoted": "os campos entre aspas contêm tabulações ou quebras de linha, e foram lidos como citados",
+    "fields stand in quotation marks, which were taken off": "os campos estão entre aspas, que foram retiradas",
+    "a field begins with a quotation mark (line {line}), which is read as a letter like any other": "um campo começa com aspas (linha {line}), lidas como um sinal qualquer",
+    "{count} fields begin with a quotation mark (line {line}), which is read as a letter like any other": "{count} campos começam com aspas (linha {line}), lidas como um sinal qualquer",
+    "read its first sheet, '{sheet}', of {count} ({list})": "lida a primeira planilha, '{sheet}', de {count} ({list})",
+    "a list of texts, read as a column called text": "uma lista de textos, lida como uma coluna chamada text",
+    'read as pandas writes it with orient="{orient}"': 'lido como o pandas escreve com orient="{orient}"',
+    "the rows are those under '{name}'": "os exemplos são os que estão em '{name}'",
+    "read as columns, each a list": "lido como colunas, cada uma uma lista",
+    "the lines are read as {form}": "as linhas são lidas como {form}",
+    "{count} lines are a text each": "{count} linhas são um texto cada",
+    "{count} paragraphs between blank lines are a text each": "{count} parágrafos entre linhas em branco são um texto cada",
+    # -- parts
+    "{where} has no test part: {train} rows to train on, {test} to test on (80/20, always the same)": "{where} não tem parte de teste: {train} exemplos para treinar, {test} para testar (80/20, sempre os mesmos)",
+    "{where} has no test part: tested on its validation part": "{where} não tem parte de teste: testado na parte de validação",
+    "{count} text stands in both train and test": "{count} texto está tanto no treino quanto no teste",
+    "{count} texts stand in both train and test": "{count} textos estão tanto no treino quanto no teste",
+    "{count} image stands in both train and test": "{count} imagem está tanto no treino quanto no teste",
+    "{count} images stand in both train and test": "{count} imagens estão tanto no treino quanto no teste",
+    "{count} of {rows} train rows are held out as development split": "{count} de {rows} exemplos de treino ficam separados como parte de desenvolvimento",
+    "the development split has {rows}: what is chosen on so few is chosen by chance": "a parte de desenvolvimento tem {rows}: o que se escolhe com tão poucos é escolhido ao acaso",
+    "'{name}' is the data set known by that name; to read what is called so here, write ./{path}": "'{name}' é o conjunto conhecido por esse nome; para ler o que aqui se chama assim, escreva ./{path}",
+    "the hub names the labels {list}, where the preset '{name}' has {own}: the hub's are taken": "o hub chama os rótulos de {list}, e a predefinição '{name}' tem {own}: valem os do hub",
+    # -- rows left out
+    "{count} {split} row with {what} left out": "{count} exemplo de {split} com {what} fica de fora",
+    "{count} {split} rows with {what} left out": "{count} exemplos de {split} com {what} ficam de fora",
+    "{count} row with {what} left out": "{count} exemplo com {what} fica de fora",
+    "{count} rows with {what} left out": "{count} exemplos com {what} ficam de fora",
+    "{count} {split} row with an empty text, or with nothing that is said, left out": "{count} exemplo de {split} com texto vazio, ou sem nada dito, fica de fora",
+    "{count} {split} rows with an empty text, or with nothing that is said, left out": "{count} exemplos de {split} com texto vazio, ou sem nada dito, ficam de fora",
+    "{count} {split} row without a word left out": "{count} exemplo de {split} sem palavra fica de fora",
+    "{count} {split} rows without a word left out": "{count} exemplos de {split} sem palavra ficam de fora",
+    "1 text of {split} say '{value}', as a missing value is written, and are read as texts": "1 texto de {split} diz '{value}', como se escreve um valor ausente, e é lido como texto",
+    "{count} texts of {split} say '{value}', as a missing value is written, and are read as texts": "{count} textos de {split} dizem '{value}', como se escreve um valor ausente, e são lidos como textos",
+    # -- columns
+    "the texts are {list}, joined; to read one alone, say so with text:": "os textos são {list}, unidos; para ler só um, diga com text:",
+    "the texts are '{column}' alone; to read '{other}' too, write text: [{first}, {second}]": "os textos são apenas '{column}'; para ler também '{other}', escreva text: [{first}, {second}]",
+    "the labels are '{column}'; '{other}' looks like labels too, and is not read": "os rótulos são '{column}'; '{other}' também parece rótulo, e não é lida",
+    "there is no column '{column}', from which the adapter learned; its texts are found by their usual names": "não há a coluna '{column}', da qual o adaptador aprendeu; os textos são achados pelos nomes usuais",
+    "translated from '{source}' to '{target}'; text: and target: say another direction": "traduzido de '{source}' para '{target}'; text: e target: dizem outra direção",
+    "read as 'question: ... context: ...', and the first of its answers written": "lido como 'question: ... context: ...', e escrita a primeira das respostas",
+    "read as 'question: ... context: ...', and the first of its answers written ({count} rows have others)": "lido como 'question: ... context: ...', e escrita a primeira das respostas ({count} exemplos têm outras)",
+    # -- labels
+    "{count} label has spaces or invisible characters that were taken off, so that {before} is {after}": "{count} rótulo tem espaços ou sinais invisíveis, que foram retirados: {before} é {after}",
+    "{count} labels have spaces or invisible characters that were taken off, so that {before} is {after}": "{count} rótulos têm espaços ou sinais invisíveis, que foram retirados: {before} é {after}",
+    "1 row's label is '{label}', taken for none": "o rótulo de 1 exemplo é '{label}', tido como nenhum",
+    "1 row's label is '{label}', taken for none; if it is a class, write missing: [] in the data set's keys": "o rótulo de 1 exemplo é '{label}', tido como nenhum; se for uma classe, escreva missing: [] nas chaves do conjunto",
+    "the labels of {count} rows are '{label}', taken for none": "os rótulos de {count} exemplos são '{label}', tidos como nenhum",
+    "the labels of {count} rows are '{label}', taken for none; if it is a class, write missing: [] in the data set's keys": "os rótulos de {count} exemplos são '{label}', tidos como nenhum; se for uma classe, escreva missing: [] nas chaves do conjunto",
+    "the label '{label}' is taken for a class; if it means none, write missing: ['{same}']": "o rótulo '{label}' é tido como uma classe; se quer dizer nenhum, escreva missing: ['{same}']",
+    "the labels {list} differ in capitals only and are classes of their own; are they meant to be one?": "os rótulos {list} só diferem em maiúsculas e são classes à parte; deviam ser uma só?",
+    "labels such as '{label}' are numbers with decimal commas": "rótulos como '{label}' são números com vírgula decimal",
+    "the commas of labels such as '{label}' divide thousands": "as vírgulas de rótulos como '{label}' separam milhares",
+    "-1 is taken for a label like the others; leave its rows out if it means that there is none": "-1 é tido como um rótulo qualquer; retire seus exemplos se quiser dizer que não há nenhum",
+    "{count} classes in {rows} train rows: too few rows a class to learn from": "{count} classes em {rows} exemplos de treino: poucos exemplos por classe para aprender",
+    "no test row is labelled {list} (1 train row): how well it is told is not measured": "nenhum exemplo de teste tem o rótulo {list} (1 exemplo de treino): não se mede quão bem é reconhecido",
+    "no test row is labelled {list} ({count} train rows): how well it is told is not measured": "nenhum exemplo de teste tem o rótulo {list} ({count} exemplos de treino): não se mede quão bem é reconhecido",
+    "the labels in column '{column}' look like dates ('{label}'), and each is a class; is another column meant?": "os rótulos da coluna '{column}' parecem datas ('{label}'), e cada uma é uma classe; era outra coluna?",
+    # -- words and tags
+    "words and tags are the second and fourth of 10 columns (CoNLL-U): {count} sentences": "palavras e etiquetas são a segunda e a quarta de 10 colunas (CoNLL-U): {count} frases",
+    "words and tags are the first and last of {columns} columns: {count} sentences": "palavras e etiquetas são a primeira e a última de {columns} colunas: {count} frases",
+    "{rows} rows of one word each are {count} sentences by column '{column}'": "{rows} linhas de uma palavra cada são {count} frases pela coluna '{column}'",
+    "spans in column '{column}' are tags of words now, with punctuation apart from them": "os trechos da coluna '{column}' agora são etiquetas de palavras, com a pontuação separada",
+    "the lists in columns '{first}' and '{second}' are written as text": "as listas das colunas '{first}' e '{second}' estão escritas como texto",
+    "words and tags in columns '{first}' and '{second}' have spaces between them": "palavras e etiquetas das colunas '{first}' e '{second}' estão separadas por espaços",
+    "tags such as B_X are read as B-X": "etiquetas como B_X são lidas como B-X",
+    "tags are BILOU's, read as BIOES: U- is S-, L- is E-": "as etiquetas são BILOU, lidas como BIOES: U- é S-, L- é E-",
+    "{split} has tags that no train row has, which cannot be learned: {list}": "{split} tem etiquetas que nenhum exemplo de treino tem, e que não podem ser aprendidas: {list}",
+    # -- conversations; each is followed by how many there were
+    "conversations with edits or other answers, of which the last branch is read": "conversas com edições ou outras respostas, das quais se lê o último ramo",
+    "messages to and from ChatGPT's own tools, left out": "mensagens de e para as ferramentas do próprio ChatGPT, que ficam de fora",
+    "lists of messages that are Python text, not JSON": "listas de mensagens que são texto de Python, não JSON",
+    "preferences, of which what was chosen is read and what was rejected is not": "preferências, das quais se lê o que foi escolhido e não o que foi rejeitado",
+    "calls of tools that are no JSON, kept as what is said": "chamadas de ferramentas que não são JSON, mantidas como fala",
+    "messages of the user marked to be learned: answers alone are": "mensagens do usuário marcadas para aprender: só as respostas são aprendidas",
+    "messages with the key '{key}', which is not used": "mensagens com a chave '{key}', que não é usada",
+    "calls with arguments that are null, left out": "chamadas com argumentos nulos, que ficam de fora",
+    "replies that are not the best-ranked to their message (or the first), which are not read": "respostas que não são as mais bem avaliadas da sua mensagem (ou a primeira), que não são lidas",
+    "first messages that are the assistant's, before any question, left out": "primeiras mensagens que são do assistente, antes de qualquer pergunta, que ficam de fora",
+    "conversations of which no answer is to be learned (weight 0), left out": "conversas de que nenhuma resposta é para aprender (peso 0), que ficam de fora",
+    "answers that are read and not learned (weight 0)": "respostas que são lidas e não aprendidas (peso 0)",
+    "lines of WhatsApp's own, left out": "linhas do próprio WhatsApp, que ficam de fora",
+    "pictures, sound and deleted messages, left out": "fotos, áudios e mensagens apagadas, que ficam de fora",
+    "lines that are not UTF-8, read as Windows-1252": "linhas que não são UTF-8, lidas como Windows-1252",
+    "lines that are the columns' names once more: left out": "linhas que repetem os nomes das colunas: ficam de fora",
+    "labels with spaces or invisible characters, counted (and learned) without": "rótulos com espaços ou sinais invisíveis, contados (e aprendidos) sem eles",
+    "texts of {list} together, a label among them maybe (--text and --label say which is which)": "textos de {list} juntos, talvez com um rótulo entre eles (--text e --label dizem qual é qual)",
+    # -- tokens
+    "{count} of {rows} {split} texts were longer than {limit} tokens and were cut": "{count} de {rows} textos de {split} tinham mais de {limit} tokens e foram cortados",
+    "{count} of {rows} {split} texts, one for each answer, were longer than {limit} tokens and were cut": "{count} de {rows} textos de {split}, um por resposta, tinham mais de {limit} tokens e foram cortados",
+    "{count} of {rows} {split} texts were longer than {limit} tokens and were cut, with them {words} of {all} words, taken for no entity's": "{count} de {rows} textos de {split} tinham mais de {limit} tokens e foram cortados, e com eles {words} de {all} palavras, tidas como de nenhuma entidade",
+    "{count} of {rows} {split} texts, one for each answer, were longer than {limit} tokens and were cut, with them {words} of {all} words, taken for no entity's": "{count} de {rows} textos de {split}, um por resposta, tinham mais de {limit} tokens e foram cortados, e com eles {words} de {all} palavras, tidas como de nenhuma entidade",
+    "{rows} {split} texts are {count} sequences of at most {limit} tokens": "{rows} textos de {split} são {count} sequências de no máximo {limit} tokens",
+    "{count} of {rows} {split} rows have no token to train on within {limit} and are left out": "{count} de {rows} exemplos de {split} não têm token para treinar dentro de {limit} e ficam de fora",
+    "{trained} of {tokens} tokens are trained ({share}%), in {rows} rows": "{trained} de {tokens} tokens são treinados ({share}%), em {rows} exemplos",
+    "the tokenizer has no end token, so that the model will not learn to stop": "o tokenizador não tem token de fim, e o modelo não aprenderá a parar",
+    "the end {end} is trained in {count} of {rows} rows looked at": "o fim {end} é treinado em {count} de {rows} exemplos vistos",
+    "{count} of {rows} answers lose their end; raise max_length to keep it": "{count} de {rows} respostas perdem o fim; aumente max_length para mantê-lo",
+    "what had been kept of its tokens ({file}) was damaged and is made again": "o que se guardou dos seus tokens ({file}) estava danificado e é refeito",
+    "the model's tokenizer names no end token: no end is learned, and what it writes goes on to max_new_tokens": "o tokenizador do modelo não tem token de fim: nenhum fim é aprendido, e o que ele escreve vai até max_new_tokens",
+    "the tokenizer has {tokens} tokens, the model vectors for {vectors}: texts with {list} cannot be read": "o tokenizador tem {tokens} tokens, e o modelo vetores para {vectors}: textos com {list} não podem ser lidos",
+    # -- models
+    "the names of the model's weights are read without their '{prefix}'": "os nomes dos pesos do modelo são lidos sem o '{prefix}'",
+    "the model's files hold no pooler, which its classifier looks through: one is drawn from each run's seed, trained with the head and saved with it": "os arquivos do modelo não têm pooler, pelo qual o classificador olha: um é sorteado pela semente de cada execução, treinado com a cabeça e salvo com ela",
+    "'{kind}' has no row in Afina's table: it was recognised by its shape, and its states are checked against transformers' own attention whenever it is loaded": "'{kind}' não tem linha na tabela do Afina: foi reconhecido pela forma, e seus estados são conferidos com a atenção do próprio transformers sempre que é carregado",
+    "the model is a classifier of these labels: its head begins with its own rows for them, by their names": "o modelo é um classificador destes rótulos: a cabeça começa com as linhas dele para eles, pelos nomes",
+    "the model is a classifier of these labels: its head begins with its own rows for them, by their names (of its {list})": "o modelo é um classificador destes rótulos: a cabeça começa com as linhas dele para eles, pelos nomes (dos seus {list})",
+    "the model's own classification head answers each label with yes or no, and here every text has one: its last layer is drawn anew": "a cabeça de classificação do próprio modelo responde sim ou não a cada rótulo, e aqui cada texto tem um: sua última camada é sorteada de novo",
+    "the model's own classification head was trained in a unit that is not known: its last layer is drawn anew": "a cabeça de classificação do próprio modelo foi treinada numa unidade que não se conhece: sua última camada é sorteada de novo",
+    "the model's own classification head does not name its labels: its last layer is drawn anew": "a cabeça de classificação do próprio modelo não dá nome aos seus rótulos: sua última camada é sorteada de novo",
+    "the model's own classification head tells other labels apart ({list}): its last layer is drawn anew": "a cabeça de classificação do próprio modelo distingue outros rótulos ({list}): sua última camada é sorteada de novo",
+    "the weights of {file} were quantised (tensors: {list}); what they stand for is kept as bfloat16 in {folder}": "os pesos de {file} estavam quantizados (tensores: {list}); o que representam é guardado como bfloat16 em {folder}",
+}  # fmt: skip
+
+_VALUES = {
+    "train": "treino", "test": "teste", "validation": "validação", "development": "desenvolvimento",
+    "a comma": "vírgula", "a semicolon": "ponto e vírgula", "a tab": "tabulação", "a bar": "barra",
+    "an empty text": "texto vazio", "no label": "nenhum rótulo",
+    "the label -1 (no agreed label)": "o rótulo -1 (sem rótulo de consenso)", "1 row": "1 exemplo",
+}  # fmt: skip
+"""What may be filled in and is a word of ours."""
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
+_ROWS = re.compile(r"([\d,]+) rows")
+_COUNTED = re.compile(r"(?P<what>.+): (?P<count>[\d,]+)", re.DOTALL)
+
+
+def said_note(note: str, language: str) -> str:
+    """Return a note in a language; one that is not known stays as it is."""
+    if language == "en":
+        return note
+    return next(_said(note), note)
+
+
+def _said(note: str) -> Iterator[str]:
+    """Yield what a note may say: a known one, one followed by how many there were, or one with its file's name before it."""
+    for pattern, names, other in _patterns():
+        if (found := pattern.fullmatch(note)) is not None:
+            yield other.format(**{name: _value(value) for name, value in zip(names, found.groups(), strict=True)})
+    if (found := _COUNTED.fullmatch(note)) is not None:
+        yield from (f"{what}: {_value(found['count'])}" for what in _said(found["what"]))
+    file, mark, rest = note.partition(": ")
+    if mark:
+        yield from (f"{file}: {own}" for own in _said(rest))
+
+
+def _value(value: str) -> str:
+    if value in _VALUES:
+        return _VALUES[value]
+    if (rows := _ROWS.fullmatch(value)) is not None:
+        return f"{_value(rows[1])} exemplos"
+    return (
+        value.replace(",", ".")
+        if _THOUSANDS.fullmatch(value)
+        else value.replace("' and '", "' e '").replace(") and '", ") e '")
+    )
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], list[str], str]]:
+    """Return each key as a pattern with its places' names and its Portuguese; those that say more themselves come first."""
+    order = sorted(NOTES, key=lambda key: len(re.sub(r"\{\w+\}", "", key)), reverse=True)
+    made = []
+    for key in order:
+        parts = re.split(r"\{(\w+)\}", key)
+        pattern = "(.+?)".join(map(re.escape, parts[::2]))
+        made.append((re.compile(pattern, re.DOTALL), parts[1::2], NOTES[key]))
+    return made
