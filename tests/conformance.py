@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from afina.backbone.rows import ROWS
 from afina.methods.base import registry
 from families import FAMILIES
 
@@ -19,6 +20,8 @@ BEGIN, END = (
     "<!-- conformance: written by `pytest tests --conformance FILE` -->",
     "<!-- end of conformance -->",
 )
+DASH = "\u2013"
+"""A pair that cannot be: the architecture has no module for a role of the method, and says so."""
 LEAST = 4
 """Tests that a pair has to have passed: fewer, and the run was of a selection."""
 
@@ -56,12 +59,19 @@ class Conformance:
         return "\n".join(lines) + "\n"
 
     def cell(self, method: str, family: str) -> str:
+        if not can_be(method, family):
+            return DASH
         tests = self.passed[method, family]
         if (method, family) in self.failed or len(tests) < LEAST:
             return ""
         merged = registry()[method].mergeable and "test_merged_is_a_plain_model_with_the_same_logits" in tests
         loads = {"test_peft_loads_what_we_save", "test_peft_loads_slices_of_a_fused_projection_as_one"} & tests
         return "✓" + " M" * merged + " P" * bool(loads)
+
+
+def can_be(method: str, family: str) -> bool:
+    """Return whether an architecture has a place for all that a method does by its defaults."""
+    return registry()[method]().missing_role(ROWS[family]) is None
 
 
 def pair_of(inside: str) -> tuple[str, str] | None:

@@ -37,6 +37,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Conformance(path))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the pairs of a method and an architecture that cannot be; that they are refused is a test of its own."""
+    from afina.backbone.rows import ROWS
+    from conformance import can_be, pair_of
+
+    lacking = [kind for kind, row in ROWS.items() if row.lacks]
+
+    def possible(item: pytest.Item) -> bool:
+        inside = item.name.partition("[")[2].rstrip("]")
+        pair = pair_of(inside) if any(kind in inside for kind in lacking) else None
+        return pair is None or can_be(*pair)
+
+    left_out = [item for item in items if not possible(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -41,6 +41,9 @@ def configuration(family: str, width: int = 24, inner: int = 37) -> Any:
         "mistral": lambda: t.MistralConfig(**llama, sliding_window=None),
         "qwen2": lambda: t.Qwen2Config(**llama),
         "qwen3": lambda: t.Qwen3Config(**llama, head_dim=width // 4),
+        "qwen3_moe": lambda: t.Qwen3MoeConfig(
+            **llama, head_dim=width // 4, moe_intermediate_size=inner - inner % 8, num_experts=4, num_experts_per_tok=2
+        ),
         "xlm-roberta": lambda: t.XLMRobertaConfig(**bert, bos_token_id=2, eos_token_id=3),
         "camembert": lambda: t.CamembertConfig(**bert, bos_token_id=2, eos_token_id=3),
         # Positions count from 1, which is written into transformers' code.
@@ -84,7 +87,7 @@ def configuration(family: str, width: int = 24, inner: int = 37) -> Any:
     return makers[family]()
 
 
-DECODERS = ("gpt2", "llama", "mistral", "opt", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3")
+DECODERS = ("gpt2", "llama", "mistral", "opt", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3")
 ENCODERS = (
     "bert", "distilbert", "modernbert", "roberta", "xlm-roberta", "camembert", "mpnet", "nomic_bert", "gte", "electra",
     "deberta-v2", "albert",

@@ -98,11 +98,8 @@ def test_it_classifies_too(tmp_path: Path) -> None:
             r"nearest by its shape is 'llama', but layers\.0\.self_attn has weights of",
         ),
         ("gpt_bigcode", {}, r"nearest by its shape is 'gpt2', but h\.0: its query is 12 wide and not 4 heads of 6"),
-        (
-            "qwen3_moe",
-            {"num_key_value_heads": 2, "head_dim": 6, "mlp_only_layers": [0]},
-            r"layers\.1 has no mlp\.down_proj",
-        ),
+        # Its first layer is dense, as of a Llama, and its experts stand behind.
+        ("qwen2_moe", {"num_key_value_heads": 2, "mlp_only_layers": [0]}, r"layers\.1 has no mlp\.down_proj"),
         ("biogpt", {}, r"is not known \(known are albert, .*To teach it, add a row to afina/backbone/rows\.py"),
         # A quarter of seven features turned, which transformers makes eight of.
         (
@@ -178,3 +175,21 @@ def test_mt5_is_a_t5(family_folder: Loader, tmp_path: Path) -> None:
         with Attachment(own, [adapter]) as attached, torch.no_grad():
             results.append(attached(batch())[0])
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("dense", [[], [0]], ids=["experts alone", "a dense layer first"])
+def test_experts_are_left_alone_and_it_is_said(dense: list[int], tmp_path: Path) -> None:
+    settings = {"head_dim": 6, "moe_intermediate_size": 20, "num_experts": 4, "num_experts_per_tok": 2}
+    folder = saved("qwen3_moe", tmp_path / "base", num_key_value_heads=2, mlp_only_layers=dense, **settings)
+    (note,) = look_over(str(folder), speaks=True)
+    assert note.startswith(
+        "no method reaches every role of a qwen3_moe model, and `targets: all` means those that there"
+    )
+    backbone = load_backbone(str(folder), speaks=True)
+    adapter = build_adapter(make_method("lora", {"targets": ["all"]}, {"rank": 2}), backbone, 0, 0)
+    assert {site.role for site, _ in adapter.placed()} == {"query", "key", "value", "attention_out"}
+    with pytest.raises(
+        UsageError, match=r"qwen3_moe has no 'ffn_down' for 'ia3' to adapt: its experts are slices of one"
+    ):
+        build_adapter(make_method("ia3", {}), backbone, 0, 0)
+    build_adapter(make_method("ia3", {"targets": ["key", "value"]}), backbone, 0, 0)

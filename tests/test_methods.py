@@ -18,6 +18,7 @@ from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import make_method, registry
 from afina.ops.dropout import DropoutSource
+from conformance import can_be
 from families import DECODERS, FAMILIES, TEXT, classifier, load_family
 
 TRAINED = [name for name, cls in sorted(registry().items()) if not cls.gradient_free]
@@ -66,6 +67,20 @@ def logits(backbone: Backbone, adapter: Adapter, inputs: dict[str, Tensor]) -> T
 
 def test_every_row_of_the_anatomy_has_a_small_model() -> None:
     assert set(FAMILIES) == set(ROWS)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if ROWS[family].lacks])
+def test_a_method_without_a_place_is_refused_with_the_reason(family: str, family_folder: Loader) -> None:
+    """Those alone: all others are in the tests below."""
+    backbone, refused = load(family_folder, family), set()
+    for name in TRAINED:
+        try:
+            build_adapter(make(name), backbone, outputs=2, seed=0)
+        except UsageError as error:
+            role = make(name).missing_role(ROWS[family])
+            assert str(error).startswith(f"{family} has no '{role}' for '{name}' to adapt: {ROWS[family].lacks[role]};")
+            refused.add(name)
+    assert refused == {name for name in TRAINED if not can_be(name, family)} != set()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -336,7 +351,8 @@ def test_a_batch_is_not_padded_beyond_the_context() -> None:
 def test_rows_of_mixed_methods_are_routed(family: str, family_folder: Loader) -> None:
     """All methods in one batch, each on other rows: every row's logits and gradients are those of its adapter alone."""
     backbone = load(family_folder, family)
-    adapters = [build_adapter(make(name), backbone, outputs=2 + i, seed=i) for i, name in enumerate(FROZEN)]
+    names = [name for name in FROZEN if can_be(name, family)]
+    adapters = [build_adapter(make(name), backbone, outputs=2 + i, seed=i) for i, name in enumerate(names)]
     for adapter in adapters:
         stir(adapter)
     inputs = batch(family)

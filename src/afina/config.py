@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
+from afina.precision import Precision
 from afina.separator import as_separator
 from afina.task_name import TaskName
 from afina.yaml_file import read_yaml
@@ -259,7 +260,7 @@ class StudyConfig(Checked):
     """Rank of low-rank methods that do not say their own; left out, each method's default."""
     targets: Annotated[list[str], _OneOrMore] | None = None
     """Roles that low-rank methods adapt, or `all`; left out, each method's own default."""
-    precision: Literal["auto", "fp32", "bf16", "fp16", "nf4", "int8"] = "auto"
+    precision: Precision = "auto"
     """`auto` takes bf16 if timed steps are not slower, and says so; `nf4` and `int8` quantise the frozen base."""
     cohort: Literal["auto", "off"] | int = "auto"
     """How many runs train together on one frozen base; `off`: one by one; `auto`: all of a model and data set that can and

@@ -70,6 +70,10 @@ class Anatomy:
             return [site for site in linear if site.part is None or site.module not in whole]
         known = list(dict.fromkeys(site.role for site in self.sites if site.kind == "linear"))
         for role in roles:
+            if (why := self.row.lacks.get(role)) is not None:
+                raise UsageError(
+                    f"{self.model_type} has no '{role}' for '{for_method}' to adapt: {why}; its roles are {', '.join(known)}."
+                )
             if role not in known:
                 raise UsageError(
                     f"{self.model_type} has no '{role}' for '{for_method}' to adapt{nearest(role, known)}; "

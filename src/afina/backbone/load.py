@@ -18,10 +18,8 @@ from afina.backbone.heads import Head, build_head
 from afina.backbone.labels import known_rows
 from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, language_head_of
 from afina.backbone.quantise import (
-    QUANTISED,
-    compute_dtype,
+    packed,
     parameter_count,
-    quantisation,
     round_weights,
     settle,
     stored_precision,
@@ -30,6 +28,7 @@ from afina.backbone.quantise import (
 )
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function
+from afina.backbone.storage.base import STORAGES
 from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import bare_of, loading_error, read_weights
 from afina.errors import UsageError
@@ -46,9 +45,6 @@ __all__ = [
     "read_config",
     "tokenizer_at",
 ]
-
-
-_PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -181,7 +177,7 @@ def load_backbone(
     tokenizer = tokenizer_at(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
     bare.eval()
-    if precision in QUANTISED:
+    if packed(precision) is not None:
         settle(model)  # and it is on its device, where it was quantised
     else:
         model.to(device)
@@ -272,19 +268,24 @@ def _how_to_load(
         raise UsageError(
             f"The weights of '{name}' are stored in {stored}, not to be had in {precision}{_stored_advice(stored)}"
         )
-    if precision not in QUANTISED:
-        return kind, {"dtype": _PRECISION[precision], "attn_implementation": "afina"}
-    dtype = compute or compute_dtype(device)
+    storage = packed(precision)
+    if storage is None:
+        return kind, {"dtype": STORAGES.named(precision).dtype, "attn_implementation": "afina"}
+    dtype = compute or storage.compute(device)
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
-    settings = quantisation(precision, dtype, [*heads_of(whole), *unfit(whole, precision, device)])
+    settings = storage.configuration(dtype, [*heads_of(whole), *unfit(whole, storage, device)])
     where = torch.device(device if device != "cuda" else f"cuda:{torch.cuda.current_device()}")
     plain = {} if stored else {"quantization_config": settings}
     return kind, {"dtype": dtype, "attn_implementation": "afina", "device_map": {"": where}, **plain}
 
 
 def _stored_advice(stored: str) -> str:
-    return f"; set precision: {stored}, or give the plain model." if stored in QUANTISED else "; give the plain model."
+    return (
+        f"; set precision: {stored}, or give the plain model."
+        if packed(stored) is not None
+        else "; give the plain model."
+    )
 
 
 def register_attention() -> None:

@@ -9,11 +9,12 @@ from afina.backbone.labels import head_note
 from afina.backbone.language import language_head_of
 from afina.backbone.load import model_class, read_config, register_attention
 from afina.backbone.quantise import stored_precision
+from afina.backbone.row import Row
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function, shape_note
 from afina.backbone.weights import read_weights
 
-__all__ = ["look_over"]
+__all__ = ["lacks_note", "look_over"]
 
 
 def look_over(
@@ -41,6 +42,8 @@ def look_over(
     if row_of(config) is None:
         check_function(read.model, read.bare, anatomy, language_head_of(read.model) if speaks else None)
         notes.append(shape_note(config))
+    if row.lacks:
+        notes.append(lacks_note(config.model_type, row))
     if speaks or not scored:
         return tuple(notes)
     head = build_head(row.tagger if tags else row.head, read.bare.config, 2, pooler="" if tags else read.pooler)
@@ -54,3 +57,12 @@ def look_over(
     if (note := head_note(read.bare.config, read.head, own, labels, several=several)) is not None:
         notes.append(note)
     return tuple(notes)
+
+
+def lacks_note(kind: str, row: Row) -> str:
+    """Return what to say of an architecture that has no module for some roles."""
+    by_reason: dict[str, list[str]] = {}
+    for role, why in row.lacks.items():
+        by_reason.setdefault(why, []).append(role)
+    said = "; ".join(f"{', '.join(roles)}: {why}" for why, roles in by_reason.items())
+    return f"no method reaches every role of a {kind} model, and `targets: all` means those that there are ({said})"

@@ -1,27 +1,22 @@
-"""Frozen linear layers in 4 or 8 bits through bitsandbytes, and their weights as they compute.
+"""Frozen linear layers in fewer bits than they compute with, and every layer's weight as it computes.
 
-`nf4` is NormalFloat4 in blocks of 64 with the blocks' scales quantised again (Dettmers et al., 2023, arXiv:2305.14314,
-section 3); `int8` is LLM.int8(), a scale for each row (Dettmers et al., 2022, arXiv:2208.07339). What reads a layer's
-weight reads it by `full_weight`, which is where another way of keeping weights would be taught.
+What reads a layer's weight reads it by `full_weight`, however it is kept (`storage/`).
 """
 
-import logging
 import re
-from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from afina.errors import UsageError
+from afina.backbone.storage.base import STORAGES, Packed
 
 __all__ = [
-    "QUANTISED",
-    "compute_dtype",
     "full_weight",
     "is_quantised",
+    "packed",
     "parameter_count",
-    "quantisation",
     "quantise",
     "round_weights",
     "settle",
@@ -31,42 +26,16 @@ __all__ = [
     "weight_shape",
 ]
 
-QUANTISED = ("nf4", "int8")
-"""Precisions in which linear layers are kept in fewer bits than they compute with."""
 
-_PACKED = ("Params4bit", "Int8Params")
-"""bitsandbytes' classes of weights, by name: it is only imported where something is quantised."""
-_BLOCK, _SCALES = 64, 256
-"""Weights that share a scale in nf4, and scales that share one of their own."""
+def packed(precision: str) -> type[Packed] | None:
+    """Return the storage of a precision that keeps weights in fewer bits than they compute with, None for a plain one."""
+    kind = STORAGES.get(precision)
+    return kind if kind is not None and issubclass(kind, Packed) else None
 
 
-def compute_dtype(device: str) -> torch.dtype:
-    """Return what a quantised model computes in: bfloat16, or float16 on a GPU that has no bfloat16 arithmetic."""
-    lacks = device.startswith("cuda") and not torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.float16 if lacks else torch.bfloat16
-
-
-def quantisation(precision: str, compute: torch.dtype, keep: Sequence[str]) -> Any:
-    """Return transformers' configuration for a precision; modules whose path `keep` matches stay as they are.
-
-    Raises `UsageError` where bitsandbytes is not installed.
-    """
-    # It tells at each product in int8 that inputs are cast, and at its import of a package that nothing here needs.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    try:
-        import accelerate
-        import bitsandbytes
-    except ImportError:
-        raise UsageError(f"precision: {precision} needs bitsandbytes: pip install 'afina[quantised]'.") from None
-    _ = accelerate, bitsandbytes
-    from transformers import BitsAndBytesConfig
-
-    if precision == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(keep))
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
-        llm_int8_skip_modules=list(keep),
-    )  # fmt: skip
+@cache
+def _by_weight_class() -> dict[str, type[Packed]]:
+    return {kind.weight_class: kind for name in STORAGES if (kind := packed(name)) is not None}
 
 
 def stored_precision(config: Any) -> str | None:
@@ -75,21 +44,15 @@ def stored_precision(config: Any) -> str | None:
     if stored is None:
         return None
     own = stored if isinstance(stored, dict) else stored.to_dict()
-    if own.get("load_in_8bit"):
-        return "int8"
-    return str(own.get("bnb_4bit_quant_type") if own.get("load_in_4bit") else own.get("quant_method"))
+    made = next((kind.name for kind in _by_weight_class().values() if kind.made(own)), None)
+    return made or str(own.get("bnb_4bit_quant_type") if own.get("load_in_4bit") else own.get("quant_method"))
 
 
-def unfit(model: nn.Module, precision: str, device: str) -> list[str]:
-    """Return patterns of the paths of layers that stay as they are: those whose rows are no whole blocks of 4 bits.
-
-    On a CPU bitsandbytes 0.50 gives some of them back with other blocks' scales (at 96 or 688 inputs, not at 64 or 172).
-    """
-    if precision != "nf4" or device != "cpu":
-        return []
+def unfit(model: nn.Module, storage: type[Packed], device: str) -> list[str]:
+    """Return patterns of the paths of linear layers that a storage cannot keep on a device, and that stay as they are."""
     linear = ((name, own) for name, own in model.named_modules() if isinstance(own, nn.Linear) or _is_conv1d(own))
     widths = {name: own.in_features if isinstance(own, nn.Linear) else own.nx for name, own in linear}
-    return [f"^{re.escape(name)}$" for name, width in widths.items() if int(width) % _BLOCK]
+    return [f"^{re.escape(name)}$" for name, width in widths.items() if not storage.fits(int(width), device)]
 
 
 def _is_conv1d(module: nn.Module) -> bool:
@@ -123,13 +86,18 @@ def settle(model: nn.Module) -> None:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.__dict__["support_avx512bf16_for_cpu"] = False
     for value in (*model.parameters(), *model.buffers()):
-        if value.device.type == "cpu" and type(value).__name__ not in _PACKED:
+        if value.device.type == "cpu" and type(value).__name__ not in _by_weight_class():
             value.data = value.data.clone()
+
+
+def _storage_of(module: nn.Module) -> type[Packed] | None:
+    """Return in what a layer's weight is kept, None for a plain one."""
+    return _by_weight_class().get(type(getattr(module, "weight", None)).__name__)
 
 
 def is_quantised(module: nn.Module) -> bool:
     """Return whether a layer keeps its weight in another form than it computes with."""
-    return type(getattr(module, "weight", None)).__name__ in _PACKED
+    return _storage_of(module) is not None
 
 
 def weight_shape(module: nn.Module) -> tuple[int, ...]:
@@ -141,17 +109,8 @@ def weight_shape(module: nn.Module) -> tuple[int, ...]:
 
 def full_weight(module: nn.Module) -> Tensor:
     """Return a layer's weight as it computes: its own where it is plain, else dequantised anew, (out, in)."""
-    weight: Any = module.get_parameter("weight").detach()
-    if not is_quantised(module):
-        return weight  # type: ignore[no-any-return]
-    from bitsandbytes import functional
-
-    weight = module.weight
-    if weight.dtype == torch.int8:
-        # The first pass moves the scales from the weight to the layer.
-        scales = weight.SCB if weight.SCB is not None else module.state.SCB  # type: ignore[union-attr]
-        return functional.int8_vectorwise_dequant(weight.data, scales)  # type: ignore[no-any-return]
-    return functional.dequantize_4bit(weight.data, weight.quant_state)  # type: ignore[no-any-return]
+    kind = _storage_of(module)
+    return module.get_parameter("weight").detach() if kind is None else kind.full(module)
 
 
 def round_weights(plain: nn.Module, quantised: nn.Module) -> float:
@@ -175,23 +134,15 @@ def round_weights(plain: nn.Module, quantised: nn.Module) -> float:
 
 def parameter_count(model: nn.Module) -> int:
     """Return how many numbers a model's parameters are, in however few bytes they are kept."""
-    packed = {id(module.weight): weight_shape(module) for module in model.modules() if is_quantised(module)}
-    return sum(torch.Size(packed.get(id(value), value.shape)).numel() for value in model.parameters())
+    shapes = {id(module.weight): weight_shape(module) for module in model.modules() if is_quantised(module)}
+    return sum(torch.Size(shapes.get(id(value), value.shape)).numel() for value in model.parameters())
 
 
 def weight_bytes(model: nn.Module) -> int:
     """Return the bytes of a model's parameters, scales of quantised ones included; a model on `meta` will do."""
-    packed = {id(module.weight): module for module in model.modules() if is_quantised(module)}
-    return sum(
-        _packed_bytes(packed[id(value)]) if id(value) in packed else value.numel() * value.itemsize
-        for value in model.parameters()
-    )
-
-
-def _packed_bytes(module: nn.Module) -> int:
-    rows, columns = weight_shape(module)
-    if type(module.weight).__name__ == "Int8Params":
-        return rows * columns + 4 * rows
-    scales = -(-rows * columns // _BLOCK)
-    tables = 4 * (16 + _SCALES + 1)  # the values of 4 bits and of 8, and the scales' mean
-    return -(-rows * columns // 2) + scales + 4 * -(-scales // _SCALES) + tables
+    kept = {
+        id(module.weight): kind.size(*weight_shape(module))
+        for module in model.modules()
+        if (kind := _storage_of(module)) is not None
+    }
+    return sum(kept.get(id(value), value.numel() * value.itemsize) for value in model.parameters())

@@ -1,7 +1,7 @@
 """What a row of the table of architectures says: which modules play which role, by their paths."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = ["Part", "Row", "Stack", "head_width", "key_heads"]
@@ -57,6 +57,8 @@ class Stack:
 class Row(Stack):
     """An architecture; paths in `outer_*` and `embedding` are inside the bare model."""
 
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Roles for which the architecture has no module, and why; a method that needs one is refused with the reason."""
     embedding: str | None
     """None for images and sound, whose first vectors come from a convolution: prompts stand before the first layer."""
     further: tuple[Stack, ...] = ()

@@ -152,6 +152,8 @@ _GEMMA = replace(
     norms=("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"),
 )
 
+_EXPERTS = "its experts are slices of one tensor, to which a router sends each token, and no layers of their own"
+
 ROWS: dict[str, Row] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
@@ -279,6 +281,12 @@ ROWS: dict[str, Row] = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": replace(_LLAMA, norms=(*_LLAMA.norms, "self_attn.q_norm", "self_attn.k_norm")),
+    "qwen3_moe": replace(
+        _LLAMA,
+        roles={role: path for role, path in _LLAMA.roles.items() if not role.startswith("ffn")},
+        norms=(*_LLAMA.norms, "self_attn.q_norm", "self_attn.k_norm"),
+        lacks=dict.fromkeys(("ffn_gate", "ffn_up", "ffn_down"), _EXPERTS),
+    ),
     "gemma2": _GEMMA,
     "gemma3_text": replace(_GEMMA, norms=(*_GEMMA.norms, "self_attn.q_norm", "self_attn.k_norm")),
     "phi3": replace(

@@ -35,8 +35,8 @@ def recognise(model: nn.Module, config: Any) -> Row:
     fitting: list[Row] = []
     why: list[tuple[int, str, str]] = []
     for name, row in {**ROWS, **SHAPES}.items():
-        if row.further or row.inputs != "text" or row.lent is not None:
-            continue
+        if row.further or row.inputs != "text" or row.lent is not None or row.lacks:
+            continue  # of what a row leaves alone there is nothing to compare
         if missing := _differences(row, modules, config):
             why.append((len(missing), name, missing[0]))
         else:

@@ -6,7 +6,7 @@ from typing import Any
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.language import language_head_of
 from afina.backbone.load import Backbone, heads_of, model_class, read_config, register_attention
-from afina.backbone.quantise import QUANTISED, quantisation, quantise, unfit
+from afina.backbone.quantise import packed, quantise, unfit
 from afina.backbone.weights import bare_of, loading_error
 from afina.errors import UsageError, nearest
 
@@ -102,9 +102,9 @@ def shape_backbone(
             model = kind.from_config(own, attn_implementation="afina", dtype=dtype)
     except Exception as error:  # a foreign configuration may make anything go wrong in there
         raise loading_error(str(getattr(config, "_name_or_path", "") or config.model_type), error) from error
-    if precision in QUANTISED:
-        keep = [*heads_of(model), *unfit(model, precision, runs_on)]
-        quantise(model, quantisation(precision, dtype, keep))
+    if (storage := packed(precision)) is not None:
+        keep = [*heads_of(model), *unfit(model, storage, runs_on)]
+        quantise(model, storage.configuration(dtype, keep))
     bare = bare_of(model.requires_grad_(False))[1]
     language = language_head_of(model) if speaks else None
     return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language, tags=tags)

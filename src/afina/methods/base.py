@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Placed
-from afina.backbone.quantise import QUANTISED
+from afina.backbone.quantise import packed
+from afina.backbone.row import Row
+from afina.backbone.storage.base import STORAGES
 from afina.errors import UsageError, nearest, shown
 from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
@@ -123,17 +125,25 @@ class Method:
         """Return the rule of `auto`, where settings change it for these."""
         return self.writer_rates if speaks and self.writer_rates is not None else self.rates
 
+    def roles(self) -> tuple[str, ...]:
+        """Return the roles of linear layers that it acts at; `all` stands for those that there are."""
+        return ()
+
+    def missing_role(self, row: Row) -> str | None:
+        """Return the first of its roles that an architecture has no module for, or None."""
+        return next((role for role in self.roles() if role in row.lacks), None)
+
     def precision_on(self, study: str) -> str:
         """Return the precision of this method's base in a study whose precision is `study`.
 
         Raises `UsageError` for a method that trains the weights themselves, where they would be quantised.
         """
-        if self.owns_backbone and study in QUANTISED:
+        if self.owns_backbone and not STORAGES[study].trains_weights:
             raise UsageError(
                 f"{self.name} trains the model's own weights, which precision: {study} freezes in fewer bits; leave "
                 f"{self.name} out, or set precision: bf16."
             )
-        return "nf4" if self.quantised and study not in QUANTISED else study
+        return "nf4" if self.quantised and packed(study) is None else study
 
     def loss_weights(self) -> dict[str, float]:
         """Weights of the terms that a task may add to its loss."""

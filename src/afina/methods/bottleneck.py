@@ -178,8 +178,11 @@ class Houlsby(Bottleneck):
     activation: Activation = "gelu"
     """The authors' code's."""
 
+    def roles(self) -> tuple[str, ...]:
+        return ("attention_out", "ffn_down")
+
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role(("attention_out", "ffn_down"), for_method=self.name)
+        return anatomy.by_role(self.roles(), for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return After(self.network(site.width))
@@ -215,8 +218,11 @@ class Parallel(Bottleneck):
         if self.scale == 0:
             raise UsageError("parallel: scale is 0, by which nothing that is learned would count; leave it out.")
 
+    def roles(self) -> tuple[str, ...]:
+        return ("ffn_up", "ffn_down")
+
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role(("ffn_up", "ffn_down"), for_method=self.name)
+        return anatomy.by_role(self.roles(), for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return Rejoin(self.scale) if site.role == "ffn_down" else Beside(self.network(site.width_in))

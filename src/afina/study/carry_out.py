@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
-
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.storage.base import STORAGES
 from afina.data.batching import Tokens
 from afina.data.whole_file import write_json
 from afina.errors import AfinaError
@@ -151,7 +150,7 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
         tags=task.tags,
     )
     if own:
-        backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[job.precision]
+        backbone.autocast = STORAGES[job.precision].autocast()
     if method.owns_backbone:
         backbone.model.requires_grad_(True)
     return backbone

@@ -20,8 +20,9 @@ from torch import nn
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, random_inputs
-from afina.backbone.quantise import QUANTISED, compute_dtype, is_quantised, weight_bytes, weight_shape
+from afina.backbone.quantise import is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
+from afina.backbone.storage.base import STORAGES
 from afina.config import StudyConfig
 from afina.data.batching import IGNORED, WIDTH_STEP, steps_per_epoch
 from afina.errors import AfinaError
@@ -48,7 +49,6 @@ _WIDTH_BYTES = {"forward": 6_000_000, "train": 18_000_000}
 """What a CPU's matrix library keeps for each width of batches that it meets, found from real runs
 (docs/explanation/plan.md)."""
 _WIDTHS_KEPT = 70
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 _TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
@@ -170,7 +170,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
 
 def _dtype(precision: str, device: str) -> torch.dtype:
     """What a precision computes in."""
-    return compute_dtype(device) if precision in QUANTISED else _DTYPES[precision]
+    return STORAGES[precision].compute(device)
 
 
 def _dequantised_bytes(model: nn.Module, dtype: torch.dtype) -> int:
@@ -215,7 +215,7 @@ def _shallow(
     )  # fmt: skip
     if own:
         backbone.model.requires_grad_(True)
-        backbone.autocast = _DTYPES[precision] if precision != "fp32" else None
+        backbone.autocast = STORAGES[precision].autocast()
     return backbone, build_adapter(method, backbone, sizes.classes, seed=0)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from afina.adapters.adapter import read_tensors
 from afina.adapters.format import Base, format_of
@@ -15,7 +14,8 @@ from afina.backbone.branch import Branch
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.own_tokenizer import own_tokenizer
-from afina.backbone.quantise import QUANTISED
+from afina.backbone.quantise import packed
+from afina.backbone.storage.base import STORAGES
 from afina.data.batching import Tokens
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
@@ -81,8 +81,8 @@ class LoadedAdapter:
             )  # fmt: skip
         else:
             self.backbone = self._shared(beside, precision, wanted)
-        if self.method.owns_backbone and self.record.precision != "fp32":
-            self.backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.record.precision]
+        if self.method.owns_backbone:
+            self.backbone.autocast = STORAGES[self.record.precision].autocast()
         if self.method.gradient_free:
             self.classical = Classical.from_tensors(
                 read_tensors(self.folder / "adapter_model.safetensors", integers=True)
@@ -123,7 +123,8 @@ class LoadedAdapter:
             )
         if model_path(record.model) != model_path(backbone.name):
             raise UsageError(f"{self.folder} adapts {record.model}, not {backbone.name}, which is loaded.")
-        if (precision in QUANTISED or beside.record.precision in QUANTISED) and precision != beside.record.precision:
+        kept = {precision, beside.record.precision}
+        if len(kept) > 1 and any(packed(own) is not None for own in kept):
             raise UsageError(
                 f"{self.folder} was trained on a model in {precision}, not in {beside.record.precision}, which is loaded."
             )

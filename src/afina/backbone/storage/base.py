@@ -1,0 +1,82 @@
+"""What a weight storage is, and the registry of them.
+
+One more is one file in this folder: a class under `@storage("name")` that says what it computes in, what it needs, and, where
+weights are kept in fewer bits than they compute with, how transformers makes them and how they are read back.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from afina.registry import Registry
+
+__all__ = ["STORAGES", "Packed", "Storage", "storage"]
+
+
+class Storage:
+    """A way of keeping the weights of linear layers; everything is asked of the class, of which nothing is made."""
+
+    name: ClassVar[str] = ""
+    dtype: ClassVar[torch.dtype | None] = None
+    """What weights are kept and computed in, or None where they are kept in fewer bits than they compute with."""
+    trains_weights: ClassVar[bool] = True
+    """Whether a method may train the weights themselves (from float32, computing in `dtype`)."""
+
+    @classmethod
+    def compute(cls, device: str) -> torch.dtype:
+        """Return what a model computes in on a device."""
+        assert cls.dtype is not None, f"{cls.__name__} says what it computes in"
+        return cls.dtype
+
+    @classmethod
+    def autocast(cls) -> torch.dtype | None:
+        """Return what a model computes in whose own weights train in float32, None for float32 itself."""
+        return None if cls.dtype == torch.float32 else cls.dtype
+
+
+class Packed(Storage):
+    """A storage in fewer bits than a layer computes with; only linear layers' weights are kept in it."""
+
+    trains_weights = False
+    weight_class: ClassVar[str]
+    """The class of such weights, by name: the library that makes them is imported only where something is quantised."""
+
+    @classmethod
+    def compute(cls, device: str) -> torch.dtype:
+        """Return bfloat16, or float16 on a GPU that has no bfloat16 arithmetic."""
+        lacks = device.startswith("cuda") and not torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.float16 if lacks else torch.bfloat16
+
+    @classmethod
+    def configuration(cls, compute: torch.dtype, keep: Sequence[str]) -> Any:
+        """Return transformers' configuration for it; modules whose path `keep` matches stay as they are.
+
+        Raises `UsageError` where the library that it needs is not installed.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def made(cls, configuration: dict[str, Any]) -> bool:
+        """Return whether a checkpoint's `quantization_config` says that its weights are kept so already."""
+        raise NotImplementedError
+
+    @classmethod
+    def fits(cls, width: int, device: str) -> bool:
+        """Return whether layers of so many inputs can be kept so on a device; others stay plain."""
+        return True
+
+    @classmethod
+    def full(cls, module: nn.Module) -> Tensor:
+        """Return a layer's weight (out, in) as it computes, dequantised anew."""
+        raise NotImplementedError
+
+    @classmethod
+    def size(cls, rows: int, columns: int) -> int:
+        """Return the bytes of a weight (rows, columns), its scales included."""
+        raise NotImplementedError
+
+
+STORAGES: Registry[type[Storage]] = Registry("storage", "afina.backbone.storage")
+storage = STORAGES.register

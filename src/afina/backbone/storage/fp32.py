@@ -1,0 +1,14 @@
+"""Weights in float32: what checkpoints are trained in, and what differences are measured against."""
+
+import torch
+
+from afina.backbone.storage.base import Storage, storage
+
+__all__ = ["Float32"]
+
+
+@storage("fp32")
+class Float32(Storage):
+    """In 32 bits."""
+
+    dtype = torch.float32
