@@ -28,7 +28,7 @@ from test_peft_files import lora, trained
 Loader = Callable[[str], Path]
 MERGEABLE = sorted(name for name, cls in registry().items() if cls.mergeable)
 KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None and cls.peft.direct)
-BIASLESS = ("llama", "mistral", "qwen3", "gemma2", "gemma3_text", "phi3", "t5", "modernbert")
+BIASLESS = ("llama", "mistral", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "t5", "modernbert")
 CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 
 

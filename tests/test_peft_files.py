@@ -205,6 +205,49 @@ def test_prefixes_of_peft_and_back(projected: bool, family: str, family_folder: 
     same_alone(load_peft(loaded, tmp_path / "back")[0], loaded)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_text_behind_a_prompt_is_the_same_alone_and_padded_where_pefts_is_not(
+    family: str, family_folder: Loader, tmp_path: Path
+) -> None:
+    """PEFT gives the classifier vectors without tokens, in which it takes the last place of a padded row for its end."""
+    from peft import PromptTuningConfig
+
+    config = PromptTuningConfig(
+        task_type="SEQ_CLS", num_virtual_tokens=4, token_dim=24, num_layers=2, num_attention_heads=4
+    )
+    model, folder = trained(family, config, family_folder, tmp_path / "theirs")
+    loaded, inputs, length = afina.load(folder), batch(), LENGTHS[1] - 1
+    inputs["input_ids"][1, length:], inputs["attention_mask"][1, length:] = 0, 0
+    short = {"input_ids": inputs["input_ids"][1:2, :length], "attention_mask": torch.ones(1, length, dtype=torch.long)}
+    with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
+        padded, alone = attached(inputs)[0][1:2], attached(short)[0]
+        their_padded, their_alone = model(**inputs).logits[1:2], model(**short).logits
+    torch.testing.assert_close(alone, their_alone, rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(padded, alone, rtol=1e-4, atol=2e-5)
+    assert not torch.allclose(their_padded, their_alone, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["PromptTuningConfig", "PrefixTuningConfig"])
+@pytest.mark.parametrize("length", [0, 4_097])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_prompt_of_pefts_has_the_bounds_of_ours(
+    kind: str, length: int, family_folder: Loader, tmp_path: Path
+) -> None:
+    import peft
+    from safetensors.torch import load_file, save_file
+
+    config = getattr(peft, kind)(
+        task_type="SEQ_CLS", num_virtual_tokens=4, token_dim=24, num_layers=2, num_attention_heads=4
+    )
+    _, folder = trained("gpt2", config, family_folder, tmp_path / "theirs")
+    file = folder / "adapter_model.safetensors"
+    tensors = load_file(file)
+    save_file(tensors | {"prompt_embeddings": tensors["prompt_embeddings"][:1].repeat(length, 1)}, file)
+    with pytest.raises(AfinaError, match=rf"its prompt has {length:,} vectors, and from 1 to 4,096 are taken"):
+        afina.load(folder)
+
+
 def replace_method(loaded: Any, name: str) -> Any:
     """As if it had been trained here: written anew, not copied."""
     from afina.adapters.format import FORMATS

@@ -5,6 +5,7 @@ import math
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from afina.backbone.branch import Placed
 from afina.backbone.quantise import packed
 from afina.backbone.row import Row
 from afina.backbone.storage.base import STORAGES
-from afina.errors import UsageError, nearest, shown
+from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
 from afina.registry import Registry
@@ -24,6 +25,7 @@ __all__ = [
     "METHODS",
     "Method",
     "Schedule",
+    "check_prompt",
     "make_method",
     "method",
     "method_names",
@@ -33,6 +35,13 @@ __all__ = [
 
 LONGEST_PROMPT = 4_096
 """Positions, or keys and values of a layer, that a method may add; more would not be a prompt but most of the memory."""
+
+
+def check_prompt(length: int, folder: Path) -> int:
+    """Return the length of a prompt or prefix of another program's; raises `AfinaError` for one that ours may not have."""
+    if not 1 <= length <= LONGEST_PROMPT:
+        raise AfinaError(f"{folder}: its prompt has {length:,} vectors, and from 1 to {LONGEST_PROMPT:,} are taken.")
+    return length
 
 
 class Schedule:

@@ -15,7 +15,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear, Placed
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
-from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
 from afina.methods.peft_form import EVERY, Key, PeftFile, PeftForm, Place, filled
 from afina.methods.rates import RateRule
 from afina.ops.attention import attention
@@ -75,7 +75,9 @@ class GatedPromptForm(PeftForm):
             raise UsageError(f"{place.folder}: PEFT's gated prompts are another function in {place.model_type} models.")
         prompt = place.take(values, "adaption_prompt", (1, None, place.site.width_in))[0]
         gate = place.take(values, "adaption_gate", (1,))
-        return [filled(GatedPrompt(place.site, length=len(prompt)), prompt=prompt, gate=gate)]
+        return [
+            filled(GatedPrompt(place.site, length=check_prompt(len(prompt), place.folder)), prompt=prompt, gate=gate)
+        ]
 
     def converted(
         self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool

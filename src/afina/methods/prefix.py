@@ -16,7 +16,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch, Placed
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
-from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
 from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, Key, PeftFile, PeftForm, virtual_config
 from afina.methods.rates import RateRule
 
@@ -76,6 +76,7 @@ class PrefixForm(PeftForm):
                 f"{folder}: its prefix is {tuple(whole.shape)} and {backbone.name} needs {width * len(sites)} numbers a "
                 "token; it was trained on another base model."
             )
+        check_prompt(len(whole), folder)
         branches = [KeysAndValues(site, length=len(whole), hidden=None, moves=True) for site in sites]
         for branch, own in zip(branches, whole.view(len(whole), len(sites), width).unbind(1), strict=True):
             branch.embedding.data.copy_(own)

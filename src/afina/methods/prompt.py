@@ -15,7 +15,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Frozen, Placed, PromptBranch
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
-from afina.methods.base import LONGEST_PROMPT, Method, method
+from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
 from afina.methods.peft_form import EVERY, VIRTUAL, Key, PeftFile, PeftForm, virtual_config
 from afina.methods.rates import RateRule
 
@@ -61,7 +61,7 @@ class PromptForm(PeftForm):
                 f"{folder}: its prompt is {tuple(vectors.shape)} and {backbone.name}'s embeddings are {site.width} wide; it "
                 "was trained on another base model."
             )
-        branch = SoftPrompt(site, length=len(vectors), from_vocabulary=False, seen=True)
+        branch = SoftPrompt(site, length=check_prompt(len(vectors), folder), from_vocabulary=False, seen=True)
         branch.embedding.data.copy_(vectors)
         return [(site, branch)]
 

@@ -30,9 +30,9 @@ class MergedTarget(ExportTarget):
             raise UsageError(f"--onto is {' or '.join(_ONTO)}, not '{self.onto}'{nearest(self.onto, _ONTO)}")
 
     def rounded_to(self, precision: str) -> str | None:
-        from afina.backbone.quantise import QUANTISED
+        from afina.backbone.quantise import packed
 
-        return precision if precision in QUANTISED and self.onto == "dequantised" else None
+        return precision if packed(precision) is not None and self.onto == "dequantised" else None
 
     def write(self, adapter: "LoadedAdapter", folder: Path) -> None:
         from afina.export.merge import merge
@@ -45,9 +45,9 @@ class MergedTarget(ExportTarget):
         return load_merged(tested, folder)
 
     def remark(self, tested: "LoadedAdapter", exact: "LoadedAdapter", parity: "Parity") -> str | None:
-        from afina.backbone.quantise import QUANTISED, weight_bytes
+        from afina.backbone.quantise import packed, weight_bytes
 
-        if tested.record.precision not in QUANTISED:
+        if packed(tested.record.precision) is None:
             return None
         kind, rounding = tested.record.precision, exact.backbone.rounding
         before, after = (weight_bytes(own.backbone.model) / 1e6 for own in (tested, exact))
