@@ -21,7 +21,7 @@ from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import is_quantised
-from afina.backbone.rows import ROWS
+from afina.backbone.rows import ROWS as ARCHITECTURES
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.rows import Rows
@@ -567,7 +567,7 @@ def trained_folder(name: str, family: str, model: Model, folder: Path, **setting
 
 @pytest.mark.parametrize("family", OUTSIDE)
 def test_what_tags_is_exported(family: str, model: Model, tmp_path: Path) -> None:
-    targets = [role for role in ("attention_out", "ffn_down") if role not in ROWS[family].lacks]
+    targets = [role for role in ("attention_out", "ffn_down") if role not in ARCHITECTURES[family].lacks]
     loaded = afina.load(trained_folder("lora", family, model, tmp_path, targets=targets))
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert config["task_type"] == "TOKEN_CLS"

@@ -66,6 +66,6 @@ def lacks_note(kind: str, row: Row) -> str:
         by_reason.setdefault(why, []).append(role)
     said = "; ".join(f"{', '.join(roles)}: {why}" for why, roles in by_reason.items())
     return (
-        f"no method reaches every role of a {kind} model, and `targets: all` means those that there are ({said}); precision: nf4 "
-        "and its like keep linear layers alone in fewer bits"
+        f"no method reaches every role of a {kind} model, and `targets: all` means those that there are ({said}); precision: "
+        "nf4 and its like keep linear layers alone in fewer bits"
     )
