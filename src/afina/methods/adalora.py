@@ -162,11 +162,8 @@ class AdaLoRA(Method):
         """As LoRA's, with the root of alpha."""
         return super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.alpha)))
 
-    def roles(self) -> tuple[str, ...]:
-        return self.targets
-
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role_for_rank(self.roles(), self.first_rank, for_method=self.name)
+        return anatomy.by_role_for_rank(self.targets, self.first_rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return Triplets(

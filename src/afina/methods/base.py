@@ -135,8 +135,8 @@ class Method:
         return self.writer_rates if speaks and self.writer_rates is not None else self.rates
 
     def roles(self) -> tuple[str, ...]:
-        """Return the roles of linear layers that it acts at; `all` stands for those that there are."""
-        return ()
+        """Return the roles that it acts at, its `targets` unless it says others; `all` stands for those that there are."""
+        return tuple(getattr(self, "targets", ()))
 
     def missing_role(self, row: Row) -> str | None:
         """Return the first of its roles that an architecture has no module for, or None."""

@@ -99,11 +99,8 @@ class IA3(Method):
     unlikelihood: float = 1.0
     """The paper's, likewise."""
 
-    def roles(self) -> tuple[str, ...]:
-        return self.targets
-
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role(self.roles(), for_method=self.name)
+        return anatomy.by_role(self.targets, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return ScaleInput(site.width_in) if site.role == "ffn_down" else ScaleOutput(site.width)

@@ -112,11 +112,8 @@ class LoRA(Method):
             super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.scale * self.rank * self.b_rate)))
         )
 
-    def roles(self) -> tuple[str, ...]:
-        return self.targets
-
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role_for_rank(self.roles(), self.rank, for_method=self.name)
+        return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         kind = Principal if self.init == "pissa" else LowRank

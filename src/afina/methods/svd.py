@@ -63,11 +63,8 @@ class SVD(Method):
         if self.rank < 1:
             raise UsageError(f"svd: rank should be at least 1, not {self.rank}.")
 
-    def roles(self) -> tuple[str, ...]:
-        return self.targets
-
     def sites(self, anatomy: Anatomy) -> list[Site]:
-        return anatomy.by_role_for_rank(self.roles(), self.rank, for_method=self.name)
+        return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
         return Factors(site, rank=self.rank)
