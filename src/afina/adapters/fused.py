@@ -30,9 +30,11 @@ def join(kind: Kind, values: Sequence[Tensor], sites: Sequence[Site], module: nn
             whole[slice(*site.part), column : column + value.shape[1]] = value
             column += value.shape[1]
         return whole
-    # A scale of one changes nothing; nor does a magnitude (one number a row) that is the weight's own.
-    rest = weight.float().norm(dim=1) if values[0].ndim == 1 else weight.new_ones(len(weight), 1).float()
-    whole = rest.to(values[0].dtype).clone()
+    # What changes nothing in the rows of no slice: a scale of one, or a magnitude that is the weight's own.
+    if kind == "lengths":
+        whole = weight.float().norm(dim=1).to(values[0].dtype)
+    else:
+        whole = values[0].new_ones(len(weight), *values[0].shape[1:])
     for value, site in zip(values, sites, strict=True):
         assert site.part is not None
         whole[slice(*site.part)] = value

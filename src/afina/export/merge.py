@@ -25,7 +25,7 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
 
     What was loaded with the weights of a quantised form keeps them: they are merged into, in float32.
     """
-    if not hasattr(loaded, "adapter"):
+    if loaded.method.gradient_free:
         raise UsageError(f"{loaded.record.method} is a classical model on embeddings; it has no merged form.")
     model = base_classifier(loaded)
     bare = model if loaded.task.embeds else bare_of(model)[1]

@@ -74,5 +74,5 @@ def write_tokenizer(loaded: LoadedAdapter, folder: Path) -> None:
 
 def refuse_classical(loaded: LoadedAdapter) -> None:
     """Raise `UsageError` for what is no adapter beside a frozen model."""
-    if not hasattr(loaded, "adapter") or loaded.method.owns_backbone:
+    if loaded.method.gradient_free or loaded.method.owns_backbone:
         raise UsageError(f"{loaded.record.method} is no adapter beside a frozen model; export it --to merged.")

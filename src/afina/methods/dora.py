@@ -114,7 +114,7 @@ class DoRA(LoRA):
     peft = DoRAForm(
         "LORA",
         {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"},
-        {"a": "rank", "b": "block", "magnitude": "rows"},
+        {"a": "rank", "b": "block", "magnitude": "lengths"},
     )
 
     def __post_init__(self) -> None:

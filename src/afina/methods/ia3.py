@@ -88,7 +88,7 @@ class IA3(Method):
     """Learned scales on keys, values and the feed-forward layer's hidden units."""
 
     mergeable = True
-    peft = IA3Form("IA3", {"scale": "ia3_l"}, {"scale": "rows"})
+    peft = IA3Form("IA3", {"scale": "ia3_l"}, {"scale": "ones"})
     rates = RateRule(1.5e-2, by_steps=0.4, by_width=0.5)
     """Published comparisons of rates found 1e-3 to 5e-3 best; the paper's 3e-3 is for Adafactor."""
 

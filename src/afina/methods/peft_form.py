@@ -42,8 +42,12 @@ __all__ = [
 
 B = TypeVar("B", bound=Placed)
 
-Kind = str
-"""How a parameter of a slice lies in that of the whole: `rank` (rows are ranks), `block` (out, rank), `rows` (out, ...)."""
+Kind = Literal["rank", "block", "ones", "lengths"]
+"""How a parameter of a slice lies in that of the whole projection.
+
+Of `rank` the rows are ranks, which stand one behind another; `block` is (out, rank), a block of a slice's rows and ranks; the
+other two are (out, ...), a slice's rows, and elsewhere one or the length of the weight's row.
+"""
 
 
 def by_module(sites: Sequence[Site]) -> dict[str, list[Site]]:

@@ -25,7 +25,6 @@ from afina.generation.generate import Request, Written, encode_prompt, write
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, check_messages, template_of
 from afina.methods.classical import Classical
-from afina.methods.features import Features
 from afina.tasks.base import restore
 from afina.tasks.predictions import Prediction
 from afina.train.embed import embed
@@ -101,7 +100,7 @@ class LoadedAdapter:
         if self.tokenizer is self.backbone.tokenizer or self.tokenizer is None:
             return
         words = self.backbone.config.vocab_size
-        if hasattr(self, "adapter"):
+        if not self.method.gradient_free:
             own = [branch.words for _, branch in self.adapter.placed() if isinstance(branch, Branch)]
             words = max([words, *own])
         if not self.tokens_fit(words):
@@ -267,7 +266,7 @@ class LoadedAdapter:
         return self._vectors(tokens, pooling, batch_size)
 
     def _vectors(self, tokens: Tokens, pooling: str, batch_size: int) -> np.ndarray:
-        adapter = None if isinstance(self.method, Features) else self.adapter
+        adapter = None if self.method.gradient_free else self.adapter
         return embed(self.backbone, tokens, pooling, batch_size=batch_size, adapter=adapter)
 
     def logits(
@@ -324,7 +323,7 @@ class LoadedAdapter:
     @property
     def words(self) -> int:
         """Words that the adapter has vectors for, where it brought embeddings of its own."""
-        placed = self.adapter.placed() if hasattr(self, "adapter") else []
+        placed = [] if self.method.gradient_free else self.adapter.placed()
         return max((getattr(branch, "words", 0) for site, branch in placed if site.kind == "embedding"), default=0)
 
     def tokens(self, rows: Rows) -> Tokens:
@@ -339,8 +338,8 @@ class LoadedAdapter:
         return tokens
 
     def _logits(self, tokens: Tokens, batch_size: int) -> np.ndarray:
-        if isinstance(self.method, Features):
-            vectors = embed(self.backbone, tokens, self.method.pooling, batch_size=batch_size)
+        if self.method.gradient_free:
+            vectors = embed(self.backbone, tokens, self.method.settings()["pooling"], batch_size=batch_size)
             return self.classical.logits(vectors)
         with Attachment(self.backbone, [self.adapter]) as attached:
             (logits,) = predict_logits(attached, tokens, batch_size=batch_size)
