@@ -13,8 +13,10 @@ from afina.words.language import Words
 from afina.words.notes import NOTES, said_note
 
 SOURCE = Path(afina.__file__).parent
-MAKERS = [*sorted((SOURCE / "data").glob("*.py")), *sorted((SOURCE / "backbone").glob("*.py")),
-          SOURCE / "study" / "prepare.py", SOURCE / "study" / "data.py"]  # fmt: skip
+MAKERS = [
+    *(path for room in ("data", "tasks", "backbone") for path in sorted((SOURCE / room).glob("*.py"))),
+    SOURCE / "study" / "prepare.py", SOURCE / "study" / "data.py",
+]  # fmt: skip
 RETURNS = re.compile(r"(_notes?|left_out|_written_out|said_of|sentences|_translated|_questions?|_answered)$")
 """Functions whose value is a note, by their names."""
 LISTS = ("notes", "told", "said")

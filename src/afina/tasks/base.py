@@ -105,6 +105,8 @@ class Task(ABC):
     """What a row's one answer is, that can be shown beside the right one; "" where it has none such."""
     lines: ClassVar[Literal["labelled", "texts", "transcript", "none"]] = "labelled"
     """What lines of a text file are to it."""
+    notes: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What its reader may note of rows, English and Portuguese, with `{places}`; read from the source, so written out."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configurations call it."""
     answers_with: ClassVar[str | None] = None

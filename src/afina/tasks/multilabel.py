@@ -82,6 +82,25 @@ class MultiLabel(Task):
     problem_type = "multi_label_classification"
     answers_with = "none or several labels"
     State = _Several
+    notes = (
+        ("the labels are the columns of 0 and 1: {list}", "os rótulos são as colunas de 0 e 1: {list}"),
+        (
+            "the labels of a row stand in one text, with '{mark}' between them",
+            "os rótulos de um exemplo estão num só texto, com '{mark}' entre eles",
+        ),
+        (
+            "the {count} labels of '{column}', 0 or 1 each, have no names: they are numbered from 0",
+            "os {count} rótulos de '{column}', 0 ou 1 cada um, não têm nome: são numerados a partir de 0",
+        ),
+        (
+            "of {list} nothing can be learned: every train row has it, or none",
+            "de {list} nada se pode aprender: todo exemplo de treino o tem, ou nenhum",
+        ),
+        (
+            "no test row has {list}: how well it is told is not measured",
+            "nenhum exemplo de teste tem {list}: quão bem é distinguido não se mede",
+        ),
+    )
     label_names: tuple[str, ...]
 
     def __init__(

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from afina.registry import listing
+
 __all__ = ["NOTES", "said_note"]
 
 NOTES = {
@@ -133,10 +135,13 @@ NOTES = {
     "the model is a classifier of these labels: its head begins with its own rows for them, by their names": "o modelo é um classificador destes rótulos: a cabeça começa com as linhas dele para eles, pelos nomes",
     "the model is a classifier of these labels: its head begins with its own rows for them, by their names (of its {list})": "o modelo é um classificador destes rótulos: a cabeça começa com as linhas dele para eles, pelos nomes (dos seus {list})",
     "the model's own classification head answers each label with yes or no, and here every text has one: its last layer is drawn anew": "a cabeça de classificação do próprio modelo responde sim ou não a cada rótulo, e aqui cada texto tem um: sua última camada é sorteada de novo",
+    "the model's own classification head chooses one label of several, and here a text may have more: its last layer is drawn anew": "a cabeça de classificação do próprio modelo escolhe um rótulo entre vários, e aqui um texto pode ter mais: sua última camada é sorteada de novo",
     "the model's own classification head was trained in a unit that is not known: its last layer is drawn anew": "a cabeça de classificação do próprio modelo foi treinada numa unidade que não se conhece: sua última camada é sorteada de novo",
     "the model's own classification head does not name its labels: its last layer is drawn anew": "a cabeça de classificação do próprio modelo não dá nome aos seus rótulos: sua última camada é sorteada de novo",
     "the model's own classification head tells other labels apart ({list}): its last layer is drawn anew": "a cabeça de classificação do próprio modelo distingue outros rótulos ({list}): sua última camada é sorteada de novo",
     "the weights of {file} were quantised (tensors: {list}); what they stand for is kept as bfloat16 in {folder}": "os pesos de {file} estavam quantizados (tensores: {list}); o que representam é guardado como bfloat16 em {folder}",
+    # -- what a task notes of its rows, which it says itself (`Task.notes`)
+    **{note: own for entry in listing("afina.tasks", "task").values() for note, own in entry.constants.get("notes", ())},
 }  # fmt: skip
 
 _VALUES = {
