@@ -1,10 +1,12 @@
 # `make demo` sets up .venv if it is not there and runs the demo; `make test` sets it up and runs tests, lint and types.
+# `make check` is for every change: lint, types and the tests of what changed, in a minute. `make conformance` tests the whole
+# product of methods and architectures, which `make test` covers by a few of each kind, and writes the table in the documents.
 # `make docs` builds the site of the documents into site/; `make reference` writes anew what pages say of commands and keys.
 
 PYTHON ?= python3
 VENV ?= .venv
 
-.PHONY: demo test docs reference clean
+.PHONY: demo test check conformance docs reference clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/afina demo --out demo
@@ -14,6 +16,16 @@ test: $(VENV)/.ready
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest -n auto --dist worksteal
+
+check: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy & types=$$!; \
+	$(VENV)/bin/pytest -q $$($(VENV)/bin/python tests/changed.py); tests=$$?; \
+	wait $$types && exit $$tests
+
+conformance: $(VENV)/.ready
+	$(VENV)/bin/pytest -n auto --dist worksteal --conformance docs/reference/architectures.md
 
 docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

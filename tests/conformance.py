@@ -1,6 +1,6 @@
 """The table of methods and architectures in docs/reference/architectures.md, from what the tests of this run have shown.
 
-    pytest tests -n 2 --conformance docs/reference/architectures.md
+    make conformance  # pytest -n auto --conformance docs/reference/architectures.md
 
 A cell is the tests of one pair: all of them passed, or it stays empty and the run has failed. `M`: the merged model was shown
 to equal the adapter. `P`: the real peft was shown to load the saved adapter with equal logits.

@@ -55,6 +55,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test that is marked `pairs(methods, families)` its pairs, as `name` and `family`."""
+    marker = metafunc.definition.get_closest_marker("pairs")
+    if marker is not None:
+        from pairs import covering
+
+        whole = metafunc.config.getoption("--conformance") is not None
+        pairs = covering(*marker.args, **marker.kwargs, whole=whole)
+        metafunc.parametrize(("name", "family"), pairs, ids=[f"{name}-{family}" for name, family in pairs])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests that need a card where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs an NVIDIA GPU")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

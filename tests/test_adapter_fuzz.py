@@ -20,7 +20,7 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.base import make_method
 from afina.tasks.base import TASKS, Task, restore
 from families import load_family
-from test_peft_files import lora, trained
+from peft_adapters import lora, trained
 
 Loader = Callable[[str], Path]
 

@@ -15,7 +15,7 @@ from afina.backbone.rows import REFUSED
 from afina.errors import UsageError
 from afina.methods.base import make_method
 from families import load_family, tokenizer
-from test_methods import batch
+from pairs import batch
 
 Loader = Callable[..., Path]
 SIZES = {

@@ -27,7 +27,7 @@ from afina.ops.dropout import DropoutSource
 from afina.study.prepare import prepare
 from afina.train.load import LoadedAdapter
 from families import DECODERS, FAMILIES, TEXT, load_family
-from test_methods import batch, logits
+from pairs import batch, logits
 
 Loader = Callable[..., Path]
 Change = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]

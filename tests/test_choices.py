@@ -25,7 +25,7 @@ from afina.study.study import Study
 from afina.tasks.choices import Choices
 from commands import afina as run_afina
 from families import BOTH, DECODERS, language_model, load_family
-from test_methods import FROZEN, stir
+from pairs import FROZEN, stir
 
 Speaker = Callable[[str], Path]
 TEXTS = ["where is my parcel", "the lamp is broken please help", "a film"]
@@ -107,8 +107,7 @@ def test_ia3_brings_its_losses_and_others_may_have_them() -> None:
         make_method("ia3", {"unlikelihood": -1})
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
-@pytest.mark.parametrize("name", [name for name in FROZEN if name != "head"])
+@pytest.mark.pairs([name for name in FROZEN if name != "head"], ["llama", "gpt2", "t5", "bart"])
 def test_every_method_learns_to_choose(name: str, family: str, speaker: Speaker) -> None:
     backbone = load_family(speaker(family), speaks=True)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from afina.adapters.adapter import build_adapter
 from afina.backbone.branch import Branch
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import RaceSpec, StudyConfig
-from afina.data.batching import Tokens
 from afina.errors import UsageError
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import make_method, registry
@@ -41,77 +39,16 @@ from afina.study.running import load_data
 from afina.study.search import trials
 from afina.study.study import Study
 from afina.study.training import Training
-from afina.tasks.base import Task
-from afina.tasks.classification import Classification
-from afina.tasks.regression import Regression
 from afina.train.loop import Callbacks, Clock, Member, Position, train
-from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes, pass_kind
+from cohorts import assert_same, member, tokens_of, trained, without_dropout
 from kills import kill_workers, killed_and_resumed
+from pairs import FROZEN
 from studies import settings as study_settings
 from studies import write_csv, write_splits
-from test_methods import FROZEN
 
 Loader = Callable[[str], Path]
 FAMILIES = ("bert", "llama", "t5", "gpt2", "opt")
-
-
-def tokens_of(rows: int, seed: int, *, regression: bool = False) -> Tokens:
-    draw = np.random.default_rng(seed)
-    lengths = draw.integers(3, 12, rows)
-    ids = np.concatenate([np.append(draw.integers(5, 60, length - 1), 4) for length in lengths]).astype(np.int32)
-    labels = draw.normal(size=rows) if regression else draw.integers(0, 3, rows)
-    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
-
-
-def member(
-    backbone: Backbone,
-    name: str,
-    seed: int,
-    tokens: Tokens,
-    *,
-    regression: bool = False,
-    batch_size: int = 4,
-    **more: Any,
-) -> Member:
-    task: Task = Regression(mean=0.0, deviation=1.0) if regression else Classification(("a", "b", "c"))
-    method = make_method(name, more, {"rank": 2, "dropout": 0.0})
-    adapter = build_adapter(method, backbone, task.outputs, seed)
-    steps = 2 * -(-len(tokens) // batch_size)
-    optimiser = Optimiser(
-        adapter.trainable(backbone), learning_rate=method.learning_rate or 1e-3, total_steps=steps, schedule=method.schedule,
-        gradient_clip=method.gradient_clip, weight_decay=method.weight_decay,
-    )  # fmt: skip
-    return Member(
-        adapter, task, tokens, seed, 2, batch_size, optimiser, method.steps_beside(adapter.by_site(), steps),
-        torch.zeros((), dtype=torch.float64),
-    )  # fmt: skip
-
-
-def trained(
-    backbone: Backbone, members: Sequence[Member], after_step: Callable[[], None] = lambda: None, **more: Any
-) -> list[dict[str, torch.Tensor]]:
-    """Train and return each member's weights."""
-    micro = more.pop("micro_batch_size", None)
-    with Passes(backbone, **more) as passes:
-        train(passes, members, Clock(), Callbacks(after_step, lambda ended: None), micro_batch_size=micro)
-    return [{key: value.detach().clone() for key, value in m.adapter.named_parameters()} for m in members]
-
-
-def assert_same(alone: dict[str, torch.Tensor], together: dict[str, torch.Tensor], what: str) -> None:
-    for key, value in alone.items():
-        # Adam divides by a gradient's own size: where that is nearly nothing, rounding alone decides its direction.
-        torch.testing.assert_close(
-            together[key], value, rtol=2e-3, atol=2e-4, msg=lambda text, key=key: f"{what} {key}: {text}"
-        )
-
-
-def without_dropout(folder: Path) -> Path:
-    """Switch dropout off in a model's folder and return it."""
-    config = json.loads((folder / "config.json").read_text())
-    off = {key: 0.0 for key in config if "drop" in key and isinstance(config[key], float)}
-    (folder / "config.json").write_text(json.dumps(config | off))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +92,17 @@ def test_a_cohort_is_only_faster(
         assert_same(alone, own, f"{family} {chosen[place]}")
 
 
+ONE_BY_ONE = ("head", "llama-adapter", "loreft", "norms", "parallel", "prefix", "prompt", "ptuning", "svd")
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_what_has_no_stacked_form_is_computed_one_by_one(name: str, backbones: dict[str, Backbone]) -> None:
+    placed = member(backbones["bert"], name, 0, tokens_of(4, 0)).adapter.placed()
+    assert not any(branch.stack_key() for _, branch in placed if isinstance(branch, Branch))
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "opt"])  # projections apart, slices of one, rows laid end to end
-@pytest.mark.parametrize("name", [*FROZEN, "pissa"])
+@pytest.mark.parametrize("name", [*(name for name in FROZEN if name not in ONE_BY_ONE), "pissa"])
 def test_branches_alike_are_computed_at_once_and_as_alone(
     name: str, family: str, backbones: dict[str, Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,8 +118,7 @@ def test_branches_alike_are_computed_at_once_and_as_alone(
         return [alike[0], fewer, *alike[1:], member(backbone, name, 4, rows, **other)]
 
     placed = [branch for _, branch in fresh()[0].adapter.placed() if isinstance(branch, Branch)]
-    if not any(branch.stack_key() for branch in placed):
-        pytest.skip(f"{name} has nothing to stack")
+    assert any(branch.stack_key() for branch in placed)
     stacks: list[int] = []
     for kind in {type(branch) for branch in placed}:
         for verb in ("before_stacked", "after_stacked"):

@@ -18,7 +18,7 @@ from afina.data.inspect import inspect_file
 from afina.data.writers import Endpoint, Written
 from afina.errors import AfinaError, UsageError
 from afina.generation.writer import LocalModel
-from test_data_tools import rows_of, run
+from data_commands import rows_of, run
 
 Answer = Callable[[int, dict[str, Any]], tuple[int, Any]]
 PROMPT = "Write a talk about {topic}."

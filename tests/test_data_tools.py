@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
-from typer.testing import CliRunner
 
-from afina.cli.main import app
 from afina.data.clean import clean
 from afina.data.conversations import Columns, read_interactions
 from afina.data.convert import convert
@@ -28,6 +26,7 @@ from afina.data.speakers import Speakers
 from afina.data.stream import Source
 from afina.errors import UsageError
 from commands import afina, refused
+from data_commands import rows_of, run
 
 EXCHANGE = [
     {"role": "user", "content": "Do you sell kettles?"},
@@ -45,13 +44,6 @@ def write(path: Path, content: str | bytes | list[Any]) -> Path:
 def dialogues(path: Path, **options: Any) -> list[list[tuple[str, str]]]:
     rows = read_interactions(Source(path), plain=False, **options)
     return [[(m["role"], m["content"]) for m in each] for row in rows for each in (row.messages, *row.others)]
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-        return rows
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # -- forms -----------------------------------------------------------------------------------------------------------
@@ -252,9 +244,9 @@ def test_an_interrupted_cleaning_leaves_no_file(tmp_path: Path) -> None:
     def interrupt(rows: int) -> None:
         raise KeyboardInterrupt
 
-    for run in (clean, convert):
+    for act in (clean, convert):
         with pytest.raises(KeyboardInterrupt):
-            run(path, tmp_path / "b.parquet", tick=interrupt)  # type: ignore[operator]
+            act(path, tmp_path / "b.parquet", tick=interrupt)  # type: ignore[operator]
         assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
 
 
@@ -539,12 +531,6 @@ def test_labels_of_real_texts(shared: Path) -> None:
     found = inspect_file(shared / "data" / "ag_news" / "test.parquet")
     assert found.labels == dict.fromkeys("0123", 1_900)
     assert found.languages["en"] > 7_500
-
-
-def run(*arguments: object) -> str:
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["data", *map(str, arguments)])
-    assert result.exit_code == 0, result.exception
-    return result.output
 
 
 def test_commands_at_a_terminal(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from afina.tasks.choices import Choices
 from commands import afina as run_afina
 from commands import afina_apart, refused
 from families import BOTH, DECODERS, language_model, load_family
-from test_methods import FROZEN, stir
+from pairs import FROZEN, stir
 
 Folder = Callable[[str], Path]
 TASKS = Path(__file__).parents[1] / "studies" / "tasks"
@@ -271,8 +271,7 @@ def test_what_is_too_long_loses_its_start(speaker: Folder) -> None:
     assert np.isfinite(Speaker(backbone).likelihoods([(whole, [20])])[0]).all()
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
-@pytest.mark.parametrize("name", [*FROZEN, "full"])
+@pytest.mark.pairs([*FROZEN, "full"], ["llama", "gpt2", "t5"])
 def test_adapters_of_every_method_are_heard(name: str, family: str, speaker: Folder, tmp_path: Path) -> None:
     """The scores are those of the adapter's own task, and not the base's."""
     loaded = afina.load(adapted(name, family, speaker, tmp_path / "adapter"))

@@ -22,8 +22,8 @@ from afina.train.load import LoadedAdapter
 from commands import afina as run_afina
 from commands import refused
 from families import FAMILIES, load_family
-from test_methods import stir
-from test_peft_files import lora, trained
+from pairs import stir
+from peft_adapters import lora, trained
 
 Loader = Callable[[str], Path]
 MERGEABLE = sorted(name for name, cls in registry().items() if cls.mergeable)
@@ -69,10 +69,7 @@ def test_biases_that_a_model_has_no_place_for_are_not_merged(
         merge(loaded, tmp_path / "merged")
 
 
-@pytest.mark.parametrize(
-    ("name", "family"),
-    [(name, family) for name in MERGEABLE for family in FAMILIES if name != "bitfit" or family not in BIASLESS],
-)
+@pytest.mark.pairs(MERGEABLE, FAMILIES, unless=lambda name, family: name == "bitfit" and family in BIASLESS)
 def test_merged_is_a_plain_model_with_the_same_logits(
     name: str, family: str, family_folder: Loader, tmp_path: Path
 ) -> None:

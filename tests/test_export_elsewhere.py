@@ -13,8 +13,7 @@ import commands
 from afina.export.merge import merge
 from afina.train.load import LoadedAdapter
 from families import language_model
-from test_peft_folders import with_more_words
-from test_peft_keys import CASES, IDS, Speaker, ours, reference, saved, settings_of, stirred
+from peft_writers import CASES, IDS, Speaker, ours, reference, saved, settings_of, stirred, with_more_words
 
 Loader = Callable[[str], Path]
 MERGED = (

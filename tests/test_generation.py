@@ -24,9 +24,9 @@ from afina.generation.settings import GenerationSettings
 from afina.generation.template import PlainTemplate
 from afina.generation.text import TextStream
 from afina.methods.base import make_method
-from afina.tasks.choices import Choices
 from families import BOTH, DECODERS, language_model, save_family
-from test_methods import FROZEN, stir
+from pairs import FROZEN, stir
+from saved_adapters import saved
 
 SPEAKERS = (*DECODERS, *BOTH)
 PROMPTS = ["where is my parcel and the lamp please help a cat", "the lamp is broken", "a film"]
@@ -62,8 +62,7 @@ def in_one_pass(backbone: Backbone, adapter: Any, prompt: list[int], said: list[
         return backbone.language(states[-len(said) - 1 :])
 
 
-@pytest.mark.parametrize("family", SPEAKERS)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, SPEAKERS)
 def test_what_is_kept_and_who_is_beside_changes_no_logits(name: str, family: str, loaded_speaker: Speaker) -> None:
     """A batch of unlike lengths, token by token, beside each row alone in one pass; the tokens are given, not chosen."""
     backbone = loaded_speaker(family)
@@ -326,20 +325,6 @@ def test_end_tokens_of_the_checkpoint_and_special_stops_end_a_text(loaded_speake
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         GenerationSettings().changed(**changes)
-
-
-def saved(name: str, base: Path, target: Path, *, seed: int = 0) -> Path:
-    """An adapter of `task: choices`, as a study leaves it."""
-    backbone = load_backbone(str(base), speaks=True)
-    method = make_method(name, {}, {"rank": 3, "length": 3})
-    adapter = build_adapter(method, backbone, outputs=2, seed=seed)
-    stir(adapter)
-    record = AdapterRecord(
-        model=str(base), method=name, settings=method.settings(), task=Choices(2).state(), max_length=60,
-        precision="fp32", seed=seed,
-    )  # fmt: skip
-    save_adapter(target, adapter, backbone, record)
-    return target
 
 
 def test_adapters_are_loaded_beside_one_another_and_mixed(speaker: Callable[[str], Path], tmp_path: Path) -> None:

@@ -162,3 +162,11 @@ def test_the_docs_show_every_pair_of_method_and_architecture() -> None:
     for family, row in table.items():
         assert [cell == DASH for cell in row] == [not can_be(name, family) for name in methods], family
         assert all("✓" in cell for cell in row if cell != DASH), family
+
+
+def test_what_tests_share_stands_beside_them() -> None:
+    """A helper in a test file would bring that file's fixtures and cases along, and go with it when it is split."""
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        names = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        borrowed = {name for name in names if name and name.startswith("test_")}
+        assert not borrowed, f"{path.name} imports from {borrowed}"

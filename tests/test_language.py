@@ -22,9 +22,9 @@ from afina.tasks.seq2seq import Seq2Seq
 from afina.train.loop import Member, gradients
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
+from cohorts import assert_same, trained
 from families import BOTH, DECODERS, language_model, load_family
-from test_cohort import assert_same, trained
-from test_methods import FROZEN, stir
+from pairs import FROZEN, stir
 
 Speaker = Callable[[str], Path]
 TEXTS = ["where is my parcel", "the lamp is broken please help", "a film", "team cat sat on my mat", "good kettle"]
@@ -139,8 +139,7 @@ def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
-@pytest.mark.parametrize("name", [name for name in FROZEN if name != "head"])
+@pytest.mark.pairs([name for name in FROZEN if name != "head"], ["llama", "gpt2", "t5", "bart"])
 def test_every_method_learns_to_write(name: str, family: str, speaker: Speaker) -> None:
     backbone = load_family(speaker(family), speaks=True)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}

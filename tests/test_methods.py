@@ -1,6 +1,5 @@
 """Properties that every method holds on every architecture; cases are found by walking the registries."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,60 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from afina.adapters.adapter import Adapter, build_adapter
+from afina.adapters.adapter import build_adapter
 from afina.adapters.merged import Merged
 from afina.backbone.attachment import Attachment
 from afina.backbone.branch import AttentionBranch
-from afina.backbone.load import Backbone
 from afina.backbone.rows import ROWS
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import make_method, registry
 from afina.ops.dropout import DropoutSource
 from conformance import can_be
 from families import DECODERS, FAMILIES, TEXT, classifier, load_family
-
-TRAINED = [name for name, cls in sorted(registry().items()) if not cls.gradient_free]
-FROZEN = [name for name in TRAINED if not registry()[name].owns_backbone]
-Loader = Callable[[str], Path]
-
-
-def make(name: str, **settings: Any) -> Any:
-    # A larger scale at every linear layer of a model this small makes rounding large.
-    return make_method(name, settings, {"rank": 3, "alpha": 4.0})
-
-
-def load(family_folder: Loader, family: str) -> Backbone:
-    return load_family(family_folder(family))
-
-
-def batch(family: str = "", pad: int = 0, side: str = "right") -> dict[str, Tensor]:
-    """Three rows: texts of 9, 6 and 4 tokens that end in an end mark, padded on one side; or images, or sound."""
-    torch.manual_seed(1)
-    if family == "vit":
-        return {"pixel_values": torch.randn(3, 1, 8, 8)}
-    if family == "whisper":
-        return {"input_features": torch.randn(3, 8, 20)}
-    ids, mask = torch.full((3, 9), pad), torch.zeros(3, 9, dtype=torch.long)
-    for row, length in enumerate(LENGTHS):
-        place = slice(0, length) if side == "right" else slice(9 - length, 9)
-        ids[row, place], mask[row, place] = torch.cat([torch.randint(5, 60, (length - 1,)), torch.tensor([4])]), 1
-    return {"input_ids": ids, "attention_mask": mask}
-
-
-LENGTHS = (9, 6, 4)
-
-
-def stir(adapter: Adapter) -> None:
-    """Move every parameter away from its start, so that the adapter really does something."""
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for value in adapter.parameters():
-            value.add_(torch.randn_like(value) * 0.3)
-
-
-def logits(backbone: Backbone, adapter: Adapter, inputs: dict[str, Tensor]) -> Tensor:
-    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
-        return attached(inputs)[0]
+from pairs import COVERING_METHODS, FROZEN, LENGTHS, TRAINED, Loader, batch, load, logits, make, stir
 
 
 def test_every_row_of_the_anatomy_has_a_small_model() -> None:
@@ -98,8 +54,7 @@ def test_backbone_and_head_give_the_logits_of_transformers(family: str, family_f
     torch.testing.assert_close(logits(backbone, adapter, batch(family)), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", [name for name in TRAINED if registry()[name].identity_start])
+@pytest.mark.pairs([name for name in TRAINED if registry()[name].identity_start], FAMILIES)
 def test_nothing_changes_at_the_start(
     name: str, family: str, family_folder: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,8 +66,7 @@ def test_nothing_changes_at_the_start(
     assert torch.equal(logits(backbone, adapter, batch(family)), logits(backbone, plain, batch(family)))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, FAMILIES)
 def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
     name: str, family: str, family_folder: Loader
 ) -> None:
@@ -138,27 +92,47 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
     assert hooks == sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in backbone.model.modules())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", TRAINED)
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_trains_in_half_precision(precision: str, name: str, family: str, family_folder: Loader) -> None:
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+IN_HALF = [*((name, "bert") for name in TRAINED), *((name, "gemma2") for name in ("full", *COVERING_METHODS))]
+
+
+@pytest.mark.parametrize(("name", "family"), IN_HALF)
+@pytest.mark.parametrize("precision", HALF)
+def test_gradients_in_half_precision_point_where_those_of_float32_do(
+    precision: str, name: str, family: str, family_folder: Loader
+) -> None:
     """As a run does it: weights in half precision, or autocast from float32 where the method trains the weights."""
     own = registry()[name].owns_backbone
-    backbone = load_family(family_folder(family), precision="fp32" if own else precision)
-    if own:
-        backbone.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-        backbone.model.requires_grad_(True)
-    adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
-    with Attachment(backbone, [adapter], DropoutSource(0)) as attached:
+    found: list[dict[str, Tensor | None]] = []
+    for used in ("fp32", precision):
+        backbone = load_family(family_folder(family), precision="fp32" if own else used)
+        if own:
+            backbone.autocast = HALF.get(used)
+            backbone.model.requires_grad_(True)
+        adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
+        if not own:
+            stir(adapter)  # or a gradient that is nothing at the start would be compared with nothing
+        with Attachment(backbone, [adapter]) as attached:
+            torch.nn.functional.cross_entropy(attached(batch(family))[0], torch.tensor([0, 1, 0])).backward()
+        trained = adapter.trainable(backbone)
+        found.append({key: None if value.grad is None else value.grad.clone() for key, value in trained.items()})
+    assert any(gradient is not None for gradient in found[0].values())
+    # All of an adapter's together: rounding may turn what is small of it, and leaves the step that is taken.
+    assert [key for key, value in found[0].items() if value is None] == [
+        key for key, value in found[1].items() if value is None
+    ]
+    exact, rounded = (torch.cat([value.flatten() for value in own.values() if value is not None]) for own in found)
+    assert torch.nn.functional.cosine_similarity(exact, rounded, dim=0) > 0.99
+    torch.testing.assert_close(rounded.norm(), exact.norm(), rtol=0.1, atol=0.0)
+    with Attachment(backbone, [adapter], DropoutSource(0)) as attached:  # whose draws depend on the type
         attached.train(True)
         torch.nn.functional.cross_entropy(attached(batch(family))[0], torch.tensor([0, 1, 0])).backward()
-    for value in adapter.trainable(backbone).values():
+    for value in trained.values():
         assert value.dtype == torch.float32
         assert value.grad is None or value.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("family", TEXT)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, TEXT)
 def test_padding_changes_nothing(name: str, family: str, family_folder: Loader) -> None:
     """On the right, on the left, or none: the same text gives the same logits."""
     backbone = load(family_folder, family)
@@ -172,8 +146,7 @@ def test_padding_changes_nothing(name: str, family: str, family_folder: Loader) 
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, FAMILIES)
 def test_a_merged_backbone_equals_the_adapter(name: str, family: str, family_folder: Loader) -> None:
     backbone = load(family_folder, family)
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
@@ -194,8 +167,7 @@ def test_a_merged_backbone_equals_the_adapter(name: str, family: str, family_fol
     assert all(torch.equal(value, before[key]) for key, value in after.items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, FAMILIES)
 def test_layers_computed_again_give_the_same_gradients(name: str, family: str, family_folder: Loader) -> None:
     """Gradient checkpointing, with dropout on: what is drawn again is what was drawn."""
     backbone = load(family_folder, family)
@@ -213,8 +185,7 @@ def test_layers_computed_again_give_the_same_gradients(name: str, family: str, f
         torch.testing.assert_close(again, plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, FAMILIES)
 def test_one_row_the_longest_text_and_the_base_again(name: str, family: str, family_folder: Loader) -> None:
     backbone = load(family_folder, family)
     plain = build_adapter(make("head"), backbone, outputs=2, seed=0)

@@ -21,7 +21,7 @@ from afina.results.predictions import Predictions, read_predictions, write_predi
 from afina.results.results_jsonl import read_results
 from afina.results.test_rows import read_test_rows, write_test_rows
 from commands import afina, refused
-from test_statistics import write_study
+from result_folders import write_study
 
 NAMES = ["Cobrança", "Entrega", "=Troca", "nunca"]
 TEXTS = [f"carta {row}\ncom duas linhas" for row in range(800)]

@@ -12,7 +12,7 @@ from afina.adapters.adapter import AdapterRecord, build_adapter, load_adapter, s
 from afina.backbone.attachment import Attachment
 from afina.methods.base import make_method, registry
 from families import FAMILIES, classifier, load_family
-from test_methods import batch, logits, stir
+from pairs import TRAINED, batch, logits, stir
 
 Loader = Callable[[str], Path]
 KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None and cls.peft.direct)
@@ -34,8 +34,7 @@ def saved(name: str, family: str, family_folder: Loader, folder: Path, **setting
     return backbone, adapter, folder / "adapter"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", sorted(n for n, cls in registry().items() if not cls.gradient_free))
+@pytest.mark.pairs(TRAINED, FAMILIES)
 def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
     from afina.adapters.adapter import read_record
 
@@ -84,10 +83,7 @@ def test_peft_loads_pissa_as_a_plain_lora(family: str, family_folder: Loader, tm
         )
 
 
-@pytest.mark.parametrize(
-    ("name", "family"),
-    [(name, family) for name in KNOWN for family in FAMILIES if family in UNFUSED or name == "norms"],
-)
+@pytest.mark.pairs(KNOWN, FAMILIES, unless=lambda name, family: family not in UNFUSED and name != "norms")
 @pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")  # PEFT warns of norms, and tunes them
 def test_peft_loads_what_we_save(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
     """Equal logits and, for the loss of the same batch, equal gradients of every parameter of the method."""

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import afina
 from afina.errors import AfinaError, UsageError
 from families import classifier, language_model, tokenizer
-from test_peft_keys import IDS, Speaker, ours, saved, stirred
+from peft_writers import IDS, Speaker, ours, saved, stirred, with_more_words
 
 Loader = Callable[[str], Path]
 TEXTS = ["my parcel is late", "where is the lamp please help"]
@@ -24,19 +24,6 @@ def lora(**settings: Any) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(**{"r": 2, "target_modules": ["query", "value"]} | settings)
-
-
-def with_more_words(base: Path, folder: Path) -> int:
-    """Put a tokenizer with two tokens more than the base's into an adapter's folder; return how many it has."""
-    from transformers import AutoTokenizer
-
-    mine = AutoTokenizer.from_pretrained(base)
-    room = json.loads((base / "config.json").read_text())["vocab_size"] - len(mine)
-    mine.add_tokens([*(f"<unused{index}>" for index in range(room)), "<ask>", "<tell>"])
-    turn = "{{ '<ask> ' if m['role'] == 'user' else '<tell> ' }}{{ m['content'] }} </s> "
-    mine.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}<tell>"
-    mine.save_pretrained(folder)
-    return len(mine)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

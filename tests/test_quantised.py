@@ -29,9 +29,9 @@ from afina.study.plan import expand
 from afina.study.study import Study
 from afina.train.optimiser import Optimiser
 from families import classifier, configuration, save_family
+from pairs import FROZEN, batch, logits, make, stir
+from peft_adapters import lora, trained
 from studies import settings
-from test_methods import FROZEN, batch, logits, make, stir
-from test_peft_files import lora, trained
 
 Loader = Callable[[str], Path]
 FAMILIES = ("bert", "gpt2", "phi3", "llama", "t5")
@@ -60,8 +60,7 @@ def quantised(family_folder: Loader) -> Callable[[str, str], Backbone]:
 
 
 @pytest.mark.parametrize("precision", ["nf4", "int8"])
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, FAMILIES)
 def test_every_method_trains_on_a_quantised_base(
     name: str, family: str, precision: str, quantised: Callable[[str, str], Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,8 +470,6 @@ def test_paged_adamw_is_adamw_and_goes_on_after_a_kill() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["nf4", "int8"])
 def test_on_a_gpu_qlora_trains_with_paged_moments(precision: str, tmp_path: Path) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs an NVIDIA GPU")
     chosen = {"methods": [{"qlora": {"rank": 64}}], "precision": precision, "device": "cuda", "epochs": 1}
     (result,) = Study(
         tmp_path / "out", model="minilm", dataset="tickets", train_limit=60, test_limit=20, **chosen
@@ -486,8 +483,6 @@ def test_on_a_gpu_qlora_trains_with_paged_moments(precision: str, tmp_path: Path
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", FROZEN)
 def test_on_a_gpu_every_method_trains_on_nf4(name: str) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs an NVIDIA GPU")
     backbone = load_backbone("minilm", precision="nf4", device="cuda")
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)

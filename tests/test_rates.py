@@ -17,14 +17,14 @@ from afina.results.statistics import cells
 from afina.study.plan import expand, remarks
 from afina.study.search import trials
 from afina.study.study import Study
-from test_statistics import write_study
+from result_folders import write_study
 
 LENGTHS = (50, 500, 5_000)
 TRAINED = [name for name in method_names() if not registry()[name].gradient_free]
 
 
 def rate(name: str, steps: int, width: int = 384, **settings: Any) -> float:
-    found = make_method(name, settings).with_rate(steps=steps, width=width, speaks=settings.pop("speaks", False))
+    found = make_method(name, settings).with_rate(steps=steps, width=width, speaks=False)
     assert found.learning_rate is not None
     return found.learning_rate
 

@@ -21,7 +21,7 @@ from afina.report.write import _readable, terminal_report, write_report
 from afina.results.results_jsonl import append_result, read_results
 from afina.results.statistics import mean_interval
 from afina.words.language import Words, phrases
-from test_statistics import write_study
+from result_folders import write_study
 
 SKILLS = {"full": (0.92, 2, 9), "lora": (0.91, 1, 5), "head": (0.7, 0.5, 1)}
 

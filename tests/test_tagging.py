@@ -47,7 +47,7 @@ from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 from families import BOTH, TEXT, load_family, save_family
 from kills import killed_and_resumed
-from test_methods import FROZEN, stir
+from pairs import FROZEN, stir
 
 Model = Callable[[str], Path]
 NAMES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

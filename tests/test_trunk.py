@@ -15,8 +15,8 @@ from afina.backbone.trunk import Trunks
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, train
 from afina.train.passes import Passes
+from cohorts import member, tokens_of
 from families import TEXT, load_family
-from test_cohort import member, tokens_of
 
 Loader = Callable[[str], Path]
 

@@ -14,7 +14,7 @@ from afina.adapters.adapter import build_adapter
 from afina.errors import AfinaError
 from afina.methods.base import make_method
 from families import load_family
-from test_peft_files import same, targets, trained
+from peft_adapters import same, targets, trained
 
 Loader = Callable[[str], Path]
 DOWN = {"bert": "output.dense", "gpt2": "mlp.c_proj", "llama": "down_proj"}
