@@ -183,7 +183,7 @@ def test_experts_are_left_alone_and_it_is_said(dense: list[int], tmp_path: Path)
     folder = saved("qwen3_moe", tmp_path / "base", num_key_value_heads=2, mlp_only_layers=dense, **settings)
     (note,) = look_over(str(folder), speaks=True)
     assert note.startswith(
-        "no method reaches every role of a qwen3_moe model, and `targets: all` means those that there"
+        "'qwen3_moe' models have no layers of their own for ffn_gate, ffn_up, ffn_down: no method adapts them"
     )
     backbone = load_backbone(str(folder), speaks=True)
     adapter = build_adapter(make_method("lora", {"targets": ["all"]}, {"rank": 2}), backbone, 0, 0)

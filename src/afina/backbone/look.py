@@ -61,11 +61,7 @@ def look_over(
 
 def lacks_note(kind: str, row: Row) -> str:
     """Return what to say of an architecture that has no module for some roles."""
-    by_reason: dict[str, list[str]] = {}
-    for role, why in row.lacks.items():
-        by_reason.setdefault(why, []).append(role)
-    said = "; ".join(f"{', '.join(roles)}: {why}" for why, roles in by_reason.items())
     return (
-        f"no method reaches every role of a {kind} model, and `targets: all` means those that there are ({said}); precision: "
-        "nf4 and its like keep linear layers alone in fewer bits"
+        f"'{kind}' models have no layers of their own for {', '.join(row.lacks)}: no method adapts them, `targets: all` "
+        "leaves them out, and a precision that quantises does not reach them"
     )
