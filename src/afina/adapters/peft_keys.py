@@ -6,7 +6,6 @@ installed PEFT's configurations.
 """
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,7 +26,6 @@ _NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 """What a key says that says nothing."""
 
 
-@cache
 def forms() -> Mapping[str, tuple[PeftForm, ...]]:
     """Return, by PEFT's type, the forms of all methods of that type: LoRA and DoRA share one, and each reads its part."""
     found: dict[str, list[PeftForm]] = {}
