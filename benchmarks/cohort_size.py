@@ -81,7 +81,7 @@ def cost(kind: str, size: int, data: Path, rows: int) -> dict[str, Any]:
         data = load_data(jobs)
         tokens = data[0].splits["train"]
         backbone = load_backbone("minilm", precision=precision())
-        members = [start_running(job, job.run.make_method(), backbone, data[0]).member for job in jobs]
+        members = [start_running(job, job.run.method, backbone, data[0]).member for job in jobs]
         clock = Clock()
         with Passes(backbone, DropoutSource(0)) as passes:
             train(passes, members, clock, Callbacks(lambda: None, lambda ended: None), micro_batch_size=None)

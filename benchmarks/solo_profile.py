@@ -43,9 +43,9 @@ def main() -> None:
         figures: dict[str, dict[str, Any]] = {}
         print(f"{'':16}{'run s':>8}{'profile':>9}{'again':>8}{'run MB':>9}{'profile':>9}{'again':>8}")
         for run in study.runs:
-            figures[run.method] = own = measured(job_of(study, prepared, run))
+            figures[run.method.name] = own = measured(job_of(study, prepared, run))
             print(
-                f"{run.method:16}{own['run_seconds']:8.2f}{own['seconds_ratio'][0]:9.3f}{own['seconds_ratio'][1]:8.3f}"
+                f"{run.method.name:16}{own['run_seconds']:8.2f}{own['seconds_ratio'][0]:9.3f}{own['seconds_ratio'][1]:8.3f}"
                 f"{own['run_bytes'] / 1e6:9.0f}{own['bytes_ratio'][0]:9.3f}{own['bytes_ratio'][1]:8.3f}",
                 flush=True,
             )

@@ -168,7 +168,7 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_whole_demo_has_every_method_and_five_seeds() -> None:
     runs = expand(StudyConfig.parse(demo_study(everything=True), "demo"))
-    assert {run.method for run in runs} == set(method_names())
+    assert {run.method.name for run in runs} == set(method_names())
     assert {run.seed for run in runs} == set(range(5))
     # Nobody else can trust `auto` if the demo does not.
     assert {run.rate for run in runs} == {"default"}
@@ -259,9 +259,9 @@ def test_plan_needs_no_network() -> None:
     for model in config.model:
         backbone = shape_backbone(read_shape(model))
         for run in runs:
-            if run.model == model and run.dataset_name == "imdb" and run.method != "full":
-                adapter = build_adapter(run.make_method(), backbone, 2, 0)
-                counts[model.rpartition("/")[2][:9], run.method] = sum(p.numel() for p in adapter.parameters())
+            if run.model == model and run.dataset_name == "imdb" and run.method.name != "full":
+                adapter = build_adapter(run.method, backbone, 2, 0)
+                counts[model.rpartition("/")[2][:9], run.method.name] = sum(p.numel() for p in adapter.parameters())
     # The published table 4.7.
     assert counts["distilber", "lora"] == 665_858
     assert counts["roberta-b", "lora"] == 739_586

@@ -559,7 +559,7 @@ def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
 
     def kill(event: Any) -> None:
         nonlocal profiled
-        profiled = event["run"].method if event["kind"] == "profiling" else profiled
+        profiled = event["run"].method.name if event["kind"] == "profiling" else profiled
         if (event["kind"] == "profile" and profiled == "ia3") or event["kind"] == "epoch":
             kill_workers()
 

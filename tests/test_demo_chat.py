@@ -69,9 +69,9 @@ def test_it_shows_answers_before_and_after_and_what_is_next(told: tuple[Path, st
 
 def test_all_its_methods_and_settings_are_a_study(tmp_path: Path) -> None:
     study = afina.Study(tmp_path / "whole", **demo_chat.DEMO_CHAT)
-    assert [run.method for run in study.runs] == ["lora", "qlora"]
+    assert [run.method.name for run in study.runs] == ["lora", "qlora"]
     larger = afina.Study(tmp_path / "larger", **demo_chat.DEMO_CHAT_LARGER)
-    assert [(run.model, run.method) for run in larger.runs] == [("smollm2", "lora")]
+    assert [(run.model, run.method.name) for run in larger.runs] == [("smollm2", "lora")]
 
 
 def test_a_larger_model_is_asked_what_it_knows_of_the_world_too(tmp_path: Path) -> None:

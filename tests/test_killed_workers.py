@@ -77,7 +77,7 @@ def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], t
 
     def observe(event: dict[str, Any]) -> None:
         nonlocal profiled
-        profiled = event["run"].method if event["kind"] == "profiling" else profiled
+        profiled = event["run"].method.name if event["kind"] == "profiling" else profiled
         told.append(event) if event["kind"] == "untried" else None
         if event["kind"] == "profile" and profiled == "ia3" and event.get("search"):
             kill_workers()

@@ -22,12 +22,12 @@ CLASSES = 2
 def ours() -> dict[tuple[str, str], int]:
     """What each method of the protocol trains on each model, counted on their shapes."""
     config = StudyConfig.read(Path(__file__).parents[1] / "studies" / "published.yaml")
-    runs = {(run.model, run.method): run for run in expand(config) if run.dataset_name == "imdb"}
+    runs = {(run.model, run.method.name): run for run in expand(config) if run.dataset_name == "imdb"}
     found = {}
     for short, model in zip(MODELS, config.model, strict=True):
         backbone = shape_backbone(read_shape(model))
         for method in METHODS:
-            adapter = build_adapter(runs[model, method].make_method(), backbone, CLASSES, seed=0)
+            adapter = build_adapter(runs[model, method].method, backbone, CLASSES, seed=0)
             found[method, short] = sum(value.numel() for value in adapter.trainable(backbone).values())
     return found
 
@@ -72,7 +72,7 @@ def test_without_a_rank_each_method_keeps_its_own() -> None:
     ranked = [name for name, kind in registry().items() if "rank" in kind().settings()]
     assert {"lora", "qlora", "adalora", "loreft", "svd"} <= set(ranked)
     for run in expand(_study(methods=ranked)):
-        assert run.settings == make_method(run.method, {}).settings()
+        assert run.settings == make_method(run.method.name, {}).settings()
     assert {run.settings["rank"] for run in expand(_study(methods=ranked, rank=5))} == {5}
     assert make_method("qlora", {}).scale == 0.25
 

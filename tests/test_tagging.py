@@ -646,7 +646,7 @@ def test_what_tagging_costs_is_planned(model: Model, data: Path) -> None:
         study = settings_of(model, data, model=str(model(family)), methods=["lora", "head", "features"])
         estimates, failed = estimate_study(StudyConfig.parse(study, "test"))
         assert not failed
-        head = next(one for one in estimates if one.run.method == "head")
+        head = next(one for one in estimates if one.run.method.name == "head")
         assert head.trainable_parameters == 24 * 4 + 4
         assert head.train_seconds > 0
 

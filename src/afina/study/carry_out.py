@@ -31,7 +31,7 @@ def carry_out(job: Job, send: Send) -> Result:
     """Carry out one run, from its last checkpoint if it has one, and return its result; raises when it fails."""
     job.folder.mkdir(parents=True, exist_ok=True)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    method, loaded = job.run.make_method(), load_data([job])
+    method, loaded = job.run.method, load_data([job])
     data = loaded[job.run.dataset]
     training: Training | None = None
     with watched(job, method, data.task, job.config.sample_seconds) as (monitor, backbone):
@@ -44,7 +44,7 @@ def carry_out(job: Job, send: Send) -> Result:
                 raise AfinaError(training.errors[job.run.id])
             measured = found[job.run.id]
     result = Result.made(
-        _describe(job, method, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
+        _describe(job, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
         started_at=measured.started_at or started_at,
     )  # fmt: skip
     write_json(job.folder / "result.json", result)
@@ -89,7 +89,7 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> CohortOutcome:
         job.folder.mkdir(parents=True, exist_ok=True)
     loaded = load_data(cohort.jobs)
     task = loaded[first.run.dataset].task
-    with watched(first, first.run.make_method(), task, first.config.sample_seconds) as (monitor, backbone):
+    with watched(first, first.run.method, task, first.config.sample_seconds) as (monitor, backbone):
         training = Training(
             cohort.jobs, backbone, loaded, monitor, send, folder=cohort.folder, most=cohort.together,
             most_tokens=cohort.most_tokens, alike=cohort.alike,
@@ -99,7 +99,7 @@ def carry_out_cohort(cohort: CohortJob, send: Send) -> CohortOutcome:
     for job in cohort.jobs:
         if (measured := found.get(job.run.id)) is not None:
             results[job.run.id] = Result.made(
-                _describe(job, job.run.make_method(), backbone, loaded[job.run.dataset].splits), measured,
+                _describe(job, backbone, loaded[job.run.dataset].splits), measured,
                 measured="profile", cohort_size=len(cohort.jobs), cohort=cohort.id,
             )  # fmt: skip
     report = CohortReport.made(
@@ -156,7 +156,7 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     return backbone
 
 
-def _describe(job: Job, method: Method, backbone: Backbone, splits: Mapping[str, Tokens]) -> Result:
+def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Result:
     """Return the part of a result that says what was run, in the order of the file."""
     run, config = job.run, job.config
     return Result.made(
@@ -166,11 +166,11 @@ def _describe(job: Job, method: Method, backbone: Backbone, splits: Mapping[str,
         model=run.model,
         dataset=run.dataset_name,
         task=job.task["name"],
-        method=run.method,
+        method=run.method.name,
         method_label=run.label,
-        method_config=method.settings(),
+        method_config=run.settings,
         rate=run.rate,
-        head_alone=method.head_alone,
+        head_alone=run.method.head_alone,
         **({"untried": dict(run.untried)} if run.untried else {}),
         seed=run.seed,
         epochs=config.epochs,

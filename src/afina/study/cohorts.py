@@ -98,7 +98,7 @@ def plan_cohorts(
     bases: dict[Hashable, list[Run]] = {}
     for run in left:
         if run.id in waiting and _may_join(run):
-            precision = run.make_method().precision_on(config.precision)
+            precision = run.method.precision_on(config.precision)
             data = outputs(run) if config.mix_datasets else run.dataset
             bases.setdefault((run.model, data, precision), []).append(run)
     for members in bases.values():
@@ -111,8 +111,7 @@ def plan_cohorts(
 
 
 def _may_join(run: Run) -> bool:
-    method = run.make_method()
-    return not (method.owns_backbone or method.gradient_free)
+    return not (run.method.owns_backbone or run.method.gradient_free)
 
 
 def _groups(

@@ -102,7 +102,7 @@ def estimate_study(
                 tick(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
                 done[key] = _estimate(
                     run, config, shapes[run.model], size, device,
-                    run.make_method().precision_on(precisions[run.model]),
+                    run.method.precision_on(precisions[run.model]),
                 )  # fmt: skip
         except AfinaError as error:
             failed.append((run, str(error)))
@@ -112,7 +112,7 @@ def estimate_study(
 
 
 def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str) -> Estimate:
-    method = run.make_method()
+    method = run.method
     whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
     weights, dtype = whole.parameter_count, _dtype(precision, device)

@@ -51,7 +51,7 @@ def fit_features(
         metrics = task.measure(splits[split].labels, result)
         entry |= {f"{split}_{name}": value for name, value in metrics.items()}
     record = AdapterRecord(
-        model=job.run.model, method=job.run.method, settings=job.run.settings, task=job.task,
+        model=job.run.model, method=job.run.method.name, settings=job.run.settings, task=job.task,
         max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
         facts=job.facts([entry]),
     )  # fmt: skip

@@ -26,34 +26,42 @@ class Run:
     dataset: int
     """Place in the study's list of data sets."""
     dataset_name: str
-    method: str
+    method: Method = field(hash=False)
     label: str
     """What tables call the method; unique in the study."""
-    settings: Mapping[str, Any] = field(hash=False)
     seed: int = 0
     rate: Rate = "default"
     """Where the learning rate comes from."""
     untried: Untried | None = field(default=None, hash=False)
     """Of a search in which not all rates could be tried."""
 
-    def make_method(self) -> Method:
-        return make_method(self.method, self.settings)
+    def __getstate__(self) -> dict[str, Any]:
+        """Name the method in a pickle, so that a process that lacks it, as it is a notebook's, says so in a sentence."""
+        return {**vars(self), "method": (self.method.name, self.settings)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "method": make_method(*state["method"])})
 
     def with_rate(self, *, steps: int, width: int, speaks: bool) -> "Run":
         """Return the run with what `learning_rate: auto` is for it; one whose rate is known stays as it is."""
-        settled = self.make_method().with_rate(steps=steps, width=width, speaks=speaks)
-        return replace(self, settings=settled.settings())
+        return replace(self, method=self.method.with_rate(steps=steps, width=width, speaks=speaks))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of its method, as JSON has them."""
+        return self.method.settings()
 
     @property
     def cell(self) -> str:
-        """What its seeds on one model share: the data set's name and the label."""
+        """The data set's name and the label, which its seeds on one model share."""
         return f"{self.dataset_name}: {self.label}"
 
     @property
     def costs_like(self) -> str:
-        """What it shares with the runs on one model whose steps cost the same: data, method and settings, at any rate."""
+        """Data, method and settings at any rate, which runs on one model share whose steps cost the same."""
         return json.dumps(
-            [self.dataset, self.method, {**self.settings, "learning_rate": None, "rate_factor": 1.0}], sort_keys=True
+            [self.dataset, self.method.name, {**self.settings, "learning_rate": None, "rate_factor": 1.0}],
+            sort_keys=True,
         )
 
 
@@ -89,9 +97,8 @@ def expand(config: StudyConfig) -> list[Run]:
             model=model,
             dataset=index,
             dataset_name=dataset.label_name,
-            method=spec.name,
+            method=method,
             label=spec.label,
-            settings=method.settings(),
             seed=seed,
             rate="searched" if spec.label in tried else "set" if _rate_is_set(spec, config) else "default",
         )

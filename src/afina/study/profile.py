@@ -53,7 +53,7 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> Costs:
 
     The run's state after the steps is written to `kept`. Raises what the run itself would raise before its first step.
     """
-    method, data, config = job.run.make_method(), load_data([job])[job.run.dataset], job.config
+    method, data, config = job.run.method, load_data([job])[job.run.dataset], job.config
     tokens = data.splits["train"]
     energy = EnergyMeter(job.device)
     with watched(job, method, data.task, min(0.1, config.sample_seconds)) as (monitor, backbone):
@@ -128,7 +128,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
     data = load_data(jobs)
     task = data[first.run.dataset].task
     seconds: dict[int, float] = {}
-    with watched(first, first.run.make_method(), task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
+    with watched(first, first.run.method, task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
         members, trained = _members(jobs, backbone, data)
         one_each = {id(member.tokens): member for member in members}
         typical = {tokens: _Typical.of(backbone, member) for tokens, member in one_each.items()}
@@ -204,7 +204,7 @@ def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) 
     trained, errors = 0, list[str]()
     for job in jobs:
         try:
-            run = start_running(job, job.run.make_method(), backbone, data[job.run.dataset])
+            run = start_running(job, job.run.method, backbone, data[job.run.dataset])
         except AfinaError as error:  # the run will say so
             errors.append(str(error))
             continue

@@ -43,7 +43,7 @@ def _state_bytes(job: Job) -> int:
     shape = read_shape(run.model, trust_remote_code=job.config.trust_remote_code)
     whole = shape_backbone(shape, speaks=task.speaks, tags=task.tags)
     try:
-        adapter = build_adapter(run.make_method(), whole, task.outputs, seed=0)
+        adapter = build_adapter(run.method, whole, task.outputs, seed=0)
     except AfinaError:
         return 0
     return STATE_BYTES * sum(value.numel() for value in adapter.trainable(whole).values())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from afina.config import MethodSpec, StudyConfig
 from afina.measure.metrics.base import higher_is_better
+from afina.methods.base import make_method
 from afina.results.result import Untried
 from afina.results.study_file import SettledRun
 from afina.study.plan import Run, expand
@@ -30,8 +31,7 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
     specs: dict[str, MethodSpec] = {}
     names: dict[str, tuple[str, float]] = {}
     for run in first:
-        method = run.make_method()
-        if run.rate != "default" or method.gradient_free:
+        if run.rate != "default" or run.method.gradient_free:
             continue
         spec = next(spec for spec in config.methods if spec.label == run.label)
         for factor in config.search_factors:
@@ -96,7 +96,7 @@ def with_settled(runs: Sequence[Run], settled: Mapping[str, SettledRun]) -> list
     """Return the runs with the rates that an earlier start of the study settled on: some may be finished at those."""
     return [
         run if (own := settled.get(run.id)) is None
-        else replace(run, settings=own.settings, rate=own.rate, untried=own.untried)
+        else replace(run, method=make_method(run.method.name, own.settings), rate=own.rate, untried=own.untried)
         for run in runs
     ]  # fmt: skip
 
@@ -106,4 +106,4 @@ def _with_rate(run: Run, found: tuple[float, float, float] | None, broken: Seque
         run = replace(run, untried=Untried.made(rates=len(broken), of=of, why=broken[0]))
     if found is None:
         return run
-    return replace(run, settings={**run.settings, "learning_rate": found[2], "rate_factor": 1.0}, rate="searched")
+    return replace(run, method=replace(run.method, learning_rate=found[2], rate_factor=1.0), rate="searched")

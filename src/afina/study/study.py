@@ -191,7 +191,7 @@ class Study:
 
         return Job(
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
-            columns=prepared.columns, precision=run.make_method().precision_on(precision), device=self._device(),
+            columns=prepared.columns, precision=run.method.precision_on(precision), device=self._device(),
             train_evaluation_rows=prepared.train_evaluation_rows, assumed=prepared.assumed,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision),
@@ -322,7 +322,7 @@ class Study:
                 chosen[model] = ChosenPrecision.made(precision=self.config.precision, reason="the study says so")
             elif model in stored:
                 chosen[model] = stored[model]
-            elif "auto" not in (own := {run.make_method().precision_on("auto") for run in self.runs}):
+            elif "auto" not in (own := {run.method.precision_on("auto") for run in self.runs}):
                 chosen[model] = ChosenPrecision.made(precision=own.pop(), reason="every method of the study wants it")
             else:
                 from afina.study.worker import choose_precision_for
@@ -356,7 +356,7 @@ class Study:
 
 def _settled(run: Run) -> SettledRun:
     untried = {"untried": run.untried} if run.untried else {}
-    return SettledRun.made(method=run.method, settings=dict(run.settings), rate=run.rate, **untried)
+    return SettledRun.made(method=run.method.name, settings=run.settings, rate=run.rate, **untried)
 
 
 class _disk_errors:

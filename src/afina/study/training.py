@@ -58,7 +58,7 @@ class Training:
         """By run, when and why it left a race."""
         for job in jobs:
             try:
-                self.runs.append(start_running(job, job.run.make_method(), backbone, data[job.run.dataset]))
+                self.runs.append(start_running(job, job.run.method, backbone, data[job.run.dataset]))
             except AfinaError as error:
                 self.errors[job.run.id] = str(error)
         self.source = DropoutSource(jobs[0].run.seed)
@@ -340,7 +340,7 @@ class Training:
         job, decoded = run.job, run.decoded
         assert decoded is not None
         record = AdapterRecord(
-            model=job.run.model, method=job.run.method, settings=job.run.settings,
+            model=job.run.model, method=job.run.method.name, settings=job.run.settings,
             task=job.task if run.task is None else run.task.state(),
             max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
             total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),

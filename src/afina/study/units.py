@@ -210,5 +210,5 @@ def _without_result(job: "Job", status: str, error: str) -> Result:
     run = job.run
     return Result.made(
         run=run.id, status=status, error=error, model=run.model, dataset=run.dataset_name, task=job.task["name"],
-        method=run.method, method_label=run.label, method_config=dict(run.settings), seed=run.seed,
+        method=run.method.name, method_label=run.label, method_config=run.settings, seed=run.seed,
     )  # fmt: skip
