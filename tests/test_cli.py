@@ -17,6 +17,8 @@ from afina.cli.demo import demo_study
 from afina.cli.progress import Progress
 from afina.config import StudyConfig
 from afina.methods.base import method_names, registry
+from afina.results.result import Epoch
+from afina.study import events
 from afina.study.data import read_ahead, read_data
 from afina.study.estimate import estimate_study
 from afina.study.plan import expand
@@ -51,24 +53,24 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
         lines = [line.split() for line in captured.get().splitlines()]
         return [line for line in lines if line and line[0] in ("member", "lora", "ia3")]
 
-    progress.observe({"kind": "unit", "runs": runs, "done": 0})
-    progress.observe({"kind": "cohort", "members": 2, "together": 2})
+    progress.observe(events.Unit(runs=runs, done=0))
+    progress.observe(events.Cohort(members=2, together=2))
     lora, ia3 = (run.id for run in runs)
-    progress.observe({"kind": "step", "step": 5, "steps": 9, "training": 2, "losses": {lora: 1.25, ia3: 1.5}})
+    progress.observe(events.Step(step=5, steps=9, training=2, seconds=1.0, losses={lora: 1.25, ia3: 1.5}))
     assert [line[-1] for line in shown()] == ["test", "1.2500", "1.5000"]
-    told = {"epoch": 1, "metric": "accuracy", "train_loss": 1.0, "test_mcc": 0.1, "test_accuracy": 0.5}
-    progress.observe({"kind": "epoch", "run": lora, **told})
-    progress.observe({"kind": "judged", "run": lora, "place": 1, "of": 2})
-    progress.observe({"kind": "judged", "run": ia3, "place": 2, "of": 2})
-    progress.observe({"kind": "left", "run": ia3, "why": "left the race", "error": "left the race after 5 of 9 steps"})
+    told = Epoch.made(epoch=1, train_loss=1.0, test_mcc=0.1, test_accuracy=0.5)
+    progress.observe(events.Epoch(run=lora, metric="accuracy", entry=told))
+    progress.observe(events.Judged(run=lora, metric="accuracy", value=0.5, place=1, of=2))
+    progress.observe(events.Judged(run=ia3, metric="accuracy", value=0.25, place=2, of=2))
+    progress.observe(events.Left(run=ia3, why="left the race", error="left the race after 5 of 9 steps"))
     header, first, second = shown()
     assert header == ["member", "seed", "epoch", "loss", "accuracy", "place"]
     assert first == ["lora", "0", "1", "1.0000", "0.5000", "1/2"]
     assert second == ["ia3", "0", "left", "2/2"]
     # The epoch's evaluation may come after, and says no more of its loss.
-    progress.observe({"kind": "epoch", "run": ia3, **told})
+    progress.observe(events.Epoch(run=ia3, metric="accuracy", entry=told))
     assert shown()[2] == ["ia3", "0", "left", "0.5000", "2/2"]
-    progress.observe({"kind": "epoch", "run": ia3, **told, "metric": "pearson", "test_pearson": 0.25})
+    progress.observe(events.Epoch(run=ia3, metric="pearson", entry=Epoch.made(told, test_pearson=0.25)))
     assert shown()[0][-2:] == ["test", "place"]
     assert shown()[1][-3:] == ["accuracy", "0.5000", "1/2"]
     assert shown()[2][-3:] == ["pearson", "0.2500", "2/2"]
@@ -81,13 +83,13 @@ def test_the_live_table_and_its_bars_keep_to_the_window(width: int) -> None:
     runs = expand(StudyConfig.parse(study, "test"))
     progress = Progress(len(runs))
     progress.console = progress.bars.live.console = Console(width=width, height=24, file=io.StringIO())
-    progress.observe({"kind": "unit", "runs": runs, "done": 0})
-    progress.observe({"kind": "cohort", "members": len(runs), "together": 8})
-    told = {"epoch": 10, "metric": "word_accuracy", "train_loss": 1.0, "test_word_accuracy": 0.5}
+    progress.observe(events.Unit(runs=runs, done=0))
+    progress.observe(events.Cohort(members=len(runs), together=8))
+    told = Epoch.made(epoch=10, train_loss=1.0, test_word_accuracy=0.5)
     for run in runs:
-        progress.observe({"kind": "epoch", "run": run.id, **told})
-    progress.observe({"kind": "left", "run": runs[0].id, "why": "diverged", "error": "The loss became nan. " * 9})
-    progress.observe({"kind": "step", "step": 512, "steps": 4_000, "training": 29, "losses": {runs[1].id: 0.1}})
+        progress.observe(events.Epoch(run=run.id, metric="word_accuracy", entry=told))
+    progress.observe(events.Left(run=runs[0].id, why="diverged", error="The loss became nan. " * 9))
+    progress.observe(events.Step(step=512, steps=4_000, training=29, seconds=1.0, losses={runs[1].id: 0.1}))
     with progress.console.capture() as captured:
         progress.console.print(progress.live.get_renderable())
     lines = captured.get().splitlines()
@@ -107,7 +109,7 @@ def test_notes_are_broken_between_words_at_a_terminal_and_whole_on_a_pipe() -> N
     for terminal in (True, False):
         progress = Progress(1)
         progress.console = Console(width=40, file=io.StringIO(), force_terminal=terminal, color_system=None)
-        progress.observe({"kind": "prepared", "notes": [note.strip()], "learned": None})
+        progress.observe(events.Prepared(notes=[note.strip()], learned=None, cut={}))
         lines = progress.console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         assert " ".join(line.strip() for line in lines) == note.strip()
         assert all(line.startswith("  ") for line in lines)

@@ -16,6 +16,7 @@ from afina.report.write import write_report
 from afina.results.recommend import recommend
 from afina.results.results_jsonl import append_result, read_results
 from afina.study import originals
+from afina.study.data import data_key
 from afina.study.execute import locked
 from afina.study.study import Study
 from commands import afina, refused
@@ -302,5 +303,5 @@ def test_two_models_in_folders_of_one_name_have_data_of_their_own(tmp_path: Path
         "methods": ["lora"],
     }
     study = Study(tmp_path, **settings)
-    keys = [study.data_key(model, 0) for model in study.config.model]
+    keys = [data_key(study.config, model, 0) for model in study.config.model]
     assert keys == ["one/base / data.csv", "two/base / data.csv", "other / data.csv"]

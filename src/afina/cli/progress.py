@@ -1,10 +1,9 @@
 """What a person sees while a study runs: a bar for the runs, a bar for what is at work with a line for each member of a
 cohort, and a line for each run that is done."""
 
-from collections.abc import Mapping
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,7 +15,14 @@ from rich.text import Text
 
 from afina.cli.learned import show_learned
 
-__all__ = ["Progress"]
+if TYPE_CHECKING:
+    from afina.study import events
+    from afina.study.events import Event
+
+__all__ = ["UNSHOWN", "Progress"]
+
+UNSHOWN = ("failed",)
+"""Kinds of events that show nothing: how a run failed is said when its result is there."""
 
 
 def _cut(ratio: int) -> Column:
@@ -55,7 +61,7 @@ class Progress:
         self._start()
         return self
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: "Event") -> None:
         self.observe(event)
 
     def __exit__(
@@ -63,19 +69,21 @@ class Progress:
     ) -> None:
         self.live.stop()
 
-    def observe(self, event: Mapping[str, Any]) -> None:
-        getattr(self, f"_{event['kind']}", lambda event: None)(event)
+    def observe(self, event: "Event") -> None:
+        """Show an event by the method of its kind."""
+        if event.kind not in UNSHOWN:
+            getattr(self, f"_{event.kind}")(event)
 
     def _start(self) -> None:
         # rich draws what moves in a notebook by ipywidgets, and warns at every step where they are not there.
         if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None):
             self.live.start()
 
-    def _begin(self, event: Mapping[str, Any]) -> None:
-        self.bars.update(self.all, total=event["runs"])
+    def _begin(self, event: "events.Begin") -> None:
+        self.bars.update(self.all, total=event.runs)
         self._start()
 
-    def _end(self, event: Mapping[str, Any]) -> None:
+    def _end(self, event: "events.End") -> None:
         self.live.stop()
 
     def _shown(self) -> Group:
@@ -98,42 +106,42 @@ class Progress:
         more = [Text(f"and {len(self.members) - room} more", style="dim")] if len(self.members) > room else []
         return Group(table, *more, self.bars)
 
-    def _remarks(self, event: Mapping[str, Any]) -> None:
-        for remark in event["remarks"]:
+    def _remarks(self, event: "events.Remarks") -> None:
+        for remark in event.remarks:
             self._say(remark, "yellow")
 
-    def _prepare(self, event: Mapping[str, Any]) -> None:
-        self._say(f"reading {event['dataset']} for {event['model']}", "dim")
+    def _prepare(self, event: "events.Prepare") -> None:
+        self._say(f"reading {event.dataset} for {event.model}", "dim")
 
-    def _prepared(self, event: Mapping[str, Any]) -> None:
-        for note in event["notes"]:
+    def _prepared(self, event: "events.Prepared") -> None:
+        for note in event.notes:
             self._say(f"  {note}", "yellow")
-        if event["learned"] is not None:
-            show_learned(self.console, event["learned"], "what is learned")
+        if event.learned is not None:
+            show_learned(self.console, event.learned, "what is learned")
 
-    def _unread(self, event: Mapping[str, Any]) -> None:
+    def _unread(self, event: "events.Unread") -> None:
         self._say(
-            f"  the rows of {event['dataset']} cannot be read any more, so whether they are still those that these results "
-            f"are of is not known. {event['why']}",
+            f"  the rows of {event.dataset} cannot be read any more, so whether they are still those that these results "
+            f"are of is not known. {event.why}",
             "yellow",
         )
 
-    def _missing(self, event: Mapping[str, Any]) -> None:
-        run, what = event["run"], event["result"]["adapter"]
-        if event["again"]:
+    def _missing(self, event: "events.Missing") -> None:
+        run, what = event.run, event.result.adapter
+        if event.again:
             self._say(f"  {run} had finished, and its folder is gone: it is trained again", "yellow")
         else:
             told = f"{run} had finished, and its adapter ({what}) is gone: to train it again delete runs/{run}"
             self._say(f"  {told} and run the same command", "yellow")
 
-    def _remade(self, event: Mapping[str, Any]) -> None:
-        self._say(f"  {event['path']} was damaged and is made again", "yellow")
+    def _remade(self, event: "events.Remade") -> None:
+        self._say(f"  {event.path} was damaged and is made again", "yellow")
 
-    def _precision(self, event: Mapping[str, Any]) -> None:
-        self._say(f"timing a few steps of {event['model']} to choose the precision", "dim")
+    def _precision(self, event: "events.Precision") -> None:
+        self._say(f"timing a few steps of {event.model} to choose the precision", "dim")
 
-    def _unit(self, event: Mapping[str, Any]) -> None:
-        runs = event["runs"]
+    def _unit(self, event: "events.Unit") -> None:
+        runs = event.runs
         self.names = {run.id: f"{run.label} on {run.dataset_name}, {run.model}, seed {run.seed}" for run in runs}
         first, several = runs[0], len({run.dataset for run in runs}) > 1
         self.short = {
@@ -144,86 +152,83 @@ class Progress:
             data = f"{len({run.dataset for run in runs})} data sets" if several else first.dataset_name
             self.what = f"{len(runs)} runs on {data}, {first.model}"
             self._say(f"{self.what}, together", "dim")
-        if not event.get("search"):
-            self.bars.update(self.all, completed=event["done"])
+        if not event.search:
+            self.bars.update(self.all, completed=event.done)
         self.bars.reset(self.one, description=self.what, total=None, note="loading", visible=True)
 
-    def _search(self, event: Mapping[str, Any]) -> None:
-        self._say(f"trying learning rates on the development split: {event['trials']} trials", "dim")
+    def _search(self, event: "events.Search") -> None:
+        self._say(f"trying learning rates on the development split: {event.trials} trials", "dim")
 
-    def _again(self, event: Mapping[str, Any]) -> None:
-        self._say(f"  {event['why']} It is started once more.", "yellow")
+    def _again(self, event: "events.Again") -> None:
+        self._say(f"  {event.why} It is started once more.", "yellow")
 
-    def _untried(self, event: Mapping[str, Any]) -> None:
+    def _untried(self, event: "events.Untried") -> None:
         self._say(
-            f"  {event['label']} on {event['dataset']}, {event['model']}: {event['rates']} of {event['of']} rates could not "
-            f"be tried, so another may be better than the one that is taken. {event['why']}",
+            f"  {event.label} on {event.dataset}, {event.model}: {event.rates} of {event.of} rates could not "
+            f"be tried, so another may be better than the one that is taken. {event.why}",
             "yellow",
         )
 
-    def _profiling(self, event: Mapping[str, Any]) -> None:
-        self.bars.reset(self.one, description=self.what, total=None, note=f"what {event['run'].label} costs alone")
+    def _profiling(self, event: "events.Profiling") -> None:
+        self.bars.reset(self.one, description=self.what, total=None, note=f"what {event.run.label} costs alone")
 
-    def _profile(self, event: Mapping[str, Any]) -> None:
-        self.bars.update(self.one, completed=event["done"], total=event["steps"])
+    def _profile(self, event: "events.Profile") -> None:
+        self.bars.update(self.one, completed=event.done, total=event.steps)
 
-    def _together(self, event: Mapping[str, Any]) -> None:
-        self.bars.reset(self.one, description=self.what, total=None, note=f"timing {event['members']} in one pass")
+    def _together(self, event: "events.Together") -> None:
+        self.bars.reset(self.one, description=self.what, total=None, note=f"timing {event.members} in one pass")
 
-    def _cohort(self, event: Mapping[str, Any]) -> None:
+    def _cohort(self, event: "events.Cohort") -> None:
         self.members = {run: {} for run in self.names}
         self.bars.reset(self.one, description=self.what, total=None, note="loading")
 
-    def _epoch(self, event: Mapping[str, Any]) -> None:
-        if (own := self.members.get(event["run"])) is not None:
-            metric = event["metric"]
-            own |= {"metric": metric, "test": f"{event[f'test_{metric}']:.4f}"}
+    def _epoch(self, event: "events.Epoch") -> None:
+        if (own := self.members.get(event.run)) is not None:
+            own |= {"metric": event.metric, "test": f"{event.entry.metric('test', event.metric):.4f}"}
             if "left" not in own:
-                own |= {"epoch": str(event["epoch"]), "loss": f"{event['train_loss']:.4f}"}
+                own |= {"epoch": str(event.entry.epoch), "loss": f"{event.entry.train_loss:.4f}"}
 
-    def _judged(self, event: Mapping[str, Any]) -> None:
-        if event["run"] in self.members:
-            self.members[event["run"]]["place"] = f"{event['place']}/{event['of']}"
+    def _judged(self, event: "events.Judged") -> None:
+        if event.run in self.members:
+            self.members[event.run]["place"] = f"{event.place}/{event.of}"
 
-    def _left(self, event: Mapping[str, Any]) -> None:
-        if event["run"] in self.members:
+    def _left(self, event: "events.Left") -> None:
+        if event.run in self.members:
             # Why is told in a line of its own when the cohort is done: here it would be longer than its column.
-            short = {"left the race": "left", "stopped early": "stopped"}.get(event["why"], event["why"])
-            self.members[event["run"]] |= {"left": "yes", "epoch": short, "loss": ""}
+            short = {"left the race": "left", "stopped early": "stopped"}.get(event.why, event.why)
+            self.members[event.run] |= {"left": "yes", "epoch": short, "loss": ""}
 
-    def _step(self, event: Mapping[str, Any]) -> None:
-        for run, loss in event["losses"].items():
+    def _step(self, event: "events.Step") -> None:
+        for run, loss in event.losses.items():
             if run in self.members and "left" not in self.members[run]:
                 self.members[run]["loss"] = f"{loss:.4f}"
-        note = "steps" if len(self.names) == 1 else f"steps, {event['training']} training"
-        self.bars.update(self.one, completed=event["step"], total=event["steps"], note=note)
+        note = "steps" if len(self.names) == 1 else f"steps, {event.training} training"
+        self.bars.update(self.one, completed=event.step, total=event.steps, note=note)
 
-    def _resumed(self, event: Mapping[str, Any]) -> None:
-        self._say(f"  {self.what}: goes on from step {event['step']:,} of {event['steps']:,}", "yellow")
+    def _resumed(self, event: "events.Resumed") -> None:
+        self._say(f"  {self.what}: goes on from step {event.step:,} of {event.steps:,}", "yellow")
 
-    def _evaluate(self, event: Mapping[str, Any]) -> None:
-        self.bars.update(self.one, note=f"evaluating on {event['split']}, {event['done']:,} of {event['rows']:,} rows")
+    def _evaluate(self, event: "events.Evaluate") -> None:
+        self.bars.update(self.one, note=f"evaluating on {event.split}, {event.done:,} of {event.rows:,} rows")
 
-    def _embed(self, event: Mapping[str, Any]) -> None:
-        self.bars.update(
-            self.one, completed=event["done"], total=event["rows"], note=f"embedding {event['split']} rows"
-        )
+    def _embed(self, event: "events.Embed") -> None:
+        self.bars.update(self.one, completed=event.done, total=event.rows, note=f"embedding {event.split} rows")
 
-    def _finished(self, event: Mapping[str, Any]) -> None:
-        result, self.members = event["result"], {}
-        name = self.names[result["run"]]
-        if result["status"] == "failed":
-            self._say(f"  {name}: failed. {result['error']}", "red")
-        elif result["status"] == "skipped":
-            self._say(f"  {name}: {result['error']}", "dim")
+    def _finished(self, event: "events.Finished") -> None:
+        result, self.members = event.result, {}
+        name = self.names[result.run]
+        if result.status == "failed":
+            self._say(f"  {name}: failed. {result.error}", "red")
+        elif result.status == "skipped":
+            self._say(f"  {name}: {result.error}", "dim")
         else:
-            value = f"{result['metric']} {result['test_metric']:.4f}"
-            alone = " alone" if result["measured"] == "profile" else ""
-            last = result["history"][-1]["epoch"]
-            stopped = f", stopped after epoch {last}" if last < result["epochs"] else ""
-            style = "dim" if event.get("search") else "green"
-            self._say(f"  {name}: {value}, {result['train_seconds']:.1f} s{alone}{stopped}", style)
-        if not event.get("search"):
+            value = f"{result.metric} {result.test_metric:.4f}"
+            alone = " alone" if result.measured == "profile" else ""
+            last = result.history[-1].epoch
+            stopped = f", stopped after epoch {last}" if result.epochs is not None and last < result.epochs else ""
+            style = "dim" if event.search else "green"
+            self._say(f"  {name}: {value}, {result.train_seconds:.1f} s{alone}{stopped}", style)
+        if not event.search:
             self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)
 

@@ -68,7 +68,7 @@ class Resolved(JsonObject):
     precision: Key[Mapping[str, ChosenPrecision]] = Key({}, read=_precisions)
     """By model."""
     data: Key[Mapping[str, KnownData]] = Key({}, read=_data)
-    """By model and data set (`Study.data_key`)."""
+    """By model and data set (`study.data.data_key`)."""
     models: Key[Mapping[str, Mapping[str, Digest]] | None] = Key(None)
     """By model, the digest of each of its parts; None in a folder from before they were looked at."""
     runs: Key[Mapping[str, SettledRun]] = Key({}, read=_runs)

@@ -18,8 +18,9 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.results.cohort_report import CohortReport
 from afina.results.result import Race, Result
 from afina.study.cohort_plan import Costs
+from afina.study.events import Observer
 from afina.study.feature_run import fit_features
-from afina.study.job import Job, Send
+from afina.study.job import Job
 from afina.study.running import load_data
 from afina.study.training import Training
 from afina.tasks.base import Task
@@ -27,7 +28,7 @@ from afina.tasks.base import Task
 __all__ = ["CohortJob", "CohortOutcome", "carry_out", "carry_out_cohort", "watched", "with_alone_costs"]
 
 
-def carry_out(job: Job, send: Send) -> Result:
+def carry_out(job: Job, send: Observer) -> Result:
     """Carry out one run, from its last checkpoint if it has one, and return its result; raises when it fails."""
     job.folder.mkdir(parents=True, exist_ok=True)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -82,7 +83,7 @@ class CohortJob:
         return self.jobs[0].directory / "cohorts" / self.id
 
 
-def carry_out_cohort(cohort: CohortJob, send: Send) -> CohortOutcome:
+def carry_out_cohort(cohort: CohortJob, send: Observer) -> CohortOutcome:
     """Carry out a cohort and return what became of its runs."""
     first = cohort.jobs[0]
     for job in cohort.jobs:

@@ -13,7 +13,7 @@ from afina.study.untouched import files_of, signature
 from afina.tasks.base import TASKS, Task
 from afina.tasks.reading import load_text_dataset
 
-__all__ = ["class_asked", "develops", "read_ahead", "read_data", "study_data", "task_asked"]
+__all__ = ["class_asked", "data_key", "develops", "read_ahead", "read_data", "study_data", "task_asked"]
 
 _ahead: dict[str, tuple[list[list[Any]] | None, TextDataset]] = {}
 """What was read ahead and not asked for yet, with the signature of its files: each is given once, and only while they are
@@ -80,6 +80,11 @@ def study_data(config: StudyConfig, spec: DatasetSpec, *, on_validation: bool = 
     if on_validation and data.validation is not None:
         data = replace(data, test=data.validation, validation=None, digest=f"{data.digest}-validation")
     return data
+
+
+def data_key(config: StudyConfig, model: str, index: int) -> str:
+    """Return what study.yaml calls a data set as a model reads it."""
+    return f"{config.called(model)} / {config.dataset[index].label_name}"
 
 
 def develops(config: StudyConfig, task: str) -> bool:

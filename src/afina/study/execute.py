@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from afina.data.links import open_unfollowed, refuse_links_in
 from afina.data.whole_file import sweep_partials
 from afina.errors import AfinaError, ProcessEnded, Unexpected, Unfinished, UsageError
 from afina.ops.allocator import huge_pages_for_new_processes
+from afina.study.events import Again, Event, Observer
 
 __all__ = ["FAILED", "explain", "locked", "run_apart", "serve", "start_server"]
 
@@ -41,11 +42,7 @@ def start_server() -> None:
         forkserver.ensure_running()
 
 
-def run_apart(
-    target: Callable[[Any, Callable[[Mapping[str, Any]], None]], Any],
-    argument: Any,
-    on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
-) -> Any:
+def run_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event: Observer = lambda event: None) -> Any:
     """Call `target(argument, send)` in a process of its own and return its value.
 
     Events that it sends reach `on_event`. A process that is killed is started once more: what it was doing goes on from
@@ -55,15 +52,11 @@ def run_apart(
     try:
         return _once_apart(target, argument, on_event)
     except ProcessEnded as error:
-        on_event({"kind": "again", "why": str(error)})
+        on_event(Again(why=str(error)))
     return _once_apart(target, argument, on_event)
 
 
-def _once_apart(
-    target: Callable[[Any, Callable[[Mapping[str, Any]], None]], Any],
-    argument: Any,
-    on_event: Callable[[Mapping[str, Any]], None],
-) -> Any:
+def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event: Observer) -> Any:
     start_server()
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=serve, args=(target, argument, theirs), daemon=True)
@@ -113,9 +106,9 @@ def serve(target: Callable[..., Any], argument: Any, connection: Connection) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(connection,), name="parent", daemon=True).start()
 
-    def send(event: Mapping[str, Any]) -> None:
+    def send(event: Event) -> None:
         try:
-            connection.send(("event", dict(event)))
+            connection.send(("event", event))
         except OSError:
             # The parent is gone (killed): what is saved is saved, and another may be starting on this run.
             os._exit(1)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +20,7 @@ from afina.methods.classical import fit_classical
 from afina.methods.features import Features
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Result
+from afina.study.events import Embed, Observer, Remade
 from afina.study.job import Job
 from afina.tasks.base import Task
 from afina.train.embed import embed
@@ -29,7 +30,7 @@ __all__ = ["fit_features"]
 
 def fit_features(
     job: Job, method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor,
-    send: Callable[[Mapping[str, Any]], None],
+    send: Observer,
 ) -> Result:  # fmt: skip
     """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache."""
     assert isinstance(method, Features)
@@ -83,7 +84,7 @@ def fit_features(
 
 def _embeddings(
     job: Job, method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
-    energy: EnergyMeter, send: Callable[[Mapping[str, Any]], None],
+    energy: EnergyMeter, send: Observer,
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
     key = json.dumps([job.run.model, job.tokens.name, method.pooling, job.precision, split])
@@ -95,12 +96,12 @@ def _embeddings(
             energy.add(None if np.isnan(kept["joules"]) else kept["joules"])
         return kept["vectors"], kept["seconds"]
     if path.exists():
-        send({"kind": "remade", "path": str(path)})
+        send(Remade(path=str(path)))
     started = perf_counter()
     tokens = splits[split]
 
     def tick(done: int) -> None:
-        send({"kind": "embed", "split": split, "done": done, "rows": len(tokens)})
+        send(Embed(split=split, done=done, rows=len(tokens)))
 
     with monitor.phase("train" if split == "train" else "evaluate"):
         energy.start()

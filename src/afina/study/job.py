@@ -1,6 +1,6 @@
 """What a process that carries out a run is told, picklable."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,7 @@ from afina.config import StudyConfig
 from afina.measure.hardware import versions
 from afina.study.plan import Run
 
-__all__ = ["Job", "Send"]
-
-Send = Callable[[Mapping[str, Any]], None]
+__all__ = ["Job"]
 
 
 @dataclass(frozen=True)

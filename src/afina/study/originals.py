@@ -7,20 +7,19 @@ size, times and inode in `cache/digests.json`, so that what has not been touched
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from afina.backbone.files import model_path
+from afina.config import StudyConfig
 from afina.data.whole_file import write_json
 from afina.errors import UsageError
 from afina.results.study_file import Resolved
-from afina.study.data import study_data
+from afina.study.data import data_key, study_data
+from afina.study.events import Observer, Unread
+from afina.study.plan import Run
 from afina.study.untouched import files_of, signature
-
-if TYPE_CHECKING:
-    from afina.study.plan import Run
-    from afina.study.study import Study
 
 __all__ = ["Originals", "check_data", "model_digests", "refuse_other_data", "refuse_other_models"]
 
@@ -119,22 +118,22 @@ def refuse_other_data(directory: Path, before: Resolved, key: str, now: str) -> 
 
 
 def check_data(
-    study: "Study", before: Resolved, runs: Iterable["Run"], observer: Callable[[Mapping[str, Any]], None]
-) -> None:
+    config: StudyConfig, directory: Path, originals: Originals, before: Resolved, runs: Iterable[Run], observer: Observer, *,
+    on_validation: bool = False,
+) -> None:  # fmt: skip
     """Raise `UsageError` where the data of runs that are finished, which need none, are others than they were then."""
-    assert study.originals is not None
     for model, index in dict.fromkeys((run.model, run.dataset) for run in runs):
-        spec, key = study.config.dataset[index], study.data_key(model, index)
+        spec, key = config.dataset[index], data_key(config, model, index)
         was = _digest(before, key)
-        if was is None or not study.originals.knows(spec.path) or study.originals.is_untouched(spec.path, was):
+        if was is None or not originals.knows(spec.path) or originals.is_untouched(spec.path, was):
             continue
         try:
-            now = study_data(study.config, spec, on_validation=study.on_validation).digest
+            now = study_data(config, spec, on_validation=on_validation).digest
         except UsageError as error:
-            observer({"kind": "unread", "dataset": spec.label_name, "why": str(error)})
+            observer(Unread(dataset=spec.label_name, why=str(error)))
             continue
-        refuse_other_data(study.directory, before, key, now)
-        study.originals.remember_data(spec.path, now)
+        refuse_other_data(directory, before, key, now)
+        originals.remember_data(spec.path, now)
 
 
 def _digest(before: Resolved, key: str) -> str | None:

@@ -25,7 +25,8 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.study.carry_out import watched
 from afina.study.cohort_plan import Costs
-from afina.study.job import Job, Send
+from afina.study.events import Observer, Profile, Together
+from afina.study.job import Job
 from afina.study.room import STATE_BYTES
 from afina.study.running import Data, load_data, start_running
 from afina.train.checkpoint import write_checkpoint
@@ -48,7 +49,7 @@ _MORE_TOKENS = 1.25
 """What a CPU's pass may have, in times the longest batch of one run: a step's own memory is but a part of a process's."""
 
 
-def profile_run(job: Job, send: Send, kept: Path | None = None) -> Costs:
+def profile_run(job: Job, send: Observer, kept: Path | None = None) -> Costs:
     """Return the seconds until the end of each epoch, the seconds of a median step, and the memory report of a run alone.
 
     The run's state after the steps is written to `kept`. Raises what the run itself would raise before its first step.
@@ -72,7 +73,7 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> Costs:
             _finish(backbone)
             times.append(perf_counter() - started)
             resident.append(current_resident_bytes())
-            send({"kind": "profile", "done": len(times), "steps": count})
+            send(Profile(done=len(times), steps=count))
             started = perf_counter()
 
         def take_steps(number: int) -> None:
@@ -115,7 +116,7 @@ def profile_run(job: Job, send: Send, kept: Path | None = None) -> Costs:
     )  # fmt: skip
 
 
-def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
+def choose_together(jobs: Sequence[Job], send: Observer) -> dict[str, Any]:
     """Return how many of these jobs' members should go through the backbone together, with the evidence.
 
     It is the fewest with whom a step of the same members, at their data's median width, takes about the least; `alike` is
@@ -150,7 +151,7 @@ def choose_together(jobs: Sequence[Job], send: Send) -> dict[str, Any]:
                 return float(np.median(times[1:])) / len(sample)
 
             for size in sorted({*(1 << power for power in range(most.bit_length())), most}):
-                send({"kind": "together", "members": size})
+                send(Together(members=size))
                 passes.most = size
                 try:
                     with monitor.phase(str(size)):

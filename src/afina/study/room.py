@@ -8,7 +8,8 @@ import torch
 from afina.adapters.adapter import build_adapter
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.errors import AfinaError
-from afina.study.job import Job, Send
+from afina.study.events import Observer
+from afina.study.job import Job
 from afina.tasks.base import restore
 
 __all__ = ["STATE_BYTES", "members_that_fit"]
@@ -19,7 +20,7 @@ _SHARE = 0.25
 """Of the memory that is free, what the states of all members may take; most is for the model and the passes."""
 
 
-def members_that_fit(jobs: Sequence[Job], send: Send, room: float | None = None) -> list[int]:
+def members_that_fit(jobs: Sequence[Job], send: Observer, room: float | None = None) -> list[int]:
     """Return how many of these runs, in their order, make the first cohort, the second, ..., none with states over `room`.
 
     It is in bytes, a share of the free memory if not given. A run that cannot be counts as nothing: it fails with its reason.

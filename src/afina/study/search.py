@@ -9,18 +9,20 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from afina.config import MethodSpec, StudyConfig
 from afina.measure.metrics.base import higher_is_better
 from afina.methods.base import make_method
 from afina.results.result import Untried
+from afina.results.result_list import Results
 from afina.results.study_file import SettledRun
+from afina.study import events
+from afina.study.events import Observer, Search
 from afina.study.plan import Run, expand
 
 if TYPE_CHECKING:
     from afina.study.estimate import Estimate
-    from afina.study.study import Study
 
 __all__ = ["searched", "trials", "trials_seconds", "with_settled"]
 
@@ -56,18 +58,30 @@ def trials_seconds(config: StudyConfig, estimates: Sequence["Estimate"]) -> floa
     return sum(counts[entry.run.label] * (entry.train_seconds + entry.evaluate_seconds) for entry in first)
 
 
-def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> list[Run]:
-    """Carry out the trials and return the study's runs with the best rate of each; where all failed the default stays.
+class Carried(Protocol):
+    """Runs that can be carried out: a study."""
+
+    runs: list[Run]
+
+    def run(self, observer: Observer) -> Results: ...
+
+
+def searched(
+    config: StudyConfig, runs: list[Run], study_of: Callable[[StudyConfig], Carried], observer: Observer
+) -> list[Run]:
+    """Carry out the trials, a study of their own, and return the runs with the best rate of each.
+
+    Where all failed the default stays.
 
     A trial that was broken off was no worse than the others: a run that it might have changed says so (`untried`).
     """
-    planned = trials(study.config)
+    planned = trials(config)
     if planned is None:
-        return study.runs
-    config, names = planned
-    inner = type(study)(study.directory / "search", config, on_validation=True, executor=study.executor)
-    observer({"kind": "search", "trials": len(inner.runs)})
-    results = inner.run(lambda event: observer({**event, "search": True}))
+        return runs
+    tried, names = planned
+    inner = study_of(tried)
+    observer(Search(trials=len(inner.runs)))
+    results = inner.run(lambda event: observer(replace(event, search=True)))
     best: dict[tuple[str, str, str], tuple[float, float, float]] = {}
     broken: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
@@ -83,11 +97,11 @@ def searched(study: "Study", observer: Callable[[Mapping[str, Any]], None]) -> l
         entry = (sign * result.test_metric, -abs(math.log(factor)), result.learning_rate)
         best[key] = max(best.get(key, entry), entry)
     for (model, dataset, label), whys in broken.items():
-        told = {"model": model, "dataset": dataset, "label": label, "rates": len(whys), "why": whys[0]}
-        observer({"kind": "untried", "of": len(config.search_factors), **told})
+        of = len(config.search_factors)
+        observer(events.Untried(of=of, model=model, dataset=dataset, label=label, rates=len(whys), why=whys[0]))
     return [
         _with_rate(run, best.get(key), broken.get(key, []), len(config.search_factors))
-        for run in study.runs
+        for run in runs
         for key in [(run.model, run.dataset_name, run.label)]
     ]
 

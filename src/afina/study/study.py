@@ -1,6 +1,6 @@
 """A study: its folder, its runs, what is finished and what is left."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,10 @@ from afina.results.result import read_result
 from afina.results.result_list import Results
 from afina.results.results_jsonl import append_result, lacks_adapter, read_results
 from afina.results.study_file import ChosenPrecision, KnownData, Resolved, SettledRun, StudyFile, read_study_file
+from afina.study import events
 from afina.study.cohorts import Cohort, interrupted, plan_cohorts
+from afina.study.data import data_key
+from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.executors.base import Executor, default_executor
 from afina.study.given import FOLDER, with_files
@@ -34,9 +37,6 @@ if TYPE_CHECKING:
     from afina.study.job import Job
 
 __all__ = ["Study"]
-
-Observer = Callable[[Mapping[str, Any]], None]
-"""Is told what happens: {"kind": "prepare" | "run" | "step" | "epoch" | "finished" | ..., ...}."""
 
 
 class Study:
@@ -97,17 +97,17 @@ class Study:
         self.executor.prepare()
         with _disk_errors(self.directory), locked(self.directory):
             self._claim()
-            observer({"kind": "begin", "runs": len(self.runs)})
+            observer(events.Begin(runs=len(self.runs)))
             try:
                 return self._run(observer)
             except Unexpected as error:  # of what is settled for all runs, such as the precision
                 raise with_trace(error, self.directory) from None
             finally:
-                observer({"kind": "end"})
+                observer(events.End())
 
     def _run(self, observer: Observer) -> Results:
         told = [self.executor.remark] if self.executor.remark else []
-        observer({"kind": "remarks", "remarks": [*remarks(self.config), *told]})
+        observer(events.Remarks(remarks=[*remarks(self.config), *told]))
         before = self._resolved() if self._begun else Resolved()
         self.originals = self.originals or Originals(self.directory)
         self._models = {model: model_digests(model, self.originals) for model in self.config.model}
@@ -115,7 +115,7 @@ class Study:
         settled = self._resolved().runs
         known = all(run.id in settled for run in self.runs)
         if self.config.learning_rate == "search" and not known:
-            self.runs = searched(self, observer)
+            self.runs = searched(self.config, self.runs, self._trials, observer)
         else:
             self.runs = with_settled(self.runs, settled)
         finished = self._finished(observer)
@@ -125,17 +125,20 @@ class Study:
         models = {run.model for run in left}
         wanted = [run for run in self.runs if run.model in models] if self.config.mix_datasets else left
         keys = dict.fromkeys((run.model, run.dataset) for run in wanted)
-        check_data(self, before, [run for run in self.runs if (run.model, run.dataset) not in keys], observer)
+        check_data(
+            self.config, self.directory, self.originals, before,
+            [run for run in self.runs if (run.model, run.dataset) not in keys], observer, on_validation=self.on_validation,
+        )  # fmt: skip
         for key in keys:
-            observer({"kind": "prepare", "model": key[0], "dataset": self.config.dataset[key[1]].label_name})
+            observer(events.Prepare(model=key[0], dataset=self.config.dataset[key[1]].label_name))
             spec = self.config.dataset[key[1]]
             own = prepared[key] = prepare(
                 self.config, spec, key[0], self.directory, on_validation=self.on_validation,
                 original=self._models[key[0]],
             )  # fmt: skip
-            refuse_other_data(self.directory, before, self.data_key(*key), own.digest)
+            refuse_other_data(self.directory, before, data_key(self.config, *key), own.digest)
             self.originals.remember_data(spec.path, own.digest)
-            observer({"kind": "prepared", "notes": own.notes, "cut": own.cut, "learned": own.learned})
+            observer(events.Prepared(notes=own.notes, cut=own.cut, learned=own.learned))
         self.runs = [self._with_rate(run, prepared.get((run.model, run.dataset))) for run in self.runs]
         left = [run for run in self.runs if run.id not in finished]
         precision = self._choose_precision(left, prepared, observer)
@@ -164,7 +167,7 @@ class Study:
         for unit in units:
             runs = unit.runs if isinstance(unit, Cohort) else (unit,)
             jobs = [job(run) for run in runs]
-            observer({"kind": "unit", "runs": runs, "done": done})
+            observer(events.Unit(runs=runs, done=done))
             if isinstance(unit, Cohort):
                 results, over = together(unit, jobs, self.executor, observer)
             else:
@@ -172,11 +175,15 @@ class Study:
             for result in results:
                 if result.run in waiting:
                     append_result(self.directory, result)
-                    observer({"kind": "finished", "result": result})
+                    observer(events.Finished(result=result))
                     done += 1
             if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
                 unit.forget_states()
         return self.results
+
+    def _trials(self, config: StudyConfig) -> "Study":
+        """Return the study of the trials before this one."""
+        return Study(self.directory / "search", config, on_validation=True, executor=self.executor)
 
     def _with_rate(self, run: Run, prepared: Prepared | None) -> Run:
         """Return the run with its learning rate, of `auto` by what is known now; one that is finished has its own."""
@@ -246,7 +253,7 @@ class Study:
         for run in self.runs:
             if run.id in listed and lacks_adapter(self.directory, listed[run.id]):
                 there = (self.directory / "runs" / run.id).exists()
-                observer({"kind": "missing", "run": run.id, "again": not there, "result": listed[run.id]})
+                observer(events.Missing(run=run.id, again=not there, result=listed[run.id]))
                 if not there:
                     del listed[run.id]
         done = {run for run, result in listed.items() if result.status != "failed"}
@@ -259,10 +266,6 @@ class Study:
     @property
     def _begun(self) -> bool:
         return any((self.directory / name).exists() for name in ("results.jsonl", "runs", "search"))
-
-    def data_key(self, model: str, index: int) -> str:
-        """What study.yaml calls a data set as a model reads it."""
-        return f"{self.config.called(model)} / {self.config.dataset[index].label_name}"
 
     @property
     def _results(self) -> Path:
@@ -280,7 +283,7 @@ class Study:
         # A model of the hub is here by now, at least its configuration and tokenizer.
         models = {model: model_digests(model, self.originals) for model in self.config.model}
         data = {
-            self.data_key(model, index): KnownData.made(
+            data_key(self.config, model, index): KnownData.made(
                 digest=entry.digest, train_rows=entry.train_rows, test_rows=entry.test_rows, texts_cut=dict(entry.cut),
                 notes=list(entry.notes),
             )
@@ -327,7 +330,7 @@ class Study:
             else:
                 from afina.study.worker import choose_precision_for
 
-                observer({"kind": "precision", "model": model})
+                observer(events.Precision(model=model))
                 length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
                 chosen[model] = self.executor.submit(choose_precision_for, {
                     "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,

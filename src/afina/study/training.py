@@ -22,8 +22,10 @@ from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race, Result
+from afina.study import events
+from afina.study.events import Observer
 from afina.study.files import CHECKPOINT, first_steps
-from afina.study.job import Job, Send
+from afina.study.job import Job
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
 from afina.study.running import Best, Data, Running, start_running
 from afina.train.checkpoint import damaged, read_checkpoint, write_checkpoint
@@ -38,7 +40,7 @@ class Training:
     """Trains the runs of several jobs on one backbone, from their checkpoint if they have one."""
 
     def __init__(
-        self, jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data], monitor: MemoryMonitor, send: Send, *,
+        self, jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data], monitor: MemoryMonitor, send: Observer, *,
         folder: Path, most: int | None = None, most_tokens: int | None = None, alike: bool = False,
     ) -> None:  # fmt: skip
         """Keep the checkpoint in `folder`; `most`, `most_tokens` and `alike` are those of `Passes`.
@@ -131,7 +133,7 @@ class Training:
             # A GPU would have to be waited for: its losses are told after each epoch.
             told = [run for run in self.runs if run.member.training and run.member.position.terms]
             losses = {run.job.run.id: run.member.mean_loss() for run in told if self.backbone.device.type == "cpu"}
-            self.send({"kind": "step", **self._progress(), "losses": losses})
+            self.send(events.Step(**self._progress(), losses=losses))
         judged = self._rung_due()
         if judged or now - self._saved >= self.config.checkpoint_seconds:
             self._end_steps()
@@ -166,10 +168,10 @@ class Training:
         for run in runs:
             entry = Epoch.made(entries[run.job.run.id], seconds=self.clock.seconds)
             run.history.append(entry)
-            self.send({"kind": "epoch", "run": run.job.run.id, "metric": run.data.task.metric, **entry})
+            self.send(events.Epoch(run=run.job.run.id, metric=run.data.task.metric, entry=entry))
             if run.member.left and run.lost is None:
                 error = f"no better since epoch {run.best.epoch}" if run.best is not None else ""
-                self.send({"kind": "left", "run": run.job.run.id, "why": "stopped early", "error": error})
+                self.send(events.Left(run=run.job.run.id, why="stopped early", error=error))
         self._tell_diverged()
         self._checkpoint()
         self._begin_steps()
@@ -180,7 +182,7 @@ class Training:
             if not run.check() and run.error is not None and run.job.run.id not in self.errors:
                 self.errors[run.job.run.id] = run.error
                 run.until = self.clock.seconds if run.until is None else run.until
-                self.send({"kind": "left", "run": run.job.run.id, "why": "diverged", "error": run.error})
+                self.send(events.Left(run=run.job.run.id, why="diverged", error=run.error))
 
     def _develop(self, runs: Sequence[Running], patience: int, entries: Mapping[str, dict[str, Any]]) -> None:
         """Evaluate on the development split, keep weights that are the best, end a run when none was for long."""
@@ -221,13 +223,12 @@ class Training:
         leaving = who_leaves(race, found)
         for run in racing:
             own = found[run.job.run.label]
-            self.send({"kind": "judged", "run": run.job.run.id, **own})
+            self.send(events.Judged(run=run.job.run.id, **own))
             if run.job.run.label in leaving:
                 run.member.left = True
                 position = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps}
                 run.lost = Race.made(position, own)
-                told = {"why": "left the race", "error": lost_words(run.lost)}
-                self.send({"kind": "left", "run": run.job.run.id, **told})
+                self.send(events.Left(run=run.job.run.id, why="left the race", error=lost_words(run.lost)))
 
     def _on_validation(self, runs: Sequence[Running]) -> list[float]:
         """Return each run's metric on the development split; what was last decoded of the test split stays."""
@@ -244,7 +245,7 @@ class Training:
             tokens = data.rows(split)
 
             def tick(done: int, rows: int = len(tokens)) -> None:
-                self.send({"kind": "evaluate", "split": split, "done": done, "rows": rows})
+                self.send(events.Evaluate(split=split, done=done, rows=rows))
 
             for group in self.passes.groups([run for run in runs if run.data is data]):
                 with self.monitor.phase("evaluate"):
@@ -315,11 +316,11 @@ class Training:
         self.source.load_state(state["dropout"])
         self.monitor.load_state(state["monitor"])
         self.energy.add(state["joules"])
-        self.send({"kind": "resumed", **self._progress()})
+        self.send(events.Resumed(**self._progress()))
         for run in self.runs:
             if run.member.left:
                 why = run.timeline(several=False)["why"]
-                self.send({"kind": "left", "run": run.job.run.id, "why": why, "error": run.error, "before": True})
+                self.send(events.Left(run=run.job.run.id, why=why, error=run.error, before=True))
         self.errors |= {run.job.run.id: run.error for run in self.runs if run.error is not None}
 
     def _take_first_steps(self) -> None:

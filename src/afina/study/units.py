@@ -1,7 +1,7 @@
 """What a study carries out at a time, each in processes of its own: a run alone, or a cohort with its members' costs."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +9,10 @@ from afina.data.links import open_unfollowed
 from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
 from afina.results.result import Result
+from afina.study import events
 from afina.study.cohort_plan import Costs
 from afina.study.cohorts import Cohort
+from afina.study.events import Event, Observer
 from afina.study.executors.base import Executor
 from afina.study.race import lost_words
 from afina.study.trace import forget_trace, with_trace
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["alone", "together"]
 
-Observer = Callable[[Mapping[str, Any]], None]
-
 _NOT_OF_IT = "its cohort had begun without it, and goes on so; run the same command again to have it tried"
+_LOGGED = (events.Epoch, events.Resumed, events.Again, events.Failed, events.Left, events.Cohort)
+"""What a person may want to read of a run later."""
 _SHARE = 0.6
 """Of a GPU's memory that is free beside the model and all members' states, what a cohort's passes may take."""
 
@@ -36,7 +38,7 @@ def alone(job: "Job", executor: Executor, observer: Observer) -> Result:
         result: Result = executor.submit(carry_out_job, job, on_event)
     except AfinaError as error:
         told = with_trace(error, job.folder)
-        on_event({"kind": "failed", "error": str(told)})
+        on_event(events.Failed(error=str(told)))
         return _failed(job, told)
     return result
 
@@ -71,7 +73,7 @@ def together(
         members = ()
     while members:
         cohort.keep(members=[job.run.id for job in members])
-        on_event({"kind": "cohort", "members": len(members), "together": size["together"]})
+        on_event(events.Cohort(members=len(members), together=size["together"]))
         try:
             found = executor.submit(carry_out_cohort_job, CohortJob(cohort.id, members, **size), on_event)
             ended = True
@@ -97,7 +99,7 @@ def together(
             result = kept[job.run.id]
         else:
             told = with_trace(errors[job.run.id], job.folder)
-            on_event({"kind": "failed", "run": job.run.id, "error": str(told)})
+            on_event(events.Failed(run=job.run.id, error=str(told)))
             result = _failed(job, told)
         results.append(result)
     return results, ended and kept.keys() == found.results.keys()
@@ -135,7 +137,7 @@ def _profiles(
         cells = {job.run.cell for job in own}
         found = next((profiles[cell] for cell in cells if cell in profiles), None)
         if found is None:
-            observer({"kind": "profiling", "run": own[0].run})
+            observer(events.Profiling(run=own[0].run))
             try:
                 found = executor.submit(
                     profile_job, (own[0], cohort.first_steps(own[0].run.id) if keep else None), observer
@@ -189,8 +191,8 @@ def _logged(jobs: Sequence["Job"], observer: Observer) -> Observer:
         folder.mkdir(parents=True, exist_ok=True)
         forget_trace(folder)
 
-    def on_event(event: Mapping[str, Any]) -> None:
-        if event["kind"] in ("epoch", "resumed", "again", "failed", "left", "cohort") and not event.get("before"):
+    def on_event(event: Event) -> None:
+        if isinstance(event, _LOGGED) and not (isinstance(event, events.Left) and event.before):
             line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **event}) + "\n"
             about = [by_run[event["run"]]] if "run" in event else by_run.values()
             for folder in about:

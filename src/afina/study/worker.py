@@ -1,6 +1,6 @@
 """What a worker process runs; importing it brings in everything heavy, and starts nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
 from afina.study.carry_out import CohortJob, CohortOutcome, carry_out, carry_out_cohort
 from afina.study.cohort_plan import Costs
+from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
@@ -28,42 +29,40 @@ __all__ = [
 
 _ = (torch, transformers, afina)
 
-_Send = Callable[[Mapping[str, Any]], None]
 
-
-def carry_out_job(job: Job, send: _Send) -> Result:
+def carry_out_job(job: Job, send: Observer) -> Result:
     """Carry out one run while holding its folder, so that an orphan of a killed study cannot write beside us."""
     keep_freed_memory()
     with locked(job.folder, wait_seconds=10.0):
         return carry_out(job, send)
 
 
-def carry_out_cohort_job(cohort: CohortJob, send: _Send) -> CohortOutcome:
+def carry_out_cohort_job(cohort: CohortJob, send: Observer) -> CohortOutcome:
     """The same for a cohort."""
     keep_freed_memory()
     with locked(cohort.folder, wait_seconds=10.0):
         return carry_out_cohort(cohort, send)
 
 
-def profile_job(argument: tuple[Job, Path | None], send: _Send) -> Costs:
+def profile_job(argument: tuple[Job, Path | None], send: Observer) -> Costs:
     """Measure what a run costs alone, and keep the run's state after that in a file if one is named."""
     keep_freed_memory()
     job, kept = argument
     return profile_run(job, send, kept)
 
 
-def choose_together_for(jobs: Sequence[Job], send: _Send) -> dict[str, Any]:
+def choose_together_for(jobs: Sequence[Job], send: Observer) -> dict[str, Any]:
     """`choose_together` in a process of its own."""
     keep_freed_memory()
     return choose_together(jobs, send)
 
 
-def members_that_fit_for(jobs: Sequence[Job], send: _Send) -> list[int]:
+def members_that_fit_for(jobs: Sequence[Job], send: Observer) -> list[int]:
     """`members_that_fit` in a process of its own."""
     return members_that_fit(jobs, send)
 
 
-def choose_precision_for(argument: Mapping[str, Any], send: _Send) -> ChosenPrecision:
+def choose_precision_for(argument: Mapping[str, Any], send: Observer) -> ChosenPrecision:
     """`choose_precision` with its settings in one mapping."""
     keep_freed_memory()
     return choose_precision(**argument)

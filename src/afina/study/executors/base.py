@@ -1,14 +1,14 @@
 """What every executor offers, and how one is chosen: `Study(out, executor=...)`, or the environment's `AFINA_EXECUTOR`."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from afina.registry import Registry
+from afina.study.events import Observer
 
-__all__ = ["EXECUTORS", "VARIABLE", "Executor", "Observer", "Target", "default_executor", "executor"]
+__all__ = ["EXECUTORS", "VARIABLE", "Executor", "Target", "default_executor", "executor"]
 
-Observer = Callable[[Mapping[str, Any]], None]
 Target = Callable[[Any, Observer], Any]
 """A job's function: it gets its argument and where to send its events."""
 

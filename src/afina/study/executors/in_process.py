@@ -5,11 +5,11 @@ began, and memory that an earlier run freed is used again unseen.
 """
 
 import pickle
-from collections.abc import Mapping
 from typing import Any
 
+from afina.study.events import Event, Observer
 from afina.study.execute import explain
-from afina.study.executors.base import Observer, Target, executor
+from afina.study.executors.base import Target, executor
 
 __all__ = ["InProcess"]
 
@@ -30,9 +30,9 @@ class InProcess:
 
         of_observer: list[Exception] = []
 
-        def send(event: Mapping[str, Any]) -> None:
+        def send(event: Event) -> None:
             try:
-                on_event(dict(event))
+                on_event(_copied(event))
             except Exception as error:
                 of_observer.append(error)
                 raise

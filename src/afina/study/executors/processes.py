@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from afina.study.events import Observer
 from afina.study.execute import run_apart, start_server
-from afina.study.executors.base import Observer, Target, executor
+from afina.study.executors.base import Target, executor
 
 __all__ = ["Processes"]
 
