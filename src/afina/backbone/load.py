@@ -183,7 +183,7 @@ def load_backbone(
         model.to(device)
     language = language_head_of(model) if speaks else None
     if row_of(bare.config) is None:
-        check_function(model, bare, anatomy, language)
+        check_function(model, bare, anatomy.attention_modules, language)
     rounding = None
     if rounded_to is not None:
         like = load_backbone(

@@ -40,7 +40,9 @@ def look_over(
     anatomy = read_anatomy(read.bare, read.bare.config)
     row, notes = anatomy.row, list(read.notes)
     if row_of(config) is None:
-        check_function(read.model, read.bare, anatomy, language_head_of(read.model) if speaks else None)
+        check_function(
+            read.model, read.bare, anatomy.attention_modules, language_head_of(read.model) if speaks else None
+        )
         notes.append(shape_note(config))
     if row.lacks:
         notes.append(lacks_note(config.model_type, row))

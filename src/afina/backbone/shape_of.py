@@ -5,9 +5,9 @@ with nothing left over that learns, and which looks at the same tokens. What nam
 of its own or a language head that scales, is shown by a few tokens: transformers' own attention has to give the same.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,6 @@ from afina.backbone.row import Part, Row, Stack, head_width, key_heads
 from afina.backbone.rows import ROWS, SHAPES
 from afina.errors import UsageError
 from afina.ops.attention import attention
-
-if TYPE_CHECKING:
-    from afina.backbone.anatomy import Anatomy
 
 __all__ = ["check_function", "recognise", "shape_note"]
 
@@ -125,8 +122,11 @@ def shape_note(config: Any) -> str:
     )
 
 
-def check_function(model: Any, bare: Any, anatomy: "Anatomy", language: Any = None) -> None:
-    """Raise `UsageError` where a model taken by its shape has other states, or another language head, than transformers."""
+def check_function(model: Any, bare: Any, attentions: Sequence[str], language: Any = None) -> None:
+    """Raise `UsageError` where a model taken by its shape has other states, or another language head, than transformers.
+
+    `attentions` are the names of its attention modules.
+    """
     kind, config = bare.config.model_type, bare.config
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, config.vocab_size, (2, _TOKENS), generator=generator).to(bare.device)
@@ -134,16 +134,16 @@ def check_function(model: Any, bare: Any, anatomy: "Anatomy", language: Any = No
     mask[1, _TOKENS // 2 :] = 0
     with torch.inference_mode():
         probe = _Probe()
-        for name in anatomy.attention_modules:
+        for name in attentions:
             ATTACHED[bare.get_submodule(name)] = probe
         try:
             own = bare(input_ids=ids, attention_mask=mask).last_hidden_state
         except (RuntimeError, IndexError, TypeError) as error:
             raise UsageError(f"The '{kind}' model cannot read a text ({str(error).splitlines()[0]}).") from error
         finally:
-            for name in anatomy.attention_modules:
+            for name in attentions:
                 ATTACHED.pop(bare.get_submodule(name), None)
-        if len(probe.seen) < len(anatomy.attention_modules):
+        if len(probe.seen) < len(attentions):
             raise UsageError(
                 f"The attention of '{kind}' models takes no function from outside, as methods that act in it need."
             )

@@ -17,7 +17,7 @@ from afina.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from afina.data.sources import Rows
+    from afina.data.rows import Rows
 
 __all__ = [
     "IGNORED",
