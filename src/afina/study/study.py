@@ -1,35 +1,31 @@
 """A study: its folder, its runs, what is finished and what is left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from afina.backbone.files import check_device
 from afina.config import StudyConfig
 from afina.data.batching import steps_per_epoch
-from afina.data.whole_file import write_text
-from afina.errors import AfinaError, Unexpected, UsageError
-from afina.measure.hardware import fingerprint, hardware, versions
+from afina.errors import AfinaError, Unexpected
+from afina.measure.hardware import fingerprint
 from afina.measure.metrics.base import EVALUATOR
-from afina.results.json_object import plain
-from afina.results.result import read_result
 from afina.results.result_list import Results
-from afina.results.results_jsonl import append_result, lacks_adapter, read_results
-from afina.results.study_file import ChosenPrecision, KnownData, Resolved, SettledRun, StudyFile, read_study_file
+from afina.results.results_jsonl import append_result
+from afina.results.study_file import ChosenPrecision, Resolved
 from afina.study import events
-from afina.study.cohorts import Cohort, interrupted, plan_cohorts
+from afina.study.cohorts import Cohort, plan_cohorts
 from afina.study.data import data_key
 from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.executors.base import Executor, default_executor
-from afina.study.given import FOLDER, with_files
+from afina.study.given import with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import Prepared, prepare
 from afina.study.search import searched, with_settled
+from afina.study.study_folder import StudyFolder
 from afina.study.trace import with_trace
 from afina.study.units import alone, together
 
@@ -37,6 +33,12 @@ if TYPE_CHECKING:
     from afina.study.job import Job
 
 __all__ = ["Study"]
+
+_NOT_SHARED = {
+    "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
+    "mix_datasets", "checkpoint_seconds",
+}  # fmt: skip
+"""Keys of a study in which runs that are compared may differ, or which change no result."""
 
 
 class Study:
@@ -60,6 +62,7 @@ class Study:
             settings["dataset"] = with_files(settings["dataset"], self.directory)
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
         self.runs = expand(self.config)
+        self._folder = StudyFolder(self.directory, self.config)
         self.originals: Originals | None = None
         """What is known of the files of models and data, once it runs."""
 
@@ -86,8 +89,7 @@ class Study:
     def results(self) -> Results:
         """What is finished or failed so far; `results.to_pandas()` is a DataFrame with a row a run."""
         runs = {run.id for run in self.runs}
-        known = read_results(self.directory) if self._results.exists() else []
-        return Results(entry for entry in known if entry.run in runs)
+        return Results(entry for entry in self._folder.results() if entry.run in runs)
 
     def run(self, observer: Observer = lambda event: None) -> Results:
         """Carry out what is left and return the results of all runs, the failed ones too.
@@ -96,31 +98,47 @@ class Study:
         """
         self.executor.prepare()
         with _disk_errors(self.directory), locked(self.directory):
-            self._claim()
+            self._folder.claim()
             observer(events.Begin(runs=len(self.runs)))
             try:
-                return self._run(observer)
+                self._run(observer)
             except Unexpected as error:  # of what is settled for all runs, such as the precision
                 raise with_trace(error, self.directory) from None
             finally:
                 observer(events.End())
+        return self.results
 
-    def _run(self, observer: Observer) -> Results:
+    def _run(self, observer: Observer) -> None:
         told = [self.executor.remark] if self.executor.remark else []
         observer(events.Remarks(remarks=[*remarks(self.config), *told]))
-        before = self._resolved() if self._begun else Resolved()
+        before = self._folder.resolved() if self._folder.has_begun else Resolved()
         self.originals = self.originals or Originals(self.directory)
         self._models = {model: model_digests(model, self.originals) for model in self.config.model}
         refuse_other_models(self.directory, before.models or {}, self._models)
-        settled = self._resolved().runs
+
+        settled = self._folder.resolved().runs
         known = all(run.id in settled for run in self.runs)
         if self.config.learning_rate == "search" and not known:
             self.runs = searched(self.config, self.runs, self._trials, observer)
         else:
             self.runs = with_settled(self.runs, settled)
-        finished = self._finished(observer)
+
+        finished = self._folder.finished(self.runs, observer)
+        prepared = self._prepare(finished, before, observer)
+        self.runs = [self._with_rate(run, prepared.get((run.model, run.dataset))) for run in self.runs]
         left = [run for run in self.runs if run.id not in finished]
-        prepared: dict[tuple[str, int], Prepared] = {}
+        precision = self._choose_precision(left, prepared, observer)
+        self._folder.write_resolved(
+            # A model of the hub is here by now, at least its configuration and tokenizer.
+            device=self._device(), models={model: model_digests(model, self.originals) for model in self.config.model},
+            precision=precision, prepared=prepared, runs=self.runs,
+        )  # fmt: skip
+        self._carry_out(left, prepared, precision, observer)
+
+    def _prepare(self, finished: set[str], before: Resolved, observer: Observer) -> dict[tuple[str, int], Prepared]:
+        """Prepare the data of the runs that are left, by model and place, and check that of the finished ones."""
+        assert self.originals is not None
+        left = [run for run in self.runs if run.id not in finished]
         # A cohort of several data sets goes on with all its members, also where those of one are finished.
         models = {run.model for run in left}
         wanted = [run for run in self.runs if run.model in models] if self.config.mix_datasets else left
@@ -129,24 +147,50 @@ class Study:
             self.config, self.directory, self.originals, before,
             [run for run in self.runs if (run.model, run.dataset) not in keys], observer, on_validation=self.on_validation,
         )  # fmt: skip
-        for key in keys:
-            observer(events.Prepare(model=key[0], dataset=self.config.dataset[key[1]].label_name))
-            spec = self.config.dataset[key[1]]
-            own = prepared[key] = prepare(
-                self.config, spec, key[0], self.directory, on_validation=self.on_validation,
-                original=self._models[key[0]],
-            )  # fmt: skip
-            refuse_other_data(self.directory, before, data_key(self.config, *key), own.digest)
+
+        prepared: dict[tuple[str, int], Prepared] = {}
+        for model, index in keys:
+            spec = self.config.dataset[index]
+            observer(events.Prepare(model=model, dataset=spec.label_name))
+            own = prepared[model, index] = prepare(
+                self.config, spec, model, self.directory, on_validation=self.on_validation, original=self._models[model]
+            )
+            refuse_other_data(self.directory, before, data_key(self.config, model, index), own.digest)
             self.originals.remember_data(spec.path, own.digest)
             observer(events.Prepared(notes=own.notes, cut=own.cut, learned=own.learned))
-        self.runs = [self._with_rate(run, prepared.get((run.model, run.dataset))) for run in self.runs]
-        left = [run for run in self.runs if run.id not in finished]
-        precision = self._choose_precision(left, prepared, observer)
-        self._write_resolved(precision, prepared)
-        rows = {key: entry.train_rows for key, entry in prepared.items()}
+        return prepared
+
+    def _carry_out(
+        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], Prepared],
+        precision: Mapping[str, ChosenPrecision], observer: Observer,
+    ) -> None:  # fmt: skip
+        """Carry out what is left, cohorts first, and list each result as soon as it is there."""
 
         def job(run: Run) -> "Job":
             return self._job(run, prepared[run.model, run.dataset], precision[run.model].precision)
+
+        waiting, done = {run.id for run in left}, len(self.runs) - len(left)
+        for unit in self._units(left, prepared, job):
+            runs = unit.runs if isinstance(unit, Cohort) else (unit,)
+            jobs = [job(run) for run in runs]
+            observer(events.Unit(runs=runs, done=done))
+            if isinstance(unit, Cohort):
+                results, over = together(unit, jobs, self.executor, observer)
+            else:
+                results, over = [alone(jobs[0], self.executor, observer)], False
+
+            for result in results:
+                if result.run in waiting:
+                    append_result(self.directory, result)
+                    observer(events.Finished(result=result))
+                    done += 1
+            if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
+                unit.forget_states()
+
+    def _units(
+        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], Prepared], job: Callable[[Run], "Job"]
+    ) -> list[Run | Cohort]:
+        """Return what is carried out at a time: cohorts, and the runs that are in none."""
 
         def fitting(runs: Sequence[Run]) -> list[int]:
             from afina.study.worker import members_that_fit_for
@@ -160,26 +204,10 @@ class Study:
             task = restore(prepared[run.model, run.dataset].task)
             return task.name if task.speaks or task.tags else "a row's"
 
+        rows = {key: entry.train_rows for key, entry in prepared.items()}
         cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting, outputs)
         joined = {run.id for cohort in cohorts for run in cohort.runs}
-        units: list[Run | Cohort] = [*cohorts, *(run for run in left if run.id not in joined)]
-        waiting, done = {run.id for run in left}, len(self.runs) - len(left)
-        for unit in units:
-            runs = unit.runs if isinstance(unit, Cohort) else (unit,)
-            jobs = [job(run) for run in runs]
-            observer(events.Unit(runs=runs, done=done))
-            if isinstance(unit, Cohort):
-                results, over = together(unit, jobs, self.executor, observer)
-            else:
-                results, over = [alone(jobs[0], self.executor, observer)], False
-            for result in results:
-                if result.run in waiting:
-                    append_result(self.directory, result)
-                    observer(events.Finished(result=result))
-                    done += 1
-            if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
-                unit.forget_states()
-        return self.results
+        return [*cohorts, *(run for run in left if run.id not in joined)]
 
     def _trials(self, config: StudyConfig) -> "Study":
         """Return the study of the trials before this one."""
@@ -193,7 +221,10 @@ class Study:
         return run.with_rate(steps=steps, width=prepared.width, speaks=prepared.speaks)
 
     def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
-        """What is a method's own, such as a quantised base, is no part of the protocol: it is what is compared."""
+        """Return all that a process is told of a run.
+
+        A precision of the method's own, such as a quantised base, is no part of the protocol: it is what is compared.
+        """
         from afina.study.job import Job
 
         return Job(
@@ -205,104 +236,6 @@ class Study:
                 model=self._models[run.model],
             ),
         )  # fmt: skip
-
-    # -- the folder --------------------------------------------------------------------------------------------------
-
-    def _claim(self) -> None:
-        """Take the folder for this study; raises `UsageError` when it is another's."""
-        path = self.directory / "study.yaml"
-        if path.exists():
-            stored = dict(read_study_file(self.directory).study)
-            # A folder from before a setting was thought of has its default.
-            fields = StudyConfig.model_fields
-            stored = {key: field.default for key, field in fields.items() if not field.is_required()} | stored
-            if stored != self._settings() and not self._begun:
-                self._write(StudyFile.made(study=self._settings()))  # that one was refused before it did anything
-            elif stored != self._settings():
-                changed = sorted(k for k, v in self._settings().items() if stored.get(k) != v)
-                raise UsageError(
-                    f"{self.directory} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
-                    "choose another --out, or give the same study to go on with it."
-                )
-        elif strangers := [entry.name for entry in self.directory.iterdir() if entry.name not in self._own_entries]:
-            raise UsageError(
-                f"{self.directory} is not empty and holds no study (it has {strangers[0]}); choose another --out."
-            )
-        else:
-            self._write(StudyFile.made(study=self._settings()))
-
-    @property
-    def _own_entries(self) -> set[str]:
-        """What may be in the folder before the study is."""
-        given = any(Path(spec.path).parent == self.directory / FOLDER for spec in self.config.dataset)
-        return {".lock", FOLDER} if given else {".lock"}
-
-    def _finished(self, observer: Observer) -> set[str]:
-        """Return the runs that need not be done again; a result that a kill kept from the list is entered.
-
-        One whose folder was deleted is done again; of one that lacks its adapter alone this is said.
-        Those that failed in a race that is over are not tried again: they would run without rivals.
-        """
-        listed = {result.run: result for result in read_results(self.directory)} if self._results.exists() else {}
-        for run in self.runs:
-            stored = self.directory / "runs" / run.id / "result.json"
-            if stored.exists() and not (run.id in listed and listed[run.id].is_finished):
-                result = read_result(stored)
-                append_result(self.directory, result)
-                listed[run.id] = result
-        for run in self.runs:
-            if run.id in listed and lacks_adapter(self.directory, listed[run.id]):
-                there = (self.directory / "runs" / run.id).exists()
-                observer(events.Missing(run=run.id, again=not there, result=listed[run.id]))
-                if not there:
-                    del listed[run.id]
-        done = {run for run, result in listed.items() if result.status != "failed"}
-        if self.config.race is not None:
-            over = {(listed[run].model, listed[run].dataset) for run in done}
-            going_on = {run for _, runs in interrupted(self.directory) for run in runs}
-            done |= {run for run, r in listed.items() if (r.model, r.dataset) in over and run not in going_on}
-        return done
-
-    @property
-    def _begun(self) -> bool:
-        return any((self.directory / name).exists() for name in ("results.jsonl", "runs", "search"))
-
-    @property
-    def _results(self) -> Path:
-        return self.directory / "results.jsonl"
-
-    def _settings(self) -> dict[str, Any]:
-        values: dict[str, Any] = self.config.model_dump(mode="json")
-        return values
-
-    def _write_resolved(
-        self, precision: Mapping[str, ChosenPrecision], prepared: Mapping[tuple[str, int], Prepared]
-    ) -> None:
-        assert self.originals is not None
-        before = self._resolved()
-        # A model of the hub is here by now, at least its configuration and tokenizer.
-        models = {model: model_digests(model, self.originals) for model in self.config.model}
-        data = {
-            data_key(self.config, model, index): KnownData.made(
-                digest=entry.digest, train_rows=entry.train_rows, test_rows=entry.test_rows, texts_cut=dict(entry.cut),
-                notes=list(entry.notes),
-            )
-            for (model, index), entry in prepared.items()
-        }  # fmt: skip
-        resolved = Resolved.made(
-            before, versions=versions(), hardware=hardware(), device=self._device(),
-            models={**(before.models or {}), **models}, precision={**before.precision, **precision},
-            data={**before.data, **data}, runs={run.id: _settled(run) for run in self.runs},
-        )  # fmt: skip
-        self._write(StudyFile.made(read_study_file(self.directory), resolved=resolved))
-
-    def _write(self, file: StudyFile) -> None:
-        text = yaml.safe_dump(plain(file), sort_keys=False, allow_unicode=True)
-        write_text(self.directory / "study.yaml", text)
-
-    def _resolved(self) -> Resolved:
-        """Return what an earlier start of this study settled."""
-        return read_study_file(self.directory).resolved or Resolved()
 
     # -- what `auto` becomes -----------------------------------------------------------------------------------------
 
@@ -318,7 +251,7 @@ class Study:
         self, left: list[Run], prepared: Mapping[tuple[str, int], Prepared], observer: Observer
     ) -> dict[str, ChosenPrecision]:
         """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
-        stored = self._resolved().precision
+        stored = self._folder.resolved().precision
         chosen: dict[str, ChosenPrecision] = {}
         for model in dict.fromkeys(run.model for run in left):
             if self.config.precision != "auto":
@@ -339,27 +272,9 @@ class Study:
         return chosen
 
     def _protocol(self, precision: str) -> dict[str, Any]:
-        """Everything that results have to share to be comparable, beside data, evaluator, versions and hardware."""
-        own = {
-            "model",
-            "dataset",
-            "methods",
-            "seeds",
-            "learning_rate",
-            "search_factors",
-            "race",
-            "rank",
-            "targets",
-            "cohort",
-            "mix_datasets",
-            "checkpoint_seconds",
-        }
-        return {**{k: v for k, v in self._settings().items() if k not in own}, "precision": precision}
-
-
-def _settled(run: Run) -> SettledRun:
-    untried = {"untried": run.untried} if run.untried else {}
-    return SettledRun.made(method=run.method.name, settings=run.settings, rate=run.rate, **untried)
+        """Return what results have to share to be compared, beside data, evaluator, versions and hardware."""
+        shared = {key: value for key, value in self._folder.settings().items() if key not in _NOT_SHARED}
+        return {**shared, "precision": precision}
 
 
 class _disk_errors:
