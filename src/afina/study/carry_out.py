@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
 from afina.results.cohort_report import CohortReport
-from afina.results.result import Race, Result
-from afina.study.cohort_plan import Costs
+from afina.results.result import Result
+from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
 from afina.study.events import Observer
 from afina.study.feature_run import fit_features
 from afina.study.job import Job
@@ -25,7 +25,7 @@ from afina.study.running import load_data
 from afina.study.training import Training
 from afina.tasks.base import Task
 
-__all__ = ["CohortJob", "CohortOutcome", "carry_out", "carry_out_cohort", "watched", "with_alone_costs"]
+__all__ = ["CohortJob", "carry_out", "carry_out_cohort", "watched", "with_alone_costs"]
 
 
 def carry_out(job: Job, send: Observer) -> Result:
@@ -55,28 +55,12 @@ def carry_out(job: Job, send: Observer) -> Result:
 
 
 @dataclass(frozen=True)
-class CohortOutcome:
-    """What became of a cohort's runs, by run: the results of those that finished, why others failed or left a race.
-
-    The results lack what each run would have taken alone (`with_alone_costs`); until they have it the checkpoint stays.
-    """
-
-    results: Mapping[str, Result] = field(default_factory=dict)
-    errors: Mapping[str, str] = field(default_factory=dict)
-    lost: Mapping[str, Race] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class CohortJob:
     """Several runs on one backbone."""
 
     id: str
     jobs: tuple[Job, ...]
-    together: int
-    """Members that go through the backbone at once, as long as their batches have no more than `most_tokens`."""
-    most_tokens: int
-    alike: bool
-    """Whether those whose branches are computed at once go by themselves."""
+    sharing: Sharing
 
     @property
     def folder(self) -> Path:
@@ -91,10 +75,7 @@ def carry_out_cohort(cohort: CohortJob, send: Observer) -> CohortOutcome:
     loaded = load_data(cohort.jobs)
     task = loaded[first.run.dataset].task
     with watched(first, first.run.method, task, first.config.sample_seconds) as (monitor, backbone):
-        training = Training(
-            cohort.jobs, backbone, loaded, monitor, send, folder=cohort.folder, most=cohort.together,
-            most_tokens=cohort.most_tokens, alike=cohort.alike,
-        )  # fmt: skip
+        training = Training(cohort.jobs, backbone, loaded, monitor, send, folder=cohort.folder, sharing=cohort.sharing)
         found = training.carry_out()
     results: dict[str, Result] = {}
     for job in cohort.jobs:
@@ -105,7 +86,7 @@ def carry_out_cohort(cohort: CohortJob, send: Observer) -> CohortOutcome:
             )  # fmt: skip
     report = CohortReport.made(
         cohort=cohort.id, runs=[job.run.id for job in cohort.jobs], train_seconds=training.clock.seconds,
-        together=cohort.together, alike=cohort.alike, members=training.timeline(),
+        together=cohort.sharing.together, alike=cohort.sharing.alike, members=training.timeline(),
     )  # fmt: skip
     write_json(cohort.folder / "cohort.json", CohortReport.made(report, monitor.report()))
     return CohortOutcome(results, training.errors, training.lost)

@@ -1,14 +1,34 @@
-"""plan.json in a cohort's folder: what was settled before its members began, so that a kill changes none of it."""
+"""What is settled of a cohort before its members begin (plan.json), so that a kill changes none; and what became of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from afina.results.json_object import JsonObject, Key, read_checked
+from afina.results.result import Race, Result
 
-__all__ = ["CohortPlan", "Costs", "read_cohort_plan"]
+__all__ = ["CohortOutcome", "CohortPlan", "Costs", "Sharing", "read_cohort_plan"]
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How a cohort's members share passes through the backbone; by itself, in one pass all of them."""
+
+    together: int | None = None
+    """Members that go through the backbone at once, as long as their batches have no more than `most_tokens`."""
+    most_tokens: int | None = None
+    alike: bool = False
+    """Whether those whose branches are computed at once go by themselves."""
+
+    def halved(self) -> "Sharing | None":
+        """Return it with half as many members and tokens at once; None where less is not possible."""
+        if self.together is None or self.together < 2:
+            return None
+        tokens = None if self.most_tokens is None else self.most_tokens // 2
+        return Sharing(self.together // 2, tokens, self.alike)
 
 
 class Costs(JsonObject):
@@ -43,10 +63,27 @@ class CohortPlan(JsonObject):
     profiles: Key[Mapping[str, Costs]] = Key({}, read=_by_cell)
     """By data set and method (`Run.cell`)."""
     together: Key[Annotated[int, Field(ge=1)]] = Key(1)
-    """Members that go through the backbone at once."""
     most_tokens: Key[int | None] = Key(None)
     alike: Key[bool] = Key(False)
     member_step_seconds: Key[Mapping[str, float]] = Key({})
+    """By members in a pass, the seconds of a step divided by them: how `together` was chosen."""
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """How an earlier start settled that members share passes; None where none did."""
+        return Sharing(self.together, self.most_tokens, self.alike) if "together" in self else None
+
+
+@dataclass(frozen=True)
+class CohortOutcome:
+    """What became of a cohort's runs, by run: the results of those that finished, why others failed or left a race.
+
+    The results lack what each run would have taken alone (`with_alone_costs`); until they have it the checkpoint stays.
+    """
+
+    results: Mapping[str, Result] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+    lost: Mapping[str, Race] = field(default_factory=dict)
 
 
 def read_cohort_plan(path: Path) -> CohortPlan:

@@ -23,6 +23,7 @@ from afina.ops.dropout import DropoutSource
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race, Result
 from afina.study import events
+from afina.study.cohort_plan import Sharing
 from afina.study.events import Observer
 from afina.study.files import CHECKPOINT, first_steps
 from afina.study.job import Job
@@ -41,17 +42,12 @@ class Training:
 
     def __init__(
         self, jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data], monitor: MemoryMonitor, send: Observer, *,
-        folder: Path, most: int | None = None, most_tokens: int | None = None, alike: bool = False,
+        folder: Path, sharing: Sharing | None = None,
     ) -> None:  # fmt: skip
-        """Keep the checkpoint in `folder`; `most`, `most_tokens` and `alike` are those of `Passes`.
-
-        `data` are the jobs' data sets by their place in the study's list.
-        """
+        """Keep the checkpoint in `folder`; `data` are the jobs' data sets by their place in the study's list."""
         self.backbone, self.monitor, self.send = backbone, monitor, send
-        self.config = config = jobs[0].config
-        self._passing: dict[str, Any] = {"most": most, "most_tokens": most_tokens, "alike": alike}
-        self._passing["packing"] = config.packing == "auto"
-        self._passing["checkpointing"] = config.gradient_checkpointing
+        self.config = jobs[0].config
+        self._sharing = sharing or Sharing()
         self._path = folder / CHECKPOINT
         self.runs: list[Running] = []
         self.errors: dict[str, str] = {}
@@ -77,7 +73,11 @@ class Training:
         torch.manual_seed(self.runs[0].job.run.seed)
         self._resume()
         self._tell_diverged()  # in their first steps, which they took alone
-        with Passes(self.backbone, self.source, **self._passing) as passes:
+        sharing = self._sharing
+        with Passes(
+            self.backbone, self.source, most=sharing.together, most_tokens=sharing.most_tokens, alike=sharing.alike,
+            packing=self.config.packing == "auto", checkpointing=self.config.gradient_checkpointing,
+        ) as passes:  # fmt: skip
             self.passes = passes
             self._begin_steps()
             self._prepare()

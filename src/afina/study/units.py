@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from afina.data.links import open_unfollowed
 from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
 from afina.results.result import Result
 from afina.study import events
-from afina.study.cohort_plan import Costs
+from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
 from afina.study.cohorts import Cohort
 from afina.study.events import Event, Observer
 from afina.study.executors.base import Executor
@@ -48,61 +49,69 @@ def together(
 ) -> tuple[list[Result], bool]:
     """Carry out a cohort, or go on with it; return the results of all its runs, of those that failed too, and if it is over.
 
-    Where it is not its states have to stay: a process that was killed goes on from its checkpoint, and so do runs whose
+    Where it is not, its states have to stay: a process that was killed goes on from its checkpoint, and so do runs whose
     costs alone are still to be found. These are found before, and in a race afterwards, for those that came to the end.
     """
-    from afina.study.carry_out import CohortJob, CohortOutcome
-    from afina.study.worker import carry_out_cohort_job
-
     on_event = _logged(jobs, observer)
-    errors: dict[str, AfinaError] = {}
     race = jobs[0].config.race is not None
+    errors: dict[str, AfinaError] = {}
     if cohort.checkpoint.exists():
         # Its members are those that it began with; one whose costs could not be found then would be new to it.
         begun = cohort.kept().members or [job.run.id for job in jobs]
         errors |= {job.run.id: Unfinished(_NOT_OF_IT) for job in jobs if job.run.id not in begun}
+
     wanted = [job for job in jobs if job.run.id not in errors]
     profiles = {} if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
     members = tuple(job for job in wanted if job.run.id not in errors)
-    found = CohortOutcome()
-    ended = False
+    outcome: CohortOutcome | None = None
     try:
-        size = _together(cohort, members, profiles, executor, observer) if members else {}
+        if members:
+            sharing = _sharing(cohort, members, profiles, executor, observer)
+            outcome = _train(cohort, members, sharing, executor, on_event)
     except AfinaError as error:
         errors |= {job.run.id: error for job in members}
-        members = ()
-    while members:
-        cohort.keep(members=[job.run.id for job in members])
-        on_event(events.Cohort(members=len(members), together=size["together"]))
-        try:
-            found = executor.submit(carry_out_cohort_job, CohortJob(cohort.id, members, **size), on_event)
-            ended = True
-            break
-        except AfinaError as error:
-            # With less at once it may fit; what is done is in the checkpoint.
-            if size["together"] > 1 and "memory" in str(error).lower():
-                size |= {key: size[key] // 2 for key in ("together", "most_tokens")}
-                cohort.keep(**size)
-                continue
-            errors |= {job.run.id: error for job in members}
-            break
+
+    found = outcome or CohortOutcome()
     errors |= {run: AfinaError(why) for run, why in found.errors.items()}
     if race:
         finished = [job for job in jobs if job.run.id in found.results]
         profiles = _profiles(cohort, finished, errors, executor, observer, keep=False)
     kept = _keep_results(jobs, found.results, profiles)
-    results: list[Result] = []
+    results = []
     for job in jobs:
         if (lost := found.lost.get(job.run.id)) is not None:
-            result = Result.made(_without_result(job, "skipped", lost_words(lost)), race=lost)
+            results.append(Result.made(_without_result(job, "skipped", lost_words(lost)), race=lost))
         elif job.run.id in kept:
-            result = kept[job.run.id]
+            results.append(kept[job.run.id])
         else:
             told = with_trace(errors[job.run.id], job.folder)
             on_event(events.Failed(run=job.run.id, error=str(told)))
-            result = _failed(job, told)
-        results.append(result)
-    return results, ended and kept.keys() == found.results.keys()
+            results.append(_failed(job, told))
+    return results, outcome is not None and kept.keys() == found.results.keys()
+
+
+def _train(
+    cohort: Cohort, members: tuple["Job", ...], sharing: Sharing, executor: Executor, on_event: Observer
+) -> CohortOutcome:
+    """Train a cohort's members, with half as many in a pass again and again where memory is wanting."""
+    from afina.study.carry_out import CohortJob
+    from afina.study.worker import carry_out_cohort_job
+
+    while True:
+        cohort.keep(members=[job.run.id for job in members])
+        on_event(events.Cohort(members=len(members), together=sharing.together or len(members)))
+        try:
+            found: CohortOutcome = executor.submit(
+                carry_out_cohort_job, CohortJob(cohort.id, members, sharing), on_event
+            )
+            return found
+        except AfinaError as error:
+            # With less at once it may fit; what is done is in the checkpoint.
+            fewer = sharing.halved()
+            if fewer is None or "memory" not in str(error).lower():
+                raise
+            sharing = fewer
+            cohort.keep(**asdict(sharing))
 
 
 def _keep_results(
@@ -150,18 +159,18 @@ def _profiles(
     return profiles
 
 
-def _together(
+def _sharing(
     cohort: Cohort, jobs: Sequence["Job"], profiles: Mapping[str, Costs], executor: Executor, observer: Observer
-) -> dict[str, Any]:
-    """Return how many members go through the backbone together, as many as make it faster, with how many tokens, and whom.
+) -> Sharing:
+    """Return how members share passes through the backbone: as many at once as make it faster.
 
     On a CPU a pass has little more tokens than the longest batch of one run, on a GPU as many as fit beside model and states:
     long batches go with fewer others than short ones.
     """
     from afina.study.worker import choose_together_for
 
-    if "together" in (plan := cohort.kept()):
-        return {"together": plan.together, "most_tokens": plan.most_tokens, "alike": plan.alike}
+    if (settled := cohort.kept().sharing) is not None:
+        return settled
     chosen = executor.submit(choose_together_for, list(jobs), observer)
     most_tokens, longest = int(chosen["most_tokens"]), int(chosen["longest_batch_tokens"])
     if jobs[0].device != "cpu":
@@ -170,9 +179,9 @@ def _together(
         peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
         free = max(0.0, _free_on_gpu() - loaded - chosen["state_bytes"])
         most_tokens = int(longest * max(1.0, _SHARE * free / max(1, peak - loaded)))
-    size = {"together": chosen["together"], "most_tokens": most_tokens, "alike": chosen["alike"]}
-    cohort.keep(**size, member_step_seconds=chosen["member_step_seconds"])
-    return size
+    sharing = Sharing(chosen["together"], most_tokens, chosen["alike"])
+    cohort.keep(**asdict(sharing), member_step_seconds=chosen["member_step_seconds"])
+    return sharing
 
 
 def _free_on_gpu() -> float:

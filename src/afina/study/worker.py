@@ -13,8 +13,8 @@ import afina.study.feature_run
 from afina.ops.allocator import keep_freed_memory
 from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
-from afina.study.carry_out import CohortJob, CohortOutcome, carry_out, carry_out_cohort
-from afina.study.cohort_plan import Costs
+from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
+from afina.study.cohort_plan import CohortOutcome, Costs
 from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.job import Job
