@@ -24,7 +24,7 @@ from afina.measure.memory import MemoryMonitor
 from afina.methods.base import make_method, registry
 from afina.methods.low_rank import LowRank
 from afina.report.write import write_report
-from afina.study import profile
+from afina.study import profile, sharing
 from afina.study.cohorts import plan_cohorts
 from afina.study.estimate import estimate_study
 from afina.study.executors.processes import Processes
@@ -37,6 +37,7 @@ from afina.study.race import share_of_steps, standings, who_leaves
 from afina.study.room import members_that_fit
 from afina.study.running import load_data
 from afina.study.search import trials
+from afina.study.sharing import choose_together
 from afina.study.study import Study
 from afina.study.training import Training
 from afina.train.loop import Callbacks, Clock, Member, Position, train
@@ -442,8 +443,8 @@ def test_a_gpu_that_holds_fewer_in_a_pass_is_no_failure(
     prepared = prepare(study.config, study.config.dataset[0], study.runs[0].model, study.directory)
     more: dict[str, Any] = {"precision": "fp32", "device": "cpu", "fingerprint": {}}
     jobs = [Job(run, study.config, study.directory, prepared.tokens, prepared.task, **more) for run in study.runs]
-    monkeypatch.setattr(profile, "_MORE_TOKENS", 100)
-    steps = profile._step_seconds
+    monkeypatch.setattr(sharing, "_MORE_TOKENS", 100)
+    steps = sharing._step_seconds
     for most in (2, 0):
 
         def step(passes: Passes, *rest: Any, most: int = most) -> float:
@@ -451,12 +452,12 @@ def test_a_gpu_that_holds_fewer_in_a_pass_is_no_failure(
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return steps(passes, *rest)
 
-        monkeypatch.setattr(profile, "_step_seconds", step)
+        monkeypatch.setattr(sharing, "_step_seconds", step)
         if most:
-            assert profile.choose_together(jobs, lambda event: None)["together"] <= 2
+            assert choose_together(jobs, lambda event: None).together <= 2
         else:
             with pytest.raises(torch.OutOfMemoryError):
-                profile.choose_together(jobs, lambda event: None)
+                choose_together(jobs, lambda event: None)
 
 
 def test_steps_are_fitted_by_width_and_what_a_first_meeting_adds() -> None:

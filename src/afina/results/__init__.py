@@ -1,1 +1,1 @@
-"""What runs gave: results.jsonl and predictions, read, written, compared and judged; loads no torch."""
+"""Read, write, compare and judge what runs gave: results.jsonl and predictions; loads no torch."""

@@ -1,4 +1,4 @@
-"""How sure a figure is by the test rows that it was taken on: what other rows of the same kind might have given.
+"""Tell how sure a figure is by its test rows: what other rows of the same kind might have given.
 
 A share is right so many times of n: Wilson's interval (1927), which holds for few rows and near 0 and 1. Any other metric:
 the percentiles of the bootstrap over rows.

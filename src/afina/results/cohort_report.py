@@ -32,7 +32,7 @@ def _members(values: Sequence[Mapping[str, Any]]) -> list[Member]:
 
 
 class CohortReport(JsonObject):
-    """What a cohort took in all, beside which results say what each run would have taken alone."""
+    """The costs of a cohort as a whole; its results say what each run would have taken alone."""
 
     __slots__ = ()
 

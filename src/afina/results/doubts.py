@@ -1,4 +1,4 @@
-"""What speaks against a ranking: rates that nobody chose, methods that had not learned enough when their steps were over."""
+"""Find what speaks against a ranking: rates that nobody chose, methods that had not learned enough."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _BELOW = 0.01
 
 @dataclass(frozen=True)
 class Doubts:
-    """What is doubtful of methods that are compared with one another."""
+    """The doubtful methods among those that are compared."""
 
     steps: int
     by_default: tuple[str, ...]

@@ -33,7 +33,7 @@ class Key(Generic[T]):
 
     @property
     def is_required(self) -> bool:
-        """Whether every such object has it."""
+        """Return whether every such object has it."""
         return self.default is _REQUIRED
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What one run got wrong: by class, row by row, and how often when only those it is sure of count."""
+"""Show what one run got wrong: by class, row by row, and how often where only answers that are sure enough count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Of the rows whose likeliest label has at least a probability: how many there are, and how many are right."""
+    """The rows whose likeliest label has at least a probability: how many there are, and how many are right."""
 
     at_least: float
     rows: int
@@ -128,7 +128,7 @@ class Mistakes:
 
     @property
     def confusion_is_small(self) -> bool:
-        """Whether label against prediction is a table that a person reads."""
+        """Return whether the table of labels against predictions is small enough to be read."""
         return self.names is not None and len(self.names) <= _MOST_CLASSES
 
     @cached_property

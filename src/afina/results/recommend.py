@@ -148,12 +148,12 @@ def _check_limits(memory_bytes: float | None, minutes: float | None, minimum: fl
 
 
 def cell_name(cell: Cell) -> str:
-    """What to call a cell where models compete: the method on its model."""
+    """Return what a cell is called where models compete: the method on its model."""
     return f"{cell.method} on {Path(cell.model).name}"
 
 
 def comparable(group: Sequence[Cell]) -> bool:
-    """Whether all runs of these cells share one fingerprint, precision aside where models chose their own."""
+    """Return whether all runs of these cells share one fingerprint, precision aside where models chose their own."""
     runs = [run for cell in group for run in cell.runs]
     prints = [(run.model, run.fingerprint) for run in runs]
     digests = {None if own is None else own.digest for _, own in prints}

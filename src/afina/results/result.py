@@ -215,7 +215,7 @@ class Result(JsonObject):
 
     @property
     def is_finished(self) -> bool:
-        """Whether it was trained and tested."""
+        """Return whether it was trained and tested."""
         return self.status == "ok"
 
     @property

@@ -1,4 +1,4 @@
-"""Which differences are real: intervals over seeds, and paired tests of methods on the same test items.
+"""Tell which differences are real: intervals over seeds, and paired tests of methods on the same test items.
 
 The test is a hierarchical bootstrap (Efron and Tibshirani, 1993, chapter 16): items are drawn again jointly for both
 methods, and seeds within each, so that both the test set's and training's chance are in the interval. One seed each and

@@ -36,7 +36,7 @@ class KnownData(JsonObject):
 
 
 class ChosenPrecision(JsonObject):
-    """What `precision: auto` became for a model, and the timed steps that decided."""
+    """The precision that `auto` became for a model, and the timed steps that decided."""
 
     __slots__ = ()
 
@@ -58,7 +58,7 @@ def _runs(values: Mapping[str, Any]) -> dict[str, SettledRun]:
 
 
 class Resolved(JsonObject):
-    """What was settled when the study ran."""
+    """The things that were settled when the study ran."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What every method trains on a model, counted on its shape alone."""
+"""Count what every method trains on a model, on the model's shape alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is settled of a cohort before its members begin (plan.json), so that a kill changes none; and what became of it."""
+"""Keep what is settled of a cohort before its members begin (plan.json), so that a kill changes none of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from pydantic import Field
 from afina.results.json_object import JsonObject, Key, read_checked
 from afina.results.result import Race, Result
 
-__all__ = ["CohortOutcome", "CohortPlan", "Costs", "Sharing", "read_cohort_plan"]
+__all__ = ["CohortOutcome", "CohortPlan", "Costs", "Sharing", "TimedSharing", "read_cohort_plan"]
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """How a cohort's members share passes through the backbone; by itself, in one pass all of them."""
+    """Says how a cohort's members share passes through the backbone; without settings all share one."""
 
     together: int | None = None
     """Members that go through the backbone at once, as long as their batches have no more than `most_tokens`."""
@@ -31,8 +31,24 @@ class Sharing:
         return Sharing(self.together // 2, tokens, self.alike)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TimedSharing(Sharing):
+    """A sharing that was found by timing steps, and what a GPU's memory has to hold of the members."""
+
+    member_step_seconds: Mapping[str, float]
+    """By members in a pass, the seconds of a step divided by them; `alike`: where each method's go by themselves."""
+    load_bytes: int
+    """Memory of the model."""
+    state_bytes: int
+    """Memory of what all members keep."""
+    step_bytes: int
+    """Memory of the longest step of one member."""
+    longest_batch_tokens: int
+    """Tokens of the longest batch of one run."""
+
+
 class Costs(JsonObject):
-    """What a method costs alone, by its first steps."""
+    """The costs of a method alone, by its first steps."""
 
     __slots__ = ()
 
@@ -70,13 +86,13 @@ class CohortPlan(JsonObject):
 
     @property
     def sharing(self) -> Sharing | None:
-        """How an earlier start settled that members share passes; None where none did."""
+        """The sharing that an earlier start settled; None where none did."""
         return Sharing(self.together, self.most_tokens, self.alike) if "together" in self else None
 
 
 @dataclass(frozen=True)
 class CohortOutcome:
-    """What became of a cohort's runs, by run: the results of those that finished, why others failed or left a race.
+    """The outcome of each of a cohort's runs: its result, why it failed, or when it left a race.
 
     The results lack what each run would have taken alone (`with_alone_costs`); until they have it the checkpoint stays.
     """

@@ -1,4 +1,4 @@
-"""Which runs of a study train together: cohorts on one backbone, kept on disk so that a kill changes none."""
+"""Divide a study's runs into cohorts that train together on one backbone, kept on disk so that a kill changes none."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -33,11 +33,11 @@ class Cohort:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the members' state lies while they train."""
+        """The file of the members' state while they train."""
         return self.folder / CHECKPOINT
 
     def first_steps(self, run: str) -> Path:
-        """Where a run's state lies after the steps that it took alone."""
+        """Return the file of a run's state after the steps that it took alone."""
         return first_steps(self.folder, run)
 
     def forget_states(self) -> None:

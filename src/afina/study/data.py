@@ -88,7 +88,7 @@ def data_key(config: StudyConfig, model: str, index: int) -> str:
 
 
 def develops(config: StudyConfig, task: str) -> bool:
-    """Whether choices are made while training, on rows that are not trained on."""
+    """Return whether training chooses by a development split: rows that are not trained on."""
     return config.early_stopping is not None or config.race is not None or TASKS[task].develops
 
 

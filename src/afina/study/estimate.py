@@ -1,4 +1,4 @@
-"""What each run will cost, before it starts: time and memory from real steps of one and two layers, scaled to all.
+"""Predict each run's time and memory from real steps of one and two layers, scaled to all.
 
 A step's time and the tensors that autograd keeps for its backward pass grow by the same amount with every layer. So the
 model's own shape with one layer and with two, random weights, is trained for a few steps here and now, and the line
@@ -43,10 +43,10 @@ _STEP_OPERATIONS = 1e11
 """Operations of a timed step, at most; of larger ones fewer rows are timed, and their time is scaled."""
 _LONGEST_COUNTED = 64
 _RUNTIME_BYTES = 200_000_000
-"""What a process takes beside weights and activations: code that is loaded with the first step, and the allocator's
+"""Memory of a process beside weights and activations: code that is loaded with the first step, and the allocator's
 slack (docs/explanation/plan.md)."""
 _WIDTH_BYTES = {"forward": 6_000_000, "train": 18_000_000}
-"""What a CPU's matrix library keeps for each width of batches that it meets, found from real runs
+"""Memory that a CPU's matrix library keeps for each width of batches that it meets, found from real runs
 (docs/explanation/plan.md)."""
 _WIDTHS_KEPT = 70
 
@@ -169,7 +169,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
 
 
 def _dtype(precision: str, device: str) -> torch.dtype:
-    """What a precision computes in."""
+    """Return the type of number that a precision computes in."""
     return STORAGES[precision].compute(device)
 
 
@@ -184,12 +184,12 @@ def _numel(adapter: Adapter) -> int:
 
 
 def _follow(one: float, two: float, layers: int) -> float:
-    """What `layers` of them take, by what one and two do; of none what is around them."""
+    """Follow the line from the costs of one and two layers to `layers` of them; with none the rest of the model is left."""
     return max(0.0, one - (two - one)) if layers == 0 else max(one, one + (two - one) * (layers - 1))
 
 
 def _precision(config: StudyConfig, shape: Any, device: str, tick: Callable[[str], None]) -> str:
-    """What `precision: auto` will choose, from two layers with a LoRA."""
+    """Return what `precision: auto` will choose, by timing two layers with a LoRA."""
     if config.precision != "auto":
         return config.precision
     if not has_bfloat16(device):

@@ -1,4 +1,4 @@
-"""What happens while a study runs: one class an event, which the observer of `Study.run` is given.
+"""Define what the observer of `Study.run` is told: one class an event.
 
 An event's figures are its attributes, and its keys as well: `event["kind"]` is the class's name in small letters, and a line
 of events.jsonl is the mapping as it stands. A kind or figure that there is not is an error where it is written.
@@ -69,7 +69,7 @@ class End(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Remarks(Event):
-    """What a person should know of the study's settings, a sentence each."""
+    """A person should know these things of the study's settings, a sentence each."""
 
     remarks: Sequence[str]
 

@@ -1,4 +1,4 @@
-"""Where a study's folder keeps the states of runs that train."""
+"""Name the files in a study's folder that hold the states of runs that train."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a process that carries out a run is told, picklable."""
+"""Tell a process that carries out a run all that it needs, picklable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ __all__ = ["Job"]
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that one run needs."""
+    """All that one run needs."""
 
     run: Run
     config: StudyConfig
@@ -37,7 +37,7 @@ class Job:
         return self.directory / "runs" / self.run.id
 
     def facts(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What an adapter's record keeps of where it comes from."""
+        """Return what an adapter's record says of the data and history that it comes from."""
         source = self.config.dataset[self.run.dataset].model_dump(mode="json")
         if Path(source["path"]).exists():
             source["path"] = str(Path(source["path"]).resolve())

@@ -1,4 +1,4 @@
-"""What a study was made from, by its contents: models and data of the same name that were exchanged are noticed.
+"""Recognise by their contents the models and data that a study was begun with: others of the same name are noticed.
 
 A model's digests are those of the files that loading it reads. They, and which files of the data had been read, are kept with
 size, times and inode in `cache/digests.json`, so that what has not been touched is not read again.
@@ -62,13 +62,13 @@ class Originals:
         return found
 
     def is_untouched(self, name: str, digest: str) -> bool:
-        """Whether the files of a data set are those that were there when it had this digest."""
+        """Return whether a data set's files are untouched since it had this digest."""
         kept = self._known.get(_data_key(name))
         files = files_of(Path(name))
         return bool(files) and kept == {"signature": signature(files), "digest": digest}
 
     def knows(self, name: str) -> bool:
-        """Whether a data set is, or was, a file or folder here; others are looked at only where they are read anyway."""
+        """Return whether a data set is or was a file or folder here; others are looked at only where they are read anyway."""
         return Path(name).exists() or _data_key(name) in self._known
 
     def remember_data(self, name: str, digest: str) -> None:

@@ -1,4 +1,4 @@
-"""From a study file to its runs: every model x data set x method x seed, checked before anything starts."""
+"""Expand a study file to its runs: every model x data set x method x seed, checked before anything starts."""
 
 import json
 import re
@@ -147,7 +147,7 @@ def _rate_is_set(spec: MethodSpec, config: StudyConfig) -> bool:
 
 
 def _writer_settings(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> dict[str, Any]:
-    """What a method takes where a model learns to write, of that which nobody has set."""
+    """Return the settings that a method takes where a model learns to write, but those that somebody set."""
     asked = class_asked(config, dataset)
     if spec.name not in registry() or asked is None or not asked.writes:
         return {}

@@ -1,4 +1,4 @@
-"""What a study will cost, as Python has it: `afina.plan`."""
+"""Predict what a study will cost, for Python: `afina.plan`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

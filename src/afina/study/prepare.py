@@ -1,4 +1,4 @@
-"""From a data set to tokens on disk, once for each model and data set of a study."""
+"""Turn a data set into tokens on disk, once for each model and data set of a study."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ _VERSION = 2
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the tokens are, and what is known of them."""
+    """A data set's tokens on disk, and what is known of them."""
 
     tokens: Path
     task: Mapping[str, Any]
@@ -81,27 +81,23 @@ def prepare(
     state = made.state()
     assumed = look_over(
         model, speaks=made.speaks, tags=made.tags, labels=state.get("label_names"), scored=_with_heads(config),
-        several=made.several,        trust_remote_code=config.trust_remote_code,
+        several=made.several, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
-    apart = made.speaks and reads_apart(shape)
-    read = state if made.speaks else None
-    key = json.dumps([_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
+    key = json.dumps([
+        _VERSION, model, dict(original or {}), data.digest, limit, holds_out, state if made.speaks else None,
+    ])  # fmt: skip
     path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
     rows = {"train": data.train, "test": data.test}
     if holds_out and data.validation is not None:
         rows["validation"] = data.validation
     splits, damaged = _kept_tokens(path, None if made.writes else {name: len(own) for name, own in rows.items()})
     if not splits:
-        if data.train.pixels is not None:
-            splits = {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
-        else:
-            splits = {name: made.tokenize(tokenizer, own, limit, apart=apart) for name, own in rows.items()}
-            for name, tokens in splits.items():
-                check_tokens(model, tokenizer, shape.vocab_size, [tokens.ids.max(initial=0)], f"in a {name} text")
+        splits = _tokenised(rows, model, shape, tokenizer, made, limit)
         save_tokens(path, splits)
     if not (on_validation or made.writes):
         write_test_rows(directory, data)
+
+    surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
     return Prepared(
         tokens=path,
@@ -131,6 +127,19 @@ def prepare(
     )
 
 
+def _tokenised(
+    rows: Mapping[str, Rows], model: str, shape: Any, tokenizer: Any, task: Task, limit: int
+) -> dict[str, Tokens]:
+    """Return the rows of each split as the model reads them; images where there is no tokenizer."""
+    if tokenizer is None:
+        return {name: image_tokens(own, shape, model_path(model)) for name, own in rows.items()}
+    apart = task.speaks and reads_apart(shape)
+    splits = {name: task.tokenize(tokenizer, own, limit, apart=apart) for name, own in rows.items()}
+    for name, tokens in splits.items():
+        check_tokens(model, tokenizer, shape.vocab_size, [tokens.ids.max(initial=0)], f"in a {name} text")
+    return splits
+
+
 def _kept_tokens(path: Path, rows: Mapping[str, int] | None) -> tuple[dict[str, Tokens], bool]:
     """Return what was tokenised before, by split, of so many `rows`, and whether it is damaged: it is made again then."""
     if not path.exists():
@@ -144,7 +153,7 @@ def _kept_tokens(path: Path, rows: Mapping[str, int] | None) -> tuple[dict[str, 
 
 
 def _with_heads(config: StudyConfig) -> bool:
-    """Whether any method of the study trains a head."""
+    """Return whether any method of the study trains a head."""
     return any(not registry()[spec.name].gradient_free for spec in config.methods)
 
 
@@ -154,7 +163,7 @@ def task_of(config: StudyConfig, spec: DatasetSpec, data: TextDataset, tokenizer
 
 
 def reads_apart(shape: Any) -> bool:
-    """Whether a model of this configuration reads one text and writes another."""
+    """Return whether a model of this configuration reads one text and writes another."""
     row = row_of(shape)
     return row is not None and bool(row.further)
 

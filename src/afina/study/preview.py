@@ -1,4 +1,4 @@
-"""What a study's models are about to learn to write, before anything is trained."""
+"""Show what a study's models are about to learn to write, before anything is trained."""
 
 from typing import Any
 

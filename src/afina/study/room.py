@@ -1,4 +1,4 @@
-"""How many members a cohort may have: as many as memory has room for, by what they train, counted on the model's shape."""
+"""Count how many members a cohort may have: as many as memory has room for, by what they train."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ __all__ = ["STATE_BYTES", "members_that_fit"]
 STATE_BYTES = 16
 """A number that is trained: its value, gradient and AdamW's two moments, in float32."""
 _SHARE = 0.25
-"""Of the memory that is free, what the states of all members may take; most is for the model and the passes."""
+"""Share of the free memory that the states of all members may take; most is for the model and the passes."""
 
 
 def members_that_fit(jobs: Sequence[Job], send: Observer, room: float | None = None) -> list[int]:

@@ -89,7 +89,7 @@ class Running:
         return self.task or self.data.task
 
     def check(self) -> bool:
-        """Whether the loss is still finite; a member whose loss is not leaves with the reason."""
+        """Return whether the loss is still finite; a member whose loss is not leaves with the reason."""
         value = float(self.member.loss_sum)
         if self.error is None and not np.isfinite(value):
             self.error = (

@@ -1,4 +1,4 @@
-"""How large a data set is to a model: its rows and their tokens, read and counted, or as its preset says."""
+"""Tell how large a data set is to a model: its rows and their tokens, read and counted, or as its preset says."""
 
 from collections.abc import Mapping
 from contextlib import suppress

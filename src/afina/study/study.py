@@ -87,7 +87,7 @@ class Study:
 
     @property
     def results(self) -> Results:
-        """What is finished or failed so far; `results.to_pandas()` is a DataFrame with a row a run."""
+        """The results of all runs that ended so far; `results.to_pandas()` is a DataFrame with a row a run."""
         runs = {run.id for run in self.runs}
         return Results(entry for entry in self._folder.results() if entry.run in runs)
 

@@ -33,7 +33,7 @@ class StudyFolder:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything was done here."""
+        """Return whether anything was done here."""
         return any((self.path / name).exists() for name in ("results.jsonl", "runs", "search"))
 
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where the traceback of an error that nobody foresaw is kept: `error.txt` in the folder of the run, or of the study."""
+"""Keep the traceback of an error that nobody foresaw: `error.txt` in the folder of the run, or of the study."""
 
 from pathlib import Path
 

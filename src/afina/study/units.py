@@ -1,4 +1,4 @@
-"""What a study carries out at a time, each in processes of its own: a run alone, or a cohort with its members' costs."""
+"""Carry out one unit of a study, in processes of its own: a run alone, or a cohort with its members' costs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
 from afina.results.result import Result
 from afina.study import events
-from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
+from afina.study.cohort_plan import CohortOutcome, Costs, Sharing, TimedSharing
 from afina.study.cohorts import Cohort
 from afina.study.events import Event, Observer
 from afina.study.executors.base import Executor
@@ -25,9 +25,9 @@ __all__ = ["alone", "together"]
 
 _NOT_OF_IT = "its cohort had begun without it, and goes on so; run the same command again to have it tried"
 _LOGGED = (events.Epoch, events.Resumed, events.Again, events.Failed, events.Left, events.Cohort)
-"""What a person may want to read of a run later."""
+"""Events that are kept in the events.jsonl of their run."""
 _SHARE = 0.6
-"""Of a GPU's memory that is free beside the model and all members' states, what a cohort's passes may take."""
+"""Share of a GPU's memory, free beside the model and all members' states, that a cohort's passes may take."""
 
 
 def alone(job: "Job", executor: Executor, observer: Observer) -> Result:
@@ -171,16 +171,16 @@ def _sharing(
 
     if (settled := cohort.kept().sharing) is not None:
         return settled
-    chosen = executor.submit(choose_together_for, list(jobs), observer)
-    most_tokens, longest = int(chosen["most_tokens"]), int(chosen["longest_batch_tokens"])
+    timed: TimedSharing = executor.submit(choose_together_for, list(jobs), observer)
+    most_tokens = timed.most_tokens
     if jobs[0].device != "cpu":
         memory = [alone.memory_report["memory"] for alone in profiles.values()]
-        loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=chosen["load_bytes"])
-        peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + chosen["step_bytes"])
-        free = max(0.0, _free_on_gpu() - loaded - chosen["state_bytes"])
-        most_tokens = int(longest * max(1.0, _SHARE * free / max(1, peak - loaded)))
-    sharing = Sharing(chosen["together"], most_tokens, chosen["alike"])
-    cohort.keep(**asdict(sharing), member_step_seconds=chosen["member_step_seconds"])
+        loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=timed.load_bytes)
+        peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + timed.step_bytes)
+        free = max(0.0, _free_on_gpu() - loaded - timed.state_bytes)
+        most_tokens = int(timed.longest_batch_tokens * max(1.0, _SHARE * free / max(1, peak - loaded)))
+    sharing = Sharing(timed.together, most_tokens, timed.alike)
+    cohort.keep(**asdict(sharing), member_step_seconds=dict(timed.member_step_seconds))
     return sharing
 
 

@@ -1,4 +1,4 @@
-"""Whether files are still those that were read: by size, times and inode, which change when one is written to or replaced."""
+"""Tell whether files are still those that were read: by size, times and inode, which a new or changed file has otherwise."""
 
 import os
 from collections.abc import Iterable

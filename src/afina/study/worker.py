@@ -1,4 +1,4 @@
-"""What a worker process runs; importing it brings in everything heavy, and starts nothing."""
+"""Define what a worker process runs; to import this brings in everything heavy, and starts nothing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,13 +14,14 @@ from afina.ops.allocator import keep_freed_memory
 from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
 from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
-from afina.study.cohort_plan import CohortOutcome, Costs
+from afina.study.cohort_plan import CohortOutcome, Costs, TimedSharing
 from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
-from afina.study.profile import choose_together, profile_run
+from afina.study.profile import profile_run
 from afina.study.room import members_that_fit
+from afina.study.sharing import choose_together
 
 __all__ = [
     "carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for", "members_that_fit_for",
@@ -38,7 +39,7 @@ def carry_out_job(job: Job, send: Observer) -> Result:
 
 
 def carry_out_cohort_job(cohort: CohortJob, send: Observer) -> CohortOutcome:
-    """The same for a cohort."""
+    """Carry out a cohort while holding its folder, as `carry_out_job` does."""
     keep_freed_memory()
     with locked(cohort.folder, wait_seconds=10.0):
         return carry_out_cohort(cohort, send)
@@ -51,7 +52,7 @@ def profile_job(argument: tuple[Job, Path | None], send: Observer) -> Costs:
     return profile_run(job, send, kept)
 
 
-def choose_together_for(jobs: Sequence[Job], send: Observer) -> dict[str, Any]:
+def choose_together_for(jobs: Sequence[Job], send: Observer) -> TimedSharing:
     """`choose_together` in a process of its own."""
     keep_freed_memory()
     return choose_together(jobs, send)

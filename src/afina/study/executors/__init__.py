@@ -1,1 +1,1 @@
-"""Where a study's jobs are carried out: one file each."""
+"""Carry out a study's jobs: one file a place where they may run."""

@@ -1,4 +1,4 @@
-"""What every executor offers, and how one is chosen: `Study(out, executor=...)`, or the environment's `AFINA_EXECUTOR`."""
+"""Define what an executor offers; one is chosen by `Study(out, executor=...)` or the environment's `AFINA_EXECUTOR`."""
 
 import os
 from collections.abc import Callable
