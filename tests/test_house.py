@@ -44,6 +44,68 @@ def test_imports_run_one_way(path: Path) -> None:
     assert not above, f"{room} stands below {above}"
 
 
+def imports_of(path: Path, names: set[str]) -> set[str]:
+    """Return the modules that a file imports anywhere: at its top, in a function, for types only."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "afina":
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & names
+
+
+def graph_of(source: Path) -> dict[str, set[str]]:
+    """Return what each module imports; packages, which import nothing here, are left out."""
+    paths = {path: ".".join(path.relative_to(source.parent).with_suffix("").parts) for path in source.rglob("*.py")}
+    names = {name for path, name in paths.items() if path.stem != "__init__"}
+    return {name: imports_of(path, names) - {name} for path, name in paths.items() if name in names}
+
+
+def circles_in(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules of which each imports, through others, every other one."""
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = graph[waiting.pop()] - found
+            found |= new
+            waiting += new
+        return found
+
+    reach = {name: reached(name) for name in graph}
+    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Neither by imports in functions nor by those for types: what knows each other is one thing, or one too many."""
+    assert not circles_in(graph_of(SOURCE))
+
+
+def test_a_circle_is_found_by_whatever_closes_it(tmp_path: Path) -> None:
+    for name, text in {
+        "afina/a.py": "from afina.room import b",
+        "afina/room/b.py": "def later() -> None:\n    from afina.room.c import x",
+        "afina/room/c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import afina.a",
+        "afina/room/d.py": "import afina.a",
+        "afina/room/__init__.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert circles_in(graph_of(tmp_path / "afina")) == [["afina.a", "afina.room.b", "afina.room.c"]]
+
+
+def test_siblings_do_not_import_each_other() -> None:
+    """What people do with results and adapters: each of these rooms could be left out."""
+    siblings = {"report", "export", "serve", "evaluation", "audit"}
+    for name, others in graph_of(SOURCE).items():
+        room = name.split(".")[1]
+        beside = {other for other in others if other.split(".")[1] in siblings - {room}}
+        assert room not in siblings or not beside, f"{name} imports {beside}"
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "afina.__main__"])
 def test_export_lists_are_true(name: str) -> None:
     module = importlib.import_module(name)
