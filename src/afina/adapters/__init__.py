@@ -1,1 +1,1 @@
-"""What every adapter needs: building, files, slices of fused projections, merging, and formats of other programs."""
+"""This room has what every adapter needs: building, files, slices of fused projections, merging, other programs' forms."""

@@ -1,4 +1,4 @@
-"""An adapter: all branches of one method on one backbone, and its head; built, saved and loaded.
+"""Build, save and load an adapter: all branches of one method on one backbone, and its head.
 
 On disk it is a folder in the Hugging Face PEFT format (adapter_config.json, adapter_model.safetensors) wherever PEFT
 knows the method, with afina.json beside it for what PEFT's file has no place for (task, labels, settings).
@@ -41,7 +41,7 @@ _BACKBONE, _SHARED = "backbone.", "shared."
 
 
 class Adapter(nn.Module):
-    """The trained result of one run: branches by site, and a head."""
+    """Holds what one run trains: branches by site, and a head."""
 
     def __init__(self, method: Method, sites: Sequence[Site], head: Head) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def build_adapter(
 
 @dataclass(frozen=True)
 class AdapterRecord:
-    """What an adapter's folder says beside its weights."""
+    """Holds what an adapter's folder says beside its weights."""
 
     model: str
     method: str
@@ -246,7 +246,7 @@ def _apart(stored: dict[str, Tensor], adapter: Adapter, backbone: Backbone) -> d
 
 
 def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[str], list[Site]]]:
-    """Return, by the name in the file, how it is joined, from which tensors and of which sites."""
+    """Return by each joined tensor's name in the file how it is joined, from which tensors, and of which sites."""
     names = adapter.method.peft
     if names is None or not adapter.method.joins(adapter.sites):
         return {}

@@ -1,4 +1,4 @@
-"""Forms in which an adapter's folder may be, and the registry of them all: to read one more is one file in `formats/`."""
+"""Register the forms in which an adapter's folder may be; to read one more is one file in `formats/`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ __all__ = ["FORMATS", "AdapterFormat", "Base", "adapter_format", "format_of"]
 
 @dataclass(frozen=True)
 class Base:
-    """What kind of model an adapter's folder asks for."""
+    """Says what kind of model an adapter's folder asks for."""
 
     speaks: bool
-    """Whether with its own language head."""
+    """Whether the model is to keep its language head."""
     tags: bool
-    """Whether to label each word."""
+    """Whether it is to label each word."""
 
 
 class AdapterFormat:
-    """One form of folders; it is asked for its class only, as it holds nothing."""
+    """Reads one form of folders; only its class is asked, as it holds nothing."""
 
     name: ClassVar[str] = ""
     file: ClassVar[str] = "adapter_config.json"

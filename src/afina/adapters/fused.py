@@ -1,4 +1,4 @@
-"""Adapters of slices of a fused projection, as PEFT's files can say them: one adapter of the whole projection.
+"""Join adapters of slices of a fused projection into one of the whole, which PEFT's files can say, and take it apart again.
 
 A query alone has no name in GPT-2's `c_attn`. But low-rank changes of k slices are together one change of rank k * r,
 [B_1 0; 0 B_2] [A_1; A_2], and scales are ones everywhere else: so they are saved, and taken apart again when loaded.

@@ -1,4 +1,4 @@
-"""Branches that are there already, as another program trained them, in the place of a method that makes them."""
+"""Take branches that another program trained in the place of a method that makes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ __all__ = ["Given", "given_adapter", "label_state", "start_branches", "take_head
 
 @dataclass(frozen=True, kw_only=True)
 class Given(Method):
-    """A method whose branches are there already."""
+    """Stands for the method of branches that are there already."""
 
     name = "peft"
     made: Mapping[str, Placed] = field(default_factory=dict)
     together: nn.Module | None = None
-    """What they share."""
+    """What the branches share."""
 
     def branch(self, site: Site) -> Placed:
         return self.made[site.name]

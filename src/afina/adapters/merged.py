@@ -1,4 +1,4 @@
-"""An adapter folded into the weights of its backbone, for a while: the base's speed, and every bit back at the end."""
+"""Fold an adapter into its backbone's weights for a while: the base's speed, and every bit back at the end."""
 
 from types import TracebackType
 

@@ -1,4 +1,4 @@
-"""What PEFT's adapters do at a module beyond any method: tokens and modules with weights of their own."""
+"""Compute what PEFT's adapters do at a module beyond any method: tokens and modules with weights of their own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["OwnTokens", "Replaced"]
 
 
 class OwnTokens(Branch):
-    """Some tokens with vectors (N, D) of their own, at an embedding or, folded, in the language head."""
+    """Gives some tokens vectors (N, D) of their own, at an embedding or, folded, in the language head."""
 
     def __init__(self, indices: Sequence[int], vectors: Tensor) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class OwnTokens(Branch):
 
 
 class Replaced(Branch):
-    """A module with weights of its own (PEFT's `modules_to_save`), an embedding's of more words too."""
+    """Gives a module weights of its own (PEFT's `modules_to_save`), an embedding's of more words too."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Adapters that Hugging Face PEFT trained and saved, read into branches of Afina's own.
+"""Read adapters that Hugging Face PEFT trained and saved into branches of Afina's own.
 
 What is where is taken from the tensors' names, not from `target_modules`, which may be a list, a pattern or a word: every
 adapted module is named by its tensors. What PEFT's configuration may say beside them is in `peft_keys.py`; what is read of
@@ -112,6 +112,6 @@ def _shared(
 
 
 def _site_of(backbone: Backbone, module: str) -> Site:
-    """The attention call where the module is one, else the module as a layer."""
+    """Return the attention call where the module is one, else the module as a layer."""
     calls = (site for site in backbone.anatomy.of_kind("attention") if site.module == module)
     return next(calls, None) or module_site(backbone.model, backbone.anatomy, module)

@@ -1,4 +1,4 @@
-"""Heads in files of PEFT's: the task's own and the language head, with the adapters that PEFT put on them folded in."""
+"""Read the heads in files of PEFT's, the task's and the language head, with the adapters on them folded in."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -52,7 +52,7 @@ def _linear_site(name: str, module: Any) -> Site:
 
 
 class _Alone(nn.Module):
-    """A module that is found under any path: it stands for the model that it is part of."""
+    """Is found under any path: it stands for the model that a module is part of."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""What each key of PEFT's adapter_config.json means here: the one list by which adapters made elsewhere are read.
+"""Check PEFT's adapter_config.json key by key: every method's form says what its own keys mean.
 
 A key that can change what an adapter computes is read, is seen in the tensors, or has to be as PEFT leaves it; one that no
-row knows has to say nothing. docs/reference/adapters_from_elsewhere.md has this table, and tests walk the fields of the
-installed PEFT's configurations.
+form knows has to say nothing. docs/reference/adapters_from_elsewhere.md has the table of them all, and tests walk the fields
+of the installed PEFT's configurations.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The tensors that PEFT saved of one module, as branches: the type's forms take theirs, and the rest are its own weights."""
+"""Make branches of what PEFT saved of one module: the type's forms take their tensors, and the rest are its own weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def endings_of(forms: Sequence[PeftForm]) -> tuple[str, ...]:
 
 @dataclass
 class Reading:
-    """One folder of PEFT's while it is read onto a backbone."""
+    """Holds what is known of a folder of PEFT's while it is read onto a backbone."""
 
     folder: Path
     backbone: Backbone

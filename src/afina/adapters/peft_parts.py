@@ -1,4 +1,4 @@
-"""The tensors of a file of PEFT's by where they belong: in the bare model, at its head, at its language head, or nowhere."""
+"""Sort the tensors of a file of PEFT's by where they belong: in the bare model, its head, its language head, or nowhere."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Grouped = dict[str, dict[str, Tensor]]
 
 @dataclass
 class Parts:
-    """A file's tensors by where they belong."""
+    """Holds a file's tensors by where they belong."""
 
     head: dict[str, Tensor] = field(default_factory=dict)
     """Those of the head, by its own names."""

@@ -1,4 +1,4 @@
-"""What an adapter's afina.json says, checked value by value: whatever is wrong with it is a sentence with file and key."""
+"""Check an adapter's afina.json value by value: whatever is wrong with it is a sentence with file and key."""
 
 import dataclasses
 import typing

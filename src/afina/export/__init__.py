@@ -1,1 +1,1 @@
-"""Adapters on their way out: merged models, PEFT folders, conversions, each checked against what was trained."""
+"""This room has adapters' ways out: merged models, PEFT folders, conversions, each checked against what was trained."""

@@ -1,4 +1,4 @@
-"""Exporting an adapter: written, loaded afresh by its own library, and compared, before the folder stands there."""
+"""Export an adapter: write it, load it afresh by its own library, and compare, before the folder stands there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["Exported", "export_adapter"]
 
 @dataclass(frozen=True)
 class Exported:
-    """An export that stands, and how near it is to what was tested."""
+    """Holds an export's folder, and how near it is to what was tested."""
 
     folder: Path
     precision: str

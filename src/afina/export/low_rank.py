@@ -1,4 +1,4 @@
-"""Changes of weights as low-rank factors: a LoRA near to any adapter that has an equal layer."""
+"""Turn changes of weights into low-rank factors: a LoRA near to any adapter that has an equal layer."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ __all__ = ["LowRankLoss", "as_lora"]
 
 
 class LowRankLoss(dict[str, float]):
-    """Of each module, the share of the change (Frobenius norm) that a low rank leaves out."""
+    """Maps each module to the share of its change (Frobenius norm) that a low rank leaves out."""
 
 
 def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
@@ -65,7 +65,7 @@ def _weight_and_bias(module: torch.nn.Module, transposed: bool) -> tuple[Tensor,
 
 
 def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
-    """B (out, r) and A (r, in) of a change, r as small as loses nothing and at most `rank`, and the share that is lost."""
+    """Return B (out, r) and A (r, in) of a change, r at most `rank` and as small as loses nothing, and the lost share."""
     u, s, v = torch.linalg.svd(change.double(), full_matrices=False)
     needed = int((s > 1e-6 * s[0]).sum()) if s[0] > 0 else 1
     kept = max(1, min(rank, needed))

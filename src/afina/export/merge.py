@@ -1,4 +1,4 @@
-"""A plain transformers model with an adapter folded into its weights; nothing of Afina is needed to load it."""
+"""Write a plain transformers model with an adapter folded into its weights; nothing of Afina is needed to load it."""
 
 import copy
 from pathlib import Path

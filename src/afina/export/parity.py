@@ -1,4 +1,4 @@
-"""What is exported beside what was trained: both read the same rows, the exported by its own library, loaded afresh."""
+"""Hold what is exported beside what was trained: both read the same rows, the exported in its own library, loaded afresh."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Parity:
-    """How near the exported model is to the adapter."""
+    """Holds how near the exported model is to the adapter."""
 
     rows: int
     exact_difference: float
@@ -46,7 +46,7 @@ class Parity:
 
     @property
     def unit(self) -> str:
-        """What has a label: rows, or where words are tagged words."""
+        """Say what has a label: rows, or words where words are tagged."""
         return "rows" if self.outputs == self.rows else "words"
 
     @property
@@ -116,7 +116,7 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
 
 
 def _batches(tokens: Tokens | None, tested: LoadedAdapter) -> Sequence[Mapping[str, Tensor]]:
-    """One row at a time: padding, which libraries treat differently, stays out of the comparison."""
+    """Return batches of one row each: padding, which libraries treat differently, stays out of the comparison."""
     if tokens is None:
         return [_noise(tested, seed) for seed in range(8)]
     return [_unpadded(tokens, row) for row in range(len(tokens))]

@@ -1,4 +1,4 @@
-"""Folders that `PeftModel.from_pretrained` loads."""
+"""Write folders that `PeftModel.from_pretrained` loads."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Rows to compare an export on: those that an adapter was trained for, others that are given, or texts of our own."""
+"""Find rows to compare an export on: those that an adapter was trained for, others that are given, or texts of our own."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an adapter may be exported to, and the registry of it all: one more is one file in `targets/`.
+"""Register what an adapter may be exported to; one more is one file in `targets/`.
 
 A target's fields are its options: `afina export --help` lists them, and one that a target does not take is refused. Such a
 file is read each time that the command line starts, so that what is heavy is imported where it is used.
@@ -24,7 +24,7 @@ __all__ = ["TARGETS", "ExportTarget", "Option", "export_target", "folder_of", "m
 
 @dataclass(frozen=True, kw_only=True)
 class ExportTarget:
-    """One form in which an adapter leaves; subclasses add their options as fields, each with its `help`."""
+    """Writes an adapter in one form; subclasses add their options as fields, each with its `help`."""
 
     name: ClassVar[str] = ""
     needs: ClassVar[Mapping[str, str]] = {}
@@ -62,7 +62,7 @@ export_target = TARGETS.register
 
 @dataclass(frozen=True)
 class Option:
-    """An option of one target or of several, as the command line has it."""
+    """Describes an option of one target or of several, as the command line has it."""
 
     name: str
     kind: Any

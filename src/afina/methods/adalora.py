@@ -51,7 +51,7 @@ class Triplets(Update):
 
 
 def _slices(sites: Sequence[Site]) -> set[int]:
-    """Of how many slices the modules are adapted; a whole one counts as one."""
+    """Return of how many slices the modules are adapted; a whole one counts as one."""
     whole = {1 for site in sites if site.part is None}
     return whole | {len(own) for own in by_module(sites).values()}
 
@@ -63,7 +63,7 @@ _ENDED = (
 
 @dataclass(frozen=True)
 class AdaLoRAForm(PeftForm):
-    """Low-rank factors with a number between them for each rank."""
+    """Reads low-rank factors with a number between them for each rank."""
 
     keys = (
         *LOW_RANK,

@@ -74,7 +74,7 @@ class MagnitudeDirection(LowRank):
 
 @dataclass(frozen=True)
 class DoRAForm(LoRAForm):
-    """LoRA's, with `use_dora` set and a magnitude at each layer; all else of such a file is LoRA's to read."""
+    """Reads LoRA with `use_dora` set and a magnitude at each layer; all else of such a file is LoRA's to read."""
 
     endings: ClassVar[tuple[str, ...]] = ("lora_magnitude_vector.weight",)
     unread: ClassVar[tuple[str, ...]] = ()

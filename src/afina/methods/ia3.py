@@ -64,7 +64,7 @@ class ScaleInput(Branch):
 
 @dataclass(frozen=True)
 class IA3Form(PeftForm):
-    """One vector a module, (1, in) before it or (out, 1) behind it."""
+    """Reads one vector a module, (1, in) before it or (out, 1) behind it."""
 
     keys = (
         *EVERY,

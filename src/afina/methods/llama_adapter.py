@@ -57,7 +57,7 @@ _FAMILIES = ("llama", "mistral")
 
 @dataclass(frozen=True)
 class GatedPromptForm(PeftForm):
-    """A prompt (1, length, width) and a gate at each attention; PEFT has them in language models alone."""
+    """Reads a prompt (1, length, width) and a gate at each attention, which PEFT has in language models alone."""
 
     keys = (
         *EVERY,

@@ -1,4 +1,4 @@
-"""LoRA as PEFT's files have it, its variants beside (embeddings, starts that are taken out of the base, a bias on B).
+"""Say LoRA as PEFT's files have it, with its variants: embeddings, starts that are taken out of the base, a bias on B.
 
 DoRA and AdaLoRA, whose files are like it, have the rest in files of their own.
 """
@@ -109,7 +109,7 @@ _CONVERT = (
 
 @dataclass(frozen=True)
 class LoRAForm(PeftForm):
-    """Low-rank factors of layers and of embeddings."""
+    """Reads low-rank factors of layers and of embeddings."""
 
     keys = _LORA
     endings: ClassVar[tuple[str, ...]] = ("lora_B.bias", "lora_embedding_A", "lora_embedding_B")
@@ -239,7 +239,7 @@ def _compiled(pattern: str) -> Any:
 
 
 class EmbeddingLowRank(Branch):
-    """LoRA on an embedding: y + scale * (columns of A for the words)^T B^T."""
+    """Adds LoRA to an embedding: y + scale * (columns of A for the words)^T B^T."""
 
     def __init__(self, a: Tensor, b: Tensor, scale: float) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ class EmbeddingLowRank(Branch):
 
 
 class OfTheRest(LowRank):
-    """LoRA on what is left of W when its start B0 A0 is taken out: W x + scale * (B A - B0 A0) x, W itself untouched.
+    """Adds LoRA to what is left of W without its start B0 A0: W x + scale * (B A - B0 A0) x, W itself untouched.
 
     PEFT takes the start out of the base each time that it loads an adapter which was saved as trained; the start follows
     from W: its largest singular directions (`pissa`), or the first rows of its QR decomposition (`olora`).

@@ -51,7 +51,7 @@ class Update(Branch):
 
 
 class LowRank(Update):
-    """The update with A and B themselves."""
+    """Makes the update of A and B themselves."""
 
     def __init__(self, site: Site, *, rank: int, scale: float, dropout: float) -> None:
         super().__init__(scale, dropout)

@@ -58,7 +58,7 @@ class OwnNorm(Branch):
 
 @dataclass(frozen=True)
 class NormForm(PeftForm):
-    """A norm's own scale and shift."""
+    """Reads a norm's own scale and shift."""
 
     keys = (*EVERY, *TARGETS)
 

@@ -1,4 +1,4 @@
-"""How a method says its form in PEFT's files: its type, the keys of its configuration, its tensors, reading and writing.
+"""Let a method say its form in PEFT's files: its type, the keys of its configuration, its tensors, reading and writing.
 
 A method's file has a subclass of `PeftForm` beside its formulas, and one instance as the method's `peft`; whoever reads or
 writes such files asks the forms and knows no method.
@@ -81,7 +81,7 @@ Meaning = Literal["read", "tensors", "nothing", "refused"]
 
 @dataclass(frozen=True)
 class Key:
-    """One key of adapter_config.json: how it is taken, and why."""
+    """Says how one key of adapter_config.json is taken, and why."""
 
     name: str
     meaning: Meaning
@@ -135,7 +135,7 @@ ENCODER = "of the network that made the vectors, which PEFT saves as vectors"
 
 @dataclass(frozen=True)
 class Place:
-    """A module of the base with what PEFT's file says of it."""
+    """Holds a module of the base with what PEFT's file says of it."""
 
     folder: Path
     model: str
@@ -168,7 +168,7 @@ class Place:
 
 @dataclass(frozen=True)
 class PeftFile:
-    """What a folder of PEFT's has to hold for an adapter whose own files are in another form."""
+    """Holds what a folder of PEFT's is to have for an adapter whose own files are in another form."""
 
     peft_type: str
     tensors: Mapping[str, Tensor]
@@ -181,7 +181,7 @@ class PeftFile:
 
 @dataclass(frozen=True)
 class PeftForm:
-    """How one method is said in PEFT's files; subclasses give the keys, and how to read and to write what is beyond names."""
+    """Says one method in PEFT's files; subclasses give the keys, and how to read and to write what is beyond names."""
 
     peft_type: str
     """PEFT's word for it."""

@@ -55,7 +55,7 @@ class KeysAndValues(AttentionBranch):
 
 @dataclass(frozen=True)
 class PrefixForm(PeftForm):
-    """One matrix (length, layers * 2 * heads * head width): layer by layer, keys before values."""
+    """Reads one matrix (length, layers * 2 * heads * head width): layer by layer, keys before values."""
 
     keys = (
         *EVERY,

@@ -43,7 +43,7 @@ class SoftPrompt(PromptBranch):
 
 @dataclass(frozen=True)
 class PromptForm(PeftForm):
-    """One matrix of vectors before the text, however they were made."""
+    """Reads one matrix of vectors before the text, however they were made."""
 
     keys = (
         *EVERY,

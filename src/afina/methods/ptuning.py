@@ -50,7 +50,7 @@ class MadePrompt(PromptBranch):
 
 @dataclass(frozen=True)
 class MadePromptForm(PromptForm):
-    """The vectors, which PEFT saves in place of the network that made them."""
+    """Reads the vectors, which PEFT saves in place of the network that made them."""
 
     keys = (
         *EVERY,

@@ -29,7 +29,7 @@ _LOW = 64
 
 
 class Projections(nn.Module):
-    """A and B, which no one trains: buffers that all layers look into."""
+    """Holds A and B, which no one trains: buffers that all layers look into."""
 
     a: Tensor
     b: Tensor
@@ -52,7 +52,7 @@ class Projections(nn.Module):
 
 
 class ScaledProjections(Update):
-    """The update with A and B of all layers, scaled by this layer's vectors."""
+    """Makes the update of all layers' A and B, scaled by this layer's vectors."""
 
     def __init__(self, site: Site, *, rank: int, initial: float, dropout: float) -> None:
         super().__init__(1.0, dropout)
@@ -69,7 +69,7 @@ class ScaledProjections(Update):
 
 @dataclass(frozen=True)
 class VeRAForm(PeftForm):
-    """Two vectors a layer, and A and B once; without them PEFT draws both again from a seed."""
+    """Reads two vectors a layer, and A and B once; without them PEFT draws both again from a seed."""
 
     keys = (
         *EVERY,

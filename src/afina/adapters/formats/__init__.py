@@ -1,1 +1,1 @@
-"""Forms of adapters' folders; one file a form."""
+"""Each file here reads one form of adapters' folders."""

@@ -1,4 +1,4 @@
-"""Bottleneck adapters that the `adapters` library (AdapterHub) saved as safetensors, read into Afina's own branches.
+"""Read bottleneck adapters that the `adapters` library (AdapterHub) saved as safetensors into Afina's own branches.
 
 Its folder has adapter_config.json, adapter.safetensors and, with a head, head_config.json and model_head.safetensors. Read
 are its `double_seq_bn` (Houlsby), `seq_bn` (Pfeiffer) and `par_bn` (He's parallel) with a head of one of two forms: the
@@ -41,7 +41,7 @@ _ACTIVATIONS: Mapping[str, Activation] = {
 
 
 class _InnerHead(BaseModel):
-    """What head_config.json says of a "flexible" head."""
+    """Holds what head_config.json says of a "flexible" head."""
 
     head_type: str
     activation_function: str | None = None
@@ -50,7 +50,7 @@ class _InnerHead(BaseModel):
 
 
 class _HeadConfig(BaseModel):
-    """What it says of the model's own head."""
+    """Holds what it says of the model's own head."""
 
     config: _InnerHead | None = None
     num_labels: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -58,7 +58,7 @@ class _HeadConfig(BaseModel):
 
 
 class FlexibleHead(Head):
-    """The library's own classification head: the first token (or the pooler's output), then linear layers with tanh."""
+    """Classifies as the library's own head does: the first token (or the pooler's output), then linear layers with tanh."""
 
     def __init__(self, config: Any, layers: list[tuple[Tensor, Tensor]], *, pooled: bool) -> None:
         super().__init__(config, len(layers[-1][0]))
@@ -82,7 +82,7 @@ class FlexibleHead(Head):
 
 @adapter_format("adapters")
 class AdaptersLibrary(AdapterFormat):
-    """Its adapter_config.json has a `config` and no `peft_type`."""
+    """Reads the library's folders, whose adapter_config.json has a `config` and no `peft_type`."""
 
     precedence = 1
 

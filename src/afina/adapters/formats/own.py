@@ -1,4 +1,4 @@
-"""Afina's own folders: afina.json beside the two files that PEFT knows."""
+"""Read Afina's own folders: afina.json beside the two files that PEFT knows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["Own"]
 
 @adapter_format("afina")
 class Own(AdapterFormat):
-    """The record says all: method, settings, task, base and its precision."""
+    """Reads folders whose record says all: method, settings, task, base and its precision."""
 
     file = "afina.json"
     precedence = 2

@@ -1,4 +1,4 @@
-"""Folders that Hugging Face PEFT wrote: adapter_config.json and adapter_model.safetensors."""
+"""Read folders that Hugging Face PEFT wrote: adapter_config.json and adapter_model.safetensors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ __all__ = ["Peft"]
 
 @adapter_format("peft")
 class Peft(AdapterFormat):
-    """Its configuration says of the task no more than the kind of model."""
+    """Reads folders whose configuration says of the task no more than the kind of model."""
 
     @classmethod
     def record(cls, folder: Path) -> AdapterRecord:

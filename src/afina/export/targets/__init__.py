@@ -1,1 +1,1 @@
-"""What an adapter may be exported to; one file a target."""
+"""Each file here is one form that an adapter may be exported to."""

@@ -1,4 +1,4 @@
-"""The changes of weights of any method that has an equal layer, as a LoRA in a folder of PEFT's."""
+"""Write the changes of weights of any method that has an equal layer as a LoRA, in a folder of PEFT's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ __all__ = ["LoRATarget"]
 @export_target("lora")
 @dataclass(frozen=True, kw_only=True)
 class LoRATarget(ExportTarget):
-    """A LoRA of at most a rank, by truncated SVD."""
+    """Writes a LoRA of at most a rank, by truncated SVD."""
 
     needs: ClassVar = {"peft": "'afina[peft]'"}
     lossy = True

@@ -1,4 +1,4 @@
-"""A plain transformers folder, the adapter merged into its weights: it loads with no Afina installed."""
+"""Write a plain transformers folder, the adapter merged into its weights: it loads with no Afina installed."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ _ONTO = ("dequantised", "original")
 @export_target("merged")
 @dataclass(frozen=True, kw_only=True)
 class MergedTarget(ExportTarget):
-    """A merged model, in float32."""
+    """Writes a merged model, in float32."""
 
     onto: str = field(
         default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}

@@ -1,4 +1,4 @@
-"""A folder that `PeftModel.from_pretrained` loads."""
+"""Write a folder that `PeftModel.from_pretrained` loads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["PeftTarget"]
 @export_target("peft")
 @dataclass(frozen=True, kw_only=True)
 class PeftTarget(ExportTarget):
-    """A PEFT folder, of methods that PEFT has."""
+    """Writes a PEFT folder, of methods that PEFT has."""
 
     needs: ClassVar = {"peft": "'afina[peft]'"}
 
