@@ -240,6 +240,7 @@ class Named:
         (Named("pos", "POS"), ["pos"], None),
         (Named("pos", "neg", label2id={"pos": 1, "neg": 0}), ["neg", "pos"], None),
         (Named("pos", "neg", problem_type="multi_label_classification"), ["neg", "pos"], None),
+        (Named("pos", "neg", problem_type="regression"), ["neg", "pos"], None),
         (Named("pos", "neg"), None, None),
         (Named(), ["neg", "pos"], None),
     ],
@@ -317,6 +318,20 @@ def test_an_adapter_of_peft_on_a_base_of_several_labels_tells_each_by_itself(
     (found,) = loaded.predict(["so it goes"])
     logits = torch.from_numpy(loaded.logits(["so it goes"]))
     assert list((found.probabilities or {}).values()) == pytest.approx(logits.sigmoid()[0].tolist(), rel=1e-5)
+
+
+def test_several_numbers_are_no_choice_between_labels(family_folder: Loader, tmp_path: Path) -> None:
+    base = changed(
+        family_folder("bert"), tmp_path / "base", dict, problem_type="regression", id2label={0: "x", 1: "y"},
+        label2id={"x": 0, "y": 1},
+    )  # fmt: skip
+    backbone = load_backbone(str(base))
+    folder = saved(trained(backbone, make_method("lora", {"rank": 2}), "bert"), backbone, tmp_path / "adapter", base)
+    (folder / "afina.json").unlink()
+    with pytest.raises(UsageError, match=r"gives 2 numbers for a text \(problem_type: regression\)"):
+        afina.load(folder)
+    (note,) = look_over(str(base), labels=["x", "y"])
+    assert note.startswith("the model's own classification head gives several numbers, and here every text has one")
 
 
 def test_constants_that_older_releases_wrote_are_no_weights(family_folder: Loader, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from afina.adapters.adapter import Adapter
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
-from afina.backbone.labels import answers_each_label
+from afina.backbone.labels import answers_each_label, gives_several_numbers
 from afina.backbone.load import Backbone
-from afina.errors import AfinaError
+from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method
 from afina.tasks.base import the
 
@@ -74,9 +74,17 @@ def take_head(head: Head, stored: Mapping[str, Tensor], folder: Path) -> None:
 
 
 def label_state(names: Sequence[str], backbone: Backbone) -> dict[str, Any]:
-    """Return the state of the task that a head with these labels is for: one label is a number."""
+    """Return the state of the task that a head with these labels is for: one label is a number.
+
+    Raises `UsageError` where the base's head gives several numbers.
+    """
     if backbone.tags:
         return the(tags=True).of_labels(names).state()
+    if len(names) > 1 and gives_several_numbers(backbone.config):
+        raise UsageError(
+            f"The head of {backbone.name} gives {len(names)} numbers for a text (problem_type: regression), of which no task "
+            "is made here; give a base with one number, or with labels."
+        )
     if len(names) > 1 and answers_each_label(backbone.config):
         return the(several=True).of_labels(names).state()
     return the(problem_type="single_label_classification" if len(names) > 1 else "regression").of_labels(names).state()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-__all__ = ["answers_each_label", "head_note", "known_rows"]
+__all__ = ["answers_each_label", "gives_several_numbers", "head_note", "known_rows"]
 
 _SEVERAL = "multi_label_classification"
 
@@ -12,6 +12,11 @@ _SEVERAL = "multi_label_classification"
 def answers_each_label(config: Any) -> bool:
     """Whether a classifier says yes or no to each label by itself, and does not choose one."""
     return getattr(config, "problem_type", None) == _SEVERAL
+
+
+def gives_several_numbers(config: Any) -> bool:
+    """Whether a head gives a number for each of several quantities, and chooses no label."""
+    return getattr(config, "problem_type", None) == "regression" and len(getattr(config, "id2label", None) or ()) > 1
 
 
 def known_rows(config: Any, labels: Sequence[str] | None, *, several: bool = False) -> list[int] | None:
@@ -22,7 +27,7 @@ def known_rows(config: Any, labels: Sequence[str] | None, *, several: bool = Fal
     whether a text may have several labels.
     """
     names = _names(config)
-    if labels is None or names is None or answers_each_label(config) != several:
+    if labels is None or names is None or answers_each_label(config) != several or gives_several_numbers(config):
         return None
     own, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
     if len(own) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= own.keys():
@@ -45,8 +50,10 @@ def head_note(
         return f"the model is a classifier of these labels: its head begins with its own rows for them, by their names{moved}"
     if answers_each_label(config) and not several:
         why = "answers each label with yes or no, and here every text has one"
-    elif several and names is not None and not answers_each_label(config):
+    elif several and names is not None and not answers_each_label(config) and not gives_several_numbers(config):
         why = "chooses one label of several, and here a text may have more"
+    elif gives_several_numbers(config):
+        why = "gives several numbers, and here every text has one answer"
     elif labels is None:
         why = "was trained in a unit that is not known"
     elif names is None:
