@@ -79,3 +79,8 @@ def test_layers_that_a_storage_cannot_keep_stay_plain() -> None:
     assert unfit(model, nf4, "cuda") == []
     assert [nf4.size(rows, 64) for rows in (1, 2)] == [32 + 1 + 4 + 4 * 273, 64 + 2 + 4 + 4 * 273]
     assert np.isclose(STORAGES["bf16"].compute("cpu").itemsize, 2)
+
+
+def test_auto_stands_for_a_storage_whose_weights_may_be_trained() -> None:
+    assert make_method("full", {}).precision_on("auto") == "auto"
+    assert make_method("qlora", {}).precision_on("auto") == "nf4"

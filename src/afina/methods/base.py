@@ -147,7 +147,8 @@ class Method:
 
         Raises `UsageError` for a method that trains the weights themselves, where they would be quantised.
         """
-        if self.owns_backbone and not STORAGES[study].trains_weights:
+        storage = STORAGES.get(study)  # none of `auto`, which stands for one that trains them
+        if self.owns_backbone and storage is not None and not storage.trains_weights:
             raise UsageError(
                 f"{self.name} trains the model's own weights, which precision: {study} freezes in fewer bits; leave "
                 f"{self.name} out, or set precision: bf16."
