@@ -86,10 +86,11 @@ def test_a_configuration_that_cannot_be_is_one_sentence_with_its_key(
     ("content", "said"),
     [
         (b'{"model_type": "bert", "hidden_size": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
-        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests too deeply"),
         (b"[1]", "holds no object"),
         (b'{"model_type": "\xff"}', "is not UTF-8"),
-        (b"", "cannot be read"),
+        (b"", "is damaged"),
+        (b'{"model_type": "bert", "model_type": "gpt2"}', "given twice"),
     ],
 )
 def test_a_configuration_that_is_no_json_is_one_sentence(content: bytes, said: str, tmp_path: Path) -> None:

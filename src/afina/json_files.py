@@ -34,6 +34,8 @@ def read_json_object(path: Path, *, what_to_do: str = "get it again") -> dict[st
         raise FileNotFoundError(str(path)) from None
     except RecursionError:
         raise AfinaError(f"{path} is damaged: it nests too deeply to be read; {what_to_do}.") from None
+    except UnicodeDecodeError:
+        raise AfinaError(f"{path} is damaged: it is not UTF-8 text; {what_to_do}.") from None
     except (OSError, ValueError) as error:  # of which JSON's and Unicode's are kinds
         reason = str(error).split(";")[0]  # Python goes on about a limit on digits that it lets programs raise
         raise AfinaError(f"{path} is damaged ({reason}); {what_to_do}.") from None

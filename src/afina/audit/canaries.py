@@ -19,7 +19,8 @@ from afina.data.interaction_file import check_output
 from afina.data.rows import Rows
 from afina.data.whole_file import whole_file
 from afina.data.written import find_messages, find_pair
-from afina.errors import UsageError
+from afina.errors import AfinaError, UsageError
+from afina.json_files import read_json_object
 from afina.tasks.writing import writer_named
 
 __all__ = ["Canary", "Form", "Manifest", "draw_secrets", "plant", "read_manifest"]
@@ -167,14 +168,14 @@ def plant(
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest that `plant` wrote beside its data; raises `UsageError` for anything else."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json_object(path)
         form: dict[str, Any] = values.pop("form")
         form |= {name: tuple(form[name]) for name in ("keys", "roles")}
         canaries = tuple(Canary(**canary) for canary in values.pop("canaries"))
         return Manifest(**values, form=Form(**form), canaries=canaries)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; give the manifest that afina audit canaries wrote.") from None
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (AfinaError, ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(f"{path} is no manifest of canaries; give what afina audit canaries wrote.") from None
 
 

@@ -1,13 +1,13 @@
 """A model's config.json, checked for what is needed of it before anything is built by it."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from afina.backbone.rows import REFUSED, ROWS, row_of
-from afina.errors import UsageError, nearest
+from afina.errors import AfinaError, UsageError, nearest, shown
+from afina.json_files import read_json_object
 
 __all__ = ["check_config_file", "check_sizes", "context_of"]
 
@@ -39,19 +39,9 @@ def check_config_file(path: str) -> None:
     if not file.is_file():
         return
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise UsageError(f"{file} is not UTF-8 text; get the model's files again.") from None
-    except RecursionError:
-        raise UsageError(
-            f"{file} is nested too deeply to be a model's configuration; get the model's files again."
-        ) from None
-    except ValueError as error:  # no JSON, or a number of thousands of digits
-        raise UsageError(
-            f"{file} cannot be read ({str(error).splitlines()[0]}); get the model's files again."
-        ) from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{file} holds no object of keys and values; get the model's files again.")
+        found = read_json_object(file, what_to_do="get the model's files again")
+    except AfinaError as error:
+        raise UsageError(str(error)) from None
     if not isinstance(found.get("model_type"), str):
         raise UsageError(f"{file}: model_type should name the architecture, and is {_short(found.get('model_type'))}.")
     from transformers import __version__
@@ -120,9 +110,6 @@ def _given(config: Any, key: str) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = "missing" if value is None else repr(value) if not isinstance(value, int) else _number(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _number(value: int) -> str:
-    return str(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"
+    if isinstance(value, int) and value.bit_length() >= 200:
+        return f"a number of {value.bit_length()} bits"
+    return "missing" if value is None else shown(value, 60)

@@ -18,6 +18,7 @@ from typing import Any
 from afina.backbone.gguf_file import GgufFile, read_gguf
 from afina.backbone.gguf_rows import gguf_row, model_settings, tensor_names
 from afina.errors import AfinaError, UsageError
+from afina.json_files import read_json_object
 
 __all__ = ["cache_folder", "converted", "converted_before", "file_digest", "said_of"]
 
@@ -92,10 +93,10 @@ def _place(digest: str) -> Path:
 
 def _record(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / _RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+        found = read_json_object(folder / _RECORD)
+    except (FileNotFoundError, AfinaError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("files"), dict) else None
+    return found if isinstance(found.get("files"), dict) else None
 
 
 def _whole(folder: Path, *, weights: bool) -> bool:

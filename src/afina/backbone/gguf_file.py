@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, UsageError, shown
 
-__all__ = ["GgufFile", "TensorEntry", "read_gguf", "shown"]
+__all__ = ["GgufFile", "TensorEntry", "read_gguf"]
 
 _VERSIONS = (2, 3)
 _PLAIN = {0: ("F32", 4), 1: ("F16", 2), 30: ("BF16", 2)}
 """Types that hold numbers one by one: name and bytes of each."""
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
-_LONGEST, _SHOWN = 200, 60
+_LONGEST = 200
 """Characters that a name has (a tensor's at most 64 by GGUF's own rule), and that a value shows of itself."""
 
 
@@ -88,12 +88,6 @@ class GgufFile:
                 "dequantise; give the model in another form, such as Q8_0, F16 or a folder with safetensors."
             ) from None
         return torch.from_numpy(np.ascontiguousarray(values)).reshape(entry.shape).to(torch.bfloat16)
-
-
-def shown(value: Any) -> str:
-    """Return what a file says as it may stand in a sentence."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def read_gguf(path: Path) -> GgufFile:

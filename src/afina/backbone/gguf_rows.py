@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from afina.backbone.gguf_file import GgufFile, shown
-from afina.errors import UsageError
+from afina.backbone.gguf_file import GgufFile
+from afina.errors import UsageError, shown
 
 __all__ = ["GGUF_ROWS", "GgufRow", "gguf_row", "model_settings", "tensor_names"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from afina.backbone.gguf_file import GgufFile, shown
+from afina.backbone.gguf_file import GgufFile
 from afina.backbone.gguf_rows import gguf_row
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, nearest, shown
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

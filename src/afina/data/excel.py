@@ -1,9 +1,11 @@
 """Reading a spreadsheet's first sheet, values as they stand in its cells; formulas as what they last gave."""
 
 import datetime
+import re
 import warnings
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as arrow
 
@@ -12,6 +14,8 @@ from afina.data.delimited import header_of
 from afina.errors import UsageError
 
 __all__ = ["read_excel"]
+
+_FORMULA = re.compile(rb"<(\w+:)?f[\s/>]")
 
 
 def read_excel(path: Path, notes: list[str]) -> arrow.Table:
@@ -45,10 +49,19 @@ def _sheets(path: Path, openpyxl: Any) -> dict[str, list[tuple[Any, ...]]]:
         warnings.simplefilter("ignore")  # of styles and validations, which are no one's values
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         sheets = {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
-        formulas = openpyxl.load_workbook(file, read_only=True)
-        for sheet in formulas.worksheets:
-            _refuse_uncomputed(path, sheets[sheet.title], sheet)
+        # Formulas are in a second reading, which takes as long: only where there is one.
+        if _has_formulas(file):
+            formulas = openpyxl.load_workbook(file, read_only=True)
+            for sheet in formulas.worksheets:
+                _refuse_uncomputed(path, sheets[sheet.title], sheet)
     return {title: _from_first(rows) for title, rows in sheets.items()}
+
+
+def _has_formulas(file: BinaryIO) -> bool:
+    """Whether a sheet's XML, prefixed or not, has an element `f`."""
+    with zipfile.ZipFile(file) as parts:
+        names = [name for name in parts.namelist() if "worksheets/" in name]
+        return any(_FORMULA.search(parts.read(name)) for name in names)
 
 
 def _from_first(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

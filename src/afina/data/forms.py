@@ -19,6 +19,8 @@ __all__ = [
 NO_MARKS = "no line says who speaks"
 NO_MESSAGES = "no messages"
 NO_FORM = "no known form of dialogue"
+_SURELY_LISTS = ("messages", "conversations")
+"""What public formats call a list of messages; a column of another name may as well hold a transcript."""
 LISTS = (*MESSAGES, "dialogue", "dialog", "turns", "chat")
 PAIRS = (
     ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("question", "response"),
@@ -156,7 +158,7 @@ def _listed(row: _Row) -> Found | None:
         turns = as_list(value, row.seen)
         if turns is not None:
             return row.found([name], row.listed(turns))
-        if row.columns.messages or (name.lower() in LISTS[:2] and value is not None):
+        if row.columns.messages or (name.lower() in _SURELY_LISTS and value is not None):
             problem = f"column '{name}' should hold a list of messages, each with a role and content"
             if value is None or (isinstance(value, str) and not value.strip()):
                 problem = NO_MESSAGES

@@ -1,6 +1,5 @@
 """Folders of tables: train and test files and their shards, as people, the hub and `datasets` lay them out."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.data.compression import COMPRESSED, format_of
 from afina.data.files import FILES, check_file, read_table, same_label_names
-from afina.errors import UsageError
+from afina.errors import AfinaError, UsageError
+from afina.json_files import read_json_object
 
 __all__ = ["part_named", "parts_of"]
 
@@ -222,13 +222,13 @@ def _by_part(path: Path, names: list[str]) -> dict[str, Path]:
 
 
 def _json(path: Path) -> dict[str, object]:
+    what_to_do = "save the data set again with save_to_disk"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} cannot be read; save the data set again with save_to_disk.")
-    return found
+        return read_json_object(path, what_to_do=what_to_do)
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not there; {what_to_do}.") from None
+    except AfinaError as error:
+        raise UsageError(str(error)) from None
 
 
 def _read_saved(folder: Path) -> arrow.Table:
