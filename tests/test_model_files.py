@@ -209,3 +209,25 @@ def test_a_tokenizer_without_an_end_is_said_where_ends_would_be_learned(speaker:
         )
         notes.append(prepare(study.config, study.config.dataset[0], str(base), tmp_path / f"out {end}").notes)
     assert [any("names no end token: no end is learned" in note for note in own) for own in notes] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "by the mean of its tokens' states"),
+        ({"pooling_mode": "lasttoken"}, "by the last token's state"),
+        ({"pooling_mode_mean_tokens": "yes"}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_folder_of_sentence_transformers_says_what_no_classifier_goes_by(
+    stored: Any, said: str | None, family_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(family_folder("bert"), folder)
+    if stored is not None:
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(stored))
+    notes = [note for note in look_over(str(folder)) if "1_Pooling" in note]
+    assert [said in note for note in notes] == ([True] if said else [])

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from afina.backbone.anatomy import read_anatomy
-from afina.backbone.files import check_weights, model_path
+from afina.backbone.files import BUILT_IN, check_weights, model_path
 from afina.backbone.heads import build_head
 from afina.backbone.labels import head_note
 from afina.backbone.language import language_head_of
 from afina.backbone.load import model_class, read_config, register_attention
+from afina.backbone.pooling import pooling_note
 from afina.backbone.quantise import stored_precision
 from afina.backbone.row import Row
 from afina.backbone.rows import row_of
@@ -48,6 +49,8 @@ def look_over(
         notes.append(lacks_note(config.model_type, row))
     if speaks or not scored:
         return tuple(notes)
+    if not tags and name not in BUILT_IN and (note := pooling_note(path)) is not None:
+        notes.append(note)
     head = build_head(row.tagger if tags else row.head, read.bare.config, 2, pooler="" if tags else read.pooler)
     if read.pooler and not tags and read.pooler in dict(head.named_modules()):
         notes.append(

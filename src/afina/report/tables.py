@@ -120,6 +120,10 @@ def comparison_table(group: Group, words: Words) -> Table:
              any(own.count == 1 and own.low is not None for own in tests)),
         ) if holds
     ]  # fmt: skip
+    if any(own.count > 1 for own in tests) and group.test_rows:
+        rows = words.number(group.test_rows)
+        apart = words("The {rows} test rows have a chance of their own, which the tested differences count.", rows=rows)
+        note = f"{apart} {note}".strip()
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
     assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.assumed)

@@ -129,6 +129,7 @@ NOTES = {
     "the model's tokenizer names no end token: no end is learned, and what it writes goes on to max_new_tokens": "o tokenizador do modelo não tem token de fim: nenhum fim é aprendido, e o que ele escreve vai até max_new_tokens",
     "the tokenizer has {tokens} tokens, the model vectors for {vectors}: texts with {list} cannot be read": "o tokenizador tem {tokens} tokens, e o modelo vetores para {vectors}: textos com {list} não podem ser lidos",
     # -- models
+    "the model's folder makes one vector of a text by {mode} (1_Pooling); the classifier here has the head of its architecture instead, as transformers has": "a pasta do modelo faz de um texto um vetor por {mode} (1_Pooling); o classificador aqui tem a cabeça da sua arquitetura, como no transformers",
     "the names of the model's weights are read without their '{prefix}'": "os nomes dos pesos do modelo são lidos sem o '{prefix}'",
     "the model's files hold no pooler, which its classifier looks through: one is drawn from each run's seed, trained with the head and saved with it": "os arquivos do modelo não têm pooler, pelo qual o classificador olha: um é sorteado pela semente de cada execução, treinado com a cabeça e salvo com ela",
     "'{kind}' has no row in Afina's table: it was recognised by its shape, and its states are checked against transformers' own attention whenever it is loaded": "'{kind}' não tem linha na tabela do Afina: foi reconhecido pela forma, e seus estados são conferidos com a atenção do próprio transformers sempre que é carregado",
@@ -147,6 +148,8 @@ NOTES = {
 }  # fmt: skip
 
 _VALUES = {
+    "the mean of its tokens' states": "a média dos estados dos tokens", "the first token's state": "o estado do primeiro token",
+    "the largest of its tokens' states": "os maiores estados dos tokens", "the last token's state": "o estado do último token",
     "train": "treino", "test": "teste", "validation": "validação", "development": "desenvolvimento",
     "a comma": "vírgula", "a semicolon": "ponto e vírgula", "a tab": "tabulação", "a bar": "barra",
     "an empty text": "texto vazio", "no label": "nenhum rótulo",

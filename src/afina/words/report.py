@@ -132,5 +132,6 @@ PORTUGUESE = {
     "What was chosen": "O que foi escolhido",
     "data": "dados",
     "Every setting, version and machine": "Todas as opções, versões e a máquina",
+    "The {rows} test rows have a chance of their own, which the tested differences count.": "As {rows} linhas de teste têm um acaso próprio, que as diferenças testadas contam.",
     "mean and 95% interval over seeds": "média e intervalo de 95% sobre as sementes",
 }

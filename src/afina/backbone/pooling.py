@@ -1,0 +1,32 @@
+"""What a folder of sentence-transformers says of how a text becomes one vector, which no classifier here goes by."""
+
+from pathlib import Path
+
+from afina.errors import AfinaError
+from afina.json_files import read_json_object
+
+__all__ = ["pooling_note"]
+
+_MODES = {
+    "mean": "the mean of its tokens' states", "cls": "the first token's state", "max": "the largest of its tokens' states",
+    "mean_sqrt_len": "the sum of its tokens' states over the root of their number", "weightedmean": "a weighted mean of its tokens' states",
+    "lasttoken": "the last token's state",
+}  # fmt: skip
+
+
+def pooling_note(folder: str) -> str | None:
+    """Return what to say of a folder with a `1_Pooling/config.json`; None where there is none or it cannot be read."""
+    try:
+        found = read_json_object(Path(folder) / "1_Pooling" / "config.json")
+    except (FileNotFoundError, AfinaError):
+        return None
+    keys = {f"pooling_mode_{mode}{end}": mode for mode in _MODES for end in ("", "_tokens", "_token")}
+    named = found.get("pooling_mode")
+    modes = [named] if isinstance(named, str) else [mode for key, mode in keys.items() if found.get(key) is True]
+    said = " and ".join(_MODES[mode] for mode in dict.fromkeys(modes) if mode in _MODES)
+    if not said:
+        return None
+    return (
+        f"the model's folder makes one vector of a text by {said} (1_Pooling); the classifier here has the head of its "
+        "architecture instead, as transformers has"
+    )
