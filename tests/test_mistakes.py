@@ -196,6 +196,21 @@ def test_seeds_that_agree_have_the_interval_of_their_test_rows(folder: Path, tmp
     assert "over seeds" not in table and "by the 800 test rows" in table
 
 
+def test_seeds_that_differ_say_that_their_interval_is_not_the_test_rows(folder: Path, tmp_path: Path) -> None:
+    results = read_results(folder)
+    (lora,) = (result for result in results if result["method"] == "lora")
+    again = lora | {"run": "again", "seed": 1, "test_metric": lora["test_metric"] - 0.05}
+    shutil.copytree(folder, tmp_path / "twice")
+    (tmp_path / "twice" / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [*results, again]))
+    write_report(tmp_path / "twice")
+    table = (tmp_path / "twice" / "tables" / "comparison-m-d.md").read_text(encoding="utf-8")
+    assert "mean and 95% interval over seeds" in table
+    assert "The 800 test rows have a chance of their own, which the tested differences count." in table
+    write_report(folder)
+    alone = (folder / "tables" / "comparison-m-d.md").read_text(encoding="utf-8")
+    assert "a chance of their own" not in alone
+
+
 def test_other_metrics_have_the_interval_of_redrawn_rows() -> None:
     random = np.random.default_rng(0)
     label = random.normal(size=500)

@@ -9,8 +9,8 @@ __all__ = ["pooling_note"]
 
 _MODES = {
     "mean": "the mean of its tokens' states", "cls": "the first token's state", "max": "the largest of its tokens' states",
-    "mean_sqrt_len": "the sum of its tokens' states over the root of their number", "weightedmean": "a weighted mean of its tokens' states",
-    "lasttoken": "the last token's state",
+    "mean_sqrt_len": "the sum of its tokens' states over the root of their number",
+    "weightedmean": "a weighted mean of its tokens' states", "lasttoken": "the last token's state",
 }  # fmt: skip
 
 

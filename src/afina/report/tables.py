@@ -121,8 +121,10 @@ def comparison_table(group: Group, words: Words) -> Table:
         ) if holds
     ]  # fmt: skip
     if any(own.count > 1 for own in tests) and group.test_rows:
-        rows = words.number(group.test_rows)
-        apart = words("The {rows} test rows have a chance of their own, which the tested differences count.", rows=rows)
+        apart = words(
+            "The {rows} test rows have a chance of their own, which the tested differences count.",
+            rows=words.number(group.test_rows),
+        )
         note = f"{apart} {note}".strip()
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
