@@ -40,7 +40,7 @@ def test_logits_are_those_of_the_library(name: str, with_tokenizer: Path) -> Non
         (logits,) = attached({"input_ids": expected["input_ids"]})
     torch.testing.assert_close(logits, expected["logits"], rtol=1e-5, atol=1e-5)
     names = ("red", "green", "blue") if name.endswith("flexible") else ("LABEL_0", "LABEL_1", "LABEL_2")
-    assert loaded.record.task["label_names"] == names
+    assert tuple(loaded.record.task["label_names"]) == names
     with pytest.raises(UsageError, match="PEFT has no word for"):
         write_peft(loaded, with_tokenizer)
 
