@@ -52,20 +52,22 @@ def test_files_of_images_with_label_names(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 5, 7, 3), dtype=np.uint8)
     np.savez(tmp_path / "all.npz", images=images, labels=np.array(["cat", "dog", "cow"] * 10))
-    data = load_images(DatasetSpec(path=str(tmp_path / "all.npz")), train_limit=None, test_limit=None)
+    data = load_images(DatasetSpec(path=str(tmp_path / "all.npz")), "classification", train_limit=None, test_limit=None)
     assert data.label_names == ("cat", "cow", "dog")
     assert (len(data.train), len(data.test)) == (24, 6)
     (tmp_path / "parts").mkdir()
     for split, rows in (("train", slice(20)), ("test", slice(15, 30))):
         np.savez(tmp_path / "parts" / f"{split}.npz", images=images[rows], labels=np.arange(30)[rows] % 3)
-    data = load_images(DatasetSpec(path=str(tmp_path / "parts")), train_limit=12, test_limit=None)
+    data = load_images(DatasetSpec(path=str(tmp_path / "parts")), "classification", train_limit=12, test_limit=None)
     assert (len(data.train), len(data.test)) == (12, 15)
     assert any("both train and test" in note for note in data.notes)
 
 
 def test_images_become_what_the_model_takes(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.full((10, 4, 4, 3), 255, dtype=np.uint8), labels=np.arange(10) % 2)
-    rows = load_images(DatasetSpec(path=str(tmp_path / "a.npz")), train_limit=None, test_limit=None).train
+    rows = load_images(
+        DatasetSpec(path=str(tmp_path / "a.npz")), "classification", train_limit=None, test_limit=None
+    ).train
     tokens = image_tokens(rows, configuration("vit"), str(tmp_path))
     assert tokens.ids.shape == (8, 1, 8, 8)  # one channel, resized
     assert (tokens.lengths == 5).all()
@@ -77,7 +79,7 @@ def test_images_become_what_the_model_takes(tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_images_is_one_sentence(tmp_path: Path, family_folder: Loader) -> None:
     def load(name: str) -> None:
-        load_images(DatasetSpec(path=str(tmp_path / name)), train_limit=None, test_limit=None)
+        load_images(DatasetSpec(path=str(tmp_path / name)), "classification", train_limit=None, test_limit=None)
 
     with pytest.raises(UsageError, match=r"gone.npz does not exist"):
         load("gone.npz")

@@ -200,7 +200,8 @@ def test_its_adapter_gives_sets_by_the_thresholds_it_chose(study: afina.Study, t
     (tmp_path / "ask.csv").write_text("text\napp great late\n\n")
     counts = afina.predict_file(loaded, tmp_path / "ask.csv", tmp_path / "out.csv")
     assert counts.answered == 1
-    (row,) = csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8-sig", newline=""))
+    row, empty = csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines())
+    assert empty["prediction"] == ""
     assert (row["text"], row["prediction"]) == ("app great late", "food; late")
     assert [f"{p:.4f}" for p in (found[0].probabilities or {}).values()] == [
         f"{float(row[f'p({name})']):.4f}" for name in NAMES
