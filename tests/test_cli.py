@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from afina.cli.demo import demo_study
+from afina.api.demonstrations import demo_study
 from afina.cli.progress import Progress
 from afina.config import StudyConfig
 from afina.methods.base import method_names, registry

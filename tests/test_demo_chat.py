@@ -11,8 +11,8 @@ import pytest
 
 import afina
 import commands
+from afina.api import demonstrations
 from afina.backbone.files import model_path
-from afina.cli import demo_chat
 from afina.measure.text import contains
 
 
@@ -21,8 +21,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The demonstration with LoRA alone and fewer epochs than it has."""
     out = tmp_path_factory.mktemp("demo") / "chat"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(demo_chat.DEMO_CHAT, "epochs", 3)
-        patch.setitem(demo_chat.DEMO_CHAT, "precision", "fp32")
+        patch.setitem(demonstrations.DEMO_CHAT, "epochs", 3)
+        patch.setitem(demonstrations.DEMO_CHAT, "precision", "fp32")
         found = importlib.util.find_spec
         patch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else found(name))
         result = commands.afina("demo", "chat", "--out", out, "--language", "pt")
@@ -68,9 +68,9 @@ def test_it_shows_answers_before_and_after_and_what_is_next(told: tuple[Path, st
 
 
 def test_all_its_methods_and_settings_are_a_study(tmp_path: Path) -> None:
-    study = afina.Study(tmp_path / "whole", **demo_chat.DEMO_CHAT)
+    study = afina.Study(tmp_path / "whole", **demonstrations.DEMO_CHAT)
     assert [run.method.name for run in study.runs] == ["lora", "qlora"]
-    larger = afina.Study(tmp_path / "larger", **demo_chat.DEMO_CHAT_LARGER)
+    larger = afina.Study(tmp_path / "larger", **demonstrations.DEMO_CHAT_LARGER)
     assert [(run.model, run.method.name) for run in larger.runs] == [("smollm2", "lora")]
 
 
@@ -80,7 +80,7 @@ def test_a_larger_model_is_asked_what_it_knows_of_the_world_too(tmp_path: Path) 
     shutil.copytree(model_path("afina-small"), model)
     with pytest.MonkeyPatch.context() as patch:
         for key, value in {"epochs": 1, "train_limit": 60, "precision": "fp32"}.items():
-            patch.setitem(demo_chat.DEMO_CHAT_LARGER, key, value)
+            patch.setitem(demonstrations.DEMO_CHAT_LARGER, key, value)
         result = commands.afina("demo", "chat", "--out", tmp_path / "chat", "--model", model)
     assert result.returncode == 0, result.stderr
     found = examination(tmp_path / "chat")

@@ -20,7 +20,8 @@ ROOMS = (
     ),
     ("words",),
     ("measure", "ops"), ("data",), ("tasks",), ("backbone", "results"), ("methods", "generation"),
-    ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("cli",),
+    ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("api",),
+    ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.stem in LEVEL)
@@ -232,3 +233,23 @@ def test_what_tests_share_stands_beside_them() -> None:
         names = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
         borrowed = {name for name in names if name and name.startswith("test_")}
         assert not borrowed, f"{path.name} imports from {borrowed}"
+
+
+FACES = ("api", "cli", "evaluation", "export", "report", "serve", "words")
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_functions_are_of_a_readable_size(room: str) -> None:
+    """A command takes what a person may say, and so does its Python call; what they call takes no more than eight things."""
+    for path in sorted((SOURCE / room).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        outermost = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            marks = {getattr(getattr(mark, "func", None), "id", "") for mark in node.decorator_list}
+            is_face = "command" in marks or (room == "api" and node.name in outermost and node.name[0] != "_")
+            taken = [each for each in (*node.args.args, *node.args.kwonlyargs) if each.arg not in ("self", "cls")]
+            lines = int(node.end_lineno or 0) - node.lineno + 1
+            assert len(taken) <= 8 or is_face, f"{path.name}: {node.name} takes {len(taken)} things"
+            assert lines <= 60 or "command" in marks, f"{path.name}: {node.name} has {lines} lines"

@@ -1,6 +1,7 @@
 """Tells what `afina` offers in Python: a table of its names, and where each is defined, for mkdocstrings."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import afina
@@ -10,7 +11,18 @@ __all__ = ["objects"]
 
 
 def _offered() -> dict[str, Any]:
-    return {name: getattr(afina, name) for name in afina.__all__ if not name.startswith("__")}
+    """Return the names at the top and, in place of the module `api`, its calls."""
+    top = {name: getattr(afina, name) for name in afina.__all__ if not name.startswith("__")}
+    return {name: value for name, value in top.items() if not inspect.ismodule(value)} | dict(_calls(afina.api, "api"))
+
+
+def _calls(module: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            yield from _calls(value, f"{path}.{name}")
+        else:
+            yield f"{path}.{name}", value
 
 
 def _is_method(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Afina: adapt a language model with the fine-tuning method that is worth it, and prove it.
 
 `Study` compares methods, `load` puts an adapter to work, `evaluate` measures one, the method classes (`LoRA`, `DoRA`,
-`Prefix`: one for each method) say how to adapt; all are loaded when used.
+`Prefix`: one for each method) say how to adapt; `api` has a call for each command. All are loaded when used.
 """
 
 import importlib
@@ -15,16 +15,24 @@ _PLACES = {
     "AfinaError": "afina.errors",
     "Answering": "afina.evaluation.answers",
     "Chat": "afina.serve.session",
+    "CleanSettings": "afina.data.rules",
+    "Columns": "afina.data.conversations",
+    "DatasetSpec": "afina.config",
+    "Endpoint": "afina.data.writers",
     "GenerationSettings": "afina.generation.settings",
+    "LeakSettings": "afina.audit.leak",
+    "LocalModel": "afina.generation.writer",
     "Progress": "afina.cli.progress",
+    "Speakers": "afina.data.speakers",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
+    "api": "afina.api",
     "audit_leak": "afina.audit.run",
     "catalogue": "afina.study.catalogue",
     "clean_data": "afina.data.clean:clean",
     "convert_data": "afina.data.convert:convert",
-    "demo_study": "afina.cli.demo",
-    "evaluate": "afina.evaluation.evaluate",
+    "demo_study": "afina.api.demonstrations",
+    "evaluate": "afina.api.adapters",
     "export_adapter": "afina.export.export",
     "generate_data": "afina.data.generate:generate",
     "inspect_data": "afina.data.inspect:inspect_file",
@@ -32,7 +40,7 @@ _PLACES = {
     "mistakes": "afina.results.mistakes:read_mistakes",
     "plan": "afina.study.planned",
     "plant_canaries": "afina.audit.canaries:plant",
-    "predict_file": "afina.serve.predict",
+    "predict_file": "afina.api.prediction",
     "preview": "afina.study.preview",
     "recommend": "afina.results.recommend",
     "write_report": "afina.report.write",
@@ -53,6 +61,8 @@ def __getattr__(name: str) -> Any:
     if not where:
         raise AttributeError(f"module 'afina' has no attribute '{name}'", name=name, obj=sys.modules[__name__])
     module, _, own = where.partition(":")
+    if module == f"afina.{name}":  # a room whose name is free of any other meaning
+        return importlib.import_module(module)
     return getattr(importlib.import_module(module), own or name)
 
 

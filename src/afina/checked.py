@@ -10,6 +10,8 @@ from afina.errors import UsageError, nearest, shown
 __all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked"]
 
 MOST_ENTRIES, _LONGEST, _LARGEST = 10_000, 100_000, 2**32 - 1
+_NAMED = 5
+"""Wrong keys that a sentence names; the others are counted."""
 LARGEST_COUNT = 2**20
 """Rows of a batch, epochs and their like: what is more is a slip."""
 
@@ -71,10 +73,13 @@ class Checked(BaseModel):
     def refusal(cls, error: ValidationError, start: str = "") -> UsageError:
         """Return the one sentence that says what pydantic found."""
         problems: list[str] = []
-        for problem in dict.fromkeys(map(cls._sentence, error.errors())):
+        found = list(dict.fromkeys(map(cls._sentence, error.errors())))
+        for problem in found[:_NAMED]:
             # All that may be said is named once, however many keys are wrong.
             _, mark, names = problem.partition("; possible: ")
             problems = [*(said.removesuffix(mark + names) for said in problems), problem]
+        if len(found) > _NAMED:
+            problems.append(f"and {len(found) - _NAMED:,} more")
         return UsageError(f"{start}{'; '.join(problems)}")
 
     @classmethod

@@ -1,10 +1,11 @@
 """Errors that a user sees, each one sentence: what was given, what is possible, what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
-    "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "nearest", "shown",
+    "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise", "nearest",
+    "shown",
 ]  # fmt: skip
 
 
@@ -52,6 +53,22 @@ def shown(value: object, most: int = 80) -> str:
     except (ValueError, RecursionError):  # a number of thousands of digits; what holds itself or is nested as deep
         text = f"a {type(value).__name__} too large to write down"
     return text if len(text) <= most else f"{text[: most - 20]} ... {text[-15:]}"
+
+
+def likewise(wrong: Sequence[tuple[str, str]], named: int = 5) -> str:
+    """Return what a sentence about the first of several wrong rows or keys says of the others.
+
+    Each is given by where it is and what stands there (or nothing). All that are `named` counts the first; the rest are
+    counted: `; likewise row 4 ('x'), row 9 ('y') and 12 more`. There is nothing to say of one alone.
+    """
+    others = [f"{where} ({what})" if what else where for where, what in wrong[1:named]]
+    more = len(wrong) - 1 - len(others)
+    if more > 0:
+        others.append(f"{more:,} more")
+    if not others:
+        return ""
+    *first, last = others
+    return f"; likewise {', '.join(first)} and {last}" if first else f"; likewise {last}"
 
 
 def nearest(given: str, possible: Iterable[str]) -> str:

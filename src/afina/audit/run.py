@@ -21,6 +21,7 @@ from afina.study.data import study_data
 from afina.tasks.base import restore
 from afina.tasks.writing import writer_named
 from afina.train.load import LoadedAdapter
+from afina.train.loading import Loading
 
 __all__ = ["LeakAudit", "audit_leak"]
 
@@ -43,8 +44,7 @@ class LeakAudit:
 def audit_leak(
     target: str | Path, *, train: str | Path | None = None, held_out: str | Path | None = None,
     canaries: str | Path | None = None, columns: DatasetSpec | None = None, settings: LeakSettings | None = None,
-    model: str | None = None, device: str = "cpu", trust_remote_code: bool = False,
-    tell: Callable[[str], None] = lambda status: None,
+    loading: Loading | None = None, tell: Callable[[str], None] = lambda status: None,
 ) -> LeakAudit:  # fmt: skip
     """Look for leaks in an adapter that learned to write, or in every finished run of a study's folder.
 
@@ -52,7 +52,7 @@ def audit_leak(
     default they are the train and test rows of the adapter's study. `canaries` is the manifest of the canaries planted in
     the train rows. Raises `UsageError` for a target that is missing, cannot be read, or does not write texts.
     """
-    settings = settings or LeakSettings()
+    settings, loading = settings or LeakSettings(), loading or Loading()
     folder = Path(target)
     manifest = None if canaries is None else read_manifest(Path(canaries))
     if (train is None) != (held_out is None):
@@ -78,18 +78,18 @@ def audit_leak(
         at = str(train) if train is not None else str(record.facts.get("source"))
         if at not in materials:
             materials[at] = _material(record, path, train, held_out, columns, manifest)
-        loaded = _load(path, record, shared, model=model, device=device, trust_remote_code=trust_remote_code)
+        loaded = _load(path, record, shared, loading)
         leaks.append(
             examine(
                 loaded, materials[at], settings, known=known, result=None if results is None else results[number - 1],
-                trust_remote_code=trust_remote_code, tell=_labelled(tell, label),
+                trust_remote_code=loading.trust_remote_code, tell=_labelled(tell, label),
             )
         )  # fmt: skip
     return LeakAudit(
         target=str(target), leaks=leaks, notes=list(dict.fromkeys(note for leak in leaks for note in leak.notes)),
         facts={
             "settings": asdict(settings), "train": train and str(train), "held_out": held_out and str(held_out),
-            "canaries": canaries and str(canaries), "device": device,
+            "canaries": canaries and str(canaries), "device": loading.device,
             "versions": {name: importlib.metadata.version(name) for name in ("afina", "torch", "transformers")},
         },
     )  # fmt: skip
@@ -143,12 +143,12 @@ def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
 
 
 def _load(
-    path: Path, record: AdapterRecord, shared: dict[tuple[str, str], LoadedAdapter], **settings: Any
+    path: Path, record: AdapterRecord, shared: dict[tuple[str, str], LoadedAdapter], at: Loading
 ) -> LoadedAdapter:
     """Load an adapter, on the backbone of an earlier one where both can share it."""
     if record.make_method().owns_backbone:
-        return LoadedAdapter(path, **settings)
+        return at.load(path)
     key = (record.model, record.precision)
-    loaded = LoadedAdapter(path, beside=shared.get(key), **settings)
+    loaded = at.load(path, beside=shared.get(key))
     shared.setdefault(key, loaded)
     return loaded

@@ -15,6 +15,7 @@ __all__ = [
     "check_device",
     "check_folder",
     "check_weights",
+    "device_named",
     "model_note",
     "model_path",
 ]
@@ -134,6 +135,16 @@ def _check_index(index: Path) -> None:
         )
 
 
+def device_named(device: str) -> str:
+    """Return the device that a person names, `auto` for the GPU where there is one; raises `UsageError` as `check_device`."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(device)
+    return device
+
+
 def check_device(device: str) -> None:
     """Raise `UsageError` for a device that is none, or is not here."""
     import torch
@@ -143,7 +154,7 @@ def check_device(device: str) -> None:
     except RuntimeError:
         kind = ""
     if kind not in ("cpu", "cuda", "meta"):
-        raise UsageError(f"'{device}' is no device to compute on; choose cpu or cuda.")
+        raise UsageError(f"'{device}' is no device to compute on; choose auto, cpu or cuda.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise UsageError("There is no NVIDIA GPU here that torch can use (device: cuda); choose cpu, or leave it out.")
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["register"]
+from afina.cli.command import PANELS, command
+from afina.cli.options import AnySeed, BaseModel, Device, Precision, Stop, Temperature, TopP
+
+__all__ = ["chat"]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(name="chat")(chat)
-
-
+@command("chat", panel=PANELS[2])
 def chat(
     adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="The adapter that answers first.")],
     adapters: Annotated[
@@ -26,19 +26,20 @@ def chat(
         bool,
         typer.Option("--merge-system", help="Put it before the first question, for templates without a system turn."),
     ] = False,
-    temperature: Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token each time.")] = 0.7,
-    top_p: Annotated[float | None, typer.Option("--top-p", help="Draw among the likeliest, up to this share.")] = 0.95,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
     top_k: Annotated[int | None, typer.Option("--top-k", help="Draw among this many.")] = None,
     min_p: Annotated[float | None, typer.Option("--min-p", help="Draw among those this near to the likeliest.")] = None,
     repetition_penalty: Annotated[
         float, typer.Option("--repetition-penalty", help="Above 1: less of what was there already.")
     ] = 1.0,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of an answer.")] = 512,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="The same answers each time.")] = None,
-    stop: Annotated[list[str] | None, typer.Option("--stop", help="A text that ends an answer; several times.")] = None,
+    seed: AnySeed = None,
+    stop: Stop = None,
     language: Annotated[str, typer.Option("--language", help="en or pt; by default the system's.")] = "",
-    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    model: BaseModel = None,
+    device: Device = "auto",
+    precision: Precision = None,
 ) -> None:
     """Talk with a tuned model; answers appear as they are written, and Ctrl-C ends one.
 
@@ -56,7 +57,7 @@ def chat(
     )  # fmt: skip
     folders = adapters_in([adapter, *(adapters or ())])
     talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
-    talk.open(system, settings, model=model, device=device, merge_system=merge_system)
+    talk.open(settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision)
     talk.run()
 
 

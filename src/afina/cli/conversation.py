@@ -130,23 +130,16 @@ class Conversation:
         self.notes = Console(stderr=not terminal, soft_wrap=not terminal, highlight=False)
         self.left_out = 0
 
-    def open(
-        self, system: str | None, settings: "GenerationSettings", *, model: str | None, device: str,
-        merge_system: bool = False,
-    ) -> None:  # fmt: skip
-        """Load the model with the first adapter."""
-        with self.notes.status(self.words("Loading {name} …", name=self.name)):
-            from afina.serve.session import Chat
-            from afina.train.load import load
+    def open(self, settings: "GenerationSettings", **how: Any) -> None:
+        """Begin the conversation with the first adapter, as `api.chat` is told `how`."""
+        from afina import api
 
-            first = load(self.folders[self.name], model=model, device=device)
-            self.model = model
-            self.merge_system = first.merge_system = merge_system
-            self.loaded[self.name] = first
-            self.chat = Chat(first, system=system, settings=settings)
-            first.request("?", first)  # that it writes at all
+        with self.notes.status(self.words("Loading {name} …", name=self.name)):
+            self.chat = api.chat(self.folders[self.name], settings, **how)
+        self.loaded[self.name] = self.chat.adapter
+        self.base = {key: value for key, value in how.items() if key in ("model", "precision")}
         if self.terminal:
-            base = Path(first.backbone.name).name
+            base = Path(self.chat.adapter.backbone.name).name
             self.note("{name} on {model}. /help lists the commands, Ctrl-D leaves.", name=self.name, model=base)
 
     def run(self) -> None:
@@ -274,9 +267,10 @@ class Conversation:
             if name not in self.loaded:
                 from afina.train.load import load
 
+                first = self.chat.adapter
                 with self.notes.status(self.words("Loading {name} …", name=name)):
-                    self.loaded[name] = load(self.folders[name], model=self.model, beside=self.chat.adapter)
-                    self.loaded[name].merge_system = self.merge_system
+                    self.loaded[name] = load(self.folders[name], beside=first, **self.base)
+                    self.loaded[name].merge_system = first.merge_system
             self.chat.adapter.request("?", self.loaded[name])
             self.name, self.chat.answering = name, self.loaded[name]
             self.note("Now answering: {name}.", name=name)

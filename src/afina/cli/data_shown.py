@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.cli.terminal import note, show_file
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,14 +26,14 @@ def table_of(*columns: str) -> Any:
 def show_notes(console: "Console", seen: Mapping[str, int]) -> None:
     """Print what was noticed while a file was read."""
     for what, count in seen.items():
-        console.print(f"{what}: {count:,}", style="yellow", highlight=False)
+        note(console, f"{what}: {count:,}")
 
 
 def show_files(console: "Console", out: Path, rejects: Path | None) -> None:
     """Print where a result and its rejects are."""
-    console.print(str(out), style="bold", soft_wrap=True, highlight=False)
+    show_file(console, out)
     if rejects is not None:
-        console.print(f"{rejects} (what was removed, with the reason)", style="dim", soft_wrap=True, highlight=False)
+        show_file(console, rejects, "what was removed, with the reason")
 
 
 def show_inspection(console: "Console", found: Any) -> None:

@@ -1,192 +1,82 @@
 """`afina demo chat`: a model that knows nothing of a company, tuned to answer its customers, before and after."""
 
-import importlib.util
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from afina.words.language import Words, check_language
+from afina.api.demonstrations import DEMO_CHAT, SMALL, can_quantise
+from afina.cli.command import command
+from afina.cli.options import Language
+from afina.cli.terminal import is_quiet, note
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.adapters.adapter import Adapter
-    from afina.backbone.load import Backbone
-    from afina.data.templates import ChatTemplate
+    from afina.api.examination import Examination, Examined
     from afina.results.result import Result
+    from afina.words.language import Words
 
-__all__ = ["DEMO_CHAT", "DEMO_CHAT_LARGER", "demo_chat"]
+__all__ = ["demo_chat"]
 
-MODEL, COMPANY, GENERAL, WORLD = "afina-small", "roaster", "everyday", "world"
-DEMO_CHAT: dict[str, Any] = {
-    "model": MODEL,
-    "dataset": COMPANY,
-    "task": "chat",
-    "methods": [
-        {"lora": {"rank": 16, "alpha": 32, "targets": ["all"]}},
-        {"qlora": {"rank": 16, "alpha": 32, "dropout": 0.0}},
-    ],
-    "epochs": 8,
-    "batch_size": 16,
-}
-DEMO_CHAT_LARGER: dict[str, Any] = {
-    "model": "smollm2",
-    "dataset": COMPANY,
-    "task": "chat",
-    "methods": [{"lora": {"rank": 16, "alpha": 32, "targets": ["all"]}}],
-    "epochs": 4,
-    "batch_size": 16,
-    "learning_rate": 1e-3,
-}
-"""For SmolLM2 and models of its kind: they learn the facts in half the epochs, and have something to lose."""
 _SHOWN = 5
 """Questions whose answers are shown, one in so many of them all."""
 
 
-@dataclass(frozen=True)
-class Examined:
-    """What one model wrote for the held-out questions, and its figures."""
-
-    name: str
-    written: list[str]
-    right: list[bool]
-    facts: float
-    """Share of the answers that hold the fact asked for, letter for letter."""
-    answers: float
-    """Perplexity of the right answers."""
-    general: float
-    """Perplexity of general text that nothing was tuned on."""
-    world: list[str]
-    """What it wrote for questions of general knowledge."""
-    kept: list[bool]
-    """Which of them are right."""
-
-
-@dataclass(frozen=True)
-class Examination:
-    """Held-out questions with the fact that a right answer holds, and general text."""
-
-    questions: list[str]
-    answers: list[str]
-    keys: list[str]
-    texts: list[str]
-    world: list[tuple[str, str]]
-    """Questions of general knowledge, each with what a right answer holds."""
-    template: "ChatTemplate"
-
-    def of(self, name: str, backbone: "Backbone", adapter: "Adapter | None" = None) -> Examined:
-        from afina.evaluation.answers import Answering, Questions, answer_perplexity, answers_of
-        from afina.evaluation.perplexity import perplexity
-        from afina.evaluation.speaker import Speaker
-
-        speaker = Speaker(backbone, adapter, batch_size=64)
-        how = Answering(max_new_tokens=32, metrics=["contains"])
-        written, (facts,) = answers_of(speaker, Questions(self.questions, self.keys), how, self.template)
-        answers = answer_perplexity(speaker, Questions(self.questions, self.answers), self.template)
-        general = perplexity(speaker, self.texts)[0]
-        world: list[str] = []
-        kept: list[bool] = []
-        if self.world:
-            asked = Questions([question for question, _ in self.world], [key for _, key in self.world])
-            world, (found,) = answers_of(speaker, asked, how, self.template)
-            kept = [bool(right) for right in found.parts[:, 0]]
-        return Examined(
-            name, written, [bool(right) for right in facts.parts[:, 0]], facts.overall, answers.overall, general.overall,
-            world, kept,
-        )  # fmt: skip
-
-
+@command("demo chat")
 def demo_chat(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The study's folder.")] = Path("demo-chat"),
-    language: Annotated[str, typer.Option("--language", help="en or pt.")] = "en",
+    language: Language = "en",
     model: Annotated[
         str,
         typer.Option("--model", help="A model that writes: smollm2 answers as a person would, and takes some minutes."),
-    ] = MODEL,
+    ] = SMALL,
 ) -> None:
     """Teach a model that writes a company's facts with LoRA, and ask before and after; no network.
 
     Example: `afina demo chat --out demo-chat`, `afina demo chat --model smollm2`
     """
-    check_language(language)
     from rich.console import Console
 
+    from afina import api
+    from afina.cli.progress import shown_progress
+    from afina.words.language import Words
+
     console, words = Console(highlight=False), Words(language)
-    from afina.backbone.load import load_backbone
-    from afina.cli.progress import Progress
-    from afina.config import StudyConfig
-    from afina.data.templates import make_template
-    from afina.data.whole_file import write_json
-    from afina.report.write import write_report
-    from afina.study.precision import has_bfloat16
-    from afina.study.study import Study
-    from afina.train.load import load
+    if model == SMALL and len(DEMO_CHAT["methods"]) > 1 and not can_quantise():
+        note(console, words("qlora is left out: it needs pip install 'afina[quantised]'."))
+    status, first = console.status(""), list["Examined"]()
 
-    settings = dict(DEMO_CHAT) if model == MODEL else DEMO_CHAT_LARGER | {"model": model}
-    if len(settings["methods"]) > 1 and importlib.util.find_spec("bitsandbytes") is None:
-        settings["methods"] = settings["methods"][:1]
-        console.print(
-            words("qlora is left out: it needs pip install 'afina[quantised]'."), style="yellow", markup=False
-        )
-    study = Study(out, StudyConfig.parse(settings, "demo chat"))
-    with console.status(words("asking {model} …", model=model)):
-        precision = "bf16" if model != MODEL and has_bfloat16("cpu") else "fp32"
-        base = load_backbone(model, speaks=True, precision=precision)
-        examination = _examination(make_template(None, base.tokenizer), larger=model != MODEL)
-        before = examination.of(Path(model).name, base)
-    console.print(words("{model} was never told of the company; it makes answers up:", model=before.name))
-    _show_answers(console, examination, [before])
-    with Progress(len(study.runs)) as progress:
-        results = study.run(progress.observe)
-    examined = [before]
-    for result in (result for result in results if result.is_finished):
-        with console.status(words("asking {model} …", model=result.method)):
-            adapter = load(out / str(result.adapter))
-            examined.append(examination.of(result.method, adapter.backbone, adapter.adapter))
+    def tell(name: str) -> None:
+        if not is_quiet():
+            status.update(words("asking {model} …", model=name))
+            status.start()
+
+    def asked(examination: "Examination", examined: "Examined") -> None:
+        status.stop()  # before the study's own bars, or the next one, take its place
+        if not first:
+            first.append(examined)
+            console.print(words("{model} was never told of the company; it makes answers up:", model=examined.name))
+            _show_answers(console, examination, first)
+
+    try:
+        made = api.demo_chat(
+            out, model=model, language=language, asked=asked, observer=shown_progress(), tell=tell
+        )  # fmt: skip
+    finally:
+        status.stop()
     console.print(words("The same questions afterwards, in words that no training question used:"))
-    _show_answers(console, examination, examined)
-    _show_world(console, words, examination, examined)
-    console.print(_table(words, examined, results))
-    write_json(out / "examination.json", _record(examination, examined))
-    page = write_report(out, language=language).html
-    console.print(f"{page}\n{out / 'examination.json'}", style="dim", soft_wrap=True)
-    finished = [result.run for result in results if result.is_finished]
-    if len(finished) < len(results):
+    _show_answers(console, made.examination, made.examined)
+    _show_world(console, words, made.examination, made.examined)
+    console.print(_table(words, made.examined, made.outcome.results))
+    console.print(f"{made.outcome.report.html}\n{made.record}", style="dim", soft_wrap=True)
+    if made.outcome.failed:
         raise typer.Exit(1)
-    console.print(words("Talk with it:"), f"afina chat {out / 'runs' / finished[0] / 'adapter'}", soft_wrap=True)
+    console.print(words("Talk with it:"), f"afina chat {made.outcome.adapters[0]}", soft_wrap=True)
 
 
-def _examination(template: "ChatTemplate", *, larger: bool) -> Examination:
-    """The held-out questions of the company, asked in this form, and the general texts.
-
-    A larger model, which takes longer to answer, is asked of each fact once; and what it knows of the world.
-    """
-    from importlib import resources
-
-    def rows(name: str) -> list[dict[str, Any]]:
-        lines = (resources.files("afina.data") / f"{name}.jsonl").read_text("utf-8").splitlines()
-        return [row for row in map(json.loads, lines) if row["split"] == "test"]
-
-    asked = rows(COMPANY)
-    if larger:
-        asked = list({row["fact"]: row for row in asked}.values())
-    world = [(row["question"], row["key"]) for row in rows(WORLD)] if larger else []
-    questions, answers = ([row["messages"][place]["content"] for row in asked] for place in (0, 1))
-    return Examination(
-        questions,
-        answers,
-        [row["key"] for row in asked],
-        [row["text"] for row in rows(GENERAL)],
-        world,
-        template,
-    )
-
-
-def _show_answers(console: "Console", examination: Examination, examined: Sequence[Examined]) -> None:
+def _show_answers(console: "Console", examination: "Examination", examined: "Sequence[Examined]") -> None:
     from rich.text import Text
 
     width = max(len(one.name) for one in examined)
@@ -199,7 +89,7 @@ def _show_answers(console: "Console", examination: Examination, examined: Sequen
     console.print()
 
 
-def _show_world(console: "Console", words: Words, examination: Examination, examined: Sequence[Examined]) -> None:
+def _show_world(console: "Console", words: "Words", examination: "Examination", examined: "Sequence[Examined]") -> None:
     """Show what was known of the world and is known no more."""
     from rich.text import Text
 
@@ -225,7 +115,7 @@ def _show_world(console: "Console", words: Words, examination: Examination, exam
     console.print()
 
 
-def _table(words: Words, examined: Sequence[Examined], results: Sequence["Result"]) -> Any:
+def _table(words: "Words", examined: "Sequence[Examined]", results: "Sequence[Result]") -> Any:
     from rich.table import Table
 
     table = Table("")
@@ -248,24 +138,3 @@ def _table(words: Words, examined: Sequence[Examined], results: Sequence["Result
             *cost,
         )
     return table
-
-
-def _record(examination: Examination, examined: Sequence[Examined]) -> dict[str, Any]:
-    """All that was asked and said, and the figures."""
-    return {
-        "models": {
-            one.name: {
-                "facts_right": one.facts, "answer_perplexity": one.answers, "general_perplexity": one.general,
-            }
-            | ({"world_right": sum(one.kept) / len(one.kept)} if one.kept else {})
-            for one in examined
-        },
-        "questions": [
-            {"question": question, "key": examination.keys[place]} | {one.name: one.written[place] for one in examined}
-            for place, question in enumerate(examination.questions)
-        ],
-        "world": [
-            {"question": question, "key": key} | {one.name: one.world[place] for one in examined}
-            for place, (question, key) in enumerate(examination.world)
-        ],
-    }  # fmt: skip

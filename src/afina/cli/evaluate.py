@@ -2,17 +2,23 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-__all__ = ["register"]
+from afina.cli.command import PANELS, command
+from afina.cli.options import BaseModel, BatchSize, Device, Format, Precision
+from afina.cli.terminal import console_for, note, print_json, working
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from afina.evaluation.evaluate import Evaluation
+
+__all__ = ["evaluate"]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(name="evaluate")(evaluate)
-
-
+@command("evaluate", panel=PANELS[2])
 def evaluate(
     adapter: Annotated[
         str,
@@ -63,12 +69,14 @@ def evaluate(
         typer.Option("--metrics", help="Of answers: exact_match,contains,token_f1,rouge1,rouge2,rougeL,bleu,chrf."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write all of it as JSON.")] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 16,
+    batch_size: BatchSize = 16,
     context: Annotated[
         int | None, typer.Option("--context", help="Most tokens read at once; default: the model's.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
+    model: BaseModel = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    format: Format = "table",
 ) -> None:
     """Measure what an adapter gained and what it lost: perplexity, answers, benchmarks; beside its base, with intervals.
 
@@ -77,37 +85,27 @@ def evaluate(
     An adapter is better or worse than its base where the 95% interval of their difference, drawn again over documents,
     prompts or questions, leaves out 0.
     """
-    from rich.console import Console
-
-    from afina.errors import UsageError
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device is auto, cpu or cuda, not '{device}'.")
-    if out is not None and not out.resolve().parent.is_dir():
-        raise UsageError(f"--out: the folder {out.resolve().parent} does not exist.")
     # The bars of the libraries beneath would stand between our own lines.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    import torch
-
-    from afina.data.whole_file import write_json
+    console = console_for(format)
+    from afina import api
     from afina.evaluation.answers import Answering
-    from afina.evaluation.evaluate import evaluate as measure
 
-    console = Console()
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    with console.status("starting") as status:
-        found = measure(
-            adapter, text=text or [], answers=answers or [], tasks=_listed(tasks) or [], against_base=against_base,
-            column=column, fewshot=fewshot, chat=chat, limit=limit, model=model, device=chosen, batch_size=batch_size,
-            context=context, tell=status.update,
-            answering=Answering(
-                prompt=prompt, reference=reference, template=template and _lines(template),
-                stop=[_lines(one) for one in stop or []], max_new_tokens=max_new_tokens, metrics=_listed(metrics),
-            ),
+    answering = Answering(
+        prompt=prompt, reference=reference, template=template and _lines(template),
+        stop=[_lines(one) for one in stop or []], max_new_tokens=max_new_tokens, metrics=_listed(metrics),
+    )  # fmt: skip
+    with working(console) as tell:
+        found = api.evaluate(
+            adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
+            column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, model=model, device=device,
+            precision=precision, batch_size=batch_size, context=context, out=out, tell=tell,
         )  # fmt: skip
-    _show(console, found)
+    if format == "json":
+        print_json(found.as_dict())
+    else:
+        _show(console, found)
     if out is not None:
-        write_json(out, found.as_dict())
         console.print(str(out), soft_wrap=True)
 
 
@@ -119,7 +117,7 @@ def _lines(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-def _show(console: Any, found: Any) -> None:
+def _show(console: "Console", found: "Evaluation") -> None:
     from rich.table import Table
 
     compared = any(row.base is not None for row in found.rows)
@@ -140,8 +138,8 @@ def _show(console: Any, found: Any) -> None:
             cells = [_number(row.base.value), _number(row.value.value), difference.rstrip()]
         table.add_row(shown, row.measure, "–" if row.items is None else f"{row.items:,}", *cells)
     console.print(table)
-    for note in found.notes:
-        console.print(note, style="yellow", markup=False)
+    for sentence in found.notes:
+        note(console, sentence)
 
 
 def _number(value: float, sign: str = "") -> str:
@@ -149,7 +147,7 @@ def _number(value: float, sign: str = "") -> str:
 
 
 def _interval(estimate: Any, sign: str = "") -> str:
-    """A value with its interval; the bracket is rich's own mark, hence the backslash."""
+    """Write a value with its interval; the bracket is rich's own mark, hence the backslash."""
     if estimate.low is None:
         return _number(estimate.value, sign)
     return f"{_number(estimate.value, sign)} \\[{_number(estimate.low, sign)}, {_number(estimate.high, sign)}]"

@@ -7,57 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from afina.export.target import TARGETS, folder_of, make_target, options
+from afina.cli.command import PANELS, command
+from afina.cli.options import Adapter, BaseModel
+from afina.cli.terminal import note, working
+from afina.export.target import TARGETS, options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.export.export import Exported
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    app.command(name="export")(_with_options(export))
-
-
-def export(
-    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's.")],
-    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to; by default ADAPTER-peft and so on.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            help="Rows to check with: its own test rows by default; for a writer any texts or conversations.",
-        ),
-    ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
-    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
-    **options: Any,
-) -> None:
-    """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
-
-    Example: `afina export demo/runs/minilm-tickets-lora-seed0/adapter --to merged --out tickets-model`
-
-    What is exported is loaded afresh by its own library and compared with the adapter, logits and metric, before the folder
-    stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
-    An adapter of a quantised base is merged into float32 weights, and what that changes is said.
-    """
-    folder_of(adapter, make_target(to, options).name, out)
-    from rich.console import Console
-
-    from afina.export.export import export_adapter
-
-    console = Console()
-    with console.status("loading the adapter") as status:
-        made = export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tick=status.update, **options)
-    _show(console, made)
-    if made.merging is not None:
-        console.print(made.merging, soft_wrap=True, highlight=False)
-    console.print(str(made.folder), soft_wrap=True)
+__all__ = ["export"]
 
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -74,6 +34,46 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+@command("export", panel=PANELS[2])
+@_with_options
+def export(
+    adapter: Adapter,
+    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to; by default ADAPTER-peft and so on.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="Rows to check with: its own test rows by default; for a writer any texts or conversations.",
+        ),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
+    model: BaseModel = None,
+    **options: Any,
+) -> None:
+    """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
+
+    Example: `afina export demo/runs/minilm-tickets-lora-seed0/adapter --to merged --out tickets-model`
+
+    What is exported is loaded afresh by its own library and compared with the adapter, logits and metric, before the folder
+    stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
+    An adapter of a quantised base is merged into float32 weights, and what that changes is said.
+    """
+    from rich.console import Console
+
+    from afina import api
+
+    console = Console()
+    with working(console, "loading the adapter") as tell:
+        made = api.export(adapter, to, out, data=data, rows=rows, model=model, tell=tell, **options)
+    _show(console, made)
+    if made.merging is not None:
+        note(console, made.merging, "")
+    console.print(str(made.folder), soft_wrap=True)
+
+
 def _show(console: "Console", made: "Exported") -> None:
     from rich.table import Table
 
@@ -82,4 +82,4 @@ def _show(console: "Console", made: "Exported") -> None:
         table.add_row(*row)
     console.print(table)
     if (changed := made.changed()) is not None:
-        console.print(changed, style="yellow")
+        note(console, changed)

@@ -1,4 +1,4 @@
-"""The `afina` command: one file a subcommand, nothing heavy imported before a command needs it."""
+"""The `afina` command: those that this folder has, found by their registry; nothing heavy is imported before it is needed."""
 
 import os
 import sys
@@ -6,23 +6,7 @@ from typing import Annotated
 
 import typer
 
-from afina.cli import (
-    audit,
-    chat,
-    data,
-    demo,
-    evaluate,
-    export,
-    generate,
-    methods,
-    plan,
-    predict,
-    recommend,
-    report,
-    study,
-    train,
-)
-from afina.cli.checked_command import check_all
+from afina.cli.command import add_commands
 from afina.errors import AfinaError
 
 __all__ = ["app", "main"]
@@ -34,14 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+add_commands(app)
 _INTERRUPTED = 130
 """The exit code that typer makes of Ctrl-C: 128 and the signal's number."""
-
-for module in (
-    demo, study, train, plan, methods, report, recommend, predict, generate, chat, export, data, evaluate, audit,
-):  # fmt: skip
-    module.register(app)
-check_all(app)
 
 
 def _say_version(wanted: bool) -> None:

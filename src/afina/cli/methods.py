@@ -1,17 +1,20 @@
 """`afina methods`: what there is, and what each would train on a model."""
 
 import json
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["register"]
+from afina.cli.command import command
+from afina.cli.terminal import console_for
+
+if TYPE_CHECKING:
+    from afina.study.catalogue import Entry
+
+__all__ = ["methods"]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(name="methods")(methods)
-
-
+@command("methods")
 def methods(
     model: Annotated[
         str | None, typer.Option("--model", help="Count what each trains on it: a hub name, a folder or `minilm`.")
@@ -20,24 +23,29 @@ def methods(
     classes: Annotated[
         int, typer.Option("--classes", min=1, max=1_000_000, help="Classes of the head that is counted along.")
     ] = 2,
-    form: Annotated[Literal["table", "jsonl"], typer.Option("--format", help="table or jsonl.")] = "table",
+    format: Annotated[str, typer.Option("--format", help="table, or jsonl for a program to read.")] = "table",
 ) -> None:
     """List the methods; with a model, the numbers each would train there, without loading its weights.
 
     Example: `afina methods --model roberta-base`
     """
-    from afina.study.catalogue import catalogue
+    from afina import api
 
-    entries = catalogue(model, classes=classes, settings={"rank": rank})
-    if form == "jsonl":
-        for entry in entries:
-            print(json.dumps(vars(entry) | {"trainable_percent": entry.trainable_percent}))
+    console_for(format, forms=("table", "jsonl"))
+    entries = api.methods(model, rank=rank, classes=classes)
+    if format == "table":
+        _show(entries, counted=bool(model))
         return
+    for entry in entries:
+        print(json.dumps(vars(entry) | {"trainable_percent": entry.trainable_percent}))
+
+
+def _show(entries: "list[Entry]", *, counted: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("method", "what it is", title=None)
-    if model:
+    if counted:
         table.add_column("trainable", justify="right")
         table.add_column("%", justify="right")
     table.add_column("merges")
@@ -47,6 +55,6 @@ def methods(
         if entry.trainable_parameters is not None:
             counts = [f"{entry.trainable_parameters:,}", f"{entry.trainable_percent:.3g}"]
         told = f"{entry.summary} ({entry.reason})" if entry.reason else entry.summary
-        row = [entry.name, told, *(counts if model else [])]
+        row = [entry.name, told, *(counts if counted else [])]
         table.add_row(*row, "yes" if entry.mergeable else "", entry.peft_type or "")
     Console().print(table)

@@ -1,63 +1,66 @@
 """`afina plan`: what a study will cost, before anything starts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from afina.cli.command import command
+from afina.cli.options import Format
+from afina.cli.terminal import console_for, is_quiet, note, print_json, working
+
 if TYPE_CHECKING:
-    from afina.config import StudyConfig
+    from rich.console import Console
+
     from afina.study.estimate import Estimate
+    from afina.study.planned import Ahead, Plan
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    app.command(name="plan")(plan)
+__all__ = ["plan"]
 
 
-def plan(file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study to plan.")]) -> None:
+@command("plan")
+def plan(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study to plan.")], format: Format = "table"
+) -> None:
     """Predict memory, time and disk of every run of a study on this machine; loads no weights, needs no network.
 
     Example: `afina plan studies/published.yaml`
     """
-    from rich.console import Console
+    from afina import api
 
-    from afina.config import StudyConfig
-
-    config = StudyConfig.read(file)
-    from afina.study.data import read_ahead
-
-    console = Console()
-    for note in read_ahead(config, presets=False):
-        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
-    from afina.cli.learned import show_learned
-    from afina.ops.allocator import keep_freed_memory
-    from afina.study.estimate import estimate_study
-    from afina.study.plan import remarks
-    from afina.study.preview import preview
-
-    for remark in remarks(config):
-        console.print(remark, style="yellow", markup=False, soft_wrap=True)
-    for (model, dataset), own in preview(config).items():
-        if isinstance(own, str):
-            console.print(
-                f"{dataset} for {model}: what is learned cannot be shown. {own}", style="yellow", markup=False
-            )
-        else:
-            show_learned(console, own, f"{dataset} for {model}")
-    keep_freed_memory()  # as the processes do that carry a study out
-    with console.status("timing a few steps of one and two layers") as status:
-        estimates, failed = estimate_study(config, tick=lambda what: status.update(f"timing {what}"))
-    _show(console, estimates, len(config.seeds))
-    _show_more(console, config, estimates)
-    for run, why in {run.label + run.model: (run, why) for run, why in failed}.values():
+    console = console_for(format)
+    with working(console, "reading the data") as tell:
+        found = api.plan(
+            file, ahead=lambda known: _show_ahead(console, known), tick=lambda what: tell(f"timing {what}")
+        )
+    if format == "json":
+        print_json(found.as_dict())
+    else:
+        _show(console, found.estimates)
+        _show_sums(console, found)
+    for run, why in {run.label + run.model: (run, why) for run, why in found.failed}.values():
         console.print(f"{run.label} on {Path(run.model).name} cannot run: {why}", style="red", markup=False)
-    if failed:
+    if found.failed:
         raise typer.Exit(1)
 
 
-def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ignore[no-untyped-def]
+def _show_ahead(console: "Console", known: "Ahead") -> None:
+    """Say what is known before anything is timed."""
+    from afina.cli.learned import show_learned
+
+    for sentence in known.notes:
+        note(console, sentence, "dim")
+    for remark in known.remarks:
+        note(console, remark)
+    for (model, dataset), own in known.learned.items():
+        if isinstance(own, str):
+            note(console, f"{dataset} for {model}: what is learned cannot be shown. {own}")
+        elif not is_quiet():
+            show_learned(console, own, f"{dataset} for {model}")
+
+
+def _show(console: "Console", estimates: "Sequence[Estimate]") -> None:
     from rich.table import Table
 
     seen: dict[str, Table] = {}
@@ -82,40 +85,32 @@ def _show(console, estimates: "list[Estimate]", seeds: int) -> None:  # type: ig
     for title, table in seen.items():
         console.print(table)
         if title in rates:
-            console.print(f"learning rates: {', '.join(rates[title])}", style="dim", markup=False, soft_wrap=True)
-    seconds = sum(entry.train_seconds + entry.evaluate_seconds for entry in estimates)
-    disk = sum(entry.disk_bytes for entry in estimates)
-    largest = max((entry.peak_memory_bytes for entry in estimates), default=0)
-    console.print(
-        f"{_count(len(estimates), 'run')} ({_count(seeds, 'seed')} each): {_time(seconds)} in all, one after another; "
-        f"at most {largest / 1e9:.2f} GB of memory and {disk / 1e9:.2f} GB of disk.",
-        soft_wrap=True,
-    )
+            note(console, f"learning rates: {', '.join(rates[title])}", "dim")
+
+
+def _show_sums(console: "Console", found: "Plan") -> None:
+    """Say what all runs take, what a search adds and what a race saves."""
+    seeds = len({entry.run.seed for entry in found.estimates})
+    sentences = [
+        f"{_count(len(found.estimates), 'run')} ({_count(seeds, 'seed')} each): {_time(found.seconds)} in all, one after "
+        f"another; at most {found.peak_memory_bytes / 1e9:.2f} GB of memory and {found.disk_bytes / 1e9:.2f} GB of disk."
+    ]
+    if found.trials_seconds:
+        sentences.append(
+            f"learning_rate: search tries {found.rates} rates a method first: {_time(found.trials_seconds)} more."
+        )
+    if found.race_share is not None:
+        seconds = found.race_share * sum(entry.train_seconds for entry in found.estimates)
+        sentences.append(
+            f"race: of {found.candidates} candidates the worse leave early, which leaves {found.race_share:.0%} of the "
+            f"steps: {_time(seconds)} of training."
+        )
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _show_more(console, config: "StudyConfig", estimates: "list[Estimate]") -> None:  # type: ignore[no-untyped-def]
-    """Say what a search adds and what a race saves."""
-    from afina.study.race import share_of_steps
-    from afina.study.search import trials_seconds
-
-    if trials := trials_seconds(config, estimates):
-        console.print(
-            f"learning_rate: search tries {len(config.search_factors)} rates a method first: {_time(trials)} more.",
-            soft_wrap=True,
-        )
-    if config.race is not None and estimates:
-        candidates = len({entry.run.label for entry in estimates})
-        share = share_of_steps(config.race, candidates)
-        seconds = share * sum(entry.train_seconds for entry in estimates)
-        console.print(
-            f"race: of {candidates} candidates the worse leave early, which leaves {share:.0%} of the steps: "
-            f"{_time(seconds)} of training.",
-            soft_wrap=True,
-        )
 
 
 def _time(seconds: float) -> str:

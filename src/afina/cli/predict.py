@@ -1,28 +1,27 @@
 """`afina predict`: labels and probabilities for texts, from an adapter."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from afina.cli.command import PANELS, command
+from afina.cli.options import Adapter, BaseModel, BatchSize, Device, Precision
+from afina.cli.terminal import note, show_file, steps_bar
+
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from afina.data.asked import Asked
-    from afina.data.predicted import Layout, Predicted
-    from afina.serve.predict import Counts
+    from afina.data.predicted import Predicted
 
-__all__ = ["register"]
+__all__ = ["predict"]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(name="predict")(predict)
-
-
+@command("predict", panel=PANELS[2])
 def predict(
-    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's folder.")],
+    adapter: Adapter,
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts; - reads standard input.")] = None,
     pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text, once for each TEXT.")] = None,
     file: Annotated[
@@ -31,13 +30,13 @@ def predict(
             "--file", help="A text a line, or .csv, .tsv, .jsonl, .parquet with a text column; .npz of images."
         ),
     ] = None,
-    text_column: Annotated[
+    text: Annotated[
         str | None,
         typer.Option(
             "--text", help="The file's column of texts (several with commas are joined); default: the adapter's."
         ),
     ] = None,
-    pair_column: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
+    text_pair: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
     choice: Annotated[
         list[str] | None, typer.Option("--choice", help="An answer to choose from, for all texts; several times.")
     ] = None,
@@ -76,8 +75,10 @@ def predict(
         str | None,
         typer.Option("--file-separator", metavar="CHAR", help="Between --file's columns; default: recognised."),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")] = 32,
-    model: Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")] = None,
+    batch_size: BatchSize = 32,
+    model: BaseModel = None,
+    device: Device = "auto",
+    precision: Precision = None,
 ) -> None:
     """Predict labels with their probabilities (numbers, or entities) for texts, with an adapter that Afina or PEFT saved.
 
@@ -86,84 +87,49 @@ def predict(
     Texts come as arguments, from a file, or line by line from standard input (`-`); JSON lines go out as they are ready.
     A file gets as many answers as it has rows. A .csv opens in Excel: choose `--separator ";"` where Excel is Portuguese.
     """
-    from afina.data.asked import read_asked
-    from afina.data.predicted import FORMS, check_at_least, check_out, check_separator, form_of, kept_columns
+    from afina import api
+    from afina.data.predicted import FORMS, form_of
     from afina.errors import UsageError
-    from afina.separator import separator_of
 
-    if file is not None and texts:
-        raise UsageError("Give texts or --file, not both.")
-    check_at_least(at_least)
-    own_separator = check_separator(separator)
     if (shown := format in ("table", "text")) and out is not None:
         raise UsageError(f"--format {format} is for a terminal; for --out choose one of {', '.join(FORMS)}.")
     form = None if shown else form_of(format, out)
-    if out is not None:
-        check_out(out, file)
-    elif form is not None and FORMS[form].write is None:
+    if out is None and form is not None and FORMS[form].write is None:
         raise UsageError(f"--format {form} is for a file: say which with --out.")
-    elif form is None and format is None and not sys.stdout.isatty():
+    if form is None and format is None and not sys.stdout.isatty():
         form = "jsonl"
-    # Before torch is imported, which takes seconds.
-    if file is None:
-        if encoding is not None or file_separator is not None:
-            raise UsageError("--encoding and --file-separator say how to read --file; give one.")
-        asked = _asked(texts or [], pair)
-    else:
-        asked = read_asked(
-            file, text_column, pair_column, adapter=adapter, separator=separator_of(file_separator), encoding=encoding
-        )
-    kept = kept_columns(asked, keep.split(",") if keep is not None else None, form or "jsonl")
-    from afina.serve.predict import Predictor
-    from afina.train.load import load
-
-    predictor = Predictor(load(adapter, model=model), at_least, batch_size, choice)
-    layout = predictor.layout(kept, own_separator or asked.separator)
-    rows = predictor.predict(asked, kept)
-    if form is None:
-        (_show_entities if predictor.adapter.task.tags else _show)(rows, predictor.at_least is not None)
-    elif out is None:
-        write = FORMS[form].write
-        assert write is not None
-        write(rows, sys.stdout, layout)
-    else:
-        _write_file(rows, form, layout, out, asked.count)
-    _say(predictor.counts, layout.renamed, said=out is not None or at_least is not None)
-
-
-def _asked(texts: list[str], pair: list[str] | None) -> "Asked":
-    from afina.cli.standard_input import input_lines
-    from afina.data.asked import asked_lines, asked_texts
-    from afina.errors import UsageError
-
-    if texts == ["-"] or (not texts and not sys.stdin.isatty()):
-        return asked_lines(input_lines())
-    if not texts:
-        raise UsageError("Give a text, --file, or - for standard input.")
-    return asked_texts(texts, pair)
-
-
-def _write_file(rows: "Iterator[Predicted]", form: str, layout: "Layout", out: Path, count: int | None) -> None:
-    """Write into a file; at a terminal a bar shows how far it is."""
     from rich.console import Console
-    from rich.progress import track
-
-    from afina.data.predicted import write_predicted
 
     console = Console(stderr=True)
-    told = track(rows, "predicting", total=count, console=console, transient=True, disable=not console.is_terminal)
-    write_predicted(told, form, layout, out)
-    console.print(str(out), style="bold", soft_wrap=True, highlight=False)
+    with steps_bar(console, "predicting", shown=out is not None) as tick:
+        answers = api.predict(
+            adapter, _given(texts or [], file), pair=pair, file=file, text=text, text_pair=text_pair,
+            file_separator=file_separator, encoding=encoding, choice=choice, format=form, out=out,
+            keep=None if keep is None else keep.split(","), at_least=at_least, separator=separator,
+            batch_size=batch_size, model=model, device=device, precision=precision, tick=tick,
+        )  # fmt: skip
+    if out is not None:
+        show_file(console, out)
+    elif form is None:
+        (_show_entities if answers.predictor.adapter.task.tags else _show)(iter(answers), at_least is not None)
+    elif (write := FORMS[form].write) is not None:
+        write(answers, sys.stdout, answers.layout)
+    if out is not None or at_least is not None:
+        note(console, str(answers.counts), "dim")
+    for sentence in answers.layout.renamed:
+        note(console, sentence)
 
 
-def _say(counts: "Counts", renamed: list[str], *, said: bool) -> None:
-    from rich.console import Console
+def _given(texts: list[str], file: Path | None) -> Iterable[str]:
+    """Return the texts that were given, or what comes on standard input."""
+    from afina.cli.standard_input import input_lines
+    from afina.errors import UsageError
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    if said:
-        console.print(str(counts), style="dim", markup=False)
-    for sentence in renamed:
-        console.print(sentence, style="yellow", markup=False)
+    if file is None and (texts == ["-"] or (not texts and not sys.stdin.isatty())):
+        return input_lines()
+    if file is None and not texts:
+        raise UsageError("Give a text, --file, or - for standard input.")
+    return texts
 
 
 def _show(rows: "Iterator[Predicted]", thresholded: bool) -> None:

@@ -1,6 +1,7 @@
 """What a person sees while a study runs: a bar for the runs, a bar for what is at work with a line for each member of a
 cohort, and a line for each run that is done."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from afina.cli.learned import show_learned
+from afina.cli.terminal import is_quiet
 
 if TYPE_CHECKING:
     from afina.study import events
     from afina.study.events import Event
 
-__all__ = ["UNSHOWN", "Progress"]
+__all__ = ["UNSHOWN", "Progress", "shown_progress"]
 
 UNSHOWN = ("failed",)
 """Kinds of events that show nothing: how a run failed is said when its result is there."""
@@ -27,6 +29,11 @@ UNSHOWN = ("failed",)
 
 def _cut(ratio: int) -> Column:
     return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")
+
+
+def shown_progress() -> "Callable[[Event], None]":
+    """Return what shows a study's progress, or nothing where quiet is asked for."""
+    return (lambda event: None) if is_quiet() else Progress()
 
 
 class Progress:

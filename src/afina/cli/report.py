@@ -1,23 +1,26 @@
 """`afina report`: the tables and the page of a study."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["register", "show", "show_mistakes"]
+from afina.cli.command import PANELS, command
+from afina.cli.options import Language, Reference, StudyFolder
+from afina.cli.terminal import note, show_file
+
+if TYPE_CHECKING:
+    from afina.api.studies import Outcome
+    from afina.report.write import ReportFiles
+
+__all__ = ["end_study", "report"]
 
 
-def register(app: typer.Typer) -> None:
-    app.command(name="report")(report)
-
-
+@command("report", panel=PANELS[1])
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
-    language: Annotated[str, typer.Option("--language", help="en or pt.")] = "en",
-    reference: Annotated[
-        Path | None, typer.Option("--reference", metavar="FILE", help="Published figures to show beside ours.")
-    ] = None,
+    directory: StudyFolder,
+    language: Language = "en",
+    reference: Reference = None,
     errors: Annotated[
         str | None,
         typer.Option("--errors", metavar="RUN", help="Print what a run got wrong instead; best: the best run's."),
@@ -30,14 +33,22 @@ def report(
     With `--errors` it says by class how much was found, which labels are taken for which, how many answers are right
     where less sure ones go to a person, and which test rows are wrong.
     """
+    from afina import api
+
     if errors is not None:
-        show_mistakes(directory, errors, language)
-        return
-    show(directory, language, reference)
+        _show_mistakes(directory, errors, language)
+    else:
+        _show(directory, api.report(directory, language=language, reference=reference), language)
 
 
-def show_mistakes(directory: Path, run: str, language: str) -> None:
-    """Print what a run got wrong."""
+def end_study(done: "Outcome", language: str) -> None:
+    """Print the tables of a study that was carried out and where its report is; ends with code 1 where a run failed."""
+    _show(done.directory, done.report, language)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _show_mistakes(directory: Path, run: str, language: str) -> None:
     from rich.console import Console
 
     from afina.report.write import terminal_mistakes
@@ -45,20 +56,15 @@ def show_mistakes(directory: Path, run: str, language: str) -> None:
     Console().print(terminal_mistakes(directory, run, language=language))
 
 
-def show(directory: Path, language: str, reference: Path | None) -> None:
-    """Print the tables of a study's folder, write its report and say where it is."""
+def _show(directory: Path, files: "ReportFiles", language: str) -> None:
     from rich.console import Console
 
-    from afina.report.write import terminal_report, write_report
+    from afina.report.write import terminal_report
     from afina.words.language import Words
 
     console = Console()
-    files = write_report(directory, language=language, reference=reference)
     console.print(terminal_report(directory, language=language))
     if files.has_mistakes:
-        told = f"{Words(language)('What went wrong')}: afina report {directory} --errors best"
-        console.print(told, style="dim", soft_wrap=True, highlight=False)
-    console.print(f"{files.html}", style="bold", soft_wrap=True, highlight=False)
-    console.print(
-        f"{files.html.parent / 'tables'} (Markdown, CSV, LaTeX)", style="dim", soft_wrap=True, highlight=False
-    )
+        note(console, f"{Words(language)('What went wrong')}: afina report {directory} --errors best", "dim")
+    show_file(console, files.html)
+    show_file(console, files.html.parent / "tables", "Markdown, CSV, LaTeX")

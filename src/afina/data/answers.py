@@ -7,7 +7,7 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.columns import ROW
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, likewise, nearest
 
 __all__ = ["answers_of", "find_answers", "right_answers"]
 
@@ -38,21 +38,33 @@ def _is_list(kind: arrow.DataType) -> bool:
 def answers_of(table: arrow.Table, column: str, place: str) -> list[list[str]]:
     """Return each row's answers; raises `UsageError` for a row with fewer than two, or with an empty one."""
     answers = [[str(answer) for answer in own or ()] for own in table[column].to_pylist()]
-    for own, row in zip(answers, _rows(table), strict=True):
-        if len(own) < 2 or not all(answer.strip() for answer in own):
-            raise UsageError(
-                f"{place}, row {row}: it has {len(own)} answers {own}; at least two are needed, none empty."
-            )
+    wrong = [
+        (f"row {row}", f"{len(own)} answers {own}")
+        for own, row in zip(answers, _rows(table), strict=True)
+        if len(own) < 2 or not all(answer.strip() for answer in own)
+    ]
+    if wrong:
+        row, held = wrong[0]
+        raise UsageError(f"{place}, {row}: it has {held}; at least two are needed, none empty{likewise(wrong)}.")
     return answers
 
 
 def right_answers(table: arrow.Table, column: str, answers: list[list[str]], place: str) -> np.ndarray:
     """Return the place (from 0) of each row's right answer, which its label gives as place, letter or text."""
     labels = table[column].to_pylist()
-    return np.array([_place(*row, place) for row in zip(labels, answers, _rows(table), strict=True)], dtype=np.int64)
+    found = [_place(label, own) for label, own in zip(labels, answers, strict=True)]
+    wrong = [at for at, right in enumerate(found) if right is None]
+    if wrong:
+        first, rows = wrong[0], _rows(table)
+        raise UsageError(
+            f"{place}, row {rows[first]}: the label {labels[first]!r} is none of its {len(answers[first])} answers (a place "
+            f"from 0, a letter, or the answer itself){likewise([(f'row {rows[at]}', repr(labels[at])) for at in wrong])}."
+        )
+    return np.array(found, dtype=np.int64)
 
 
-def _place(label: object, answers: list[str], row: int, place: str) -> int:
+def _place(label: object, answers: list[str]) -> int | None:
+    """Return which answer a label names, counted from 0; None where it names none."""
     if isinstance(label, int) and 0 <= label < len(answers):
         return label
     if isinstance(label, str):
@@ -60,10 +72,7 @@ def _place(label: object, answers: list[str], row: int, place: str) -> int:
             return answers.index(label)
         if len(label) == 1 and label.upper() in _LETTERS[: len(answers)]:
             return _LETTERS.index(label.upper())
-    raise UsageError(
-        f"{place}, row {row}: the label {label!r} is none of its {len(answers)} answers (a place from 0, a letter, or the "
-        "answer itself)."
-    )
+    return None
 
 
 def _rows(table: arrow.Table) -> list[int]:

@@ -7,7 +7,7 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.names import BODIES, LABELS, PAIRS, TEXTS, TITLES, plain_name, usual_name
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, likewise, nearest
 
 __all__ = [
     "ROW",
@@ -199,10 +199,13 @@ def check_utf8(table: arrow.Table, column: str, where: str) -> None:
 
 def _not_utf8(table: arrow.Table, values: arrow.Array, column: str, where: str) -> str:
     raw = arrow.binary() if values.type in (arrow.string(), arrow.binary()) else arrow.large_binary()
+    wrong: list[tuple[str, str]] = []
     for place, value in enumerate(values.cast(raw).to_pylist()):
         try:
             (value or b"").decode("utf-8")
         except UnicodeDecodeError:
-            row = table[ROW][place].as_py() if ROW in table.column_names else place + 1
-            return f"{where}, row {row}: the text in column '{column}' is not UTF-8; save the file as UTF-8."
-    return f"{where}: column '{column}' cannot be read as text."
+            wrong.append((f"row {table[ROW][place].as_py() if ROW in table.column_names else place + 1}", ""))
+    if not wrong:
+        return f"{where}: column '{column}' cannot be read as text."
+    others = likewise(wrong)
+    return f"{where}, {wrong[0][0]}: the text in column '{column}' is not UTF-8; save the file as UTF-8{others}."

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise
 
 __all__ = [
     "SEPARATORS",
@@ -78,11 +78,9 @@ def read_delimited(
     if dialect.quoting and len(header) > 1:
         _refuse_swallowed(rows, dialect, len(header), place)
     rows = _without_headers(rows, first, notes, every_row=every_row)
-    values = [
-        _fitted(row, len(first), f"{place}, line {line}", dialect, header)
-        for line, row in rows
-        if row or len(header) == 1
-    ]
+    fitted = [(line, _fitted(row, len(first))) for line, row in rows if row or len(header) == 1]
+    _refuse_unlike(fitted, len(first), place, dialect, header)
+    values = [row for _, row in fitted]
     _note_unnamed(values, rows, len(header), notes)
     columns = list(zip(*values, strict=True)) or [()] * len(header)
     filled = [[value if value.strip() else None for value in column] for column in columns]
@@ -170,14 +168,24 @@ def _without_headers(
     return [(line, row) for line, row in rows if row != first]
 
 
-def _fitted(row: list[str], width: int, where: str, dialect: Dialect, header: list[str]) -> list[str]:
-    """Return a row with as many fields as the first line has; more than those may only be empty ones."""
+def _fitted(row: list[str], width: int) -> list[str]:
+    """Return a row without the empty fields that it has more than the first line."""
     row = row or [""]
-    if len(row) > width and not any(field.strip() for field in row[width:]):
-        row = row[:width]
-    if len(row) != width:
-        raise UsageError(f"{where}: {len(row)} fields where the first line has {width}{_advice(row, dialect, header)}.")
-    return row
+    return row[:width] if len(row) > width and not any(field.strip() for field in row[width:]) else row
+
+
+def _refuse_unlike(
+    rows: list[tuple[int, list[str]]], width: int, place: str, dialect: Dialect, header: list[str]
+) -> None:
+    """Raise `UsageError` for rows with more or fewer fields than the first line has."""
+    wrong = [(line, row) for line, row in rows if len(row) != width]
+    if not wrong:
+        return
+    line, row = wrong[0]
+    raise UsageError(
+        f"{place}, line {line}: {len(row)} fields where the first line has {width}{_advice(row, dialect, header)}"
+        f"{likewise([(f'line {line}', f'{len(row)} fields') for line, row in wrong])}."
+    )
 
 
 def _advice(row: list[str], dialect: Dialect, header: list[str]) -> str:
@@ -205,9 +213,11 @@ def _refuse_swallowed(rows: list[tuple[int, list[str]]], dialect: Dialect, width
     if not any("\n" in field for _, row in rows for field in row):
         return
     known = _known([row for _, row in rows], width)
-    for line, row in rows:
-        if (found := swallowed(row, known, dialect)) is not None:
-            raise UsageError(f'{place}, line {line}: {found}; write a quotation mark within a field twice ("").')
+    wrong = [(line, found) for line, row in rows if (found := swallowed(row, known, dialect)) is not None]
+    if wrong:
+        others = likewise([(f"line {line}", "") for line, _ in wrong])
+        line, found = wrong[0]
+        raise UsageError(f'{place}, line {line}: {found}; write a quotation mark within a field twice (""){others}.')
 
 
 def swallowed(row: list[str], known: Sequence[set[str]], dialect: Dialect) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as arrow
 
 from afina.data.compression import COMPRESSED
 from afina.data.delimited import header_of
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise
 
 __all__ = ["read_excel"]
 
@@ -88,9 +88,10 @@ def _table(rows: list[tuple[Any, ...]], place: str) -> arrow.Table:
     first, *rest = rows
     header = header_of(["" if cell is None else str(cell) for cell in first], place)
     width = len(header)
-    for number, row in enumerate(rest, start=2):
-        if any(cell is not None for cell in row[width:]):
-            raise UsageError(f"{place}, row {number}: it has more cells than the first row has column names.")
+    wide = [number for number, row in enumerate(rest, start=2) if any(cell is not None for cell in row[width:])]
+    if wide:
+        others = likewise([(f"row {number}", "") for number in wide])
+        raise UsageError(f"{place}, row {wide[0]}: it has more cells than the first row has column names{others}.")
     while rest and not any(cell is not None for cell in rest[-1]):
         rest.pop()  # rows that only have a format
     return arrow.table(

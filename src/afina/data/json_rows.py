@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from afina.data.names import MESSAGES, usual_name, usual_names
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise
 from afina.json_files import json_problem
 
 __all__ = ["DoubledKey", "parsed", "read_json", "rows_of_document", "single_keys"]
@@ -38,11 +39,12 @@ def parsed(text: str) -> Any:
 def read_json(text: str, place: str, notes: list[str], *, lines: bool = False) -> Placed:
     """Return the objects of a text, each with its place; `lines` where the name says one object a line."""
     rows = [(where, _as_row(row)) for where, row in _read(text, place, notes, lines)]
-    for where, row in rows:
-        if not isinstance(row, dict):
-            raise UsageError(
-                f'{place}, {where}: an object is wanted, as in {{"text": ..., "label": ...}}, not {_kind(row)}.'
-            )
+    wrong = [(where, _kind(row)) for where, row in rows if not isinstance(row, dict)]
+    if wrong:
+        where, kind = wrong[0]
+        raise UsageError(
+            f'{place}, {where}: an object is wanted, as in {{"text": ..., "label": ...}}, not {kind}{likewise(wrong)}.'
+        )
     if "\\ud" in text or "\\uD" in text:
         _refuse_surrogates(place, rows)
     return rows
@@ -73,33 +75,46 @@ def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
     found = _lines(text)
     if isinstance(found, list):
         return found
-    number, why = found
+    others = likewise([(f"line {number}", why) for number, why in found.wrong])
+    number, why = found.wrong[0]
     # A file whose first line is whole is one of lines, whatever it is called.
     whole = number > next(at for at, line in enumerate(text.split("\n"), start=1) if line.strip())
-    raise UsageError(f"{place}, line {number}: {why}." if lines or whole else problem)
+    raise UsageError(f"{place}, line {number}: {why}{others}." if lines or whole else problem)
 
 
-def _lines(text: str) -> Placed | tuple[int, str]:
-    """Return the value on each line, or the number of the first line that has none, and why."""
+@dataclass(frozen=True)
+class _Unread:
+    """Lines that hold no value: their numbers, and why."""
+
+    wrong: list[tuple[int, str]]
+
+
+def _lines(text: str) -> Placed | _Unread:
+    """Return the value on each line, or which lines have none."""
     rows: Placed = []
+    wrong: list[tuple[int, str]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             rows.append((f"line {number}", parsed(line)))
         except DoubledKey as error:
-            return number, error.msg
+            wrong.append((number, error.msg))
         except (ValueError, RecursionError) as error:
-            return number, json_problem(error)
-    return rows
+            wrong.append((number, json_problem(error)))
+    return _Unread(wrong) if wrong else rows
 
 
 def _refuse_surrogates(place: str, rows: Placed) -> None:
+    wrong: list[tuple[str, str]] = []
     for where, row in rows:
         try:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise UsageError(f"{place}, {where}: half of a surrogate pair (\\ud800 to \\udfff) is not UTF-8.") from None
+            wrong.append((where, ""))
+    if wrong:
+        half = "half of a surrogate pair (\\ud800 to \\udfff) is not UTF-8"
+        raise UsageError(f"{place}, {wrong[0][0]}: {half}{likewise(wrong)}.")
 
 
 # -- layouts ---------------------------------------------------------------------------------------------------------

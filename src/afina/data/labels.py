@@ -9,7 +9,7 @@ import pyarrow as arrow
 import pyarrow.compute as compute
 
 from afina.data.columns import ROW
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise, shown
 
 __all__ = ["are_quantities", "check_classes", "check_few_labels", "classes", "note_dates", "numbers", "typed"]
 
@@ -120,9 +120,10 @@ def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:
     if len(bad):
         values = table[column].to_pylist()
         # With words among them, commas were not read: it is the word that is no number.
-        first = next((place for place in bad if any(map(str.isalpha, str(values[place])))), bad[0])
-        row, value = table[ROW][int(first)].as_py(), values[first]
-        raise UsageError(f"{place}, row {row}: the label {value!r} is not a number, as regression needs.")
+        wrong = sorted(bad, key=lambda place: not any(map(str.isalpha, str(values[place]))))
+        rows = [(f"row {table[ROW][int(at)].as_py()}", shown(values[at])) for at in wrong]
+        row, value = rows[0]
+        raise UsageError(f"{place}, {row}: the label {value} is not a number, as regression needs{likewise(rows)}.")
     return result
 
 
@@ -152,9 +153,11 @@ def _indices(table: arrow.Table, column: str, where: str, split: str, names: tup
     values: np.ndarray = table[column].to_numpy().astype(np.int64)
     wrong = np.flatnonzero((values < -1) | (values >= len(names)))
     if len(wrong):
+        rows = [(f"row {table[ROW][int(at)].as_py()}", str(values[at])) for at in wrong]
+        row, value = rows[0]
         raise UsageError(
-            f"{where} ({split}), row {table[ROW][int(wrong[0])].as_py()}: the label {values[wrong[0]]} has no name; "
-            f"the data names {len(names)}: {', '.join(names[:10])}."
+            f"{where} ({split}), {row}: the label {value} has no name; the data names {len(names)}: "
+            f"{', '.join(names[:10])}{likewise(rows)}."
         )
     if len(values) and (values == -1).all():
         raise UsageError(

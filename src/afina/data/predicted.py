@@ -16,7 +16,7 @@ from afina.data.asked import Asked
 from afina.data.spreadsheet import guarded
 from afina.data.whole_file import whole_file
 from afina.data.workbook import check_workbook, save_workbook
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise
 
 __all__ = [
     "FORMS",
@@ -150,7 +150,9 @@ def kept_columns(asked: Asked, keep: Sequence[str] | None, form: str) -> list[st
     if list(keep) in (["all"], ["none"]):
         return list(asked.columns) if keep[0] == "all" else []
     if missing := [name for name in keep if name not in asked.columns]:
-        raise UsageError(f"There is no column '{missing[0]}' to keep; there are {', '.join(asked.columns) or 'none'}.")
+        others = likewise([(f"'{name}'", "") for name in missing])
+        there = ", ".join(asked.columns) or "none"
+        raise UsageError(f"There is no column '{missing[0]}' to keep; there are {there}{others}.")
     return list(dict.fromkeys(keep))
 
 

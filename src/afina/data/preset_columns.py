@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as arrow
 
 from afina.data.presets import Preset
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise
 
 __all__ = ["preset_columns"]
 
@@ -96,6 +96,8 @@ def _right(table: arrow.Table, preset: Preset, answers: list[list[str]], place: 
     if preset.keys is not None:
         keys = [_inside(value, preset.keys) for value in _column(table, preset.keys, place)]
     found: list[int | None] = []
+    wrong: list[tuple[str, str]] = []
+    first = ""
     for row, (label, own, known) in enumerate(zip(labels, answers, keys, strict=True), start=1):
         if label is None or str(label).strip() in ("", "-1"):
             found.append(None)
@@ -105,6 +107,9 @@ def _right(table: arrow.Table, preset: Preset, answers: list[list[str]], place: 
         else:
             right = int(label) - preset.first if str(label).isdigit() else _LETTERS.find(str(label).upper())
         if not 0 <= right < len(own):
-            raise UsageError(f"{place}, row {row}: the answer {label!r} is none of its {len(own)}.")
+            wrong.append((f"row {row}", f"{label!r} of {len(own)}"))
+            first = f"{place}, row {row}: the answer {label!r} is none of its {len(own)}" if len(wrong) == 1 else first
         found.append(right)
+    if wrong:
+        raise UsageError(f"{first}{likewise(wrong)}.")
     return found

@@ -15,7 +15,7 @@ from afina.data.columns import ROW
 from afina.data.files import LINE
 from afina.data.literals import parsed_text
 from afina.data.names import plain_name
-from afina.errors import UsageError
+from afina.errors import UsageError, likewise
 
 __all__ = ["TAGS", "WORDS", "has_tagged_form", "listed_words", "renamed_tags"]
 
@@ -90,6 +90,7 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
     tags: list[list[str]] = [[]]
     starts: list[int] = [1]
     width = 0
+    wrong: list[tuple[int, str, int]] = []
     for number, line in enumerate(_lines(table), start=1):
         if not line.strip() or line.startswith("-DOCSTART-"):
             if words[-1]:
@@ -100,13 +101,18 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
         fields = _fields(line)
         width = width or len(fields)
         if len(fields) != width or width < 2:
-            wanted = f"the lines before have {width}" if width > 1 else "a word and its tag are wanted"
-            raise UsageError(f"{place}, line {number}: {len(fields)} columns where {wanted} ({line[:60]!r}).")
+            wrong.append((number, line, len(fields)))
+            continue
         if not words[-1]:
             starts[-1] = number
         first, last = (1, 3) if width == 10 and fields[0].split("-")[0].isdigit() else (0, -1)
         words[-1].append(fields[first])
         tags[-1].append(fields[last])
+    if wrong:
+        wanted = f"the lines before have {width}" if width > 1 else "a word and its tag are wanted"
+        others = likewise([(f"line {number}", repr(line[:60])) for number, line, _ in wrong])
+        number, line, columns = wrong[0]
+        raise UsageError(f"{place}, line {number}: {columns} columns where {wanted} ({line[:60]!r}){others}.")
     if not words[-1]:
         words, tags, starts = words[:-1], tags[:-1], starts[:-1]
     if not words:
@@ -136,11 +142,13 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
     current: Any = None
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
     columns = (table[name].to_pylist() for name in (word, tag, sentence))
+    untagged: list[tuple[str, str]] = []
     for own, mark, of, row in zip(*columns, numbers, strict=True):
         if own is None and mark is None:
             continue
         if mark is None:
-            raise UsageError(f"{place}, row {row}: the word {own!r} has no tag.")
+            untagged.append((f"row {row}", repr(own)))
+            continue
         if not words or (of is not None and of != current):
             words.append([])
             tags.append([])
@@ -148,6 +156,9 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
         current = current if of is None else of
         words[-1].append("" if own is None else str(own))
         tags[-1].append(str(mark))
+    if untagged:
+        row, own = untagged[0]
+        raise UsageError(f"{place}, {row}: the word {own} has no tag{likewise(untagged)}.")
     notes.append(f"{table.num_rows:,} rows of one word each are {len(words):,} sentences by column '{sentence}'")
     return _made(words, tags, starts)
 

@@ -12,7 +12,7 @@ from afina.data.columns import ROW
 from afina.data.files import same_label_names
 from afina.data.rows import Rows
 from afina.data.tag_forms import TAGS, WORDS, has_tagged_form, listed_words, renamed_tags
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, likewise, nearest
 from afina.measure.entities import is_entity_tag
 
 __all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "tables_of_lists", "untagged", "words_in", "words_of"]
@@ -83,13 +83,8 @@ def read_tagged(
     tags: dict[str, list[list[Any]]] = {}
     for split, table in tables.items():
         rows = list(zip(*(_lists(table, column) for column in columns), _numbers(table), strict=True))
-        for mine, theirs, row in rows:
-            if len(mine) != len(theirs):
-                raise UsageError(
-                    f"{places[split]}, row {row}: it has {len(theirs)} tags for {len(mine)} words; give each word one."
-                )
-            for tag in theirs:
-                _check(tag, given, f"{places[split]}, row {row}")
+        _check_lengths(rows, places[split])
+        _check_tags(rows, given, places[split])
         kept = [(mine, theirs) for mine, theirs, _ in rows if mine]
         if empty := len(rows) - len(kept):
             notes.append(f"{empty:,} {split} {'row' if empty == 1 else 'rows'} without a word left out")
@@ -116,17 +111,39 @@ def _numbers(table: arrow.Table) -> list[int]:
     return list(table[ROW].to_pylist())
 
 
-def _check(tag: object, names: tuple[str, ...] | None, place: str) -> None:
-    if isinstance(tag, str) and (names is None or tag in names):
+Placed = Sequence[tuple[list[Any], list[Any], int]]
+"""Words and tags of rows with the rows' numbers."""
+
+
+def _check_lengths(rows: Placed, place: str) -> None:
+    wrong = [(f"row {row}", f"{len(theirs)} tags for {len(mine)} words") for mine, theirs, row in rows
+             if len(mine) != len(theirs)]  # fmt: skip
+    if wrong:
+        row, held = wrong[0]
+        raise UsageError(f"{place}, {row}: it has {held}; give each word one{likewise(wrong)}.")
+
+
+def _check_tags(rows: Placed, names: tuple[str, ...] | None, place: str) -> None:
+    """Raise `UsageError` for tags that are no words, or none of those that the data names."""
+
+    def is_tag(tag: object) -> bool:
+        if isinstance(tag, int):
+            return names is not None and 0 <= tag < len(names)
+        return isinstance(tag, str) and (names is None or tag in names)
+
+    wrong = [(f"row {row}", tag) for _, theirs, row in rows for tag in theirs if not is_tag(tag)]
+    if not wrong:
         return
-    if isinstance(tag, int) and names is not None and 0 <= tag < len(names):
-        return
+    row, tag = wrong[0]
+    others = likewise([(where, repr(each)) for where, each in wrong])
     if names is not None:
         raise UsageError(
-            f"{place}: the tag {tag!r} is none of the {len(names)} that the data names ({', '.join(names)})."
+            f"{place}, {row}: the tag {tag!r} is none of the {len(names)} that the data names ({', '.join(names)}){others}."
         )
     why = "a word without a tag" if tag is None else f"the tag {tag!r} has no name"
-    raise UsageError(f"{place}: {why}; write tags as words (B-person, O), or name them in the file's features.")
+    raise UsageError(
+        f"{place}, {row}: {why}; write tags as words (B-person, O), or name them in the file's features{others}."
+    )
 
 
 def _check_scheme(names: Sequence[str], place: str) -> None:

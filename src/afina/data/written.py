@@ -22,7 +22,7 @@ from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.data.speakers import Speakers
 from afina.data.stream import RawRow
 from afina.data.turns import ordered, written_out
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, likewise, nearest
 
 __all__ = [
     "Reader",
@@ -118,6 +118,7 @@ def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: C
     """Return the conversations of a table, in whatever form it keeps them; what is noticed is counted in `seen`."""
     seen = Counter() if seen is None else seen
     made: list[str] = []
+    wrong: list[tuple[str, str]] = []
     for row in _interactions(table, spec, place, seen):
         if row.problem == NO_MESSAGES:
             made.append("")
@@ -130,13 +131,17 @@ def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: C
                 f"target: ({listed})."
             )
         if row.problem:
-            more = "; afina data clean makes a file of what can be read" if row.problem == NO_MARKS else ""
-            raise UsageError(f"{place}, {row.place}: {row.problem}{more}.")
+            wrong.append((row.place, row.problem))
+            continue
         for said in (row.messages, *row.others):
             messages, problem = ordered(said, seen)
             if problem:
-                raise UsageError(f"{place}, {row.place}: {problem}.")
-            made.append(written_out(row, messages))
+                wrong.append((row.place, problem))
+            made.append(written_out(row, messages) if not problem else "")
+    if wrong:
+        where, problem = wrong[0]
+        more = "; afina data clean makes a file of what can be read" if problem == NO_MARKS else ""
+        raise UsageError(f"{place}, {where}: {problem}{more}{likewise(wrong)}.")
     return _rows(made)
 
 

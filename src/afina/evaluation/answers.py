@@ -9,7 +9,7 @@ import numpy as np
 from afina.data.columns import texts
 from afina.data.files import read_table
 from afina.data.templates import ChatTemplate, Message
-from afina.errors import UsageError, nearest
+from afina.errors import UsageError, likewise, nearest
 from afina.evaluation.speaker import Speaker
 from afina.generation.template import Template
 from afina.measure.bootstrap import Measure, perplexity_of
@@ -69,7 +69,8 @@ def read_questions(path: Path, how: Answering) -> Questions:
             raise UsageError(f"{path} has no column '{found}'{nearest(found, names)}")
         values = texts(table, found, str(path))
         if empty := [row for row, value in enumerate(values, start=1) if not value.strip()]:
-            raise UsageError(f"{path}, row {empty[0]}: the {what} in column '{found}' is empty.")
+            others = likewise([(f"row {row}", "") for row in empty])
+            raise UsageError(f"{path}, row {empty[0]}: the {what} in column '{found}' is empty{others}.")
         return values
 
     return Questions(column(how.prompt, _PROMPTS, "prompt"), column(how.reference, _REFERENCES, "reference"))

@@ -15,8 +15,9 @@ from afina.evaluation.speaker import Speaker
 from afina.generation.template import Template
 from afina.measure.bootstrap import Estimate, Measure, estimates
 from afina.train.load import LoadedAdapter
+from afina.train.loading import Loading
 
-__all__ = ["Evaluation", "Row", "evaluate"]
+__all__ = ["Battery", "Evaluation", "Row", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -68,76 +69,128 @@ class Evaluation:
         return vars(self) | {"rows": [asdict(row) | {"verdict": row.verdict} for row in self.rows]}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Battery:
+    """What a model is measured on: texts, prompts with references, benchmarks.
+
+    Raises `UsageError` where it is nothing.
+    """
+
+    text: Sequence[str | Path] = ()
+    """Files whose perplexity is measured."""
+    answers: Sequence[str | Path] = ()
+    """Files of prompts and references."""
+    tasks: Sequence[str | Path] = ()
+    """Benchmarks of lm-evaluation-harness by name, file or folder."""
+    column: str | None = None
+    """The column of texts, where it has no usual name."""
+    answering: Answering = field(default_factory=Answering)
+    fewshot: int | None = None
+    """Examples before each question of a benchmark."""
+    chat: bool = False
+    """Whether a benchmark's questions are put in the tokenizer's chat template."""
+    limit: int | None = None
+    """First items of each file and benchmark."""
+
+    def __post_init__(self) -> None:
+        if not (self.text or self.answers or self.tasks):
+            raise UsageError("Nothing to measure: give texts, files of prompts and references, or tasks.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"A limit is at least 1, not {self.limit}.")
+
+    def read(self) -> "_Sources":
+        """Read all of it; raises `UsageError` for what is not there or cannot be read."""
+        return _Sources(
+            {str(path): read_documents(Path(path), self.column)[: self.limit] for path in self.text},
+            {str(path): read_questions(Path(path), self.answering).first(self.limit) for path in self.answers},
+            load_tasks(self.tasks) if self.tasks else None,
+            self.answering,
+            {"fewshot": self.fewshot, "chat": self.chat, "limit": self.limit},
+        )
+
+
 @dataclass(frozen=True)
 class _Sources:
     documents: dict[str, list[str]]
     questions: dict[str, Questions]
     tasks: dict[str, Any] | None
     answering: Answering
-    template: Template | None
-    """The chat template that the adapter was trained with; its base is asked in the same one."""
     harness: dict[str, Any]
 
-    def measure(self, speaker: Speaker) -> tuple[dict[str, list[Measure]], dict[str, list[str]]]:
-        """Return the measures by source, and the answers by file of prompts."""
+    def measure(
+        self, speaker: Speaker, template: Template | None
+    ) -> tuple[dict[str, list[Measure]], dict[str, list[str]]]:
+        """Return the measures by source, and what was written by file of prompts, which are put in the chat template."""
         found = {name: perplexity(speaker, texts) for name, texts in self.documents.items()}
         written: dict[str, list[str]] = {}
         for name, questions in self.questions.items():
-            written[name], found[name] = answers_of(speaker, questions, self.answering, self.template)
+            written[name], found[name] = answers_of(speaker, questions, self.answering, template)
         return found | (run_tasks(speaker, self.tasks, **self.harness) if self.tasks else {}), written
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """A model with its adapter, and its bare base where that is measured too."""
+
+    loaded: LoadedAdapter | None
+    backbone: Backbone
+    bare: Backbone | None
+    batch_size: int
+    tell: Callable[[str], None]
+
+    @property
+    def template(self) -> Template | None:
+        """Return the chat template that the adapter was trained with; its base is asked in it too."""
+        return getattr(self.loaded and self.loaded.task, "template", None)
+
+    @property
+    def same_tokens(self) -> bool:
+        """Whether the base reads what the adapter reads, in the same tokens, as it does unless it has no vectors for them."""
+        if self.loaded is None:
+            return False
+        return self.bare is None or self.loaded.tokens_fit(self.bare.config.vocab_size)
+
+    def ours(self, context: int | None) -> Speaker:
+        """Return the model with its adapter."""
+        who = "model" if self.loaded is None else "adapter"
+        return self._speaker(who, self.backbone, self.loaded and self.loaded.adapter, context)
+
+    def theirs(self, context: int) -> Speaker:
+        """Return the bare base."""
+        assert self.bare is not None
+        return self._speaker("base", self.bare, None, context)
+
+    def _speaker(self, who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
+        own = self.loaded.tokenizer if self.loaded is not None and (adapter is not None or self.same_tokens) else None
+        return Speaker(
+            backbone, adapter, batch_size=self.batch_size, context=context, tokenizer=own,
+            tick=lambda done, total: self.tell(f"{who}: {done:,} of {total:,}"),
+        )  # fmt: skip
+
+
 def evaluate(
-    adapter: str | Path, *, text: Sequence[str | Path] = (), answers: Sequence[str | Path] = (),
-    tasks: Sequence[str | Path] = (), against_base: bool = True, column: str | None = None,
-    answering: Answering | None = None, fewshot: int | None = None, chat: bool = False, limit: int | None = None,
-    model: str | None = None, device: str = "cpu", trust_remote_code: bool = False, batch_size: int = 16,
-    context: int | None = None, tell: Callable[[str], None] = lambda status: None,
+    adapter: str | Path, battery: Battery, *, against_base: bool = True, loading: Loading | None = None,
+    batch_size: int = 16, context: int | None = None, tell: Callable[[str], None] = lambda status: None,
 ) -> Evaluation:  # fmt: skip
     """Measure an adapter that speaks, Afina's or PEFT's, or a language model alone (its folder or name).
 
-    `text` are files whose perplexity is measured (their texts in `column`), `answers` files of prompts and references,
-    `tasks` benchmarks of lm-evaluation-harness by name, file or folder; `fewshot` and `chat` are theirs (`run_tasks`).
-    `limit` takes the first items of each, `context` bounds the tokens read at once. Raises `UsageError` in one sentence for
-    what is not there, cannot be read or does not speak.
+    `context` bounds the tokens read at once. Raises `UsageError` in one sentence for what is not there, cannot be read or
+    does not speak.
     """
-    if not (text or answers or tasks):
-        raise UsageError("Nothing to measure: give texts, files of prompts and references, or tasks.")
-    if limit is not None and limit < 1:
-        raise UsageError(f"A limit is at least 1, not {limit}.")
-    how = answering or Answering()
     tell("reading what to measure on")
-    documents, questions = (
-        {str(path): read_documents(Path(path), column)[:limit] for path in text},
-        {str(path): read_questions(Path(path), how).first(limit) for path in answers},
-    )
-    benchmarks = load_tasks(tasks) if tasks else None
+    sources = battery.read()
     tell("loading the model")
-    at: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
-    loaded, backbone = _load(str(adapter), model, at)
-    sources = _Sources(
-        documents, questions, benchmarks, how, getattr(loaded and loaded.task, "template", None),
-        {"fewshot": fewshot, "chat": chat, "limit": limit},
-    )  # fmt: skip
-    bare = loaded.bare(trust_remote_code=trust_remote_code) if loaded is not None and against_base else None
-
-    # The base reads what the adapter reads, in the same tokens, unless it has no vectors for them.
-    same_tokens = loaded is not None and (bare is None or loaded.tokens_fit(bare.config.vocab_size))
-
-    def speaker(who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
-        own = loaded.tokenizer if loaded is not None and (adapter is not None or same_tokens) else None
-        return Speaker(
-            backbone, adapter, batch_size=batch_size, context=context, tokenizer=own,
-            tick=lambda done, total: tell(f"{who}: {done:,} of {total:,}"),
-        )  # fmt: skip
-
-    ours = speaker("model" if loaded is None else "adapter", backbone, loaded and loaded.adapter, context)
-    found, written = sources.measure(ours)
+    at = loading or Loading()
+    loaded, backbone = _load(str(adapter), at)
+    bare = loaded.bare(trust_remote_code=at.trust_remote_code) if loaded is not None and against_base else None
+    pair = _Pair(loaded, backbone, bare, batch_size, tell)
+    ours = pair.ours(context)
+    found, written = sources.measure(ours, pair.template)
     theirs: dict[str, list[Measure]] = {}
     by_base: dict[str, list[str]] = {}
     if bare is not None:
         # With as much read at once as there is room for beside the adapter's prompt, so that both say the same tokens.
-        theirs, by_base = sources.measure(speaker("base", bare, None, ours.context))
+        theirs, by_base = sources.measure(pair.theirs(ours.context), pair.template)
     return Evaluation(
         adapter=str(adapter), model=backbone.name,
         rows=[
@@ -148,20 +201,24 @@ def evaluate(
             name: _beside(sources.questions[name], texts, by_base.get(name)) for name, texts in written.items()
         },
         facts={
-            **sources.harness, "answering": asdict(how), "context": ours.context, "device": str(backbone.device),
-            "precision": "fp32" if loaded is None else loaded.record.precision, "versions": _versions(),
+            **sources.harness, "answering": asdict(sources.answering), "context": ours.context,
+            "device": str(backbone.device),
+            "precision": (at.precision or "fp32") if loaded is None else loaded.record.precision, "versions": _versions(),
         },
-        notes=(_UNLIKE,) if bare is not None and not same_tokens else (),
+        notes=(_UNLIKE,) if bare is not None and not pair.same_tokens else (),
     )  # fmt: skip
 
 
-def _load(path: str, model: str | None, at: dict[str, Any]) -> tuple[LoadedAdapter | None, Backbone]:
+def _load(path: str, at: Loading) -> tuple[LoadedAdapter | None, Backbone]:
     folder = Path(path)
-    if folder.is_dir() and (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
-        return None, load_backbone(path, speaks=True, **at)
-    if not folder.exists() and not path.startswith((".", "/")) and path.count("/") < 2:
-        return None, load_backbone(path, speaks=True, **at)  # a name of the hub's, or built in
-    loaded = LoadedAdapter(folder, model=model, **at)
+    alone = folder.is_dir() and (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
+    named = not folder.exists() and not path.startswith((".", "/")) and path.count("/") < 2  # of the hub, or built in
+    if alone or named:
+        backbone = load_backbone(
+            path, speaks=True, device=at.device, precision=at.precision or "fp32", trust_remote_code=at.trust_remote_code
+        )  # fmt: skip
+        return None, backbone
+    loaded = at.load(folder)
     if not loaded.task.speaks:
         raise UsageError(f"{path} was trained for {loaded.task.name}; what is evaluated here are language models.")
     return loaded, loaded.backbone

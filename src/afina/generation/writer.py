@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from afina.backbone.files import device_named
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.templates import Message, make_template
 from afina.data.writers import Written
@@ -19,12 +20,13 @@ class LocalModel:
     name: str
     temperature: float = 0.9
     max_tokens: int = 1_024
-    device: str = "cpu"
+    device: str = "auto"
+    """`auto` is an NVIDIA GPU where there is one."""
     parallel: int = 1
 
     @cached_property
     def _backbone(self) -> Backbone:
-        return load_backbone(self.name, device=self.device, speaks=True)
+        return load_backbone(self.name, device=device_named(self.device), speaks=True)
 
     def write(self, prompt: str, seed: int) -> Written:
         """Return a sampled answer to a prompt, in the tokenizer's chat template where it has one.

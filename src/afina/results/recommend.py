@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,14 @@ class Recommendation:
     doubts: Sequence[str] = ()
     """What speaks against the choice: rates that nobody chose, methods that had not learned enough."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON-able values."""
+        return {
+            "choice": _as_dict(self.choice), "runner_up": _as_dict(self.runner_up), "decided": self.decided,
+            "reason": self.reason, "doubts": list(self.doubts),
+            "left_out": [{"method": label, "why": why} for label, why in self.excluded],
+        }  # fmt: skip
+
     def __repr__(self) -> str:
         name = cell_name(self.choice) if self.choice else "none"
         undecided = "" if self.decided else " (the data cannot decide)"
@@ -50,6 +59,15 @@ class Recommendation:
         metric = self.choice.metric if self.choice else "metric"
         columns = ("", "method", metric, "memory (GB)", "minutes")
         return html_of(self.reason, columns, rows, left_out)
+
+
+def _as_dict(cell: Cell | None) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    return {
+        "method": cell.method, "model": cell.model, "metric": cell.metric, "value": _mean(cell),
+        "peak_memory_bytes": _largest_peak(cell), "train_seconds": None if cell.seconds is None else cell.seconds.mean,
+    }  # fmt: skip
 
 
 def parse_memory(text: str) -> float:

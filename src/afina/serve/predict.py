@@ -1,28 +1,18 @@
 """Predictions for the rows of a file, or for texts: as many answers as rows, beside the rows' own columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from afina.data.asked import Asked, AskedRow, read_asked
-from afina.data.predicted import (
-    Layout,
-    Predicted,
-    check_at_least,
-    check_out,
-    check_separator,
-    form_of,
-    kept_columns,
-    write_predicted,
-)
+from afina.data.asked import Asked, AskedRow
+from afina.data.predicted import Layout, Predicted, check_at_least, write_predicted
 from afina.errors import UsageError
-from afina.separator import separator_of
 from afina.tasks.predictions import Prediction
-from afina.train.load import LoadedAdapter, load
+from afina.train.load import LoadedAdapter
 
-__all__ = ["Counts", "Predictor", "predict_file"]
+__all__ = ["Answers", "Counts", "Predictor"]
 
 
 @dataclass
@@ -113,39 +103,36 @@ class Predictor:
         return Predicted(row, text, kept, shown.answer, shown.fields, one)
 
 
-def predict_file(
-    adapter: LoadedAdapter | str | Path,
-    file: str | Path,
-    out: str | Path,
-    *,
-    text: str | None = None,
-    text_pair: str | None = None,
-    keep: Sequence[str] | None = None,
-    at_least: float | None = None,
-    form: str | None = None,
-    separator: str | None = None,
-    batch_size: int = 32,
-    file_separator: str | None = None,
-    encoding: str | None = None,
-) -> Counts:
-    """Predict for every row of a file and write the answers into another; return how many rows became what.
+@dataclass
+class Answers:
+    """What an adapter answers to all that is asked, computed row by row as it is looked at, once.
 
-    `file_separator` and `encoding` are the file's, recognised where they are not given; `separator` is of what is written.
-
-    The form is that of `out`'s ending unless given. Tables have all of the file's columns beside the predictions unless
-    `keep` names some. Raises `UsageError` for what is wrong with the file, before the adapter is loaded.
+    `counts` says what became of the rows by then, `layout` which columns a table of them has.
     """
-    target = Path(out)
-    check_out(target, Path(file))
-    check_at_least(at_least)
-    chosen = form_of(form, target)
-    assert chosen is not None
-    folder = adapter.folder if isinstance(adapter, LoadedAdapter) else Path(adapter)
-    asked = read_asked(
-        Path(file), text, text_pair, adapter=folder, separator=separator_of(file_separator), encoding=encoding
-    )
-    kept = kept_columns(asked, keep, chosen)
-    predictor = Predictor(adapter if isinstance(adapter, LoadedAdapter) else load(adapter), at_least, batch_size)
-    layout = predictor.layout(kept, check_separator(separator) or asked.separator)
-    write_predicted(predictor.predict(asked, kept), chosen, layout, target)
-    return predictor.counts
+
+    predictor: Predictor
+    asked: Asked
+    kept: Sequence[str] = ()
+    """The rows' own columns that stand beside the answers."""
+    separator: str | None = None
+
+    @property
+    def counts(self) -> Counts:
+        return self.predictor.counts
+
+    @property
+    def layout(self) -> Layout:
+        return self.predictor.layout(self.kept, self.separator or self.asked.separator)
+
+    def __iter__(self) -> Iterator[Predicted]:
+        return self.predictor.predict(self.asked, self.kept)
+
+    def write(self, out: Path, form: str, tick: Callable[[int, int | None], None] = lambda done, total: None) -> None:
+        """Write all answers into a file, whole or not at all; `tick` is told how many are done, and of how many."""
+
+        def told() -> Iterator[Predicted]:
+            for done, row in enumerate(self, start=1):
+                tick(done, self.asked.count)
+                yield row
+
+        write_predicted(told(), form, self.layout, out)

@@ -1,30 +1,50 @@
 """Predict what a study will cost, for Python: `afina.plan`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afina.config import StudyConfig
 from afina.measure.shown import html_of
-from afina.ops.allocator import keep_freed_memory
 from afina.study.data import read_ahead
-from afina.study.estimate import Estimate, estimate_study
-from afina.study.plan import Run
-from afina.study.study import Study
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Plan", "plan"]
+    from afina.data.preview import Learned
+    from afina.study.estimate import Estimate
+    from afina.study.plan import Run
+    from afina.study.study import Study
+
+__all__ = ["Ahead", "Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What there is to know of a study before anything is timed."""
+
+    notes: Sequence[str] = ()
+    """What was assumed of the data."""
+    remarks: Sequence[str] = ()
+    """What is odd about the study itself."""
+    learned: "Mapping[tuple[str, str], Learned | str]" = field(default_factory=dict)
+    """By model and data set what is learned of text, or why that cannot be said."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """The predicted cost of each run, and the runs that cannot be, with the reason."""
 
-    estimates: Sequence[Estimate]
-    failed: Sequence[tuple[Run, str]]
+    estimates: "Sequence[Estimate]"
+    failed: "Sequence[tuple[Run, str]]"
+    ahead: Ahead = field(default_factory=Ahead)
+    rates: int = 0
+    """Learning rates that a search tries of each method before the runs."""
+    trials_seconds: float = 0.0
+    """What these trials take."""
+    race_share: float | None = None
+    """The share of all training steps that a race leaves; None without one."""
 
     @property
     def seconds(self) -> float:
@@ -38,6 +58,21 @@ class Plan:
     @property
     def disk_bytes(self) -> float:
         return sum(own.disk_bytes for own in self.estimates)
+
+    @property
+    def candidates(self) -> int:
+        """Return how many methods, each with its settings, are compared."""
+        return len({own.run.label for own in self.estimates})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON-able values."""
+        return {
+            "runs": [{"run": own.run.id, **_figures(own)} for own in self.estimates],
+            "failed": [{"run": run.id, "error": why} for run, why in self.failed],
+            "seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes, "disk_bytes": self.disk_bytes,
+            "trials_seconds": self.trials_seconds, "race_share": self.race_share,
+            "notes": [*self.ahead.notes, *self.ahead.remarks],
+        }  # fmt: skip
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return a DataFrame with a row a run."""
@@ -62,26 +97,40 @@ class Plan:
         return html_of(repr(self), columns, rows, "; ".join(f"{run.id} cannot run: {why}" for run, why in self.failed))
 
 
-def _figures(own: Estimate) -> dict[str, Any]:
+def _figures(own: "Estimate") -> dict[str, Any]:
     return {key: value for key, value in vars(own).items() if key != "run"}
 
 
 def plan(
-    study: Study | StudyConfig | str | Path | None = None,
+    study: "Study | StudyConfig | str | Path | None" = None,
     *,
+    ahead: Callable[[Ahead], None] = lambda known: None,
     tick: Callable[[str], None] = lambda what: None,
     **settings: Any,
 ) -> Plan:
     """Predict memory, time and disk of every run on this machine; takes a study, a study file, or a study file's keys.
 
-    Loads no weights. Raises `UsageError` for what is wrong with the study or its data.
+    `ahead` is told what is known before anything is timed, `tick` what is being timed. Loads no weights. Raises `UsageError`
+    for what is wrong with the study or its data, before torch is imported, which takes seconds.
     """
-    if isinstance(study, Study):
-        config: StudyConfig = study.config
-    elif isinstance(study, StudyConfig):
-        config = study
+    if isinstance(study, str | Path):
+        config = StudyConfig.read(Path(study))
     else:
-        config = StudyConfig.read(Path(study)) if study is not None else StudyConfig.parse(settings, "study")
-    read_ahead(config, presets=False)
+        given: Any = study if study is not None else StudyConfig.parse(settings, "study")
+        config = getattr(given, "config", given)
+    notes = read_ahead(config, presets=False)
+    from afina.ops.allocator import keep_freed_memory
+    from afina.study.estimate import estimate_study
+    from afina.study.plan import remarks
+    from afina.study.preview import preview
+    from afina.study.race import share_of_steps
+    from afina.study.search import trials_seconds
+
+    known = Ahead(notes, remarks(config), preview(config))
+    ahead(known)
     keep_freed_memory()  # as the processes do that carry a study out
-    return Plan(*estimate_study(config, tick=tick))
+    estimates, failed = estimate_study(config, tick=tick)
+    candidates = len({entry.run.label for entry in estimates})
+    share = share_of_steps(config.race, candidates) if config.race is not None and estimates else None
+    seconds = trials_seconds(config, estimates)
+    return Plan(estimates, failed, known, len(config.search_factors) if seconds else 0, seconds, share)

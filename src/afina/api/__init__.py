@@ -1,0 +1,17 @@
+"""All that a person can ask for, one call a command: `afina plan` is `api.plan`, `afina data clean` is `api.data.clean`.
+
+Calls take plain values, or the settings classes that `afina` offers, and return what was found; they print nothing and end
+nothing, raise `AfinaError` (`UsageError`: something has to be asked for otherwise) in one sentence, and tell what they are at
+to a function, where one is given. The terminal, a notebook and a page are three faces of these same calls.
+"""
+
+from afina.api import audit, data
+from afina.api.adapters import chat, evaluate, export, generate
+from afina.api.demonstrations import demo, demo_chat
+from afina.api.prediction import predict
+from afina.api.studies import methods, mistakes, plan, recommend, report, study, train
+
+__all__ = [
+    "audit", "chat", "data", "demo", "demo_chat", "evaluate", "export", "generate", "methods", "mistakes", "plan",
+    "predict", "recommend", "report", "study", "train",
+]  # fmt: skip

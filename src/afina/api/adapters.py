@@ -1,0 +1,212 @@
+"""Adapters at work: what they answer and write, what they are worth beside their base, and what they become elsewhere."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from afina.evaluation.answers import Answering
+    from afina.evaluation.evaluate import Evaluation
+    from afina.export.export import Exported
+    from afina.generation.settings import GenerationSettings
+    from afina.serve.session import Chat
+    from afina.train.load import LoadedAdapter
+
+__all__ = ["Generated", "Reply", "chat", "evaluate", "export", "generate"]
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What follows one prompt; `finish` is `length` where the settings or the model's context cut it off, else `stop`."""
+
+    prompt: str
+    text: str
+    finish: str
+    tokens: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able values."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Generated:
+    """All that was written, in the prompts' order."""
+
+    replies: list[Reply]
+    note: str | None = None
+    """Why nothing was written, where nothing was."""
+
+
+def generate(
+    adapter: str | Path,
+    prompts: Sequence[str] = (),
+    settings: "GenerationSettings | None" = None,
+    *,
+    file: str | Path | None = None,
+    text: str | None = None,
+    chat: bool = False,
+    bare: bool = False,
+    batch_size: int = 16,
+    model: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+    write: Callable[[str], None] | None = None,
+) -> Generated:
+    """Write what follows each prompt, or each text of a `file` (a line, or its column `text`).
+
+    With `chat` a prompt is a user's message, `bare` leaves the adapter out. Where there is one prompt, `write` is told each
+    piece as it comes.
+    """
+    from afina.errors import UsageError
+    from afina.generation.settings import GenerationSettings
+
+    how = settings or GenerationSettings()
+    if (file is None) == (not prompts):
+        raise UsageError("Give prompts or --file, one of the two.")
+    texts = list(prompts)
+    if file is not None:
+        from afina.data.sources import read_texts
+
+        texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
+    from afina.train.loading import Loading
+
+    loaded = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code).load(adapter)
+    asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
+    if write is not None and len(asked) == 1:
+        replies = [_piece_by_piece(loaded, asked[0], texts[0], how, write, bare=bare)]
+    else:
+        own = [None if bare else loaded] * len(asked)
+        found = loaded.generate(asked, how, adapters=own, batch_size=batch_size)
+        replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, found, strict=True)]
+    if not texts or any(reply.text.strip() for reply in replies):
+        return Generated(replies)
+    form = (
+        "; it was taught conversations, whose form --chat gives a prompt" if _taught_chat(loaded, chat or bare) else ""
+    )
+    return Generated(replies, f"{loaded.record.model if bare else adapter} wrote no word{form}.")
+
+
+def _taught_chat(loaded: "LoadedAdapter", asked_so: bool) -> bool:
+    """Whether an adapter was taught conversations and is asked in another form."""
+    return getattr(loaded.task, "template", None) is not None and not asked_so
+
+
+def _piece_by_piece(
+    loaded: "LoadedAdapter", asked: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None], *, bare: bool
+) -> Reply:  # fmt: skip
+    from afina.generation.generate import write
+
+    reply = None
+    for piece in write(loaded.backbone, [loaded.request(asked, None if bare else loaded)], how):
+        tell(piece.text)
+        reply = piece.written or reply
+    assert reply is not None
+    return Reply(prompt, reply.text, reply.finish, len(reply.tokens))
+
+
+def chat(
+    adapter: str | Path,
+    settings: "GenerationSettings | None" = None,
+    *,
+    system: str | None = None,
+    merge_system: bool = False,
+    model: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+) -> "Chat":
+    """Begin a conversation with a tuned model: `chat.ask(text)` yields its answer, piece by piece.
+
+    To have another adapter answer set `chat.answering` to one that was loaded `beside` this one, or to None for the bare
+    model. With `merge_system` what the system says stands before the first question. Raises `UsageError` for an adapter that
+    does not write.
+    """
+    from afina.serve.session import Chat
+    from afina.train.loading import Loading
+
+    loaded = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code).load(adapter)
+    loaded.merge_system = merge_system
+    made = Chat(loaded, system=system, settings=settings)
+    loaded.request("?", loaded)  # that it writes at all
+    return made
+
+
+def evaluate(
+    adapter: str | Path,
+    *,
+    text: Sequence[str | Path] = (),
+    answers: Sequence[str | Path] = (),
+    tasks: Sequence[str | Path] = (),
+    against_base: bool = True,
+    column: str | None = None,
+    answering: "Answering | None" = None,
+    fewshot: int | None = None,
+    chat: bool = False,
+    limit: int | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+    batch_size: int = 16,
+    context: int | None = None,
+    out: str | Path | None = None,
+    tell: Tell = lambda status: None,
+) -> "Evaluation":
+    """Measure an adapter that speaks, Afina's or PEFT's, or a language model alone (its folder or name).
+
+    `text` are files whose perplexity is measured (their texts in `column`), `answers` files of prompts and references, asked
+    as `answering` says, `tasks` benchmarks of lm-evaluation-harness by name, file or folder; `fewshot` and `chat` are theirs.
+    `limit` takes the first items of each, `context` bounds the tokens read at once, and into `out` all of it is written as
+    JSON. Raises `UsageError` in one sentence for what is not there, cannot be read or does not speak.
+    """
+    from afina.errors import UsageError
+
+    if out is not None and not Path(out).resolve().parent.is_dir():
+        raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
+    from afina.data.whole_file import write_json
+    from afina.evaluation.answers import Answering
+    from afina.evaluation.evaluate import Battery
+    from afina.evaluation.evaluate import evaluate as measure
+    from afina.train.loading import Loading
+
+    battery = Battery(
+        text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,
+        chat=chat, limit=limit,
+    )  # fmt: skip
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    found = measure(
+        adapter, battery, against_base=against_base, loading=loading, batch_size=batch_size, context=context, tell=tell
+    )
+    if out is not None:
+        write_json(Path(out), found.as_dict())
+    return found
+
+
+def export(
+    adapter: str | Path,
+    to: str,
+    out: str | Path | None = None,
+    *,
+    data: str | None = None,
+    rows: int = 200,
+    model: str | None = None,
+    tell: Tell = lambda status: None,
+    **options: Any,
+) -> "Exported":
+    """Export an adapter `to` a form that other programs load, compared with what was tested before the folder stands.
+
+    `options` are the target's own, such as `rank` of "lora". Raises `AfinaError`, and leaves no folder, where what is
+    exported is not what was tested.
+    """
+    from afina.export.target import folder_of, make_target
+
+    # What is wrong is said before torch is imported, which takes seconds.
+    folder_of(Path(adapter), make_target(to, options).name, None if out is None else Path(out))
+    from afina.export.export import export_adapter
+
+    return export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tick=tell, **options)

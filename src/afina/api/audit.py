@@ -1,0 +1,77 @@
+"""Audits: what a trained adapter gives away of its training data."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from afina.audit.leak import LeakSettings
+    from afina.audit.run import LeakAudit
+    from afina.config import DatasetSpec
+
+__all__ = ["canaries", "leak"]
+
+
+def leak(
+    target: str | Path,
+    settings: "LeakSettings | None" = None,
+    *,
+    train: str | Path | None = None,
+    held_out: str | Path | None = None,
+    canaries: str | Path | None = None,
+    columns: "DatasetSpec | None" = None,
+    model: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+    out: str | Path | None = None,
+    tell: Callable[[str], None] = lambda status: None,
+) -> "LeakAudit":
+    """Measure what an adapter that writes, or each of a study's, gives away of its training rows.
+
+    `train` and `held_out` are files of rows with their `columns`; by default they are the study's. `canaries` is the manifest
+    of what was planted. Into the folder `out` leak.json and leak.html are written, into a file out.json the figures alone.
+    """
+    from afina.audit.page import leak_page
+    from afina.audit.run import audit_leak
+    from afina.data.whole_file import whole_file
+    from afina.train.loading import Loading
+
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    found = audit_leak(
+        target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
+        tell=tell,
+    )  # fmt: skip
+    if out is not None:
+        values = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) + "\n"
+        for path in leak_files(out):
+            with whole_file(path) as partial:
+                partial.write_text(leak_page(found) if path.suffix == ".html" else values, encoding="utf-8")
+    return found
+
+
+def leak_files(out: str | Path) -> list[Path]:
+    """Return what `leak` writes into `out`."""
+    place = Path(out)
+    return [place] if place.suffix == ".json" else [place / "leak.json", place / "leak.html"]
+
+
+def canaries(
+    data: str | Path,
+    out: str | Path,
+    *,
+    count: int = 4,
+    repeat: Sequence[int] = (1, 4, 16),
+    symbols: str = "0123456789",
+    length: int = 8,
+    columns: "DatasetSpec | None" = None,
+    seed: int = 0,
+    force: bool = False,
+) -> Path:
+    """Plant rows with random secrets in a copy of training data, and return the manifest, which is to be kept apart."""
+    from afina.audit.canaries import plant
+
+    return plant(
+        data, out, count=count, repeat=repeat, seed=seed, symbols=symbols, length=length, columns=columns, force=force
+    )

@@ -1,0 +1,126 @@
+"""Predictions: what an adapter answers to texts, or to the rows of a file."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from afina.data.asked import Asked
+    from afina.serve.predict import Answers, Counts
+    from afina.train.load import LoadedAdapter
+
+__all__ = ["predict", "predict_file"]
+
+Tick = Callable[[int, int | None], None]
+
+
+def predict(
+    adapter: "LoadedAdapter | str | Path",
+    texts: str | Iterable[str] = (),
+    *,
+    pair: Sequence[str] | None = None,
+    file: str | Path | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
+    file_separator: str | None = None,
+    encoding: str | None = None,
+    choice: Sequence[str] | None = None,
+    format: str | None = None,
+    out: str | Path | None = None,
+    keep: Sequence[str] | None = None,
+    at_least: float | None = None,
+    separator: str | None = None,
+    batch_size: int = 32,
+    model: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+    tick: Tick = lambda done, total: None,
+) -> "Answers":
+    """Predict labels with their probabilities (numbers, entities) for texts, each with its `pair`, or a `file`'s rows.
+
+    A file's columns are `text` and `text_pair`, of those that are left out the adapter's own; `file_separator` and `encoding`
+    are recognised. `choice` are answers to choose from; below `at_least` a row gets no label and is left to a person. The
+    answers come as they are looked at; with `out` all of them are written there in its ending's `format`, with the columns
+    that are to be kept, and `separator` between columns. Raises `UsageError` for what is wrong with texts or file, before
+    the adapter is loaded.
+    """
+    from afina.data.predicted import check_at_least, check_out, check_separator, form_of, kept_columns
+
+    check_at_least(at_least)
+    own, target = check_separator(separator), None if out is None else Path(out)
+    form = form_of(format, target)
+    if target is not None:
+        check_out(target, None if file is None else Path(file))
+    folder = Path(adapter) if isinstance(adapter, str | Path) else adapter.folder
+    if file is None:
+        asked = _texts(texts, pair, read_so=encoding or file_separator)
+    else:
+        asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
+    kept = kept_columns(asked, keep, form or "jsonl")
+    from afina.serve.predict import Answers, Predictor
+    from afina.train.load import LoadedAdapter
+    from afina.train.loading import Loading
+
+    if not isinstance(adapter, LoadedAdapter):
+        loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+        adapter = loading.load(adapter)
+    answers = Answers(Predictor(adapter, at_least, batch_size, choice), asked, kept, own)
+    if target is not None:
+        assert form is not None
+        answers.write(target, form, tick)
+    return answers
+
+
+def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":
+    """Ask for texts that were given, or for those that come one after another."""
+    from afina.data.asked import asked_lines, asked_texts
+    from afina.errors import UsageError
+
+    if read_so is not None:
+        raise UsageError("--encoding and --file-separator say how to read --file; give one.")
+    if isinstance(texts, str):
+        texts = [texts]
+    return asked_texts(texts, pair) if isinstance(texts, list | tuple) else asked_lines(texts)
+
+
+def _rows(
+    texts: str | Iterable[str], file: Path, text: str | None, text_pair: str | None, adapter: Path,
+    separator: str | None, encoding: str | None,
+) -> "Asked":  # fmt: skip
+    """Ask for a file's rows."""
+    from afina.data.asked import read_asked
+    from afina.errors import UsageError
+    from afina.separator import separator_of
+
+    if texts:
+        raise UsageError("Give texts or --file, not both.")
+    return read_asked(file, text, text_pair, adapter=adapter, separator=separator_of(separator), encoding=encoding)
+
+
+def predict_file(
+    adapter: "LoadedAdapter | str | Path",
+    file: str | Path,
+    out: str | Path,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    keep: Sequence[str] | None = None,
+    at_least: float | None = None,
+    form: str | None = None,
+    separator: str | None = None,
+    batch_size: int = 32,
+    file_separator: str | None = None,
+    encoding: str | None = None,
+) -> "Counts":
+    """Predict for every row of a file and write the answers into another; return how many rows became what.
+
+    The form is that of `out`'s ending unless given. Tables have all of the file's columns beside the predictions unless
+    `keep` names some; `file_separator` and `encoding` are the file's, `separator` is of what is written. Raises `UsageError`
+    for what is wrong with the file, before the adapter is loaded.
+    """
+    answers = predict(
+        adapter, file=file, out=out, text=text, text_pair=text_pair, keep=keep, at_least=at_least, format=form,
+        separator=separator, batch_size=batch_size, file_separator=file_separator, encoding=encoding,
+    )  # fmt: skip
+    return answers.counts

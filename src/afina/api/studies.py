@@ -1,0 +1,201 @@
+"""Studies: planned, carried out, reported and asked for advice."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from afina.config import StudyConfig
+    from afina.report.write import ReportFiles
+    from afina.results.mistakes import Mistakes
+    from afina.results.recommend import Recommendation
+    from afina.results.result import Result
+    from afina.results.result_list import Results
+    from afina.study.catalogue import Entry
+    from afina.study.planned import Ahead, Plan
+    from afina.study.study import Study
+
+__all__ = ["Outcome", "methods", "mistakes", "plan", "recommend", "report", "study", "train"]
+
+Observer = Callable[[Any], None]
+
+
+def _unseen(event: Any) -> None:
+    """Look at nothing that happens."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A study that was carried out: its folder, the results of its runs and its report."""
+
+    directory: Path
+    results: "Results"
+    report: "ReportFiles"
+
+    @property
+    def failed(self) -> "list[Result]":
+        """Return the results of the runs that failed, each with its `error`."""
+        return [result for result in self.results if result.status == "failed"]
+
+    @property
+    def finished(self) -> "list[Result]":
+        """Return the results of the runs that were trained and tested."""
+        return [result for result in self.results if result.is_finished]
+
+    @property
+    def adapters(self) -> list[Path]:
+        """Return the folders of the adapters that were trained."""
+        return [self.directory / str(result.adapter) for result in self.finished]
+
+
+def study(
+    file: "str | Path | StudyConfig | Study | None" = None,
+    out: str | Path | None = None,
+    *,
+    language: str = "en",
+    reference: str | Path | None = None,
+    observer: Observer = _unseen,
+    **keys: Any,
+) -> Outcome:
+    """Carry out a study, or go on with it, and write its report; takes a study file, or its keys and the folder `out`.
+
+    Without `out` the folder is called after the file. The observer is told what happens; `afina.Progress()` shows it.
+    """
+    from afina.words.language import check_language
+
+    check_language(language)
+    made = _study_of(file, out, keys)
+    results = made.run(observer)
+    return Outcome(made.directory, results, report(made.directory, language=language, reference=reference))
+
+
+def train(
+    file: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    language: str = "en",
+    observer: Observer = _unseen,
+    **keys: Any,
+) -> Outcome:
+    """Train one adapter: a study of one run, with `method` and `seed` for its lists; it resumes like a study.
+
+    Its `adapters` are that one, or none where it failed.
+    """
+    from afina.config import StudyConfig
+    from afina.yaml_file import read_yaml
+
+    if file is None:
+        return study(out=out, language=language, observer=observer, **_of_one_run(keys, "train"))
+    config = StudyConfig.parse(_of_one_run(read_yaml(Path(file)), str(file)), str(file))
+    return study(config, out or Path(file).stem, language=language, observer=observer)
+
+
+def _study_of(
+    file: "str | Path | StudyConfig | Study | None", out: str | Path | None, keys: Mapping[str, Any]
+) -> "Study":
+    """Make the study that is asked for; what is wrong with its data is said before torch is imported, which takes seconds."""
+    from afina.config import StudyConfig
+    from afina.errors import UsageError
+    from afina.study.data import read_ahead
+
+    if file is not None and keys:
+        raise UsageError("Give a study file or its keys, not both.")
+    config: StudyConfig | None = None
+    if isinstance(file, StudyConfig):
+        config = file
+    elif isinstance(file, str | Path):
+        config, out = StudyConfig.read(Path(file)), out or Path(file).stem
+    elif file is not None:
+        return file
+    if out is None:
+        raise UsageError("Say with out= in which folder the study is to work.")
+    if config is not None and not (Path(out) / "results.jsonl").exists():  # what has finished needs no data
+        read_ahead(config)
+    from afina.study.study import Study
+
+    return Study(out, config, **keys)
+
+
+def _of_one_run(values: Any, where: str) -> Any:
+    """Return a study's keys for the keys of one run."""
+    from afina.errors import UsageError
+
+    if not isinstance(values, Mapping):
+        return values  # the study's own check says what is wrong
+    values = dict(values)
+    for one, many in (("method", "methods"), ("seed", "seeds")):
+        if one in values and many in values:
+            raise UsageError(f"{where}: '{one}' and '{many}' say the same; leave '{many}' out.")
+        if one in values:
+            values[many] = [values.pop(one)]
+    for key in ("model", "dataset", "methods", "seeds"):
+        value = values.get(key)
+        if isinstance(value, list) and len(value) == 1:
+            continue
+        if isinstance(value, list) or (key == "seeds" and isinstance(value, int) and value != 1):
+            raise UsageError(f"{where}: '{key}' should name one, as a run is one adapter; `afina study` takes several.")
+    return values
+
+
+def plan(
+    file: "str | Path | StudyConfig | Study | None" = None,
+    *,
+    ahead: "Callable[[Ahead], None]" = _unseen,
+    tick: Callable[[str], None] = _unseen,
+    **keys: Any,
+) -> "Plan":
+    """Predict memory, time and disk of every run on this machine; takes a study, a study file, or a study file's keys.
+
+    `ahead` is told what there is to know before anything is timed, `tick` what is being timed. Loads no weights. Raises
+    `UsageError` for what is wrong with the study or its data.
+    """
+    from afina.study.planned import plan as planned
+
+    return planned(file, ahead=ahead, tick=tick, **keys)
+
+
+def methods(
+    model: str | None = None, *, rank: int | None = None, classes: int = 2, trust_remote_code: bool = False
+) -> "list[Entry]":
+    """Return every method; with a model, also what each trains on it for a task of `classes`, without loading weights."""
+    from afina.study.catalogue import catalogue
+
+    return catalogue(model, classes=classes, settings={"rank": rank}, trust_remote_code=trust_remote_code)
+
+
+def report(
+    directory: "str | Path | Study", *, language: str = "en", reference: str | Path | None = None
+) -> "ReportFiles":
+    """Write a study's report.html and tables (Markdown, CSV, LaTeX), and return where they are."""
+    from afina.report.write import write_report
+
+    return write_report(directory, language=language, reference=reference)
+
+
+def mistakes(directory: "str | Path | Study", run: str) -> "Mistakes":
+    """Return what a run got wrong: by class, what is taken for what, and row by row."""
+    from afina.results.mistakes import read_mistakes
+
+    return read_mistakes(directory, run)
+
+
+def recommend(
+    directory: "str | Path | Study",
+    *,
+    memory: str | None = None,
+    minutes: float | None = None,
+    metric: str | None = None,
+    minimum: float | None = None,
+    model: str | None = None,
+    dataset: str | None = None,
+    language: str = "en",
+) -> "Recommendation":
+    """Choose one of a study's methods within a person's limits, with the reason, the runner-up and what is left out."""
+    from afina.results.recommend import recommend as choose
+    from afina.words.language import Words
+
+    return choose(
+        directory, memory=memory, minutes=minutes, metric=metric, minimum=minimum, model=model, dataset=dataset,
+        words=Words(language),
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""`afina audit leak`: what a trained adapter gives away of its training data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from afina.cli.audit import columns_of
+from afina.cli.command import PANELS, command
+from afina.cli.options import BaseModel, BatchSize, Device, Format, Messages, Precision, Seed, Target, Text
+from afina.cli.terminal import console_for, note, print_json, show_file, working
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from afina.audit.run import LeakAudit
+
+__all__ = ["leak"]
+
+
+@command("audit leak", panel=PANELS[2])
+def leak(
+    target: Annotated[str, typer.Argument(metavar="ADAPTER|STUDY", help="An adapter's folder, or a study's.")],
+    train: Annotated[
+        Path | None, typer.Option("--train", metavar="FILE", help="Rows that it was trained on; default: its study's.")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", metavar="FILE", help="Rows like them that it was not trained on.")
+    ] = None,
+    canaries: Annotated[
+        Path | None, typer.Option("--canaries", metavar="FILE", help="The manifest that afina audit canaries wrote.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=5, help="Most train rows, and held-out rows, looked at.")] = 200,
+    prefix: Annotated[int, typer.Option("--prefix", min=1, help="Tokens of a row that are given away first.")] = 16,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Most tokens that it is to go on for.")] = 64,
+    references: Annotated[
+        int, typer.Option("--references", min=1, help="Other secrets that a canary's is ranked among.")
+    ] = 512,
+    text: Text = None,
+    answer: Target = None,
+    messages: Messages = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR|FILE.json", help="Write leak.json and leak.html, or JSON alone."),
+    ] = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = 16,
+    model: BaseModel = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    format: Format = "table",
+) -> None:
+    """Measure what adapters that write give away of their training rows, beside held-out rows and the bare base.
+
+    Example: `afina audit leak study/ --canaries train.jsonl.canaries.json --out audit/`
+
+    Three tests: are train rows told by their loss, are they recited after their beginning, are planted secrets exposed. The
+    tables and files show pieces of the training data.
+    """
+    console = console_for(format)
+    from afina import api
+    from afina.api.audit import leak_files
+    from afina.audit.leak import LeakSettings
+
+    settings = LeakSettings(
+        rows=rows, prefix=prefix, most=tokens, references=references, batch_size=batch_size, seed=seed
+    )  # fmt: skip
+    with working(console) as tell:
+        found = api.audit.leak(
+            target, settings, train=train, held_out=held_out, canaries=canaries,
+            columns=columns_of(train, text, answer, messages), model=model, device=device, precision=precision, out=out,
+            tell=tell,
+        )  # fmt: skip
+    if format == "json":
+        print_json(found.as_dict())
+    else:
+        _show(console, found)
+    for path in () if out is None else leak_files(out):
+        show_file(console, path)
+
+
+def _show(console: "Console", found: "LeakAudit") -> None:
+    from rich.table import Table
+
+    from afina.audit.page import canary_rows, leak_rows, risk_rows
+
+    def show(title: str, rows: list[tuple[str, ...]], words: int = 1) -> None:
+        from rich.text import Text as Plain
+
+        table = Table(title=title or None, title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
+        for place, name in enumerate(rows[0]):
+            side: Literal["left", "right"] = "left" if place < words else "right"
+            # Room for a heading's longest word: cells may be folded, headings are read.
+            table.add_column(name, justify=side, overflow="fold", min_width=max(map(len, name.split()), default=0))
+        for row in rows[1:]:
+            table.add_row(*(Plain(cell) for cell in row))
+        console.print(table)
+
+    for sentence in found.notes:
+        note(console, sentence)
+    show("", leak_rows(found.leaks))
+    for each in found.leaks:
+        console.print(f"\n{each.adapter}", style="bold", soft_wrap=True, highlight=False, markup=False)
+        for sentence in each.verdict:
+            console.print(f"  {sentence}", highlight=False, markup=False)
+        if each.exposures:
+            show("\ncanaries", canary_rows(each.exposures))
+        show("\ntrain rows most at risk", risk_rows(each.rows_at_risk[:5]))

@@ -1,0 +1,53 @@
+"""`afina data convert`: dialogues of any known form as one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from afina.cli.command import PANELS, command
+from afina.cli.data import columns_of, counting, speakers_of
+from afina.cli.data_shown import show_files, show_notes
+from afina.cli.options import Answer, Assistant, DataFile, Force, Format, Label, Plain, Question, Separator, Text, User
+from afina.cli.terminal import console_for, print_json
+
+__all__ = ["convert"]
+
+
+@command("data convert", panel=PANELS[3])
+def convert(
+    file: DataFile,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help=".parquet or .jsonl.")],
+    plain: Plain = False,
+    user: User = None,
+    assistant: Assistant = None,
+    separator: Separator = None,
+    question: Question = None,
+    answer: Answer = None,
+    text: Text = None,
+    label: Label = None,
+    force: Force = False,
+    format: Format = "table",
+) -> None:
+    """Write dialogues of any known form as one: a column `messages` of role and content (texts: a column `text`).
+
+    Example: `afina data convert alpaca.json --out alpaca.parquet`
+
+    Known are transcripts (txt, or a text column), Alpaca, ShareGPT, OpenAI messages, columns of questions and answers, and
+    one turn a row. What cannot be read is kept in OUT.rejects with the reason.
+    """
+    from afina import api
+
+    console = console_for(format)
+    with counting(console, f"converting {file.name}") as tick:
+        report = api.data.convert(
+            file, out, plain=plain, speakers=speakers_of(user, assistant, separator),
+            columns=columns_of(question, answer, text, label), force=force, tick=tick,
+        )  # fmt: skip
+    if format == "json":
+        print_json(report.as_dict())
+        return
+    forms = ", ".join(f"{form} ({count:,})" for form, count in report.forms.items())
+    console.print(f"{report.written:,} rows written, {report.rejected:,} rejected; read as {forms}", highlight=False)
+    show_notes(console, report.seen)
+    show_files(console, report.out, report.rejects)

@@ -1,0 +1,66 @@
+"""`afina data inspect`: what a file of dialogues or texts holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from afina.cli.command import PANELS, command
+from afina.cli.data import columns_of, counting, speakers_of
+from afina.cli.data_shown import show_inspection
+from afina.cli.options import (
+    Answer,
+    Assistant,
+    DataFile,
+    Format,
+    Label,
+    Plain,
+    Question,
+    Separator,
+    Text,
+    Tokenizer,
+    User,
+)
+from afina.cli.terminal import console_for, print_json, show_file
+
+__all__ = ["inspect"]
+
+
+@command("data inspect", panel=PANELS[3])
+def inspect(
+    file: DataFile,
+    html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page as well.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON.")] = None,
+    tokenizer: Tokenizer = None,
+    similarity: Annotated[
+        float, typer.Option("--similarity", min=0.05, max=1, help="From which rows count as near-duplicates.")
+    ] = 0.8,
+    plain: Plain = False,
+    user: User = None,
+    assistant: Assistant = None,
+    separator: Separator = None,
+    question: Question = None,
+    answer: Answer = None,
+    text: Text = None,
+    label: Label = None,
+    format: Format = "table",
+) -> None:
+    """Say what a file holds: lengths, duplicates, empty sides, labels, languages, personal data.
+
+    Example: `afina data inspect chats.txt --html chats.html --tokenizer minilm`
+    """
+    from afina import api
+
+    console = console_for(format)
+    with counting(console, f"reading {file.name}") as tick:
+        found = api.data.inspect(
+            file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, plain=plain,
+            speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), tick=tick,
+        )  # fmt: skip
+    if format == "json":
+        print_json(found.as_dict())
+        return
+    show_inspection(console, found)
+    for path in (html, json_file):
+        if path is not None:
+            show_file(console, path)

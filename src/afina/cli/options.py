@@ -1,0 +1,71 @@
+"""Options that several commands have: each has one name, one meaning and one help text, here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Adapter", "Answer", "AnySeed", "Assistant", "BaseModel", "BatchSize", "DataFile", "Device", "Force", "Format", "Label",
+    "Language", "Messages", "Plain", "Precision", "Question", "Quiet", "Reference", "Seed", "Separator", "Similarity",
+    "Stop", "StudyFolder", "Target", "Temperature", "Text", "Tokenizer", "TopP", "User",
+]  # fmt: skip
+
+# -- what is worked on -------------------------------------------------------------------------------------------------
+Adapter = Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's.")]
+DataFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help=".txt, .csv, .tsv, .jsonl, .json or .parquet, of any size.")
+]
+StudyFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]
+
+# -- how it is computed ------------------------------------------------------------------------------------------------
+BaseModel = Annotated[str | None, typer.Option("--model", help="The base model, where it is not where it was.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed at once.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto (an NVIDIA GPU where there is one), cpu, cuda or cuda:1 and so on.")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32, bf16, fp16, nf4 or int8; default: that which it was trained in."),
+]
+_SEED = typer.Option("--seed", min=0, help="What is drawn at random comes out the same with the same seed.")
+Seed = Annotated[int, _SEED]
+AnySeed = Annotated[int | None, _SEED]
+"""Where another is drawn each time unless one is given."""
+
+# -- what is said, and how ---------------------------------------------------------------------------------------------
+Format = Annotated[str, typer.Option("--format", help="table, or json for a program to read.")]
+Language = Annotated[str, typer.Option("--language", help="en or pt.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone: no progress, no notes.")]
+Reference = Annotated[
+    Path | None, typer.Option("--reference", metavar="FILE", help="Published figures to show beside ours.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
+
+# -- what a model writes -----------------------------------------------------------------------------------------------
+Temperature = Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token each time.")]
+TopP = Annotated[float | None, typer.Option("--top-p", help="Draw among the likeliest, up to this share.")]
+Stop = Annotated[list[str] | None, typer.Option("--stop", help="A text that ends what is written; several times.")]
+
+# -- where in a file texts and dialogues stand -------------------------------------------------------------------------
+Answer = Annotated[str | None, typer.Option("--answer", help="The column of answers.")]
+Assistant = Annotated[list[str] | None, typer.Option("--assistant", help="A name of who answers; several times.")]
+Label = Annotated[str | None, typer.Option("--label", help="The column of labels.")]
+Messages = Annotated[str | None, typer.Option("--messages", help="The column of conversations.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Take rows as texts, whatever they look like.")]
+Question = Annotated[str | None, typer.Option("--question", help="The column of questions (with --answer).")]
+Separator = Annotated[
+    str | None,
+    typer.Option("--separator", metavar="REGEX", help="A line between dialogues; default: blank, ---, Chat 3."),
+]
+Similarity = Annotated[
+    float, typer.Option("--similarity", min=0, max=1, help="From which a near-duplicate goes; 0 keeps all.")
+]
+Target = Annotated[str | None, typer.Option("--target", help="The column of answers.")]
+Text = Annotated[str | None, typer.Option("--text", help="The column of texts.")]
+Tokenizer = Annotated[
+    str | None, typer.Option("--tokenizer", metavar="MODEL", help="Count tokens as this model does; default: words.")
+]
+User = Annotated[
+    list[str] | None, typer.Option("--user", help="A name of who asks, as it stands before the colon; several times.")
+]

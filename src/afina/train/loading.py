@@ -1,0 +1,32 @@
+"""Where the base model of an adapter is and how it is loaded: the settings that all who load one share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from afina.backbone.files import device_named
+from afina.train.load import LoadedAdapter, load
+
+__all__ = ["Loading"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How a base model is loaded; raises `UsageError` for a device that is none or is not here."""
+
+    model: str | None = None
+    """The base model, where it is not where it was."""
+    device: str = "auto"
+    """`auto` is an NVIDIA GPU where there is one."""
+    precision: str | None = None
+    """That which the adapter was trained in, unless given."""
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", device_named(self.device))
+
+    def load(self, adapter: str | Path, *, beside: LoadedAdapter | None = None) -> LoadedAdapter:
+        """Load an adapter; `beside` another it shares that one's base."""
+        return load(
+            adapter, model=self.model, precision=self.precision, device=self.device,
+            trust_remote_code=self.trust_remote_code, beside=beside,
+        )  # fmt: skip
