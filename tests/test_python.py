@@ -19,6 +19,7 @@ from afina.config import StudyConfig
 from afina.data.rows import TextDataset
 from afina.errors import UsageError
 from afina.methods.base import registry
+from afina.results.result import Result
 from afina.results.result_list import Results
 from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
@@ -114,7 +115,7 @@ def test_results_are_a_list_that_becomes_a_frame(study: afina.Study) -> None:
     assert frame["train_seconds"].dtype == float
     assert "fingerprint" not in frame and "fingerprint" in results.to_pandas(everything=True)
     assert f"accuracy {results[0]['test_metric']:.4f}" in repr(results)
-    failed = Results([{"run": "a", "status": "failed", "error": "no <memory>"}, *results])
+    failed = Results([Result(run="a", status="failed", error="no <memory>"), *results])
     assert failed.to_pandas()["status"].tolist() == ["failed", "ok", "ok"]
     assert "a: failed. no <memory>" in repr(failed)
     assert "no &lt;memory&gt;" in failed._repr_html_()
