@@ -1,6 +1,7 @@
 """A finished study whose files were damaged: every reader says which and what to do, or makes a cache again."""
 
 import contextlib
+import errno
 import json
 import random
 import shutil
@@ -9,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
+from afina.backbone.tensor_file import save_tensors
 from afina.errors import AfinaError
 from afina.report.write import terminal_report, write_report
 from afina.results.recommend import recommend
 from afina.results.results_jsonl import read_results
 from afina.study.study import Study
+from afina.train.checkpoint import write_checkpoint
 from commands import afina, refused
 from studies import settings, write_splits
 
@@ -226,3 +231,17 @@ def test_the_command_says_it_in_one_sentence(done: tuple[Path, dict[str, Any]], 
     refused(afina("recommend", folder), "results.jsonl, line 5, is damaged")
     (folder / "study.yaml").write_text("study: [cut")
     refused(afina("study", folder / "study.yaml", "--out", folder), "study.yaml is not valid YAML")
+
+
+def test_a_full_disk_is_told_from_tensors_that_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors puts the system's error into words of its own, which was taken for a fault of ours."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_tensors({}, tmp_path / "a")
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(AfinaError, match=r"cannot be written \(No space left on device\); the last checkpoint is kept"):
+        write_checkpoint(tmp_path / "c", {}, {})

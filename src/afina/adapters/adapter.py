@@ -20,6 +20,7 @@ from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
+from afina.backbone.tensor_file import save_tensors
 from afina.data.whole_file import partial_of
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
@@ -114,14 +115,18 @@ class AdapterRecord:
 
 
 def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> None:
-    """Write the adapter's folder; it is there whole or not at all."""
-    from safetensors.torch import save_file
-
+    """Write the adapter's folder; it is there whole or not at all. Raises `AfinaError` where the disk has no room."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in stored_tensors(adapter, backbone).items()}
-    with partial_folder(folder) as partial:
-        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
-        record = replace(record, settings=adapter.method.stored().settings())
-        write_record(partial, peft_config(adapter, backbone, record), record)
+    record = replace(record, settings=adapter.method.stored().settings())
+    config = peft_config(adapter, backbone, record)
+    try:
+        with partial_folder(folder) as partial:
+            save_tensors(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+            write_record(partial, config, record)
+    except OSError as error:
+        raise AfinaError(
+            f"{folder} cannot be written ({error.strerror or error}); make room and run the same command again."
+        ) from error
 
 
 def write_record(folder: Path, config: Mapping[str, Any], record: AdapterRecord) -> None:

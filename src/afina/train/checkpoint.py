@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afina.backbone.tensor_file import save_tensors
 from afina.data.whole_file import whole_file
 from afina.errors import AfinaError
 
@@ -16,12 +17,10 @@ __all__ = ["damaged", "read_checkpoint", "write_checkpoint"]
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a state that JSON can hold; a kill at any moment leaves the whole old file or the whole new one."""
-    from safetensors.torch import save_file
-
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     try:
         with whole_file(path) as partial:
-            save_file(plain, partial, metadata={"state": json.dumps(state)})
+            save_tensors(plain, partial, metadata={"state": json.dumps(state)})
     except OSError as error:
         raise AfinaError(
             f"{path} cannot be written ({error.strerror or error}); the last checkpoint is kept."

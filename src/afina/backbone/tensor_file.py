@@ -1,0 +1,24 @@
+"""Writing tensors to a safetensors file, where a full disk is an error of the system like any other."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+__all__ = ["save_tensors"]
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors; raises `OSError` with the system's number where safetensors has it in its words alone."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        if (found := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
