@@ -70,11 +70,11 @@ def code(text: str, names: dict[str, Any], folder: Path) -> str:
 
 SAID = {
     "tutorials/first_study": ["features is best", "Still learning when its steps were over", "'billing'"],
-    "tutorials/comparison": ["lora", "test_accuracy"],
+    "tutorials/comparison": ["lora", "mean"],
     "tutorials/chatbot": ["31 of 33 rows kept", "25 euros", "Mill Street", "perplexity"],
-    "tutoriais/primeiro_estudo": ["200", "cobrança"],
-    "tutoriais/comparacao": ["lora", "test_accuracy"],
-    "tutoriais/chatbot": ["31 of 33 rows kept", "90 reais", "Rua do Moinho"],
+    "tutoriais/primeiro_estudo": ["160", "cobrança"],
+    "tutoriais/comparacao": ["lora", "mean"],
+    "tutoriais/chatbot": ["31 of 33 rows kept", "Abrimos às oito", "Rua do Moinho"],
 }
 """What a page's commands have to print, as the page says."""
 
