@@ -12,8 +12,8 @@ from huggingface_hub import constants
 from afina import hub
 from afina.backbone.load import read_config
 from afina.config import DatasetSpec
-from afina.data.sources import load_text_dataset
 from afina.errors import UsageError
+from afina.tasks.reading import load_text_dataset
 
 
 @pytest.fixture
