@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from afina.errors import UsageError
+from afina.measure.bootstrap import interval_of, mean_of, redrawn
 from afina.measure.metrics.base import Answers, metric_named
 from afina.results.predictions import Predictions
 from afina.results.recommend import parse_memory, recommend
@@ -205,3 +206,21 @@ def test_amounts_of_memory(text: str, value: float) -> None:
 def test_no_amounts_of_memory(text: str) -> None:
     with pytest.raises(UsageError, match="no amount of memory"):
         parse_memory(text)
+
+
+def test_all_figures_are_of_the_same_redrawn_items_whether_by_sums_or_by_rows() -> None:
+    values, groups = np.random.default_rng(5).normal(size=230), np.arange(230) % 3
+    by_sums, by_rows = mean_of("mean", values), lambda rows: float(values[rows].mean())
+
+    def counted(rows: np.ndarray) -> float:
+        return float((groups[rows] == 0).sum())
+
+    for own in (None, groups):
+        random = np.random.default_rng(1)
+        drawn = redrawn([by_sums, by_rows, counted], 230, resamples=250, random=random, groups=own)
+        assert np.allclose(drawn[0], drawn[1], rtol=1e-12)
+        assert drawn[0].std() == pytest.approx(values.std() / 230**0.5, rel=0.15)
+        # Of groups as many items are drawn as there are; without them, about as many.
+        assert (drawn[2].std() == 0) == (own is not None)
+    low, high = interval_of(drawn[0])
+    assert (drawn[0] < low).mean() == pytest.approx(0.025, abs=0.01) and low < values.mean() < high

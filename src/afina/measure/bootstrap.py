@@ -1,16 +1,21 @@
 """Estimate figures over items (documents, questions) with bootstrap intervals, and paired differences between them.
 
-Every figure is a function of sums over items: accuracy is sum(right) / sum(1), perplexity exp(sum(-log p) / sum(tokens)).
+A `Measure` is a function of sums over items: accuracy is sum(right) / sum(1), perplexity exp(sum(-log p) / sum(tokens)).
 Drawing the items again with replacement (Efron and Tibshirani, 1993, chapter 13) is then one matrix product: how often
 each item was drawn, times what it adds to the sums. A difference compares both on the same redrawn items (paired).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Estimate", "Measure", "estimates", "mean_of", "perplexity_of"]
+__all__ = ["Estimate", "Figure", "Measure", "estimates", "interval_of", "mean_of", "perplexity_of", "redrawn"]
+
+Figure = Callable[[np.ndarray], float]
+"""A figure that is no function of sums: it is computed from the items' places (N,), some of which stand there again."""
+_AT_ONCE = 100
+"""Draws that are made at once: the counts of all would fill memory."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,38 @@ def estimates(
     values = np.array([measure.overall for measure in measures])
     if items < 2:
         return [Estimate(float(value)) for value in values], [Estimate(float(value)) for value in values - values[0]]
-    random = np.random.default_rng(seed)
-    drawn = np.empty((len(measures), resamples))
-    for start in range(0, resamples, 100):  # the counts of all draws at once would fill memory
-        rows = _drawn(random, min(100, resamples - start), items, groups)
-        counts = np.stack([np.bincount(row, minlength=items) for row in rows]).astype(np.float64)
-        for own, measure in zip(drawn, measures, strict=True):
-            own[start : start + len(rows)] = [measure.value(sums) for sums in counts @ measure.parts]
+    drawn = redrawn(measures, items, resamples=resamples, random=np.random.default_rng(seed), groups=groups)
     gaps = drawn - drawn[0]
     return _intervals(values, drawn), _intervals(values - values[0], gaps)
+
+
+def redrawn(
+    figures: Sequence[Measure | Figure], items: int, *, resamples: int, random: np.random.Generator,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return (F, resamples): each figure on the items drawn again with replacement, the same items for all figures.
+
+    With `groups` (items,) each group's items are drawn again among themselves: as many of each as there are.
+    """
+    drawn = np.empty((len(figures), resamples))
+    for start in range(0, resamples, _AT_ONCE):
+        rows = _drawn(random, min(_AT_ONCE, resamples - start), items, groups)
+        counts = None
+        for own, figure in zip(drawn, figures, strict=True):
+            if isinstance(figure, Measure):
+                if counts is None:
+                    counts = np.stack([np.bincount(row, minlength=items) for row in rows]).astype(np.float64)
+                found = [figure.value(sums) for sums in counts @ figure.parts]
+            else:
+                found = [figure(row) for row in rows]
+            own[start : start + len(rows)] = found
+    return drawn
+
+
+def interval_of(drawn: np.ndarray) -> tuple[float, float]:
+    """Return the 95% percentile interval of a figure's redrawn values."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _drawn(random: np.random.Generator, times: int, items: int, groups: np.ndarray | None) -> np.ndarray:
@@ -82,5 +110,5 @@ def _drawn(random: np.random.Generator, times: int, items: int, groups: np.ndarr
 
 
 def _intervals(values: np.ndarray, drawn: np.ndarray) -> list[Estimate]:
-    bounds = np.percentile(drawn, [2.5, 97.5], axis=1).T
-    return [Estimate(float(value), float(low), float(high)) for value, (low, high) in zip(values, bounds, strict=True)]
+    bounds = [interval_of(own) for own in drawn]
+    return [Estimate(float(value), low, high) for value, (low, high) in zip(values, bounds, strict=True)]

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from afina.measure.bootstrap import interval_of, redrawn
 from afina.measure.metrics.base import RightRows, metric_named
 from afina.results.predictions import Predictions
 from afina.results.statistics import Interval
@@ -36,8 +37,6 @@ def row_interval(predictions: Predictions, metric: str, *, seed: int = 0) -> Int
     if isinstance(measured, RightRows):
         right = int(measured.right(predictions).sum())
         return Interval(right / rows, *wilson(right, rows), 1)
-    value = measured.over(predictions)
     random = np.random.default_rng(seed)
-    drawn = (random.integers(0, rows, rows) for _ in range(_RESAMPLES))
-    low, high = np.percentile([value(pick) for pick in drawn], [2.5, 97.5])
-    return Interval(measured.value(predictions), float(low), float(high), 1)
+    (drawn,) = redrawn([measured.over(predictions)], rows, resamples=_RESAMPLES, random=random)
+    return Interval(measured.value(predictions), *interval_of(drawn), 1)
