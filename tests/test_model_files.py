@@ -83,6 +83,31 @@ def test_a_configuration_that_cannot_be_is_one_sentence_with_its_key(
 
 
 @pytest.mark.parametrize(
+    ("family", "sizes", "said"),
+    [
+        (
+            "bert",
+            {"hidden_size": 1 << 20, "num_hidden_layers": 1000},
+            r"1,000 layers, 1,048,576 wide, .* at least 1,09",
+        ),
+        (
+            "llama",
+            {"hidden_size": 1 << 20, "num_hidden_layers": 1000, "num_attention_heads": 1},
+            "give a smaller model",
+        ),
+        ("gpt2", {"vocab_size": 1 << 31, "n_embd": 1 << 12}, r"2,147,483,648 words\) its weights take at least 17,59"),
+    ],
+)
+def test_a_model_larger_than_the_memory_is_refused_before_it_is_built(
+    family: str, sizes: dict[str, int], said: str, family_folder: Loader, tmp_path: Path
+) -> None:
+    folder = str(copy(family_folder(family), tmp_path / "base", **sizes))
+    for read in (look_over, load_backbone):
+        with pytest.raises(UsageError, match=said):
+            read(folder)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (b'{"model_type": "bert", "hidden_size": ' + b"9" * 5000 + b"}", "Exceeds the limit"),

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from afina.backbone.rows import REFUSED, ROWS, row_of
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.json_files import read_json_object
 
-__all__ = ["check_config_file", "check_sizes", "context_of"]
+__all__ = ["check_config_file", "check_memory", "check_sizes", "context_of"]
 
 _MOST_LAYERS = 10_000
 """More are no model's: building them alone would take longer than anybody waits."""
@@ -89,6 +90,26 @@ def check_sizes(name: str, config: Any) -> None:
     if context_of(config) < 2:
         raise UsageError(
             f"{of('max_position_embeddings')} is {sizes.max_position_embeddings}: no room for a text of two tokens."
+        )
+
+
+def check_memory(name: str, config: Any) -> None:
+    """Raise `UsageError` for a model whose weights this machine's memory cannot hold in as few bits as there are.
+
+    What is counted is the least that such sizes can mean: the embeddings in 16 bits, and of each layer, in 4, the
+    projections of its queries and of what it attended.
+    """
+    width, layers, words = (_given(config, key) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    if not width or not layers:
+        return
+    layers = _given(config, "num_hidden_groups") or layers  # ALBERT goes through each again and again
+    embedded = _given(config, "embedding_size") or _given(config, "word_embed_proj_dim") or width
+    heads, head = _given(config, "num_attention_heads") or 1, _given(config, "head_dim")
+    least = layers * width * (heads * head if head else width) + 2 * (words or 0) * embedded
+    if least > (memory := psutil.virtual_memory().total):
+        raise UsageError(
+            f"{name}: by its config.json ({layers:,} layers, {width:,} wide, {words or 0:,} words) its weights take at least "
+            f"{least / 1e9:,.0f} GB, and this machine's memory is {memory / 1e9:,.0f} GB; give a smaller model."
         )
 
 

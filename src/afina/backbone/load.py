@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from afina import hub
 from afina.backbone.anatomy import Anatomy, read_anatomy
-from afina.backbone.configuration import check_config_file, check_sizes, context_of
+from afina.backbone.configuration import check_config_file, check_memory, check_sizes, context_of
 from afina.backbone.files import check_device, check_folder, check_weights, model_path
 from afina.backbone.heads import Head, build_head
 from afina.backbone.labels import known_rows
@@ -262,6 +262,8 @@ def _how_to_load(
     """Return transformers' class for a model, and what loading it in a precision takes."""
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
+    if device == "cpu":
+        check_memory(name, config)
     kind = model_class(config, speaks=speaks, tags=tags)
     stored = stored_precision(config)
     if stored not in (None, precision):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from afina.backbone.anatomy import read_anatomy
+from afina.backbone.configuration import check_memory
 from afina.backbone.files import BUILT_IN, check_weights, model_path
 from afina.backbone.heads import build_head
 from afina.backbone.labels import head_note
@@ -30,6 +31,7 @@ def look_over(
     path = model_path(name)
     check_weights(name, path)
     config = read_config(name, trust_remote_code=trust_remote_code)
+    check_memory(name, config)
     if stored_precision(config) is not None:
         return ()  # its weights have other names until they are on their device
     register_attention()
