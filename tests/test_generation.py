@@ -15,7 +15,7 @@ from torch import Tensor
 import afina
 from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.incremental import Incremental
+from afina.backbone.incremental import Writing
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.templates import Message, Written
 from afina.errors import AfinaError, UsageError
@@ -69,11 +69,12 @@ def test_what_is_kept_and_who_is_beside_changes_no_logits(name: str, family: str
     adapter = stirred(name, backbone)
     prompts = [encode_prompt(backbone, text) for text in PROMPTS]
     said = torch.randint(5, 60, (3, 6), generator=torch.Generator().manual_seed(4))
-    with Incremental(backbone, [adapter]) as attached, torch.no_grad():
-        steps = [attached.read(prompts, [slice(0, 3)])]
-        steps += [attached.go_on(tokens) for tokens in said[:, :3].T]
-        attached.keep([0, 2])
-        steps += [attached.go_on(tokens) for tokens in said[[0, 2], 3:].T]
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
+        writing = Writing(attached, prompts, [slice(0, 3)])
+        steps = [writing.logits]
+        steps += [writing.go_on(tokens) for tokens in said[:, :3].T]
+        writing.keep([0, 2])
+        steps += [writing.go_on(tokens) for tokens in said[[0, 2], 3:].T]
     for row, prompt in enumerate(prompts):
         ours = [step[row] for step in steps[:4]] + [step[row // 2] for step in steps[4:] if row != 1]
         expected = in_one_pass(backbone, adapter, prompt, said[row, : len(ours) - 1].tolist())

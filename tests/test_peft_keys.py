@@ -11,6 +11,7 @@ import torch
 import afina
 from afina.adapters.peft_keys import forms, keys_of, keys_table, read_peft_config
 from afina.backbone.attachment import Attachment
+from afina.backbone.flight import Pass, Read
 from afina.errors import AfinaError, UsageError
 from families import language_model
 from peft_writers import CASES, IDS, QV, Speaker, ours, reference, saved, settings_of, stirred
@@ -169,8 +170,8 @@ def reference_t5(base: Path, folder: Path) -> torch.Tensor:
 
 def np_close(loaded: Any, theirs: torch.Tensor) -> bool:
     with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.no_grad():
-        attached._rows = [slice(0, len(IDS))]
-        states = loaded.backbone.model(input_ids=IDS, decoder_input_ids=IDS[:, :3]).last_hidden_state
+        one = Pass([slice(0, len(IDS))], Read(None, IDS.shape[1]), Read(None, 3))
+        states = attached.run(one, {"input_ids": IDS, "decoder_input_ids": IDS[:, :3]}, {}).last_hidden_state
         mine = loaded.adapter.head.language(states.flatten(0, 1)).view(*theirs.shape)
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=5e-5)
     return True

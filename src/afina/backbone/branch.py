@@ -10,7 +10,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError
 
-__all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Placed", "PromptBranch", "shares"]
+__all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Here", "Placed", "PromptBranch", "shares"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,19 @@ class Frozen:
         return FrozenLinear(self.model.get_submodule(site.module), site)
 
 
+@dataclass(frozen=True)
+class Here:
+    """What a branch may know of the pass that it is in."""
+
+    mask: Tensor | None
+    """(rows, length) of its adapter's rows: ones on the texts' tokens; of a text that goes on with what the model is to say,
+    on those that it reads. None for all ones."""
+    rows: int
+    length: int
+    left: dict["Placed", Any]
+    """What branches of one adapter leave for each other: by the branch that left it."""
+
+
 class Placed(nn.Module):
     """What every branch has."""
 
@@ -77,12 +90,6 @@ class Placed(nn.Module):
     def stored(self) -> dict[str, Tensor]:
         """Return the tensors that an adapter's file keeps, by name; the parameters themselves unless overridden."""
         return dict(self.named_parameters())
-
-    def begin(self, mask: Tensor | None, rows: int, length: int) -> None:
-        """Called before each pass with a mask (rows, length) of the adapter's rows, or None for all ones.
-
-        It has ones on the texts' tokens; of a text that goes on with what the model is to say, on those that it reads.
-        """
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return the weight, (out, in) or a norm's (width,), and bias of the one layer that equals module and branch."""
@@ -108,6 +115,8 @@ class Branch(Placed):
         def owner(name: str) -> type:
             return next(kind for kind in cls.__mro__ if name in vars(kind))
 
+        if cls.stack_key is not Branch.stack_key and cls.after_here is not Branch.after_here:
+            raise TypeError(f"{cls.__name__} has a stack_key and after_here, which has no stacked form.")
         for verb in ("before", "after") if cls.stack_key is not Branch.stack_key else ():
             if not issubclass(owner(f"{verb}_stacked"), owner(verb)):
                 raise TypeError(
@@ -121,6 +130,10 @@ class Branch(Placed):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the module's output in place of `y` (B, T, D_out), given its input `x`."""
         return y
+
+    def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
+        """Return what `after` does, for a formula that has to know of the pass; it is this that the hook calls."""
+        return self.after(x, y)
 
     def stack_key(self) -> Hashable:
         """What branches of several adapters have in common that are computed at once where they are neighbours, or None.

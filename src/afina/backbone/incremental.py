@@ -14,69 +14,58 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attachment import Attachable, Attachment
-from afina.backbone.branch import AttentionBranch, PromptBranch
+from afina.backbone.branch import PromptBranch
+from afina.backbone.flight import Pass, Read
+from afina.backbone.given import moves_of
 from afina.data.batching import Tokens, collate
 
-__all__ = ["Incremental", "places_taken"]
+__all__ = ["Writing", "places_taken"]
 
 
 def places_taken(adapter: Attachable) -> int:
     """Return how many of the model's positions an adapter takes from a text: virtual tokens, or a prefix that counts."""
     lengths = [branch.length for _, branch in adapter.placed() if isinstance(branch, PromptBranch)]
-    moves = [branch.moves for _, branch in adapter.placed() if isinstance(branch, AttentionBranch)]
-    return max([*lengths, *moves], default=0)
+    return max([*lengths, moves_of([branch for _, branch in adapter.placed()])])
 
 
-class Incremental(Attachment):
-    """An attachment that keeps keys and values from one pass to the next."""
+class Writing:
+    """The rows of one batch that an attached model writes: what is kept of their tokens from one pass to the next."""
 
-    _past: Any = None
-    _mask: Tensor | None = None
-    """(B, S) of what is kept, or None if all is seen; of an encoder-decoder that of the encoder's states."""
-    _encoded: Tensor | None = None
-    """An encoder's states (B, S, D)."""
-    _positions: Tensor
-    """(B,) of the next tokens."""
-
-    def __enter__(self) -> "Incremental":
-        super().__enter__()
-        names = inspect.signature(self.backbone.model.forward).parameters
-        # transformers 5.24 gave what is kept another name.
-        self._past_name = "cache" if "cache" in names else "past_key_values"
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._past = self._mask = self._encoded = None
-
-    def read(self, prompts: Sequence[Sequence[int]], rows: Sequence[slice]) -> Tensor:
-        """Read prompts' tokens, whose `rows` belong to the adapters in order; return logits (B, V) of what follows."""
+    def __init__(self, attached: Attachment, prompts: Sequence[Sequence[int]], rows: Sequence[slice]) -> None:
+        """Read prompts' tokens, whose `rows` belong to the adapters in order; `logits` (B, V) are then of what follows."""
         from transformers import DynamicCache, EncoderDecoderCache
 
-        apart = bool(self.backbone.anatomy.row.further)
+        self._attached, self._backbone, self._rows = attached, attached.backbone, list(rows)
+        names = inspect.signature(self._backbone.model.forward).parameters
+        # transformers 5.24 gave what is kept another name.
+        self._past_name = "cache" if "cache" in names else "past_key_values"
+        apart = bool(self._backbone.anatomy.row.further)
         # Without a configuration: a cache that knows of windows would keep padding and forget tokens.
-        self._past = EncoderDecoderCache(DynamicCache(), DynamicCache()) if apart else DynamicCache()
-        self._goes_on, self._rows = False, list(rows)
-        given, mask, length = self._given(self._inputs(prompts))
+        self._past: Any = EncoderDecoderCache(DynamicCache(), DynamicCache()) if apart else DynamicCache()
+        self._mask: Tensor | None = None
+        """(B, S) of what is kept, or None if all is seen; of an encoder-decoder that of the encoder's states."""
+        self._encoded: Tensor | None = None
+        """An encoder's states (B, S, D)."""
+        given = attached.given(self._inputs(prompts), self._rows)
         if apart:
-            given["decoder_input_ids"] = given["decoder_input_ids"][:, :1]
-        self._begin((mask, length), (None, 1))
-        output = self._run(given, self._kept())
+            given.inputs["decoder_input_ids"] = given.inputs["decoder_input_ids"][:, :1]
+        output = attached.run(Pass(self._rows, given.read, Read(None, 1)), given.inputs, self._kept())
+        mask, length = given.read.mask, given.read.length
         if apart:
             self._encoded, self._mask = output.encoder_last_hidden_state, mask
-            return self._say(output.last_hidden_state[:, 0])
+            self.logits = self._say(output.last_hidden_state[:, 0])
+            return
         counts = torch.full((len(prompts),), length) if mask is None else mask.sum(dim=1).cpu()
-        last = (counts - 1).to(self.backbone.device)
-        moved = torch.tensor(self._moves()).repeat_interleave(torch.tensor([part.stop - part.start for part in rows]))
-        self._positions = (counts + moved).to(self.backbone.device)
-        self._move_behind(counts.to(self.backbone.device), int(counts.max()))
-        return self._say(output.last_hidden_state[torch.arange(len(last)), last])
+        last = (counts - 1).to(self._backbone.device)
+        moved = torch.tensor(attached.moves).repeat_interleave(torch.tensor([part.stop - part.start for part in rows]))
+        self._positions = (counts + moved).to(self._backbone.device)
+        """(B,) of the next tokens."""
+        self._move_behind(counts.to(self._backbone.device), int(counts.max()))
+        self.logits = self._say(output.last_hidden_state[torch.arange(len(last)), last])
 
     def go_on(self, tokens: Tensor) -> Tensor:
         """Add a token (B,) to each row; return logits (B, V) of the next."""
-        self._goes_on = True
-        nothing = torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device)
-        self._begin((nothing, 1), (nothing, 1))
+        nothing = Read(torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device), 1)
         if self._encoded is not None:
             given: dict[str, Any] = {"decoder_input_ids": tokens[:, None], "encoder_outputs": (self._encoded,)}
         else:
@@ -85,8 +74,9 @@ class Incremental(Attachment):
             if self._mask is not None:
                 self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
         given["attention_mask"] = self._mask
-        output = self._run(given, self._kept())
-        return self._say(output.last_hidden_state[:, -1])
+        output = self._attached.run(Pass(self._rows, nothing, nothing, goes_on=True), given, self._kept())
+        self.logits = self._say(output.last_hidden_state[:, -1])
+        return self.logits
 
     def _kept(self) -> dict[str, Any]:
         """What the model is called with to go on from what is kept."""
@@ -94,7 +84,7 @@ class Incremental(Attachment):
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""
-        chosen = torch.tensor(rows, device=self.backbone.device)
+        chosen = torch.tensor(rows, device=self._backbone.device)
         self._past.batch_select_indices(chosen)
         if self._mask is not None:
             self._mask = self._mask[chosen]
@@ -106,20 +96,20 @@ class Incremental(Attachment):
         self._rows = [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
     def _inputs(self, prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        backbone = self.backbone
+        backbone = self._backbone
         ids = np.concatenate([np.array(prompt, dtype=np.int32) for prompt in prompts])
         offsets = np.cumsum([0, *map(len, prompts)])
         tokens = Tokens(ids, offsets, np.zeros(len(prompts), dtype=np.int64))
-        most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self.adapters)))
+        most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self._attached.adapters)))
         rows = np.arange(len(prompts))
         return dict(collate([(tokens, rows)], backbone.tokenizer.pad_token_id, backbone.device, most=most).inputs)
 
     def _say(self, states: Tensor) -> Tensor:
         """Return logits (B, V) of states (B, D), each row's by its adapter's language head; of words it has not, none."""
-        assert self.backbone.language is not None, "the model was not loaded to speak"
-        heads = [getattr(adapter.head, "language", self.backbone.language) for adapter in self.adapters]
-        if all(head is self.backbone.language for head in heads):
-            return self.backbone.language(states)
+        assert self._backbone.language is not None, "the model was not loaded to speak"
+        heads = [getattr(adapter.head, "language", self._backbone.language) for adapter in self._attached.adapters]
+        if all(head is self._backbone.language for head in heads):
+            return self._backbone.language(states)
         parts = [head(states[own]) for head, own in zip(heads, self._rows, strict=True) if own.stop > own.start]
         words = max(part.shape[1] for part in parts)
         return torch.cat([torch.nn.functional.pad(own, (0, words - own.shape[1]), value=-torch.inf) for own in parts])

@@ -4,7 +4,7 @@ Rows of adapters with shorter prompts are padded behind, so that one batch holds
 tokens; where PEFT's prompts on BERT leave the classifier looking at the first virtual token, here it looks at [CLS].
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy
 from afina.backbone.branch import PromptBranch
+from afina.backbone.flight import Flight
 from afina.errors import AfinaError
 
 __all__ = ["Prompts"]
@@ -25,25 +26,22 @@ class Prompts:
         self.branches, self.every = list(branches), every
         self.lengths = [0 if branch is None else branch.length for branch in branches]
 
-    def hooks(
-        self, modules: Mapping[str, nn.Module], anatomy: Anatomy, rows: Callable[[], Sequence[slice]],
-        goes_on: Callable[[], bool],
-    ) -> list[Any]:  # fmt: skip
+    def hooks(self, modules: Mapping[str, nn.Module], anatomy: Anatomy, flight: Flight) -> list[Any]:
         """Put the prompts where the text's vectors are, and keep them from a pooler behind the last layer.
 
-        Not where a pass `goes_on` from tokens that were read with them. Returns the hooks' handles.
+        Not where a pass goes on from tokens that were read with them. Returns the hooks' handles.
         """
 
         def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            return output if goes_on() else self.place(output, rows())
+            return output if flight.now.goes_on else self.place(output, flight.rows)
 
         def insert(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (self.insert(args[0], rows()), *args[1:])
+            return (self.insert(args[0], flight.rows), *args[1:])
 
         def cut(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             whole = isinstance(output, Tensor)
             states = output if whole else output.last_hidden_state
-            states = self.without(states, rows(), states.shape[1] - max(self.lengths))
+            states = self.without(states, flight.rows, states.shape[1] - max(self.lengths))
             if whole:
                 return states
             output.last_hidden_state = states

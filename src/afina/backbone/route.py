@@ -1,13 +1,14 @@
 """Rows of a batch given to the branches of their adapters, and put together again."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch
+from afina.backbone.flight import Flight, Pass, Put
+from afina.backbone.lending import Loan
 
 __all__ = ["cut", "hook", "join"]
 
@@ -62,75 +63,78 @@ def join(pieces: list[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def hook(
-    module: nn.Module, branches: Mapping[int, list[tuple[Site, Branch]]], rows: Callable[[], Sequence[slice]]
-) -> list[Any]:
-    """Put each adapter's branches around a module; `rows` tells at each call which rows are whose. Return the handles."""
-    every = [branch for placed in branches.values() for _, branch in placed]
+def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -> list[Any]:
+    """Put each adapter's branches around a module; the pass in flight tells which rows are whose. Return the handles."""
+    every = [put.branch for placed in branches.values() for put in placed]
     stacks = {index: key for index, placed in branches.items() if (key := _stack_key(placed)) is not None}
     handles: list[Any] = []
     if isinstance(module, nn.Embedding) and any(branch.words > module.num_embeddings for branch in every):
-        handles.append(_Wider(module))
+        handles.append(_wider(module))
 
     if any(type(branch).before is not Branch.before for branch in every):
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            pieces = cut(rows(), branches, args[0], stacks=stacks)
+            pieces = cut(flight.rows, branches, args[0], stacks=stacks)
             return (join([_before_module(placed, x) for placed, (x,) in pieces]), *args[1:])
 
         handles.append(module.register_forward_pre_hook(before))
 
-    if any(type(branch).after is not Branch.after for branch in every):
+    if any(_changes_output(branch) for branch in every):
 
         def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             y = output[0] if isinstance(output, tuple) else output
-            pieces = cut(rows(), branches, args[0], y, stacks=stacks)
-            joined = join([_after_module(placed, *own) for placed, own in pieces])
+            now = flight.now
+            pieces = cut(now.rows, branches, args[0], y, stacks=stacks)
+            joined = join([_after_module(now, placed, *own) for placed, own in pieces])
             return (joined, *output[1:]) if isinstance(output, tuple) else joined
 
         handles.append(module.register_forward_hook(after))
     return handles
 
 
-class _Wider:
-    """An embedding that for a while takes words beyond its own, whose vectors a branch puts in their places."""
+def _changes_output(branch: Branch) -> bool:
+    return type(branch).after is not Branch.after or type(branch).after_here is not Branch.after_here
 
-    def __init__(self, module: nn.Embedding) -> None:
-        self._module = module
-        module.forward = self._forward  # type: ignore[assignment,method-assign]
 
-    def _forward(self, x: Tensor) -> Tensor:
-        found: Tensor = type(self._module).forward(self._module, x.clamp(max=self._module.num_embeddings - 1))
+def _wider(module: nn.Embedding) -> Loan:
+    """Let an embedding for a while take words beyond its own, whose vectors a branch puts in their places."""
+    forward = module.forward
+
+    def clamped(x: Tensor) -> Tensor:
+        found: Tensor = forward(x.clamp(max=module.num_embeddings - 1))
         return found
 
-    def remove(self) -> None:
-        self._module.__dict__.pop("forward", None)
+    return Loan(module, clamped)
 
 
-def _stack_key(placed: Sequence[tuple[Site, Branch]]) -> Hashable:
-    keys = tuple((site.part, branch.stack_key()) for site, branch in placed)
+def _stack_key(placed: Sequence[Put]) -> Hashable:
+    keys = tuple((put.site.part, put.branch.stack_key()) for put in placed)
     return None if any(key is None for _, key in keys) else keys
 
 
-def _before_module(adapters: Sequence[Sequence[tuple[Site, Branch]]], x: Tensor) -> Tensor:
+def _before_module(adapters: Sequence[Sequence[Put]], x: Tensor) -> Tensor:
     """Return what goes into a module in place of `x`."""
     for placed in zip(*adapters, strict=True):
-        branches = [branch for _, branch in placed]
+        branches = [put.branch for put in placed]
         x = branches[0].before(x) if len(branches) == 1 else branches[0].before_stacked(branches, x)
     return x
 
 
-def _after_module(adapters: Sequence[Sequence[tuple[Site, Branch]]], x: Tensor, y: Tensor) -> Tensor:
+def _after_module(now: Pass, adapters: Sequence[Sequence[Put]], x: Tensor, y: Tensor) -> Tensor:
     """Return what comes out of a module in place of `y`, a branch of a slice changing that slice alone."""
 
-    def changed(branches: list[Branch], y: Tensor) -> Tensor:
-        return branches[0].after(x, y) if len(branches) == 1 else branches[0].after_stacked(branches, x, y)
+    def changed(placed: Sequence[Put], y: Tensor) -> Tensor:
+        first = placed[0].branch
+        if len(placed) > 1:
+            return first.after_stacked([put.branch for put in placed], x, y)
+        if type(first).after_here is Branch.after_here:
+            return first.after(x, y)
+        return first.after_here(now.here(placed[0]), x, y)
 
     for placed in zip(*adapters, strict=True):
-        branches = [branch for _, branch in placed]
-        if (part := placed[0][0].part) is None:
-            y = changed(branches, y)
+        if (part := placed[0].site.part) is None:
+            y = changed(placed, y)
         else:
             start, stop = part
-            y = torch.cat([y[..., :start], changed(branches, y[..., start:stop]), y[..., stop:]], dim=-1)
+            y = torch.cat([y[..., :start], changed(placed, y[..., start:stop]), y[..., stop:]], dim=-1)
     return y

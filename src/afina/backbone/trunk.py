@@ -6,7 +6,7 @@ the same in every epoch, for every adapter and in every evaluation.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from afina.backbone.flight import Flight
+from afina.backbone.lending import Loan
 from afina.data.batching import Batch, Tokens, evaluation_batches
 
 __all__ = ["LowerLayers", "Trunk", "Trunks"]
@@ -83,6 +85,8 @@ class Trunks:
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, bool], Trunk] = {}
+        self.tupled: dict[nn.Module, bool] = {}
+        """Whether a layer gives its states in a tuple, which is seen when they are computed."""
 
     def of(self, tokens: Tokens, layers: int, *, first_only: bool) -> Trunk:
         """Return what is known of a data set; the key is the object itself, which the trunk keeps alive."""
@@ -93,20 +97,12 @@ class LowerLayers:
     """The layers below every branch of an attachment, passed over wherever a batch brings what they would give."""
 
     def __init__(
-        self, layers: Sequence[nn.Module], trunk_of: Callable[[Tokens], Trunk],
-        run: Callable[[Tokens, np.ndarray], Any],
+        self, layers: Sequence[nn.Module], trunk_of: Callable[[Tokens], Trunk], reach: Callable[[Tokens, np.ndarray], Any],
+        flight: Flight, trunks: Trunks,
     ) -> None:  # fmt: skip
-        """Lend the layers a forward of their own; `run` takes rows through the model as an evaluation does."""
-        self._trunk_of, self._run = trunk_of, run
-        self._known: Tensor | None = None
-        for layer in layers:
-            self._lend(layer, last=layer is layers[-1])
-
-    def known(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Take what is known out of a batch's inputs and return the rest."""
-        rest = dict(inputs)
-        self._known = rest.pop("known", None)
-        return rest
+        """Lend the layers a forward of their own; `reach` takes rows into the model as an evaluation does."""
+        self._trunk_of, self._run, self._flight, self._tupled = trunk_of, reach, flight, trunks.tupled
+        self.loans = [Loan(layer, self._passed_over(layer, last=layer is layers[-1])) for layer in layers]
 
     def fill(self, tokens: Tokens, rows: np.ndarray) -> None:
         """Compute now what batches of these rows will want."""
@@ -137,22 +133,21 @@ class LowerLayers:
 
         return compute
 
-    def _lend(self, layer: nn.Module, *, last: bool) -> None:
+    def _passed_over(self, layer: nn.Module, *, last: bool) -> Callable[..., Any]:
         forward = layer.forward
-        tupled = False
 
         def passed_over(states: Tensor, *args: Any, **settings: Any) -> Any:
-            nonlocal tupled
-            if self._known is None:
+            now = self._flight.now
+            if now.known is None:
                 output = forward(states, *args, **settings)
-                tupled = isinstance(output, tuple)
-                if last:
-                    raise _Reached(output[0] if tupled else output)
+                self._tupled[layer] = isinstance(output, tuple)
+                if last and now.reaching:
+                    raise _Reached(output[0] if self._tupled[layer] else output)
                 return output
-            states = self._known if last else states
-            return (states, None) if tupled else states
+            states = now.known if last else states
+            return (states, None) if self._tupled[layer] else states
 
-        layer.forward = passed_over
+        return passed_over
 
 
 def _widened(states: Tensor, width: int) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from afina.backbone.attachment import Attachable
+from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.function import ATTACHED
 from afina.backbone.heads import Head
-from afina.backbone.incremental import Incremental, places_taken
+from afina.backbone.incremental import Writing, places_taken
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.generation.settings import GenerationSettings
@@ -112,8 +112,9 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
     stops = list(accumulate(map(len, each)))
     slices = [slice(stop - len(own), stop) for stop, own in zip(stops, each, strict=True)]
 
-    with Incremental(backbone, [Bare(backbone) if member is None else member for member in members]) as attached:
-        logits = attached.read([row.request.prompt for row in order], slices)
+    with Attachment(backbone, [Bare(backbone) if member is None else member for member in members]) as attached:
+        writing = Writing(attached, [row.request.prompt for row in order], slices)
+        logits = writing.logits
         while order:
             scores = processors(_so_far(backbone, order), logits) if processors else logits
             chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in order])
@@ -128,11 +129,11 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
 
             # Rows that have ended leave the batch, so that the others do not pay for them.
             if going and len(going) < len(order):
-                attached.keep(going)
+                writing.keep(going)
                 chosen = chosen[torch.tensor(going, device=chosen.device)]
             order = [order[index] for index in going]
             if order:
-                logits = attached.go_on(chosen)
+                logits = writing.go_on(chosen)
 
 
 def encode_prompt(

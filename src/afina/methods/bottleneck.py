@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch, Frozen, Placed, shares
+from afina.backbone.branch import Branch, Frozen, Here, Placed, shares
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 from afina.methods.rates import RateRule
@@ -124,10 +124,9 @@ class Beside(Branch):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.result: Tensor | None = None
 
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        self.result = self.network(x)
+    def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
+        here.left[self] = self.network(x)
         return y
 
 
@@ -140,10 +139,9 @@ class Rejoin(Branch):
         self.beside: tuple[Beside, ...] = ()
         """The one branch to rejoin, in a tuple, so that it is not a submodule of two."""
 
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
+    def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
         (beside,) = self.beside
-        assert beside.result is not None, "the first linear layer runs before the last"
-        result, beside.result = beside.result, None
+        result: Tensor = here.left.pop(beside)
         return y + self.scale * result.view_as(y)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
-from afina.backbone.branch import Branch, Frozen
+from afina.backbone.branch import Branch, Frozen, Here
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 from afina.methods.rates import RateRule
@@ -29,7 +29,6 @@ class Intervention(Branch):
         self.basis = nn.Parameter(torch.randn(rank, site.width))
         self.weight = nn.Parameter(torch.empty(rank, site.width))
         self.bias = nn.Parameter(torch.zeros(rank))
-        self._chosen: Tensor | None = None
 
     def rotation(self) -> Tensor:
         """R (rank, width): orthonormal rows that span those of the free parameter `basis`."""
@@ -39,18 +38,21 @@ class Intervention(Branch):
     def start(self, frozen: Frozen) -> None:
         self.weight.copy_(self.rotation())
 
-    def begin(self, mask: Tensor | None, rows: int, length: int) -> None:
-        own = torch.ones(rows, length, dtype=torch.long, device=self.bias.device) if mask is None else mask.long()
-        place = own.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
-        chosen = (place <= self.first) | (place > place[:, -1:] - self.last)
-        self._chosen = (chosen & (own == 1))[..., None]  # (rows, length, 1)
-
-    def after(self, x: Tensor, y: Tensor) -> Tensor:
-        assert self._chosen is not None, "begin is called before each pass"
+    def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
         rotation = self.rotation()
         # (W - R) y + b, not W y + b - R y: at the start it is zero however a machine rounds its products.
         edit = nn.functional.linear(y, (self.weight - rotation).to(y.dtype), self.bias.to(y.dtype))
-        return y + (edit @ rotation.to(y.dtype)) * self._chosen
+        return y + (edit @ rotation.to(y.dtype)) * self._chosen(here)
+
+    def _chosen(self, here: Here) -> Tensor:
+        """Return (rows, length, 1): whether a place is one of a text's first or last."""
+        if here.mask is None:
+            own = torch.ones(here.rows, here.length, dtype=torch.long, device=self.bias.device)
+        else:
+            own = here.mask.long()
+        place = own.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
+        chosen = (place <= self.first) | (place > place[:, -1:] - self.last)
+        return (chosen & (own == 1))[..., None]
 
 
 @method("loreft")

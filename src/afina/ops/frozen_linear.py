@@ -6,7 +6,7 @@ than Intel's, where torch would take them to MKL, which does half of what oneDNN
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,6 @@ class FrozenLinear:
     def __init__(self, module: Any, *, copies: bool) -> None:
         """`module` is a Linear or transformers' Conv1D; without `copies` its weight is used as it lies."""
         self._module, self._copies = module, copies
-        self._plain: Callable[[Tensor], Tensor] = module.forward
         self._transposed = not isinstance(module, nn.Linear)  # Conv1D keeps (D_in, D_out)
         self._laid_out: dict[bool, tuple[tuple[int, int], Tensor]] = {}
 
@@ -77,7 +76,9 @@ class FrozenLinear:
             or torch.compiler.is_compiling()
             or torch.is_autocast_enabled("cpu")
         ):
-            return self._plain(x)
+            # The class's, as the module's own may be this one by now; where it is another's, none is lent.
+            plain: Tensor = type(self._module).forward(self._module, x)
+            return plain
         if torch.is_grad_enabled() and x.requires_grad:
             result: Tensor = _Product.apply(x, self, bias)  # type: ignore[no-untyped-call]
             return result

@@ -1,0 +1,90 @@
+"""What flows through a model once: which rows are whose, and what they may know of one another.
+
+An attachment (`attachment.py`) hangs on the model for as long as its `with` block; a `Pass` is made for each call of the
+model and is gone with it. Hooks are handed nothing but tensors: they ask the attachment's `Flight` which pass is on its way.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from afina.backbone.anatomy import Site
+from afina.backbone.branch import Branch, Here, Placed
+
+__all__ = ["Flight", "Pass", "Put", "Read"]
+
+
+class Put(NamedTuple):
+    """A branch where it was put, and the number of its adapter in the batch."""
+
+    adapter: int
+    site: Site
+    branch: Branch
+
+
+@dataclass(frozen=True)
+class Read:
+    """The tokens that a stack of layers reads."""
+
+    mask: Tensor | None
+    """(B, length): ones on the texts' tokens; of a text that goes on with what the model is to say, on those that it
+    reads. None for all ones."""
+    length: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One call of the model."""
+
+    rows: Sequence[slice]
+    """The rows of the batch that belong to each adapter, in order."""
+    first: Read
+    """What the first layer reads, an encoder-decoder's encoder."""
+    decoder: Read
+    """What the decoder of an encoder-decoder reads."""
+    goes_on: bool = False
+    """Whether it adds tokens to rows that were read before, behind their prompts."""
+    seen: Tensor | None = None
+    """For images and sound, which know no mask of their own: what may be looked at behind prompts of unlike length."""
+    known: Tensor | None = None
+    """The states that the lowest layers would give, where they are known (`trunk.py`)."""
+    reaching: bool = False
+    """Whether it goes no further than to those states."""
+    left: dict[Placed, Any] = field(default_factory=dict)
+    """What a branch has left for another of its adapter."""
+
+    def here(self, put: Put) -> Here:
+        """Return what a branch may know of this pass."""
+        read, rows = self.decoder if put.site.decoder else self.first, self.rows[put.adapter]
+        mask = None if read.mask is None else read.mask[rows]
+        return Here(mask, rows.stop - rows.start, read.length, self.left)
+
+
+class Flight:
+    """The pass that is on its way through a model; between passes there is none."""
+
+    def __init__(self) -> None:
+        self._now: Pass | None = None
+
+    @property
+    def now(self) -> Pass:
+        """The pass on its way."""
+        assert self._now is not None, "the model was called without its attachment"
+        return self._now
+
+    @property
+    def rows(self) -> Sequence[slice]:
+        """The rows of each adapter in it."""
+        return self.now.rows
+
+    @contextmanager
+    def of(self, one: Pass) -> Iterator[None]:
+        """Send a pass on its way for the time of a block, in place of one that is waiting for it."""
+        before, self._now = self._now, one
+        try:
+            yield
+        finally:
+            self._now = before

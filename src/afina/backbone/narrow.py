@@ -1,0 +1,33 @@
+"""Leaving out of the last layer what no head will look at: every query and what follows but the first token's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from afina.backbone.anatomy import Anatomy
+
+__all__ = ["narrow_last_layer"]
+
+
+def narrow_last_layer(modules: Mapping[str, nn.Module], anatomy: Anatomy, length: Callable[[], int]) -> list[Any]:
+    """Have the last layer look from the first token alone; return the hooks' handles.
+
+    What the layer shapes by its input's `length` (query and attention) is spread over it again, as a view. The attention's
+    own part is the attachment's.
+    """
+    row = anatomy.row
+    layer, query = anatomy.attention_modules[-1].removesuffix(row.attention), row.roles["query"]
+    assert isinstance(query, str) and row.narrow is not None, "a row with `narrow` has a query projection of its own"
+
+    def first(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(x[:, :1] for x in args)
+
+    def spread(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        return output.expand(-1, length(), -1)
+
+    return [
+        modules[layer + query].register_forward_pre_hook(first),
+        modules[layer + query].register_forward_hook(spread),
+        modules[layer + row.narrow].register_forward_pre_hook(first),
+    ]
