@@ -8,7 +8,6 @@ belongs to one call of the model is no part of the attachment (`flight.py`).
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
@@ -20,12 +19,11 @@ from torch.utils.checkpoint import checkpoint
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
 from afina.backbone.flight import Flight, Pass, Put
-from afina.backbone.function import ATTACHED, attention_function
 from afina.backbone.given import Given, moves_of, read_inputs, read_side
 from afina.backbone.heads import Head, Hidden
 from afina.backbone.inputs import padded_behind, rows_and_tokens
 from afina.backbone.lending import Loan, has_own_forward
-from afina.backbone.lent import LENT
+from afina.backbone.lent import lend_attention
 from afina.backbone.load import Backbone
 from afina.backbone.narrow import narrow_last_layer
 from afina.backbone.packing import unpackable
@@ -33,7 +31,6 @@ from afina.backbone.prompts import Prompts
 from afina.backbone.route import cut, hook, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
 from afina.data.batching import Batch, Tokens, collate
-from afina.errors import UsageError
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
@@ -99,7 +96,7 @@ class Attachment:
 
     def _attach(self) -> None:
         modules, anatomy = dict(self.backbone.model.named_modules()), self.backbone.anatomy
-        self._lend_attention(modules)
+        self._handles += lend_attention(self, modules, anatomy, self._for_each_adapter)
         self._lend_products()
         prompts = self._place_branches(modules)
         for module in self._dropouts():
@@ -128,24 +125,6 @@ class Attachment:
         self._attention.clear()
         self._first_token_attention = self._prompts = self._lower = None
         self.backbone.model.train(False)
-
-    def _lend_attention(self, modules: Mapping[str, nn.Module]) -> None:
-        """Have the model's attention calls come here."""
-        row = self.backbone.anatomy.row
-        for name in self.backbone.anatomy.attention_modules:
-            module = modules[name]
-            assert module not in ATTACHED, "a backbone carries one attachment at a time"
-            ATTACHED[module] = self
-            self._handles.append(_Removed(module))
-            if row.lent is not None:
-                if has_own_forward(module):
-                    raise UsageError(
-                        f"{name} of this {self.backbone.anatomy.model_type} model has a forward pass that something else put "
-                        "there (accelerate's dispatch_model, for one), and Afina has to put its own in its place; load the "
-                        "model whole."
-                    )
-                given = (module, attention_function, self._for_each_adapter)
-                self._handles.append(Loan(module, partial(LENT[row.lent], *given)))
 
     def _lend_products(self) -> None:
         """Have its frozen linear layers multiply in the way that is fastest here, where their forward is their class's."""
@@ -352,13 +331,3 @@ class Attachment:
         for branch in reversed(branches):
             output = branch.after(q, output)
         return output
-
-
-class _Removed:
-    """Takes an attention module out of those that are attached."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-
-    def remove(self) -> None:
-        ATTACHED.pop(self._module, None)

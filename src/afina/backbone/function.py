@@ -8,16 +8,18 @@ from torch import Tensor, nn
 
 from afina.ops.attention import attention
 
-__all__ = ["ATTACHED", "attention_function", "mask_function"]
+__all__ = ["ATTACHED", "Attends", "attention_function", "mask_function"]
 
 
-class _Attends(Protocol):
+class Attends(Protocol):
+    """What attention calls of a model come to."""
+
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
     ) -> Tensor: ...
 
 
-ATTACHED: WeakKeyDictionary[nn.Module, _Attends] = WeakKeyDictionary()
+ATTACHED: WeakKeyDictionary[nn.Module, Attends] = WeakKeyDictionary()
 """Which attachment an attention module's call belongs to; the registered function has no other way to know."""
 
 
