@@ -1,25 +1,26 @@
 """A run that trains by steps: the loop's member with what a study keeps of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afina.adapters.adapter import Adapter, build_adapter
+from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.backbone.load import Backbone
 from afina.data.batching import Tokens, load_tokens, steps_per_epoch
 from afina.errors import AfinaError
 from afina.methods.base import Method
+from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
 from afina.tasks.base import Decoded, Task, restore
-from afina.train.loop import Member
+from afina.train.loop import Member, Position
 from afina.train.optimiser import Optimiser
 
-__all__ = ["Best", "Data", "Running", "load_data", "start_running"]
+__all__ = ["Best", "Data", "Running", "load_data", "save_run", "start_running"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,24 @@ class Running:
             "loss_sum": self.member.loss_sum,
         }
 
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it beside tensors, as JSON has it."""
+        return {
+            "run": self.job.run.id, "position": asdict(self.member.position), "history": self.history,
+            "best": None if self.best is None else [self.best.epoch, self.best.value], "error": self.error,
+            "left": self.member.left, "lost": self.lost, "until": self.until,
+        }  # fmt: skip
+
+    def go_on(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Become again what a checkpoint's `state` and `tensors` were of; one that had failed has none of these."""
+        assert self.job.run.id == state["run"], "a cohort goes on with the members that it had"
+        self.member.position = Position(**state["position"])
+        self.member.left, self.error, self.until = state["left"], state["error"], state["until"]
+        self.history = [Epoch(entry) for entry in state["history"]]
+        self.lost = None if state["lost"] is None else Race(state["lost"])
+        if self.error is None:
+            self.take_back(tensors, state["best"])
+
     def take_back(self, tensors: Mapping[str, Tensor], best: Sequence[Any] | None) -> None:
         """Become again what `tensors` were of; `best` has epoch and value of the best weights."""
         groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}, "schedule": {}, "best": {}}
@@ -172,3 +191,20 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
     )
     return Running(job, data, member, trainable)
+
+
+def save_run(run: Running, backbone: Backbone) -> None:
+    """Write a finished run's adapter, and what it answered on the test rows, into its folder."""
+    job, decoded = run.job, run.decoded
+    assert decoded is not None
+    record = AdapterRecord(
+        model=job.run.model, method=job.run.method.name, settings=job.run.settings,
+        task=job.task if run.task is None else run.task.state(),
+        max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
+        total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
+    )  # fmt: skip
+    save_adapter(job.folder / "adapter", run.member.adapter, backbone, record)
+    task, labels = run.settled, run.data.splits["test"].labels
+    write_predictions(
+        job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
+    )

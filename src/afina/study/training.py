@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.adapters.adapter import AdapterRecord, save_adapter
 from afina.backbone.load import Backbone
 from afina.config import RaceSpec
 from afina.errors import AfinaError
@@ -20,7 +19,6 @@ from afina.measure.memory import MemoryMonitor
 from afina.measure.metrics.base import higher_is_better
 from afina.ops.allocator import give_back_freed_memory
 from afina.ops.dropout import DropoutSource
-from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race, Result
 from afina.study import events
 from afina.study.cohort_plan import Sharing
@@ -28,7 +26,7 @@ from afina.study.events import Observer
 from afina.study.files import CHECKPOINT, first_steps
 from afina.study.job import Job
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
-from afina.study.running import Best, Data, Running, start_running
+from afina.study.running import Best, Data, Running, save_run, start_running
 from afina.train.checkpoint import damaged, read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train
@@ -95,7 +93,7 @@ class Training:
             self._choose(again)
             self._evaluate("test", again)
         for run in done:
-            self._save(run)
+            save_run(run, self.backbone)
         self.errors |= {run.job.run.id: run.error for run in self.runs if run.error is not None}
         self.lost = {run.job.run.id: run.lost for run in self.runs if run.lost is not None}
         return {run.job.run.id: self._measured(run) for run in done}
@@ -270,14 +268,7 @@ class Training:
             if run.check():
                 tensors |= {f"{index}/{name}": value for name, value in run.tensors().items()}
         state = {
-            "members": [
-                {
-                    "run": run.job.run.id, "position": asdict(run.member.position), "history": run.history,
-                    "best": None if run.best is None else [run.best.epoch, run.best.value], "error": run.error,
-                    "left": run.member.left, "lost": run.lost, "until": run.until,
-                }
-                for run in self.runs
-            ],
+            "members": [run.state() for run in self.runs],
             "clock": asdict(self.clock),
             "dropout": self.source.state(),
             "monitor": self.monitor.state(),
@@ -300,14 +291,8 @@ class Training:
 
     def _take_back(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         for index, (run, kept) in enumerate(zip(self.runs, state["members"], strict=True)):
-            assert run.job.run.id == kept["run"], "a cohort goes on with the members that it had"
-            run.member.position = Position(**kept["position"])
-            run.member.left, run.error, run.until = kept["left"], kept["error"], kept["until"]
-            run.history = [Epoch(entry) for entry in kept["history"]]
-            run.lost = None if kept["lost"] is None else Race(kept["lost"])
-            if run.error is None:
-                own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
-                run.take_back(own, kept["best"])
+            own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
+            run.go_on(kept, own)
         torch.set_rng_state(tensors["random"])
         if "random_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_cuda"])
@@ -336,21 +321,6 @@ class Training:
                     raise damaged(first_steps(self._path.parent, run.job.run.id), error) from None
 
     # -- what is left of a run ---------------------------------------------------------------------------------------
-
-    def _save(self, run: Running) -> None:
-        job, decoded = run.job, run.decoded
-        assert decoded is not None
-        record = AdapterRecord(
-            model=job.run.model, method=job.run.method.name, settings=job.run.settings,
-            task=job.task if run.task is None else run.task.state(),
-            max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
-            total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
-        )  # fmt: skip
-        save_adapter(job.folder / "adapter", run.member.adapter, self.backbone, record)
-        task, labels = run.settled, run.data.splits["test"].labels
-        write_predictions(
-            job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
-        )
 
     def _measured(self, run: Running) -> Result:
         position = run.member.position
