@@ -1,6 +1,6 @@
 """QLoRA: LoRA at every linear layer of a base in 4 bits.  Dettmers et al., 2023, arXiv:2305.14314, equation 5.
 
-y = dequantised(W) x + (alpha / rank) B A x, with W in NormalFloat4 (`backbone/quantise.py`), A and B as in LoRA. On a GPU
+y = dequantised(W) x + (alpha / rank) B A x, with W in NormalFloat4 (`backbone/storage/nf4.py`), A and B as in LoRA. On a GPU
 AdamW's moments are paged (section 3); on a CPU, which has nothing to page out of, it is plain AdamW.
 """
 
