@@ -18,8 +18,10 @@ from afina.report.formats import csv_table, latex_table, markdown_table
 from afina.report.material import Material
 from afina.report.tables import Table, race_table, with_interval
 from afina.report.write import _readable, terminal_report, write_report
+from afina.results.result import Race, Result
 from afina.results.results_jsonl import append_result, read_results
 from afina.results.statistics import mean_interval
+from afina.results.study_file import StudyFile
 from afina.words.language import Words, phrases
 from result_folders import write_study
 
@@ -248,8 +250,8 @@ def test_a_browser_draws_the_page_without_complaint(folder: Path, tmp_path: Path
 
 
 def test_counts_of_a_race_and_of_a_long_table_are_written_as_a_person_does(tmp_path: Path) -> None:
-    race = {"step": 1_500, "steps": 12_000, "place": 2, "of": 3, "metric": "accuracy", "value": 0.5}
-    material = Material(tmp_path, [], [], {}, [{"run": "a", "status": "skipped", "race": race}])
+    race = Race(step=1_500, steps=12_000, place=2, of=3, metric="accuracy", value=0.5)
+    material = Material(tmp_path, [], [], StudyFile(), [Result(run="a", status="skipped", race=race)])
     assert race_table(material, Words("pt")).rows[0][1] == "1.500 / 12.000"
     assert race_table(material, Words("en")).rows[0][1] == "1,500 / 12,000"
     long = Table("errors-a", "a", ["row"], [[str(row)] for row in range(1_500)])
