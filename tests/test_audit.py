@@ -136,6 +136,13 @@ def test_a_page_shows_texts_as_texts(audit: tuple[Path, LeakAudit]) -> None:
     assert "Canaries" in page
 
 
+def test_a_page_speaks_portuguese(audit: tuple[Path, LeakAudit]) -> None:
+    page = leak_page(audit[1], "pt")
+    assert 'lang="pt-BR"' in page
+    assert "O que é revelado dos dados de treino" in page and "exemplos de treino" in page
+    assert not [sentence for leak in audit[1].leaks for sentence in leak.verdict if escape(sentence) in page]
+
+
 @pytest.mark.parametrize(("family", "task", "method"), [("bart", "seq2seq", "ia3"), ("gpt2", "language", "prompt")])
 def test_other_ways_to_write(family: str, task: str, method: str, tmp_path: Path) -> None:
     random = np.random.default_rng(0)

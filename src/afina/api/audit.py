@@ -26,18 +26,22 @@ def leak(
     precision: str | None = None,
     trust_remote_code: bool = False,
     out: str | Path | None = None,
+    language: str = "en",
     tell: Callable[[str], None] = lambda status: None,
 ) -> "LeakAudit":
     """Measure what an adapter that writes, or each of a study's, gives away of its training rows.
 
     `train` and `held_out` are files of rows with their `columns`; by default they are the study's. `canaries` is the manifest
-    of what was planted. Into the folder `out` leak.json and leak.html are written, into a file out.json the figures alone.
+    of what was planted. Into the folder `out` leak.json and leak.html (in `language`) are written, into a file out.json the
+    figures alone.
     """
     from afina.audit.page import leak_page
     from afina.audit.run import audit_leak
     from afina.data.whole_file import whole_file
     from afina.train.loading import Loading
+    from afina.words.language import check_language
 
+    check_language(language)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     found = audit_leak(
         target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
@@ -47,7 +51,7 @@ def leak(
         values = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) + "\n"
         for path in leak_files(out):
             with whole_file(path) as partial:
-                partial.write_text(leak_page(found) if path.suffix == ".html" else values, encoding="utf-8")
+                partial.write_text(leak_page(found, language) if path.suffix == ".html" else values, encoding="utf-8")
     return found
 
 

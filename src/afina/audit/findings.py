@@ -7,6 +7,7 @@ import numpy as np
 
 from afina.audit.exposure import Rank, chance
 from afina.audit.measures import Membership, Recitation
+from afina.words.language import Words
 
 __all__ = ["Exposure", "Leak", "RiskyRow"]
 
@@ -95,47 +96,66 @@ class Leak:
 
     @property
     def verdict(self) -> list[str]:
-        """Return sentences that say what was found, and what that does not prove."""
-        sentences = [self._on_membership()]
+        """Return sentences that say what was found, and what that does not prove, in English."""
+        return self.told(Words())
+
+    def told(self, words: Words) -> list[str]:
+        """Return the verdict's sentences in a language."""
+        sentences = [self._on_membership(words)]
         if self.recitation is not None:
-            sentences.append(self._on_recitation(self.recitation))
+            sentences.append(self._on_recitation(self.recitation, words))
         if "canaries" in self.leaks:
-            sentences.append(self._on_canaries())
+            sentences.append(self._on_canaries(words))
         if not any(self.leaks.values()):
             sentences.append(
-                "None of these tests found a leak on these rows; that is no proof that nothing can be extracted."
+                words("None of these tests found a leak on these rows; that is no proof that nothing can be extracted.")
             )
         return sentences
 
-    def _on_membership(self) -> str:
+    def _on_membership(self, words: Words) -> str:
         gap = self.membership.learned_gap
-        interval = f"{gap.value:+.3f} nats a token (95% interval {gap.low:+.3f} to {gap.high:+.3f})"
+        interval = words(
+            "{gap} nats a token (95% interval {low} to {high})", gap=words.signed(gap.value, 3),
+            low="–" if gap.low is None else words.signed(gap.low, 3),
+            high="–" if gap.high is None else words.signed(gap.high, 3),
+        )  # fmt: skip
         if not self.leaks["membership"]:
-            return f"Loss does not tell train rows from held-out rows here: {interval}."
-        return (
-            f"Training lowered the loss of train rows more than that of held-out rows: {interval}; of a train row and a "
-            f"held-out row, loss tells which is which {100 * self.membership.calibrated_auc:.0f} times in 100."
-        )
+            return words("Loss does not tell train rows from held-out rows here: {interval}.", interval=interval)
+        return words(
+            "Training lowered the loss of train rows more than that of held-out rows: {interval}; of a train row and a "
+            "held-out row, loss tells which is which {times} times in 100.",
+            interval=interval, times=words.number(100 * self.membership.calibrated_auc),
+        )  # fmt: skip
 
-    def _on_recitation(self, recited: Recitation) -> str:
-        shares = (
-            f"{100 * recited.train_share:.0f}% of a train row's continuation in one run, "
-            f"{100 * recited.held_out_share:.0f}% of a held-out row's"
-        )
+    def _on_recitation(self, recited: Recitation, words: Words) -> str:
+        shares = words(
+            "{own}% of a train row's continuation in one run, {other}% of a held-out row's",
+            own=words.number(100 * recited.train_share), other=words.number(100 * recited.held_out_share),
+        )  # fmt: skip
         if not self.leaks["recitation"]:
-            return f"The adapter recites train rows no more than it recites held-out rows: {shares}."
-        return f"The adapter recites rows that it was trained on: {shares}; {recited.longest} tokens at the longest."
+            return words(
+                "The adapter recites train rows no more than it recites held-out rows: {shares}.", shares=shares
+            )
+        return words(
+            "The adapter recites rows that it was trained on: {shares}; {longest} tokens at the longest.",
+            shares=shares, longest=recited.longest,
+        )  # fmt: skip
 
-    def _on_canaries(self) -> str:
+    def _on_canaries(self, words: Words) -> str:
         planted = {repeat: chance for repeat, chance in self.learned.items() if repeat}
         limit = _CHANCE / len(planted)
         parts = []
         for repeat, probability in planted.items():
-            bits = np.mean([each.bits for each in self.exposures if each.repeat == repeat])
-            times = f"{repeat} {'time' if repeat == 1 else 'times'}"
-            parts.append(f"{bits:.1f} bits where planted {times}{'' if probability < limit else ' (as by chance)'}")
-        most = self.exposures[0].most_bits
-        return f"Exposure of the canaries' secrets, of {most:.1f} bits at the most: {', '.join(parts)}."
+            bits = float(np.mean([each.bits for each in self.exposures if each.repeat == repeat]))
+            said = words(
+                "{bits} bits where planted {repeat} time" if repeat == 1 else "{bits} bits where planted {repeat} times",
+                bits=words.number(bits, 1), repeat=repeat,
+            )  # fmt: skip
+            parts.append(said if probability < limit else f"{said} ({words('as by chance')})")
+        return words(
+            "Exposure of the canaries' secrets, of {most} bits at the most: {parts}.",
+            most=words.number(self.exposures[0].most_bits, 1), parts=", ".join(parts),
+        )  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         """Return the findings as values that JSON can hold."""

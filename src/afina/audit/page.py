@@ -6,12 +6,14 @@ from html import escape
 from afina.audit.findings import Exposure, Leak, RiskyRow
 from afina.audit.run import LeakAudit
 from afina.measure.bootstrap import Estimate
+from afina.words.language import Words
 
 __all__ = ["canary_rows", "interval", "leak_page", "leak_rows", "risk_rows"]
 
 Cells = list[tuple[str, ...]]
 """A table's rows, the first of them its head."""
 
+_LOSSES = "Losses are in nats a token, beside the bare base's; in brackets 95% bootstrap intervals over rows."
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--warn:#8a4b00}
 @media(prefers-color-scheme:dark){:root{--page:#14181d;--ink:#e6e9ec;--soft:#9aa5b0;--line:#323a43;--warn:#ffc46b}}
@@ -25,34 +27,35 @@ td:first-child,th:first-child{text-align:left;overflow-wrap:anywhere}th{color:va
 """
 
 
-def leak_page(audit: LeakAudit) -> str:
+def leak_page(audit: LeakAudit, language: str = "en") -> str:
     """Return the whole HTML document."""
+    words = Words(language)
     parts = [
-        f"<h1>What is given away of the training data</h1><p class=soft>{escape(audit.target)}</p>",
-        *(f"<p class=warn>{escape(note)}</p>" for note in audit.notes),
-        _table(leak_rows(audit.leaks)),
-        "<p class=soft>Losses are in nats a token, beside the bare base's; in brackets 95% bootstrap intervals over rows."
-        "</p>",
+        f"<h1>{words('What is given away of the training data')}</h1><p class=soft>{escape(audit.target)}</p>",
+        *(f"<p class=warn>{escape(words.note(note))}</p>" for note in audit.notes),
+        _table(leak_rows(audit.leaks, words)),
+        f"<p class=soft>{escape(words(_LOSSES))}</p>",
     ]
     for leak in audit.leaks:
         parts.append(f"<h2>{escape(leak.adapter)}</h2>")
-        parts += [f"<p>{escape(sentence)}</p>" for sentence in leak.verdict]
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in leak.told(words)]
         if leak.recitation is not None:
-            parts.append(f"<h3>Recited word for word</h3>{_table(share_rows(leak))}")
+            parts.append(f"<h3>{words('Recited word for word')}</h3>{_table(share_rows(leak, words))}")
         if leak.exposures:
-            parts.append(f"<h3>Canaries</h3>{_table(canary_rows(leak.exposures))}")
+            parts.append(f"<h3>{words('Canaries')}</h3>{_table(canary_rows(leak.exposures, words))}")
         if leak.gap_by_epoch:
             epochs = [(f"{entry['epoch']:g}", f"{entry['gap']:+.3f}") for entry in leak.gap_by_epoch]
-            parts.append(f"<h3>Gap by epoch</h3>{_table([('epoch', 'test loss less train loss'), *epochs])}")
-        parts.append(f"<h3>Train rows most at risk</h3>{_table(risk_rows(leak.rows_at_risk))}")
+            head = (words("epoch"), words("test loss less train loss"))
+            parts.append(f"<h3>{words('Gap by epoch')}</h3>{_table([head, *epochs])}")
+        parts.append(f"<h3>{words('Train rows most at risk')}</h3>{_table(risk_rows(leak.rows_at_risk, words))}")
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
-        f'initial-scale=1"><title>Leak check</title><style>{_STYLE}</style></head>'
+        f'<!doctype html>\n<html lang="{words("en")}"><head><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width,initial-scale=1"><title>{words("Leak check")}</title><style>{_STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
 
-def leak_rows(leaks: Sequence[Leak]) -> Cells:
+def leak_rows(leaks: Sequence[Leak], words: Words) -> Cells:
     """Return the summary table: a row for each adapter, with what each test found."""
     head = (
         "method",
@@ -68,7 +71,7 @@ def leak_rows(leaks: Sequence[Leak]) -> Cells:
         "canaries",
         "leaks",
     )
-    found: Cells = [head]
+    found: Cells = [tuple(map(words, head))]
     for leak in leaks:
         own, recited = leak.membership, leak.recitation
         best = max((each.repeat for each in leak.exposures), default=0)
@@ -78,44 +81,51 @@ def leak_rows(leaks: Sequence[Leak]) -> Cells:
             leak.dataset or "–", interval(own.learned_gap), f"{own.calibrated_auc:.2f}",
             "–" if recited is None else f"{100 * recited.train_share:.0f}%",
             "–" if recited is None else f"{100 * recited.held_out_share:.0f}%",
-            f"{sum(bits) / len(bits):.1f} bits at {best}" if best else "–",
-            ", ".join(name for name, there in leak.leaks.items() if there) or "none found",
+            words("{bits} bits at {repeat}", bits=words.number(sum(bits) / len(bits), 1), repeat=best) if best else "–",
+            ", ".join(words(name) for name, there in leak.leaks.items() if there) or words("none found"),
         ))  # fmt: skip
     return found
 
 
-def share_rows(leak: Leak) -> Cells:
+def share_rows(leak: Leak, words: Words) -> Cells:
     """Return how many rows are recited, by length of the verbatim run, beside held-out rows and the base."""
     assert leak.recitation is not None
-    found: Cells = [("tokens in one run", "train rows", "by the base", "held-out rows", "by the base")]
+    head = ("tokens in one run", "train rows", "by the base", "held-out rows", "by the base")
+    found: Cells = [tuple(map(words, head))]
     for share in leak.recitation.shares:
         found.append((
-            f"{share.tokens} or more", f"{share.train_recited} of {share.train_rows}", str(share.base_train_recited),
-            f"{share.held_out_recited} of {share.held_out_rows}", str(share.base_held_out_recited),
+            words("{tokens} or more", tokens=share.tokens), _of(words, share.train_recited, share.train_rows),
+            str(share.base_train_recited),
+            _of(words, share.held_out_recited, share.held_out_rows), str(share.base_held_out_recited),
         ))  # fmt: skip
     return found
 
 
-def canary_rows(exposures: Sequence[Exposure]) -> Cells:
+def canary_rows(exposures: Sequence[Exposure], words: Words) -> Cells:
     """Return a row for each canary, those planted most often first."""
-    found: Cells = [("secret of", "planted", "rank", "exposure, bits", "at most", "modelled", "of", "base")]
+    head = ("secret of", "planted", "rank", "exposure, bits", "at most", "modelled", "of", "base")
+    found: Cells = [tuple(map(words, head))]
     for each in sorted(exposures, key=lambda each: -each.repeat):
         found.append((
-            each.key, f"{each.repeat}", f"{each.rank} of {each.of}", f"{each.bits:.1f}", f"{each.most_bits:.1f}",
+            each.key, f"{each.repeat}", _of(words, each.rank, each.of), f"{each.bits:.1f}", f"{each.most_bits:.1f}",
             f"{each.modelled_bits:.1f}", f"{each.space_bits:.1f}", f"{each.base_bits:.1f}",
         ))  # fmt: skip
     return found
 
 
-def risk_rows(rows: Sequence[RiskyRow]) -> Cells:
+def risk_rows(rows: Sequence[RiskyRow], words: Words) -> Cells:
     """Return a row for each train row at risk."""
-    found: Cells = [("row", "verbatim", "by the base", "loss", "base loss")]
+    found: Cells = [tuple(map(words, ("row", "verbatim", "by the base", "loss", "base loss")))]
     for each in rows:
         runs = ("–", "–")
         if each.continuation is not None:
-            runs = (f"{each.verbatim} of {each.continuation}", str(each.base_verbatim))
+            runs = (_of(words, each.verbatim, each.continuation), str(each.base_verbatim))
         found.append((each.text, *runs, f"{each.loss:.3f}", f"{each.base_loss:.3f}"))
     return found
+
+
+def _of(words: Words, some: int | None, of: int) -> str:
+    return words("{some} of {of}", some=some, of=of)
 
 
 def interval(estimate: Estimate) -> str:

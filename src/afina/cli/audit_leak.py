@@ -7,13 +7,14 @@ import typer
 
 from afina.cli.audit import columns_of
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, BatchSize, Device, Format, Messages, Precision, Seed, Target, Text
+from afina.cli.options import BaseModel, BatchSize, Device, Format, Language, Messages, Precision, Seed, Target, Text
 from afina.cli.terminal import console_for, note, print_json, show_file, working
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.audit.run import LeakAudit
+    from afina.words.language import Words
 
 __all__ = ["leak"]
 
@@ -48,6 +49,7 @@ def leak(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    language: Language = "en",
     format: Format = "table",
 ) -> None:
     """Measure what adapters that write give away of their training rows, beside held-out rows and the bare base.
@@ -61,6 +63,7 @@ def leak(
     from afina import api
     from afina.api.audit import leak_files
     from afina.audit.leak import LeakSettings
+    from afina.words.language import Words
 
     settings = LeakSettings(
         rows=rows, prefix=prefix, most=tokens, references=references, batch_size=batch_size, seed=seed
@@ -69,27 +72,27 @@ def leak(
         found = api.audit.leak(
             target, settings, train=train, held_out=held_out, canaries=canaries,
             columns=columns_of(train, text, answer, messages), model=model, device=device, precision=precision, out=out,
-            tell=tell,
+            language=language, tell=tell,
         )  # fmt: skip
     if format == "json":
         print_json(found.as_dict())
     else:
-        _show(console, found)
+        _show(console, found, Words(language))
     for path in () if out is None else leak_files(out):
         show_file(console, path)
 
 
-def _show(console: "Console", found: "LeakAudit") -> None:
+def _show(console: "Console", found: "LeakAudit", words: "Words") -> None:
     from rich.table import Table
 
     from afina.audit.page import canary_rows, leak_rows, risk_rows
 
-    def show(title: str, rows: list[tuple[str, ...]], words: int = 1) -> None:
+    def show(title: str, rows: list[tuple[str, ...]], labels: int = 1) -> None:
         from rich.text import Text as Plain
 
         table = Table(title=title or None, title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
         for place, name in enumerate(rows[0]):
-            side: Literal["left", "right"] = "left" if place < words else "right"
+            side: Literal["left", "right"] = "left" if place < labels else "right"
             # Room for a heading's longest word: cells may be folded, headings are read.
             table.add_column(name, justify=side, overflow="fold", min_width=max(map(len, name.split()), default=0))
         for row in rows[1:]:
@@ -97,12 +100,12 @@ def _show(console: "Console", found: "LeakAudit") -> None:
         console.print(table)
 
     for sentence in found.notes:
-        note(console, sentence)
-    show("", leak_rows(found.leaks))
+        note(console, words.note(sentence))
+    show("", leak_rows(found.leaks, words))
     for each in found.leaks:
         console.print(f"\n{each.adapter}", style="bold", soft_wrap=True, highlight=False, markup=False)
-        for sentence in each.verdict:
+        for sentence in each.told(words):
             console.print(f"  {sentence}", highlight=False, markup=False)
         if each.exposures:
-            show("\ncanaries", canary_rows(each.exposures))
-        show("\ntrain rows most at risk", risk_rows(each.rows_at_risk[:5]))
+            show(f"\n{words('canaries')}", canary_rows(each.exposures, words))
+        show(f"\n{words('train rows most at risk')}", risk_rows(each.rows_at_risk[:5], words))

@@ -55,6 +55,10 @@ class Words:
             return "—"
         return self._written(f"{value:,.{digits}f}")
 
+    def signed(self, value: float, digits: int = 0) -> str:
+        """Write a number with its sign."""
+        return self._written(f"{value:+,.{digits}f}")
+
     def shortest(self, value: float) -> str:
         """Write a number with as many digits as it needs, ten at most."""
         return self._written(f"{value:,.10g}")

@@ -50,6 +50,12 @@ NOTES = {
     "the development split has {rows}: what is chosen on so few is chosen by chance": "a parte de desenvolvimento tem {rows}: o que se escolhe com tão poucos é escolhido ao acaso",
     "'{name}' is the data set known by that name; to read what is called so here, write ./{path}": "'{name}' é o conjunto conhecido por esse nome; para ler o que aqui se chama assim, escreva ./{path}",
     "the hub names the labels {list}, where the preset '{name}' has {own}: the hub's are taken": "o hub chama os rótulos de {list}, e a predefinição '{name}' tem {own}: valem os do hub",
+    # -- audits
+    "{count} held-out row is among the train rows too and left out.": "{count} exemplo reservado está também entre os de treino e fica de fora.",
+    "{count} held-out rows are among the train rows too and left out.": "{count} exemplos reservados estão também entre os de treino e ficam de fora.",
+    "{count} row is without a token to learn within {limit} and left out.": "{count} exemplo não tem token a aprender dentro de {limit} e fica de fora.",
+    "{count} rows are without a token to learn within {limit} and left out.": "{count} exemplos não têm token a aprender dentro de {limit} e ficam de fora.",
+    "The rows are too short to be continued; recitation was not looked at.": "Os exemplos são curtos demais para serem continuados; a recitação não foi verificada.",
     # -- rows left out
     "{count} {split} row with {what} left out": "{count} exemplo de {split} com {what} fica de fora",
     "{count} {split} rows with {what} left out": "{count} exemplos de {split} com {what} ficam de fora",
