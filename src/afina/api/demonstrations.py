@@ -1,8 +1,8 @@
 """Demonstrations: small studies on what comes with the package, without a network."""
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def chat_study(model: str = SMALL) -> dict[str, Any]:
 
 def can_quantise() -> bool:
     """Whether what quantised bases need is installed."""
-    return find_spec("bitsandbytes") is not None
+    return importlib.util.find_spec("bitsandbytes") is not None
 
 
 def _before(model: str) -> tuple[Examination, Examined]:
