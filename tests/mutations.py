@@ -45,7 +45,7 @@ FAULTS = (
     Fault("lora: scale", "low_rank.py", "y, a, b, self.scale)", "y, a, b, 1.0)",
           "test_peft peft_loads_what_we_save and lora"),
     Fault("lora: fold", "low_rank.py", "weight + self.scale * (b @ a)", "weight + (b @ a)", "test_methods merged and lora"),
-    Fault("qlora: rank", "qlora.py", "alpha: float = 16.0", "alpha: float = 64.0", "test_rates"),
+    Fault("qlora: base", "qlora.py", "quantised = True", "quantised = False", "test_quantised qlora_alone"),
     Fault("dora: norm", "dora.py", "self.scale**2 * own", "self.scale * own", "test_methods merged and dora"),
     Fault("adalora: sign", "adalora.py", "return self.q * self.l, self.p", "return self.q * self.l.abs(), self.p",
           "test_peft peft_loads_what_we_save and adalora"),
@@ -79,7 +79,8 @@ FAULTS = (
     # -- masks and places --
     Fault("mask: prompts", "attachment.py", 'given["attention_mask"] = mask\n', "pass\n",
           "test_methods padding and prompt"),
-    Fault("mask: loreft", "loreft.py", "chosen & (own == 1)", "chosen", "test_methods padding and loreft"),
+    Fault("mask: loreft", "loreft.py", "own.cumsum(dim=1)", "torch.ones_like(own).cumsum(dim=1)",
+          "test_methods padding and loreft"),
     Fault("mask: T5's bias", "function.py", "bias.masked_fill(~mask, ", "bias.masked_fill(~mask & False, ",
           "test_methods padding and t5 and lora"),
     # -- losses and their weights --
