@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,22 +74,17 @@ def prepare(
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
-    tokenizer: Any = None
-    if data.train.pixels is None:
-        tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    trusted = config.trust_remote_code
+    tokenizer = load_tokenizer(model, trust_remote_code=trusted)[0] if data.train.pixels is None else None
     made = task_of(config, spec, data, tokenizer)
     state = made.state()
     assumed = look_over(
         model, speaks=made.speaks, tags=made.tags, labels=state.get("label_names"), scored=_with_heads(config),
         several=made.several, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
-    key = json.dumps([
-        _VERSION, model, dict(original or {}), data.digest, limit, holds_out, state if made.speaks else None,
-    ])  # fmt: skip
-    path = directory / "cache" / f"tokens-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    rows = {"train": data.train, "test": data.test}
-    if holds_out and data.validation is not None:
-        rows["validation"] = data.validation
+    read = state if made.speaks else None
+    path = _cached(directory, [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
+    rows = _by_split(data, holds_out=holds_out)
     splits, damaged = _kept_tokens(path, None if made.writes else {name: len(own) for name, own in rows.items()})
     if not splits:
         splits = _tokenised(rows, model, shape, tokenizer, made, limit)
@@ -125,6 +120,17 @@ def prepare(
         speaks=made.speaks,
         assumed=assumed,
     )
+
+
+def _by_split(data: TextDataset, *, holds_out: bool) -> dict[str, Rows]:
+    """Return the rows of each split, the development split's where a study chooses on it."""
+    rows = {"train": data.train, "test": data.test}
+    return rows | ({"validation": data.validation} if holds_out and data.validation is not None else {})
+
+
+def _cached(directory: Path, depends: Sequence[Any]) -> Path:
+    """Return the file in which tokens that depend on these values are kept."""
+    return directory / "cache" / f"tokens-{hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]}.npz"
 
 
 def _tokenised(
