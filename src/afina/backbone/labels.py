@@ -6,7 +6,8 @@ from typing import Any
 
 __all__ = ["answers_each_label", "gives_several_numbers", "head_note", "known_rows"]
 
-_SEVERAL = "multi_label_classification"
+_SEVERAL, _NUMBERS = "multi_label_classification", "regression"
+"""Problem types in transformers' configurations."""
 
 
 def answers_each_label(config: Any) -> bool:
@@ -16,7 +17,7 @@ def answers_each_label(config: Any) -> bool:
 
 def gives_several_numbers(config: Any) -> bool:
     """Whether a head gives a number for each of several quantities, and chooses no label."""
-    return getattr(config, "problem_type", None) == "regression" and len(getattr(config, "id2label", None) or ()) > 1
+    return getattr(config, "problem_type", None) == _NUMBERS and len(getattr(config, "id2label", None) or ()) > 1
 
 
 def known_rows(config: Any, labels: Sequence[str] | None, *, several: bool = False) -> list[int] | None:
