@@ -77,7 +77,7 @@ FAULTS = (
     Fault("full: layers' rates", "full.py", "else len(layers) + 1 if above is None", "else 0 if above is None",
           "test_methods rates_differ_by_layer"),
     # -- masks and places --
-    Fault("mask: prompts", "attachment.py", 'given["attention_mask"] = mask\n', "pass\n",
+    Fault("mask: prompts", "given.py", 'given["attention_mask"] = mask\n', "pass\n",
           "test_methods padding and prompt"),
     Fault("mask: loreft", "loreft.py", "own.cumsum(dim=1)", "torch.ones_like(own).cumsum(dim=1)",
           "test_methods padding and loreft"),
