@@ -140,7 +140,7 @@ def test_names_at_the_top_are_completed_without_torch() -> None:
         "assert not hasattr(afina, 'Lroa')\n"
         "assert {'torch', 'transformers', 'numpy', 'pydantic'}.isdisjoint(sys.modules)\n"
         "shell = rlcompleter.Completer({'afina': afina})\n"
-        "print([shell.complete('afina.Lo', state) for state in range(3)])\n"
+        "print([shell.complete('afina.LoR', state) for state in range(3)])\n"
         "from afina import *\n"
         "print(DoRA, Study)\n"
     )
