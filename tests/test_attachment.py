@@ -17,7 +17,7 @@ from afina.backbone.trunk import Trunks
 from afina.errors import UsageError
 from afina.ops.dropout import DropoutSource
 from families import load_family
-from test_methods import FROZEN, batch, make, stir
+from pairs import FROZEN, batch, make, stir
 
 Loader = Callable[[str], Path]
 LENT = ("deberta-v2", "mpnet")
