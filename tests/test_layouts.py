@@ -107,7 +107,7 @@ def test_folders_that_are_not_clear_say_what_is_known(tmp_path: Path) -> None:
     )
     refused("saved", "names no data files")
     (tmp_path / "saved" / "dataset_dict.json").write_text("[")
-    refused("saved", "dataset_dict.json cannot be read")
+    refused("saved", "dataset_dict.json is damaged (Expecting value")
     readme = "---\nconfigs:\n- {config_name: a, data_files: x.csv}\n- {config_name: b, data_files: y.csv}\n---\n"
     files(tmp_path / "several", README_DOT_md=readme, x_DOT_csv=CSV, y_DOT_csv=SMALL)
     refused("several", "2 configurations (a, b)", "config:")

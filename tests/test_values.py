@@ -27,7 +27,7 @@ MEANS = {
     "0": "weight_decay warmup label_smoothing checkpoint_seconds",
     "true": "cohort packing race",
     "{}": "race",
-    "[]": "joined missing",
+    "[]": "joined flags missing",
 }
 """Of which keys these are values: none, at every step, and what YAML makes of a plain `on`."""
 DOCS = Path(__file__).parents[1] / "docs" / "reference" / "study.md"
@@ -38,7 +38,7 @@ BASE: dict[str, Any] = {"model": "minilm", "dataset": {"path": "tickets"}, "meth
 def test_every_key_stands_in_a_table_of_the_docs(where: str) -> None:
     first = [line.split("|")[1] for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     told = set(re.findall(r"`(\w+)`", " ".join(first)))
-    written = CLASSES[where].model_fields.keys() - {"joined"}  # which is text: of several columns
+    written = CLASSES[where].model_fields.keys() - {"joined", "flags"}  # which are text: and label: of several columns
     assert sorted(written - told) == []
 
 
@@ -80,7 +80,7 @@ def test_a_key_refuses_what_it_cannot_mean(where: str, key: str) -> None:
 
 MAY_BE_0 = {
     "weight_decay", "warmup", "length_normalisation", "unlikelihood", "dropout", "warm_up", "final", "orthogonality",
-    "first", "last", "beta1", "beta2",
+    "first", "last", "beta1", "beta2", "projection_seed",
 }  # fmt: skip
 
 
@@ -88,7 +88,7 @@ MAY_BE_0 = {
 def test_a_setting_refuses_what_it_cannot_mean(name: str) -> None:
     for entry in dataclasses.fields(registry()[name]):
         zero = entry.name in MAY_BE_0
-        signed = entry.name in ("alpha", "scale")
+        signed = entry.name in ("alpha", "scale", "initial")
         for told, value in ABSURD.items():
             fits = (
                 (zero and told == "0")

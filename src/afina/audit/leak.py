@@ -69,7 +69,11 @@ class Material:
         unseen = np.array([text not in trained for text in _whole(self.held_out)], dtype=bool)
         notes = []
         if both := int((~unseen).sum()):
-            notes.append(f"{both:,} held-out {_rows(both)} among the train rows too and left out.")
+            notes.append(
+                "1 held-out row is among the train rows too and left out."
+                if both == 1
+                else f"{both:,} held-out rows are among the train rows too and left out."
+            )
         kept = []
         for what, rows, keep in (
             ("train", self.train, plain(self.train)), ("held-out", self.held_out, unseen & plain(self.held_out)),
@@ -194,7 +198,11 @@ def _compare_losses(adapter: _Answers, base: _Answers, limit: int, notes: list[s
     member = np.arange(len(losses)) < len(adapter.losses["train"])
     there = ~(np.isnan(losses) | np.isnan(base_losses))
     if missing := int((~there).sum()):
-        notes.append(f"{missing:,} {_rows(missing)} without a token to learn within {limit} and left out.")
+        notes.append(
+            f"1 row is without a token to learn within {limit} and left out."
+            if missing == 1
+            else f"{missing:,} rows are without a token to learn within {limit} and left out."
+        )
     if min(int((there & member).sum()), int((there & ~member).sum())) < _FEWEST:
         raise UsageError(f"Fewer than {_FEWEST} rows have a token to learn within {limit} tokens.")
     return membership(losses[there], base_losses[there], member[there])
@@ -303,7 +311,3 @@ def _by_epoch(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 def _whole(rows: Rows) -> list[str]:
     second = rows.text_pair or [""] * len(rows)
     return [json.dumps([text, pair], ensure_ascii=False) for text, pair in zip(rows.text, second, strict=True)]
-
-
-def _rows(count: int) -> str:
-    return "row is" if count == 1 else "rows are"

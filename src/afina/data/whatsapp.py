@@ -10,7 +10,10 @@ from afina.data.interaction import Interaction
 from afina.data.speakers import Speakers
 from afina.data.stream import RawRow
 
-__all__ = ["is_whatsapp", "whatsapp_chats"]
+__all__ = ["WHO_ANSWERS", "is_whatsapp", "whatsapp_chats"]
+
+WHO_ANSWERS = "say who answers"
+"""Stands in the one thing that is wrong with a whole chat, and so with every conversation in it."""
 
 _DATE = r"(\d{1,4})[/.-](\d{1,2})[/.-](\d{1,4})"
 _TIME = r"(\d{1,2})[:.h](\d{2})(?:[:.]\d{2})?(?:\s?([AaPp])\.?\s?[Mm]\.?)?"
@@ -133,7 +136,7 @@ def _who_answers(names: Counter[str], speakers: Speakers) -> str:
     ]
     wrong = f"nobody is called '{given[0]}'" if given else "it is not known who answers"
     return (
-        f"{wrong}; the chat is written by {listed}: say who answers (assistant: NAME among the keys of a study's dataset, "
+        f"{wrong}; the chat is written by {listed}: {WHO_ANSWERS} (assistant: NAME among the keys of a study's dataset, "
         "--assistant NAME of afina data)"
     )
 

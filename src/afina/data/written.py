@@ -22,6 +22,7 @@ from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.data.speakers import Speakers
 from afina.data.stream import RawRow
 from afina.data.turns import ordered, written_out
+from afina.data.whatsapp import WHO_ANSWERS
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = [
@@ -141,7 +142,8 @@ def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: C
     if wrong:
         where, problem = wrong[0]
         more = "; afina data clean makes a file of what can be read" if problem == NO_MARKS else ""
-        raise UsageError(f"{place}, {where}: {problem}{more}{likewise(wrong)}.")
+        others = [] if WHO_ANSWERS in problem else wrong  # it is wrong with the whole chat, and said once
+        raise UsageError(f"{place}, {where}: {problem}{more}{likewise(others)}.")
     return _rows(made)
 
 

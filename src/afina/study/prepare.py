@@ -82,6 +82,8 @@ def prepare(
         model, speaks=made.speaks, tags=made.tags, labels=state.get("label_names"), scored=_with_heads(config),
         several=made.several, trust_remote_code=config.trust_remote_code,
     )  # fmt: skip
+    # Before any row is read: a mark without a vector would stand in every text.
+    surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
     read = state if made.speaks else None
     path = _cached(directory, [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
     rows = _by_split(data, holds_out=holds_out)
@@ -92,7 +94,6 @@ def prepare(
     if not (on_validation or made.writes):
         write_test_rows(directory, data)
 
-    surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
     return Prepared(
         tokens=path,
