@@ -158,7 +158,7 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for run in runs:
         cells.setdefault((run["model"], run["set"], str(run["steps"]), run["method"]), []).append(run)
     lacks = {
-        " ".join(cell): 100 * (max(mean_of(own, run["factor"]) for run in own) - mean_of(own, 1.0))
+        " ".join(cell): round(100 * (max(mean_of(own, run["factor"]) for run in own) - mean_of(own, 1.0)), 6)
         for cell, own in cells.items()
     }
     ordered = sorted(lacks.items(), key=lambda entry: -entry[1])
