@@ -61,7 +61,7 @@ FAULTS = (
           "test_methods merged and svd"),
     Fault("prompt: vectors", "prompt.py", "        return self.embedding\n", "        return self.embedding * 2\n",
           "test_peft_files prompts_of_peft"),
-    Fault("ptuning: layers", "ptuning.py", "*layers[:-1]", "*layers", "test_peft peft_loads_what_we_save and ptuning"),
+    Fault("ptuning: layers", "ptuning.py", "*layers[:-1]", "*layers", "test_peft vectors_of_ptuning"),
     Fault("prefix: values", "prefix.py", "torch.cat([own_value, value], dim=2)", "torch.cat([value, own_value], dim=2)",
           "test_peft_files prefixes_of_peft"),
     Fault("llama-adapter: scaling", "llama_adapter.py", "scaling=self._scaling)", "scaling=1.0)",

@@ -243,3 +243,23 @@ def test_a_trainer_step_of_lora_is_our_step(family_folder: Loader) -> None:
     for site, branch in adapter.placed():
         module = modules[f"base_model.model.roberta.{site.name}"]
         torch.testing.assert_close(branch.b, module.lora_B["default"].weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("encoder", "kind"), [("mlp", "MLP"), ("lstm", "LSTM")])
+def test_the_vectors_of_ptuning_are_pefts(encoder: str, kind: str, family_folder: Loader) -> None:
+    """PEFT saves what its network makes; of the network itself, with equal weights, the vectors are the same."""
+    from peft import PromptEncoder, PromptEncoderConfig
+
+    backbone = load_family(family_folder("bert"))
+    method = make_method("ptuning", {"length": 5, "hidden": 16, "encoder": encoder})
+    ((_, branch),) = build_adapter(method, backbone, outputs=2, seed=0).placed()
+    theirs = PromptEncoder(PromptEncoderConfig(
+        num_virtual_tokens=5, token_dim=24, encoder_hidden_size=16, encoder_reparameterization_type=kind,
+        num_transformer_submodules=1,
+    )).eval()  # fmt: skip
+    theirs.embedding.weight = branch.embedding
+    theirs.mlp_head.load_state_dict(branch.mlp.state_dict())
+    if branch.lstm is not None:
+        theirs.lstm_head.load_state_dict(branch.lstm.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(branch.vectors(), theirs(torch.arange(5)[None])[0])
