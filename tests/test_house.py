@@ -227,6 +227,12 @@ def test_the_docs_show_every_pair_of_method_and_architecture() -> None:
         assert all("✓" in cell for cell in row if cell != DASH), family
 
 
+def test_tensors_are_written_by_one_function() -> None:
+    """safetensors says of a full disk in words alone what `save_tensors` makes an error of the system again."""
+    writers = {path.name for path in SOURCE.rglob("*.py") if "import save_file" in path.read_text(encoding="utf-8")}
+    assert writers == {"tensor_file.py"}
+
+
 def test_what_tests_share_stands_beside_them() -> None:
     """A helper in a test file would bring that file's fixtures and cases along, and go with it when it is split."""
     for path in sorted(Path(__file__).parent.rglob("*.py")):

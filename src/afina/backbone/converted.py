@@ -17,6 +17,7 @@ from typing import Any
 
 from afina.backbone.gguf_file import GgufFile, read_gguf
 from afina.backbone.gguf_rows import gguf_row, model_settings, tensor_names
+from afina.backbone.tensor_file import save_tensors
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
 
@@ -186,12 +187,10 @@ def _plain_dtype(file: GgufFile) -> str:
 
 def _add_weights(source: Path, folder: Path) -> None:
     """Write the tensors under transformers' names, and their digest into the folder's record."""
-    from safetensors.torch import save_file
-
     tensors = _tensors(read_gguf(source), folder)
     making = folder.parent / f".making-{os.getpid()}"
     making.mkdir()
-    save_file(tensors, making / _WEIGHTS, metadata={"format": "pt"})
+    save_tensors(tensors, making / _WEIGHTS, metadata={"format": "pt"})
     (making / _WEIGHTS).chmod(0o644)
     record = _record(folder)
     assert record is not None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from afina.adapters.adapter import peft_config, stored_tensors, task_type, write_record
+from afina.backbone.tensor_file import save_tensors
 from afina.errors import UsageError
 from afina.export.merge import plain_head
 from afina.methods.base import registry
@@ -48,14 +49,12 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
 
 def write_file(folder: Path, made: PeftFile, loaded: LoadedAdapter) -> None:
     """Write PEFT's two files, with the head as it is outside where the form has one."""
-    from safetensors.torch import save_file
-
     tensors, config = dict(made.tensors), dict(made.config)
     if made.head_root is not None:
         plain = plain_head(loaded)
         tensors |= {f"{made.head_root}{name}": value for name, value in plain.named_parameters()}
         config["modules_to_save"] = plain.saved_modules
-    save_file(
+    save_tensors(
         {name: value.detach().float().cpu().contiguous() for name, value in tensors.items()},
         folder / "adapter_model.safetensors", metadata={"format": "pt"},
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from afina.adapters.adapter import AdapterRecord, partial_folder, write_record
 from afina.backbone.load import Backbone
+from afina.backbone.tensor_file import save_tensors
 from afina.data.batching import Tokens, write_arrays
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
@@ -56,10 +57,8 @@ def fit_features(
         max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
         facts=job.facts([entry]),
     )  # fmt: skip
-    from safetensors.torch import save_file
-
     with partial_folder(job.folder / "adapter") as partial:
-        save_file(fitted.tensors(), partial / "adapter_model.safetensors")
+        save_tensors(fitted.tensors(), partial / "adapter_model.safetensors")
         write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
     write_predictions(
         job.folder / "predictions.parquet", task.shown(splits["test"].labels),
