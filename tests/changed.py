@@ -44,7 +44,7 @@ def modules(path: Path) -> Iterator[str]:
 
 
 def module_of(path: str) -> str:
-    """Return how a changed file is imported: a module of the source, or a helper beside the tests."""
+    """Return how a changed file is imported: a module of the source, or a helper of the tests."""
     parts = Path(path).with_suffix("").parts
     return ".".join(parts[1:]).removesuffix(".__init__") if parts[0] == "src" else parts[-1]
 

@@ -4,7 +4,7 @@
     python tests/mutations.py lora holm  # those whose names have one of these words
 
 Each fault is one a hurried hand could make: a sign, a factor, a mask that is forgotten. The tests that have to fail are
-those that `make test` runs, on the covering set of pairs (`tests/pairs.py`). A fault that survives means that a test is
+those that `make test` runs, on the covering set of pairs (`helpers/pairs.py`). A fault that survives means that a test is
 missing; one whose text is not found any more has to be written anew here, beside the change that moved it.
 
 torch and transformers are imported once, and every fault is tried in a fork of that process.

@@ -212,7 +212,7 @@ def test_files_are_of_a_readable_size() -> None:
 
 
 def test_the_docs_show_every_pair_of_method_and_architecture() -> None:
-    """The table is written by the tests themselves (tests/conformance.py); a new row or column has to be run for it."""
+    """The table is written by the tests themselves (helpers/conformance.py); a new row or column has to be run for it."""
     from afina.methods.base import registry
     from conformance import DASH, can_be
     from families import FAMILIES
@@ -237,8 +237,15 @@ def test_what_tests_share_stands_beside_them() -> None:
     """A helper in a test file would bring that file's fixtures and cases along, and go with it when it is split."""
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         names = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
-        borrowed = {name for name in names if name and name.startswith("test_")}
+        borrowed = {name for name in names if name and name.startswith(("test_", "tests"))}
         assert not borrowed, f"{path.name} imports from {borrowed}"
+
+
+def test_tests_stand_in_the_room_that_they_are_about() -> None:
+    """What is about the whole house, or about a file outside the rooms, stands beside them; `docs` tests the documents."""
+    tests = Path(__file__).parent
+    folders = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")} - {"."}
+    assert folders - {"docs"} <= {path.name for path in SOURCE.iterdir() if path.is_dir()}
 
 
 FACES = ("api", "cli", "evaluation", "export", "report", "serve", "words")

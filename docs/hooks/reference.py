@@ -7,7 +7,7 @@ A page has a place for each such part, between two comments:
     <!-- end -->
 
 `python docs/hooks/reference.py` (`make reference`) writes all places and the JSON schemas anew; `mkdocs build` does the
-same for the site, and tests/test_docs.py says when a page has fallen behind.
+same for the site, and tests/docs/test_docs.py says when a page has fallen behind.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The architectures: one row each, which says by their paths which modules play which role.
 
-To add one, add a row to `ROWS` under its `config.model_type` and a small configuration to tests/families.py; everything
-else follows. `SHAPES` are those by which others are recognised (`shape_of.py`), beside the rows themselves.
+To add one, add a row to `ROWS` under its `config.model_type` and a small configuration to tests/helpers/families.py;
+everything else follows. `SHAPES` are those by which others are recognised (`shape_of.py`), beside the rows themselves.
 """
 
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 The English sentence is the key, with `{names}` for what is filled in; its Portuguese is a row of `PORTUGUESE` in one of this
 folder's files, which are called after what speaks. To add a phrase is to say `words("The {thing} is gone.", thing=name)` and
-to add that row; tests/test_words.py finds a phrase that has none, and a row that nobody says.
+to add that row; tests/words/test_words.py finds a phrase that has none, and a row that nobody says.
 """
 
 import importlib

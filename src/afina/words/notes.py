@@ -1,7 +1,7 @@
 """Notes of what was assumed of data and models, in Portuguese: the English one is the key, `{places}` hold what is filled in.
 
 A study keeps its notes as English sentences. `said_note` finds the key that a sentence was made from and what was filled in,
-and says both again; tests/test_notes.py finds a note that has no row here.
+and says both again; tests/words/test_notes.py finds a note that has no row here.
 """
 
 import re

@@ -19,7 +19,7 @@ from afina.backbone.files import BUILT_IN, model_path
 from afina.backbone.load import load_backbone, load_tokenizer
 from afina.errors import AfinaError
 
-PRETRAINING = Path(__file__).parents[1] / "pretraining"
+PRETRAINING = Path(__file__).parents[2] / "pretraining"
 sys.path.append(str(PRETRAINING))
 
 import company  # noqa: E402

@@ -1,6 +1,6 @@
 """On a device other than the CPU nothing is left on the CPU: a step, an evaluation and an answer of every method.
 
-There is none here, so that tensors only say that they are (`tests/card.py`); what comes out is what comes out on the CPU.
+There is none here, so that tensors only say that they are (`helpers/card.py`); what comes out is what comes out on the CPU.
 """
 
 from collections.abc import Callable

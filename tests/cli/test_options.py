@@ -97,7 +97,7 @@ def test_an_option_says_what_it_cannot_be(
     assert command in given, f"say above what `afina {command}` is given to do something small"
     for value in values(option, tmp_path):
         if option.opts[0] == "--tasks" and value.isprintable() and value:
-            continue  # lm-evaluation-harness takes half a minute to say that it knows no such task (tests/test_evaluate.py)
+            continue  # lm-evaluation-harness takes half a minute to say that it knows no such task (test_evaluate.py)
         rest = [word.replace("{out}", str(tmp_path)) for word in given[command]]
         if option.opts[0] in rest:
             place = rest.index(option.opts[0])

@@ -21,7 +21,7 @@ from commands_told import commands
 from reference import stale
 from schemas import schema
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = ("README.md", "LEIAME.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md", "pretraining/README.md")
 PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 

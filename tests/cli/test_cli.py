@@ -251,7 +251,7 @@ def test_a_failed_run_shows_in_the_exit_code(study_folder: Path, family_folder: 
 
 
 def test_plan_needs_no_network() -> None:
-    published = Path(__file__).parents[1] / "studies" / "published.yaml"
+    published = Path(__file__).parents[2] / "studies" / "published.yaml"
     from afina.adapters.adapter import build_adapter
     from afina.backbone.shapes import read_shape, shape_backbone
 

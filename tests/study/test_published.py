@@ -21,7 +21,7 @@ CLASSES = 2
 @pytest.fixture(scope="module")
 def ours() -> dict[tuple[str, str], int]:
     """What each method of the protocol trains on each model, counted on their shapes."""
-    config = StudyConfig.read(Path(__file__).parents[1] / "studies" / "published.yaml")
+    config = StudyConfig.read(Path(__file__).parents[2] / "studies" / "published.yaml")
     runs = {(run.model, run.method.name): run for run in expand(config) if run.dataset_name == "imdb"}
     found = {}
     for short, model in zip(MODELS, config.model, strict=True):
@@ -34,7 +34,7 @@ def ours() -> dict[tuple[str, str], int]:
 
 @pytest.fixture(scope="module")
 def printed() -> dict[tuple[str, str], tuple[int, float]]:
-    path = Path(__file__).resolve().parents[2] / "shared" / "reference" / "peft_comparison_2024.yaml"
+    path = Path(__file__).resolve().parents[3] / "shared" / "reference" / "peft_comparison_2024.yaml"
     if not path.is_file():
         pytest.skip("no ../shared/reference beside the project")
     table: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["trainable_parameters"]

@@ -16,7 +16,7 @@ from afina.errors import AfinaError, UsageError
 from families import language_model
 from peft_writers import CASES, IDS, QV, Speaker, ours, reference, saved, settings_of, stirred
 
-DOCS = Path(__file__).parents[1] / "docs" / "reference" / "adapters_from_elsewhere.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "adapters_from_elsewhere.md"
 
 
 KINDS = tuple(forms())

@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
 
 
 def test_every_call_says_what_it_does_and_is_in_the_docs() -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "how_to" / "python.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[2] / "docs" / "how_to" / "python.md").read_text(encoding="utf-8")
     for name in CALLS:
         call = call_of(name)
         assert (call.__doc__ or "").strip()

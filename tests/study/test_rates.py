@@ -117,7 +117,7 @@ def test_a_preset_that_writes_needs_no_task_for_a_writers_defaults(preset: str) 
 
 
 def test_the_docs_say_what_auto_comes_to() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "reference" / "methods.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "methods.md").read_text()
     for name in TRAINED:
         figures = [rate(name, steps) for steps in (150, 500, 1_500, 5_000)] + [rate(name, 500, width=768)]
         assert f"| `{name}` | {' | '.join(f'{figure:g}' for figure in figures)} |\n" in text

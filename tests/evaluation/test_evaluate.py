@@ -36,7 +36,7 @@ from families import BOTH, DECODERS, language_model, load_family
 from pairs import FROZEN, stir
 
 Folder = Callable[[str], Path]
-TASKS = Path(__file__).parents[1] / "studies" / "tasks"
+TASKS = Path(__file__).parents[2] / "studies" / "tasks"
 # What the harness and its Hugging Face model say of libraries that they use is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:lm_eval", "ignore::FutureWarning:lm_eval")
 
