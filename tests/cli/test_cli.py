@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from afina.api.demonstrations import demo_study
+from afina.cli.pace import Pace
 from afina.cli.progress import Progress
 from afina.config import StudyConfig
 from afina.methods.base import method_names, registry
@@ -74,6 +76,68 @@ def test_the_live_table_has_each_members_loss_metric_and_place() -> None:
     assert shown()[0][-2:] == ["test", "place"]
     assert shown()[1][-3:] == ["accuracy", "0.5000", "1/2"]
     assert shown()[2][-3:] == ["pearson", "0.2500", "2/2"]
+
+
+def test_a_log_gets_a_line_as_a_run_begins_and_seldom_after() -> None:
+    """At each tenth of its steps, five seconds apart at the least, and after half a minute in which nothing else was said."""
+    (run,) = expand(StudyConfig.parse({"model": "minilm", "dataset": "tickets", "methods": ["lora"]}, "test"))
+    now = 0.0
+    progress = Progress(1, pace=Pace(lambda: now))
+    progress.console = Console(width=200, file=io.StringIO())
+    progress.observe(events.Unit(runs=[run], done=0))
+    for step in range(1, 1_001):  # 200 seconds, and the loss is known
+        now += 0.2
+        progress.observe(
+            events.Step(step=step, steps=1_000, training=1, seconds=now, losses={run.id: 2.0 - step / 1_000})
+        )
+    entry = Epoch.made(epoch=1, train_loss=1.0, test_accuracy=0.75)
+    progress.observe(events.Epoch(run=run.id, metric="accuracy", entry=entry))
+    for done in range(1, 601):
+        now += 0.1
+        progress.observe(events.Evaluate(split="test", done=done, rows=600))
+    lines = progress.console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0] == "lora on tickets, minilm, seed 0: begins"
+    assert lines[1] == "  step 100 of 1,000 (10%), loss 1.9000, 3:00 left"
+    assert len([line for line in lines if line.startswith("  step ")]) == 10
+    evaluating = [line for line in lines if line.startswith("  evaluating on test, ")]
+    assert len(evaluating) == 1  # in a minute, of which the silence before was none
+    assert lines[-1] == evaluating[0]
+
+
+def test_a_slow_log_is_not_silent_for_long_and_a_long_one_not_flooded() -> None:
+    """The silence that is allowed grows to a tenth of the time the work has taken."""
+    now = 0.0
+    pace = Pace(lambda: now)
+    due = []
+    for step in range(36_000):  # ten hours, of which the first tenth is an hour
+        now += 1.0
+        if pace.is_due(step, 36_000):
+            due.append(now)
+    gaps = [after - before for before, after in pairwise([0.0, *due])]
+    assert all(gap <= max(30.0, at / 10) + 1 for gap, at in zip(gaps, due, strict=True))
+    assert 40 < len(due) < 80
+    assert min(gaps) >= 5
+
+
+def test_a_log_says_what_a_cohort_has_reached_in_the_language_that_is_asked_for() -> None:
+    study = {"model": "minilm", "dataset": "tickets", "methods": ["lora", "ia3"]}
+    runs = expand(StudyConfig.parse(study, "test"))
+    now = 0.0
+    progress = Progress(len(runs), language="pt", pace=Pace(lambda: now))
+    progress.console = Console(width=200, file=io.StringIO())
+    progress.observe(events.Unit(runs=runs, done=0))
+    progress.observe(events.Cohort(members=2, together=2))
+    lora, ia3 = (run.id for run in runs)
+    progress.observe(events.Step(step=1, steps=4_000, training=2, seconds=1.0, losses={}))
+    for run, value in ((lora, 0.5), (ia3, 0.25)):
+        entry = Epoch.made(epoch=1, train_loss=1.0, test_accuracy=value)
+        progress.observe(events.Epoch(run=run, metric="accuracy", entry=entry))
+    now = 60.0
+    progress.observe(events.Step(step=1_001, steps=4_000, training=2, seconds=60.0, losses={lora: 1.25, ia3: 1.5}))
+    assert progress.console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "2 execuções em tickets, minilm, juntas",
+        "  passo 1.001 de 4.000 (25%); 2 em treino; perda de 1,2500 a 1,5000; acurácia de 0,2500 a 0,5000; faltam 3:00",
+    ]
 
 
 @pytest.mark.parametrize("width", [60, 80, 110])

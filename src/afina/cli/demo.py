@@ -30,4 +30,4 @@ def demo(
     from afina.cli.progress import shown_progress
     from afina.cli.report import end_study
 
-    end_study(api.demo(out, everything=everything, language=language, observer=shown_progress()), language)
+    end_study(api.demo(out, everything=everything, language=language, observer=shown_progress(language)), language)

@@ -62,7 +62,7 @@ def demo_chat(
 
     try:
         made = api.demo_chat(
-            out, model=model, language=language, asked=asked, observer=shown_progress(), tell=tell
+            out, model=model, language=language, asked=asked, observer=shown_progress(language), tell=tell
         )  # fmt: skip
     finally:
         status.stop()

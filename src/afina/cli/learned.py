@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.data.preview import Learned
+    from afina.words.language import Words
 
 __all__ = ["show_learned"]
 
@@ -13,7 +14,7 @@ _LONGEST = 600
 """Characters of an example that are shown."""
 
 
-def show_learned(console: "Console", learned: "Learned", title: str) -> None:
+def show_learned(console: "Console", learned: "Learned", title: str, words: "Words") -> None:
     """Print a few rows, what is trained in green and bold (in brackets where there is no colour), and what they add up to."""
     from rich.panel import Panel
     from rich.text import Text
@@ -25,6 +26,7 @@ def show_learned(console: "Console", learned: "Learned", title: str) -> None:
             text.append(f"[{piece}]" if plain and trained else piece, style="bold green" if trained else "dim")
         if len(text) > _LONGEST:
             text = text[:_LONGEST].append(" …", style="dim")
-        console.print(Panel(text, title=Text(f"{title}: row {number}, trained in green"), title_align="left"))
+        head = words("{title}: row {number}, trained in green", title=title, number=number)
+        console.print(Panel(text, title=Text(head), title_align="left"))
     for sentence in learned.sentences():
-        console.print(Text(f"  {sentence}"), soft_wrap=True)
+        console.print(Text(f"  {words.note(sentence)}"), soft_wrap=True)

@@ -48,6 +48,7 @@ def plan(
 def _show_ahead(console: "Console", known: "Ahead") -> None:
     """Say what is known before anything is timed."""
     from afina.cli.learned import show_learned
+    from afina.words.language import Words
 
     for sentence in known.notes:
         note(console, sentence, "dim")
@@ -57,7 +58,7 @@ def _show_ahead(console: "Console", known: "Ahead") -> None:
         if isinstance(own, str):
             note(console, f"{dataset} for {model}: what is learned cannot be shown. {own}")
         elif not is_quiet():
-            show_learned(console, own, f"{dataset} for {model}")
+            show_learned(console, own, f"{dataset} for {model}", Words())
 
 
 def _show(console: "Console", estimates: "Sequence[Estimate]") -> None:

@@ -1,7 +1,10 @@
-"""What a person sees while a study runs: a bar for the runs, a bar for what is at work with a line for each member of a
-cohort, and a line for each run that is done."""
+"""Show a study at work: bars for the runs and for what is at work, and a table of a cohort's members.
+
+Where nothing can move, in a log or on a pipe, sparse lines take the place of the bars.
+"""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,15 +14,19 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from afina.cli.learned import show_learned
+from afina.cli.members import Member, members_table, ranges
+from afina.cli.pace import Pace
 from afina.cli.terminal import is_quiet
+from afina.words.language import Words
 
 if TYPE_CHECKING:
     from afina.study import events
     from afina.study.events import Event
+    from afina.study.plan import Run
 
 __all__ = ["UNSHOWN", "Progress", "shown_progress"]
 
@@ -31,19 +38,20 @@ def _cut(ratio: int) -> Column:
     return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")
 
 
-def shown_progress() -> "Callable[[Event], None]":
+def shown_progress(language: str = "en") -> "Callable[[Event], None]":
     """Return what shows a study's progress, or nothing where quiet is asked for."""
-    return (lambda event: None) if is_quiet() else Progress()
+    return (lambda event: None) if is_quiet() else Progress(language=language)
 
 
 class Progress:
     """An observer of a study, as in `study.run(afina.Progress())`: bars at a terminal and in a notebook that has ipywidgets.
 
-    On a pipe, and in a notebook without them, it prints a plain line for each run.
+    On a pipe, and in a notebook without them, it prints plain lines: as a run begins, seldom while it goes on, at its end.
     """
 
-    def __init__(self, runs: int = 0) -> None:
-        self.console = Console()
+    def __init__(self, runs: int = 0, *, language: str = "en", pace: Pace | None = None) -> None:
+        self.console, self.words = Console(), Words(language)
+        self.pace = pace or Pace()
         # In a narrow window words are cut, never the figures.
         self.bars = Bars(
             TextColumn("{task.description}", table_column=_cut(2)), BarColumn(None, table_column=Column(ratio=1)),
@@ -51,18 +59,24 @@ class Progress:
             TimeElapsedColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=self.console, expand=True,
         )  # fmt: skip
-        self.all = self.bars.add_task("study", total=runs, note="")
+        self.all = self.bars.add_task(self.words("study"), total=runs, note="")
         self.one = self.bars.add_task("", total=None, note="", visible=False)
         self.names: dict[str, str] = {}
-        self.short: dict[str, tuple[str, str]] = {}
-        """Of each run, what tells it from the others of its unit: method (and data set), and seed."""
-        self.members: dict[str, dict[str, str]] = {}
-        """Of the cohort at work, what is known of each member: epoch, loss, test, place in a race, and that it has left."""
+        self.what = ""
+        """The runs that are at work, in words."""
+        self.waiting: dict[str, Member] = {}
+        """The runs that are next, by their ids."""
+        self.members: dict[str, Member] = {}
+        """Those of them that train."""
+        # rich draws what moves in a notebook by ipywidgets, and warns at every step where they are not there.
+        self.moves = self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None)
         self.live = Live(
-            get_renderable=self._shown, console=self.console, transient=True,
-            auto_refresh=self.console.is_terminal or self.console.is_jupyter,
+            get_renderable=self._shown,
+            console=self.console,
+            transient=True,
+            auto_refresh=self.moves,
             refresh_per_second=4,
-        )  # fmt: skip
+        )
 
     def __enter__(self) -> "Progress":
         self._start()
@@ -82,8 +96,7 @@ class Progress:
             getattr(self, f"_{event.kind}")(event)
 
     def _start(self) -> None:
-        # rich draws what moves in a notebook by ipywidgets, and warns at every step where they are not there.
-        if self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None):
+        if self.moves:
             self.live.start()
 
     def _begin(self, event: "events.Begin") -> None:
@@ -94,150 +107,203 @@ class Progress:
         self.live.stop()
 
     def _shown(self) -> Group:
-        if not self.members:
+        if len(self.members) < 2:
             return Group(self.bars)
-        metrics = {own["metric"] for own in self.members.values() if "metric" in own}
-        columns = {"epoch": "epoch", "loss": "loss", "test": next(iter(metrics)) if len(metrics) == 1 else "test"}
-        if any("place" in own for own in self.members.values()):
-            columns["place"] = "place"
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("member", min_width=12)
-        for column in ("seed", *columns.values()):
-            table.add_column(column, no_wrap=True)
-        room = max(3, self.console.height - 8)
-        for run, own in list(self.members.items())[:room]:
-            name, seed = self.short[run]
-            shown = {"test": f"{own['metric']} {own['test']}"} if len(metrics) > 1 and "metric" in own else {}
-            figures = [(own | shown).get(column, "") for column in columns]
-            table.add_row(Text(name, no_wrap=True, overflow="ellipsis"), seed, *figures)
-        more = [Text(f"and {len(self.members) - room} more", style="dim")] if len(self.members) > room else []
+        table, more = members_table(list(self.members.values()), self.words, max(3, self.console.height - 8))
         return Group(table, *more, self.bars)
 
     def _remarks(self, event: "events.Remarks") -> None:
         for remark in event.remarks:
-            self._say(remark, "yellow")
+            self._say(self.words.note(remark), "yellow")
 
     def _prepare(self, event: "events.Prepare") -> None:
-        self._say(f"reading {event.dataset} for {event.model}", "dim")
+        self._say(self.words("reading {dataset} for {model}", dataset=event.dataset, model=event.model), "dim")
 
     def _prepared(self, event: "events.Prepared") -> None:
         for note in event.notes:
-            self._say(f"  {note}", "yellow")
+            self._say(f"  {self.words.note(note)}", "yellow")
         if event.learned is not None:
-            show_learned(self.console, event.learned, "what is learned")
+            show_learned(self.console, event.learned, self.words("what is learned"), self.words)
 
     def _unread(self, event: "events.Unread") -> None:
-        self._say(
-            f"  the rows of {event.dataset} cannot be read any more, so whether they are still those that these results "
-            f"are of is not known. {event.why}",
-            "yellow",
-        )
+        told = self.words(
+            "the rows of {dataset} cannot be read any more, so whether they are still those that these results are of is "
+            "not known. {why}",
+            dataset=event.dataset, why=event.why,
+        )  # fmt: skip
+        self._say(f"  {told}", "yellow")
 
     def _missing(self, event: "events.Missing") -> None:
-        run, what = event.run, event.result.adapter
         if event.again:
-            self._say(f"  {run} had finished, and its folder is gone: it is trained again", "yellow")
+            told = self.words("{run} had finished, and its folder is gone: it is trained again", run=event.run)
         else:
-            told = f"{run} had finished, and its adapter ({what}) is gone: to train it again delete runs/{run}"
-            self._say(f"  {told} and run the same command", "yellow")
+            told = self.words(
+                "{run} had finished, and its adapter ({file}) is gone: to train it again delete runs/{run} and run the "
+                "same command",
+                run=event.run, file=event.result.adapter,
+            )  # fmt: skip
+        self._say(f"  {told}", "yellow")
 
     def _remade(self, event: "events.Remade") -> None:
-        self._say(f"  {event.path} was damaged and is made again", "yellow")
+        self._say(f"  {self.words('{file} was damaged and is made again', file=event.path)}", "yellow")
 
     def _precision(self, event: "events.Precision") -> None:
-        self._say(f"timing a few steps of {event.model} to choose the precision", "dim")
+        self.what = self.words("timing a few steps of {model} to choose the precision", model=event.model)
+        self._say(self.what, "dim")
+        self._reset("")
 
     def _unit(self, event: "events.Unit") -> None:
-        runs = event.runs
-        self.names = {run.id: f"{run.label} on {run.dataset_name}, {run.model}, seed {run.seed}" for run in runs}
+        runs, words = event.runs, self.words
+        self.names = {
+            run.id: words(
+                "{method} on {dataset}, {model}, seed {seed}",
+                method=run.label, dataset=run.dataset_name, model=run.model, seed=run.seed,
+            )
+            for run in runs
+        }  # fmt: skip
         first, several = runs[0], len({run.dataset for run in runs}) > 1
-        self.short = {
-            run.id: (f"{run.label} on {run.dataset_name}" if several else run.label, str(run.seed)) for run in runs
-        }
+        self.waiting = {run.id: Member(self._short(run, several), run.seed) for run in runs}
         self.what = self.names[first.id]
-        if len(runs) > 1:
-            data = f"{len({run.dataset for run in runs})} data sets" if several else first.dataset_name
-            self.what = f"{len(runs)} runs on {data}, {first.model}"
-            self._say(f"{self.what}, together", "dim")
+        if len(runs) == 1:
+            self.members = dict(self.waiting)
+            if not self.moves and not event.search:  # of a rate that is tried the end says enough
+                self._say(words("{run}: begins", run=self.what), "dim")
+        else:
+            self.members = {}
+            data = first.dataset_name
+            if several:
+                data = words("{count} data sets", count=len({run.dataset for run in runs}))
+            self.what = words("{runs} runs on {dataset}, {model}", runs=len(runs), dataset=data, model=first.model)
+            self._say(words("{runs}, together", runs=self.what), "dim")
         if not event.search:
             self.bars.update(self.all, completed=event.done)
-        self.bars.reset(self.one, description=self.what, total=None, note="loading", visible=True)
+        self._reset(words("loading"))
 
     def _search(self, event: "events.Search") -> None:
-        self._say(f"trying learning rates on the development split: {event.trials} trials", "dim")
+        told = self.words("trying learning rates on the development split: {trials} trials", trials=event.trials)
+        self._say(told, "dim")
 
     def _again(self, event: "events.Again") -> None:
-        self._say(f"  {event.why} It is started once more.", "yellow")
+        self._say(f"  {self.words('{why} It is started once more.', why=event.why)}", "yellow")
 
     def _untried(self, event: "events.Untried") -> None:
-        self._say(
-            f"  {event.label} on {event.dataset}, {event.model}: {event.rates} of {event.of} rates could not "
-            f"be tried, so another may be better than the one that is taken. {event.why}",
-            "yellow",
-        )
+        told = self.words(
+            "{method} on {dataset}, {model}: {rates} of {of} rates could not be tried, so another may be better than the "
+            "one that is taken. {why}",
+            method=event.label, dataset=event.dataset, model=event.model, rates=event.rates, of=event.of, why=event.why,
+        )  # fmt: skip
+        self._say(f"  {told}", "yellow")
 
     def _profiling(self, event: "events.Profiling") -> None:
-        self.bars.reset(self.one, description=self.what, total=None, note=f"what {event.run.label} costs alone")
+        self._reset(self.words("what {method} costs alone", method=event.run.label))
 
     def _profile(self, event: "events.Profile") -> None:
         self.bars.update(self.one, completed=event.done, total=event.steps)
+        if not self.moves and self.pace.is_due():
+            self._log(self.bars.tasks[self.one].fields["note"] or self.what, self._done(event.done, event.steps))
 
     def _together(self, event: "events.Together") -> None:
-        self.bars.reset(self.one, description=self.what, total=None, note=f"timing {event.members} in one pass")
+        self._reset(self.words("timing {members} in one pass", members=event.members))
 
     def _cohort(self, event: "events.Cohort") -> None:
-        self.members = {run: {} for run in self.names}
-        self.bars.reset(self.one, description=self.what, total=None, note="loading")
+        self.members = {run: replace(member) for run, member in self.waiting.items()}  # anew where it is begun again
+        self._reset(self.words("loading"))
 
     def _epoch(self, event: "events.Epoch") -> None:
-        if (own := self.members.get(event.run)) is not None:
-            own |= {"metric": event.metric, "test": f"{event.entry.metric('test', event.metric):.4f}"}
-            if "left" not in own:
-                own |= {"epoch": str(event.entry.epoch), "loss": f"{event.entry.train_loss:.4f}"}
+        if (member := self.members.get(event.run)) is not None:
+            member.metric, member.test = event.metric, event.entry.metric("test", event.metric)
+            if not member.left:
+                member.epoch, member.loss = str(event.entry.epoch), event.entry.train_loss
 
     def _judged(self, event: "events.Judged") -> None:
         if event.run in self.members:
-            self.members[event.run]["place"] = f"{event.place}/{event.of}"
+            self.members[event.run].place = f"{event.place}/{event.of}"
 
     def _left(self, event: "events.Left") -> None:
-        if event.run in self.members:
+        if (member := self.members.get(event.run)) is not None:
             # Why is told in a line of its own when the cohort is done: here it would be longer than its column.
             short = {"left the race": "left", "stopped early": "stopped"}.get(event.why, event.why)
-            self.members[event.run] |= {"left": "yes", "epoch": short, "loss": ""}
+            member.left, member.epoch, member.loss = True, self.words(short), None
 
     def _step(self, event: "events.Step") -> None:
         for run, loss in event.losses.items():
-            if run in self.members and "left" not in self.members[run]:
-                self.members[run]["loss"] = f"{loss:.4f}"
-        note = "steps" if len(self.names) == 1 else f"steps, {event.training} training"
+            if (member := self.members.get(run)) is not None and not member.left:
+                member.loss = loss
+        training = self.words("{count} training", count=event.training) if len(self.names) > 1 else ""
+        note = ", ".join(part for part in (self.words("steps"), training) if part)
         self.bars.update(self.one, completed=event.step, total=event.steps, note=note)
+        if not self.moves and self.pace.is_due(event.step, event.steps):
+            step, steps = event.step, event.steps
+            reached = ranges(self.members, self.words)
+            self._log(self._done(step, steps), training, *reached, self._time_left(step, steps))
 
     def _resumed(self, event: "events.Resumed") -> None:
-        self._say(f"  {self.what}: goes on from step {event.step:,} of {event.steps:,}", "yellow")
+        words = self.words
+        step, steps = words.number(event.step), words.number(event.steps)
+        self._say(
+            f"  {words('{run}: goes on from step {step} of {steps}', run=self.what, step=step, steps=steps)}", "yellow"
+        )
 
     def _evaluate(self, event: "events.Evaluate") -> None:
-        self.bars.update(self.one, note=f"evaluating on {event.split}, {event.done:,} of {event.rows:,} rows")
+        self._rows(self.words("evaluating on {split}", split=self.words(event.split)), event.done, event.rows)
 
     def _embed(self, event: "events.Embed") -> None:
-        self.bars.update(self.one, completed=event.done, total=event.rows, note=f"embedding {event.split} rows")
+        self.bars.update(self.one, completed=event.done, total=event.rows)
+        self._rows(self.words("embedding {split}", split=self.words(event.split)), event.done, event.rows)
 
     def _finished(self, event: "events.Finished") -> None:
-        result, self.members = event.result, {}
+        result, words, self.members = event.result, self.words, {}
         name = self.names[result.run]
         if result.status == "failed":
-            self._say(f"  {name}: failed. {result.error}", "red")
+            self._say(f"  {words('{run}: failed. {error}', run=name, error=result.error)}", "red")
         elif result.status == "skipped":
-            self._say(f"  {name}: {result.error}", "dim")
+            self._say(f"  {name}: {words.note(result.error or '')}", "dim")
         else:
-            value = f"{result.metric} {result.test_metric:.4f}"
-            alone = " alone" if result.measured == "profile" else ""
+            value = f"{words(result.metric or "")} {words.number(result.test_metric, 4)}"
+            seconds = words.number(result.train_seconds, 1)
+            taken = words("{seconds} s alone", seconds=seconds) if result.measured == "profile" else f"{seconds} s"
             last = result.history[-1].epoch
-            stopped = f", stopped after epoch {last}" if result.epochs is not None and last < result.epochs else ""
-            style = "dim" if event.search else "green"
-            self._say(f"  {name}: {value}, {result.train_seconds:.1f} s{alone}{stopped}", style)
+            stopped = ""
+            if result.epochs is not None and last < result.epochs:
+                stopped = f", {words('stopped after epoch {epoch}', epoch=last)}"
+            self._say(f"  {name}: {value}, {taken}{stopped}", "dim" if event.search else "green")
         if not event.search:
             self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)
+
+    def _short(self, run: "Run", several: bool) -> str:
+        """Return what tells a run from the others of its unit, beside its seed."""
+        return self.words("{method} on {dataset}", method=run.label, dataset=run.dataset_name) if several else run.label
+
+    def _reset(self, note: str) -> None:
+        """Begin another piece of work: its bar is empty, and a log waits for its first line."""
+        self.bars.reset(self.one, description=self.what, total=None, note=note, visible=True)
+        self.pace.begin()
+
+    def _rows(self, what: str, done: int, rows: int) -> None:
+        """Show how many rows are done of what stands between the steps of training."""
+        words = self.words
+        note = words("{what}, {done} of {rows} rows", what=what, done=words.number(done), rows=words.number(rows))
+        self.bars.update(self.one, note=note)
+        if not self.moves and self.pace.is_due():
+            self._log(note)
+
+    def _log(self, *parts: str) -> None:
+        self._say(f"  {self.words.between.join(part for part in parts if part)}", "dim")
+
+    def _done(self, step: int, steps: int) -> str:
+        number = self.words.number
+        share = number(100 * step / max(steps, 1))
+        return self.words("step {step} of {steps} ({share}%)", step=number(step), steps=number(steps), share=share)
+
+    def _time_left(self, step: int, steps: int) -> str:
+        seconds = self.pace.seconds_left(step, steps)
+        if seconds is None:
+            return ""
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        time = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        return self.words("{time} left", time=time)
 
     def _say(self, line: str, style: str) -> None:
         # On a pipe a line stays one; at a terminal it is broken between words, under its own beginning.

@@ -30,5 +30,5 @@ def study(
     from afina.cli.progress import shown_progress
     from afina.cli.report import end_study
 
-    done = api.study(file, out, language=language, reference=reference, observer=shown_progress())
+    done = api.study(file, out, language=language, reference=reference, observer=shown_progress(language))
     end_study(done, language)

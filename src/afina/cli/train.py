@@ -29,6 +29,6 @@ def train(
     from afina.cli.progress import shown_progress
     from afina.cli.report import end_study
 
-    done = api.train(file, out, language=language, observer=shown_progress())
+    done = api.train(file, out, language=language, observer=shown_progress(language))
     end_study(done, language)
     print(done.adapters[0])

@@ -57,14 +57,13 @@ def confusion_table(mistakes: Mistakes, words: Words) -> Table:
 
 def threshold_table(mistakes: Mistakes, words: Words) -> Table:
     """One row a threshold: how much is answered, how much of it rightly, and how much is left to a person."""
-    between = "; " if words.language == "pt" else ", "
     rows = []
     for own in mistakes.coverage():
         low, high = (words.number(100 * bound, 1) for bound in own.interval)
         accuracy = words.number(None if own.accuracy is None else 100 * own.accuracy, 1)
         rows.append([
             words.shortest(own.at_least) if own.at_least else words("all"), words.number(100 * own.share, 1),
-            f"{accuracy} [{low}{between}{high}]" if own.answered else "—", words.number(own.answered - own.right),
+            f"{accuracy} [{low}{words.between}{high}]" if own.answered else "—", words.number(own.answered - own.right),
             words.number(own.rows - own.answered),
         ])  # fmt: skip
     columns = ["at least", "answered (%)", "accuracy of these (%)", "of these wrong", "left to a person"]

@@ -66,8 +66,7 @@ def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
     if len(shown) == 1:
         return shown[0]
     low, mean, high = shown
-    between = "; " if words.language == "pt" else ", "
-    return f"{mean} [{low}{between}{high}]"
+    return f"{mean} [{low}{words.between}{high}]"
 
 
 def shown_interval(interval: Interval, metric: str) -> list[float]:
@@ -174,7 +173,6 @@ def difference_table(group: Group, words: Words) -> Table:
     """One row a pair of methods."""
     metric = group.metric
     scale, digits = scaled(metric), metric_digits(metric) + (scaled(metric) == 100)
-    between = "; " if words.language == "pt" else ", "
     rows = []
     for entry in group.comparisons:
         better = (entry.difference > 0) == higher_is_better(metric)
@@ -182,7 +180,7 @@ def difference_table(group: Group, words: Words) -> Table:
         low, high = words.number(entry.low * scale, digits), words.number(entry.high * scale, digits)
         p = f"< {words.number(0.001, 3)}" if entry.p_holm < 0.001 else words.number(entry.p_holm, 3)
         gap = words.number(entry.difference * scale, digits)
-        rows.append([entry.first, entry.second, gap, f"[{low}{between}{high}]", p, outcome])
+        rows.append([entry.first, entry.second, gap, f"[{low}{words.between}{high}]", p, outcome])
     columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
     note = words("Differences are first minus second, tested on the same test items with seeds taken into account.")
     if group.comparisons:

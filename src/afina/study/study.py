@@ -268,7 +268,7 @@ class Study:
                 chosen[model] = self.executor.submit(choose_precision_for, {
                     "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,
                     "trust_remote_code": self.config.trust_remote_code,
-                })  # fmt: skip
+                }, observer)  # fmt: skip
         return chosen
 
     def _protocol(self, precision: str) -> dict[str, Any]:

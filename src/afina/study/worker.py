@@ -15,7 +15,7 @@ from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
 from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
 from afina.study.cohort_plan import CohortOutcome, Costs, TimedSharing
-from afina.study.events import Observer
+from afina.study.events import Observer, Profile
 from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
@@ -66,4 +66,4 @@ def members_that_fit_for(jobs: Sequence[Job], send: Observer) -> list[int]:
 def choose_precision_for(argument: Mapping[str, Any], send: Observer) -> ChosenPrecision:
     """`choose_precision` with its settings in one mapping."""
     keep_freed_memory()
-    return choose_precision(**argument)
+    return choose_precision(**argument, tick=lambda done, steps: send(Profile(done=done, steps=steps)))

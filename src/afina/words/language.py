@@ -45,6 +45,11 @@ class Words:
         said = phrases().get(text, text) if self.language == "pt" else text
         return said.format(**values) if values else said
 
+    @property
+    def between(self) -> str:
+        """Return what stands between figures in a row: no comma where the decimals have one."""
+        return "; " if self.language == "pt" else ", "
+
     def note(self, note: str) -> str:
         """Say a note of what was assumed, which is kept as an English sentence."""
         return said_note(note, self.language)
