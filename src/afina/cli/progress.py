@@ -259,7 +259,7 @@ class Progress:
         elif result.status == "skipped":
             self._say(f"  {name}: {words.note(result.error or '')}", "dim")
         else:
-            value = f"{words(result.metric or "")} {words.number(result.test_metric, 4)}"
+            value = f"{words(result.metric or '')} {words.number(result.test_metric, 4)}"
             seconds = words.number(result.train_seconds, 1)
             taken = words("{seconds} s alone", seconds=seconds) if result.measured == "profile" else f"{seconds} s"
             last = result.history[-1].epoch
