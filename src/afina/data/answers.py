@@ -7,11 +7,11 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.columns import ROW
+from afina.data.names import ANSWERS_TO_CHOOSE, plain_names
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = ["answers_of", "find_answers", "right_answers"]
 
-_NAMES = ("choices", "options", "answers", "endings")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -26,8 +26,8 @@ def find_answers(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: st
                 f"{where}: column '{spec.choices}' holds {schema.field(spec.choices).type}, not lists of texts."
             )
         return spec.choices
-    known = {name.lower(): name for name in schema.names}
-    found = (known[name] for name in _NAMES if name in known)
+    known = plain_names(schema.names)
+    found = (known[name] for name in ANSWERS_TO_CHOOSE if name in known)
     return next((name for name in found if _is_list(schema.field(name).type)), None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
-from afina.data.names import BODIES, LABELS, PAIRS, TEXTS, TITLES, plain_name, usual_name
+from afina.data.names import BODIES, LABELS, TEXT_PAIRS, TEXTS, TITLES, plain_name, plain_names, usual_name
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = [
@@ -156,9 +156,9 @@ def left_out(table: arrow.Table, columns: Mapping[str, str]) -> list[str]:
 def _find_texts(names: list[str], spec: DatasetSpec) -> tuple[str | None, str | None]:
     if spec.text is not None:
         return spec.text, spec.text_pair
-    known = {plain_name(name): name for name in reversed(names)}
+    known = plain_names(names)
     if spec.text_pair is None:
-        for first, second in PAIRS:
+        for first, second in TEXT_PAIRS:
             if first in known and second in known:
                 return known[first], known[second]
             if first == "text" and first in known:

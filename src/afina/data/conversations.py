@@ -8,15 +8,15 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
 from afina.data.columns import find_label, title_and_body
 from afina.data.compression import format_of
-from afina.data.forms import NO_MARKS, TEXTS, Columns, Found, no_marks, read_dialogue, string
+from afina.data.forms import NO_MARKS, Columns, Found, no_marks, read_dialogue, string
 from afina.data.interaction import Interaction, dialogue_text
-from afina.data.names import PAIRS, plain_name, usual_name
-from afina.data.names import TEXTS as TEXT_NAMES
+from afina.data.names import EITHER_PAIRS, PAIRS, TEXT_PAIRS, TEXTS, usual_name, usual_pair
 from afina.data.speakers import Message, Speakers, Transcript
 from afina.data.stream import RawRow, Source, read_rows
 from afina.data.trees import grouped_rows
@@ -40,6 +40,7 @@ def read_interactions(
     with its `problem` set; raises `UsageError` only for what concerns the whole file.
     """
     speakers, columns = speakers or Speakers(), columns or Columns()
+    columns = columns if plain else _columns_meant(Source(source.path, source.longest_line), columns, speakers)
     if plain is not False:
         texts = _read(source, speakers, columns, plain=True)
         if plain:
@@ -51,6 +52,22 @@ def read_interactions(
             yield from texts
             return
     yield from _read(source, speakers, columns, plain=False)
+
+
+def _columns_meant(source: Source, columns: Columns, speakers: Speakers) -> Columns:
+    """Return the columns with those pairs among them whose names may be a text's and its label's, if rows show a pair.
+
+    Labels come again and again, and beside a column of labels a second text is a headline.
+    """
+    first = [row.values for row in islice(read_rows(source), _PEEK) if not row.problem]
+    names = [str(name) for name in (first[0] if first else ())]
+    pair = usual_pair(names, EITHER_PAIRS)
+    if pair is None or columns.text or columns.label or find_label([name for name in names if name != pair[1]]):
+        return columns
+    answers = [str(values.get(pair[1])) for values in first]
+    labels = 2 * len(set(answers)) <= len(answers)
+    transcripts = any(speakers.dialogues(string(values.get(pair[0]))) for values in first[:5])
+    return columns if labels or transcripts else replace(columns, pairs=(*PAIRS, *EITHER_PAIRS))
 
 
 def _read(source: Source, speakers: Speakers, columns: Columns, *, plain: bool) -> Iterator[Interaction]:
@@ -166,15 +183,11 @@ def _carried(extra: Any) -> dict[str, Any]:
 
 
 def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | None) -> Found:
-    names = {str(name).lower(): str(name) for name in reversed(list(values))}
-    text = columns.text or next(
-        (names[name] for name in TEXTS if isinstance(values.get(names.get(name, "")), str)), None
-    )
-    if text is not None:
-        return Found(frozenset([text]), text=string(values[text]))
+    if columns.text is not None:
+        return Found(frozenset([columns.text]), text=string(values[columns.text]))
     if named := _named(values):
         return Found(frozenset(named), text="\n".join(part for name in named if (part := string(values[name])).strip()))
-    label = columns.label or find_label(list(names.values()))
+    label = columns.label or find_label([str(name) for name in values])
     own = [name for name, value in values.items() if isinstance(value, str) and name != label]
     if not own and (lists := [name for name, value in values.items() if _strings(value)]):
         return Found(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
@@ -187,13 +200,10 @@ def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | Non
 
 
 def _named(values: Mapping[str, Any]) -> list[str]:
-    """Return the column that a study would read the text from, or a title's and its text's; none where it reads two texts."""
+    """Return the columns that a study would read the text from: one, or a title's and its text's, or those of two texts."""
     names = [str(name) for name, value in values.items() if isinstance(value, str | None)]
-    plain = {plain_name(name) for name in names}
-    if any(first in plain and second in plain for first, second in PAIRS):
-        return []
-    text = usual_name(names, TEXT_NAMES)
-    return list(title_and_body(names) or ([text] if text else []))
+    text = usual_name(names, TEXTS)
+    return list(usual_pair(names, TEXT_PAIRS) or title_and_body(names) or ([text] if text else []))
 
 
 def _strings(value: Any) -> bool:

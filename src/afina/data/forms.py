@@ -8,30 +8,32 @@ from typing import Any
 
 from afina.data.literals import parsed_text
 from afina.data.messages import Listed, read_messages, read_tools
-from afina.data.names import MESSAGES
+from afina.data.names import (
+    CHOSEN,
+    CONTEXTS,
+    HISTORIES,
+    INSTRUCTIONS,
+    MESSAGE_LISTS,
+    MESSAGES,
+    OUTPUTS,
+    PAIRS,
+    QUESTIONS,
+    REJECTED,
+    SYSTEMS,
+    TOOLS,
+    TRANSCRIPTS,
+    plain_name,
+    plain_names,
+)
 from afina.data.speakers import Message, Speakers, other_speakers
 
 __all__ = [
-    "LISTS", "NO_FORM", "NO_MARKS", "NO_MESSAGES", "PAIRS", "TEXTS", "Columns", "Found", "as_list", "dumped", "no_marks",
-    "read_dialogue", "string",
+    "NO_FORM", "NO_MARKS", "NO_MESSAGES", "Columns", "Found", "as_list", "dumped", "no_marks", "read_dialogue", "string",
 ]  # fmt: skip
 
 NO_MARKS = "no line says who speaks"
 NO_MESSAGES = "no messages"
 NO_FORM = "no known form of dialogue"
-_SURELY_LISTS = ("messages", "conversations")
-"""What public formats call a list of messages; a column of another name may as well hold a transcript."""
-LISTS = (*MESSAGES, "dialogue", "dialog", "turns", "chat")
-PAIRS = (
-    ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("question", "response"),
-    ("query", "response"), ("query", "answer"), ("instruction", "output"), ("instruction", "response"), ("user", "assistant"),
-    ("human", "assistant"), ("input", "output"), ("comment", "reply"), ("context", "response"), ("pergunta", "resposta"),
-    ("comentario", "resposta"), ("usuario", "assistente"), ("source", "target"),
-)  # fmt: skip
-TEXTS = (
-    "text", "transcript", "dialogue", "dialog", "conversation", "chat", "content", "sentence", "texto", "conversa",
-)  # fmt: skip
-_PREFERRED, _REFUSED = ("chosen", "preferred"), ("rejected", "dispreferred")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row's values, with its columns by their names in lower case."""
+    """A row's values, with its columns by the plain form of their names."""
 
     values: Mapping[str, Any]
     names: Mapping[str, str]
@@ -74,6 +76,10 @@ class _Row:
     def get(self, name: str) -> Any:
         """Return what stands in the column of this usual name."""
         return self.values[self.names[name]] if name in self.names else None
+
+    def usual(self, names: Sequence[str]) -> str | None:
+        """Return the first of these usual names of which there is a column."""
+        return next((name for name in names if name in self.names), None)
 
     def listed(self, turns: Sequence[Any], form: str = "") -> Listed:
         found = read_messages(turns, self.speakers.roles, self.seen)
@@ -86,19 +92,23 @@ class _Row:
 
 def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Columns, seen: Counter[str]) -> Found:
     """Read a row in the first of the forms that it has; `seen` counts what was assumed."""
-    names = {str(name).lower(): str(name) for name in reversed(list(values))}
+    names = plain_names(values)
     row = _Row(values, names, columns, speakers, seen)
     found = next((found for form in FORMS if (found := form(row)) is not None), None)
     if found is None:
         listed = ", ".join(map(str, values)) or "none"
         return Found(frozenset(), problem=f"{NO_FORM} (its columns: {listed})", text=dumped(values))
-    tools = next((read_tools(row.get(name)) for name in ("tools", "functions") if row.get(name)), [])
+    tools = next((read_tools(row.get(name)) for name in TOOLS if row.get(name)), [])
     return Found(found.used, found.messages, found.form, found.problem, found.text, found.others, tools)
 
 
 def _named_pair(row: _Row) -> Found | None:
     question, answer = row.columns.question, row.columns.answer
-    return None if question is None or answer is None else _pair(row, question, answer)
+    if question is None or answer is None:
+        return None
+    said = _said([("user", string(row.values.get(question))), ("assistant", string(row.values.get(answer)))])
+    systems = [row.names[name] for name in SYSTEMS if name in row.names]
+    return Found(frozenset([question, answer, *systems]), [*_system(row), *said], "question and answer")
 
 
 def _exported(row: _Row) -> Found | None:
@@ -152,13 +162,13 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
 
 
 def _listed(row: _Row) -> Found | None:
-    usual = [row.names[name] for name in LISTS if name in row.names]
+    usual = [row.names[name] for name in MESSAGES if name in row.names]
     for name in [row.columns.messages] if row.columns.messages else usual:
         value = row.values.get(name)
         turns = as_list(value, row.seen)
         if turns is not None:
             return row.found([name], row.listed(turns))
-        if row.columns.messages or (name.lower() in _SURELY_LISTS and value is not None):
+        if row.columns.messages or (plain_name(name) in MESSAGE_LISTS and value is not None):
             problem = f"column '{name}' should hold a list of messages, each with a role and content"
             if value is None or (isinstance(value, str) and not value.strip()):
                 problem = NO_MESSAGES
@@ -180,13 +190,15 @@ def as_list(value: Any, seen: Counter[str]) -> list[Any] | None:
 
 
 def _preference(row: _Row) -> Found | None:
-    """What was preferred to something else (DPO), as messages or text, after a prompt or with it."""
-    chosen = next((name for name in _PREFERRED if name in row.names), None)
+    """Read what was preferred to something else (DPO): messages, a text after a prompt, or a whole transcript."""
+    chosen, prompt = row.usual(CHOSEN), row.usual(QUESTIONS)
     if chosen is None:
         return None
-    refused = [row.names[name] for name in _REFUSED if name in row.names]
-    found = _asked_and_said(row, "prompt", chosen, "preferences")
-    if found is not None and found.messages and refused:
+    if prompt is None and isinstance(value := row.get(chosen), str) and (dialogues := row.speakers.dialogues(value)):
+        found: Found | None = Found(frozenset([row.names[chosen]]), dialogues[0], "preferences")
+    else:
+        found = _asked_and_said(row, prompt or "", chosen, "preferences")
+    if found is not None and found.messages and row.usual(REJECTED) is not None:
         row.seen["preferences, of which what was chosen is read and what was rejected is not"] += 1
     return found
 
@@ -200,8 +212,8 @@ def _completed(row: _Row) -> Found | None:
 
 def _asked_and_said(row: _Row, prompt: str, said: str, form: str) -> Found | None:
     """Read a prompt, which may be missing, and what is said to it, each a list of messages or a text."""
-    own = [row.names[name] for name in (prompt, said) if name in row.names]
-    turns: list[Any] = []
+    own = [row.names[name] for name in (prompt, said, *SYSTEMS) if name in row.names]
+    turns: list[Any] = list(_system(row))
     for name, role in ((prompt, "user"), (said, "assistant")):
         value = row.get(name)
         listed = as_list(value, row.seen)
@@ -213,26 +225,9 @@ def _asked_and_said(row: _Row, prompt: str, said: str, form: str) -> Found | Non
     return row.found(own, row.listed(turns, form))
 
 
-def _alpaca(row: _Row) -> Found | None:
-    if "instruction" not in row.names or "output" not in row.names:
-        return None
-    history = row.get("history")
-    if isinstance(history, str):
-        history, _ = parsed_text(history)
-    turns = []
-    for number, pair in enumerate(history or (), start=1):
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            problem = f"pair {number} of its history should be a question and its answer"
-            return row.found([row.names["history"]], Listed([], "Alpaca", problem))
-        turns += [("user", string(pair[0])), ("assistant", string(pair[1]))]
-    question = "\n\n".join(part for name in ("instruction", "input") if (part := string(row.get(name))).strip())
-    turns += [("user", question), ("assistant", string(row.get("output")))]
-    own = [row.names[name] for name in ("instruction", "input", "output", "system", "history") if name in row.names]
-    return Found(frozenset(own), [*_system(row), *_said(turns)], "Alpaca")
-
-
 def _system(row: _Row) -> list[Message]:
-    text = string(row.get("system"))
+    name = row.usual(SYSTEMS)
+    text = "" if name is None else string(row.get(name))
     return _said([("system", text)]) if text.strip() else []
 
 
@@ -241,20 +236,47 @@ def _said(turns: Sequence[tuple[str, str]]) -> list[Message]:
 
 
 def _usual_pair(row: _Row) -> Found | None:
-    for names in row.columns.pairs:
-        if all(name in row.names and isinstance(row.get(name), str | None) for name in names):
-            return _pair(row, *(row.names[name] for name in names))
-    return None
+    """Read a question and its answer, with what it is about under it, and earlier pairs before it (Alpaca's history)."""
+    pair = next(
+        (
+            own
+            for own in row.columns.pairs
+            if all(isinstance(row.get(name), str | None) and name in row.names for name in own)
+        ),
+        None,
+    )
+    if pair is None:
+        return None
+    question, answer = pair
+    about = [name for name in CONTEXTS if name not in pair and isinstance(row.get(name), str) and row.get(name).strip()]
+    asked = "\n\n".join(part for name in (question, *about) if (part := string(row.get(name))).strip())
+    if about and question not in INSTRUCTIONS:
+        row.seen[f"questions with what stands in '{row.names[about[0]]}' under them"] += 1
+    earlier, problem = _history(row)
+    used = [row.names[name] for name in (*pair, *CONTEXTS, *SYSTEMS, *HISTORIES) if name in row.names]
+    form = "Alpaca" if question in INSTRUCTIONS and answer in OUTPUTS else "question and answer"
+    if problem:
+        return row.found(used, Listed([], form, problem))
+    said = _said([*earlier, ("user", asked), ("assistant", string(row.get(answer)))])
+    return Found(frozenset(used), [*_system(row), *said], form)
 
 
-def _pair(row: _Row, question: str, answer: str) -> Found:
-    own = [question, answer, *([row.names["system"]] if "system" in row.names else [])]
-    said = _said([("user", string(row.values.get(question))), ("assistant", string(row.values.get(answer)))])
-    return Found(frozenset(own), [*_system(row), *said], "question and answer")
+def _history(row: _Row) -> tuple[list[tuple[str, str]], str]:
+    """Return the turns that stand in a row's history, or why they cannot be read."""
+    name = row.usual(HISTORIES)
+    history = None if name is None else row.get(name)
+    if isinstance(history, str):
+        history, _ = parsed_text(history)
+    turns: list[tuple[str, str]] = []
+    for number, pair in enumerate(history or (), start=1):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            return [], f"pair {number} of its history should be a question and its answer"
+        turns += [("user", string(pair[0])), ("assistant", string(pair[1]))]
+    return turns, ""
 
 
 def _transcript(row: _Row) -> Found | None:
-    text = row.columns.text or next((row.names[name] for name in TEXTS if isinstance(row.get(name), str)), None)
+    text = row.columns.text or next((row.names[name] for name in TRANSCRIPTS if isinstance(row.get(name), str)), None)
     if text is None:
         return None
     said = string(row.values.get(text))
@@ -265,7 +287,7 @@ def _transcript(row: _Row) -> Found | None:
 
 
 FORMS: tuple[Callable[[_Row], Found | None], ...] = (
-    _named_pair, _exported, _listed, _preference, _completed, _alpaca, _usual_pair, _transcript,
+    _named_pair, _exported, _listed, _preference, _completed, _usual_pair, _transcript,
 )  # fmt: skip
 """One function a form; the first that knows a row reads it."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from afina.data.names import MESSAGES, usual_name, usual_names
+from afina.data.names import MESSAGE_LISTS, WORDS, usual_name, usual_names
 from afina.errors import UsageError, likewise
 from afina.json_files import json_problem
 
@@ -175,7 +175,7 @@ def _columns(document: Mapping[str, Any], place: str, notes: list[str]) -> list[
     if len(columns) < 2 or not all(isinstance(column, list) for column in columns):
         return None
     # A row of words and tags, or of messages, is a row.
-    if usual_name(document, ("tokens", "words", *MESSAGES)) or any(isinstance(v, dict) for own in columns for v in own):
+    if usual_name(document, (*WORDS, *MESSAGE_LISTS)) or any(isinstance(v, dict) for own in columns for v in own):
         return None
     lengths = {name: len(column) for name, column in document.items()}
     if len(set(lengths.values())) > 1:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from afina.data.literals import parsed_text
+from afina.data.names import ROLE_KEYS, SAID_KEYS, plain_names
 
 __all__ = [
-    "ROLE_KEYS",
-    "SAID_KEYS",
     "TOOLS",
     "Listed",
     "Message",
@@ -26,8 +25,6 @@ __all__ = [
 
 TOOLS = "tools"
 """The role of a message that says nothing and declares, in its details, which tools there are."""
-ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
-SAID_KEYS = ("content", "value", "text", "message", "utterance", "body")
 _CALLS = ("function_call", "tool_call", "function-call", "tool-call", "tool_calls")
 """Roles of ShareGPT's messages that call a tool, as JSON text."""
 _LEARNED = ("weight", "train", "training", "trainable", "loss", "learn")
@@ -89,8 +86,9 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
 
 def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[str, Any]:
     values = {str(key): value for key, value in turn.items() if value is not None} if isinstance(turn, Mapping) else {}
-    role_key = next((key for key in ROLE_KEYS if key in values), None)
-    said_key = next((key for key in SAID_KEYS if isinstance(turn, Mapping) and key in turn), None)
+    plain, spoken = plain_names(values), plain_names(turn if isinstance(turn, Mapping) else ())
+    role_key = next((plain[key] for key in ROLE_KEYS if key in plain), None)
+    said_key = next((spoken[key] for key in SAID_KEYS if key in spoken), None)
     if role_key is None:
         raise _Problem(
             f"{{n}} has no role: a message should have role and content, or from and value, not {_short(turn)}"

@@ -1,49 +1,202 @@
-"""What columns are usually called, in English and in Portuguese; neither case nor accents matter."""
+"""The vocabulary of column names, English and Portuguese, that every reader of rows finds its columns by.
+
+Names are compared without case, accents and marks at their ends (`plain_name`), and stand here in that form. In each tuple
+the likelier name comes first.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
-__all__ = ["BODIES", "LABELS", "MESSAGES", "PAIRS", "TEXTS", "TITLES", "plain_name", "usual_name", "usual_names"]
+__all__ = [
+    "ANSWERS_TO_CHOOSE",
+    "BODIES",
+    "CHOSEN",
+    "CONTEXTS",
+    "CONVERSATION_IDS",
+    "DOCUMENTS",
+    "EITHER_PAIRS",
+    "HISTORIES",
+    "INSTRUCTIONS",
+    "LABELS",
+    "MESSAGES",
+    "MESSAGE_LISTS",
+    "OUTPUTS",
+    "PAIRS",
+    "PASSAGES",
+    "PASSAGE_ANSWERS",
+    "PASSAGE_QUESTIONS",
+    "PROMPTS",
+    "QUESTIONS",
+    "REFERENCES",
+    "REJECTED",
+    "ROLE_KEYS",
+    "SAID_KEYS",
+    "SENTENCES",
+    "SPANS",
+    "SYSTEMS",
+    "TAG",
+    "TAGS",
+    "TEXTS",
+    "TEXT_PAIRS",
+    "TITLES",
+    "TOOLS",
+    "TRANSCRIPTS",
+    "TRANSLATIONS",
+    "TURNS",
+    "WORD",
+    "WORDS",
+    "plain_name",
+    "plain_names",
+    "usual_name",
+    "usual_names",
+    "usual_pair",
+]
 
-PAIRS = (
+# -- texts and what is said of them
+
+TEXT_PAIRS = (
     ("text", "text_pair"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"),
     ("question", "sentence"), ("premissa", "hipotese"), ("frase1", "frase2"), ("sentenca1", "sentenca2"),
     ("texto1", "texto2"), ("text1", "text2"), ("pergunta1", "pergunta2"),
 )  # fmt: skip
-"""Two texts that belong together."""
+"""Two texts that are read together, as in natural language inference."""
+TRANSCRIPTS = (
+    "text", "transcript", "dialogue", "dialog", "conversation", "chat", "content", "sentence", "texto", "conversa",
+    "transcricao", "dialogo", "conteudo",
+)  # fmt: skip
+"""Texts that may be whole dialogues, each line with its speaker before it."""
+BODIES = ("description", "descricao", "summary", "resumo")
+"""What stands under a title and says only with it what it is about."""
 TEXTS = (
     "text", "sentence", "content", "review", "body", "message", "comment", "comment_text", "tweet", "review_text",
     "premise", "sentence1", "question1", "question", "texto", "mensagem", "sentenca", "frase", "comentario", "avaliacao",
-    "corpo", "conteudo", "review_comment_message", "tweet_text", "pergunta", "reclamacao", "depoimento", "description",
-    "descricao", "summary", "resumo",
+    "corpo", "conteudo", "review_comment_message", "tweet_text", "pergunta", "reclamacao", "depoimento", "transcript",
+    "dialogue", "dialog", "conversation", "chat", "conversa", "transcricao", "dialogo", "article", "document", "artigo",
+    "documento", *BODIES,
 )  # fmt: skip
-"""A text, the likelier names first."""
 TITLES = ("title", "subject", "headline", "titulo", "assunto", "manchete", "review_title")
 """What stands over a text, and is one where there is no other."""
-BODIES = ("description", "descricao", "summary", "resumo")
-"""What stands under a title and says only with it what it is about."""
 LABELS = (
     "label", "labels", "class", "category", "target", "score", "stars", "sentiment", "answer", "class_index", "rotulo",
     "etiqueta", "classe", "categoria", "nota", "sentimento", "estrelas", "pontuacao", "polaridade", "rating", "polarity",
     "intent", "intencao", "alvo", "tipo",
 )  # fmt: skip
-MESSAGES = ("messages", "conversations", "conversation", "mensagens", "conversas")
-"""Lists of what was said."""
+ANSWERS_TO_CHOOSE = ("choices", "options", "answers", "endings", "alternativas", "opcoes")
+"""Lists of answers to a row's own question, of which its label says the right one."""
+
+# -- what is asked and what is answered
+
+INSTRUCTIONS, OUTPUTS = ("instruction", "instrucao"), ("output", "saida")
+"""What Alpaca calls a question and its answer."""
+PAIRS = (
+    ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("question", "response"),
+    ("query", "response"), ("query", "answer"), ("instruction", "output"), ("instruction", "response"),
+    ("instruction", "answer"), ("user", "assistant"), ("human", "assistant"), ("input", "output"), ("comment", "reply"),
+    ("prompt", "answer"), ("prompt", "output"), ("pergunta", "resposta"), ("comentario", "resposta"),
+    ("usuario", "assistente"), ("instrucao", "saida"), ("instrucao", "resposta"), ("prompt", "resposta"),
+    ("entrada", "saida"), ("source", "target"), ("article", "highlights"), ("document", "summary"),
+    ("dialogue", "summary"), ("artigo", "resumo"), ("documento", "resumo"), ("dialogo", "resumo"), ("context", "response"),
+    ("contexto", "resposta"),
+)  # fmt: skip
+"""What is asked, or read, and the answer to it, or what is written of it."""
+EITHER_PAIRS = (("text", "summary"), ("text", "target"), ("texto", "resumo"), ("texto", "alvo"))
+"""Names that are as usual for a text with its label, or its headline: a pair only to who wants pairs."""
+CONTEXTS = ("input", "context", "entrada", "contexto")
+"""What a question or an instruction is about, which is read under it."""
+QUESTIONS = tuple(dict.fromkeys(question for question, _ in PAIRS))
+CHOSEN, REJECTED = (
+    ("chosen", "preferred", "escolhida", "escolhido"),
+    ("rejected", "dispreferred", "rejeitada", "rejeitado"),
+)
+"""Of two answers (DPO), the better one and the other."""
+PROMPTS = (
+    *dict.fromkeys(("prompt", "question", "instruction", "source", "document", "input", *QUESTIONS, "text", "texto")),
+)
+"""What a model is asked to answer where its answers are measured."""
+REFERENCES = (
+    *dict.fromkeys(("reference", "answer", "response", "completion", "output", "target", "summary", "reply", "referencia",
+                    *(answer for _, answer in PAIRS))),
+)  # fmt: skip
+"""Good answers, against which a model's are measured."""
+SYSTEMS = ("system", "sistema")
+HISTORIES = ("history", "historico")
+"""Questions and answers before a row's own (Alpaca)."""
+TOOLS = ("tools", "functions", "ferramentas")
+"""Declarations of the tools that may be called."""
+TRANSLATIONS = ("translation", "traducao")
+
+# -- dialogues
+
+MESSAGES = (
+    "messages", "conversations", "conversation", "mensagens", "conversas", "dialogue", "dialog", "turns", "chat", "conversa",
+    "dialogo", "turnos",
+)  # fmt: skip
+"""Lists of messages; some of these names are a transcript's too, and what is no list is not taken for one."""
+ROLE_KEYS = ("role", "from", "speaker", "author", "sender", "papel", "autor", "remetente")
+"""Who speaks: a message's key, or a column where every row is a message."""
+SAID_KEYS = ("content", "value", "text", "message", "utterance", "body", "conteudo", "texto", "mensagem")
+"""What is said, likewise."""
+CONVERSATION_IDS = (
+    "conversation_id", "dialogue_id", "dialog_id", "conversation", "thread_id", "session_id", "chat_id", "conversa_id",
+    "id_conversa", "dialogo_id",
+)  # fmt: skip
+"""Which conversation a message is of."""
+TURNS = ("turn", "turn_id", "turn_number", "turno", "position", "index", "timestamp", "created_at", "date")
+"""Which message of its conversation it is."""
+
+MESSAGE_LISTS = ("messages", "conversations")
+"""What public formats call a list of messages, and nothing else."""
+
+# -- words with tags
+
+WORDS = ("tokens", "words", "palavras")
+TAGS = ("tags", "ner_tags", "labels", "label", "rotulos", "etiquetas")
+WORD = ("word", "token", "palavra")
+"""One word, where every row is one."""
+TAG = ("tag", "ner_tag", "ner", "label", "entity", "iob", "bio", "rotulo", "etiqueta")
+SENTENCES = (
+    "sentence", "sentence_id", "sent_id", "sentence_idx", "sentenca", "sentenca_id", "frase_id", "id_sentenca", "id_frase",
+)  # fmt: skip
+"""Which sentence a word is of."""
+DOCUMENTS = ("doc_id", "document_id", "id")
+"""The same where the words of a whole document are one row; too common to show by itself what a table holds."""
+SPANS = ("label", "labels", "entities", "spans", "annotations", "entity", "entidades", "anotacoes")
+"""Where entities begin and end in a text."""
+
+# -- reading comprehension
+
+PASSAGE_QUESTIONS = ("question", "pergunta")
+PASSAGES = ("context", "contexto")
+PASSAGE_ANSWERS = ("answers", "respostas")
+"""Objects with the texts of all answers that were given (SQuAD)."""
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """Return a column's name without accents, case, and marks at its ends: `Descrição ` is `descricao`."""
     letters = unicodedata.normalize("NFKD", name).lower()
     return re.sub(r"[\W_]+", "_", "".join(letter for letter in letters if not unicodedata.combining(letter))).strip("_")
 
 
+def plain_names(names: Iterable[object]) -> dict[str, str]:
+    """Return columns' names by their plain form; of two that have the same one, the first."""
+    return {plain_name(str(name)): str(name) for name in reversed(list(names))}
+
+
 def usual_name(names: Iterable[str], usual: Iterable[str]) -> str | None:
     """Return the column that has the first of the usual names that there is."""
-    known = {plain_name(name): name for name in reversed(list(names))}
+    known = plain_names(names)
     return next((known[name] for name in usual if name in known), None)
 
 
+def usual_pair(names: Iterable[str], usual: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the columns that have the first of the usual pairs of names of which both are there."""
+    known = plain_names(names)
+    return next(((known[first], known[second]) for first, second in usual if first in known and second in known), None)
+
+
 def usual_names(names: Iterable[str]) -> bool:
-    """Whether any of the names is one that a text or a label usually has."""
-    return usual_name(names, (*TEXTS, *TITLES, *LABELS, *MESSAGES, "tokens", "words")) is not None
+    """Return whether any of the names is one that a text or a label usually has."""
+    return usual_name(names, (*TEXTS, *TITLES, *LABELS, *MESSAGES, *WORDS)) is not None

@@ -8,7 +8,7 @@ import pyarrow as arrow
 from afina.config import DatasetSpec
 from afina.data.columns import ROW
 from afina.data.literals import parsed_text
-from afina.data.names import usual_name
+from afina.data.names import PASSAGE_ANSWERS, PASSAGE_QUESTIONS, PASSAGES, TRANSLATIONS, usual_name
 from afina.errors import UsageError
 
 __all__ = ["unfolded"]
@@ -46,7 +46,7 @@ def _numbers(table: arrow.Table) -> list[int]:
 
 def _translated(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None:
     """Read `{"translation": {"en": ..., "pt": ...}}`, from the first language to the second unless `text:` says otherwise."""
-    values = _objects(table, usual_name(table.column_names, ("translation", "traducao")))
+    values = _objects(table, usual_name(table.column_names, TRANSLATIONS))
     if values is None:
         return None
     languages = list(dict.fromkeys(str(name) for value in values if value for name in value))
@@ -71,17 +71,19 @@ def _answered(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None
     if spec.text is not None or spec.target is not None or spec.messages is not None:
         return None
     table = _paragraphs(table)
-    names = {name: usual_name(table.column_names, (name,)) for name in ("question", "context", "answers")}
-    values = _objects(table, names["answers"])
-    if values is None or names["question"] is None or names["context"] is None:
+    question, context, answers = (
+        usual_name(table.column_names, usual) for usual in (PASSAGE_QUESTIONS, PASSAGES, PASSAGE_ANSWERS)
+    )
+    values = _objects(table, answers)
+    if values is None or question is None or context is None:
         return None
-    answers = [(value or {}).get("text") for value in values]
-    if not all(isinstance(own, list | None) for own in answers):
+    given = [(value or {}).get("text") for value in values]
+    if not all(isinstance(own, list | None) for own in given):
         return None
-    columns = zip(table[names["question"]].to_pylist(), table[names["context"]].to_pylist(), strict=True)
-    sources = [f"question: {question or ''} context: {context or ''}" for question, context in columns]
-    targets = [str(own[0]) if own else "" for own in answers]
-    several = sum(len(set(own or ())) > 1 for own in answers)
+    columns = zip(table[question].to_pylist(), table[context].to_pylist(), strict=True)
+    sources = [f"question: {asked or ''} context: {passage or ''}" for asked, passage in columns]
+    targets = [str(own[0]) if own else "" for own in given]
+    several = sum(len(set(own or ())) > 1 for own in given)
     told = "read as 'question: ... context: ...', and the first of its answers written"
     told += f" ({several:,} rows have others)" if several else ""
     made = arrow.table({"text": sources, "target": targets, ROW: _numbers(table)})

@@ -10,6 +10,7 @@ from afina.config import DatasetSpec
 from afina.data.columns import joined
 from afina.data.compression import format_of, opened, reading
 from afina.data.files import encoding_of
+from afina.data.names import QUESTIONS, TEXTS, TITLES, usual_name
 from afina.errors import AfinaError, UsageError, nearest
 from afina.json_files import read_json_object
 
@@ -104,6 +105,9 @@ def spec_for(
             f"{where} has no column '{pair}', and the adapter learned from pairs of '{own.text[0]}' and '{pair}'; say with "
             f"--text and --text-pair which columns are to be read{nearest(pair, there)}"
         )
+    if not names and usual_name(there, (*TEXTS, *TITLES)) is None:
+        # What is asked of a model that writes stands under a question's name.
+        names = tuple(found for found in [usual_name(there, QUESTIONS)] if found is not None)
     spec: DatasetSpec = DatasetSpec.parse({"path": where, "text": list(names) or None, "text_pair": pair}, where)
     if not spec.joined:
         return table, spec

@@ -14,17 +14,11 @@ from afina.config import DatasetSpec
 from afina.data.columns import ROW
 from afina.data.files import LINE
 from afina.data.literals import parsed_text
-from afina.data.names import plain_name
+from afina.data.names import DOCUMENTS, SENTENCES, SPANS, TAG, TAGS, TRANSCRIPTS, WORD, WORDS, plain_names
 from afina.errors import UsageError, likewise
 
-__all__ = ["TAGS", "WORDS", "has_tagged_form", "listed_words", "renamed_tags"]
+__all__ = ["has_tagged_form", "listed_words", "renamed_tags"]
 
-WORDS = ("tokens", "words")
-TAGS = ("tags", "ner_tags", "labels", "label")
-_WORD = ("word", "token", "palavra")
-_TAG = ("tag", "ner_tag", "ner", "label", "entity", "iob", "bio", "rotulo", "etiqueta")
-_SENTENCE = ("sentence", "sentence_id", "sent_id", "sentence_idx", "sentenca", "doc_id", "document_id", "id")
-_SPANS = ("label", "labels", "entities", "spans", "annotations", "entity")
 _PIECES = re.compile(r"\w+|[^\w\s]")
 
 Form = Callable[[arrow.Table, DatasetSpec, str, list[str]], arrow.Table | None]
@@ -40,7 +34,7 @@ def has_tagged_form(table: arrow.Table) -> bool:
     if LINE in table.column_names:
         return _is_conll(_lines(table)[:200])
     known = _known(table)
-    if _first(known, _WORD) and _first(known, _TAG) and _first(known, _SENTENCE[:6]):
+    if _first(known, WORD) and _first(known, TAG) and _first(known, SENTENCES):
         return True
     if _text_and_spans(table) is not None:
         return True
@@ -51,7 +45,7 @@ def has_tagged_form(table: arrow.Table) -> bool:
 def _known(table: arrow.Table) -> dict[str, str]:
     """Return the columns of texts or numbers by their plain names."""
     flat = [field.name for field in table.schema if not arrow.types.is_nested(field.type) and field.name != ROW]
-    return {plain_name(name): name for name in reversed(flat)}
+    return plain_names(flat)
 
 
 def _first(known: dict[str, str], usual: Iterable[str]) -> str | None:
@@ -128,7 +122,7 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
 def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) -> arrow.Table | None:
     """Read rows of one word, with the number of its sentence, which may stand at the first word alone (Kaggle)."""
     known = _known(table)
-    word, tag, sentence = (_first(known, usual) for usual in (_WORD, _TAG, _SENTENCE))
+    word, tag, sentence = (_first(known, usual) for usual in (WORD, TAG, (*SENTENCES, *DOCUMENTS)))
     if word is None or tag is None or spec.text not in (None, word) or spec.label not in (None, tag):
         return None
     if sentence is None:
@@ -186,9 +180,9 @@ def _text_and_spans(
     table: arrow.Table, text: str | None = None, column: str | None = None
 ) -> tuple[str, str, list[list[tuple[int, int, str]]]] | None:
     """Return the columns of texts and of their spans, and the spans; None where each row's are not spans."""
-    known = {plain_name(name): name for name in reversed(table.column_names)}
-    text = text or _first(known, ("text", "texto", "sentence", "data"))
-    column = column or _first(known, _SPANS)
+    known = plain_names(table.column_names)
+    text = text or _first(known, (*TRANSCRIPTS, "data"))
+    column = column or _first(known, SPANS)
     if text not in table.column_names or column not in table.column_names:
         return None
     assert text is not None and column is not None

@@ -10,8 +10,9 @@ from afina.config import DatasetSpec
 from afina.data.batching import IGNORED
 from afina.data.columns import ROW
 from afina.data.files import same_label_names
+from afina.data.names import TAGS, WORDS, plain_names
 from afina.data.rows import Rows
-from afina.data.tag_forms import TAGS, WORDS, has_tagged_form, listed_words, renamed_tags
+from afina.data.tag_forms import has_tagged_form, listed_words, renamed_tags
 from afina.errors import UsageError, likewise, nearest
 from afina.measure.entities import is_entity_tag
 
@@ -57,7 +58,7 @@ def find_tagged(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str
 
 
 def _usual(schema: arrow.Schema, usual: Sequence[str]) -> str | None:
-    known = {name.lower(): name for name in schema.names}
+    known = plain_names(schema.names)
     found = (known[name] for name in usual if name in known)
     return next((name for name in found if _is_list(schema.field(name).type)), None)
 

@@ -6,21 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 from afina.data.interaction import Interaction, dialogue_text
-from afina.data.messages import ROLE_KEYS, SAID_KEYS, read_messages
+from afina.data.messages import read_messages
+from afina.data.names import CONVERSATION_IDS, ROLE_KEYS, SAID_KEYS, TURNS, plain_names
 from afina.data.speakers import Speakers
 from afina.data.stream import RawRow
 
 __all__ = ["grouped_rows"]
-
-_CONVERSATION = ("conversation_id", "dialogue_id", "dialog_id", "conversation", "thread_id", "session_id", "chat_id")
-_TURN = ("turn", "turn_id", "turn_number", "position", "index", "timestamp", "created_at", "date")
 
 
 def grouped_rows(
     rows: Iterable[RawRow], first: Mapping[str, Any], speakers: Speakers, seen: Counter[str]
 ) -> Iterator[Interaction] | None:
     """Return the dialogues of rows that are a message each, as their `first` shows; None where it shows none."""
-    names = {str(name).lower(): str(name) for name in reversed(list(first))}
+    names = plain_names(first)
     if {"message_id", "parent_id", "text", "role"} <= set(names):
         return _trees(rows, speakers, seen, {name: names.get(name, name) for name in _TREE})
     if "message_tree_id" in names and isinstance(first.get(names.get("prompt", "")), Mapping):
@@ -29,8 +27,11 @@ def grouped_rows(
     said = next((names[name] for name in SAID_KEYS if name in names and isinstance(first[names[name]], str)), None)
     if role is None or said is None:
         return None
-    conversation = next((names[name] for name in _CONVERSATION if name in names), None)
-    turn = next((names[name] for name in _TURN if name in names), None)
+    conversation = next((names[name] for name in CONVERSATION_IDS if name in names), None)
+    if conversation is None and str(first[role]).strip().lower() not in speakers.roles:
+        # A table of texts with their authors: nobody in it asks or answers.
+        return None
+    turn = next((names[name] for name in TURNS if name in names), None)
     return _one_turn_a_row(rows, speakers, seen, role, said, conversation, turn)
 
 

@@ -14,9 +14,9 @@ from afina.config import DatasetSpec
 from afina.data.columns import ROW, find_columns, texts
 from afina.data.conversations import interactions, transcripts
 from afina.data.files import LINE
-from afina.data.forms import NO_FORM, NO_MARKS, NO_MESSAGES, PAIRS, Columns
+from afina.data.forms import NO_FORM, NO_MARKS, NO_MESSAGES, Columns, as_list
 from afina.data.interaction import Interaction
-from afina.data.names import MESSAGES
+from afina.data.names import CONTEXTS, EITHER_PAIRS, HISTORIES, MESSAGE_LISTS, MESSAGES, PAIRS, usual_name, usual_pair
 from afina.data.question_forms import unfolded
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.data.speakers import Speakers
@@ -36,11 +36,9 @@ __all__ = [
     "whole_rows",
 ]
 
-_PAIRS = (
-    ("source", "target"), ("article", "highlights"), ("document", "summary"), ("dialogue", "summary"),
-    ("text", "summary"), ("text", "target"), *PAIRS,
-)  # fmt: skip
-"""Columns of what is read and what is written, by their usual names."""
+
+_LOOKED_AT = 50
+"""Rows by which it is told what a table holds, where a sentence says so."""
 
 
 class Reader(Protocol):
@@ -98,21 +96,72 @@ def _rows(first: list[str], second: list[str] | None = None) -> Rows:
     return Rows(kept(first), None if second is None else kept(second), np.zeros(len(first), dtype=np.int64))
 
 
-def whole_rows(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
-    """Return the texts of a table."""
-    return _rows(texts(table, find_columns({"train": table}, spec, place, with_label=False)["text"], place))
-
-
-def pairs(table: arrow.Table, spec: DatasetSpec, place: str) -> Rows:
-    """Return the texts of a table that are read, each with the one that is written."""
-    columns = find_pair(table, spec, place)
-    if columns is None:
-        listed = ", ".join(name for name in table.column_names if name != ROW)
+def whole_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+    """Return the texts of a table; where they are questions alone, that is counted in `seen`."""
+    try:
+        column = find_columns({"train": table}, spec, place, with_label=False)["text"]
+    except UsageError:
+        forms = Counter[str]() if spec.text else dialogue_forms(table.slice(0, _LOOKED_AT), spec, place)
+        form = max(forms, key=lambda name: forms[name], default="")
+        if not form:
+            raise
         raise UsageError(
-            f"{place} has no columns that look like a text to read and one to write; say which with text: and target: "
-            f"({listed})."
+            f"{place} holds conversations ({form}), not texts; to learn the answers, write task: chat."
+        ) from None
+    pair = None if spec.text else usual_pair(table.column_names, PAIRS)
+    if seen is not None and pair is not None and column == pair[0]:
+        seen[f"texts of '{column}' alone, and not '{pair[1]}', which task: chat or seq2seq would learn"] += (
+            table.num_rows
         )
-    return _rows(*(texts(table, column, place) for column in columns))
+    return _rows(texts(table, column, place))
+
+
+def pairs(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
+    """Return the texts of a table that are read, each with the one that is written.
+
+    They are two columns, or what is asked and answered in whatever form the table keeps that.
+    """
+    seen = Counter() if seen is None else seen
+    columns = find_pair(table, spec, place)
+    further = None if spec.text else usual_name(set(table.column_names) - set(columns or ()), (*CONTEXTS, *HISTORIES))
+    if columns is not None and further is None:
+        return _rows(*(texts(table, column, place) for column in columns))
+    asked: list[str] = []
+    answered: list[str] = []
+    wrong: list[tuple[str, str]] = []
+    for row in _interactions(table, spec, place, seen):
+        if row.problem == NO_MESSAGES:
+            question, answer = "", ""
+        elif row.problem.startswith(NO_FORM) or row.problem.startswith(NO_MARKS):
+            listed = ", ".join(name for name in table.column_names if name != ROW)
+            raise UsageError(
+                f"{place} has no columns that look like a text to read and one to write; say which with text: and target: "
+                f"({listed})."
+            )
+        else:
+            question, answer, problem = _one_pair(row)
+            wrong += [(row.place, problem)] if problem else []
+        asked.append(question)
+        answered.append(answer)
+    if wrong:
+        raise UsageError(f"{place}, {wrong[0][0]}: {wrong[0][1]}{likewise(wrong)}.")
+    return _rows(asked, answered)
+
+
+def _one_pair(row: Interaction) -> tuple[str, str, str]:
+    """Return what is asked in a dialogue and what is answered, or why it is more than that."""
+    if row.problem:
+        return "", "", row.problem
+    roles = [message["role"] for message in row.messages]
+    if row.others or [role for role in roles if role != "system"] != ["user", "assistant"]:
+        count = sum(map(len, (row.messages, *row.others)))
+        return "", "", f"it is a conversation of {count} messages, not a question and its answer; write task: chat"
+    if row.tools or "tool_calls" in row.messages[-1]:
+        return "", "", "it calls tools, which a text alone cannot say; write task: chat"
+    if row.messages[-1].get("weight") == 0:
+        return "", "", ""
+    asked = "\n\n".join(message["content"] for message in row.messages[:-1] if message["content"].strip())
+    return asked, row.messages[-1]["content"], ""
 
 
 def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
@@ -161,7 +210,7 @@ def _interactions(table: arrow.Table, spec: DatasetSpec, place: str, seen: Count
     if column is not None and column not in own:
         raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, own)}")
     question, answer = (find_pair(table, spec, place) if spec.text or spec.target else None) or (None, None)
-    columns = Columns(messages=column, question=question, answer=answer, pairs=_PAIRS)
+    columns = Columns(messages=column, question=question, answer=answer, pairs=(*PAIRS, *EITHER_PAIRS))
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
     values = table.select(own).to_pylist()
     rows = (RawRow(f"row {number}", each) for number, each in zip(numbers, values, strict=True))
@@ -176,8 +225,13 @@ def dialogue_forms(table: arrow.Table, spec: DatasetSpec, place: str) -> Counter
 
 def find_messages(table: arrow.Table, spec: DatasetSpec) -> str | None:
     """Return the column of messages, which may be named and not there, or None where there is none."""
-    known = {name.lower(): name for name in reversed(table.column_names)}
-    return None if spec.text else spec.messages or next((known[name] for name in MESSAGES if name in known), None)
+    if spec.text or spec.messages:
+        return None if spec.text else spec.messages
+    if (name := usual_name(table.column_names, MESSAGE_LISTS)) is not None:
+        return name
+    # Other names may be a transcript's too.
+    name = usual_name(table.column_names, MESSAGES)
+    return name if name and any(as_list(value, Counter()) for value in table[name].slice(0, 50).to_pylist()) else None
 
 
 def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, str] | None:
@@ -189,5 +243,4 @@ def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, s
             if name not in table.column_names:
                 raise UsageError(f"{place} has no column '{name}'{nearest(name, set(table.column_names) - {ROW})}")
         return spec.text, spec.target
-    known = {name.lower(): name for name in reversed(table.column_names)}
-    return next(((known[a], known[b]) for a, b in _PAIRS if a in known and b in known), None)
+    return usual_pair(table.column_names, (*PAIRS, *EITHER_PAIRS))

@@ -8,6 +8,7 @@ import numpy as np
 
 from afina.data.columns import texts
 from afina.data.files import read_table
+from afina.data.names import PROMPTS, REFERENCES, usual_name
 from afina.data.templates import ChatTemplate, Message
 from afina.errors import UsageError, likewise, nearest
 from afina.evaluation.speaker import Speaker
@@ -16,9 +17,6 @@ from afina.measure.bootstrap import Measure, perplexity_of
 from afina.measure.text import text_measures
 
 __all__ = ["Answering", "Questions", "answer_perplexity", "answers_of", "read_questions"]
-
-_PROMPTS = ("prompt", "question", "instruction", "source", "document", "input", "text")
-_REFERENCES = ("reference", "answer", "response", "completion", "output", "target", "summary", "reply")
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ def read_questions(path: Path, how: Answering) -> Questions:
     names = list(table.column_names)
 
     def column(given: str | None, usual: Sequence[str], what: str) -> list[str]:
-        known = {name.lower(): name for name in reversed(names)}
-        found = given or next((known[name] for name in usual if name in known), None)
+        found = given or usual_name(names, usual)
         if found is None:
             raise UsageError(f"{path} has no column that looks like a {what}; say which ({', '.join(names)}).")
         if found not in names:
@@ -73,7 +70,7 @@ def read_questions(path: Path, how: Answering) -> Questions:
             raise UsageError(f"{path}, row {empty[0]}: the {what} in column '{found}' is empty{others}.")
         return values
 
-    return Questions(column(how.prompt, _PROMPTS, "prompt"), column(how.reference, _REFERENCES, "reference"))
+    return Questions(column(how.prompt, PROMPTS, "prompt"), column(how.reference, REFERENCES, "reference"))
 
 
 def answers_of(

@@ -24,7 +24,7 @@ class Language(Writer):
 
     @classmethod
     def rows_of(cls, table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
-        return whole_rows(table, spec, place)
+        return whole_rows(table, spec, place, seen)
 
     @classmethod
     def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:

@@ -38,7 +38,7 @@ class Seq2Seq(Writer):
 
     @classmethod
     def rows_of(cls, table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] | None = None) -> Rows:
-        return pairs(table, spec, place)
+        return pairs(table, spec, place, seen)
 
     @classmethod
     def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:

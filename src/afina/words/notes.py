@@ -105,6 +105,8 @@ NOTES = {
     "conversations with edits or other answers, of which the last branch is read": "conversas com edições ou outras respostas, das quais se lê o último ramo",
     "messages to and from ChatGPT's own tools, left out": "mensagens de e para as ferramentas do próprio ChatGPT, que ficam de fora",
     "lists of messages that are Python text, not JSON": "listas de mensagens que são texto de Python, não JSON",
+    "questions with what stands in '{column}' under them": "perguntas com o que está em '{column}' abaixo delas",
+    "texts of '{column}' alone, and not '{other}', which task: chat or seq2seq would learn": "textos apenas de '{column}', e não de '{other}', que task: chat ou seq2seq aprenderia",
     "preferences, of which what was chosen is read and what was rejected is not": "preferências, das quais se lê o que foi escolhido e não o que foi rejeitado",
     "calls of tools that are no JSON, kept as what is said": "chamadas de ferramentas que não são JSON, mantidas como fala",
     "messages of the user marked to be learned: answers alone are": "mensagens do usuário marcadas para aprender: só as respostas são aprendidas",
