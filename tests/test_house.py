@@ -20,7 +20,7 @@ ROOMS = (
     ),
     ("words",),
     ("measure", "ops"), ("data",), ("tasks",), ("backbone", "results"), ("methods", "generation"),
-    ("adapters",), ("train",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("api",),
+    ("adapters",), ("train",), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("api",),
     ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -157,8 +157,7 @@ ALSO = {
     ("chat", "evaluate.py"),  # a setting of the harness
     ("choices", "preset_columns.py"),  # a column
     ("classification", "adapters_library.py"),  # a kind of that library's heads
-    ("embedding", "anatomy.py"),  # a role of a module, here and below
-    ("embedding", "load.py"),
+    ("embedding", "anatomy.py"),  # a role of a module
 }
 """Words that are a task's name and stand for another thing in these files."""
 

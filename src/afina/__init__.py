@@ -36,7 +36,7 @@ _PLACES = {
     "export_adapter": "afina.export.export",
     "generate_data": "afina.data.generate:generate",
     "inspect_data": "afina.data.inspect:inspect_file",
-    "load": "afina.train.load",
+    "load": "afina.predictor.load",
     "mistakes": "afina.results.mistakes:read_mistakes",
     "plan": "afina.study.planned",
     "plant_canaries": "afina.audit.canaries:plant",

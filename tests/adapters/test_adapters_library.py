@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from afina.backbone.attachment import Attachment
 from afina.errors import AfinaError, UsageError
 from afina.export.peft import write_peft
-from afina.train.load import LoadedAdapter
+from afina.predictor.load import load as load_adapter
+from afina.predictor.predictor import Predictor
 
 MADE = Path(__file__).parent / "adapters_library"
 CHECKPOINTS = sorted(path.parent.name for path in MADE.glob("*/adapter.safetensors"))
@@ -28,8 +29,8 @@ def with_tokenizer(tmp_path: Path) -> Path:
     return tmp_path / "made"
 
 
-def load(folder: Path) -> LoadedAdapter:
-    return LoadedAdapter(folder, model=str(folder.parent / folder.name.split("-")[0]))
+def load(folder: Path) -> Predictor:
+    return load_adapter(folder, model=str(folder.parent / folder.name.split("-")[0]))
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKPOINTS if name != "gpt2-parallel-own"])
@@ -67,7 +68,7 @@ def test_variants_that_are_not_read_are_named(key: str, value: object, said: str
 def test_pickles_and_other_models_are_refused(with_tokenizer: Path) -> None:
     folder = with_tokenizer / "bert-houlsby-own"
     with pytest.raises(AfinaError, match="trained on another base model"):
-        LoadedAdapter(folder, model="minilm")
+        load_adapter(folder, model="minilm")
     (folder / "adapter.safetensors").rename(folder / "pytorch_adapter.bin")
     with pytest.raises(UsageError, match="pickles weights, which can run code, unless"):
         load(folder)

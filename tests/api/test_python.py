@@ -214,7 +214,7 @@ def test_the_data_commands_take_paths_as_texts(tmp_path: Path) -> None:
 def test_what_is_printed_says_something(study: afina.Study) -> None:
     result = study.results[0]
     adapter = afina.load(study.directory / result["adapter"])
-    assert re.fullmatch(r"LoadedAdapter\('.*': head on .*, classification, labels <script>, praise\)", repr(adapter))
+    assert re.fullmatch(r"Classifier\('.*': head on .*, classification, labels <script>, praise\)", repr(adapter))
     (one,) = adapter.predict(["great app"])
     assert repr(one) == f"Prediction({one.label!r}, {max((one.probabilities or {}).values()):.4f})"
     assert repr(afina.LoRA(rank=3)) == "LoRA(rank=3)"

@@ -20,8 +20,8 @@ from afina.audit.run import LeakAudit, audit_leak
 from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
+from afina.predictor.load import load
 from afina.study.study import Study
-from afina.train.load import load
 from commands import afina as run_afina
 from commands import refused
 from families import WORDS, save_family

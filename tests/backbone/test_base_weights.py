@@ -25,7 +25,6 @@ from afina.export.peft import write_peft
 from afina.methods.base import make_method
 from afina.ops.dropout import DropoutSource
 from afina.study.prepare import prepare
-from afina.train.load import LoadedAdapter
 from families import DECODERS, FAMILIES, TEXT, load_family
 from pairs import batch, logits
 
@@ -150,7 +149,7 @@ def test_a_pooler_that_the_base_lacks_is_drawn_from_the_seed_trained_and_saved(
         with torch.no_grad():
             torch.testing.assert_close(model(**batch(family)).logits, expected, rtol=1e-4, atol=1e-5)
     (tmp_path / "peft" / "afina.json").unlink()
-    theirs = LoadedAdapter(tmp_path / "peft")  # as one that PEFT has saved
+    theirs = afina.load(tmp_path / "peft")  # as one that PEFT has saved
     torch.testing.assert_close(logits(theirs.backbone, theirs.adapter, batch(family)), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -147,12 +147,12 @@ def test_python_writes_the_same_file(folder: Path) -> None:
 
 def test_nothing_is_left_where_writing_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "kept.csv").write_text("what was there")
-    from afina.train.load import LoadedAdapter
+    from afina.predictor.classifier import Classifier
 
     def broken(*_: object, **__: object) -> None:
         raise UsageError("no")
 
-    monkeypatch.setattr(LoadedAdapter, "predict", broken)
+    monkeypatch.setattr(Classifier, "predict", broken)
     with pytest.raises(UsageError, match="no"):
         package.predict_file(folder / "adapter", folder / "mail.csv", folder / "kept.csv", text="Mensagem")
     assert (folder / "kept.csv").read_text() == "what was there"

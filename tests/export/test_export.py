@@ -18,7 +18,7 @@ from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
 from afina.methods.base import make_method, registry
-from afina.train.load import LoadedAdapter
+from afina.predictor.predictor import Predictor
 from commands import afina as run_afina
 from commands import refused
 from families import FAMILIES, load_family
@@ -51,7 +51,7 @@ def folder_of(
     return folder / "adapter"
 
 
-def sample(loaded: LoadedAdapter) -> Any:
+def sample(loaded: Predictor) -> Any:
     import numpy as np
 
     from afina.data.sources import Rows

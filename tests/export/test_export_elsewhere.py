@@ -11,7 +11,7 @@ import torch
 import afina
 import commands
 from afina.export.merge import merge
-from afina.train.load import LoadedAdapter
+from afina.predictor.predictor import Predictor
 from families import language_model
 from peft_writers import CASES, IDS, Speaker, ours, reference, saved, settings_of, stirred, with_more_words
 
@@ -145,7 +145,7 @@ def test_what_was_exported_is_compared_in_truth(
     found = commands.afina("export", str(folder), "--to", "merged", "--out", str(tmp_path / "out"), "--rows", "3")
     assert found.returncode == 1 and "What was exported is not what was tested" in found.stderr
     assert not (tmp_path / "out").exists()
-    assert isinstance(afina.load(folder), LoadedAdapter)
+    assert isinstance(afina.load(folder), Predictor)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

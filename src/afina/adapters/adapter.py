@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from afina.adapters.fused import join, split
 from afina.adapters.record_file import read_record_file
 from afina.backbone.anatomy import Site
-from afina.backbone.branch import Frozen, Placed
+from afina.backbone.branch import Branch, Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
@@ -60,6 +60,11 @@ class Adapter(nn.Module):
     def by_site(self) -> dict[str, Placed]:
         """Return the branches by the name of their site."""
         return {site.name: branch for site, branch in self.placed()}
+
+    @property
+    def words(self) -> int:
+        """Return how many words the adapter has vectors for, where it brought embeddings of its own; else 0."""
+        return max((branch.words for _, branch in self.placed() if isinstance(branch, Branch)), default=0)
 
     def penalty(self) -> Tensor | None:
         """Return the sum of the terms that the method adds to the loss of a step, or None."""

@@ -12,7 +12,7 @@ from afina.errors import UsageError
 from afina.methods.base import Method
 from afina.registry import Registry
 
-__all__ = ["FORMATS", "AdapterFormat", "Base", "adapter_format", "format_of"]
+__all__ = ["FORMATS", "AdapterFormat", "Base", "Found", "adapter_format", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,17 @@ class Base:
     """Whether the model is to keep its language head."""
     tags: bool
     """Whether it is to label each word."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Holds what was read of an adapter's folder beside its record."""
+
+    adapter: Adapter
+    task: Mapping[str, Any]
+    """The state of its task."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, which a reader of its answers has to know."""
 
 
 class AdapterFormat:
@@ -59,8 +70,8 @@ class AdapterFormat:
         """Raise `UsageError` where the base that the record names is not the one that would be loaded."""
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
-        """Return the adapter and its task's state; raises `AfinaError` for a file that does not fit the model."""
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+        """Return the adapter and its task; raises `AfinaError` for a file that does not fit the model."""
         raise NotImplementedError(f"{cls.name} has no reader")
 
     @classmethod

@@ -30,9 +30,12 @@ __all__ = ["WEIGHTS", "read_peft"]
 
 WEIGHTS = "adapter_model.safetensors"
 
+Names = tuple[str, ...]
+Notes = tuple[str, ...]
 
-def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, tuple[str, ...]]:
-    """Return the adapter and its label names, none where the model speaks or has no head.
+
+def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Names, Notes]:
+    """Return the adapter, its label names (none where the model speaks or has no head), and what was assumed.
 
     Raises `AfinaError` for a file that does not fit the model, and `UsageError` for what is not read.
     """
@@ -48,7 +51,7 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     if backbone.language is not None:
         language = language_head(parts, reading, made)
         head = head if language is None else AnswerHead(language, backbone.config, 1)
-    return given_adapter(made, head, backbone, reading.shared), names
+    return given_adapter(made, head, backbone, reading.shared), names, tuple(reading.notes)
 
 
 def _loose(parts: Parts, reading: Reading) -> dict[str, tuple[Site, Placed]]:
@@ -62,6 +65,8 @@ def _loose(parts: Parts, reading: Reading) -> dict[str, tuple[Site, Placed]]:
                 f"{reading.folder}: PEFT puts its prompt before the decoder's text too, which is not done here."
             )
         made |= {site.name: (site, own) for site, own in form.read_loose(parts.loose, reading.backbone, reading.folder)}
+        if (note := form.reading_note(reading.backbone)) is not None:
+            reading.notes.append(note)
     return made
 
 

@@ -1,7 +1,7 @@
 """Make branches of what PEFT saved of one module: the type's forms take their tensors, and the rest are its own weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Reading:
     forms: Sequence[PeftForm]
     shared: nn.Module | None = None
     """What the branches share, once that is read."""
+    notes: list[str] = field(default_factory=list)
+    """What was assumed."""
 
     def place(self, site: Site, module: nn.Module, path: str) -> Place:
         """Return a module of the base with what the file says of it; `path` is where it is in the whole model."""

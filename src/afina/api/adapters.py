@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from afina.evaluation.evaluate import Evaluation
     from afina.export.export import Exported
     from afina.generation.settings import GenerationSettings
+    from afina.predictor.writer import Writer
     from afina.serve.session import Chat
-    from afina.train.load import LoadedAdapter
 
 __all__ = ["Generated", "Reply", "chat", "evaluate", "export", "generate"]
 
@@ -73,9 +73,11 @@ def generate(
         from afina.data.sources import read_texts
 
         texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
-    from afina.train.loading import Loading
+    from afina.predictor.loading import Loading
+    from afina.predictor.writer import writer_of
 
-    loaded = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code).load(adapter)
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    loaded = writer_of(loading.load(adapter))
     asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
     if write is not None and len(asked) == 1:
         replies = [_piece_by_piece(loaded, asked[0], texts[0], how, write, bare=bare)]
@@ -91,13 +93,13 @@ def generate(
     return Generated(replies, f"{loaded.record.model if bare else adapter} wrote no word{form}.")
 
 
-def _taught_chat(loaded: "LoadedAdapter", asked_so: bool) -> bool:
+def _taught_chat(loaded: "Writer", asked_so: bool) -> bool:
     """Whether an adapter was taught conversations and is asked in another form."""
-    return getattr(loaded.task, "template", None) is not None and not asked_so
+    return loaded.task.template is not None and not asked_so
 
 
 def _piece_by_piece(
-    loaded: "LoadedAdapter", asked: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None], *, bare: bool
+    loaded: "Writer", asked: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None], *, bare: bool
 ) -> Reply:  # fmt: skip
     from afina.generation.generate import write
 
@@ -126,14 +128,14 @@ def chat(
     model. With `merge_system` what the system says stands before the first question. Raises `UsageError` for an adapter that
     does not write.
     """
+    from afina.predictor.loading import Loading
+    from afina.predictor.writer import writer_of
     from afina.serve.session import Chat
-    from afina.train.loading import Loading
 
-    loaded = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code).load(adapter)
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    loaded = writer_of(loading.load(adapter))
     loaded.merge_system = merge_system
-    made = Chat(loaded, system=system, settings=settings)
-    loaded.request("?", loaded)  # that it writes at all
-    return made
+    return Chat(loaded, system=system, settings=settings)
 
 
 def evaluate(
@@ -172,7 +174,7 @@ def evaluate(
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
     from afina.evaluation.evaluate import evaluate as measure
-    from afina.train.loading import Loading
+    from afina.predictor.loading import Loading
 
     battery = Battery(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,

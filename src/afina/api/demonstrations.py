@@ -105,7 +105,7 @@ def demo_chat(
     """
     from afina.config import StudyConfig
     from afina.data.whole_file import write_json
-    from afina.train.load import load
+    from afina.predictor.load import load
     from afina.words.language import check_language
 
     check_language(language)

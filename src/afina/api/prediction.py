@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from afina.data.asked import Asked
+    from afina.predictor.predictor import Predictor
     from afina.serve.predict import Answers, Counts
-    from afina.train.load import LoadedAdapter
 
 __all__ = ["predict", "predict_file"]
 
@@ -15,7 +15,7 @@ Tick = Callable[[int, int | None], None]
 
 
 def predict(
-    adapter: "LoadedAdapter | str | Path",
+    adapter: "Predictor | str | Path",
     texts: str | Iterable[str] = (),
     *,
     pair: Sequence[str] | None = None,
@@ -58,14 +58,13 @@ def predict(
     else:
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
     kept = kept_columns(asked, keep, form or "jsonl")
-    from afina.serve.predict import Answers, Predictor
-    from afina.train.load import LoadedAdapter
-    from afina.train.loading import Loading
+    from afina.predictor.loading import Loading
+    from afina.serve.predict import Answers, RowByRow
 
-    if not isinstance(adapter, LoadedAdapter):
+    if isinstance(adapter, str | Path):
         loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
         adapter = loading.load(adapter)
-    answers = Answers(Predictor(adapter, at_least, batch_size, choice), asked, kept, own)
+    answers = Answers(RowByRow(adapter, at_least, batch_size, choice), asked, kept, own)
     if target is not None:
         assert form is not None
         answers.write(target, form, tick)
@@ -99,7 +98,7 @@ def _rows(
 
 
 def predict_file(
-    adapter: "LoadedAdapter | str | Path",
+    adapter: "Predictor | str | Path",
     file: str | Path,
     out: str | Path,
     *,

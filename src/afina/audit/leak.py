@@ -12,11 +12,12 @@ from afina.audit.canaries import Canary, Manifest, draw_secrets
 from afina.audit.exposure import modelled_bits, rank_of
 from afina.audit.findings import Exposure, Leak, RiskyRow
 from afina.audit.measures import Membership, Recitation, longest_run, membership, recitation
-from afina.audit.witness import Sequences, Start, Witness, longest_read, sequences, starts
+from afina.audit.witness import Sequences, Start, goes_on, longest_read, losses, sequences, starts
 from afina.data.rows import Rows
 from afina.errors import UsageError
+from afina.predictor.language_model import LanguageModel
+from afina.predictor.predictor import Predictor
 from afina.results.result import Result
-from afina.train.load import LoadedAdapter
 
 __all__ = ["Known", "LeakSettings", "Material", "examine"]
 
@@ -100,7 +101,7 @@ _PARTS = ("train", "held-out")
 
 
 def examine(
-    loaded: LoadedAdapter, material: Material, settings: LeakSettings, *, known: Known | None = None,
+    loaded: Predictor, material: Material, settings: LeakSettings, *, known: Known | None = None,
     result: Result | None = None, trust_remote_code: bool = False, tell: Tell = lambda status: None,
 ) -> Leak:  # fmt: skip
     """Measure what an adapter that writes gives away of its train rows.
@@ -112,12 +113,13 @@ def examine(
     limit = longest_read(loaded)
     questions = _questions(loaded, material, sampled, settings, limit)
 
-    adapter = _answers(Witness(loaded.backbone, loaded.adapter, settings.batch_size), questions, "adapter", tell)
+    adapted = LanguageModel(loaded.backbone, loaded.adapter, batch_size=settings.batch_size)
+    adapter = _answers(adapted, questions, "adapter", tell)
     known = {} if known is None else known
     key = (loaded.record.model, loaded.record.precision, limit, id(material), settings)
     if key not in known:
         bare = loaded.bare(trust_remote_code=trust_remote_code)
-        known[key] = _answers(Witness(bare, None, settings.batch_size), questions, "base", tell)
+        known[key] = _answers(LanguageModel(bare, batch_size=settings.batch_size), questions, "base", tell)
     base = known[key]
 
     history = loaded.record.facts.get("history", [])
@@ -164,7 +166,7 @@ class _Answers:
 
 
 def _questions(
-    loaded: LoadedAdapter, material: Material, sampled: Material, settings: LeakSettings, limit: int
+    loaded: Predictor, material: Material, sampled: Material, settings: LeakSettings, limit: int
 ) -> _Questions:
     rows = {
         "train": sequences(loaded, sampled.train, limit), "held-out": sequences(loaded, sampled.held_out, limit),
@@ -173,23 +175,23 @@ def _questions(
     return _Questions(rows, begun, _to_rank(loaded, material, settings, limit))
 
 
-def _answers(witness: Witness, questions: _Questions, who: str, tell: Tell) -> _Answers:
+def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) -> _Answers:
     """Ask one model everything, with a line of progress for each question."""
     tell(f"{who}: how likely are the rows")
-    losses = {part: _per_token(witness, read) for part, read in questions.rows.items()}
+    per_token = {part: _per_token(model, read) for part, read in questions.rows.items()}
 
     verbatim = {}
     for part, begun in questions.starts.items():
         tell(f"{who}: how do {part} rows go on")
-        written = witness.goes_on(list(begun.values()))
+        written = goes_on(model, list(begun.values()))
         runs = [longest_run(text, start.truth) for text, start in zip(written, begun.values(), strict=True)]
         verbatim[part] = np.array(runs, dtype=np.float64)
 
     canaries = {}
     for place, (canary, candidates) in enumerate(questions.canaries, start=1):
         tell(f"{who}: canary {place} of {len(questions.canaries)}")
-        canaries[canary.key] = witness.losses(candidates)[0]
-    return _Answers(losses, verbatim, canaries)
+        canaries[canary.key] = losses(model, candidates)[0]
+    return _Answers(per_token, verbatim, canaries)
 
 
 def _compare_losses(adapter: _Answers, base: _Answers, limit: int, notes: list[str]) -> Membership:
@@ -222,7 +224,7 @@ def _compare_recitation(
 
 
 def _to_rank(
-    loaded: LoadedAdapter, material: Material, settings: LeakSettings, limit: int
+    loaded: Predictor, material: Material, settings: LeakSettings, limit: int
 ) -> list[tuple[Canary, Sequences]]:
     """Pair each canary with its own row and, behind it, the rows of other secrets."""
     manifest, found = material.manifest, []
@@ -259,9 +261,7 @@ def _exposure(canary: Canary, material: Material, losses: np.ndarray, base: np.n
     )  # fmt: skip
 
 
-def _at_risk(
-    loaded: LoadedAdapter, questions: _Questions, adapter: _Answers, base: _Answers, count: int
-) -> list[RiskyRow]:
+def _at_risk(loaded: Predictor, questions: _Questions, adapter: _Answers, base: _Answers, count: int) -> list[RiskyRow]:
     """Return the train rows that the adapter recites most beyond the base; ties go to the larger fall in loss."""
     read, begun = questions.rows["train"], questions.starts["train"]
     place = {row: index for index, row in enumerate(begun)}
@@ -292,9 +292,9 @@ def _at_risk(
     return found
 
 
-def _per_token(witness: Witness, read: Sequences) -> np.ndarray:
+def _per_token(model: LanguageModel, read: Sequences) -> np.ndarray:
     """Return losses (rows,) in nats a token; nan for a row without a token to learn."""
-    total, count = witness.losses(read)
+    total, count = losses(model, read)
     found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
     return found
 

@@ -15,13 +15,13 @@ from afina.data.columns import joined
 from afina.data.files import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
+from afina.predictor.loading import Loading
+from afina.predictor.predictor import Predictor
 from afina.results.result import Result
 from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
 from afina.tasks.base import restore
 from afina.tasks.writing import writer_named
-from afina.train.load import LoadedAdapter
-from afina.train.loading import Loading
 
 __all__ = ["LeakAudit", "audit_leak"]
 
@@ -60,7 +60,7 @@ def audit_leak(
     results = _of_study(folder)
     adapters = [folder] if results is None else [folder / str(result.adapter) for result in results]
     known: Known = {}
-    shared: dict[tuple[str, str], LoadedAdapter] = {}
+    shared: dict[tuple[str, str], Predictor] = {}
     materials: dict[str, Material] = {}
     leaks = []
     for number, path in enumerate(adapters, start=1):
@@ -142,9 +142,7 @@ def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
     return lambda status: tell(f"{label}: {status}")
 
 
-def _load(
-    path: Path, record: AdapterRecord, shared: dict[tuple[str, str], LoadedAdapter], at: Loading
-) -> LoadedAdapter:
+def _load(path: Path, record: AdapterRecord, shared: dict[tuple[str, str], Predictor], at: Loading) -> Predictor:
     """Load an adapter, on the backbone of an earlier one where both can share it."""
     if record.make_method().owns_backbone:
         return at.load(path)

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from afina.adapters.adapter import Adapter
-from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
-from afina.backbone.load import Backbone
-from afina.data.batching import IGNORED, Tokens, evaluation_batches
+from afina.data.batching import IGNORED, Tokens
 from afina.data.rows import Rows
-from afina.generation.generate import Bare, Request, write
-from afina.generation.settings import GenerationSettings
-from afina.tasks.writing import Writer
-from afina.train.evaluate import predict_logits
-from afina.train.load import LoadedAdapter
+from afina.predictor.language_model import LanguageModel
+from afina.predictor.predictor import Predictor
+from afina.tasks.writing import WritingTask
 
-__all__ = ["Sequences", "Start", "Witness", "longest_read", "sequences", "starts"]
+__all__ = ["Sequences", "Start", "goes_on", "longest_read", "losses", "sequences", "starts"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +33,15 @@ class Start:
     truth: list[int]
 
 
-def longest_read(loaded: LoadedAdapter) -> int:
+def longest_read(loaded: Predictor) -> int:
     """Return the longest sequence, in tokens, that both the adapter's training and the model's positions allow."""
     return min(loaded.record.max_length, loaded.backbone.context - places_taken(loaded.adapter))
 
 
-def sequences(loaded: LoadedAdapter, rows: Rows, limit: int) -> Sequences:
+def sequences(loaded: Predictor, rows: Rows, limit: int) -> Sequences:
     """Tokenize rows the way the adapter's task reads its training data."""
     tokenizer, task = loaded.tokenizer, loaded.task
-    assert isinstance(task, Writer), "only what learned to write is asked"
+    assert isinstance(task, WritingTask), "only what learned to write is asked"
     each = [task.tokens(tokenizer, rows.take(np.array([row])), limit) for row in range(len(rows))]
     lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(own.offsets) for own in each)])
     joined = Tokens(
@@ -57,7 +52,7 @@ def sequences(loaded: LoadedAdapter, rows: Rows, limit: int) -> Sequences:
     return Sequences(joined, np.repeat(np.arange(len(rows)), [len(own) for own in each]), len(rows))
 
 
-def starts(loaded: LoadedAdapter, read: Sequences, prefix: int, most: int) -> dict[int, Start]:
+def starts(loaded: Predictor, read: Sequences, prefix: int, most: int) -> dict[int, Start]:
     """Cut each row's longest learned text into a beginning and its continuation of at most `most` tokens, by row number.
 
     The beginning is all that stands before that text, and `prefix` tokens of the text itself (half of a short one). An
@@ -85,30 +80,16 @@ def starts(loaded: LoadedAdapter, read: Sequences, prefix: int, most: int) -> di
     return cut
 
 
-@dataclass(frozen=True)
-class Witness:
-    """Asks one model: a backbone with an adapter on it, or the bare backbone."""
+def losses(model: LanguageModel, read: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's loss in nats, summed over its tokens (rows,), and its number of tokens (rows,)."""
+    scores = model.score(read.tokens)
+    totals, counts = np.zeros(read.rows), np.zeros(read.rows)
+    for sums, column in zip((totals, counts), scores.T.astype(np.float64), strict=False):
+        np.add.at(sums, read.owner, column)
+    return totals, counts
 
-    backbone: Backbone
-    adapter: Adapter | None
-    batch_size: int
 
-    def losses(self, read: Sequences) -> tuple[np.ndarray, np.ndarray]:
-        """Return each row's loss in nats, summed over its tokens (rows,), and its number of tokens (rows,)."""
-        with Attachment(self.backbone, [self.adapter or Bare(self.backbone, outputs=0)]) as attached:
-            (scores,) = predict_logits(attached, read.tokens, batch_size=self.batch_size)
-        totals, counts = np.zeros(read.rows), np.zeros(read.rows)
-        for sums, column in zip((totals, counts), scores.T.astype(np.float64), strict=False):
-            np.add.at(sums, read.owner, column)
-        return totals, counts
-
-    def goes_on(self, each: Sequence[Start]) -> list[list[int]]:
-        """Write on greedily from each beginning, for at most as many tokens as truly follow."""
-        written: list[list[int]] = [[] for _ in each]
-        for rows in evaluation_batches(np.array([len(own.prompt) + len(own.truth) for own in each]), self.batch_size):
-            requests = [Request(each[row].prompt, self.adapter, number=int(row)) for row in rows]
-            settings = GenerationSettings(max_new_tokens=max(len(each[row].truth) for row in rows))
-            for piece in write(self.backbone, requests, settings):
-                if piece.written is not None:
-                    written[piece.number] = piece.written.tokens[: len(each[piece.number].truth)]
-        return written
+def goes_on(model: LanguageModel, each: Sequence[Start]) -> list[list[int]]:
+    """Write on greedily from each beginning, for at most as many tokens as truly follow."""
+    written = model.go_on([own.prompt for own in each], [len(own.truth) for own in each])
+    return [one.tokens[: len(own.truth)] for one, own in zip(written, each, strict=True)]

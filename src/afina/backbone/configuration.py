@@ -10,7 +10,7 @@ from afina.backbone.rows import REFUSED, ROWS, row_of
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.json_files import read_json_object
 
-__all__ = ["check_config_file", "check_memory", "check_sizes", "context_of"]
+__all__ = ["check_config_file", "check_memory", "check_sizes", "context_of", "window_of"]
 
 _MOST_LAYERS = 10_000
 """More are no model's: building them alone would take longer than anybody waits."""
@@ -121,6 +121,14 @@ def context_of(config: Any) -> int:
         return longest
     padding = config.pad_token_id
     return longest - (1 if padding is None else padding) - 1
+
+
+def window_of(config: Any) -> int | None:
+    """Return how many tokens back a model's attention sees in layers with a sliding window; None where it has none."""
+    window, kinds = _given(config, "sliding_window"), _given(config, "layer_types")
+    if not window or (kinds is not None and "sliding_attention" not in kinds):
+        return None
+    return int(window)
 
 
 def _given(config: Any, key: str) -> Any:

@@ -17,6 +17,7 @@ from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.branch import PromptBranch
 from afina.backbone.flight import Pass, Read
 from afina.backbone.given import moves_of
+from afina.backbone.language import spoken_by
 from afina.data.batching import Tokens, collate
 
 __all__ = ["Writing", "places_taken"]
@@ -107,7 +108,7 @@ class Writing:
     def _say(self, states: Tensor) -> Tensor:
         """Return logits (B, V) of states (B, D), each row's by its adapter's language head; of words it has not, none."""
         assert self._backbone.language is not None, "the model was not loaded to speak"
-        heads = [getattr(adapter.head, "language", self._backbone.language) for adapter in self._attached.adapters]
+        heads = [spoken_by(adapter.head, self._backbone.language) for adapter in self._attached.adapters]
         if all(head is self._backbone.language for head in heads):
             return self._backbone.language(states)
         parts = [head(states[own]) for head, own in zip(heads, self._rows, strict=True) if own.stop > own.start]

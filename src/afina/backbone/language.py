@@ -20,12 +20,14 @@ __all__ = [
     "AnswerHead",
     "Answers",
     "LanguageHead",
+    "SpeakingHead",
     "TokenHead",
     "answer_scores",
     "answers_apart",
     "bare_language_model",
     "language_head_of",
     "question_mask",
+    "spoken_by",
 ]
 
 
@@ -145,18 +147,26 @@ def answer_scores(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.stack([mean.masked_fill(none, -torch.inf), total.masked_fill(none, -torch.inf), against, count], dim=1)
 
 
-class AnswerHead(Head):
-    """No layer of its own: what the model's language head says of each answer."""
+class SpeakingHead(Head):
+    """Holds a language head and no layer of its own: what it says of tokens is what its kinds give."""
 
-    def __init__(self, language: LanguageHead, config: Any, outputs: int) -> None:
-        """`outputs` rows that follow one another are the answers to one question."""
+    def __init__(self, language: LanguageHead, config: Any, outputs: int = 0) -> None:
         super().__init__(config, outputs)
         self._language = [language]  # in a list, lest its weights become this module's
 
     @property
     def language(self) -> LanguageHead:
-        """The head that speaks: the model's, unless an adapter brought one of its own."""
+        """Return the head that speaks: the model's, unless an adapter brought one of its own."""
         return self._language[0]
+
+
+def spoken_by(head: Head, otherwise: LanguageHead) -> LanguageHead:
+    """Return the language head with which an adapter of this head speaks: its own, or else the model's."""
+    return head.language if isinstance(head, SpeakingHead) else otherwise
+
+
+class AnswerHead(SpeakingHead):
+    """Says how likely the language head finds each answer; `outputs` rows in a row are the answers to one question."""
 
     def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
         """Return the scores (B / answers, answers, 4) of all answers (`answer_scores`)."""
@@ -166,19 +176,10 @@ class AnswerHead(Head):
         return scores.reshape(-1, self.outputs, scores.shape[1])
 
 
-class TokenHead(Head):
-    """No layer of its own: how likely the model's language head finds the tokens of each text."""
+class TokenHead(SpeakingHead):
+    """Says how likely the language head finds the tokens of each text."""
 
     per_token = True
-
-    def __init__(self, language: LanguageHead, config: Any) -> None:
-        super().__init__(config, 0)
-        self._language = [language]  # in a list, lest its weights become this module's
-
-    @property
-    def language(self) -> LanguageHead:
-        """The head that speaks."""
-        return self._language[0]
 
     def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
         """Return of each row (B, 3): the sum of its targets' losses in nats, their number, and those that were likeliest.

@@ -1,11 +1,14 @@
-"""What a folder of sentence-transformers says of how a text becomes one vector, which no classifier here goes by."""
+"""Make one vector of a text's states, and say where a folder of sentence-transformers does it in another way."""
 
 from pathlib import Path
 
+from torch import Tensor
+
+from afina.backbone.heads import Hidden, last_token, mean_pool
 from afina.errors import AfinaError
 from afina.json_files import read_json_object
 
-__all__ = ["pooling_note"]
+__all__ = ["pooled", "pooling_note"]
 
 _MODES = {
     "mean": "the mean of its tokens' states", "cls": "the first token's state", "max": "the largest of its tokens' states",
@@ -30,3 +33,11 @@ def pooling_note(folder: str) -> str | None:
         f"the model's folder makes one vector of a text by {said} (1_Pooling); the classifier here has the head of its "
         "architecture instead, as transformers has"
     )
+
+
+def pooled(hidden: Hidden, pooling: str, *, causal: bool) -> Tensor:
+    """Return one vector (B, D) a text: the mean of its tokens' states, or with "cls" its first token's state."""
+    if pooling == "mean":
+        return mean_pool(hidden)
+    # In a causal model only the last token has seen the whole text.
+    return last_token(hidden) if causal else hidden.states[:, 0]

@@ -265,11 +265,12 @@ class Conversation:
             self.note("Now answering: {name}.", name=self.words("the model without an adapter"))
         else:
             if name not in self.loaded:
-                from afina.train.load import load
+                from afina.predictor.load import load
+                from afina.predictor.writer import writer_of
 
                 first = self.chat.adapter
                 with self.notes.status(self.words("Loading {name} …", name=name)):
-                    self.loaded[name] = load(self.folders[name], beside=first, **self.base)
+                    self.loaded[name] = writer_of(load(self.folders[name], beside=first, **self.base))
                     self.loaded[name].merge_system = first.merge_system
             self.chat.adapter.request("?", self.loaded[name])
             self.name, self.chat.answering = name, self.loaded[name]

@@ -111,7 +111,7 @@ def predict(
     if out is not None:
         show_file(console, out)
     elif form is None:
-        (_show_entities if answers.predictor.adapter.task.tags else _show)(iter(answers), at_least is not None)
+        (_show_entities if answers.adapter.task.tags else _show)(iter(answers), at_least is not None)
     elif (write := FORMS[form].write) is not None:
         write(answers, sys.stdout, answers.layout)
     if out is not None or at_least is not None:

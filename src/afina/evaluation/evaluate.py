@@ -14,8 +14,8 @@ from afina.evaluation.perplexity import perplexity, read_documents
 from afina.evaluation.speaker import Speaker
 from afina.generation.template import Template
 from afina.measure.bootstrap import Estimate, Measure, estimates
-from afina.train.load import LoadedAdapter
-from afina.train.loading import Loading
+from afina.predictor.loading import Loading
+from afina.predictor.writer import Writer
 
 __all__ = ["Battery", "Evaluation", "Row", "evaluate"]
 
@@ -132,7 +132,7 @@ class _Sources:
 class _Pair:
     """A model with its adapter, and its bare base where that is measured too."""
 
-    loaded: LoadedAdapter | None
+    loaded: Writer | None
     backbone: Backbone
     bare: Backbone | None
     batch_size: int
@@ -141,7 +141,7 @@ class _Pair:
     @property
     def template(self) -> Template | None:
         """Return the chat template that the adapter was trained with; its base is asked in it too."""
-        return getattr(self.loaded and self.loaded.task, "template", None)
+        return None if self.loaded is None else self.loaded.task.template
 
     @property
     def same_tokens(self) -> bool:
@@ -209,7 +209,7 @@ def evaluate(
     )  # fmt: skip
 
 
-def _load(path: str, at: Loading) -> tuple[LoadedAdapter | None, Backbone]:
+def _load(path: str, at: Loading) -> tuple[Writer | None, Backbone]:
     folder = Path(path)
     alone = folder.is_dir() and (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
     named = not folder.exists() and not path.startswith((".", "/")) and path.count("/") < 2  # of the hub, or built in
@@ -219,7 +219,7 @@ def _load(path: str, at: Loading) -> tuple[LoadedAdapter | None, Backbone]:
         )  # fmt: skip
         return None, backbone
     loaded = at.load(folder)
-    if not loaded.task.speaks:
+    if not isinstance(loaded, Writer):
         raise UsageError(f"{path} was trained for {loaded.task.name}; what is evaluated here are language models.")
     return loaded, loaded.backbone
 

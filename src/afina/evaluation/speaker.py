@@ -1,62 +1,27 @@
-"""Ask a language model, with an adapter or bare, how likely it finds texts and what it writes."""
+"""Ask a language model, with an adapter or bare, how likely it finds answers and what it writes to prompts."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.incremental import places_taken
-from afina.backbone.language import LanguageHead
-from afina.backbone.load import Backbone
 from afina.data.batching import IGNORED, evaluation_batches, padded_width
 from afina.errors import UsageError
-from afina.generation.generate import Request, write
-from afina.generation.settings import GenerationSettings
+from afina.predictor.language_model import LanguageModel
 
 __all__ = ["Speaker", "windows"]
 
-_UNLIMITED = 1 << 30
-_LONGEST = 2048
-"""Context, in tokens, for a model whose positions have no limit."""
 _LOGITS = 1 << 25
 """Most logits computed at once, positions times vocabulary (128 MiB)."""
 
 Pair = tuple[Sequence[int], Sequence[int]]
 """Tokens that are read, and tokens that are scored after them; at least one of each."""
-Tick = Callable[[int, int], None]
-"""Called with the number of requests done and the number of all."""
 
 
-class Speaker:
+class Speaker(LanguageModel):
     """Scores and writes texts with a language model and at most one adapter."""
-
-    def __init__(
-        self, backbone: Backbone, adapter: Adapter | None = None, *, batch_size: int = 16, context: int | None = None,
-        tick: Tick = lambda done, total: None, tokenizer: Any = None,
-    ) -> None:  # fmt: skip
-        """Take at most `context` tokens at once (None: all that model and adapter allow); `tokenizer` is the adapter's own.
-
-        Raises `UsageError` for a context shorter than 2 tokens, or longer than model and adapter allow.
-        """
-        assert backbone.language is not None, "only what was loaded to speak is evaluated"
-        self.backbone, self.adapter, self.batch_size = backbone, adapter, batch_size
-        self.tokenizer = tokenizer or backbone.tokenizer
-        # An adapter may have brought a language head of its own.
-        self.language: LanguageHead = getattr(adapter and adapter.head, "language", backbone.language)
-        most = backbone.context - (0 if adapter is None else places_taken(adapter))
-        self.context = context or (_LONGEST if backbone.context >= _UNLIMITED else most)
-        if not 2 <= self.context <= most:
-            raise UsageError(f"The tokens read at once are 2 to {most} here, not {self.context}.")
-        self.tick = tick
-
-    @property
-    def reads_apart(self) -> bool:
-        """Say whether the model reads one text and writes another (an encoder-decoder)."""
-        return bool(self.backbone.anatomy.row.further)
 
     @property
     def prefix(self) -> int:
@@ -110,21 +75,13 @@ class Speaker:
                 f"To write {most} tokens leaves none of the {self.context} that the model takes to read a prompt."
             )
         ids = [self.encode(prompt, marks=marks)[most - self.context :] or [self.prefix] for prompt in prompts]
-        written = [""] * len(prompts)
-        done = 0
-        for rows in evaluation_batches(np.array([len(own) + most for own in ids]), self.batch_size):
-            requests = [
-                Request(ids[row], self.adapter, tuple(filter(None, stop)), int(row), self.tokenizer) for row in rows
-            ]
-            for piece in write(self.backbone, requests, GenerationSettings(max_new_tokens=most)):
-                if piece.written is not None:
-                    # Decoded without the prompt, as the harness does: a tokenizer may then drop the leading space.
-                    text = self.tokenizer.decode(piece.written.tokens, skip_special_tokens=True)
-                    ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
-                    written[piece.number] = text[: min(ends, default=len(text))]
-            done += len(rows)
-            self.tick(done, len(prompts))
-        return written
+        texts: list[str] = []
+        for found in self.go_on(ids, [most] * len(ids), stop):
+            # Decoded without the prompt, as the harness does: a tokenizer may then drop the leading space.
+            text = self.tokenizer.decode(found.tokens, skip_special_tokens=True)
+            ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
+            texts.append(text[: min(ends, default=len(text))])
+        return texts
 
     def encode(self, text: str, *, marks: bool | None = None) -> list[int]:
         """Return a text's tokens; `marks` None adds the tokenizer's marks unless the text has the start mark."""

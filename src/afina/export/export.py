@@ -11,7 +11,7 @@ from afina.export.parity import Parity, check_parity
 from afina.export.sample import as_compared, sample_rows
 from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
-from afina.train.load import LoadedAdapter
+from afina.predictor.load import load
 
 __all__ = ["Exported", "export_adapter"]
 
@@ -84,15 +84,15 @@ def export_adapter(
     place = folder_of(folder, target.name, None if out is None else Path(out))
     tick("loading the adapter")
     with partial_folder(place) as partial:
-        tested = LoadedAdapter(folder, model=model)
+        tested = load(folder, model=model)
         rounded_to = target.rounded_to(tested.record.precision)
-        exact = LoadedAdapter(folder, model=model, precision="fp32", rounded_to=rounded_to)
+        exact = load(folder, model=model, precision="fp32", rounded_to=rounded_to)
         tick("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         for own in (tested, exact):
             as_compared(own, task)
         tick(f"writing {place}")
-        given = LoadedAdapter(folder, model=model, precision="fp32") if target.consumes else exact
+        given = load(folder, model=model, precision="fp32") if target.consumes else exact
         loss = target.write(given, partial)
         tick("loading it afresh to compare")
         parity = check_parity(tested, exact, *target.outside(tested, partial), sample)

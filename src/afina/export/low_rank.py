@@ -10,7 +10,7 @@ from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError, UsageError
 from afina.export.peft import refuse_classical, write_file, write_tokenizer
 from afina.methods.lora import LoRA
-from afina.train.load import LoadedAdapter
+from afina.predictor.predictor import Predictor
 
 __all__ = ["LowRankLoss", "as_lora"]
 
@@ -19,14 +19,13 @@ class LowRankLoss(dict[str, float]):
     """Maps each module to the share of its change (Frobenius norm) that a low rank leaves out."""
 
 
-def as_lora(loaded: LoadedAdapter, folder: Path, rank: int) -> LowRankLoss:
+def as_lora(loaded: Predictor, folder: Path, rank: int) -> LowRankLoss:
     """Write the adapter's changes of weights as a LoRA of at most `rank`, by truncated SVD; return what is left out.
 
     Changes the backbone in place. Raises `UsageError` for a method that changes no matrix.
     """
     refuse_classical(loaded)
-    language = getattr(loaded.adapter.head, "language", None)
-    if loaded.task.embeds or (language is not None and language is not loaded.backbone.language):
+    if loaded.task.embeds or loaded.own_language is not None:
         what = "has no head" if loaded.task.embeds else "brought a language head of its own"
         raise UsageError(f"{loaded.folder} {what}, which --to lora does not write; export it --to merged or --to peft.")
     write_tokenizer(loaded, folder)

@@ -15,12 +15,12 @@ from afina.backbone.heads import Head
 from afina.backbone.load import has_tagger, model_class, read_config
 from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError
-from afina.train.load import LoadedAdapter
+from afina.predictor.predictor import Predictor
 
 __all__ = ["base_classifier", "merge", "plain_head"]
 
 
-def merge(loaded: LoadedAdapter, folder: Path) -> None:
+def merge(loaded: Predictor, folder: Path) -> None:
     """Write model, tokenizer and configuration to `folder`; raises `UsageError` for a method that has no merged form.
 
     What was loaded with the weights of a quantised form keeps them: they are merged into, in float32.
@@ -56,7 +56,7 @@ def merge(loaded: LoadedAdapter, folder: Path) -> None:
         loaded.tokenizer.save_pretrained(folder)
 
 
-def _untie(loaded: LoadedAdapter, model: Any, bare: Any) -> None:
+def _untie(loaded: Predictor, model: Any, bare: Any) -> None:
     """Part a language head from the embeddings where the adapter changes one and not the other, and make room for words.
 
     PEFT's merging unties them likewise; here it is said to the model's configuration, or loading would tie them again.
@@ -65,11 +65,10 @@ def _untie(loaded: LoadedAdapter, model: Any, bare: Any) -> None:
         (site, branch) for site, branch in loaded.adapter.placed()
         if isinstance(bare.get_submodule(site.module), nn.Embedding) and isinstance(branch, Branch)
     ]  # fmt: skip
-    language = getattr(loaded.adapter.head, "language", None)
     own: Any = model.get_output_embeddings() if loaded.task.speaks else None
     words = max((branch.words for _, branch in embedded), default=0)
     shared = own is not None and own.weight is model.get_input_embeddings().weight
-    if shared and (embedded or language is not loaded.backbone.language):
+    if shared and (embedded or loaded.own_language is not None):
         own.weight = nn.Parameter(own.weight.detach().clone())
         model.config.tie_word_embeddings = False
     for site, _ in embedded if words else ():
@@ -81,10 +80,10 @@ def _untie(loaded: LoadedAdapter, model: Any, bare: Any) -> None:
             model.config.vocab_size = words
 
 
-def _take_language_head(loaded: LoadedAdapter, model: Any) -> None:
+def _take_language_head(loaded: Predictor, model: Any) -> None:
     """Put the adapter's own language head, where it brought one, in place of the model's."""
-    language = getattr(loaded.adapter.head, "language", None)
-    if language is None or language is loaded.backbone.language:
+    language: Any = loaded.own_language
+    if language is None:
         return
     own = model.get_output_embeddings()
     own.weight = nn.Parameter(language.linear.weight.detach().float().clone())
@@ -95,7 +94,7 @@ def _take_language_head(loaded: LoadedAdapter, model: Any) -> None:
         model.final_logits_bias = language.bias[None].clone()
 
 
-def base_classifier(loaded: LoadedAdapter) -> Any:
+def base_classifier(loaded: Predictor) -> Any:
     """Return transformers' classifier on the base model in float32, its head made for this task's labels.
 
     Where the task has the model speak, its language model. Raises `UsageError` where there is no class for the task.
@@ -127,7 +126,7 @@ def base_classifier(loaded: LoadedAdapter) -> Any:
     return read_weights(name, path, kind, settings, keep_pooler=True).model  # the adapter's head fills it
 
 
-def plain_head(loaded: LoadedAdapter) -> Head:
+def plain_head(loaded: Predictor) -> Head:
     """Return the head as it is outside: a regression's numbers in their own unit, not as deviations from the mean."""
     adapter: Adapter = loaded.adapter
     head = copy.deepcopy(adapter.head)

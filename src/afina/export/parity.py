@@ -19,7 +19,7 @@ from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.export.merge import base_classifier
-from afina.train.load import LoadedAdapter
+from afina.predictor.predictor import Predictor
 
 __all__ = ["Parity", "check_parity", "load_merged", "load_peft"]
 
@@ -54,7 +54,7 @@ class Parity:
         return self.exact_difference <= TOLERANCE * max(1.0, self.scale)
 
 
-def load_merged(tested: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
+def load_merged(tested: Predictor, folder: Path) -> tuple[Any, Any]:
     """Load a merged folder as anyone would: transformers alone."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -67,7 +67,7 @@ def load_merged(tested: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
     return model.eval(), AutoTokenizer.from_pretrained(folder) if has_tokenizer else None
 
 
-def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
+def load_peft(loaded: Predictor, folder: Path) -> tuple[Any, Any]:
     """Load a PEFT folder as anyone would: transformers and peft; raises `UsageError` when peft is not installed."""
     try:
         from peft import PeftModel
@@ -79,7 +79,7 @@ def load_peft(loaded: LoadedAdapter, folder: Path) -> tuple[Any, Any]:
     return model.eval(), loaded.tokenizer
 
 
-def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokenizer: Any, rows: Rows | None) -> Parity:
+def check_parity(tested: Predictor, exact: Predictor, model: Any, tokenizer: Any, rows: Rows | None) -> Parity:
     """Compare an exported model with the adapter on these rows (labels below 0: none), or on noise without texts."""
     tokens: Tokens | None = None
     if rows is not None and rows.pixels is not None:
@@ -115,7 +115,7 @@ def check_parity(tested: LoadedAdapter, exact: LoadedAdapter, model: Any, tokeni
     )
 
 
-def _batches(tokens: Tokens | None, tested: LoadedAdapter) -> Sequence[Mapping[str, Tensor]]:
+def _batches(tokens: Tokens | None, tested: Predictor) -> Sequence[Mapping[str, Tensor]]:
     """Return batches of one row each: padding, which libraries treat differently, stays out of the comparison."""
     if tokens is None:
         return [_noise(tested, seed) for seed in range(8)]
@@ -129,7 +129,7 @@ def _unpadded(tokens: Tokens, row: int) -> Mapping[str, Tensor]:
     return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}
 
 
-def _noise(tested: LoadedAdapter, seed: int) -> Mapping[str, Tensor]:
+def _noise(tested: Predictor, seed: int) -> Mapping[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return random_inputs(tested.backbone.config, 1, 16)
@@ -153,7 +153,7 @@ def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
         return answer_scores(model(**given).logits[targets != IGNORED].float(), targets)
 
 
-def _inside(loaded: LoadedAdapter, inputs: Mapping[str, Tensor]) -> Tensor:
+def _inside(loaded: Predictor, inputs: Mapping[str, Tensor]) -> Tensor:
     with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
         if loaded.task.embeds:
             return attached.hidden(inputs).states.flatten(0, 1)

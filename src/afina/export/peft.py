@@ -11,14 +11,14 @@ from afina.errors import UsageError
 from afina.export.merge import plain_head
 from afina.methods.base import registry
 from afina.methods.peft_form import PeftFile
-from afina.train.load import LoadedAdapter
+from afina.predictor.predictor import Predictor
 
 __all__ = ["refuse_classical", "write_file", "write_peft", "write_tokenizer"]
 
 _ROOT = "base_model.model."
 
 
-def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
+def write_peft(loaded: Predictor, folder: Path) -> None:
     """Write the adapter in PEFT's format; raises `UsageError` where PEFT has no word for it."""
     write_tokenizer(loaded, folder)
     if files := loaded.format.peft_files(loaded.folder):
@@ -47,7 +47,7 @@ def write_peft(loaded: LoadedAdapter, folder: Path) -> None:
     write_record(folder, json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")), record)
 
 
-def write_file(folder: Path, made: PeftFile, loaded: LoadedAdapter) -> None:
+def write_file(folder: Path, made: PeftFile, loaded: Predictor) -> None:
     """Write PEFT's two files, with the head as it is outside where the form has one."""
     tensors, config = dict(made.tensors), dict(made.config)
     if made.head_root is not None:
@@ -65,13 +65,13 @@ def write_file(folder: Path, made: PeftFile, loaded: LoadedAdapter) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def write_tokenizer(loaded: LoadedAdapter, folder: Path) -> None:
+def write_tokenizer(loaded: Predictor, folder: Path) -> None:
     """Write the tokenizer that the adapter brought, if any: its tokens are what it was trained with."""
     if loaded.tokenizer is not loaded.backbone.tokenizer:
         loaded.tokenizer.save_pretrained(folder)
 
 
-def refuse_classical(loaded: LoadedAdapter) -> None:
+def refuse_classical(loaded: Predictor) -> None:
     """Raise `UsageError` for what is no adapter beside a frozen model."""
     if loaded.method.gradient_free or loaded.method.owns_backbone:
         raise UsageError(f"{loaded.record.method} is no adapter beside a frozen model; export it --to merged.")

@@ -12,14 +12,14 @@ from afina.data.rows import Rows
 from afina.data.sources import read_texts
 from afina.data.tags import untagged
 from afina.errors import UsageError
+from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task, the
 from afina.tasks.reading import load_text_dataset
-from afina.train.load import LoadedAdapter
 
 __all__ = ["as_compared", "sample_rows"]
 
 
-def sample_rows(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Rows | None, Task]:
+def sample_rows(loaded: Predictor, data: str | None, count: int) -> tuple[Rows | None, Task]:
     """Return at most `count` rows, or None where the model takes no texts, and the task by which they are compared.
 
     That is the adapter's own; of a writer that another program trained, which says of no task, the one that the rows are for.
@@ -51,7 +51,7 @@ def sample_rows(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Ro
     return _rows(texts), loaded.task
 
 
-def as_compared(loaded: LoadedAdapter, task: Task) -> None:
+def as_compared(loaded: Predictor, task: Task) -> None:
     """Let an adapter be compared by a task: a writer of another program's gets a head that scores every token."""
     if task is loaded.task or not task.writes:
         return
@@ -60,7 +60,7 @@ def as_compared(loaded: LoadedAdapter, task: Task) -> None:
     loaded.adapter.head = TokenHead(head.language, loaded.backbone.config)
 
 
-def _for_a_writer(loaded: LoadedAdapter, data: str | None, count: int) -> tuple[Rows, Task]:
+def _for_a_writer(loaded: Predictor, data: str | None, count: int) -> tuple[Rows, Task]:
     apart = bool(loaded.backbone.anatomy.row.further)
     plain = the(writes=True, **{"reads_apart": True} if apart else {"lines": "texts"}).of_text(loaded.tokenizer)
     if data is None:

@@ -17,7 +17,7 @@ from afina.registry import Registry
 
 if TYPE_CHECKING:
     from afina.export.parity import Parity
-    from afina.train.load import LoadedAdapter
+    from afina.predictor.predictor import Predictor
 
 __all__ = ["TARGETS", "ExportTarget", "Option", "export_target", "folder_of", "make_target", "options"]
 
@@ -38,18 +38,18 @@ class ExportTarget:
         """Return the quantised precision whose weights the exported model has, for an adapter of this one; None for no."""
         return None
 
-    def write(self, adapter: "LoadedAdapter", folder: Path) -> Mapping[str, float] | None:
+    def write(self, adapter: "Predictor", folder: Path) -> Mapping[str, float] | None:
         """Write into `folder`; return by module the share of the change that is left out, where it is `lossy`.
 
         Raises `UsageError` for an adapter that has no such form.
         """
         raise NotImplementedError(f"{self.name} writes nothing")
 
-    def outside(self, tested: "LoadedAdapter", folder: Path) -> tuple[Any, Any]:
+    def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         """Return model and tokenizer of what was written, as another program would load them."""
         raise NotImplementedError(f"{self.name} cannot be compared")
 
-    def remark(self, tested: "LoadedAdapter", exact: "LoadedAdapter", parity: "Parity") -> str | None:
+    def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         """Say what became of the base, where that is not seen from the figures."""
         return None
 

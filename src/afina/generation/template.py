@@ -8,6 +8,7 @@ from afina.data.messages import Message as Turn
 from afina.data.messages import read_messages
 from afina.data.templates import make_template, merging
 from afina.errors import UsageError
+from afina.tasks.base import Task
 
 __all__ = ["Message", "PlainTemplate", "Template", "check_messages", "template_of"]
 
@@ -43,15 +44,13 @@ class PlainTemplate:
         return "\n".join([*(f"{names[turn.role]}{turn.content.strip()}" for turn in messages), "Assistant:"])
 
 
-def template_of(task: Any, tokenizer: Any, *, merge_system: bool = False) -> Template:
+def template_of(task: Task | None, tokenizer: Any, *, merge_system: bool = False) -> Template:
     """Return the template that a task was trained with, else the tokenizer's, else the plain one.
 
     With `merge_system` the system message becomes the beginning of the first user message.
     """
-    own: Any = getattr(task, "template", None)
-    if own is not None:
-        found: Template = merging(own) if merge_system else own
-        return found
+    if task is not None and task.template is not None:
+        return merging(task.template) if merge_system else task.template
     return (
         make_template(None, tokenizer, merge_system=merge_system)
         if getattr(tokenizer, "chat_template", None)

@@ -6,21 +6,22 @@ Peters et al., 2019, arXiv:1903.05987, call the choice between this and fine-tun
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from afina.errors import UsageError
-from afina.methods.base import Method, method
+from afina.methods.base import method
+from afina.methods.classical import Classical, FittedMethod, fit_classical
 
 __all__ = ["Features"]
 
 
 @method("features")
 @dataclass(frozen=True, kw_only=True)
-class Features(Method):
+class Features(FittedMethod):
     """A classical model on frozen, cached embeddings.
 
     For regression its regressor twin is fitted.
     """
-
-    gradient_free = True
 
     model: Literal["logistic", "forest", "xgboost"] = "logistic"
     """`logistic` regression (for numbers: ridge), random `forest`, or `xgboost` (an extra)."""
@@ -35,3 +36,6 @@ class Features(Method):
         super().__post_init__()
         if self.trees < 1 or self.c <= 0:
             raise UsageError(f"{self.name}: trees should be at least 1 and c above 0, not {self.trees} and {self.c}.")
+
+    def fit(self, vectors: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Classical:
+        return fit_classical(self.model, vectors, labels, classes, seed, c=self.c, trees=self.trees)

@@ -231,6 +231,10 @@ class PeftForm:
         """Return the branches that tensors at no module stand for, and their sites; raises as `read` does."""
         return []
 
+    def reading_note(self, backbone: Backbone) -> str | None:
+        """Return where what `read_loose` makes of tensors is another function on this base than in PEFT; None for nowhere."""
+        return None
+
     def converted(
         self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool
     ) -> PeftFile | None:

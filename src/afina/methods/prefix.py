@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import AttentionBranch, Placed
+from afina.backbone.configuration import window_of
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
@@ -81,6 +82,15 @@ class PrefixForm(PeftForm):
         for branch, own in zip(branches, whole.view(len(whole), len(sites), width).unbind(1), strict=True):
             branch.embedding.data.copy_(own)
         return list(zip(sites, branches, strict=True))
+
+    def reading_note(self, backbone: Backbone) -> str | None:
+        window = window_of(backbone.config)
+        if window is None:
+            return None
+        return (
+            f"a prefix under a sliding window of {window} tokens: here every token of a text sees it, in PEFT those beyond "
+            "the window do not, so that texts longer than that are answered otherwise there"
+        )
 
     def converted(
         self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool

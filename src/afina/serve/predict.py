@@ -9,10 +9,10 @@ from typing import Any
 from afina.data.asked import Asked, AskedRow
 from afina.data.predicted import Layout, Predicted, check_at_least, write_predicted
 from afina.errors import UsageError
+from afina.predictor.predictor import Predictor
 from afina.tasks.predictions import Prediction
-from afina.train.load import LoadedAdapter
 
-__all__ = ["Answers", "Counts", "Predictor"]
+__all__ = ["Answers", "Counts", "RowByRow"]
 
 
 @dataclass
@@ -30,10 +30,10 @@ class Counts:
 
 
 @dataclass
-class Predictor:
-    """An adapter that answers row by row; below `at_least` a row has no label and is left to a person."""
+class RowByRow:
+    """Answers row by row; below `at_least` a row has no label and is left to a person."""
 
-    adapter: LoadedAdapter
+    adapter: Predictor
     at_least: float | None = None
     batch_size: int = 32
     choices: Sequence[str] | None = None
@@ -110,22 +110,27 @@ class Answers:
     `counts` says what became of the rows by then, `layout` which columns a table of them has.
     """
 
-    predictor: Predictor
+    rows: RowByRow
     asked: Asked
     kept: Sequence[str] = ()
     """The rows' own columns that stand beside the answers."""
     separator: str | None = None
 
     @property
+    def adapter(self) -> Predictor:
+        """Return what answers."""
+        return self.rows.adapter
+
+    @property
     def counts(self) -> Counts:
-        return self.predictor.counts
+        return self.rows.counts
 
     @property
     def layout(self) -> Layout:
-        return self.predictor.layout(self.kept, self.separator or self.asked.separator)
+        return self.rows.layout(self.kept, self.separator or self.asked.separator)
 
     def __iter__(self) -> Iterator[Predicted]:
-        return self.predictor.predict(self.asked, self.kept)
+        return self.rows.predict(self.asked, self.kept)
 
     def write(self, out: Path, form: str, tick: Callable[[int, int | None], None] = lambda done, total: None) -> None:
         """Write all answers into a file, whole or not at all; `tick` is told how many are done, and of how many."""

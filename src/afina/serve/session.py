@@ -8,7 +8,7 @@ from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 from afina.generation.generate import Written, longest_prompt, write
 from afina.generation.settings import GenerationSettings
-from afina.train.load import LoadedAdapter
+from afina.predictor.writer import Writer
 
 __all__ = ["Chat", "TooLong"]
 
@@ -25,11 +25,11 @@ class Chat:
     """A conversation with a model; `messages` is its history, which nothing shortens."""
 
     def __init__(
-        self, adapter: LoadedAdapter, *, system: str | None = None, settings: GenerationSettings | None = None
+        self, adapter: Writer, *, system: str | None = None, settings: GenerationSettings | None = None
     ) -> None:
         """`adapter` answers first and brings the form of the conversation; `system` stands before all."""
         self.adapter = adapter
-        self.answering: LoadedAdapter | None = adapter
+        self.answering: Writer | None = adapter
         """Who answers; None for the bare model, in the form of `adapter`. It may change between questions."""
         self.system, self.settings = system, settings or GenerationSettings()
         self.messages: list[dict[str, str]] = []

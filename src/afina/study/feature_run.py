@@ -17,8 +17,7 @@ from afina.data.batching import Tokens, write_arrays
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import Method
-from afina.methods.classical import fit_classical
-from afina.methods.features import Features
+from afina.methods.classical import FittedMethod
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Result
 from afina.study.events import Embed, Observer, Remade
@@ -34,14 +33,14 @@ def fit_features(
     send: Observer,
 ) -> Result:  # fmt: skip
     """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache."""
-    assert isinstance(method, Features)
+    assert isinstance(method, FittedMethod)
     energy = EnergyMeter(job.device)
     train, seconds = _embeddings(job, method, backbone, splits, "train", monitor, energy, send)
     with monitor.phase("train"):
         energy.start()
         started = perf_counter()
         labels = splits["train"].output_labels()
-        fitted = fit_classical(method, train, task.targets(labels), task.outputs, job.run.seed)
+        fitted = method.fit(train, task.targets(labels), task.outputs, job.run.seed)
         seconds += perf_counter() - started
         energy.stop()
     test, _ = _embeddings(job, method, backbone, splits, "test", monitor, EnergyMeter(job.device), send)
@@ -82,7 +81,7 @@ def fit_features(
 
 
 def _embeddings(
-    job: Job, method: Features, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
+    job: Job, method: FittedMethod, backbone: Backbone, splits: Mapping[str, Tokens], split: str, monitor: MemoryMonitor,
     energy: EnergyMeter, send: Observer,
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from afina.data.sources import Labelled
+    from afina.data.templates import ChatTemplate
 
 __all__ = ["MOST_LABELS", "TASKS", "Decoded", "Labels", "Source", "State", "Task", "in_turn", "restore", "task", "the"]
 
@@ -109,12 +110,16 @@ class Task(ABC):
     """What its reader may note of rows, English and Portuguese, with `{places}`; read from the source, so written out."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configurations call it."""
+    predictor: ClassVar[str] = "classifier"
+    """The kind of what answers with an adapter of this task: a file of `predictor/`."""
     answers_with: ClassVar[str | None] = None
     """What it answers with instead of a label with a probability, in words."""
     outputs: int
     """Width of the head; answers to a question where the model speaks, none where it writes."""
     stop: tuple[str, ...] = ()
     """Where the model writes, what ends it beside the tokenizer's end token."""
+    template: "ChatTemplate | None" = None
+    """Where conversations are written out, the form in which they were learned."""
     label_names: Sequence[str] | None = None
     unit: tuple[float, float] = (0.0, 1.0)
     """Mean and deviation of what it predicts, where outputs are in deviations from the mean."""

@@ -14,7 +14,7 @@ from afina.data.sequences import conversations
 from afina.data.templates import ChatTemplate, Message, load_template, make_template
 from afina.data.written import conversation_rows
 from afina.tasks.base import State, task
-from afina.tasks.writing import Writer
+from afina.tasks.writing import WritingTask
 
 __all__ = ["Chat"]
 
@@ -24,13 +24,14 @@ class _Template(State):
 
 
 @task("chat")
-class Chat(Writer):
+class Chat(WritingTask):
     """The assistant's tokens of conversations written out by a template; a row's text is the JSON of its messages."""
 
     lines = "transcript"
     unfolds = True
     few_rows = "; afina data clean --pairs makes each question with its answer a row"
     State = _Template
+    template: ChatTemplate
 
     def __init__(self, template: ChatTemplate) -> None:
         self.template = template

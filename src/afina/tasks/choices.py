@@ -46,6 +46,7 @@ class Choices(Task):
     answers = "choices"
     metric = "accuracy"
     speaks = True
+    predictor = "chooser"
     embedded = False
     judged = "class"
     State = _Answers

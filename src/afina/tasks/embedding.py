@@ -50,6 +50,7 @@ class Embedding(Task):
     metric = "none"
     trained = False
     embeds = True
+    predictor = "embedder"
     answers_with = "a vector"
     outputs = 0
 

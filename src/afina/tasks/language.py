@@ -11,13 +11,13 @@ from afina.data.rows import Rows, TextDataset
 from afina.data.sequences import whole_texts
 from afina.data.written import whole_rows
 from afina.tasks.base import task
-from afina.tasks.writing import Writer
+from afina.tasks.writing import WritingTask
 
 __all__ = ["Language"]
 
 
 @task("language")
-class Language(Writer):
+class Language(WritingTask):
     """Every token of a text."""
 
     lines = "texts"

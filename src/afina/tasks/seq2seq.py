@@ -12,7 +12,7 @@ from afina.data.sequences import source_and_target
 from afina.data.written import pairs
 from afina.errors import UsageError
 from afina.tasks.base import State, task
-from afina.tasks.writing import Writer
+from afina.tasks.writing import WritingTask
 
 __all__ = ["Seq2Seq"]
 
@@ -22,7 +22,7 @@ class _Read(State):
 
 
 @task("seq2seq")
-class Seq2Seq(Writer):
+class Seq2Seq(WritingTask):
     """The target's tokens, its end among them, after the source."""
 
     reads_apart = True

@@ -68,6 +68,7 @@ class Tagging(Classification):
     metric = "f1"
     turn = 1
     tags = True
+    predictor = "tagger"
     judged = ""
     images = False
     problem_type = "token_classification"

@@ -21,12 +21,12 @@ from afina.tasks.base import TASKS, Decoded, Source, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Writer", "writer_named"]
+__all__ = ["WritingTask", "writer_named"]
 
 _LOSS = 0
 
 
-class Writer(Task):
+class WritingTask(Task):
     """Text to write, each token scored; its "logits" are (B, 3), what `backbone/language.py` says of each row's targets.
 
     A row's label is how many tokens it has to say, its prediction their summed loss in nats.
@@ -37,6 +37,7 @@ class Writer(Task):
     speaks = True
     writes = True
     embedded = False
+    predictor = "writer"
     unfolds: ClassVar[bool] = False
     """Whether questions that stand in a text's own form are rows of it (data/question_forms.py)."""
     few_rows: ClassVar[str] = ""
@@ -102,9 +103,9 @@ class Writer(Task):
         return None
 
 
-def writer_named(name: str) -> type[Writer]:
+def writer_named(name: str) -> type[WritingTask]:
     """Return a task that writes by its name; raises `UsageError` for another."""
     cls = TASKS.named(name)
-    if not issubclass(cls, Writer):
+    if not issubclass(cls, WritingTask):
         raise UsageError(f"task: {name} teaches a model to label, not to write.")
     return cls

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from afina.backbone.attachment import Attachable, Attachment
-from afina.backbone.heads import Head, Hidden, last_token, mean_pool
+from afina.backbone.heads import Head
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.pooling import pooled
 from afina.data.batching import IGNORED, Tokens, evaluation_batches, tokenize
 from afina.data.rows import Rows
 from afina.train.evaluate import outputs_in_order
@@ -32,7 +33,7 @@ def embed(
     """
     parts: list[np.ndarray] = []
     order: list[np.ndarray] = []
-    done = 0
+    done, causal = 0, backbone.anatomy.row.causal
     with (
         Attachment(backbone, [] if adapter is None else [_Headless(backbone, adapter)]) as attached,
         torch.inference_mode(),
@@ -40,8 +41,10 @@ def embed(
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = attached.batch([(tokens, rows)])
             hidden = attached.hidden(batch.inputs)
-            pooled = hidden.states[batch.labels[0] != IGNORED] if tokens.by_word else _pool(backbone, hidden, pooling)
-            parts.append(pooled.float().cpu().numpy())
+            states = (
+                hidden.states[batch.labels[0] != IGNORED] if tokens.by_word else pooled(hidden, pooling, causal=causal)
+            )
+            parts.append(states.float().cpu().numpy())
             order.append(rows)
             done += len(rows)
             if tick is not None:
@@ -59,10 +62,3 @@ def text_embedder(name: str = "minilm", max_length: int = 256) -> Callable[[Sequ
         return embed(backbone, tokenize(backbone.tokenizer, rows, max_length), "mean", batch_size=32)
 
     return vectors
-
-
-def _pool(backbone: Backbone, hidden: Hidden, pooling: str) -> torch.Tensor:
-    if pooling == "mean":
-        return mean_pool(hidden)
-    # In a causal model only the last token has seen the whole text.
-    return last_token(hidden) if backbone.anatomy.row.causal else hidden.states[:, 0]

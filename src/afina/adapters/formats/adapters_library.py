@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-from afina.adapters.adapter import Adapter, AdapterRecord, read_tensors
-from afina.adapters.format import AdapterFormat, adapter_format
+from afina.adapters.adapter import AdapterRecord, read_tensors
+from afina.adapters.format import AdapterFormat, Found, adapter_format
 from afina.adapters.given import given_adapter, label_state, take_head
 from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site
@@ -122,7 +122,7 @@ class AdaptersLibrary(AdapterFormat):
         )  # fmt: skip
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
         settings: Mapping[str, Any] = record.settings["config"]
         networks: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, value in read_tensors(folder / _WEIGHTS).items():
@@ -139,7 +139,7 @@ class AdaptersLibrary(AdapterFormat):
             for site, branch in _placed(backbone, layer, where, values, settings, folder):
                 made[site.name] = (site, branch)
         head, names = _head(folder, backbone)
-        return given_adapter(made, head, backbone), label_state(names, backbone)
+        return Found(given_adapter(made, head, backbone), label_state(names, backbone))
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

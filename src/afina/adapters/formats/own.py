@@ -1,13 +1,12 @@
 """Read Afina's own folders: afina.json beside the two files that PEFT knows."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from afina.adapters.adapter import Adapter, AdapterRecord, load_adapter, read_record
-from afina.adapters.format import AdapterFormat, Base, adapter_format
+from afina.adapters.adapter import Adapter, AdapterRecord, load_adapter, read_record, read_tensors
+from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
 from afina.backbone.load import Backbone
 from afina.methods.base import Method
+from afina.methods.classical import FittedMethod
 from afina.tasks.base import restore
 
 __all__ = ["Own"]
@@ -34,5 +33,9 @@ class Own(AdapterFormat):
         return Base(speaks=task.speaks, tags=task.tags)
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
-        return load_adapter(folder, backbone, record, restore(record.task).outputs), record.task
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+        task, method = restore(record.task), record.make_method()
+        if isinstance(method, FittedMethod):
+            tensors = read_tensors(folder / "adapter_model.safetensors", integers=True)
+            return Found(Adapter(method, [], method.head(tensors, backbone, task.outputs)), record.task)
+        return Found(load_adapter(folder, backbone, record, task.outputs), record.task)

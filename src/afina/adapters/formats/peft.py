@@ -1,11 +1,9 @@
 """Read folders that Hugging Face PEFT wrote: adapter_config.json and adapter_model.safetensors."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from afina.adapters.adapter import Adapter, AdapterRecord
-from afina.adapters.format import AdapterFormat, Base, adapter_format
+from afina.adapters.adapter import AdapterRecord
+from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
 from afina.adapters.given import label_state
 from afina.adapters.peft_files import WEIGHTS, read_peft
 from afina.adapters.peft_keys import read_peft_config
@@ -54,14 +52,14 @@ class Peft(AdapterFormat):
             )
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[Adapter, Mapping[str, Any]]:
-        adapter, names = read_peft(folder, backbone, record)
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+        adapter, names, notes = read_peft(folder, backbone, record)
         if record.settings.get("task_type") == EMBEDS:
-            return adapter, the(embeds=True).of_labels(()).state()
+            return Found(adapter, the(embeds=True).of_labels(()).state(), notes)
         if names:
-            return adapter, label_state(names, backbone)
+            return Found(adapter, label_state(names, backbone), notes)
         # What has no labels was trained to write; it can say too which of several answers is likeliest.
-        return adapter, the(speaks=True, writes=False).of_labels(()).state()
+        return Found(adapter, the(speaks=True, writes=False).of_labels(()).state(), notes)
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

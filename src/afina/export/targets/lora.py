@@ -9,7 +9,7 @@ from afina.errors import UsageError
 from afina.export.target import ExportTarget, export_target
 
 if TYPE_CHECKING:
-    from afina.train.load import LoadedAdapter
+    from afina.predictor.predictor import Predictor
 
 __all__ = ["LoRATarget"]
 
@@ -29,12 +29,12 @@ class LoRATarget(ExportTarget):
         if self.rank < 1:
             raise UsageError(f"--rank should be at least 1, not {self.rank}.")
 
-    def write(self, adapter: "LoadedAdapter", folder: Path) -> Mapping[str, float]:
+    def write(self, adapter: "Predictor", folder: Path) -> Mapping[str, float]:
         from afina.export.low_rank import as_lora
 
         return as_lora(adapter, folder, self.rank)
 
-    def outside(self, tested: "LoadedAdapter", folder: Path) -> tuple[Any, Any]:
+    def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         from afina.export.parity import load_peft
 
         return load_peft(tested, folder)

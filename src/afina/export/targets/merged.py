@@ -9,7 +9,7 @@ from afina.export.target import ExportTarget, export_target
 
 if TYPE_CHECKING:
     from afina.export.parity import Parity
-    from afina.train.load import LoadedAdapter
+    from afina.predictor.predictor import Predictor
 
 __all__ = ["MergedTarget"]
 
@@ -34,17 +34,17 @@ class MergedTarget(ExportTarget):
 
         return precision if packed(precision) is not None and self.onto == "dequantised" else None
 
-    def write(self, adapter: "LoadedAdapter", folder: Path) -> None:
+    def write(self, adapter: "Predictor", folder: Path) -> None:
         from afina.export.merge import merge
 
         merge(adapter, folder)
 
-    def outside(self, tested: "LoadedAdapter", folder: Path) -> tuple[Any, Any]:
+    def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         from afina.export.parity import load_merged
 
         return load_merged(tested, folder)
 
-    def remark(self, tested: "LoadedAdapter", exact: "LoadedAdapter", parity: "Parity") -> str | None:
+    def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         from afina.backbone.quantise import packed, weight_bytes
 
         if packed(tested.record.precision) is None:

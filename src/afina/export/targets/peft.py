@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from afina.export.target import ExportTarget, export_target
 
 if TYPE_CHECKING:
-    from afina.train.load import LoadedAdapter
+    from afina.predictor.predictor import Predictor
 
 __all__ = ["PeftTarget"]
 
@@ -19,12 +19,12 @@ class PeftTarget(ExportTarget):
 
     needs: ClassVar = {"peft": "'afina[peft]'"}
 
-    def write(self, adapter: "LoadedAdapter", folder: Path) -> None:
+    def write(self, adapter: "Predictor", folder: Path) -> None:
         from afina.export.peft import write_peft
 
         write_peft(adapter, folder)
 
-    def outside(self, tested: "LoadedAdapter", folder: Path) -> tuple[Any, Any]:
+    def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         from afina.export.parity import load_peft
 
         return load_peft(tested, folder)

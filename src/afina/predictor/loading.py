@@ -1,10 +1,11 @@
-"""Where the base model of an adapter is and how it is loaded: the settings that all who load one share."""
+"""Hold the settings that all who load an adapter share: where its base model is, and how it is loaded."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from afina.backbone.files import device_named
-from afina.train.load import LoadedAdapter, load
+from afina.predictor.load import load
+from afina.predictor.predictor import Predictor
 
 __all__ = ["Loading"]
 
@@ -24,7 +25,7 @@ class Loading:
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", device_named(self.device))
 
-    def load(self, adapter: str | Path, *, beside: LoadedAdapter | None = None) -> LoadedAdapter:
+    def load(self, adapter: str | Path, *, beside: Predictor | None = None) -> Predictor:
         """Load an adapter; `beside` another it shares that one's base."""
         return load(
             adapter, model=self.model, precision=self.precision, device=self.device,

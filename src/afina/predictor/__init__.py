@@ -1,0 +1,1 @@
+"""This room has what answers with a trained adapter: classifiers, taggers, choosers, writers and embedders."""

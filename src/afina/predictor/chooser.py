@@ -1,0 +1,46 @@
+"""Choose: which of several answers the model finds likeliest after a text; what can say that can write, too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from afina.data.batching import Tokens
+from afina.data.rows import Rows
+from afina.errors import UsageError
+from afina.predictor.classifier import Classifier
+from afina.predictor.predictor import Texts, predictor, rows_of
+from afina.predictor.writer import Writer
+
+__all__ = ["Chooser"]
+
+
+@predictor("chooser")
+@dataclass(eq=False, repr=False)
+class Chooser(Classifier, Writer):
+    """Answers with one of the answers: the labels that it learned, or those that come with each text."""
+
+    trained_to = "choose"
+
+    def read(
+        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
+    ) -> Tokens | None:
+        if (choices is not None) != self.task.wants_choices:
+            wanted = "each text's answers; give them as choices" if self.task.wants_choices else "no choices"
+            raise UsageError(f"This adapter wants {wanted}.")
+        self.check_inputs(texts)
+        assert not isinstance(texts, np.ndarray), "models that speak read texts"
+        if not texts:
+            return None
+        given = None if choices is None else [list(own) for own in choices]
+        if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
+            raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
+        return self.tokens(rows_of(texts, text_pairs, given))
+
+    def tokens(self, rows: Rows) -> Tokens:
+        if rows.choices is None or not self.task.wants_choices:
+            return super().tokens(rows)
+        task = self.task.choosing(rows.choices)
+        # A head without weights of its own takes any number of answers.
+        self.adapter.head.outputs = task.outputs
+        return self.tokenized(task, rows)

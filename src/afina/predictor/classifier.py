@@ -1,0 +1,52 @@
+"""Classify: a label with its probabilities, several labels, or a number, for each text, pair of texts or image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from afina.data.batching import Tokens
+from afina.errors import UsageError
+from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
+from afina.tasks.predictions import Prediction
+
+__all__ = ["Classifier"]
+
+
+@predictor("classifier")
+class Classifier(Predictor):
+    """Answers with what its task's head says of a row."""
+
+    def predict(
+        self,
+        texts: Texts,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
+    ) -> Sequence[Prediction]:
+        tokens = self.read(texts, text_pairs, choices)
+        if tokens is None:
+            return []
+        return self.task.predictions(list(texts), tokens, self.outputs(tokens, batch_size), choices)
+
+    def logits(
+        self,
+        texts: Texts,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        tokens = self.read(texts, text_pairs, choices)
+        return np.zeros((0, self.task.outputs), np.float32) if tokens is None else self.outputs(tokens, batch_size)
+
+    def read(
+        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
+    ) -> Tokens | None:
+        """Return what `predict` was given as the model takes it, None for nothing; raises `UsageError` as `predict` says."""
+        if choices is not None:
+            raise UsageError("This adapter wants no choices.")
+        self.check_inputs(texts)
+        if isinstance(texts, np.ndarray):
+            return self.images(texts)
+        return self.tokens(rows_of(texts, text_pairs)) if texts else None

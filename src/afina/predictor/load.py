@@ -1,0 +1,111 @@
+"""Load an adapter's folder, whoever wrote it, onto its base model: what `afina.load` returns."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from afina.adapters.adapter import AdapterRecord
+from afina.adapters.format import Base, format_of
+from afina.backbone.files import model_path
+from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.own_tokenizer import own_tokenizer
+from afina.backbone.quantise import packed
+from afina.backbone.storage.base import STORAGES
+from afina.errors import UsageError
+from afina.methods.base import Method
+from afina.predictor.predictor import PREDICTORS, Predictor
+from afina.tasks.base import restore
+
+__all__ = ["load"]
+
+
+def load(
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    precision: str | None = None,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+    beside: Predictor | None = None,
+    rounded_to: str | None = None,
+) -> Predictor:
+    """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere).
+
+    The backbone has the precision that the adapter was trained on, or `precision`; PEFT's files name none, and have fp32.
+    `beside` another adapter it shares that one's backbone; raises `UsageError` if the two cannot. With `rounded_to` a plain
+    base has the weights that this quantised precision makes of its own.
+    """
+    folder = Path(folder)
+    form = format_of(folder)
+    record = form.record(folder)
+    record = replace(record, model=model or record.model, precision=precision or record.precision)
+    method = form.method(record)
+    if model is None:
+        form.check_base(folder, record)
+    if method.owns_backbone:
+        method.precision_on(record.precision)  # refuses what has no weights to train
+    stored = "fp32" if method.owns_backbone else record.precision
+    wanted = form.base(record)
+    if beside is not None:
+        backbone = _shared(folder, record, method, beside, stored, wanted)
+    else:
+        _check_place(folder, record)
+        backbone = load_backbone(
+            record.model, precision=stored, device=device, trust_remote_code=trust_remote_code, speaks=wanted.speaks,
+            tags=wanted.tags, rounded_to=rounded_to,
+        )  # fmt: skip
+    if method.owns_backbone:
+        backbone.autocast = STORAGES[record.precision].autocast()
+    found = form.read(folder, backbone, record)
+    task = restore(found.task)
+    made = PREDICTORS[task.predictor](
+        folder=folder, format=form, record=replace(record, task=found.task), method=found.adapter.method,
+        backbone=backbone, adapter=found.adapter, task=task, tokenizer=own_tokenizer(folder, backbone.tokenizer),
+        notes=(*backbone.notes, *found.notes),
+    )  # fmt: skip
+    _check_vocabulary(made)
+    return made
+
+
+def _check_place(folder: Path, record: AdapterRecord) -> None:
+    """Raise `UsageError` for a base model in a local folder that is not there."""
+    if record.model.startswith((".", "/")) and not Path(record.model).exists():
+        raise UsageError(
+            f"{folder} adapts the model in {record.model}, which is not there; say where it is now with "
+            "--model, or model= in Python."
+        )
+
+
+def _check_vocabulary(made: Predictor) -> None:
+    """Refuse a tokenizer of the folder's own that has tokens which neither the base nor the adapter has vectors for."""
+    if made.tokenizer is made.backbone.tokenizer or made.tokenizer is None:
+        return
+    words = max(made.backbone.config.vocab_size, made.adapter.words)
+    if not made.tokens_fit(words):
+        highest = max(made.tokenizer.get_vocab().values())
+        raise UsageError(
+            f"The tokenizer in {made.folder} has {highest + 1} tokens, and {made.backbone.name} with this adapter has "
+            f"vectors for {words}; give by --model the base whose embeddings were made larger, or take the tokenizer out."
+        )
+
+
+def _shared(
+    folder: Path, record: AdapterRecord, method: Method, beside: Predictor, precision: str, wanted: Base
+) -> Backbone:
+    """Return the backbone of another adapter; raises `UsageError` where this one cannot share it."""
+    backbone = beside.backbone
+    if method.owns_backbone or beside.method.owns_backbone:
+        raise UsageError(f"{folder} and {beside.folder} cannot share a model: {record.method} changes all of it.")
+    if model_path(record.model) != model_path(backbone.name):
+        raise UsageError(f"{folder} adapts {record.model}, not {backbone.name}, which is loaded.")
+    kinds = {precision, beside.record.precision}
+    if len(kinds) > 1 and any(packed(own) is not None for own in kinds):
+        raise UsageError(
+            f"{folder} was trained on a model in {precision}, not in {beside.record.precision}, which is loaded."
+        )
+    unlike = {
+        "writes": wanted.speaks != (backbone.language is not None),
+        "tags words": wanted.tags != backbone.tags,
+    }
+    for what in (what for what, differs in unlike.items() if differs):
+        raise UsageError(f"{folder} and {beside.folder} cannot share a model: one of them {what}, one does not.")
+    return backbone

@@ -1,0 +1,27 @@
+"""Tag: a tag for each word of a text, and the entities that the tags mark."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from afina.data.batching import Tokens
+from afina.data.tags import untagged, words_of
+from afina.errors import UsageError
+from afina.predictor.classifier import Classifier
+from afina.predictor.predictor import Texts, predictor
+
+__all__ = ["Tagger"]
+
+
+@predictor("tagger")
+class Tagger(Classifier):
+    """Answers for each word; a text may come as a list of its words."""
+
+    def read(
+        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
+    ) -> Tokens | None:
+        if choices is not None:
+            raise UsageError("This adapter wants no choices.")
+        self.check_inputs(texts)
+        assert not isinstance(texts, np.ndarray), "models that tag read texts"
+        return self.tokens(untagged(words_of(texts))) if texts else None

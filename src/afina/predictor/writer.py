@@ -1,0 +1,113 @@
+"""Write: what follows a prompt or a conversation, by one adapter or by several of one base in one batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from afina.errors import UsageError
+from afina.generation.generate import Request, Written, encode_prompt, write
+from afina.generation.settings import GenerationSettings
+from afina.generation.template import Message, Template, check_messages, template_of
+from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
+
+__all__ = ["Writer", "writer_of"]
+
+
+@predictor("writer")
+@dataclass(eq=False, repr=False)
+class Writer(Predictor):
+    """Answers with text."""
+
+    trained_to = "write"
+
+    merge_system: bool = False
+    """Whether what the system says is put before the user's first words, for a template that takes no system turn."""
+
+    @property
+    def template(self) -> Template:
+        """Return how a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
+        return template_of(self.task, self.tokenizer, merge_system=self.merge_system)
+
+    def generate(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        settings: GenerationSettings | None = None,
+        *,
+        adapters: Sequence[Predictor | None] | None = None,
+        batch_size: int = 16,
+        **changes: Any,
+    ) -> list[Written]:
+        settings = (settings or GenerationSettings()).changed(**changes)
+        if isinstance(prompts, str):
+            raise UsageError("generate takes a list of prompts, not one text.")
+        each = [self] * len(prompts) if adapters is None else list(adapters)
+        if len(each) != len(prompts):
+            raise UsageError(f"There are {len(each)} adapters for {len(prompts)} prompts; give one for each.")
+        requests = [
+            self.request(prompt, who, number) for number, (prompt, who) in enumerate(zip(prompts, each, strict=True))
+        ]
+        written: dict[int, Written] = {}
+        requests.sort(key=lambda request: len(request.prompt))  # rows of like length together
+        for start in range(0, len(requests), batch_size):
+            for piece in write(self.backbone, requests[start : start + batch_size], settings):
+                if piece.written is not None:
+                    written[piece.number] = piece.written
+        return [written[number] for number in range(len(prompts))]
+
+    def stream(
+        self, prompt: str | Sequence[Message], settings: GenerationSettings | None = None, **changes: Any
+    ) -> Iterator[str]:
+        settings = (settings or GenerationSettings()).changed(**changes)
+        request = self.request(prompt, self)  # now, not with the first piece: what is wrong with it is said here
+        return (piece.text for piece in write(self.backbone, [request], settings))
+
+    def request(self, prompt: str | Sequence[Message], adapter: Predictor | None, number: int = 0) -> Request:
+        """Return what `write` takes for a prompt and one of the adapters on this one's backbone, or none.
+
+        Raises `UsageError` for adapters that do not write or stand on another backbone.
+        """
+        speaker = self if adapter is None else writer_of(adapter)
+        if speaker.backbone is not self.backbone:
+            raise UsageError(f"{speaker.folder} has a model of its own; load it beside the other adapter.")
+        if adapter is None and self.method.owns_backbone:
+            raise UsageError(f"{self.folder} changed the whole model; the one that it began with is not there.")
+        template: Template | None = speaker.task.template
+        if not isinstance(prompt, str):
+            turns, template = check_messages(prompt), speaker.template
+            prompt = template.prompt(turns)
+        stop, marks = ((), True) if template is None else (template.stop, template.marks)
+        if adapter is None:  # the bare model knows its own tokens alone
+            branches, tokenizer, words = None, self.backbone.tokenizer, 0
+        else:
+            branches, tokenizer, words = speaker.adapter, speaker.tokenizer, speaker.adapter.words
+        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer, words=words)
+        return Request(tokens, branches, stop, number, tokenizer)
+
+    def logits(
+        self,
+        texts: Texts,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
+    ) -> np.ndarray:
+        """Return of each row (N, 3) its tokens' summed loss, their number, and those that were likeliest.
+
+        A row is what the task reads: a text, a source with its target as `text_pairs`, or a conversation's JSON.
+        """
+        if choices is not None:
+            raise UsageError("This adapter wants no choices.")
+        self.check_inputs(texts)
+        assert not isinstance(texts, np.ndarray), "models that speak read texts"
+        if not texts:
+            return np.zeros((0, self.task.outputs), np.float32)
+        return self.outputs(self.tokens(rows_of(texts, text_pairs)), batch_size)
+
+
+def writer_of(adapter: Predictor) -> Writer:
+    """Return an adapter that writes as what it is; raises `UsageError` for another."""
+    if not isinstance(adapter, Writer):
+        raise adapter.writes_not()
+    return adapter
