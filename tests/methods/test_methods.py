@@ -400,12 +400,12 @@ def test_fused_projections_are_reached_by_slices(family_folder: Loader) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_heads_layers_before_its_last_learn_more_slowly(family: str, family_folder: Loader) -> None:
     backbone = load(family_folder, family)
-    head = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    head = build_adapter(make("head", hidden_rate=0.2), backbone, outputs=2, seed=0)
     trainable = head.trainable(backbone)
     factors = head.method.rate_factors(trainable, backbone.anatomy)
     outputs = {id(value) for value in head.head.last.parameters()} if head.head.last is not None else set()
     assert {name for name, value in trainable.items() if id(value) not in outputs} == set(factors)
-    assert set(factors.values()) <= {0.1}
+    assert set(factors.values()) <= {0.2}
 
 
 def test_rates_differ_by_layer_and_by_matrix(family_folder: Loader) -> None:

@@ -22,11 +22,13 @@ class HeadOnly(Method):
 
     mergeable = True
     head_alone = True
-    rates = RateRule(2e-2, by_steps=0.5, by_width=1)
-    """One layer on fixed inputs is a convex problem, and a step moves a logit by about the rate times the width."""
+    rates = RateRule(6e-2, by_steps=0.0, by_width=1)
+    """One layer on fixed inputs is a convex problem, which bears the same rate in a run of any length; a step moves a logit by
+    about the rate times the width."""
 
-    hidden_rate: float = 0.1
-    """Rate of the head's layers before the last over that of the last; at the last one's they saturate in the first steps."""
+    hidden_rate: float = 0.005
+    """Rate of the head's layers before the last over that of the last: these are whole matrices, which at the last one's rate
+    saturate in the first steps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
