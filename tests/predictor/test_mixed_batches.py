@@ -38,7 +38,13 @@ def of_ours(name: str, base: Path, folder: Path) -> Path:
     adapter = build_adapter(method, backbone, task.outputs, seed=0)
     stir(adapter)
     record = AdapterRecord(
-        model=str(base), method=name, settings=method.settings(), task=task.state(), max_length=60, precision="fp32", seed=0
+        model=str(base),
+        method=name,
+        settings=method.settings(),
+        task=task.state(),
+        max_length=60,
+        precision="fp32",
+        seed=0,
     )
     save_adapter(folder, adapter, backbone, record)
     return folder
@@ -109,10 +115,7 @@ def writers(base: Path, folder: Path) -> list[Path]:
         "prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2),
     }
     plain = language_model("llama").from_pretrained
-    return [
-        of_peft(larger if name == "words" else plain(base), config, folder / name)
-        for name, config in made.items()
-    ]
+    return [of_peft(larger if name == "words" else plain(base), config, folder / name) for name, config in made.items()]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

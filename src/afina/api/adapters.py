@@ -39,6 +39,8 @@ class Generated:
     replies: list[Reply]
     note: str | None = None
     """Why nothing was written, where nothing was."""
+    assumed: tuple[str, ...] = ()
+    """The adapter's notes: what was assumed when it was loaded."""
 
 
 def generate(
@@ -85,12 +87,13 @@ def generate(
         own = [None if bare else loaded] * len(asked)
         found = loaded.generate(asked, how, adapters=own, batch_size=batch_size)
         replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, found, strict=True)]
+    assumed = () if bare else loaded.notes
     if not texts or any(reply.text.strip() for reply in replies):
-        return Generated(replies)
+        return Generated(replies, assumed=assumed)
     form = (
         "; it was taught conversations, whose form --chat gives a prompt" if _taught_chat(loaded, chat or bare) else ""
     )
-    return Generated(replies, f"{loaded.record.model if bare else adapter} wrote no word{form}.")
+    return Generated(replies, f"{loaded.record.model if bare else adapter} wrote no word{form}.", assumed)
 
 
 def _taught_chat(loaded: "Writer", asked_so: bool) -> bool:

@@ -135,7 +135,7 @@ def examine(
             for canary, _ in questions.canaries
         ],
         rows_at_risk=_at_risk(loaded, questions, adapter, base, settings.at_risk),
-        gap_by_epoch=_by_epoch(history), notes=notes,
+        gap_by_epoch=_by_epoch(history), notes=[*loaded.notes, *notes],
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def leak_page(audit: LeakAudit, language: str = "en") -> str:
     words = Words(language)
     parts = [
         f"<h1>{words('What is given away of the training data')}</h1><p class=soft>{escape(audit.target)}</p>",
-        *(f"<p class=warn>{escape(words.note(note))}</p>" for note in audit.notes),
+        *(f"<p class=warn>{escape(words.sentence(note))}</p>" for note in audit.notes),
         _table(leak_rows(audit.leaks, words)),
         f"<p class=soft>{escape(words(_LOSSES))}</p>",
     ]

@@ -100,7 +100,7 @@ def _show(console: "Console", found: "LeakAudit", words: "Words") -> None:
         console.print(table)
 
     for sentence in found.notes:
-        note(console, words.note(sentence))
+        note(console, words.sentence(sentence))
     show("", leak_rows(found.leaks, words))
     for each in found.leaks:
         console.print(f"\n{each.adapter}", style="bold", soft_wrap=True, highlight=False, markup=False)

@@ -15,6 +15,7 @@ from afina.words.language import Words
 
 if TYPE_CHECKING:
     from afina.generation.settings import GenerationSettings
+    from afina.predictor.writer import Writer
 
 __all__ = ["Conversation", "Wrapped", "adapters_in", "system_language"]
 
@@ -141,6 +142,7 @@ class Conversation:
         if self.terminal:
             base = Path(self.chat.adapter.backbone.name).name
             self.note("{name} on {model}. /help lists the commands, Ctrl-D leaves.", name=self.name, model=base)
+        self._say_notes(self.chat.adapter)
 
     def run(self) -> None:
         """Answer line by line."""
@@ -159,6 +161,10 @@ class Conversation:
     def note(self, phrase: str, **values: object) -> None:
         """Say something that is no answer."""
         self.say(self.words(phrase, **values))
+
+    def _say_notes(self, adapter: "Writer") -> None:
+        for note in adapter.notes:
+            self.say(self.words.sentence(note))
 
     def say(self, text: str) -> None:
         self.notes.print(text, style="dim", markup=False)
@@ -275,3 +281,4 @@ class Conversation:
             self.chat.adapter.request("?", self.loaded[name])
             self.name, self.chat.answering = name, self.loaded[name]
             self.note("Now answering: {name}.", name=name)
+            self._say_notes(self.loaded[name])

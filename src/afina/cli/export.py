@@ -64,11 +64,14 @@ def export(
     from rich.console import Console
 
     from afina import api
+    from afina.words.language import Words
 
     console = Console()
     with working(console, "loading the adapter") as tell:
         made = api.export(adapter, to, out, data=data, rows=rows, model=model, tell=tell, **options)
     _show(console, made)
+    for sentence in map(Words().sentence, made.notes):
+        note(console, sentence)
     if made.merging is not None:
         note(console, made.merging, "")
     console.print(str(made.folder), soft_wrap=True)

@@ -9,6 +9,7 @@ import typer
 
 from afina.cli.command import PANELS, command
 from afina.cli.options import Adapter, AnySeed, BaseModel, BatchSize, Device, Precision, Stop, Temperature, TopP
+from afina.cli.terminal import note
 
 __all__ = ["generate"]
 
@@ -40,8 +41,11 @@ def generate(
 
     Example: `afina generate stories/runs/tiny/adapter "Once upon a time" --max-new-tokens 100`
     """
+    from rich.console import Console
+
     from afina import api
     from afina.generation.settings import GenerationSettings
+    from afina.words.language import Words
 
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop or ())
@@ -55,8 +59,8 @@ def generate(
         print()
     for reply in () if pieces else found.replies:
         print(json.dumps(reply.as_dict(), ensure_ascii=False) if as_json else reply.text)
-    if found.note is not None:
-        print(found.note, file=sys.stderr)
+    for sentence in (*map(Words().sentence, found.assumed), *filter(None, (found.note,))):
+        note(Console(stderr=True), sentence)
 
 
 def _write(piece: str, pieces: list[str]) -> None:

@@ -90,6 +90,7 @@ def predict(
     from afina import api
     from afina.data.predicted import FORMS, form_of
     from afina.errors import UsageError
+    from afina.words.language import Words
 
     if (shown := format in ("table", "text")) and out is not None:
         raise UsageError(f"--format {format} is for a terminal; for --out choose one of {', '.join(FORMS)}.")
@@ -116,7 +117,7 @@ def predict(
         write(answers, sys.stdout, answers.layout)
     if out is not None or at_least is not None:
         note(console, str(answers.counts), "dim")
-    for sentence in answers.layout.renamed:
+    for sentence in (*map(Words().sentence, answers.adapter.notes), *answers.layout.renamed):
         note(console, sentence)
 
 

@@ -16,6 +16,7 @@ from afina.generation.template import Template
 from afina.measure.bootstrap import Estimate, Measure, estimates
 from afina.predictor.loading import Loading
 from afina.predictor.writer import Writer
+from afina.words.language import Words
 
 __all__ = ["Battery", "Evaluation", "Row", "evaluate"]
 
@@ -205,7 +206,10 @@ def evaluate(
             "device": str(backbone.device),
             "precision": (at.precision or "fp32") if loaded is None else loaded.record.precision, "versions": _versions(),
         },
-        notes=(_UNLIKE,) if bare is not None and not pair.same_tokens else (),
+        notes=(
+            *(() if loaded is None else map(Words().sentence, loaded.notes)),
+            *((_UNLIKE,) if bare is not None and not pair.same_tokens else ()),
+        ),
     )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from afina.export.sample import as_compared, sample_rows
 from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
 from afina.predictor.load import load
+from afina.predictor.predictor import Predictor
+from afina.words.language import Words
 
 __all__ = ["Exported", "export_adapter"]
 
@@ -27,7 +29,9 @@ class Exported:
     loss: Mapping[str, float] | None
     """What a conversion to LoRA left out of each change of weights, as a share of its norm."""
     merging: str | None
-    """What became of a quantised base that was merged into."""
+    """What the target says of it (`ExportTarget.remark`): of a quantised base, what became of it."""
+    notes: tuple[str, ...] = ()
+    """What was assumed when the adapter was loaded."""
 
     def rows(self) -> list[tuple[str, str]]:
         """Return what was compared, as a table has it."""
@@ -60,7 +64,7 @@ class Exported:
         return f"Exported('{self.folder}', compared on {self.parity.rows} rows: {compared})"
 
     def _repr_html_(self) -> str:
-        said = " ".join(filter(None, (self.changed(), self.merging)))
+        said = " ".join(filter(None, (*map(Words().sentence, self.notes), self.changed(), self.merging)))
         return html_of(str(self.folder), ("compared on", f"{self.parity.rows} rows"), self.rows(), said)
 
 
@@ -99,6 +103,11 @@ def export_adapter(
         if not target.lossy and not parity.equal:
             raise AfinaError(
                 f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
-                f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. Please report this."
+                f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. {_why(tested)}"
             )
-    return Exported(place, tested.record.precision, parity, loss, target.remark(tested, exact, parity))
+    return Exported(place, tested.record.precision, parity, loss, target.remark(tested, exact, parity), tested.notes)
+
+
+def _why(tested: Predictor) -> str:
+    """Return what may have parted the two, where something was assumed of the adapter; else it is a fault of ours."""
+    return " ".join(map(Words().sentence, tested.notes)) or "Please report this."

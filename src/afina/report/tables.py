@@ -129,14 +129,8 @@ def comparison_table(group: Group, words: Words) -> Table:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
     assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.assumed)
     doubted = doubts(group.cells).rates(words)
-    note = " ".join(
-        filter(None, (note, _untried_note(group, words), doubted, *(_sentence(words.note(note)) for note in assumed)))
-    )
+    note = " ".join(filter(None, (note, _untried_note(group, words), doubted, *map(words.sentence, assumed))))
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
-
-
-def _sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:].rstrip('.')}."
 
 
 def _rate(run: Result, words: Words) -> str:

@@ -54,6 +54,11 @@ class Words:
         """Say a note of what was assumed, which is kept as an English sentence."""
         return said_note(note, self.language)
 
+    def sentence(self, note: str) -> str:
+        """Say a note as a sentence that stands by itself."""
+        said = self.note(note)
+        return f"{said[:1].upper()}{said[1:].rstrip('.')}."
+
     def number(self, value: float | None, digits: int = 0) -> str:
         """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
         if value is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from afina.export.target import ExportTarget, export_target
 
 if TYPE_CHECKING:
+    from afina.export.parity import Parity
     from afina.predictor.predictor import Predictor
 
 __all__ = ["PeftTarget"]
@@ -28,3 +29,10 @@ class PeftTarget(ExportTarget):
         from afina.export.parity import load_peft
 
         return load_peft(tested, folder)
+
+    def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
+        from afina.words.language import Words
+
+        form = tested.method.peft
+        note = None if form is None else form.reading_note(tested.backbone)
+        return None if note is None else Words().sentence(note)
