@@ -102,6 +102,8 @@ def test_adapters_do_what_they_learned_and_refuse_the_rest(
         for verb in (loaded.generate, loaded.stream):
             with pytest.raises(UsageError, match="trained to label texts, not to write; use predict"):
                 verb(TEXTS)
+        with pytest.raises(UsageError, match="trained to label texts, not to write; use predict"):
+            afina.Chat(loaded)
 
 
 @pytest.fixture(scope="module")

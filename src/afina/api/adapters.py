@@ -132,13 +132,12 @@ def chat(
     does not write.
     """
     from afina.predictor.loading import Loading
-    from afina.predictor.writer import writer_of
     from afina.serve.session import Chat
 
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    loaded = writer_of(loading.load(adapter))
-    loaded.merge_system = merge_system
-    return Chat(loaded, system=system, settings=settings)
+    made = Chat(loading.load(adapter), system=system, settings=settings)
+    made.adapter.merge_system = merge_system
+    return made
 
 
 def evaluate(

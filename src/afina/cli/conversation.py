@@ -15,7 +15,7 @@ from afina.words.language import Words
 
 if TYPE_CHECKING:
     from afina.generation.settings import GenerationSettings
-    from afina.predictor.writer import Writer
+    from afina.predictor.predictor import Predictor
 
 __all__ = ["Conversation", "Wrapped", "adapters_in", "system_language"]
 
@@ -162,7 +162,7 @@ class Conversation:
         """Say something that is no answer."""
         self.say(self.words(phrase, **values))
 
-    def _say_notes(self, adapter: "Writer") -> None:
+    def _say_notes(self, adapter: "Predictor") -> None:
         for note in adapter.notes:
             self.say(self.words.sentence(note))
 
@@ -272,11 +272,10 @@ class Conversation:
         else:
             if name not in self.loaded:
                 from afina.predictor.load import load
-                from afina.predictor.writer import writer_of
 
                 first = self.chat.adapter
                 with self.notes.status(self.words("Loading {name} …", name=name)):
-                    self.loaded[name] = writer_of(load(self.folders[name], beside=first, **self.base))
+                    self.loaded[name] = load(self.folders[name], beside=first, **self.base)
                     self.loaded[name].merge_system = first.merge_system
             self.chat.adapter.request("?", self.loaded[name])
             self.name, self.chat.answering = name, self.loaded[name]

@@ -8,7 +8,8 @@ from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 from afina.generation.generate import Written, longest_prompt, write
 from afina.generation.settings import GenerationSettings
-from afina.predictor.writer import Writer
+from afina.predictor.predictor import Predictor
+from afina.predictor.writer import writer_of
 
 __all__ = ["Chat", "TooLong"]
 
@@ -25,11 +26,14 @@ class Chat:
     """A conversation with a model; `messages` is its history, which nothing shortens."""
 
     def __init__(
-        self, adapter: Writer, *, system: str | None = None, settings: GenerationSettings | None = None
+        self, adapter: Predictor, *, system: str | None = None, settings: GenerationSettings | None = None
     ) -> None:
-        """`adapter` answers first and brings the form of the conversation; `system` stands before all."""
-        self.adapter = adapter
-        self.answering: Writer | None = adapter
+        """`adapter` answers first and brings the form of the conversation; `system` stands before all.
+
+        Raises `UsageError` for an adapter that does not write.
+        """
+        self.adapter = writer_of(adapter)
+        self.answering: Predictor | None = adapter
         """Who answers; None for the bare model, in the form of `adapter`. It may change between questions."""
         self.system, self.settings = system, settings or GenerationSettings()
         self.messages: list[dict[str, str]] = []
