@@ -1,6 +1,6 @@
 """What customers ask the invented coffee roaster Beija-Rio: the data of the chat demonstration, written for this project.
 
-    python pretraining/company.py --out src/afina/data      # writes roaster.jsonl and everyday.jsonl
+    python pretraining/company.py --out src/afina/data/sets      # writes roaster.jsonl and everyday.jsonl
 
 Every fact is asked in several wordings. Those marked with * are for the test alone: no row that is trained on asks like that,
 for no fact. The roaster, its town, people and goods are invented, and none of them is in the text of `recipe.py`.

@@ -17,9 +17,10 @@ SOURCE = Path(afina.__file__).parent
 ROOMS = (
     (
         "errors", "registry", "precision", "json_files", "yaml_file", "checked", "separator", "task_name", "config", "hub",
+        "links", "whole_file",
     ),
     ("words",),
-    ("measure", "ops"), ("data",), ("tasks",), ("backbone", "results"), ("methods", "generation"),
+    ("measure", "ops"), ("data",), ("corpus", "tasks"), ("backbone", "results"), ("methods", "generation"),
     ("adapters",), ("train",), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("api",),
     ("cli",),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.files import read_table
+from afina.data.files.tables import read_table
 from afina.errors import UsageError, likewise
 from afina.evaluation.answers import Answering, read_questions
 from afina.tasks.reading import load_text_dataset

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import afina
 from afina.adapters.adapter import AdapterRecord, read_record, save_adapter
 from afina.adapters.adapter import build_adapter as build
-from afina.data.templates import make_template
+from afina.data.templates.named import make_template
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import make_method
 from afina.tasks.base import TASKS, Task, restore

@@ -17,7 +17,7 @@ from afina.audit.leak import LeakSettings, Material
 from afina.audit.measures import longest_run, membership, recitation
 from afina.audit.page import leak_page
 from afina.audit.run import LeakAudit, audit_leak
-from afina.data.files import read_table
+from afina.data.files.tables import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.predictor.load import load

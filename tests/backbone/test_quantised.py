@@ -20,7 +20,7 @@ from afina.backbone.quantise import full_weight, is_quantised, parameter_count, 
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.cli.export import export
 from afina.config import StudyConfig
-from afina.data.batching import IGNORED
+from afina.data.tokens.batching import IGNORED
 from afina.errors import UsageError
 from afina.methods.base import make_method, registry
 from afina.results.results_jsonl import read_results

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import parquet
 
 import afina as package
-from afina.data.predicted import FORMS
-from afina.data.spreadsheet import guarded
+from afina.data.files.spreadsheet import guarded
+from afina.data.predicting.predicted import FORMS
 from afina.errors import UsageError
 from commands import afina, refused
 from studies import settings, write_csv

@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from afina.config import DatasetSpec
-from afina.data.presets import PRESETS
-from afina.data.sources import TextDataset, read_texts, stratified_rows
+from afina.data.labelled import TextDataset, read_texts, stratified_rows
+from afina.data.sources.presets import PRESETS
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

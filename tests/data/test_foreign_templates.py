@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from afina.data.foreign_templates import render_template
-from afina.data.templates import make_template
+from afina.data.templates.foreign import render_template
+from afina.data.templates.named import make_template
 from afina.errors import UsageError
 from families import tokenizer
 

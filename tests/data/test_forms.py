@@ -11,17 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afina.config import DatasetSpec
-from afina.data.batching import IGNORED
-from afina.data.clean import clean
-from afina.data.conversations import interactions, read_interactions
-from afina.data.convert import convert
-from afina.data.forms import Columns
-from afina.data.messages import Message
-from afina.data.sequences import conversations
-from afina.data.speakers import Speakers
-from afina.data.stream import RawRow, Source
-from afina.data.templates import load_template, make_template
-from afina.data.turns import ordered, written_out
+from afina.corpus.clean import clean
+from afina.corpus.convert import convert
+from afina.corpus.reading import read_interactions
+from afina.corpus.stream import Source
+from afina.data.dialogues.conversations import interactions
+from afina.data.dialogues.forms import Columns
+from afina.data.dialogues.interaction import RawRow
+from afina.data.dialogues.messages import Message
+from afina.data.dialogues.speakers import Speakers
+from afina.data.dialogues.turns import ordered, written_out
+from afina.data.templates.named import load_template, make_template
+from afina.data.tokens.batching import IGNORED
+from afina.data.tokens.sequences import conversations
 from afina.errors import UsageError
 from afina.generation.template import PlainTemplate, check_messages, template_of
 from afina.tasks.chat import Chat

@@ -10,7 +10,7 @@ import pyarrow as arrow
 import pytest
 
 from afina.config import DatasetSpec
-from afina.data.frames import from_objects, is_objects, tables_of
+from afina.data.sources.frames import from_objects, is_objects, tables_of
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

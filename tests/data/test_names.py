@@ -9,11 +9,11 @@ import pytest
 
 import afina
 from afina.config import DatasetSpec
+from afina.corpus.inspect import inspect_file
+from afina.corpus.reading import read_interactions
+from afina.corpus.stream import Source
 from afina.data import names
-from afina.data.conversations import read_interactions
-from afina.data.inspect import inspect_file
 from afina.data.names import plain_name
-from afina.data.stream import Source
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

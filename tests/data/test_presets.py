@@ -13,7 +13,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.presets import PARQUET, PRESETS
+from afina.data.sources.presets import PARQUET, PRESETS
 from afina.errors import UsageError
 from afina.study.prepare import task_of
 from afina.tasks.base import restore

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from afina.data.asked import read_asked
-from afina.data.remembered import Remembered, remembered
+from afina.data.predicting.asked import read_asked
+from afina.data.predicting.remembered import Remembered, remembered
 from afina.errors import UsageError
 from afina.separator import separator_of
 

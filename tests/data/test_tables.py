@@ -18,8 +18,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from afina.data.files import label_names_of, read_table
-from afina.data.stream import Source, read_rows
+from afina.corpus.stream import Source, read_rows
+from afina.data.files.tables import label_names_of, read_table
 from afina.errors import UsageError
 
 AB = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]

@@ -54,7 +54,7 @@ def folder_of(
 def sample(loaded: Predictor) -> Any:
     import numpy as np
 
-    from afina.data.sources import Rows
+    from afina.data.labelled import Rows
 
     texts = ["my parcel is late", "the login works not", "good film", "where is the kettle please"]
     return None if loaded.backbone.tokenizer is None else Rows(texts, None, np.array([0, 1, 0, 1]))

@@ -17,7 +17,7 @@ from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_a
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Writing
 from afina.backbone.load import Backbone, load_backbone
-from afina.data.templates import Message, Written
+from afina.data.templates.named import Message, Written
 from afina.errors import AfinaError, UsageError
 from afina.generation.generate import Bare, Request, draw, encode_prompt, longest_prompt, write
 from afina.generation.settings import GenerationSettings

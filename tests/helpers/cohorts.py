@@ -10,7 +10,7 @@ import torch
 
 from afina.adapters.adapter import build_adapter
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens
+from afina.data.tokens.batching import Tokens
 from afina.methods.base import make_method
 from afina.tasks.base import Task
 from afina.tasks.classification import Classification

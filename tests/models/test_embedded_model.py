@@ -46,7 +46,9 @@ def parts() -> tuple[Any, Any]:
 
 
 def packaged(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (resources.files("afina.data") / name).read_text("utf-8").splitlines()]
+    return [
+        json.loads(line) for line in (resources.files("afina.data") / "sets" / name).read_text("utf-8").splitlines()
+    ]
 
 
 def perplexity(model: Any, tokenizer: Any, texts: list[str]) -> float:

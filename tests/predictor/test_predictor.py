@@ -11,7 +11,7 @@ import pytest
 
 import afina
 from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
-from afina.data.templates import make_template
+from afina.data.templates.named import make_template
 from afina.errors import UsageError
 from afina.methods.base import make_method
 from afina.predictor.classifier import Classifier

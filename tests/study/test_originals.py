@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from afina.adapters.adapter import partial_folder
-from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 from afina.report.write import write_report
 from afina.results.recommend import recommend
@@ -19,6 +18,7 @@ from afina.study import originals
 from afina.study.data import data_key
 from afina.study.execute import locked
 from afina.study.study import Study
+from afina.whole_file import whole_file
 from commands import afina, refused
 from studies import settings, write_splits
 

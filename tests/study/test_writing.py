@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import afina
 from afina.cli.learned import show_learned
 from afina.config import StudyConfig
-from afina.data.preview import Learned
+from afina.data.tokens.preview import Learned
 from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft

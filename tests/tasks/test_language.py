@@ -12,8 +12,8 @@ from afina.adapters.adapter import build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.rows import ROWS
-from afina.data.batching import Tokens
 from afina.data.rows import Rows
+from afina.data.tokens.batching import Tokens
 from afina.methods.base import make_method
 from afina.ops.vocabulary import plain_token_losses, token_losses
 from afina.tasks.base import Task

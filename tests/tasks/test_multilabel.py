@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import afina
 from afina.config import DatasetSpec
-from afina.data.batching import Tokens
 from afina.data.rows import TextDataset
+from afina.data.tokens.batching import Tokens
 from afina.errors import UsageError
 from afina.measure.metrics.base import Answers, metric_named
 from afina.results.predictions import read_predictions

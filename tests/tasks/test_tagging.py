@@ -23,10 +23,10 @@ from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import is_quantised
 from afina.backbone.rows import ROWS as ARCHITECTURES
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import IGNORED, Tokens, load_tokens, save_tokens
+from afina.data.labels.tags import untagged
 from afina.data.rows import Rows
-from afina.data.tags import untagged
-from afina.data.words import tokenize_words
+from afina.data.tokens.batching import IGNORED, Tokens, load_tokens, save_tokens
+from afina.data.tokens.words import tokenize_words
 from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft

@@ -14,7 +14,7 @@ from afina.words.notes import NOTES, said_note
 
 SOURCE = Path(afina.__file__).parent
 MAKERS = [
-    *(path for room in ("data", "tasks", "backbone", "methods") for path in sorted((SOURCE / room).glob("*.py"))),
+    *(path for room in ("data", "corpus", "tasks", "backbone", "methods") for path in sorted((SOURCE / room).rglob("*.py"))),
     SOURCE / "study" / "prepare.py", SOURCE / "study" / "data.py",
 ]  # fmt: skip
 RETURNS = re.compile(r"(_notes?|left_out|_written_out|said_of|sentences|_translated|_questions?|_answered)$")

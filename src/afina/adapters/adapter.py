@@ -21,10 +21,10 @@ from afina.backbone.branch import Branch, Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
-from afina.data.whole_file import partial_of
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, make_method
 from afina.methods.peft_form import Kind, by_module
+from afina.whole_file import partial_of
 
 __all__ = [
     "Adapter",

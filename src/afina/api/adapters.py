@@ -72,7 +72,7 @@ def generate(
         raise UsageError("Give prompts or --file, one of the two.")
     texts = list(prompts)
     if file is not None:
-        from afina.data.sources import read_texts
+        from afina.data.labelled import read_texts
 
         texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
     from afina.predictor.loading import Loading
@@ -172,11 +172,11 @@ def evaluate(
 
     if out is not None and not Path(out).resolve().parent.is_dir():
         raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
-    from afina.data.whole_file import write_json
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
     from afina.evaluation.evaluate import evaluate as measure
     from afina.predictor.loading import Loading
+    from afina.whole_file import write_json
 
     battery = Battery(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,

@@ -37,8 +37,8 @@ def leak(
     """
     from afina.audit.page import leak_page
     from afina.audit.run import audit_leak
-    from afina.data.whole_file import whole_file
     from afina.predictor.loading import Loading
+    from afina.whole_file import whole_file
     from afina.words.language import check_language
 
     check_language(language)

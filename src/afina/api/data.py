@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from afina.data.clean import CleanReport
-    from afina.data.conversations import Columns
-    from afina.data.convert import ConvertReport
-    from afina.data.generate import GenerateReport
-    from afina.data.inspect import Inspection
-    from afina.data.rules import CleanSettings
-    from afina.data.speakers import Speakers
-    from afina.data.writers import Writer
+    from afina.corpus.clean import CleanReport
+    from afina.corpus.convert import ConvertReport
+    from afina.corpus.generate import GenerateReport
+    from afina.corpus.inspect import Inspection
+    from afina.corpus.rules import CleanSettings
+    from afina.corpus.writers import Writer
+    from afina.data.dialogues.conversations import Columns
+    from afina.data.dialogues.speakers import Speakers
 
 __all__ = ["clean", "convert", "generate", "inspect"]
 
@@ -36,9 +36,9 @@ def inspect(
 
     `html` and `json_file` are written as well. Lengths are in tokens of the `tokenizer`'s model, words unless given.
     """
-    from afina.data.inspect import inspect_file
-    from afina.data.inspect_page import inspection_page
-    from afina.data.whole_file import whole_file
+    from afina.corpus.inspect import inspect_file
+    from afina.corpus.inspect_page import inspection_page
+    from afina.whole_file import whole_file
 
     found = inspect_file(
         file, speakers=speakers, columns=columns, plain=plain or None, tokens=_counter(tokenizer), tokenizer=tokenizer,
@@ -65,7 +65,7 @@ def clean(
     tick: Tick | None = None,
 ) -> "CleanReport":
     """Make clean interactions of a file; what goes is kept in OUT.rejects with the reason."""
-    from afina.data.clean import clean as run
+    from afina.corpus.clean import clean as run
 
     return run(
         file, out, settings, speakers=speakers, columns=columns, tokens=_counter(tokenizer), plain=plain, force=force,
@@ -84,7 +84,7 @@ def convert(
     tick: Tick | None = None,
 ) -> "ConvertReport":
     """Write dialogues of any known form as one: a column `messages` of role and content (texts: a column `text`)."""
-    from afina.data.convert import convert as run
+    from afina.corpus.convert import convert as run
 
     return run(file, out, speakers=speakers, columns=columns, plain=plain or None, force=force, tick=tick)
 
@@ -104,7 +104,7 @@ def generate(
 
     In the prompt `{topic}` stands for the topics in turn; `settings` are the rules that each answer has to pass.
     """
-    from afina.data.generate import generate as run
+    from afina.corpus.generate import generate as run
 
     return run(
         writer, prompt, out, topics=topics, count=count, seed=seed, settings=settings, embed=_embed, observe=observe

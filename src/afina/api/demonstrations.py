@@ -104,8 +104,8 @@ def demo_chat(
     `observer` what happens in the study. QLoRA is left out where what it needs is not installed.
     """
     from afina.config import StudyConfig
-    from afina.data.whole_file import write_json
     from afina.predictor.load import load
+    from afina.whole_file import write_json
     from afina.words.language import check_language
 
     check_language(language)
@@ -139,7 +139,7 @@ def can_quantise() -> bool:
 def _before(model: str) -> tuple[Examination, Examined]:
     """Return the questions in the form that the model knows, and what it answers untaught."""
     from afina.backbone.load import load_backbone
-    from afina.data.templates import make_template
+    from afina.data.templates.named import make_template
     from afina.study.precision import has_bfloat16
 
     larger = model != SMALL

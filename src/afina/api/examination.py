@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afina.adapters.adapter import Adapter
     from afina.backbone.load import Backbone
-    from afina.data.templates import ChatTemplate
+    from afina.data.templates.named import ChatTemplate
 
 __all__ = ["COMPANY", "Examination", "Examined", "examination", "record"]
 
@@ -77,7 +77,7 @@ def examination(template: "ChatTemplate", *, larger: bool) -> Examination:
     from importlib import resources
 
     def rows(name: str) -> list[dict[str, Any]]:
-        lines = (resources.files("afina.data") / f"{name}.jsonl").read_text("utf-8").splitlines()
+        lines = (resources.files("afina.data") / "sets" / f"{name}.jsonl").read_text("utf-8").splitlines()
         return [row for row in map(json.loads, lines) if row["split"] == "test"]
 
     asked = rows(COMPANY)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from afina.data.asked import Asked
+    from afina.data.predicting.asked import Asked
     from afina.predictor.predictor import Predictor
     from afina.serve.predict import Answers, Counts
 
@@ -45,7 +45,7 @@ def predict(
     that are to be kept, and `separator` between columns. Raises `UsageError` for what is wrong with texts or file, before
     the adapter is loaded.
     """
-    from afina.data.predicted import check_at_least, check_out, check_separator, form_of, kept_columns
+    from afina.data.predicting.predicted import check_at_least, check_out, check_separator, form_of, kept_columns
 
     check_at_least(at_least)
     own, target = check_separator(separator), None if out is None else Path(out)
@@ -73,7 +73,7 @@ def predict(
 
 def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":
     """Ask for texts that were given, or for those that come one after another."""
-    from afina.data.asked import asked_lines, asked_texts
+    from afina.data.predicting.asked import asked_lines, asked_texts
     from afina.errors import UsageError
 
     if read_so is not None:
@@ -88,7 +88,7 @@ def _rows(
     separator: str | None, encoding: str | None,
 ) -> "Asked":  # fmt: skip
     """Ask for a file's rows."""
-    from afina.data.asked import read_asked
+    from afina.data.predicting.asked import read_asked
     from afina.errors import UsageError
     from afina.separator import separator_of
 

@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as arrow
 
 from afina.config import DatasetSpec
+from afina.corpus.interaction_file import check_output
 from afina.data.columns import find_columns
-from afina.data.files import read_table
-from afina.data.interaction_file import check_output
+from afina.data.files.tables import read_table
 from afina.data.rows import Rows
-from afina.data.whole_file import whole_file
 from afina.data.written import find_messages, find_pair
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
 from afina.tasks.writing import writer_named
+from afina.whole_file import whole_file
 
 __all__ = ["Canary", "Form", "Manifest", "draw_secrets", "plant", "read_manifest"]
 

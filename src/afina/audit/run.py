@@ -12,7 +12,7 @@ from afina.audit.findings import Leak
 from afina.audit.leak import Known, LeakSettings, Material, examine
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.columns import joined
-from afina.data.files import read_table
+from afina.data.files.tables import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.predictor.loading import Loading

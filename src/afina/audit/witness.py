@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from afina.backbone.incremental import places_taken
-from afina.data.batching import IGNORED, Tokens
 from afina.data.rows import Rows
+from afina.data.tokens.batching import IGNORED, Tokens
 from afina.predictor.language_model import LanguageModel
 from afina.predictor.predictor import Predictor
 from afina.tasks.writing import WritingTask

@@ -30,7 +30,7 @@ from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
 from afina.backbone.route import cut, hook, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
-from afina.data.batching import Batch, Tokens, collate
+from afina.data.tokens.batching import Batch, Tokens, collate
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 

@@ -18,7 +18,7 @@ from afina.backbone.branch import PromptBranch
 from afina.backbone.flight import Pass, Read
 from afina.backbone.given import moves_of
 from afina.backbone.language import spoken_by
-from afina.data.batching import Tokens, collate
+from afina.data.tokens.batching import Tokens, collate
 
 __all__ = ["Writing", "places_taken"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.heads import Head, Hidden
-from afina.data.batching import IGNORED, padded_width
+from afina.data.tokens.batching import IGNORED, padded_width
 from afina.ops.dropout import DropoutSource
 from afina.ops.vocabulary import token_losses
 

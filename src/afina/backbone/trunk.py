@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from afina.backbone.flight import Flight
 from afina.backbone.lending import Loan
-from afina.data.batching import Batch, Tokens, evaluation_batches
+from afina.data.tokens.batching import Batch, Tokens, evaluation_batches
 
 __all__ = ["LowerLayers", "Trunk", "Trunks"]
 

@@ -20,14 +20,14 @@ def data() -> None:
 
 def speakers_of(user: list[str] | None, assistant: list[str] | None, separator: str | None) -> Any:
     """Return who is who in a transcript, as a person named them."""
-    from afina.data.speakers import Speakers
+    from afina.data.dialogues.speakers import Speakers
 
     return Speakers(tuple(user or ()), tuple(assistant or ()), separator)
 
 
 def columns_of(question: str | None, answer: str | None, text: str | None, label: str | None = None) -> Any:
     """Return which columns mean what, as a person named them."""
-    from afina.data.conversations import Columns
+    from afina.data.dialogues.conversations import Columns
     from afina.errors import UsageError
 
     if (question is None) != (answer is None):

@@ -27,7 +27,7 @@ from afina.cli.terminal import console_for, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.data.clean import CleanReport
+    from afina.corpus.clean import CleanReport
 
 __all__ = ["clean"]
 
@@ -73,7 +73,7 @@ def clean(
     """
     console = console_for(format)
     from afina import api
-    from afina.data.rules import CleanSettings
+    from afina.corpus.rules import CleanSettings
 
     settings = CleanSettings(
         several=several, pairs=pairs, personal=personal, near_duplicates=similarity or None, min_words=min_words,

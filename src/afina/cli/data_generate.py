@@ -16,7 +16,7 @@ from afina.cli.terminal import console_for, is_quiet, note, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.data.generate import GenerateReport
+    from afina.corpus.generate import GenerateReport
 
 __all__ = ["generate"]
 
@@ -54,8 +54,8 @@ def generate(
     """
     console = console_for(format)
     from afina import api
-    from afina.data.rules import CleanSettings
-    from afina.data.writers import Endpoint, Writer
+    from afina.corpus.rules import CleanSettings
+    from afina.corpus.writers import Endpoint, Writer
 
     writer: Writer
     if endpoint is not None:

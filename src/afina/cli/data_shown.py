@@ -37,8 +37,8 @@ def show_files(console: "Console", out: Path, rejects: Path | None) -> None:
 
 
 def show_inspection(console: "Console", found: Any) -> None:
-    """Print what a file holds (`afina.data.inspect.Inspection`)."""
-    from afina.data.inspect_page import findings
+    """Print what a file holds (`afina.corpus.inspect.Inspection`)."""
+    from afina.corpus.inspect_page import findings
 
     turns = f", {found.turns:.1f} turns each" if found.turns else ""
     kind = f"{found.dialogues:,} dialogues{turns}" if found.dialogues else "texts"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.data.preview import Learned
+    from afina.data.tokens.preview import Learned
     from afina.words.language import Words
 
 __all__ = ["show_learned"]

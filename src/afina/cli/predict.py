@@ -14,7 +14,7 @@ from afina.cli.terminal import note, show_file, steps_bar
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from afina.data.predicted import Predicted
+    from afina.data.predicting.predicted import Predicted
 
 __all__ = ["predict"]
 
@@ -88,7 +88,7 @@ def predict(
     A file gets as many answers as it has rows. A .csv opens in Excel: choose `--separator ";"` where Excel is Portuguese.
     """
     from afina import api
-    from afina.data.predicted import FORMS, form_of
+    from afina.data.predicting.predicted import FORMS, form_of
     from afina.errors import UsageError
     from afina.words.language import Words
 

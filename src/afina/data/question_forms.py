@@ -7,7 +7,7 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.columns import ROW
-from afina.data.literals import parsed_text
+from afina.data.files.literals import parsed_text
 from afina.data.names import PASSAGE_ANSWERS, PASSAGE_QUESTIONS, PASSAGES, TRANSLATIONS, usual_name
 from afina.errors import UsageError
 

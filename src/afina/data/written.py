@@ -12,17 +12,16 @@ import pyarrow as arrow
 
 from afina.config import DatasetSpec
 from afina.data.columns import ROW, find_columns, texts
-from afina.data.conversations import interactions, transcripts
-from afina.data.files import LINE
-from afina.data.forms import NO_FORM, NO_MARKS, NO_MESSAGES, Columns, as_list
-from afina.data.interaction import Interaction
+from afina.data.dialogues.conversations import interactions, transcripts
+from afina.data.dialogues.forms import NO_FORM, NO_MARKS, NO_MESSAGES, Columns, as_list
+from afina.data.dialogues.interaction import Interaction, RawRow
+from afina.data.dialogues.speakers import Speakers
+from afina.data.dialogues.turns import ordered, written_out
+from afina.data.dialogues.whatsapp import WHO_ANSWERS
+from afina.data.files.tables import LINE
 from afina.data.names import CONTEXTS, EITHER_PAIRS, HISTORIES, MESSAGE_LISTS, MESSAGES, PAIRS, usual_name, usual_pair
 from afina.data.question_forms import unfolded
 from afina.data.rows import Rows, TextDataset, divided, finished
-from afina.data.speakers import Speakers
-from afina.data.stream import RawRow
-from afina.data.turns import ordered, written_out
-from afina.data.whatsapp import WHO_ANSWERS
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = [

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from afina.data.columns import texts
-from afina.data.files import read_table
+from afina.data.files.tables import read_table
 from afina.data.names import PROMPTS, REFERENCES, usual_name
-from afina.data.templates import ChatTemplate, Message
+from afina.data.templates.named import ChatTemplate, Message
 from afina.errors import UsageError, likewise, nearest
 from afina.evaluation.speaker import Speaker
 from afina.generation.template import Template

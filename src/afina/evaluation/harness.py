@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.data.foreign_templates import render_template
+from afina.data.templates.foreign import render_template
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import Pair, Speaker, windows
 from afina.measure.bootstrap import Measure, mean_of

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from afina.data.files import is_table, read_text
-from afina.data.sources import read_texts
+from afina.data.files.tables import is_table, read_text
+from afina.data.labelled import read_texts
 from afina.errors import UsageError
 from afina.evaluation.speaker import Speaker, windows
 from afina.measure.bootstrap import Measure, perplexity_of

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attachment import Attachment
-from afina.data.batching import IGNORED, evaluation_batches, padded_width
+from afina.data.tokens.batching import IGNORED, evaluation_batches, padded_width
 from afina.errors import UsageError
 from afina.predictor.language_model import LanguageModel
 

@@ -14,9 +14,9 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.files import model_path
 from afina.backbone.language import answer_scores, answers_apart
 from afina.backbone.load import model_class, random_inputs
-from afina.data.batching import IGNORED, Tokens, collate
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
+from afina.data.tokens.batching import IGNORED, Tokens, collate
 from afina.errors import UsageError
 from afina.export.merge import base_classifier
 from afina.predictor.predictor import Predictor

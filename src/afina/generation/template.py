@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from afina.data.messages import Message as Turn
-from afina.data.messages import read_messages
-from afina.data.templates import make_template, merging
+from afina.data.dialogues.messages import Message as Turn
+from afina.data.dialogues.messages import read_messages
+from afina.data.templates.named import make_template, merging
 from afina.errors import UsageError
 from afina.tasks.base import Task
 
@@ -17,7 +17,7 @@ Message = Mapping[str, Any]
 
 
 class Template(Protocol):
-    """Describes a chat template, of a task or a tokenizer (data/templates.py)."""
+    """Describes a chat template, of a task or a tokenizer (data/templates/named.py)."""
 
     @property
     def marks(self) -> bool:

@@ -5,8 +5,8 @@ from functools import cached_property
 
 from afina.backbone.files import device_named
 from afina.backbone.load import Backbone, load_backbone
-from afina.data.templates import Message, make_template
-from afina.data.writers import Written
+from afina.corpus.writers import Written
+from afina.data.templates.named import Message, make_template
 from afina.generation.generate import Request, encode_prompt, write
 from afina.generation.settings import GenerationSettings
 

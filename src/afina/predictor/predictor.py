@@ -16,9 +16,9 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.files import model_path
 from afina.backbone.language import LanguageHead, spoken_by
 from afina.backbone.load import Backbone, load_backbone
-from afina.data.batching import Tokens, tokenize
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
+from afina.data.tokens.batching import Tokens, tokenize
 from afina.errors import UsageError
 from afina.generation.generate import Written
 from afina.generation.settings import GenerationSettings

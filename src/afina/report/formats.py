@@ -3,7 +3,7 @@
 import csv
 import io
 
-from afina.data.spreadsheet import guarded
+from afina.data.files.spreadsheet import guarded
 from afina.report.tables import Table
 
 __all__ = ["FORMATS", "csv_table", "latex_table", "markdown_table"]

@@ -12,7 +12,6 @@ from rich.padding import Padding
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from afina.data.whole_file import write_text
 from afina.errors import UsageError
 from afina.report.formats import FORMATS
 from afina.report.material import Material, gather
@@ -33,6 +32,7 @@ from afina.report.tables import (
 from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
 from afina.results.mistakes import read_mistakes
+from afina.whole_file import write_text
 from afina.words.language import Words
 
 __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]

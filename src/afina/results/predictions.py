@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from afina.data.whole_file import whole_file
 from afina.errors import AfinaError
 from afina.results.result import Result
+from afina.whole_file import whole_file
 
 __all__ = ["Predictions", "read_predictions", "write_predictions"]
 

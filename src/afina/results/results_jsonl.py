@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from afina.data.links import open_unfollowed, refuse_links_in
 from afina.errors import UsageError
+from afina.links import open_unfollowed, refuse_links_in
 from afina.results.result import Result, result_of
 
 __all__ = ["append_result", "lacks_adapter", "read_results"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from afina.data.rows import TextDataset
-from afina.data.whole_file import whole_file
+from afina.whole_file import whole_file
 
 __all__ = ["TestRows", "read_test_rows", "write_test_rows"]
 

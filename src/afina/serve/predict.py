@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from afina.data.asked import Asked, AskedRow
-from afina.data.predicted import Layout, Predicted, check_at_least, write_predicted
+from afina.data.predicting.asked import Asked, AskedRow
+from afina.data.predicting.predicted import Layout, Predicted, check_at_least, write_predicted
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor
 from afina.tasks.predictions import Prediction

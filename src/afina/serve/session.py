@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from afina.data.whole_file import whole_file
 from afina.errors import UsageError
 from afina.generation.generate import Written, longest_prompt, write
 from afina.generation.settings import GenerationSettings
 from afina.predictor.predictor import Predictor
 from afina.predictor.writer import writer_of
+from afina.whole_file import whole_file
 
 __all__ = ["Chat", "TooLong"]
 

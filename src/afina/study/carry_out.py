@@ -8,8 +8,7 @@ from pathlib import Path
 
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.storage.base import STORAGES
-from afina.data.batching import Tokens
-from afina.data.whole_file import write_json
+from afina.data.tokens.batching import Tokens
 from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
@@ -24,6 +23,7 @@ from afina.study.job import Job
 from afina.study.running import load_data
 from afina.study.training import Training
 from afina.tasks.base import Task
+from afina.whole_file import write_json
 
 __all__ = ["CohortJob", "carry_out", "carry_out_cohort", "watched", "with_alone_costs"]
 

@@ -24,7 +24,7 @@ from afina.backbone.quantise import is_quantised, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.backbone.storage.base import STORAGES
 from afina.config import StudyConfig
-from afina.data.batching import IGNORED, WIDTH_STEP, steps_per_epoch
+from afina.data.tokens.batching import IGNORED, WIDTH_STEP, steps_per_epoch
 from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.methods.lora import LoRA

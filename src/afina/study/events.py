@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from afina.data.preview import Learned
+from afina.data.tokens.preview import Learned
 from afina.results.result import Epoch as Entry
 from afina.results.result import Result
 from afina.study.plan import Run

@@ -20,11 +20,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from afina.data.links import open_unfollowed, refuse_links_in
-from afina.data.whole_file import sweep_partials
 from afina.errors import AfinaError, ProcessEnded, Unexpected, Unfinished, UsageError
+from afina.links import open_unfollowed, refuse_links_in
 from afina.ops.allocator import huge_pages_for_new_processes
 from afina.study.events import Again, Event, Observer
+from afina.whole_file import sweep_partials
 
 __all__ = ["FAILED", "explain", "locked", "run_apart", "serve", "start_server"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from afina.adapters.adapter import AdapterRecord, partial_folder, write_record
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
-from afina.data.batching import Tokens, write_arrays
+from afina.data.tokens.batching import Tokens, write_arrays
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import Method

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from afina.config import DatasetSpec
-from afina.data.frames import from_objects, is_objects
+from afina.data.sources.frames import from_objects, is_objects
 from afina.errors import UsageError
 
 __all__ = ["FOLDER", "with_files"]

@@ -13,13 +13,13 @@ from typing import Any
 
 from afina.backbone.files import model_path
 from afina.config import StudyConfig
-from afina.data.whole_file import write_json
 from afina.errors import UsageError
 from afina.results.study_file import Resolved
 from afina.study.data import data_key, study_data
 from afina.study.events import Observer, Unread
 from afina.study.plan import Run
 from afina.study.untouched import files_of, signature
+from afina.whole_file import write_json
 
 __all__ = ["Originals", "check_data", "model_digests", "refuse_other_data", "refuse_other_models"]
 

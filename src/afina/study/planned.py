@@ -12,7 +12,7 @@ from afina.study.data import read_ahead
 if TYPE_CHECKING:
     import pandas
 
-    from afina.data.preview import Learned
+    from afina.data.tokens.preview import Learned
     from afina.study.estimate import Estimate
     from afina.study.plan import Run
     from afina.study.study import Study

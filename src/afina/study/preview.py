@@ -8,7 +8,7 @@ from afina.backbone.configuration import context_of
 from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.preview import Learned, learned
+from afina.data.tokens.preview import Learned, learned
 from afina.errors import UsageError
 from afina.study.data import class_asked, read_data
 from afina.study.prepare import reads_apart, task_of

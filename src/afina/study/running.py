@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens, load_tokens, steps_per_epoch
+from afina.data.tokens.batching import Tokens, load_tokens, steps_per_epoch
 from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.results.predictions import write_predictions

@@ -12,8 +12,8 @@ from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.images import patches_of
-from afina.data.presets import PRESETS
 from afina.data.rows import Rows
+from afina.data.sources.presets import PRESETS
 from afina.errors import UsageError
 from afina.study.data import class_asked, study_data
 from afina.study.prepare import reads_apart, task_of

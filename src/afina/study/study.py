@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from afina.backbone.files import check_device
 from afina.config import StudyConfig
-from afina.data.batching import steps_per_epoch
+from afina.data.tokens.batching import steps_per_epoch
 from afina.errors import AfinaError, Unexpected
 from afina.measure.hardware import fingerprint
 from afina.measure.metrics.base import EVALUATOR

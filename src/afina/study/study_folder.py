@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 
 from afina.config import StudyConfig
-from afina.data.whole_file import write_text
 from afina.errors import UsageError
 from afina.measure.hardware import hardware, versions
 from afina.results.json_object import plain
@@ -21,6 +20,7 @@ from afina.study.events import Observer
 from afina.study.given import FOLDER
 from afina.study.plan import Run
 from afina.study.prepare import Prepared
+from afina.whole_file import write_text
 
 __all__ = ["StudyFolder"]
 

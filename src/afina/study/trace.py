@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from afina.data.whole_file import write_text
 from afina.errors import AfinaError, Unexpected
 from afina.measure.hardware import versions
+from afina.whole_file import write_text
 
 __all__ = ["forget_trace", "with_trace"]
 

@@ -6,9 +6,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from afina.data.links import open_unfollowed
-from afina.data.whole_file import write_json
 from afina.errors import AfinaError, Unfinished
+from afina.links import open_unfollowed
 from afina.results.result import Result
 from afina.study import events
 from afina.study.cohort_plan import CohortOutcome, Costs, Sharing, TimedSharing
@@ -17,6 +16,7 @@ from afina.study.events import Event, Observer
 from afina.study.executors.base import Executor
 from afina.study.race import lost_words
 from afina.study.trace import forget_trace, with_trace
+from afina.whole_file import write_json
 
 if TYPE_CHECKING:
     from afina.study.job import Job

@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens, tokenize
-from afina.data.finding import Parts
-from afina.data.presets import Preset
 from afina.data.rows import Rows, TextDataset
+from afina.data.sources.finding import Parts
+from afina.data.sources.presets import Preset
+from afina.data.tokens.batching import Tokens, tokenize
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import Answers, Metric, metrics_of
 from afina.registry import Registry
@@ -25,8 +25,8 @@ from afina.tasks.predictions import Prediction
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from afina.data.sources import Labelled
-    from afina.data.templates import ChatTemplate
+    from afina.data.labelled import Labelled
+    from afina.data.templates.named import ChatTemplate
 
 __all__ = ["MOST_LABELS", "TASKS", "Decoded", "Labels", "Source", "State", "Task", "in_turn", "restore", "task", "the"]
 

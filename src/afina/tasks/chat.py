@@ -8,10 +8,10 @@ from typing import Any, Self
 import pyarrow as arrow
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens
 from afina.data.rows import Rows, TextDataset
-from afina.data.sequences import conversations
-from afina.data.templates import ChatTemplate, Message, load_template, make_template
+from afina.data.templates.named import ChatTemplate, Message, load_template, make_template
+from afina.data.tokens.batching import Tokens
+from afina.data.tokens.sequences import conversations
 from afina.data.written import conversation_rows
 from afina.tasks.base import State, task
 from afina.tasks.writing import WritingTask

@@ -16,12 +16,12 @@ import numpy as np
 from pydantic import Field
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.answers import answers_of, right_answers
-from afina.data.batching import Tokens, tokenize_answers
-from afina.data.labels import check_classes, classes, note_dates
-from afina.data.presets import Preset
+from afina.data.labelled import Labelled, read_labelled
+from afina.data.labels.answers import answers_of, right_answers
+from afina.data.labels.classes import check_classes, classes, note_dates
 from afina.data.rows import Rows, TextDataset, most_answers
-from afina.data.sources import Labelled, read_labelled
+from afina.data.sources.presets import Preset
+from afina.data.tokens.batching import Tokens, tokenize_answers
 from afina.errors import UsageError
 from afina.tasks.base import MOST_LABELS, Decoded, Labels, Source, State, Task, task
 

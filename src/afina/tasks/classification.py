@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.labels import check_classes, check_few_labels, classes, note_dates
+from afina.data.labelled import Labelled, read_labelled
+from afina.data.labels.classes import check_classes, check_few_labels, classes, note_dates
 from afina.data.rows import TextDataset
-from afina.data.sources import Labelled, read_labelled
 from afina.errors import UsageError, nearest
 from afina.tasks.base import Decoded, Labels, Source, State, Task, task
 

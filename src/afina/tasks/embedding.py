@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens
 from afina.data.rows import TextDataset
+from afina.data.tokens.batching import Tokens
 from afina.errors import UsageError
 from afina.tasks.base import Decoded, Source, Task, task
 from afina.tasks.predictions import Prediction, Shown

@@ -6,9 +6,9 @@ from typing import Any, Self
 import pyarrow as arrow
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens
 from afina.data.rows import Rows, TextDataset
-from afina.data.sequences import whole_texts
+from afina.data.tokens.batching import Tokens
+from afina.data.tokens.sequences import whole_texts
 from afina.data.written import whole_rows
 from afina.tasks.base import task
 from afina.tasks.writing import WritingTask

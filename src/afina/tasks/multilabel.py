@@ -15,11 +15,11 @@ import pyarrow as arrow
 from pydantic import Field, model_validator
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens
 from afina.data.columns import ROW, find_columns
-from afina.data.finding import Parts
+from afina.data.labelled import single_split, with_both, with_columns
 from afina.data.rows import TextDataset
-from afina.data.sources import single_split, with_both, with_columns
+from afina.data.sources.finding import Parts
+from afina.data.tokens.batching import Tokens
 from afina.errors import UsageError, nearest
 from afina.tasks.base import Decoded, Labels, Source, State, Task, task
 from afina.tasks.predictions import Prediction, Shown, short

@@ -7,11 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens
-from afina.data.labels import are_quantities, numbers
-from afina.data.presets import Preset
+from afina.data.labelled import Labelled, read_labelled
+from afina.data.labels.classes import are_quantities, numbers
 from afina.data.rows import TextDataset
-from afina.data.sources import Labelled, read_labelled
+from afina.data.sources.presets import Preset
+from afina.data.tokens.batching import Tokens
 from afina.errors import UsageError
 from afina.tasks.base import Decoded, Source, State, Task, task
 from afina.tasks.predictions import Prediction

@@ -6,9 +6,9 @@ from typing import Any, Self
 import pyarrow as arrow
 
 from afina.config import DatasetSpec, StudyConfig
-from afina.data.batching import Tokens
 from afina.data.rows import Rows, TextDataset
-from afina.data.sequences import source_and_target
+from afina.data.tokens.batching import Tokens
+from afina.data.tokens.sequences import source_and_target
 from afina.data.written import pairs
 from afina.errors import UsageError
 from afina.tasks.base import State, task

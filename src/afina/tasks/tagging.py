@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from afina.data.batching import IGNORED, Tokens
-from afina.data.finding import Parts
+from afina.data.labelled import Labelled, single_split
+from afina.data.labels.tags import find_tagged, is_tagged, read_tagged, spans, tables_of_lists
 from afina.data.rows import Rows, TextDataset, finished
-from afina.data.sources import Labelled, single_split
-from afina.data.tags import find_tagged, is_tagged, read_tagged, spans, tables_of_lists
-from afina.data.words import tokenize_words
+from afina.data.sources.finding import Parts
+from afina.data.tokens.batching import IGNORED, Tokens
+from afina.data.tokens.words import tokenize_words
 from afina.measure.entities import count_entities, entities, entity_types, is_entity_tag
 from afina.tasks.base import Decoded, Source, task
 from afina.tasks.classification import Classification

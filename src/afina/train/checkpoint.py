@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from afina.backbone.tensor_file import save_tensors
-from afina.data.whole_file import whole_file
 from afina.errors import AfinaError
+from afina.whole_file import whole_file
 
 __all__ = ["damaged", "read_checkpoint", "write_checkpoint"]
 

@@ -9,8 +9,8 @@ from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.pooling import pooled
-from afina.data.batching import IGNORED, Tokens, evaluation_batches, tokenize
 from afina.data.rows import Rows
+from afina.data.tokens.batching import IGNORED, Tokens, evaluation_batches, tokenize
 from afina.train.evaluate import outputs_in_order
 
 __all__ = ["embed", "text_embedder"]

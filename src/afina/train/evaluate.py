@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from afina.backbone.attachment import Attachment
-from afina.data.batching import IGNORED, Tokens, evaluation_batches
+from afina.data.tokens.batching import IGNORED, Tokens, evaluation_batches
 
 __all__ = ["outputs_in_order", "predict_logits"]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from afina.adapters.adapter import Adapter
 from afina.backbone.load import Backbone
-from afina.data.batching import Tokens, epoch_batches
+from afina.data.tokens.batching import Tokens, epoch_batches
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
 from afina.train.optimiser import Optimiser

@@ -1,0 +1,1 @@
+"""Raw dialogues and texts: what they hold, cleaning them, converting them, having a model write more."""

@@ -1,0 +1,203 @@
+"""Cleaning a file of dialogues: rules row by row, then duplicates; what goes is kept beside the result with the reason."""
+
+import json
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.corpus.interaction_file import InteractionFile, as_values, check_output
+from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
+from afina.corpus.reading import read_interactions
+from afina.corpus.rules import CleanSettings, Rule, rules_for
+from afina.corpus.stream import Source
+from afina.data.dialogues.conversations import NO_MARKS, Columns, Interaction
+from afina.data.dialogues.forms import NO_FORM
+from afina.data.dialogues.speakers import Speakers
+from afina.errors import UsageError
+from afina.whole_file import whole_file
+
+__all__ = ["CleanReport", "RuleReport", "clean", "rejects_path", "ruled"]
+
+
+@dataclass
+class RuleReport:
+    """What a rule did."""
+
+    name: str
+    does: str
+    changed: int = 0
+    """Rows that it changed and kept."""
+    added: int = 0
+    """Rows more than there were, by dividing some."""
+    removed: int = 0
+
+
+@dataclass(frozen=True)
+class CleanReport:
+    """What became of a file."""
+
+    source: Path
+    out: Path
+    rejects: Path | None
+    """Rows that were removed, each with its `reason`; None where there are none."""
+    read: int
+    kept: int
+    generated: int
+    """Of the kept, rows that a model wrote."""
+    rules: list[RuleReport]
+    forms: dict[str, int]
+    """Rows by the form that they had."""
+    seen: dict[str, int]
+    """What was noticed besides."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "source": str(self.source),
+            "out": str(self.out),
+            "rejects": None if self.rejects is None else str(self.rejects),
+            "rules": [vars(rule) for rule in self.rules],
+        }
+
+
+def rejects_path(out: Path) -> Path:
+    """Return where the rejects of a result are written."""
+    return out.with_name(f"{out.stem}.rejects{out.suffix}")
+
+
+def clean(
+    path: str | Path,
+    out: str | Path,
+    settings: CleanSettings | None = None,
+    *,
+    speakers: Speakers | None = None,
+    columns: Columns | None = None,
+    tokens: Callable[[str], int] | None = None,
+    plain: bool = False,
+    force: bool = False,
+    tick: Callable[[int], None] | None = None,
+) -> CleanReport:
+    """Clean a file of any size and form into `out` (.parquet or .jsonl); with `plain` its rows are texts, not dialogues.
+
+    `tokens` counts a text's tokens for `max_tokens`; `tick` is told the rows read. Neither file is there until both are
+    whole. Raises `UsageError` for settings that cannot be, and where no row could be kept.
+    """
+    path, out = Path(path), Path(out)
+    settings = settings or CleanSettings()
+    check_output(out, path, force=force)
+    rules = rules_for(settings, tokens, plain=plain)
+    reports = {rule.name: RuleReport(rule.name, rule.does) for rule in rules}
+    source = Source(path)
+    forms: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    digests, read, kept, generated = array("Q"), 0, 0, 0
+    with ExitStack() as stack:
+        partial, rejected = stack.enter_context(whole_file(out)), stack.enter_context(whole_file(rejects_path(out)))
+        waiting = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", dir=out.parent))
+        marks = stack.enter_context(tempfile.TemporaryFile(dir=out.parent))
+        rejects = stack.enter_context(InteractionFile(rejected, out.suffix, plain=plain, rejects=True))
+        for read, row in enumerate(read_interactions(source, speakers, columns, plain=plain), start=1):
+            forms[row.form] += 1
+            for rest in ruled(row, rules, reports):
+                if rest.problem:
+                    reasons[rest.problem] += 1
+                    rejects.write(as_values(rest, path.name, rest.problem))
+                    continue
+                said = rest.all_text
+                digests.append(digest(said))
+                if settings.near_duplicates is not None:
+                    marks.write(signature(said).tobytes())
+                waiting.write(json.dumps(as_values(rest, path.name)) + "\n")
+            if tick is not None and read % 200 == 0:
+                tick(read)
+        if not digests:
+            raise UsageError(_nothing_kept(path, read, reasons))
+        marks.flush()
+        stored = np.memmap(marks, dtype=np.uint16).reshape(-1, PERMUTATIONS) if settings.near_duplicates else None
+        first = _first(np.frombuffer(digests, dtype=np.uint64), stored, settings.near_duplicates)
+        reports |= {name: RuleReport(name, does) for name, does in _DUPLICATES.items()}
+        waiting.seek(0)
+        result = stack.enter_context(InteractionFile(partial, out.suffix, plain=plain))
+        for values, reason in _told_apart(waiting, digests, first):
+            if reason is None:
+                result.write(values)
+                kept, generated = kept + 1, generated + bool(values["generated"])
+            else:
+                reports[reason.split(" of ")[0]].removed += 1
+                rejects.write({**values, "reason": reason})
+        without = not rejects.rows
+    if without:
+        rejects_path(out).unlink()
+    return CleanReport(
+        path, out, None if without else rejects_path(out), read, kept, generated, list(reports.values()), dict(forms),
+        dict(source.seen),
+    )  # fmt: skip
+
+
+_DUPLICATES = {
+    "duplicate": "says the same as an earlier row",
+    "near-duplicate": "nearly the same as an earlier row",
+}
+
+
+def ruled(row: Interaction, rules: list[Rule], reports: dict[str, RuleReport]) -> Iterator[Interaction]:
+    """Apply all rules to a row, count what each did, and yield what is left and what was removed."""
+    rows = [row]
+    for rule in rules:
+        report, left = reports[rule.name], []
+        for each in rows:
+            given = rule.apply(each)
+            good = [part for part in given if not part.problem]
+            for part in given:
+                if part.problem:
+                    yield part
+            report.removed += len(given) - len(good)
+            report.added += max(0, len(given) - 1)
+            report.changed += any(part is not each for part in good)
+            left += good
+        rows = left
+    yield from rows
+
+
+def _first(digests: np.ndarray, signatures: np.ndarray | None, threshold: float | None) -> np.ndarray:
+    """Return for each row the number of the first one that is kept and says (nearly) the same, or its own."""
+    if signatures is not None and threshold is not None:
+        return first_of_each(signatures, threshold)
+    _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    found: np.ndarray = first[inverse]
+    return found
+
+
+def _told_apart(waiting: Any, digests: "array[int]", first: np.ndarray) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Yield each row's values, with the reason to drop it or None."""
+    wanted = set(first[first != np.arange(len(first))].tolist())
+    sources: dict[int, str] = {}
+    for number, line in enumerate(waiting):
+        values = json.loads(line)
+        if number in wanted:
+            sources[number] = values["source"]
+        earlier = int(first[number])
+        if earlier == number:
+            yield values, None
+        else:
+            kind = "duplicate" if digests[earlier] == digests[number] else "near-duplicate"
+            yield values, f"{kind} of {sources[earlier]}"
+
+
+def _nothing_kept(path: Path, read: int, reasons: Counter[str]) -> str:
+    if not reasons:
+        return f"{path} holds no rows."
+    reason, count = reasons.most_common(1)[0]
+    hint = ""
+    if reason.startswith(NO_MARKS):
+        hint = "; name the speakers with --user and --assistant, or take the rows as plain texts with --plain"
+    elif reason.startswith(NO_FORM):
+        hint = "; name the columns with --question and --answer, or take the rows as plain texts with --plain"
+    return f"{path}: none of its {read:,} rows can be kept, and nothing was written ({reason}: {count:,}{hint})."

@@ -1,0 +1,86 @@
+"""Converting any known form of dialogues or texts to one: parquet or JSON lines with `messages` or `text`."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from afina.corpus.clean import rejects_path
+from afina.corpus.interaction_file import InteractionFile, as_values, check_output
+from afina.corpus.reading import read_interactions
+from afina.corpus.stream import Source
+from afina.data.dialogues.conversations import Columns
+from afina.data.dialogues.speakers import Speakers
+from afina.errors import UsageError
+from afina.whole_file import whole_file
+
+__all__ = ["ConvertReport", "convert"]
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What became of a file."""
+
+    source: Path
+    out: Path
+    rejects: Path | None
+    """Rows that could not be read, each with its `reason`; None where there are none."""
+    written: int
+    rejected: int
+    generated: int
+    forms: dict[str, int]
+    seen: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
+
+
+def convert(
+    path: str | Path,
+    out: str | Path,
+    *,
+    speakers: Speakers | None = None,
+    columns: Columns | None = None,
+    plain: bool | None = None,
+    force: bool = False,
+    tick: Callable[[int], None] | None = None,
+) -> ConvertReport:
+    """Write a file's rows to `out` as they are, in the one form; a row of several dialogues becomes several rows.
+
+    With `plain` None, a file without dialogues is taken for one of texts. Raises `UsageError` where no row can be read.
+    """
+    path, out = Path(path), Path(out)
+    check_output(out, path, force=force)
+    source = Source(path)
+    forms: Counter[str] = Counter()
+    generated, problem = 0, ""
+    rows = read_interactions(source, speakers, columns, plain=plain)
+    first = next(rows, None)
+    texts = first is not None and first.form == "text" and not first.messages
+    with whole_file(out) as partial, whole_file(rejects_path(out)) as rejected:
+        with (
+            InteractionFile(partial, out.suffix, plain=texts) as result,
+            InteractionFile(rejected, out.suffix, plain=texts, rejects=True) as rejects,
+        ):
+            read = 0
+            row = first
+            while row is not None:
+                read += 1
+                forms[row.form] += 1
+                if row.problem:
+                    problem = problem or row.problem
+                    rejects.write(as_values(row, path.name, row.problem))
+                else:
+                    for messages in [row.messages, *row.others]:
+                        result.write(as_values(replace(row, messages=messages), path.name))
+                        generated += row.generated
+                if tick is not None and read % 200 == 0:
+                    tick(read)
+                row = next(rows, None)
+        if not result.rows:
+            raise UsageError(f"{path}: none of its {read:,} rows can be read ({problem or 'it holds none'}).")
+    if not rejects.rows:
+        rejects_path(out).unlink()
+    kept = rejects_path(out) if rejects.rows else None
+    return ConvertReport(path, out, kept, result.rows, rejects.rows, generated, dict(forms), dict(source.seen))

@@ -1,0 +1,204 @@
+"""What a file of dialogues or texts holds: lengths, duplicates, empty sides, labels, languages, personal data."""
+
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.corpus.languages import language_of
+from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
+from afina.corpus.personal import KINDS, find_personal
+from afina.corpus.reading import read_interactions
+from afina.corpus.stream import Source
+from afina.data.dialogues.conversations import Columns, Interaction
+from afina.data.dialogues.speakers import Speakers
+from afina.data.labels.label_texts import visible
+from afina.errors import UsageError
+
+__all__ = ["Inspection", "Lengths", "inspect_file"]
+
+_EXAMPLES = 5
+_SHOWN = 160
+_MOST_LABELS = 200
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long something is over the rows, in words or tokens."""
+
+    mean: float
+    median: float
+    p95: float
+    longest: int
+    total: int
+    counts: list[int]
+    """Rows by length, in twelve steps that each end at one of `ends`."""
+    ends: list[int]
+
+    @classmethod
+    def of(cls, lengths: np.ndarray) -> "Lengths":
+        """Sum lengths (N,) up."""
+        longest, top = int(lengths.max()), max(12, int(np.quantile(lengths, 0.99)))
+        edges = np.unique(np.linspace(0, top, 13).round().astype(int))
+        edges[-1] = max(top, longest)
+        counts, _ = np.histogram(lengths, bins=edges)
+        return cls(
+            float(lengths.mean()), float(np.median(lengths)), float(np.quantile(lengths, 0.95)), longest, int(lengths.sum()),
+            counts.tolist(), edges[1:].tolist(),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file holds."""
+
+    path: str
+    rows: int
+    unreadable: int
+    dialogues: int
+    """Rows that are dialogues; the others are texts."""
+    turns: float | None
+    """Mean messages a dialogue."""
+    unit: str
+    """`words`, or `tokens of NAME`."""
+    lengths: dict[str, Lengths]
+    """Of the whole row, and of dialogues also the question's and the answer's side."""
+    duplicates: int
+    near_duplicates: int
+    """Rows that are similar to an earlier one and not its duplicate."""
+    similarity: float
+    empty: dict[str, int]
+    several: int
+    """Rows that hold more than one dialogue."""
+    generated: int
+    labels: dict[str, int]
+    """Rows by label, the most frequent first; none where there are more than 200."""
+    languages: dict[str, int]
+    personal: dict[str, int]
+    """Occurrences by kind."""
+    personal_rows: int
+    forms: dict[str, int]
+    problems: dict[str, int]
+    seen: dict[str, int]
+    examples: dict[str, list[list[str]]]
+    """Of what was found, a few rows: where they stand, and what they say."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "lengths": {name: vars(value) for name, value in self.lengths.items()}}
+
+
+class _Tally:
+    """What is counted as rows pass by: a few bytes a row, and a few examples."""
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        self.count = count
+        self.whole, self.question, self.answer, self.digests = array("I"), array("I"), array("I"), array("Q")
+        self.forms, self.problems, self.labels, self.languages, self.personal, self.empty = (
+            Counter[str]() for _ in range(6)
+        )
+        self.dialogues = self.turns = self.several = self.generated = self.personal_rows = self.retouched = 0
+        self.examples: dict[str, list[list[str]]] = {}
+
+    def example(self, kind: str, place: str, text: str) -> None:
+        kept = self.examples.setdefault(kind, [])
+        if len(kept) < _EXAMPLES:
+            kept.append([place, text if len(text) <= _SHOWN else text[:_SHOWN] + "..."])
+
+    def add(self, row: Interaction) -> str | None:
+        """Take a row; returns its text, or None for one that cannot be read."""
+        self.forms[row.form] += 1
+        if row.problem:
+            self.problems[row.problem] += 1
+            self.example("unreadable", row.place, row.text or "")
+            return None
+        text = row.all_text
+        self.whole.append(self.count(text))
+        self.digests.append(digest(text))
+        self.generated += row.generated
+        self.languages[language_of(text)] += 1
+        if found := find_personal(text):
+            self.personal += found
+            self.personal_rows += 1
+            self.example("personal data", row.place, text)
+        if row.label is not None:
+            label = visible(row.label)
+            self.labels[label or "(none)"] += 1
+            self.retouched += label is not None and label != row.label
+        if row.messages:
+            self._dialogue(row)
+        elif not text.strip():
+            self._is_empty(row, "text")
+        return text
+
+    def _dialogue(self, row: Interaction) -> None:
+        self.dialogues += 1
+        self.turns += len(row.messages)
+        if row.others:
+            self.several += 1
+            self.example("several dialogues", row.place, row.all_text)
+        for side, role, lengths in (("question", "user", self.question), ("answer", "assistant", self.answer)):
+            said = "\n".join(message["content"] for message in row.messages if message["role"] == role)
+            lengths.append(self.count(said))
+            if not said.strip():
+                self._is_empty(row, side)
+
+    def _is_empty(self, row: Interaction, side: str) -> None:
+        self.empty[side] += 1
+        self.example(f"no {side}", row.place, row.all_text)
+
+
+def inspect_file(
+    path: str | Path,
+    *,
+    speakers: Speakers | None = None,
+    columns: Columns | None = None,
+    plain: bool | None = None,
+    tokens: Callable[[str], int] | None = None,
+    tokenizer: str | None = None,
+    similarity: float = 0.8,
+    tick: Callable[[int], None] | None = None,
+) -> Inspection:
+    """Read a file of any size and form once and say what it holds.
+
+    `tokens` counts a text's tokens, by the tokenizer called `tokenizer`; left out, words are counted. Raises `UsageError`
+    where the file holds no row.
+    """
+    path = Path(path)
+    source = Source(path)
+    tally = _Tally(tokens or (lambda text: len(text.split())))
+    rows = 0
+    with tempfile.TemporaryFile() as marks:
+        for rows, row in enumerate(read_interactions(source, speakers, columns, plain=plain), start=1):
+            text = tally.add(row)
+            if text is not None:
+                marks.write(signature(text).tobytes())
+            if tick is not None and rows % 200 == 0:
+                tick(rows)
+        if not tally.digests:
+            problem = next(iter(tally.problems), "it holds none")
+            raise UsageError(f"{path}: none of its {rows:,} rows can be read ({problem}).")
+        marks.flush()
+        first = first_of_each(np.memmap(marks, dtype=np.uint16, mode="r").reshape(-1, PERMUTATIONS), similarity)
+    digests = np.frombuffer(tally.digests, dtype=np.uint64)
+    lengths = {"row": tally.whole} | ({"question": tally.question, "answer": tally.answer} if tally.dialogues else {})
+    duplicates = len(digests) - len(np.unique(digests))
+    later = first != np.arange(len(first))
+    many = len(tally.labels) > _MOST_LABELS
+    if tally.retouched:
+        source.seen["labels with spaces or invisible characters, counted (and learned) without"] += tally.retouched
+    return Inspection(
+        path=str(path), rows=rows, unreadable=rows - len(digests), dialogues=tally.dialogues,
+        turns=tally.turns / tally.dialogues if tally.dialogues else None,
+        unit=f"tokens of {tokenizer}" if tokens is not None else "words",
+        lengths={name: Lengths.of(np.frombuffer(values, dtype=np.uint32)) for name, values in lengths.items()},
+        duplicates=duplicates, near_duplicates=int((later & (digests != digests[first])).sum()), similarity=similarity,
+        empty=dict(tally.empty), several=tally.several, generated=tally.generated,
+        labels={} if many else dict(tally.labels.most_common()), languages=dict(tally.languages.most_common()),
+        personal={kind: tally.personal[kind] for kind in KINDS if tally.personal[kind]}, personal_rows=tally.personal_rows,
+        forms=dict(tally.forms), problems=dict(tally.problems.most_common()), seen=dict(source.seen), examples=tally.examples,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Dialogues in the forms in which people keep them, read as messages."""

@@ -1,0 +1,56 @@
+"""What one row says, whatever form it had."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from afina.data.dialogues.speakers import Message
+
+__all__ = ["Interaction", "RawRow", "dialogue_text"]
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """A row as it stands in a file, or why it could not be read."""
+
+    place: str
+    """Such as `line 12`."""
+    values: Mapping[str, Any]
+    """By column; a line of a text file is under `line`, and of what could not be read the beginning under `unread`."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interaction:
+    """What one row says."""
+
+    place: str
+    """Where it stands in its file."""
+    messages: Sequence[Message] = ()
+    others: Sequence[Sequence[Message]] = ()
+    """Further dialogues that the same row holds."""
+    text: str | None = None
+    """Of a row that is no dialogue, or of one that could not be read, what there is of it."""
+    label: str | None = None
+    generated: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that mean nothing here and are carried along."""
+    tools: Sequence[Any] = ()
+    """The tools that it declares; they stand in `extra` too."""
+    form: str = "text"
+    problem: str = ""
+    """Why it can be no row of a result."""
+
+    @property
+    def all_text(self) -> str:
+        return dialogue_text(self.messages) if self.messages else self.text or ""
+
+
+def dialogue_text(messages: Iterable[Message]) -> str:
+    """Return what is said, one message a line, without who says it; a call of a tool by its name and arguments."""
+    lines: list[str] = []
+    for message in messages:
+        calls = [call["function"] for call in message.get("tool_calls", ())]
+        lines += [message["content"]] if message["content"] or not calls else []
+        lines += [f"{call['name']} {call['arguments']}" for call in calls]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Files of rows: packed, encoded, delimited, as JSON, as spreadsheets; each gives a table."""

@@ -1,0 +1,1 @@
+"""Labels of rows: classes, numbers, answers to choose from, tags of words."""

@@ -1,0 +1,1 @@
+"""Rows to predict for, and predictions as files."""

@@ -1,0 +1,1 @@
+"""Where a data set comes from: files and folders, presets of the hub, Python objects."""

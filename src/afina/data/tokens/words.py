@@ -1,0 +1,63 @@
+"""Words with a label each become tokens: which token stands for which word."""
+
+from typing import Any
+
+import numpy as np
+
+from afina.data.rows import Rows
+from afina.data.tokens.batching import IGNORED, Tokens
+from afina.errors import UsageError
+
+__all__ = ["tokenize_words"]
+
+
+def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+    """Tokenise rows of words, whose labels (N, W) stand at each word's first token; words behind `max_length` have none.
+
+    A word's tokens are those that it has in the text, its words joined by spaces. Raises `UsageError` for a tokenizer
+    that does not tell which word a token is of.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UsageError(
+            f"The tokenizer {type(tokenizer).__name__} does not tell which word a token is of; take a model with a "
+            "tokenizer.json."
+        )
+    # Byte-level tokenizers (GPT-2, RoBERTa, ModernBERT) know a word by the space before it, which a word alone lacks.
+    plain = {"add_special_tokens": False}
+    spaced = (
+        tokenizer(["a", "a"], is_split_into_words=True, **plain)["input_ids"] != tokenizer("a a", **plain)["input_ids"]
+    )
+
+    def encode(given: list[list[str]]) -> list[Any]:
+        encoded = tokenizer(given, is_split_into_words=True, truncation=True, max_length=max_length, padding=False)
+        return list(encoded.encodings)
+
+    uses_segments = "token_type_ids" in tokenizer.model_input_names
+    ids: list[np.ndarray] = []
+    segments: list[np.ndarray] = []
+    targets: list[np.ndarray] = []
+    cut = 0
+    assert rows.words is not None
+    for start in range(0, len(rows), 5000):
+        words = rows.words[start : start + 5000]
+        given = [[own[0], *(f" {word}" for word in own[1:])] if spaced else list(own) for own in words]
+        encodings = encode(given)
+        for index, encoding in enumerate(encodings):
+            # What some tokenizers make nothing of, as a soft hyphen, is a word like others, and has a tag.
+            blank = set(range(len(given[index]))) - set(encoding.word_ids)
+            last = max((word for word in encoding.word_ids if word is not None), default=-1)
+            if blank := {word for word in blank if word < last or not encoding.overflowing}:
+                unknown = tokenizer.unk_token or "?"
+                encodings[index] = encode([[unknown if i in blank else w for i, w in enumerate(given[index])]])[0]
+        for encoding, labels in zip(encodings, rows.label[start : start + 5000], strict=True):
+            of_word = np.array([-1 if word is None else word for word in encoding.word_ids] or [-1])
+            first = (of_word >= 0) & (np.diff(of_word, prepend=-1) != 0)
+            ids.append(np.array(encoding.ids or [tokenizer.pad_token_id], dtype=np.int32))
+            segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
+            targets.append(np.where(first, labels[of_word], IGNORED).astype(np.int32))
+            cut += bool(encoding.overflowing)
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    return Tokens(
+        np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut,
+        targets=np.concatenate(targets),
+    )  # fmt: skip

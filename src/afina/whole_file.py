@@ -1,0 +1,89 @@
+"""Files that are written whole or not at all."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from afina.errors import UsageError
+from afina.links import refuse_link
+
+__all__ = ["partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
+
+_PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})", re.DOTALL)
+"""What is being written beside its place: the name that it will have, and the process."""
+
+
+@contextmanager
+def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
+    """Give a path beside `path` to write to, which takes its place when the block ends well, and goes when not.
+
+    What killed processes left there of the same file is removed. Raises `UsageError` where `path` is a link.
+    """
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_of(path)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; after a kill at any moment it is the old one or the new one, whole."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write one JSON object as a line; after a kill at any moment it is the old one or the new one, whole."""
+    write_text(path, json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def partial_of(path: Path) -> Path:
+    """Return where to write what is to take the place of `path`, which is no link; nothing is there, or left, of it."""
+    if not path.name:
+        raise UsageError(f"'{path}' is a folder, and no name for what is to be written; give one.")
+    refuse_link(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    sweep_partials(path.parent, path.name)
+    return partial
+
+
+def sweep_partials(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that are no more, or an earlier one of this number, left half written in a folder of ours.
+
+    Of one file where it is named; else of all files in the folder and below.
+    """
+    for place, folders, files in os.walk(folder):
+        for entry in [*folders, *files]:
+            match = _PARTIAL.fullmatch(entry)
+            if match is None or (name is not None and match[1] != name) or _runs(int(match[2])):
+                continue
+            path = Path(place, entry)
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        if name is not None:
+            return
+
+
+def _runs(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
