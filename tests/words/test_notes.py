@@ -122,7 +122,7 @@ def test_notes_are_said_with_their_file_their_count_and_portuguese_numbers() -> 
     words = Words("pt")
     assert (
         words.note("1,234 train rows with no label left out")
-        == "1.234 exemplos de treino com nenhum rótulo ficam de fora"
+        == "1.234 linhas de treino com nenhum rótulo ficam de fora"
     )
     assert (
         words.note("mails.csv: columns are separated by a semicolon")

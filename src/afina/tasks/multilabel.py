@@ -86,7 +86,7 @@ class MultiLabel(Task):
         ("the labels are the columns of 0 and 1: {list}", "os rótulos são as colunas de 0 e 1: {list}"),
         (
             "the labels of a row stand in one text, with '{mark}' between them",
-            "os rótulos de um exemplo estão num só texto, com '{mark}' entre eles",
+            "os rótulos de uma linha estão num só texto, com '{mark}' entre eles",
         ),
         (
             "the {count} labels of '{column}', 0 or 1 each, have no names: they are numbered from 0",
@@ -94,11 +94,11 @@ class MultiLabel(Task):
         ),
         (
             "of {list} nothing can be learned: every train row has it, or none",
-            "de {list} nada se pode aprender: todo exemplo de treino o tem, ou nenhum",
+            "de {list} nada se pode aprender: toda linha de treino o tem, ou nenhuma",
         ),
         (
             "no test row has {list}: how well it is told is not measured",
-            "nenhum exemplo de teste tem {list}: quão bem é distinguido não se mede",
+            "nenhuma linha de teste tem {list}: quão bem é distinguido não se mede",
         ),
     )
     label_names: tuple[str, ...]
