@@ -213,4 +213,4 @@ def export(
     folder_of(Path(adapter), make_target(to, options).name, None if out is None else Path(out))
     from afina.export.export import export_adapter
 
-    return export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tick=tell, **options)
+    return export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tell=tell, **options)

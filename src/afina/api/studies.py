@@ -142,17 +142,17 @@ def plan(
     file: "str | Path | StudyConfig | Study | None" = None,
     *,
     ahead: "Callable[[Ahead], None]" = _unseen,
-    tick: Callable[[str], None] = _unseen,
+    tell: Callable[[str], None] = _unseen,
     **keys: Any,
 ) -> "Plan":
     """Predict memory, time and disk of every run on this machine; takes a study, a study file, or a study file's keys.
 
-    `ahead` is told what there is to know before anything is timed, `tick` what is being timed. Loads no weights. Raises
+    `ahead` is told what there is to know before anything is timed, `tell` what is being timed. Loads no weights. Raises
     `UsageError` for what is wrong with the study or its data.
     """
     from afina.study.planned import plan as planned
 
-    return planned(file, ahead=ahead, tick=tick, **keys)
+    return planned(file, ahead=ahead, tell=tell, **keys)
 
 
 def methods(

@@ -32,7 +32,7 @@ def plan(
     console = console_for(format)
     with working(console, "reading the data") as tell:
         found = api.plan(
-            file, ahead=lambda known: _show_ahead(console, known), tick=lambda what: tell(f"timing {what}")
+            file, ahead=lambda known: _show_ahead(console, known), tell=lambda what: tell(f"timing {what}")
         )
     if format == "json":
         print_json(found.as_dict())

@@ -76,7 +76,7 @@ def export_adapter(
     data: str | None = None,
     rows: int = 200,
     model: str | None = None,
-    tick: Callable[[str], None] = lambda what: None,
+    tell: Callable[[str], None] = lambda what: None,
     **options: Any,
 ) -> Exported:
     """Export an adapter `to` "peft", "merged" or "lora", into `out` or a folder beside it, and return how near it is.
@@ -86,19 +86,19 @@ def export_adapter(
     """
     folder, target = Path(adapter), make_target(to, options)
     place = folder_of(folder, target.name, None if out is None else Path(out))
-    tick("loading the adapter")
+    tell("loading the adapter")
     with partial_folder(place) as partial:
         tested = load(folder, model=model)
         rounded_to = target.rounded_to(tested.record.precision)
         exact = load(folder, model=model, precision="fp32", rounded_to=rounded_to)
-        tick("reading rows to check with")
+        tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         for own in (tested, exact):
             as_compared(own, task)
-        tick(f"writing {place}")
+        tell(f"writing {place}")
         given = load(folder, model=model, precision="fp32") if target.consumes else exact
         loss = target.write(given, partial)
-        tick("loading it afresh to compare")
+        tell("loading it afresh to compare")
         parity = check_parity(tested, exact, *target.outside(tested, partial), sample)
         if not target.lossy and not parity.equal:
             raise AfinaError(

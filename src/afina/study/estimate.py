@@ -75,7 +75,7 @@ class _Depth:
 
 
 def estimate_study(
-    config: StudyConfig, *, tick: Callable[[str], None] = lambda what: None
+    config: StudyConfig, *, tell: Callable[[str], None] = lambda what: None
 ) -> tuple[list[Estimate], list[tuple[Run, str]]]:
     """Return an estimate for each run of a study, and the runs that could not be with the reason.
 
@@ -88,7 +88,7 @@ def estimate_study(
         for model in config.model
         for index, spec in enumerate(config.dataset)
     }
-    precisions = {model: _precision(config, shape, device, tick) for model, shape in shapes.items()}
+    precisions = {model: _precision(config, shape, device, tell) for model, shape in shapes.items()}
     done: dict[tuple[str, int, str], Estimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
@@ -99,7 +99,7 @@ def estimate_study(
         key = (run.model, run.dataset, run.label)
         try:
             if key not in done:
-                tick(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
+                tell(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
                 done[key] = _estimate(
                     run, config, shapes[run.model], size, device,
                     run.method.precision_on(precisions[run.model]),
@@ -188,13 +188,13 @@ def _follow(one: float, two: float, layers: int) -> float:
     return max(0.0, one - (two - one)) if layers == 0 else max(one, one + (two - one) * (layers - 1))
 
 
-def _precision(config: StudyConfig, shape: Any, device: str, tick: Callable[[str], None]) -> str:
+def _precision(config: StudyConfig, shape: Any, device: str, tell: Callable[[str], None]) -> str:
     """Return what `precision: auto` will choose, by timing two layers with a LoRA."""
     if config.precision != "auto":
         return config.precision
     if not has_bfloat16(device):
         return "fp32"
-    tick("precision")
+    tell("precision")
     method = LoRA(rank=1)
     seconds = {
         precision: _measure(shape, 2, method, _TWO_CLASSES, config.batch_size, 32, device, precision).step_seconds

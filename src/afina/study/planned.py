@@ -105,12 +105,12 @@ def plan(
     study: "Study | StudyConfig | str | Path | None" = None,
     *,
     ahead: Callable[[Ahead], None] = lambda known: None,
-    tick: Callable[[str], None] = lambda what: None,
+    tell: Callable[[str], None] = lambda what: None,
     **settings: Any,
 ) -> Plan:
     """Predict memory, time and disk of every run on this machine; takes a study, a study file, or a study file's keys.
 
-    `ahead` is told what is known before anything is timed, `tick` what is being timed. Loads no weights. Raises `UsageError`
+    `ahead` is told what is known before anything is timed, `tell` what is being timed. Loads no weights. Raises `UsageError`
     for what is wrong with the study or its data, before torch is imported, which takes seconds.
     """
     if isinstance(study, str | Path):
@@ -129,7 +129,7 @@ def plan(
     known = Ahead(notes, remarks(config), preview(config))
     ahead(known)
     keep_freed_memory()  # as the processes do that carry a study out
-    estimates, failed = estimate_study(config, tick=tick)
+    estimates, failed = estimate_study(config, tell=tell)
     candidates = len({entry.run.label for entry in estimates})
     share = share_of_steps(config.race, candidates) if config.race is not None and estimates else None
     seconds = trials_seconds(config, estimates)
