@@ -42,6 +42,7 @@ BESIDE = {
 """What in Python is another call than the command's own."""
 TERMINALS_OWN = {
     ("chat", "language"): "what stands between the answers",
+    **{(name, "language"): "what stands around the figures" for name in ("plan", "predict", "export", "evaluate")},
     ("chat", "temperature"): "a conversation is livelier than a list of answers",
     ("chat", "top_p"): "likewise",
     ("chat", "max_new_tokens"): "likewise",

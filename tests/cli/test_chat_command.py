@@ -237,12 +237,13 @@ def test_generate_writes_texts_and_json(runs: Path, loaded: dict[str, Any], tmp_
     wanted = loaded["ana"].generate(prompts, SHORT)
     (tmp_path / "prompts.txt").write_text("\n".join(prompts))
     common = ("generate", runs / "ana" / "adapter", "--max-new-tokens", 4)
-    result = run_afina(*common, "--file", tmp_path / "prompts.txt", "--json")
+    result = run_afina(*common, "--file", tmp_path / "prompts.txt", "--format", "jsonl")
     assert result.returncode == 0, result.stderr
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"prompt": text, "text": own.text, "finish": own.finish, "tokens": len(own.tokens)}
         for text, own in zip(prompts, wanted, strict=True)
     ]
+    assert run_afina(*common, *prompts, "--json").stdout == result.stdout  # as it was once spelled
     assert run_afina(*common, prompts[0]).stdout == wanted[0].text + "\n"
     asked = loaded["ana"].generate([[said("user", "when")]], SHORT, adapters=[None])[0]
     assert run_afina(*common, "when", "--chat", "--bare").stdout == asked.text + "\n"

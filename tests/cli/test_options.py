@@ -139,3 +139,14 @@ def test_what_is_no_device_endpoint_or_text_is_refused(given: dict[str, list[str
             afina("data", "generate", "{topic}", *out, "--endpoint", "http://a/v1", "--key-variable", "A_KEY"),
             "key holds",
         )
+
+
+def test_what_a_program_reads_is_asked_for_by_one_option() -> None:
+    """`--format` everywhere; another spelling may be accepted, and is not shown."""
+    flags = [
+        (path, option.opts[0])
+        for path, command in COMMANDS.items()
+        for option in command.params
+        if option.opts[0] in ("--json", "--jsonl", "--csv") and option.is_flag and not option.hidden
+    ]
+    assert not flags

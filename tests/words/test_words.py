@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import afina
 import afina.words
 from afina.errors import UsageError
 from afina.words.language import Words, phrases
+from afina.words.notes import NOTES
 
 SOURCE = Path(afina.__file__).parent
 TREES = {
@@ -42,6 +44,8 @@ def said(tree: ast.AST) -> Iterator[str]:
         if name == "words" or (name == "note" and owner == "self"):
             branches = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
             yield from (each.value for each in branches if isinstance(each, ast.Constant))
+        elif name == "counted":
+            yield from (each.value for each in node.args[1:] if isinstance(each, ast.Constant))
 
 
 def names(phrase: str) -> Counter[str]:
@@ -52,6 +56,57 @@ def test_every_phrase_that_is_said_has_its_portuguese() -> None:
     spoken = {phrase for tree in TREES.values() for phrase in said(tree)}
     assert len(spoken) > 80
     assert not spoken - phrases().keys()
+
+
+IN_BOTH = ("evaluate", "export", "learned", "members", "plan", "predict", "progress", "recommend")
+"""Files of cli/ whose answers and progress take `--language`."""
+PRINTS = (
+    "print",
+    "note",
+    "_say",
+    "_log",
+    "_reset",
+    "Table",
+    "add_row",
+    "add_column",
+    "Panel",
+    "tell",
+    "working",
+    "steps_bar",
+)
+
+
+def printed(tree: ast.AST) -> Iterator[str]:
+    """Yield the words that are handed to what prints without a call of `words` between."""
+
+    def plain(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            # A method of strings, or what makes text for the terminal, hands on what it is given.
+            for each in node.args if name in ("Text", "join", "append") else ():
+                yield from plain(each)
+        elif isinstance(node, ast.GeneratorExp | ast.ListComp):
+            yield from plain(node.elt)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                yield node.value
+        elif not isinstance(node, ast.keyword | ast.FunctionDef | ast.Compare | ast.Subscript):
+            for child in ast.iter_child_nodes(node):
+                yield from plain(child)
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in PRINTS:
+            for each in node.args:
+                yield from plain(each)
+
+
+@pytest.mark.parametrize("name", IN_BOTH)
+def test_nothing_is_printed_in_english_alone(name: str) -> None:
+    styles = {"dim", "bold", "red", "green", "yellow", "right", "left", "default"}
+    units = {"GB", "MB", "min", "adapter"}
+    for text in printed(TREES[SOURCE / "cli" / f"{name}.py"]):
+        words = set(re.findall(r"[A-Za-z]{2,}", text)) - styles - units
+        assert not words, text
 
 
 def test_every_phrase_is_said_somewhere() -> None:
@@ -79,3 +134,16 @@ def test_words_speak_the_language_that_is_asked_for() -> None:
     assert Words("pt")("a name of somebody's") == "a name of somebody's"
     with pytest.raises(UsageError, match="--language is en or pt, not 'fr'"):
         Words("fr")
+
+
+def test_one_is_counted_in_the_singular_in_both_languages() -> None:
+    forms = ("{count} run failed", "{count} runs failed")
+    assert [Words().counted(count, *forms) for count in (1, 2)] == ["1 run failed", "2 runs failed"]
+    portuguese = [Words("pt").counted(count, *forms) for count in (0, 1, 1_234)]
+    assert portuguese == ["0 execuções falharam", "1 execução falhou", "1.234 execuções falharam"]
+
+
+def test_a_row_has_one_name_in_portuguese() -> None:
+    """`linha`, as reports have it: `exemplo` beside it would read as another thing."""
+    everything = [*phrases().values(), *NOTES.values()]
+    assert not [text for text in everything if re.search(r"(?<!por )\bexemplos?\b", text)]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, BatchSize, Device, Format, Precision
+from afina.cli.options import BaseModel, BatchSize, Device, Format, Language, Precision
 from afina.cli.terminal import console_for, note, print_json, working
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.evaluation.evaluate import Evaluation
+    from afina.words.language import Words
 
 __all__ = ["evaluate"]
 
@@ -76,6 +77,7 @@ def evaluate(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    language: Language = "en",
     format: Format = "table",
 ) -> None:
     """Measure what an adapter gained and what it lost: perplexity, answers, benchmarks; beside its base, with intervals.
@@ -90,12 +92,14 @@ def evaluate(
     console = console_for(format)
     from afina import api
     from afina.evaluation.answers import Answering
+    from afina.words.language import Words
 
     answering = Answering(
         prompt=prompt, reference=reference, template=template and _lines(template),
         stop=[_lines(one) for one in stop or []], max_new_tokens=max_new_tokens, metrics=_listed(metrics),
     )  # fmt: skip
-    with working(console) as tell:
+    words = Words(language)
+    with working(console, words("starting")) as tell:
         found = api.evaluate(
             adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
             column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, model=model, device=device,
@@ -104,7 +108,7 @@ def evaluate(
     if format == "json":
         print_json(found.as_dict())
     else:
-        _show(console, found)
+        _show(console, found, words)
     if out is not None:
         console.print(str(out), soft_wrap=True)
 
@@ -117,13 +121,14 @@ def _lines(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-def _show(console: "Console", found: "Evaluation") -> None:
+def _show(console: "Console", found: "Evaluation", words: "Words") -> None:
     from rich.table import Table
 
     compared = any(row.base is not None for row in found.rows)
-    table = Table("on", "measure", title=None)
-    for name in ("items", *(("base", "adapter", "difference [95%]") if compared else ("value [95%]",))):
-        table.add_column(name, justify="right")
+    table = Table(words("on"), words("measure"), title=None)
+    figures = ("base", "adapter", "difference [95%]") if compared else ("value [95%]",)
+    for name in ("items", *figures):
+        table.add_column(words(name), justify="right")
     colours = {"better": "green", "worse": "red"}
     before = None
     for row in found.rows:
@@ -131,23 +136,25 @@ def _show(console: "Console", found: "Evaluation") -> None:
             table.add_section()
         shown = "" if row.source == before else Path(row.source).name
         before = row.source
-        cells = [_interval(row.value)]
+        cells = [_interval(row.value, words)]
         if row.base is not None and row.difference is not None:
-            colour = colours.get(row.verdict or "", "default")
-            difference = f"[{colour}]{_interval(row.difference, '+')}[/] {row.verdict or ''}"
-            cells = [_number(row.base.value), _number(row.value.value), difference.rstrip()]
-        table.add_row(shown, row.measure, "–" if row.items is None else f"{row.items:,}", *cells)
+            verdict = row.verdict or ""
+            colour = colours.get(verdict, "default")
+            difference = f"[{colour}]{_interval(row.difference, words, '+')}[/] {words(verdict) if verdict else ''}"
+            cells = [_number(row.base.value, words), _number(row.value.value, words), difference.rstrip()]
+        table.add_row(shown, words(row.measure), words.number(row.items), *cells)
     console.print(table)
     for sentence in found.notes:
-        note(console, sentence)
+        note(console, words.note(sentence))
 
 
-def _number(value: float, sign: str = "") -> str:
-    return f"{value:{sign}.4g}"
+def _number(value: float, words: "Words", sign: str = "") -> str:
+    return words.written(f"{value:{sign}.4g}")
 
 
-def _interval(estimate: Any, sign: str = "") -> str:
+def _interval(estimate: Any, words: "Words", sign: str = "") -> str:
     """Write a value with its interval; the bracket is rich's own mark, hence the backslash."""
     if estimate.low is None:
-        return _number(estimate.value, sign)
-    return f"{_number(estimate.value, sign)} \\[{_number(estimate.low, sign)}, {_number(estimate.high, sign)}]"
+        return _number(estimate.value, words, sign)
+    low, high = _number(estimate.low, words, sign), _number(estimate.high, words, sign)
+    return f"{_number(estimate.value, words, sign)} \\[{low}{words.between}{high}]"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Adapter, BaseModel
+from afina.cli.options import Adapter, BaseModel, Language
 from afina.cli.terminal import note, working
 from afina.export.target import TARGETS, options
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.export.export import Exported
+    from afina.words.language import Words
 
 __all__ = ["export"]
 
@@ -51,6 +52,7 @@ def export(
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
     model: BaseModel = None,
+    language: Language = "en",
     **options: Any,
 ) -> None:
     """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
@@ -66,23 +68,24 @@ def export(
     from afina import api
     from afina.words.language import Words
 
-    console = Console()
-    with working(console, "loading the adapter") as tell:
+    console, words = Console(), Words(language)
+    with working(console, words("loading the adapter")) as tell:
         made = api.export(adapter, to, out, data=data, rows=rows, model=model, tell=tell, **options)
-    _show(console, made)
-    for sentence in map(Words().sentence, made.notes):
+    _show(console, made, words)
+    for sentence in map(words.sentence, made.notes):
         note(console, sentence)
     if made.merging is not None:
-        note(console, made.merging, "")
+        note(console, words.note(made.merging), "")
     console.print(str(made.folder), soft_wrap=True)
 
 
-def _show(console: "Console", made: "Exported") -> None:
+def _show(console: "Console", made: "Exported", words: "Words") -> None:
     from rich.table import Table
 
-    table = Table("compared on", f"{made.parity.rows} rows", show_header=True)
-    for row in made.rows():
+    compared = words.counted(made.parity.rows, "{count} row", "{count} rows")
+    table = Table(words("compared on"), compared, show_header=True)
+    for row in made.rows(words):
         table.add_row(*row)
     console.print(table)
-    if (changed := made.changed()) is not None:
+    if (changed := made.changed(words)) is not None:
         note(console, changed)

@@ -9,7 +9,7 @@ import typer
 
 from afina.cli.command import PANELS, command
 from afina.cli.options import Adapter, AnySeed, BaseModel, BatchSize, Device, Precision, Stop, Temperature, TopP
-from afina.cli.terminal import note
+from afina.cli.terminal import console_for, note
 
 __all__ = ["generate"]
 
@@ -31,11 +31,14 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of a text.")] = 256,
     seed: AnySeed = None,
     stop: Stop = None,
-    as_json: Annotated[bool, typer.Option("--json", help="An object a line: prompt, text, finish, tokens.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True, help="The same as --format jsonl.")] = False,
     batch_size: BatchSize = 16,
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    format: Annotated[
+        str, typer.Option("--format", help="text, or jsonl: an object a line with prompt, text, finish and tokens.")
+    ] = "text",
 ) -> None:
     """Write what follows each prompt; one prompt alone appears as it is written.
 
@@ -47,18 +50,20 @@ def generate(
     from afina.generation.settings import GenerationSettings
     from afina.words.language import Words
 
+    console_for(format, forms=("text", "jsonl"))
+    for_program = as_json or format == "jsonl"
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop or ())
     )
     pieces: list[str] = []
     found = api.generate(
         adapter, prompts or (), settings, file=file, text=text, chat=chat, bare=bare, batch_size=batch_size, model=model,
-        device=device, precision=precision, write=None if as_json or bare else lambda piece: _write(piece, pieces),
+        device=device, precision=precision, write=None if for_program or bare else lambda piece: _write(piece, pieces),
     )  # fmt: skip
     if pieces:
         print()
     for reply in () if pieces else found.replies:
-        print(json.dumps(reply.as_dict(), ensure_ascii=False) if as_json else reply.text)
+        print(json.dumps(reply.as_dict(), ensure_ascii=False) if for_program else reply.text)
     for sentence in (*map(Words().sentence, found.assumed), *filter(None, (found.note,))):
         note(Console(stderr=True), sentence)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from afina.cli.command import command
-from afina.cli.options import Format
+from afina.cli.options import Format, Language
 from afina.cli.terminal import console_for, is_quiet, note, print_json, working
 
 if TYPE_CHECKING:
@@ -15,106 +15,118 @@ if TYPE_CHECKING:
 
     from afina.study.estimate import Estimate
     from afina.study.planned import Ahead, Plan
+    from afina.words.language import Words
 
 __all__ = ["plan"]
 
 
 @command("plan")
 def plan(
-    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study to plan.")], format: Format = "table"
+    file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study to plan.")],
+    language: Language = "en",
+    format: Format = "table",
 ) -> None:
     """Predict memory, time and disk of every run of a study on this machine; loads no weights, needs no network.
 
     Example: `afina plan studies/published.yaml`
     """
     from afina import api
+    from afina.words.language import Words
 
-    console = console_for(format)
-    with working(console, "reading the data") as tell:
+    console, words = console_for(format), Words(language)
+    with working(console, words("reading the data")) as tell:
         found = api.plan(
-            file, ahead=lambda known: _show_ahead(console, known), tell=lambda what: tell(f"timing {what}")
-        )
+            file, ahead=lambda known: _show_ahead(console, known, words),
+            tell=lambda what: tell(words("timing {what}", what=what)),
+        )  # fmt: skip
     if format == "json":
         print_json(found.as_dict())
     else:
-        _show(console, found.estimates)
-        _show_sums(console, found)
+        _show(console, found.estimates, words)
+        _show_sums(console, found, words)
     for run, why in {run.label + run.model: (run, why) for run, why in found.failed}.values():
-        console.print(f"{run.label} on {Path(run.model).name} cannot run: {why}", style="red", markup=False)
+        told = words("{method} on {model} cannot run: {why}", method=run.label, model=Path(run.model).name, why=why)
+        console.print(told, style="red", markup=False)
     if found.failed:
         raise typer.Exit(1)
 
 
-def _show_ahead(console: "Console", known: "Ahead") -> None:
+def _show_ahead(console: "Console", known: "Ahead", words: "Words") -> None:
     """Say what is known before anything is timed."""
     from afina.cli.learned import show_learned
-    from afina.words.language import Words
 
     for sentence in known.notes:
-        note(console, sentence, "dim")
+        note(console, words.note(sentence), "dim")
     for remark in known.remarks:
-        note(console, remark)
-    for (model, dataset), own in known.learned.items():
-        if isinstance(own, str):
-            note(console, f"{dataset} for {model}: what is learned cannot be shown. {own}")
+        note(console, words.note(remark))
+    for (model, dataset), learned in known.learned.items():
+        title = words("{dataset} for {model}", dataset=dataset, model=model)
+        if isinstance(learned, str):
+            note(console, words("{title}: what is learned cannot be shown. {why}", title=title, why=learned))
         elif not is_quiet():
-            show_learned(console, own, f"{dataset} for {model}", Words())
+            show_learned(console, learned, title, words)
 
 
-def _show(console: "Console", estimates: "Sequence[Estimate]") -> None:
+def _show(console: "Console", estimates: "Sequence[Estimate]", words: "Words") -> None:
     from rich.table import Table
 
-    seen: dict[str, Table] = {}
+    columns = [words(name) for name in ("method", "trainable", "memory", "step", "train", "evaluate", "disk")]
+    tables: dict[str, Table] = {}
     rates: dict[str, list[str]] = {}
     for entry in estimates:
+        # Seeds cost alike.
         if entry.run.seed != estimates[0].run.seed:
             continue
         title = f"{Path(entry.run.model).name} · {entry.run.dataset_name}"
-        if title not in seen:
-            seen[title] = Table("method", "trainable", "memory", "step", "train", "evaluate", "disk", title=title)
-            seen[title].title_justify = "left"
-            seen[title].columns[0].overflow = "fold"
-            for column in seen[title].columns[1:]:
+        if title not in tables:
+            tables[title] = Table(*columns, title=title, title_justify="left")
+            tables[title].columns[0].overflow = "fold"
+            for column in tables[title].columns[1:]:
                 column.justify = "right"
-        seen[title].add_row(
-            entry.run.label, f"{entry.trainable_parameters:,}", f"{entry.peak_memory_bytes / 1e9:.2f} GB",
-            f"{entry.step_seconds:.3g} s", _time(entry.train_seconds), _time(entry.evaluate_seconds),
-            f"{entry.disk_bytes / 1e6:,.0f} MB",
+        tables[title].add_row(
+            entry.run.label, words.number(entry.trainable_parameters), f"{words.number(entry.peak_memory_bytes / 1e9, 2)} GB",
+            f"{words.written(format(entry.step_seconds, '.3g'))} s", _time(entry.train_seconds, words),
+            _time(entry.evaluate_seconds, words), f"{words.number(entry.disk_bytes / 1e6)} MB",
         )  # fmt: skip
         if (rate := entry.run.settings["learning_rate"]) is not None:
-            rates.setdefault(title, []).append(f"{entry.run.label} {rate:g} ({entry.run.rate})")
-    for title, table in seen.items():
+            rates.setdefault(title, []).append(f"{entry.run.label} {rate:g} ({words(entry.run.rate)})")
+    for title, table in tables.items():
         console.print(table)
         if title in rates:
-            note(console, f"learning rates: {', '.join(rates[title])}", "dim")
+            note(console, f"{words('learning rates')}: {', '.join(rates[title])}", "dim")
 
 
-def _show_sums(console: "Console", found: "Plan") -> None:
+def _show_sums(console: "Console", found: "Plan", words: "Words") -> None:
     """Say what all runs take, what a search adds and what a race saves."""
     seeds = len({entry.run.seed for entry in found.estimates})
     sentences = [
-        f"{_count(len(found.estimates), 'run')} ({_count(seeds, 'seed')} each): {_time(found.seconds)} in all, one after "
-        f"another; at most {found.peak_memory_bytes / 1e9:.2f} GB of memory and {found.disk_bytes / 1e9:.2f} GB of disk."
-    ]
+        words(
+            "{runs} ({seeds} each): {time} in all, one after another; at most {memory} GB of memory and {disk} GB of disk.",
+            runs=words.counted(len(found.estimates), "{count} run", "{count} runs"),
+            seeds=words.counted(seeds, "{count} seed", "{count} seeds"), time=_time(found.seconds, words),
+            memory=words.number(found.peak_memory_bytes / 1e9, 2), disk=words.number(found.disk_bytes / 1e9, 2),
+        )
+    ]  # fmt: skip
     if found.trials_seconds:
         sentences.append(
-            f"learning_rate: search tries {found.rates} rates a method first: {_time(found.trials_seconds)} more."
-        )
+            words(
+                "learning_rate: search tries {rates} rates a method first: {time} more.",
+                rates=found.rates, time=_time(found.trials_seconds, words),
+            )
+        )  # fmt: skip
     if found.race_share is not None:
         seconds = found.race_share * sum(entry.train_seconds for entry in found.estimates)
         sentences.append(
-            f"race: of {found.candidates} candidates the worse leave early, which leaves {found.race_share:.0%} of the "
-            f"steps: {_time(seconds)} of training."
-        )
+            words(
+                "race: of {count} candidates the worse leave early, which leaves {share}% of the steps: {time} of training.",
+                count=found.candidates, share=words.number(100 * found.race_share), time=_time(seconds, words),
+            )
+        )  # fmt: skip
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _time(seconds: float) -> str:
+def _time(seconds: float, words: "Words") -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+        return f"{words.number(seconds)} s"
+    return f"{words.number(seconds / 60, 1)} min" if seconds < 5400 else f"{words.number(seconds / 3600, 1)} h"

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Adapter, BaseModel, BatchSize, Device, Precision
+from afina.cli.options import Adapter, BaseModel, BatchSize, Device, Language, Precision
 from afina.cli.terminal import note, show_file, steps_bar
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from afina.data.predicting.predicted import Predicted
+    from afina.serve.predict import Counts
+    from afina.words.language import Words
 
 __all__ = ["predict"]
 
@@ -79,6 +81,7 @@ def predict(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    language: Language = "en",
 ) -> None:
     """Predict labels with their probabilities (numbers, or entities) for texts, with an adapter that Afina or PEFT saved.
 
@@ -101,8 +104,10 @@ def predict(
         form = "jsonl"
     from rich.console import Console
 
-    console = Console(stderr=True)
-    with steps_bar(console, "predicting", shown=out is not None) as tick:
+    from afina.words.language import Words
+
+    console, words = Console(stderr=True), Words(language)
+    with steps_bar(console, words("predicting"), shown=out is not None) as tick:
         answers = api.predict(
             adapter, _given(texts or [], file), pair=pair, file=file, text=text, text_pair=text_pair,
             file_separator=file_separator, encoding=encoding, choice=choice, format=form, out=out,
@@ -112,13 +117,24 @@ def predict(
     if out is not None:
         show_file(console, out)
     elif form is None:
-        (_show_entities if answers.adapter.task.tags else _show)(iter(answers), at_least is not None)
+        (_show_entities if answers.adapter.task.tags else _show)(iter(answers), at_least is not None, words)
     elif (write := FORMS[form].write) is not None:
         write(answers, sys.stdout, answers.layout)
     if out is not None or at_least is not None:
-        note(console, str(answers.counts), "dim")
-    for sentence in (*map(Words().sentence, answers.adapter.notes), *answers.layout.renamed):
+        note(console, _counted(answers.counts, words), "dim")
+    for sentence in (*map(words.sentence, answers.adapter.notes), *map(words.note, answers.layout.renamed)):
         note(console, sentence)
+
+
+def _counted(counts: "Counts", words: "Words") -> str:
+    """Say how many rows there were and what became of them."""
+    rows = words.counted(counts.rows, "{count} row", "{count} rows")
+    parts = [words("{count} answered", count=words.number(counts.answered))]
+    if counts.unsure:
+        parts.append(words("{count} left to a person", count=words.number(counts.unsure)))
+    if counts.empty:
+        parts.append(words("{count} without a text", count=words.number(counts.empty)))
+    return f"{rows}: {', '.join(parts)}"
 
 
 def _given(texts: list[str], file: Path | None) -> Iterable[str]:
@@ -133,37 +149,37 @@ def _given(texts: list[str], file: Path | None) -> Iterable[str]:
     return texts
 
 
-def _show(rows: "Iterator[Predicted]", thresholded: bool) -> None:
+def _show(rows: "Iterator[Predicted]", thresholded: bool, words: "Words") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("text", "label", "probability")
+    table = Table(*(words(name) for name in ("text", "label", "probability")))
     justify: Literal["right"] = "right"
     table.columns[2].justify = justify
     for own in rows:
         probability, label = "", ""
         if (found := own.found) is not None:
-            probability = "" if found.probabilities is None else f"{max(found.probabilities.values()):.3f}"
-            label = found.label if isinstance(found.label, str) else f"{found.label:.4g}"
+            probability = "" if found.probabilities is None else words.number(max(found.probabilities.values()), 3)
+            label = found.label if isinstance(found.label, str) else words.written(f"{found.label:.4g}")
             if thresholded and own.answer["label"] is None:
                 label = f"- ({label}?)"  # left to a person
         table.add_row(_short(own.text), Text(label), probability)
     Console().print(table)
 
 
-def _show_entities(rows: "Iterator[Predicted]", thresholded: bool) -> None:
+def _show_entities(rows: "Iterator[Predicted]", thresholded: bool, words: "Words") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("text", "entity", "type", "from", "to", "probability")
+    table = Table(*(words(name) for name in ("text", "entity", "type", "from", "to", "probability")))
     for column in table.columns[3:]:
         column.justify = "right"
     for own in rows:
         shown, found = _short(own.text), own.found.entities if own.found is not None else ()
         for entity in found:
-            place = (str(entity.start), str(entity.end), f"{entity.probability:.3f}")
+            place = (str(entity.start), str(entity.end), words.number(entity.probability, 3))
             table.add_row(shown, Text(entity.text), Text(entity.type), *place)
             shown = Text("")
         if not found:

@@ -17,6 +17,8 @@ from afina.words.language import Words
 
 __all__ = ["Exported", "export_adapter"]
 
+_ENGLISH = Words()
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -33,31 +35,40 @@ class Exported:
     notes: tuple[str, ...] = ()
     """What was assumed when the adapter was loaded."""
 
-    def rows(self) -> list[tuple[str, str]]:
+    def rows(self, words: Words = _ENGLISH) -> list[tuple[str, str]]:
         """Return what was compared, as a table has it."""
         parity = self.parity
+        exact, scale = words.written(f"{parity.exact_difference:.2g}"), words.written(f"{parity.scale:.3g}")
         rows = [
-            ("largest difference of logits", f"{parity.exact_difference:.2g} (they reach {parity.scale:.3g})"),
+            (words("largest difference of logits"), words("{value} (they reach {scale})", value=exact, scale=scale)),
         ]
         if self.precision != "fp32":
-            rows.append((f"the same, from the adapter in {self.precision}", f"{parity.difference:.2g}"))
+            name = words("the same, from the adapter in {precision}", precision=self.precision)
+            rows.append((name, words.written(f"{parity.difference:.2g}")))
         if parity.agreeing is not None:
-            rows.append((f"{parity.unit} with the same label", f"{parity.agreeing} of {parity.outputs}"))
-        rows += [
-            (name, f"{ours:.4f} adapter, {theirs:.4f} exported") for name, (ours, theirs) in parity.metrics.items()
-        ]
+            name = words("rows with the same label") if parity.unit == "rows" else words("words with the same label")
+            rows.append(
+                (name, words("{some} of {of}", some=words.number(parity.agreeing), of=words.number(parity.outputs)))
+            )
+        for name, (ours, theirs) in parity.metrics.items():
+            values = {"ours": words.number(ours, 4), "theirs": words.number(theirs, 4)}
+            rows.append((words(name), words("{ours} adapter, {theirs} exported", **values)))
         if self.loss:
-            rows.append(("left out of the changes, at most", f"{100 * max(self.loss.values()):.2g}%"))
+            share = words.written(f"{100 * max(self.loss.values()):.2g}")
+            rows.append((words("left out of the changes, at most"), f"{share}%"))
         return rows
 
-    def changed(self) -> str | None:
+    def changed(self, words: Words = _ENGLISH) -> str | None:
         """Say how many labels changed and why; None where none did."""
         parity = self.parity
         if parity.agreeing is None or parity.agreeing == parity.outputs:
             return None
         lossy = self.loss and max(self.loss.values()) > 0
-        why = "what the rank left out" if lossy else f"rounding, {self.precision} against float32"
-        return f"{parity.outputs - parity.agreeing} of {parity.outputs} labels changed: {why}."
+        why = words("what the rank left out")
+        if not lossy:
+            why = words("rounding, {precision} against float32", precision=self.precision)
+        changed, of = words.number(parity.outputs - parity.agreeing), words.number(parity.outputs)
+        return words("{some} of {of} labels changed: {why}.", some=changed, of=of, why=why)
 
     def __repr__(self) -> str:
         compared = "; ".join(f"{name}: {value}" for name, value in self.rows())

@@ -68,9 +68,9 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     head = words("Which fine-tuning method is worth it")
     names = [material.methods, [Path(model).name for model in material.models], material.datasets]
     studied = " · ".join(", ".join(part) for part in names)
-    counted = f"{done} {words('runs finished')}" + (
-        f", {len(material.failed)} {words('failed')}" if material.failed else ""
-    )
+    counted = words.counted(done, "{count} run finished", "{count} runs finished")
+    if material.failed:
+        counted += f", {words.counted(len(material.failed), '{count} run failed', '{count} runs failed')}"
     parts = [
         f"<button type=button>{escape(words('Light or dark'))}</button><h1>{escape(head)}</h1>",
         f"<p class=soft>{escape(studied)}<br>{escape(counted)}</p>",

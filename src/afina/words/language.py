@@ -45,6 +45,10 @@ class Words:
         said = phrases().get(text, text) if self.language == "pt" else text
         return said.format(**values) if values else said
 
+    def counted(self, count: int, one: str, many: str) -> str:
+        """Say how many there are, in the phrase for one or in that for several, both with `{count}`."""
+        return self(one if count == 1 else many, count=self.number(count))
+
     @property
     def between(self) -> str:
         """Return what stands between figures in a row: no comma where the decimals have one."""
@@ -63,17 +67,18 @@ class Words:
         """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
         if value is None:
             return "—"
-        return self._written(f"{value:,.{digits}f}")
+        return self.written(f"{value:,.{digits}f}")
 
     def signed(self, value: float, digits: int = 0) -> str:
         """Write a number with its sign."""
-        return self._written(f"{value:+,.{digits}f}")
+        return self.written(f"{value:+,.{digits}f}")
 
     def shortest(self, value: float) -> str:
         """Write a number with as many digits as it needs, ten at most."""
-        return self._written(f"{value:,.10g}")
+        return self.written(f"{value:,.10g}")
 
-    def _written(self, text: str) -> str:
+    def written(self, text: str) -> str:
+        """Return a number that is written in English with this language's marks."""
         return text.translate(str.maketrans(",.", ".,")) if self.language == "pt" else text
 
     def compact(self, value: float | None) -> str:

@@ -152,6 +152,20 @@ NOTES = {
     "the model's own classification head does not name its labels: its last layer is drawn anew": "a cabeça de classificação do próprio modelo não dá nome aos seus rótulos: sua última camada é sorteada de novo",
     "the model's own classification head tells other labels apart ({list}): its last layer is drawn anew": "a cabeça de classificação do próprio modelo distingue outros rótulos ({list}): sua última camada é sorteada de novo",
     "the weights of {file} were quantised (tensors: {list}); what they stand for is kept as bfloat16 in {folder}": "os pesos de {file} estavam quantizados (tensores: {list}); o que representam é guardado como bfloat16 em {folder}",
+    # -- settings
+    "{method}: alpha stays {alpha} at rank {rank}, so that the scale is {scale} ({usual} at its default rank); alpha: {other} would keep the scale.": "{method}: alpha fica em {alpha} com rank {rank}, e a escala é {scale} ({usual} no rank padrão); alpha: {other} manteria a escala.",
+    "{method}: rank is {rank}, and its matrices are random, so that it reaches little at a rank that suits trained ones; {setting} trains one number a layer more for each.": "{method}: o rank é {rank}, e as matrizes são sorteadas, de modo que pouco alcança com um rank que serve às treinadas; {setting} treina um número a mais por camada para cada um.",
+    "{list}: {setting}, which is the default where a model learns to write; what you set goes before it.": "{list}: {setting}, que é o padrão quando um modelo aprende a escrever; o que você definir vale antes.",
+    "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already": "todas as execuções dividem este processo (AFINA_EXECUTOR): a memória de cada uma é o que ela tomou além do que já estava em uso",
+    "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",
+    # -- what was exported, evaluated, predicted
+    "The base was quantised, and the merged model is not: it holds {what}, in float32, {after} MB where there were {before}. From the adapter on {kind} its logits differ by up to {difference}. Quantised to {again} again, it would round what was merged, too.": "A base estava quantizada, e o modelo fundido não está: contém {what}, em float32, {after} MB onde havia {before}. Do adaptador em {kind} os seus logits diferem em até {difference}. Quantizado de novo para {again}, também arredondaria o que foi fundido.",
+    "The base was quantised, and the merged model is not: it holds {what}, in float32, {after} MB where there were {before}. From the adapter on {kind} its logits differ by up to {difference}, and {some} of {of} rows keep their label. Quantised to {again} again, it would round what was merged, too.": "A base estava quantizada, e o modelo fundido não está: contém {what}, em float32, {after} MB onde havia {before}. Do adaptador em {kind} os seus logits diferem em até {difference}, e {some} de {of} linhas mantêm o rótulo. Quantizado de novo para {again}, também arredondaria o que foi fundido.",
+    "The base was quantised, and the merged model is not: it holds {what}, in float32, {after} MB where there were {before}. From the adapter on {kind} its logits differ by up to {difference}, and {some} of {of} words keep their label. Quantised to {again} again, it would round what was merged, too.": "A base estava quantizada, e o modelo fundido não está: contém {what}, em float32, {after} MB onde havia {before}. Do adaptador em {kind} os seus logits diferem em até {difference}, e {some} de {of} palavras mantêm o rótulo. Quantizado de novo para {again}, também arredondaria o que foi fundido.",
+    "the original weights, not those that {kind} had made of them, which the adapter was trained beside": "os pesos originais, não os que {kind} fez deles, junto aos quais o adaptador foi treinado",
+    "the weights that {kind} stands for, which the adapter was trained beside (they differ from the original ones by {share}% of their norm)": "os pesos que {kind} representa, junto aos quais o adaptador foi treinado (diferem dos originais em {share}% da sua norma)",
+    "The base reads with its own tokenizer, as it has no vectors for all of the adapter's tokens: a perplexity is by token, so the two do not compare; bits per byte do.": "A base lê com o seu próprio tokenizador, pois não tem vetores para todos os tokens do adaptador: a perplexidade é por token, e as duas não se comparam; os bits por byte, sim.",
+    "The rows have a column '{name}' of their own; the predicted one is called '{other}'.": "As linhas têm uma coluna '{name}' própria; a prevista se chama '{other}'.",
     # -- what a task notes of its rows, which it says itself (`Task.notes`)
     **{note: own for entry in listing("afina.tasks", "task").values() for note, own in entry.constants.get("notes", ())},
 }  # fmt: skip
@@ -165,6 +179,8 @@ _VALUES = {
     "the label -1 (no agreed label)": "o rótulo -1 (sem rótulo de consenso)", "1 row": "1 linha",
 }  # fmt: skip
 """What may be filled in and is a word of ours."""
+_CLAUSE = 8
+"""Spaces from which on what is filled in may be a clause that is a row itself."""
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 _ROWS = re.compile(r"([\d,]+) rows")
 _COUNTED = re.compile(r"(?P<what>.+): (?P<count>[\d,]+)", re.DOTALL)
@@ -194,6 +210,8 @@ def _value(value: str) -> str:
         return _VALUES[value]
     if (rows := _ROWS.fullmatch(value)) is not None:
         return f"{_value(rows[1])} linhas"
+    if value.count(" ") >= _CLAUSE:
+        return next(_said(value), value)
     return (
         value.replace(",", ".")
         if _THOUSANDS.fullmatch(value)

@@ -4,8 +4,11 @@ __all__ = ["PORTUGUESE"]
 
 PORTUGUESE = {
     "Which fine-tuning method is worth it": "Que método de ajuste vale a pena",
-    "runs finished": "execuções concluídas",
-    "failed": "falharam",
+    "{count} run finished": "{count} execução concluída",
+    "{count} runs finished": "{count} execuções concluídas",
+    "failed": "falhou",
+    "{count} run failed": "{count} execução falhou",
+    "{count} runs failed": "{count} execuções falharam",
     "The answer": "A resposta",
     "on": "em",
     "{best} is best ({value}).": "{best} é o melhor ({value}).",

@@ -1,0 +1,56 @@
+"""What commands print in Portuguese; the English sentence is the key."""
+
+__all__ = ["PORTUGUESE"]
+
+PORTUGUESE = {
+    "starting": "começando",
+    # -- afina plan
+    "reading the data": "lendo os dados",
+    "timing {what}": "cronometrando {what}",
+    "{method} on {model} cannot run: {why}": "{method} em {model} não pode ser executado: {why}",
+    "{dataset} for {model}": "{dataset} para {model}",
+    "{title}: what is learned cannot be shown. {why}": "{title}: não se pode mostrar o que é aprendido. {why}",
+    "memory": "memória",
+    "step": "passo",
+    "evaluate": "avaliação",
+    "disk": "disco",
+    "learning rates": "taxas de aprendizado",
+    "{count} run": "{count} execução",
+    "{count} runs": "{count} execuções",
+    "{count} seed": "{count} semente",
+    "{count} seeds": "{count} sementes",
+    "{runs} ({seeds} each): {time} in all, one after another; at most {memory} GB of memory and {disk} GB of disk.": "{runs} ({seeds} cada): {time} ao todo, uma depois da outra; no máximo {memory} GB de memória e {disk} GB de disco.",
+    "learning_rate: search tries {rates} rates a method first: {time} more.": "learning_rate: search experimenta antes {rates} taxas por método: mais {time}.",
+    "race: of {count} candidates the worse leave early, which leaves {share}% of the steps: {time} of training.": "race: de {count} candidatos os piores saem antes, o que deixa {share}% dos passos: {time} de treino.",
+    # -- afina evaluate
+    "measure": "medida",
+    "items": "itens",
+    "difference [95%]": "diferença [95%]",
+    "value [95%]": "valor [95%]",
+    "unclear": "incerto",
+    "bits_per_byte": "bits por byte",
+    # -- afina export
+    "loading the adapter": "carregando o adaptador",
+    "compared on": "comparado em",
+    "{count} row": "{count} linha",
+    "{count} rows": "{count} linhas",
+    "largest difference of logits": "maior diferença de logits",
+    "{value} (they reach {scale})": "{value} (eles chegam a {scale})",
+    "the same, from the adapter in {precision}": "a mesma, em relação ao adaptador em {precision}",
+    "rows with the same label": "linhas com o mesmo rótulo",
+    "words with the same label": "palavras com o mesmo rótulo",
+    "{ours} adapter, {theirs} exported": "{ours} adaptador, {theirs} exportado",
+    "left out of the changes, at most": "deixado de fora das mudanças, no máximo",
+    "what the rank left out": "o que o posto deixou de fora",
+    "rounding, {precision} against float32": "arredondamento, {precision} contra float32",
+    "{some} of {of} labels changed: {why}.": "{some} de {of} rótulos mudaram: {why}.",
+    # -- afina predict
+    "predicting": "prevendo",
+    "entity": "entidade",
+    "type": "tipo",
+    "from": "de",
+    "to": "até",
+    "{count} answered": "{count} respondidas",
+    "{count} left to a person": "{count} deixadas a uma pessoa",
+    "{count} without a text": "{count} sem texto",
+}
