@@ -104,8 +104,6 @@ def predict(
         form = "jsonl"
     from rich.console import Console
 
-    from afina.words.language import Words
-
     console, words = Console(stderr=True), Words(language)
     with steps_bar(console, words("predicting"), shown=out is not None) as tick:
         answers = api.predict(
