@@ -1,5 +1,7 @@
 """Every option of every command, given what it cannot mean: one sentence and exit code 2, or an answer, never a traceback."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,15 @@ def test_what_a_program_reads_is_asked_for_by_one_option() -> None:
         if option.opts[0] in ("--json", "--jsonl", "--csv") and option.is_flag and not option.hidden
     ]
     assert not flags
+
+
+def test_a_full_disk_is_said_with_what_to_do() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full, whose every write finds a full disk")
+    with full.open("w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "afina", "methods"], stdout=output, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("afina: The disk is full: free some space")

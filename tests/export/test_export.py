@@ -82,6 +82,20 @@ def test_merged_is_a_plain_model_with_the_same_logits(
     assert config["id2label"] == {"0": "no", "1": "yes"}
 
 
+def test_a_merged_model_that_does_not_fit_is_an_error_of_the_system(family_folder: Loader, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a disk without room."""
+    import resource
+
+    loaded = afina.load(folder_of("lora", "bert", family_folder, tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            merge(loaded, tmp_path / "merged")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "phi3"])
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")

@@ -2,21 +2,30 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
 
-__all__ = ["save_tensors"]
+__all__ = ["save_tensors", "system_errors"]
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors; raises `OSError` with the system's number where safetensors has it in its words alone."""
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
+    with system_errors(path):
         save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+
+
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Raise what the system refused as the `OSError` that it is, where safetensors, writing to `path`, hides it in words."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except SafetensorError as error:
         if (found := re.search(r"os error (\d+)", str(error))) is None:
             raise

@@ -1,5 +1,6 @@
 """The `afina` command: those that this folder has, found by their registry; nothing heavy is imported before it is needed."""
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -68,8 +69,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        _say(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.")
+        _say(_of_the_system(error))
         sys.exit(1)
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return what the operating system refused as a sentence; many such errors do not name their file."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full{where}: free some space and give the same command again; what is finished is kept."
+    return f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
 
 
 def _say(sentence: str) -> None:

@@ -13,6 +13,7 @@ from afina.backbone.branch import Branch
 from afina.backbone.files import check_weights, model_path
 from afina.backbone.heads import Head
 from afina.backbone.load import has_tagger, model_class, read_config
+from afina.backbone.tensor_file import system_errors
 from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError
 from afina.predictor.predictor import Predictor
@@ -51,7 +52,8 @@ def merge(loaded: Predictor, folder: Path) -> None:
     with torch.no_grad():
         for name, value in plain_head(loaded).named_parameters():
             own[name].copy_(value)
-    model.save_pretrained(folder)
+    with system_errors(folder):
+        model.save_pretrained(folder)
     if loaded.tokenizer is not None:
         loaded.tokenizer.save_pretrained(folder)
 
