@@ -26,6 +26,7 @@ from afina.errors import AfinaError, UsageError, shown
 from afina.json_files import read_json_object
 from afina.methods.bottleneck import Activation, After, BeforeNorm, Beside, Network, Rejoin
 from afina.ops.dropout import DropoutSource
+from afina.precision import EXACT
 
 __all__ = ["AdaptersLibrary", "FlexibleHead"]
 
@@ -118,7 +119,7 @@ class AdaptersLibrary(AdapterFormat):
         check_model_name(folder / "adapter_config.json", name if isinstance(name, str) else "")
         return AdapterRecord(
             model=name, method="adapters", settings=config, task={},
-            max_length=1 << 30, precision="fp32", seed=0,
+            max_length=1 << 30, precision=EXACT, seed=0,
         )  # fmt: skip
 
     @classmethod
