@@ -14,9 +14,8 @@ from rich.text import Text
 
 from afina.errors import UsageError
 from afina.report.formats import FORMATS
-from afina.report.material import Material, gather
 from afina.report.mistakes import mistake_tables, wrong_table
-from afina.report.page import answer, page
+from afina.report.page import page
 from afina.report.published import Reference, published_tables
 from afina.report.tables import (
     Table,
@@ -31,8 +30,10 @@ from afina.report.tables import (
 )
 from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
+from afina.results.material import Material, gather
 from afina.results.mistakes import read_mistakes
 from afina.whole_file import write_text
+from afina.results.shown import answer
 from afina.words.language import Words
 
 __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]
