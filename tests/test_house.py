@@ -22,7 +22,8 @@ ROOMS = (
     ),
     ("words",),
     ("measure", "ops"), ("data",), ("corpus", "tasks"), ("backbone", "results"), ("methods", "generation"),
-    ("adapters",), ("train",), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("api",),
+    ("adapters",), ("train", "card"), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"),
+    ("api",),
     ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
