@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import afina
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.errors import UsageError
 from afina.export.low_rank import as_lora
 from afina.export.merge import merge

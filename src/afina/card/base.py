@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from afina.backbone.files import BUILT_IN, model_path
-from afina.backbone.load import read_config
 from afina.backbone.rows import row_of
 from afina.card.blocks import parse
 from afina.errors import AfinaError, UsageError
+from afina.json_files import read_json_object
 
 __all__ = ["BaseModel", "base_of", "is_hub_name"]
 
@@ -51,7 +52,7 @@ def base_of(name: str) -> BaseModel:
     folder = _folder(name, hub if built_in is None else None)
     metadata = _metadata(folder)
     licence = _licence(folder, metadata)
-    inputs, apart = _shape(name)
+    inputs, apart = _shape(folder)
     languages = metadata.get("language")
     return BaseModel(
         name=hub or Path(name.rstrip("/\\")).name or name, hub=hub, same_weights=built_in is None or not built_in.is_gguf,
@@ -63,7 +64,7 @@ def base_of(name: str) -> BaseModel:
 
 def _folder(name: str, hub: str | None) -> Path | None:
     """Return where the model's files are, as far as they are here."""
-    if hub is not None:
+    if hub is not None:  # a model of the hub: what its cache holds, and no question to the hub itself
         from huggingface_hub import try_to_load_from_cache
 
         found = [try_to_load_from_cache(hub, file) for file in ("README.md", "config.json")]
@@ -86,7 +87,9 @@ def _licence(folder: Path | None, metadata: Mapping[str, Any]) -> str | None:
     key, name, link = (metadata.get(part) for part in ("license", "license_name", "license_link"))
     if isinstance(key, str):
         return f"{name or key}{f' ({link})' if link else ''}"
-    for file in () if folder is None else _LICENCES:
+    if folder is None:
+        return None
+    for file in _LICENCES:
         try:
             lines = (folder / file).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError):
@@ -95,10 +98,11 @@ def _licence(folder: Path | None, metadata: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _shape(name: str) -> tuple[str, bool]:
-    """Return what the model takes, and whether it reads one text and writes another."""
+def _shape(folder: Path | None) -> tuple[str, bool]:
+    """Return what the model takes, and whether it reads one text and writes another, by its configuration."""
     try:
-        row = row_of(read_config(name, local_only=True))
-    except AfinaError:
+        kind = read_json_object((folder or Path()) / "config.json", what_to_do="").get("model_type")
+    except (AfinaError, OSError):
         return "text", False
+    row = row_of(SimpleNamespace(model_type=kind))
     return ("text", False) if row is None else (row.inputs, bool(row.further))

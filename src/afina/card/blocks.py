@@ -79,7 +79,7 @@ def parse(text: str) -> Parsed:
         text = text[found.end() :]
     record, text = _record(text)
     return Parsed(metadata, _pieces(text), {key: record.get(key, {}) for key in ("blocks", "metadata") if record}, (
-        language if isinstance(language := record.get("language"), str) else None
+        language if isinstance(language := record.get("lang"), str) else None
     ))  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def merge(old: str | None, new: Generated) -> Merged:
             pieces.insert(_place(name, list(new.blocks), pieces), (name, text))
             digests[name] = _digest(text)
     metadata, keys, changed, gone = _merged_metadata(before, new.metadata)
-    record = {"language": new.language, "metadata": keys, "blocks": digests}
+    record = {"lang": new.language, "metadata": keys, "blocks": digests}
     text = "\n\n".join(body if name is None else _between(name, body) for name, body in pieces)
     yaml_text = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
     ending = f"<!-- afina: record {json.dumps(record, sort_keys=True)} -->\n"

@@ -2,14 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from string import Template
 
-from afina.adapters.format import format_of
 from afina.card.known import Known
-from afina.errors import AfinaError
-from afina.json_files import read_json_object
-from afina.methods.base import METHODS
 
 __all__ = ["AFINA_WAY", "PEFT_WAY", "Form", "lines", "own_form"]
 
@@ -43,25 +38,12 @@ class Form:
         return replace(self, hub=name)
 
 
-def own_form(folder: Path, known: Known) -> Form:
+def own_form(known: Known) -> Form:
     """Return the form of an adapter as it was saved: PEFT loads its files too where they are PEFT's, head and all."""
     ways = {"Afina": AFINA_WAY}
-    if _is_peft(folder, known):
+    if known.record.facts.get("peft") is True and known.task.unit == (0.0, 1.0):  # else its head gives deviations
         ways["PEFT"] = PEFT_WAY
     return Form(library="peft" if "PEFT" in ways else None, ways=ways)
-
-
-def _is_peft(folder: Path, known: Known) -> bool:
-    if known.task.unit != (0.0, 1.0):
-        return False  # its head gives numbers in a unit of their own
-    try:
-        if format_of(folder).peft_files(folder):
-            return True
-        kind = read_json_object(folder / "adapter_config.json", what_to_do="").get("peft_type")
-    except (AfinaError, OSError):
-        return False
-    form = METHODS[known.record.method].peft if known.record.method in METHODS else None
-    return form is not None and form.direct and kind == form.peft_type
 
 
 def lines(way: str, known: Known, form: Form) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afina.adapters.adapter import AdapterRecord
+from afina.adapters.record import AdapterRecord
 from afina.card.base import BaseModel, base_of
 from afina.errors import AfinaError
 from afina.results.certainty import row_interval

@@ -58,13 +58,12 @@ def _doubts(known: Known, words: Words) -> list[str]:
     """Say what the report doubts of this method."""
     if known.group is None:
         return []
-    found, own = doubts(known.group.cells), known.method
+    found, own = doubts(known.group.cells), (known.method,)
     kept = replace(
         found,
-        **{
-            key: tuple(name for name in getattr(found, key) if name == own)
-            for key in ("by_default", "rising", "below_head")
-        },
+        by_default=own if known.method in found.by_default else (),
+        rising=own if known.method in found.rising else (),
+        below_head=own if known.method in found.below_head else (),
     )
     return [kept.rates(words), *kept.learning(words)]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from afina.card.base import is_hub_name
 from afina.card.form import Form
 from afina.card.known import Known
-from afina.data.presets import PACKAGED, PRESETS
+from afina.data.sources.presets import PACKAGED, PRESETS
 from afina.measure.metrics.base import is_percent, part_of
 
 if TYPE_CHECKING:
@@ -33,9 +33,11 @@ def metadata(known: Known, form: Form) -> dict[str, Any]:
         language=list(languages_of(known)) or None, datasets=[hub] if hub else None,
         metrics=[str(run.metric)] if run is not None else None, tags=tags, eval_results=results or None,
         model_name=known.name if results else None,
-        **({"base_model_relation": "finetune" if form.has_base else "adapter"} if base.hub else {}),
     )  # fmt: skip
-    return dict(data.to_dict())
+    if base.hub is not None:
+        data["base_model_relation"] = "finetune" if form.has_base else "adapter"
+    found: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
+    return found
 
 
 def pipeline_tag(known: Known) -> str:

@@ -1,5 +1,6 @@
 """Write the parts of a card: one function a part, each of what is known and nothing where nothing is."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from afina.card.form import Form, lines
 from afina.card.known import Known
 from afina.card.limits import limits
 from afina.card.metadata import dataset_on_hub
-from afina.measure.metrics.base import part_of
+from afina.measure.metrics.base import higher_is_better, part_of
 from afina.results.shown import answer, difference_row, metric_digits, scaled, with_interval
 from afina.words.language import Words
 from afina.words.notes import without_examples
@@ -16,6 +17,7 @@ __all__ = ["SECTIONS", "Section", "table"]
 
 Section = Callable[[Known, Form, Words], str]
 _HUB = "https://huggingface.co"
+_CUT = re.compile(r"[\d,]+ of [\d,]+ \w+ texts were longer than \d+ tokens and were cut")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
@@ -40,7 +42,14 @@ def _notice(known: Known, form: Form, words: Words) -> str:
 
 def _title(known: Known, form: Form, words: Words) -> str:
     base = _link(known.base.name, known.base.hub)
-    said = words("An adapter of {base}, trained by the method {method}.", base=base, method=f"`{known.method}`")
+    method, data = f"`{known.method}`", known.record.facts.get("dataset")
+    if data:
+        where = _link(str(data), dataset_on_hub(known), "datasets/")
+        said = words(
+            "An adapter of {base}, trained on {data} by the method {method}.", base=base, data=where, method=method
+        )
+    else:
+        said = words("An adapter of {base}, trained by the method {method}.", base=base, method=method)
     if form.target is not None:
         said += " " + words(
             "This folder is what `afina export --to {target}` made of it, compared with it before it was written.",
@@ -66,7 +75,7 @@ def _worth(known: Known, words: Words) -> str:
     value = with_interval(known.value, metric, words).replace(" [", f"{unit} [", 1)
     return " " + words(
         "On {rows} test rows that it was not trained on: {metric} {value}, 95% interval in brackets.",
-        rows=words.number(known.run.test_rows), metric=words(metric), value=value if "[" in value else value + unit,
+        rows=words.number(known.run.test_rows), metric=_named(metric, words), value=value if "[" in value else value + unit,
     )  # fmt: skip
 
 
@@ -87,8 +96,9 @@ def _results(known: Known, form: Form, words: Words) -> str:
     names = [name for name in {first: 0, **run.test_metrics} if part_of(name) is None]
     for name in names:
         unit = " (%)" if scaled(name) == 100 else ""
+        unit += "" if higher_is_better(name) else f", {words('lower is better')}"
         tested = with_interval(known.value, name, words) if name == first else _number(run.tested(name), name, words)
-        rows.append([f"{words(name)}{unit}", tested, _number(run.train_metrics.get(name), name, words)])
+        rows.append([f"{_named(name, words)}{unit}", tested, _number(run.train_metrics.get(name), name, words)])
     said = [
         words(
             "Test rows: {rows}; train rows are those that it learned from. [ ]: 95% interval by the test rows.",
@@ -99,7 +109,8 @@ def _results(known: Known, form: Form, words: Words) -> str:
         said.append(
             words(
                 "This is seed {seed} of {count}; over all seeds of the method {metric} is {value}.",
-                seed=run.seed, count=len(cell.runs), metric=words(first), value=with_interval(cell.test, first, words),
+                seed=run.seed, count=len(cell.runs), metric=_named(first, words),
+                value=with_interval(cell.test, first, words),
             )
         )  # fmt: skip
     if run.best_epoch is not None:
@@ -108,6 +119,11 @@ def _results(known: Known, form: Form, words: Words) -> str:
         )
     columns = [words("metric"), words("test"), words("train")]
     return f"## {words('What it is worth')}\n\n{table(columns, rows, numbers=2)}\n\n{' '.join(said)}"
+
+
+def _named(metric: str, words: Words) -> str:
+    """Return what to call a metric in running text."""
+    return words(metric).replace("_", " ")
 
 
 def _number(value: float | None, metric: str, words: Words) -> str:
@@ -128,7 +144,7 @@ def _comparison(known: Known, form: Form, words: Words) -> str:
         columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
         parts.append(table(columns, [difference_row(entry, group.metric, words) for entry in entries]))
         note = words("Differences are first minus second, tested on the same test items with seeds taken into account.")
-        unit = words("Differences of {metric} in points of a percent.", metric=words(group.metric))
+        unit = words("Differences of {metric} in points of a percent.", metric=_named(group.metric, words))
         parts.append(f"{note} {unit}" if scaled(group.metric) == 100 else note)
     return "\n\n".join(parts)
 
@@ -149,11 +165,12 @@ def _data(known: Known, form: Form, words: Words) -> str:
         head = [words("split"), words("rows"), words("longer than {length} tokens, cut", length=run.max_length)]
         parts.append(table(head, rows, numbers=2))
         limited = {"train_limit": "train", "test_limit": "test"}
-        told = [words("{split} rows were limited to {count}, each label with its share.", split=words(split),
+        told = [words("Limited to {count} rows in {split}, each label with its share.", split=words(split),
                       count=words.number(known.setting(key)))
                 for key, split in limited.items() if known.setting(key) is not None]  # fmt: skip
         parts.append(" ".join(told))
-    notes = [words.note(without_examples(note)) for note in known.notes]
+    # How many texts were cut stands in the table.
+    notes = [words.note(without_examples(note)) for note in known.notes if _CUT.fullmatch(note) is None]
     if notes:
         parts.append(words("What was noticed and done:") + "\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(filter(None, parts))
@@ -182,7 +199,7 @@ def _training(known: Known, form: Form, words: Words) -> str:
     if run is not None:
         told = {
             "epochs": run.epochs, "batch size": run.batch_size, "optimiser steps": run.steps, "optimiser": run.optimiser,
-            "max_length": run.max_length,
+            "tokens of a text, at most": run.max_length,
         }  # fmt: skip
         rows += [[words(key), _plain(value, words)] for key, value in told.items() if value is not None]
     rows.append([words("seed"), str(record.seed)])

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from afina.adapters.adapter import read_record
+from afina.adapters.record import read_record
 from afina.card.blocks import Generated, Merged, Parsed, merge, parse
 from afina.card.form import Form, own_form
 from afina.card.known import Known, known_of
 from afina.card.metadata import metadata
 from afina.card.sections import SECTIONS
-from afina.data.whole_file import write_text
 from afina.errors import AfinaError, UsageError
 from afina.results.material import Material
 from afina.results.result import Result
+from afina.whole_file import write_text
 from afina.words.language import Words
 
 __all__ = [
@@ -63,7 +63,8 @@ def generated(known: Known, form: Form, language: str, *, carried: Parsed | None
     data = metadata(known, form)
     if known.run is None and carried is not None and carried.is_ours:
         earlier = {name: text for name, text in carried.blocks.items() if name not in _OF_THE_FORM}
-        blocks = {name: text for name in SECTIONS if (text := earlier.get(name) or blocks.get(name))}
+        found = {name: earlier.get(name) or blocks.get(name, "") for name in SECTIONS}
+        blocks = {name: text for name, text in found.items() if text}
         data = {**data, **{key: carried.metadata[key] for key in _OF_THE_RUN if key in carried.metadata}}
     return Generated(data, blocks, language)
 
@@ -110,8 +111,8 @@ def write_own_card(
     folder: Path, *, language: str, material: Material | None = None, result: Result | None = None
 ) -> Written:
     """Write the card of an adapter in a study's folder; `result` is its own, where others are not there yet."""
-    known = known_of(folder, read_record(folder), material=material, result=result)
-    return write_card(folder, generated(known, own_form(folder, known), language))
+    known = known_of(folder, read_record(folder, check_method=False), material=material, result=result)
+    return write_card(folder, generated(known, own_form(known), language))
 
 
 def write_cards(material: Material, language: str) -> Sequence[str]:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from afina.adapters.adapter import AdapterRecord
 from afina.adapters.format import Base, format_of
+from afina.adapters.record import AdapterRecord
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.own_tokenizer import own_tokenizer

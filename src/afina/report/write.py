@@ -33,8 +33,8 @@ from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
 from afina.results.material import Material, gather
 from afina.results.mistakes import read_mistakes
-from afina.whole_file import write_text
 from afina.results.shown import answer
+from afina.whole_file import write_text
 from afina.words.language import Words
 
 __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]

@@ -18,8 +18,8 @@ from afina.backbone.look import look_over
 from afina.backbone.rows import row_of
 from afina.backbone.vocabulary import check_tokens, surplus_note
 from afina.config import DatasetSpec, StudyConfig
+from afina.corpus.languages import language_of
 from afina.data.images import image_tokens
-from afina.data.languages import language_of
 from afina.data.rows import Rows, TextDataset, stratified_rows
 from afina.data.tokens.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.tokens.preview import Learned, learned

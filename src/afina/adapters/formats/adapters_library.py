@@ -14,9 +14,10 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-from afina.adapters.adapter import AdapterRecord, read_tensors
+from afina.adapters.adapter import read_tensors
 from afina.adapters.format import AdapterFormat, Found, adapter_format
 from afina.adapters.given import given_adapter, label_state, take_head
+from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Placed

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from afina.adapters.adapter import AdapterRecord
 from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
 from afina.adapters.given import label_state
 from afina.adapters.peft_files import WEIGHTS, read_peft
 from afina.adapters.peft_keys import read_peft_config
 from afina.adapters.peft_parts import EMBEDS
+from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
