@@ -8,48 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import afina
-from afina.adapters.adapter import build_adapter, save_adapter
-from afina.adapters.record import AdapterRecord
 from afina.errors import UsageError
 from afina.export.low_rank import as_lora
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
-from afina.methods.base import make_method, registry
+from afina.methods.base import registry
 from afina.predictor.predictor import Predictor
 from commands import afina as run_afina
 from commands import refused
-from families import FAMILIES, load_family
-from pairs import stir
+from exports import folder_of
+from families import FAMILIES
 from peft_adapters import lora, trained
 
 Loader = Callable[[str], Path]
 MERGEABLE = sorted(name for name, cls in registry().items() if cls.mergeable)
 KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None and cls.peft.direct)
 BIASLESS = ("llama", "mistral", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "t5", "modernbert")
-CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
-
-
-def folder_of(
-    name: str, family: str, family_folder: Loader, folder: Path, task: dict[str, Any] = CLASSES, **settings: Any
-) -> Path:
-    backbone = load_family(family_folder(family))
-    method = make_method(name, settings, {"rank": 3})
-    adapter = build_adapter(method, backbone, outputs=1 if task["name"] == "regression" else 2, seed=0)
-    stir(adapter)
-    if method.owns_backbone:
-        with torch.no_grad():
-            for value in backbone.model.parameters():
-                value.add_(torch.randn_like(value) * 0.01)
-    record = AdapterRecord(
-        model=str(family_folder(family)), method=name, settings=method.settings(), max_length=60, precision="fp32",
-        task=task, seed=0, total_steps=100,
-    )  # fmt: skip
-    save_adapter(folder / "adapter", adapter, backbone, record)
-    return folder / "adapter"
 
 
 def sample(loaded: Predictor) -> Any:

@@ -1,11 +1,12 @@
 """Predictions: what an adapter answers to texts, or to the rows of a file."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afina.data.predicting.asked import Asked
+    from afina.export.opened import OpenedExport
     from afina.predictor.predictor import Predictor
     from afina.serve.predict import Answers, Counts
 
@@ -58,17 +59,31 @@ def predict(
     else:
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
     kept = kept_columns(asked, keep, form or "jsonl")
+    from afina.export.manifest import is_export
     from afina.predictor.loading import Loading
     from afina.serve.predict import Answers, RowByRow
 
-    if isinstance(adapter, str | Path):
+    answering: Any = adapter
+    if isinstance(adapter, str | Path) and is_export(adapter):
+        answering = _opened(folder, {"--model": model, "--precision": precision, "--choice": choice})
+    elif isinstance(adapter, str | Path):
         loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-        adapter = loading.load(adapter)
-    answers = Answers(RowByRow(adapter, at_least, batch_size, choice), asked, kept, own)
+        answering = loading.load(adapter)
+    answers = Answers(RowByRow(answering, at_least, batch_size, choice), asked, kept, own)
     if target is not None:
         assert form is not None
         answers.write(target, form, tick)
     return answers
+
+
+def _opened(folder: Path, settings: Mapping[str, Any]) -> "OpenedExport":
+    """Open what was exported in its runtime; raises `UsageError` for settings of an adapter's base model."""
+    from afina.errors import UsageError
+    from afina.export.opened import open_export
+
+    if strange := [name for name, value in settings.items() if value is not None]:
+        raise UsageError(f"{folder} is an export, which holds its model as it is: it takes no {strange[0]}.")
+    return open_export(folder)
 
 
 def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":

@@ -7,6 +7,7 @@ belongs to one call of the model is no part of the attachment (`flight.py`).
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
@@ -227,7 +228,7 @@ class Attachment:
 
     def _parts(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None) -> list[slice]:
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
-        return [slice(0, len(next(iter(inputs.values()))))] * len(self.adapters) if rows is None else list(rows)
+        return [slice(0, next(iter(inputs.values())).shape[0])] * len(self.adapters) if rows is None else list(rows)
 
     def _states(self, inputs: Mapping[str, Tensor], rows: Sequence[slice], *, reaching: bool = False) -> Hidden:
         rest = {name: value for name, value in inputs.items() if name != "known"}
@@ -247,11 +248,11 @@ class Attachment:
 
     def run(self, one: Pass, given: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
         """Send a pass through the bare model and return its output."""
-        autocast = self.backbone.autocast
-        with (
-            self.flight.of(one),
-            torch.autocast(self.backbone.device.type, dtype=autocast, enabled=autocast is not None),
-        ):
+        autocast, kind = self.backbone.autocast, self.backbone.device.type
+        # Not where there is nothing to switch: `torch.export` would put what is under it in a graph of its own.
+        switched = autocast is not None or torch.is_autocast_enabled(kind)
+        computing = torch.autocast(kind, dtype=autocast, enabled=autocast is not None) if switched else nullcontext()
+        with self.flight.of(one), computing:
             return self.backbone.model(**given, **settings)
 
     def _checkpointed(self, forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -109,6 +109,6 @@ def read_side(
     elif targets is not None:
         question: Tensor | None = question_mask(targets, mask)
         if prompts is not None and question is not None:
-            question = prompts.mask(question, rows, (len(question), question.shape[1]), question.device)
+            question = prompts.mask(question, rows, (question.shape[0], question.shape[1]), question.device)
         first = Read(question, first.length)
     return Side(given, first, decoder, mask, width, targets)

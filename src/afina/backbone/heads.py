@@ -361,7 +361,7 @@ def last_token(hidden: Hidden) -> Tensor:
         return hidden.states[:, -1]
     length = hidden.mask.shape[1]
     last = (hidden.mask * torch.arange(length, device=hidden.mask.device)).argmax(dim=1)  # (B,)
-    return hidden.states[torch.arange(len(last), device=last.device), last]
+    return hidden.states[torch.arange(last.shape[0], device=last.device), last]
 
 
 def build_head(

@@ -29,7 +29,7 @@ def rows_and_tokens(inputs: Mapping[str, Tensor], config: Any) -> tuple[int, int
     if "pixel_values" in inputs:
         rows, _, height, width = inputs["pixel_values"].shape
         return rows, 1 + (height // config.patch_size) * (width // config.patch_size)
-    return len(inputs["input_features"]), int(config.max_source_positions)
+    return inputs["input_features"].shape[0], int(config.max_source_positions)
 
 
 def padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -37,5 +37,8 @@ def padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     mask = inputs.get("attention_mask")
     if mask is None or "input_ids" not in inputs:
         return inputs
-    order = mask.argsort(dim=1, descending=True, stable=True)
-    return {name: value.gather(1, order) for name, value in inputs.items()}
+    own = mask.bool()
+    # Where each place goes to, and not by sorting, which an exported graph has no word for.
+    behind = own.sum(dim=1, keepdim=True) + (~own).cumsum(dim=1)
+    places = torch.where(own, own.cumsum(dim=1), behind) - 1
+    return {name: value.scatter(1, places, value) for name, value in inputs.items()}

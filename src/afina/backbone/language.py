@@ -141,7 +141,9 @@ def answer_scores(logits: Tensor, targets: Tensor) -> Tensor:
     other = torch.log1p(-of_token.exp().clamp(max=1 - 1e-6))
     rows = places.nonzero()[:, 0]
     count = places.sum(dim=1)
-    total, against = (torch.zeros(len(targets), device=logits.device).index_add(0, rows, x) for x in (of_token, other))
+    total, against = (
+        torch.zeros(targets.shape[0], device=logits.device).index_add(0, rows, x) for x in (of_token, other)
+    )
     mean = total / count.clamp(min=1)
     none = count == 0
     return torch.stack([mean.masked_fill(none, -torch.inf), total.masked_fill(none, -torch.inf), against, count], dim=1)
@@ -193,4 +195,4 @@ class TokenHead(SpeakingHead):
         losses, hits = self.language.losses(states, targets[places])
         found = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
         rows = places // hidden.targets.shape[1]
-        return found.new_zeros(len(hidden.targets), 3).index_add(0, rows, found)
+        return found.new_zeros(hidden.targets.shape[0], 3).index_add(0, rows, found)

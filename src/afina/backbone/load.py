@@ -33,7 +33,6 @@ from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import bare_of, loading_error, read_weights
 from afina.errors import UsageError
 from afina.ops.frozen_linear import FrozenLinear, frozen_linears
-from afina.precision import EXACT
 
 __all__ = [
     "Backbone",
@@ -149,7 +148,7 @@ class Backbone:
 def load_backbone(
     name: str,
     *,
-    precision: str = EXACT,
+    precision: str = "fp32",
     device: str = "cpu",
     trust_remote_code: bool = False,
     speaks: bool = False,

@@ -85,7 +85,7 @@ class Prompts:
 
     def _between(self, value: Tensor, rows: Sequence[slice], before: int, behind: int) -> Tensor:
         width = value.shape[1]
-        result = value.new_full((len(value), width + max(self.lengths)), behind)
+        result = value.new_full((value.shape[0], width + max(self.lengths)), behind)
         for part, length in zip(rows, self.lengths, strict=True):
             result[part, :length] = before
             result[part, length : length + width] = value[part]
@@ -97,7 +97,7 @@ class Prompts:
         for part, branch in zip(rows, self.branches, strict=True):
             own = embedded[part]
             if branch is not None:
-                vectors = branch.vectors().to(own.dtype).expand(len(own), -1, -1)
+                vectors = branch.vectors().to(own.dtype).expand(own.shape[0], -1, -1)
                 own = torch.cat([vectors, own[:, branch.length :]], dim=1)
             pieces.append(own)
         return torch.cat(pieces)
@@ -108,7 +108,7 @@ class Prompts:
         for part, branch in zip(rows, self.branches, strict=True):
             own = states[part]
             if branch is not None:
-                own = torch.cat([branch.vectors().to(own.dtype).expand(len(own), -1, -1), own], dim=1)
+                own = torch.cat([branch.vectors().to(own.dtype).expand(own.shape[0], -1, -1), own], dim=1)
             missing = most + states.shape[1] - own.shape[1]
             pieces.append(torch.nn.functional.pad(own, (0, 0, 0, missing)) if missing else own)
         return torch.cat(pieces)

@@ -51,7 +51,7 @@ def cut(
     total = sum(counts)
 
     def split(x: Tensor) -> Sequence[Tensor]:
-        each, rest = divmod(len(x), total)  # OPT lays the tokens of all rows end to end
+        each, rest = divmod(x.shape[0], total)  # OPT lays the tokens of all rows end to end
         shared = rest or not each
         return [x] * len(counts) if shared else torch.split(x, [count * each for count in counts])
 

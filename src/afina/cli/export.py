@@ -87,5 +87,5 @@ def _show(console: "Console", made: "Exported", words: "Words") -> None:
     for row in made.rows(words):
         table.add_row(*row)
     console.print(table)
-    if (changed := made.changed(words)) is not None:
-        note(console, changed)
+    for sentence in filter(None, (made.changed(words), made.unnoticed(words))):
+        note(console, sentence)

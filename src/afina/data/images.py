@@ -16,7 +16,15 @@ from afina.data.tokens.batching import Tokens
 from afina.errors import UsageError
 from afina.hub import local_only
 
-__all__ = ["PACKAGED_IMAGES", "image_tokens", "is_images", "load_images", "patches_of", "read_images"]
+__all__ = [
+    "PACKAGED_IMAGES",
+    "image_tokens",
+    "is_images",
+    "load_images",
+    "patches_of",
+    "preprocessing_of",
+    "read_images",
+]
 
 PACKAGED_IMAGES = ("digits",)
 
@@ -75,12 +83,17 @@ def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
     size = _size(config)
     if pixels.shape[2:] != size:
         pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    said = _preprocessing(model)
-    mean, deviation = (
-        torch.tensor(said.get(key) or [0.5] * wanted).view(1, -1, 1, 1) for key in ("image_mean", "image_std")
-    )
+    said = preprocessing_of(config, model)
+    mean, deviation = (torch.tensor(said[key]).view(1, -1, 1, 1) for key in ("mean", "deviation"))
     values = ((pixels - mean) / deviation).contiguous().numpy()
     return Tokens(values, np.arange(len(rows) + 1) * patches_of(config), rows.label)
+
+
+def preprocessing_of(config: Any, model: str) -> dict[str, Any]:
+    """Return the `size`, `channels`, `mean` and `deviation` to which a model of this configuration has images brought."""
+    said, wanted = _preprocessing(model), int(config.num_channels)
+    mean, deviation = (list(said.get(key) or [0.5] * wanted) for key in ("image_mean", "image_std"))
+    return {"size": list(_size(config)), "channels": wanted, "mean": mean, "deviation": deviation}
 
 
 def patches_of(config: Any) -> int:

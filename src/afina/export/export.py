@@ -7,11 +7,10 @@ from typing import Any
 
 from afina.adapters.adapter import partial_folder
 from afina.errors import AfinaError
-from afina.export.parity import Parity, check_parity
+from afina.export.parity import TOLERANCE, Parity
 from afina.export.sample import as_compared, sample_rows
 from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
-from afina.precision import EXACT
 from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
@@ -35,6 +34,8 @@ class Exported:
     """What the target says of it (`ExportTarget.remark`): of a quantised base, what became of it."""
     notes: tuple[str, ...] = ()
     """What was assumed when the adapter was loaded."""
+    effect: float | None = None
+    """How much the adapter's branches change what its base gives with the same head, where that was looked at."""
 
     def rows(self, words: Words = _ENGLISH) -> list[tuple[str, str]]:
         """Return what was compared, as a table has it."""
@@ -43,7 +44,7 @@ class Exported:
         rows = [
             (words("largest difference of logits"), words("{value} (they reach {scale})", value=exact, scale=scale)),
         ]
-        if self.precision != EXACT:
+        if self.precision != "fp32":
             name = words("the same, from the adapter in {precision}", precision=self.precision)
             rows.append((name, words.written(f"{parity.difference:.2g}")))
         if parity.agreeing is not None:
@@ -54,6 +55,9 @@ class Exported:
         for name, (ours, theirs) in parity.metrics.items():
             values = {"ours": words.number(ours, 4), "theirs": words.number(theirs, 4)}
             rows.append((words(name), words("{ours} adapter, {theirs} exported", **values)))
+        if self.effect is not None:
+            name = words("the same, from the base without the adapter")
+            rows.append((name, words.written(f"{self.effect:.2g}")))
         if self.loss:
             share = words.written(f"{100 * max(self.loss.values()):.2g}")
             rows.append((words("left out of the changes, at most"), f"{share}%"))
@@ -71,12 +75,23 @@ class Exported:
         changed, of = words.number(parity.outputs - parity.agreeing), words.number(parity.outputs)
         return words("{some} of {of} labels changed: {why}.", some=changed, of=of, why=why)
 
+    def unnoticed(self, words: Words = _ENGLISH) -> str | None:
+        """Say so where the adapter changes its base by less than the comparison would notice; None where by more."""
+        if self.effect is None or self.effect > 10 * TOLERANCE * max(1.0, self.parity.scale):
+            return None
+        return words(
+            "The adapter changes what its base gives by {value} at most, which the comparison hardly tells from nothing: "
+            "it was trained too little to see whether it is in what was exported.",
+            value=words.written(f"{self.effect:.2g}"),
+        )
+
     def __repr__(self) -> str:
         compared = "; ".join(f"{name}: {value}" for name, value in self.rows())
         return f"Exported('{self.folder}', compared on {self.parity.rows} rows: {compared})"
 
     def _repr_html_(self) -> str:
-        said = " ".join(filter(None, (*map(Words().sentence, self.notes), self.changed(), self.merging)))
+        noted = map(Words().sentence, self.notes)
+        said = " ".join(filter(None, (*noted, self.changed(), self.unnoticed(), self.merging)))
         return html_of(str(self.folder), ("compared on", f"{self.parity.rows} rows"), self.rows(), said)
 
 
@@ -101,23 +116,25 @@ def export_adapter(
     tell("loading the adapter")
     with partial_folder(place) as partial:
         tested = load(folder, model=model)
+        target.check(tested)
         rounded_to = target.rounded_to(tested.record.precision)
-        exact = load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
+        exact = load(folder, model=model, precision="fp32", rounded_to=rounded_to)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         for own in (tested, exact):
             as_compared(own, task)
         tell(f"writing {place}")
-        given = load(folder, model=model, precision=EXACT) if target.consumes else exact
+        given = load(folder, model=model, precision="fp32") if target.consumes else exact
         loss = target.write(given, partial)
         tell("loading it afresh to compare")
-        parity = check_parity(tested, exact, *target.outside(tested, partial), sample)
+        parity, effect = target.compare(tested, exact, partial, sample)
         if not target.lossy and not parity.equal:
             raise AfinaError(
                 f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
                 f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. {_why(tested)}"
             )
-    return Exported(place, tested.record.precision, parity, loss, target.remark(tested, exact, parity), tested.notes)
+    remark = target.remark(tested, exact, parity)
+    return Exported(place, tested.record.precision, parity, loss, remark, tested.notes, effect)
 
 
 def _why(tested: Predictor) -> str:

@@ -20,8 +20,9 @@ from afina.data.tokens.batching import IGNORED, Tokens, collate
 from afina.errors import UsageError
 from afina.export.merge import base_classifier
 from afina.predictor.predictor import Predictor
+from afina.tasks.base import Task
 
-__all__ = ["Parity", "check_parity", "load_merged", "load_peft"]
+__all__ = ["TOLERANCE", "Parity", "check_parity", "load_merged", "load_peft", "parity_of"]
 
 TOLERANCE = 1e-3
 """Largest difference of logits, relative to the largest logit and at least 1, that float32 may make."""
@@ -96,7 +97,11 @@ def check_parity(tested: Predictor, exact: Predictor, model: Any, tokenizer: Any
     }
     task = tested.task
     outside = task.compared_outside(outside, len(batches))
-    logits = {name: task.compared(value) for name, value in logits.items()}
+    return parity_of(task, tokens, outside, {name: task.compared(value) for name, value in logits.items()})
+
+
+def parity_of(task: Task, tokens: Tokens | None, outside: Tensor, logits: Mapping[str, Tensor]) -> Parity:
+    """Return how near the outputs of an exported model are to the adapter's, "tested" and "exact", all in one unit."""
     metrics: dict[str, tuple[float, float]] = {}
     if tokens is not None and (tokens.output_labels() >= 0).all() and len(tokens) > 1:
         ours, theirs = (

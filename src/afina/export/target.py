@@ -16,6 +16,7 @@ from afina.errors import UsageError, nearest, shown
 from afina.registry import Registry
 
 if TYPE_CHECKING:
+    from afina.data.rows import Rows
     from afina.export.parity import Parity
     from afina.predictor.predictor import Predictor
 
@@ -45,9 +46,23 @@ class ExportTarget:
         """
         raise NotImplementedError(f"{self.name} writes nothing")
 
+    def check(self, tested: "Predictor") -> None:
+        """Raise `UsageError` for an adapter that has no such form, before any work is done."""
+
     def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         """Return model and tokenizer of what was written, as another program would load them."""
         raise NotImplementedError(f"{self.name} cannot be compared")
+
+    def compare(
+        self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
+    ) -> "tuple[Parity, float | None]":
+        """Open what was written as another program does, and return how near it is to the adapter.
+
+        Beside it how much the adapter's branches change what its base gives, where that was looked at.
+        """
+        from afina.export.parity import check_parity
+
+        return check_parity(tested, exact, *self.outside(tested, folder), rows), None
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         """Say what became of the base, where that is not seen from the figures."""

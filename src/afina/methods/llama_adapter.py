@@ -44,7 +44,7 @@ class GatedPrompt(AttentionBranch):
             nn.functional.linear(prompt, linear.weight.to(prompt.dtype), linear.bias)
             .view(len(prompt), self.heads, self.width)
             .transpose(0, 1)
-            .expand(len(query), -1, -1, -1)  # (B, heads, length, head width)
+            .expand(query.shape[0], -1, -1, -1)  # (B, heads, length, head width)
             for linear in self._projections
         )
         own = attention(query, key, value, None, scaling=self._scaling)

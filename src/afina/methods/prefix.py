@@ -47,7 +47,7 @@ class KeysAndValues(AttentionBranch):
     def before(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        own_key, own_value = (own.to(key.dtype).expand(len(query), -1, -1, -1) for own in self.keys_and_values())
+        own_key, own_value = (own.to(key.dtype).expand(query.shape[0], -1, -1, -1) for own in self.keys_and_values())
         if mask is not None:
             seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
             mask = torch.cat([seen(*mask.shape[:3], own_key.shape[2]), mask], dim=3)

@@ -4,15 +4,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from afina.data.predicting.asked import Asked, AskedRow
 from afina.data.predicting.predicted import Layout, Predicted, check_at_least, write_predicted
 from afina.errors import UsageError
-from afina.predictor.predictor import Predictor
+from afina.tasks.base import Task
 from afina.tasks.predictions import Prediction
 
-__all__ = ["Answers", "Counts", "RowByRow"]
+__all__ = ["Answering", "Answers", "Counts", "RowByRow"]
+
+
+class Answering(Protocol):
+    """What answers rows: an adapter, or what was exported of one."""
+
+    task: Task
+    notes: tuple[str, ...]
+
+    def predict(
+        self,
+        texts: Any,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
+    ) -> Sequence[Prediction]: ...
 
 
 @dataclass
@@ -33,7 +49,7 @@ class Counts:
 class RowByRow:
     """Answers row by row; below `at_least` a row has no label and is left to a person."""
 
-    adapter: Predictor
+    adapter: Answering
     at_least: float | None = None
     batch_size: int = 32
     choices: Sequence[str] | None = None
@@ -117,7 +133,7 @@ class Answers:
     separator: str | None = None
 
     @property
-    def adapter(self) -> Predictor:
+    def adapter(self) -> Answering:
         """Return what answers."""
         return self.rows.adapter
 

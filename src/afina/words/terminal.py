@@ -40,6 +40,8 @@ PORTUGUESE = {
     "rows with the same label": "linhas com o mesmo rótulo",
     "words with the same label": "palavras com o mesmo rótulo",
     "{ours} adapter, {theirs} exported": "{ours} adaptador, {theirs} exportado",
+    "the same, from the base without the adapter": "a mesma, do modelo de base sem o adaptador",
+    "The adapter changes what its base gives by {value} at most, which the comparison hardly tells from nothing: it was trained too little to see whether it is in what was exported.": "O adaptador muda o que o modelo de base dá em {value} no máximo, o que a comparação mal distingue de nada: foi treinado de menos para se ver se está no que foi exportado.",
     "left out of the changes, at most": "deixado de fora das mudanças, no máximo",
     "what the rank left out": "o que o posto deixou de fora",
     "rounding, {precision} against float32": "arredondamento, {precision} contra float32",

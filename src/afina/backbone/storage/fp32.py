@@ -11,5 +11,4 @@ __all__ = ["Float32"]
 class Float32(Storage):
     """In 32 bits."""
 
-    exact = True
     dtype = torch.float32

@@ -8,7 +8,7 @@ from afina.data.rows import Rows
 from afina.data.tokens.batching import IGNORED, Tokens
 from afina.errors import UsageError
 
-__all__ = ["tokenize_words"]
+__all__ = ["tokenize_words", "words_with_space"]
 
 
 def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
@@ -22,11 +22,7 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
             f"The tokenizer {type(tokenizer).__name__} does not tell which word a token is of; take a model with a "
             "tokenizer.json."
         )
-    # Byte-level tokenizers (GPT-2, RoBERTa, ModernBERT) know a word by the space before it, which a word alone lacks.
-    plain = {"add_special_tokens": False}
-    spaced = (
-        tokenizer(["a", "a"], is_split_into_words=True, **plain)["input_ids"] != tokenizer("a a", **plain)["input_ids"]
-    )
+    spaced = words_with_space(tokenizer)
 
     def encode(given: list[list[str]]) -> list[Any]:
         encoded = tokenizer(given, is_split_into_words=True, truncation=True, max_length=max_length, padding=False)
@@ -61,3 +57,13 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
         np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut,
         targets=np.concatenate(targets),
     )  # fmt: skip
+
+
+def words_with_space(tokenizer: Any) -> bool:
+    """Whether words are given with the space before them.
+
+    Byte-level tokenizers (GPT-2, RoBERTa, ModernBERT) know a word by it, which a word alone lacks.
+    """
+    plain = {"add_special_tokens": False}
+    alone, together = tokenizer(["a", "a"], is_split_into_words=True, **plain), tokenizer("a a", **plain)
+    return bool(alone["input_ids"] != together["input_ids"])

@@ -1,0 +1,163 @@
+"""Trace an attached adapter with `torch.export` into one graph, for any number of rows of any length.
+
+What has an equal layer is folded into the weights first; of the rest the graph holds the branches, as the hooks run them.
+What does not depend on the input (LoReFT's rotation, a prefix's network) is computed once and stands in it as a tensor.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afina.adapters.merged import Merged
+from afina.backbone.anatomy import Site
+from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.branch import Branch, Placed
+from afina.backbone.heads import Head, mean_pool
+from afina.errors import AfinaError
+from afina.predictor.predictor import Predictor
+
+__all__ = ["Parts", "Traced", "folded", "headless", "known_ahead", "traced"]
+
+_VIEWS = frozenset({
+    "permute", "t", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "detach", "alias",
+    "numpy_T", "split_with_sizes",
+})  # fmt: skip
+"""What a graph may as well do itself: a tensor more would only make it larger."""
+
+
+@dataclass
+class Parts:
+    """Stands for an adapter of which only some is to be attached: a head without its branches, branches without a head."""
+
+    head: Head
+    branches: Sequence[tuple[Site, Placed]] = ()
+
+    def placed(self) -> Sequence[tuple[Site, Placed]]:
+        return self.branches
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph of an attached adapter."""
+
+    program: torch.export.ExportedProgram
+    inputs: tuple[str, ...]
+    """Their names, in order; the first axis is the rows, and of texts the second their length."""
+    output: str
+    merged: bool
+    """Whether the weights have the branches in them."""
+
+
+@contextmanager
+def folded(loaded: Predictor) -> Iterator[Attachable]:
+    """Give what is to be attached: the head alone, with the branches in the backbone's weights, or else the adapter.
+
+    The backbone is as it was when the block ends.
+    """
+    with ExitStack() as stack:
+        own: Attachable = loaded.adapter
+        # Words that the embedding has no rows for are no weights of it.
+        if not any(isinstance(branch, Branch) and branch.words for _, branch in loaded.adapter.placed()):
+            # Where there is no equal layer, or none with a weight at all, they stay branches.
+            with suppress(AfinaError, AttributeError):
+                stack.enter_context(Merged(loaded.backbone, loaded.adapter))
+                own = Parts(loaded.adapter.head)
+        yield own
+
+
+class _Attached(nn.Module):
+    """What an adapter gives for a batch, in its task's own unit, as one module with plain inputs."""
+
+    def __init__(self, loaded: Predictor, attachable: Attachable, inputs: Sequence[str]) -> None:
+        super().__init__()
+        self.backbone, self.head, self.task = loaded.backbone.model, attachable.head, loaded.task
+        self.branches = nn.ModuleList(branch for _, branch in attachable.placed())
+        embeds = loaded.task.embeds
+        self.attached = Attachment(loaded.backbone, [headless(loaded, attachable) if embeds else attachable])
+
+        def forward(**given: Tensor) -> Tensor:
+            return self.outputs(given)
+
+        # `torch.export` reads the names of the inputs from the signature.
+        names = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
+        forward.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+        self.forward = forward
+
+    def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return logits (B, K), of tags (B, T, K), vectors (B, D) of what embeds."""
+        if self.task.embeds:
+            return mean_pool(self.attached.hidden(inputs)).float()
+        return self.task.compared(self.attached(inputs)[0])
+
+
+def headless(loaded: Predictor, own: Attachable) -> Parts:
+    """Return what is attached of an adapter where every token's state is wanted."""
+    return Parts(Head(loaded.backbone.config, 0), own.placed())
+
+
+@contextmanager
+def traced(loaded: Predictor, example: Mapping[str, Tensor]) -> Iterator[Traced]:
+    """Give the graph of an adapter, traced on an example of its inputs: several rows, of texts several tokens, some padding.
+
+    Its weights are the backbone's own, which have the branches in them until the block ends. Raises `AfinaError` where torch
+    cannot trace it.
+    """
+    names = tuple(example)
+    any_size = torch.export.Dim.DYNAMIC
+    sizes = {name: dict.fromkeys(range(2 if value.ndim == 2 else 1), any_size) for name, value in example.items()}
+
+    def exported(own: nn.Module) -> torch.export.ExportedProgram:
+        try:
+            return torch.export.export(own, (), dict(example), dynamic_shapes=sizes, strict=False)
+        except Exception as error:  # of many kinds, which torch does not name
+            raise AfinaError(
+                f"torch.export cannot trace {loaded.record.method} on {loaded.backbone.anatomy.model_type} "
+                f"({str(error).splitlines()[0][:300]}). Please report this."
+            ) from error
+
+    with folded(loaded) as attachable:
+        module = _Attached(loaded, attachable, names).eval()
+        with module.attached, torch.no_grad():
+            program = exported(module)
+            plain = program.module(check_guards=False)
+            if known_ahead(plain):
+                program = exported(plain)
+        output = "embedding" if loaded.task.embeds else "logits"
+        yield Traced(program, names, output, merged=isinstance(attachable, Parts))
+
+
+def known_ahead(graph: Any) -> int:
+    """Compute what in a graph depends on no input, put it there as tensors, in place, and return how many these are."""
+    values: dict[Any, Any] = {}
+    worth: dict[Any, bool] = {}
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            owner: Any = graph
+            for part in node.target.split("."):
+                owner = getattr(owner, part)
+            if isinstance(owner, Tensor):
+                values[node], worth[node] = owner, False
+        elif node.op == "call_function" and node.all_input_nodes and all(own in values for own in node.all_input_nodes):
+            given = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+            with torch.no_grad():
+                values[node] = node.target(*given[0], **given[1])
+            computes = getattr(node.target, "_opname", "") not in _VIEWS
+            worth[node] = computes or any(worth[own] for own in node.all_input_nodes)
+    found = 0
+    for node in list(graph.graph.nodes):
+        wanted = node.op == "call_function" and worth.get(node, False) and isinstance(values[node], Tensor)
+        if wanted and any(user not in values for user in node.users):
+            graph.register_buffer(f"known_{found}", values[node].detach().clone())
+            with graph.graph.inserting_before(node):
+                node.replace_all_uses_with(graph.graph.get_attr(f"known_{found}"))
+            found += 1
+    for node in [node for node, value in values.items() if value is None]:
+        graph.graph.erase_node(node)  # an assertion, which holds
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return found

@@ -1,0 +1,193 @@
+"""Hold what a runtime gives beside the adapter: same tokens, same outputs, at several sizes of batch, padded.
+
+What was asked and answered is kept in the folder (`probe.npz`), so that it can be asked again at any later time, without the
+adapter.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afina.backbone.attachment import Attachment
+from afina.backbone.files import model_path
+from afina.backbone.heads import mean_pool
+from afina.backbone.load import random_inputs
+from afina.data.images import image_tokens
+from afina.data.rows import Rows
+from afina.data.tokens.batching import IGNORED, Tokens, collate
+from afina.errors import AfinaError
+from afina.export.graph import Parts, headless
+from afina.export.opened import OpenedExport, arrays
+from afina.export.parity import Parity, parity_of
+from afina.predictor.predictor import Predictor
+
+__all__ = ["PROBE", "check_tokens", "example_inputs", "hold", "probe_again"]
+
+PROBE = "probe.npz"
+_ROWS, _LENGTHS = (1, 3, 8), (4, 9, 21)
+_TEXTS = (
+    "Where is my parcel?", "Meu pedido não chegou: já faz três dias, e ninguém me responde à noite.", "3.14159 2,718 1e-9 №7",
+    "great 🎉👩‍👩‍👧 naïve café", "<s> [CLS] </s> [SEP] <pad> <|endoftext|>", "one line\r\nanother\ttab\r\n",
+    "", " ", "a " * 600,
+)  # fmt: skip
+"""Texts on which tokenizers part: of two languages, digits, emoji, marks, other line ends, nothing, too much."""
+Batch = Mapping[str, Tensor]
+
+
+def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows | None) -> tuple[Parity, float | None]:
+    """Compare an opened export with its adapter on these rows, one by one, and on batches of several sizes.
+
+    Returns how near they are, and how much the adapter's branches change the outputs of those batches (None: it has
+    none). What was asked is written into the folder. Raises `AfinaError` where a text has other tokens.
+    """
+    tokens: Tokens | None = None
+    if rows is not None and rows.pixels is not None:
+        tokens = image_tokens(rows, tested.backbone.config, model_path(tested.record.model))
+    elif rows is not None:
+        tokens = tested.tokens(rows)
+        check_tokens(tested, opened)
+    batches = list(_batches(tested, tokens))
+    expected = [_inside(exact, batch) for batch in batches]
+    given = [torch.from_numpy(opened.session.outputs(arrays(batch, opened.manifest.inputs))) for batch in batches]
+    _keep(opened.folder / PROBE, batches, expected, given)
+    apart = _furthest(exact, batches, expected, given)
+    if tokens is None:
+        flat = [torch.cat([value.flatten(0, -2) for value in values]) for values in (expected, given)]
+        parity = parity_of(exact.task, None, flat[1], {"tested": flat[0], "exact": flat[0]})
+    else:
+        alone = [collate([(tokens, np.array([row]))], opened.pad, most=1) for row in range(len(tokens))]
+        ours = {
+            name: torch.cat([_chosen(_inside(own, one.inputs), one.labels[0], tokens) for one in alone])
+            for name, own in (("tested", tested), ("exact", exact))
+        }
+        parity = parity_of(exact.task, tokens, torch.from_numpy(opened.logits(tokens, batch_size=8)), ours)
+    effect = None
+    if exact.adapter.placed():
+        bare = [_inside(exact, batch, bare=True) for batch in batches]
+        effect = _furthest(exact, batches, expected, bare)
+    return replace(parity, exact_difference=max(parity.exact_difference, apart)), effect
+
+
+def _chosen(outputs: Tensor, labels: Tensor, tokens: Tokens) -> Tensor:
+    return outputs[labels != IGNORED] if tokens.by_word else outputs
+
+
+def _furthest(own: Predictor, batches: Sequence[Batch], first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+    pairs = zip(batches, first, second, strict=True)
+    return max(float(_apart(batch, one, other, own.task.tags)) for batch, one, other in pairs)
+
+
+def _apart(batch: Batch, first: Tensor, second: Tensor, tags: bool) -> Tensor:
+    """Return the largest difference of two outputs of a batch; a tag is looked at where there is a token."""
+    difference = (first - second).abs()
+    mask = batch.get("attention_mask")
+    return (difference[mask.bool()] if tags and mask is not None else difference).max()
+
+
+def _inside(loaded: Predictor, inputs: Batch, *, bare: bool = False) -> Tensor:
+    """Return what the adapter gives for a batch in its task's unit, as a graph does; `bare`, its head on the base."""
+    own: Any = Parts(loaded.adapter.head) if bare else loaded.adapter
+    embeds = loaded.task.embeds
+    with Attachment(loaded.backbone, [headless(loaded, own) if embeds else own]) as attached, torch.inference_mode():
+        if embeds:
+            return mean_pool(attached.hidden(inputs)).float()
+        return loaded.task.compared(attached(inputs)[0]).float()
+
+
+def _batches(loaded: Predictor, tokens: Tokens | None) -> Iterator[Batch]:
+    """Yield batches of 1, 3 and 8 rows, of texts at four lengths, the rows of a batch of unlike length."""
+    if tokens is None or tokens.ids.ndim > 1:
+        for rows in _ROWS:
+            if tokens is None:
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(rows)
+                    yield random_inputs(loaded.backbone.config, rows, 16)
+            else:
+                yield {tokens.inputs: torch.from_numpy(tokens.ids[np.arange(rows) % len(tokens)])}
+        return
+    most = min(loaded.record.max_length, loaded.backbone.context)
+    lengths = sorted({*(min(own, most) for own in _LENGTHS), min(most, 120)})
+    for rows in _ROWS:
+        for length in lengths:
+            yield _padded(loaded, tokens, rows, length)
+
+
+def _padded(loaded: Predictor, tokens: Tokens, rows: int, length: int) -> Batch:
+    """Return the first rows (B, T), each cut or repeated to a length of its own, with padding behind."""
+    ids = np.full((rows, length), loaded.tokenizer.pad_token_id, dtype=np.int64)
+    mask, segments = np.zeros_like(ids), np.zeros_like(ids)
+    for row in range(rows):
+        own = max(1, length - (row * length) // 9)
+        piece = slice(*tokens.offsets[row % len(tokens) : row % len(tokens) + 2])
+        ids[row, :own], mask[row, :own] = np.resize(tokens.ids[piece], own), 1
+        if tokens.segments is not None:
+            segments[row, :own] = np.resize(tokens.segments[piece], own)
+    found = {"input_ids": ids, "attention_mask": mask}
+    found |= {} if tokens.segments is None else {"token_type_ids": segments}
+    return {name: torch.from_numpy(value) for name, value in found.items()}
+
+
+def example_inputs(loaded: Predictor) -> Batch:
+    """Return what a graph is traced on: several rows of several tokens, some of them padding."""
+    if loaded.backbone.anatomy.row.inputs != "text":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return random_inputs(loaded.backbone.config, 3, 16)
+    ids = loaded.tokenizer(" ".join(_TEXTS[:2]))["input_ids"]
+    segments = np.zeros(len(ids), np.int8) if "token_type_ids" in loaded.tokenizer.model_input_names else None
+    tokens = Tokens(np.array(ids), np.array([0, len(ids)]), np.zeros(1, np.int64), segments)
+    return _padded(loaded, tokens, 3, min(11, loaded.record.max_length, loaded.backbone.context))
+
+
+def check_tokens(tested: Predictor, opened: OpenedExport) -> None:
+    """Hold the folder's tokenizer, alone and in transformers, beside the adapter's; raises `AfinaError` where they part."""
+    from tokenizers import Tokenizer
+
+    longest = opened.manifest.max_length
+    alone = Tokenizer.from_file(str(opened.folder / "tokenizer.json"))
+    alone.enable_truncation(longest, direction=opened.manifest.reading.get("truncation_side", "right"))
+    alone.no_padding()
+    for text in _TEXTS:
+        ours, theirs = (
+            own(text, truncation=True, max_length=longest)["input_ids"] for own in (tested.tokenizer, opened.tokenizer)
+        )
+        if not ours == theirs == alone.encode(text).ids:
+            raise AfinaError(
+                f"The tokenizer that was written has other tokens for {text[:40]!r} than the adapter's; nothing was written. "
+                "Please report this."
+            )
+
+
+def _keep(path: Path, batches: Sequence[Batch], expected: Sequence[Tensor], given: Sequence[Tensor]) -> None:
+    values: dict[str, np.ndarray] = {}
+    for index, (batch, ours, theirs) in enumerate(zip(batches, expected, given, strict=True)):
+        values |= {f"{index}.{name}": value.numpy() for name, value in batch.items()}
+        values |= {f"{index}/adapter": ours.numpy(), f"{index}/export": theirs.numpy()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **values)  # type: ignore[arg-type]
+
+
+def probe_again(opened: OpenedExport) -> tuple[float, float, int]:
+    """Ask an export what it was asked when it was written.
+
+    Returns the largest difference from what it gave then and from what the adapter gave, and how many batches there were.
+    """
+    with (opened.folder / PROBE).open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        values = {name: kept[name] for name in kept}
+    count = sum(name.endswith("/export") for name in values)
+    apart = {"export": 0.0, "adapter": 0.0}
+    for index in range(count):
+        inputs = {
+            name.partition(".")[2]: torch.from_numpy(value)
+            for name, value in values.items() if name.startswith(f"{index}.")
+        }  # fmt: skip
+        found = torch.from_numpy(opened.session.outputs(arrays(inputs, opened.manifest.inputs)))
+        for kind in apart:
+            before = torch.from_numpy(values[f"{index}/{kind}"])
+            apart[kind] = max(apart[kind], float(_apart(inputs, before, found, opened.task.tags)))
+    return apart["export"], apart["adapter"], count

@@ -1,0 +1,121 @@
+"""Describe an exported folder in its `afina_export.json`: what it is, of which adapter, and how near it was to it.
+
+The folder is used without Afina; what Afina does with it later (predict, evaluate, check) it does by this file, which names
+the runtime that opens the folder and holds a digest of every other file.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from afina.adapters.record_file import check_fields, check_task
+from afina.errors import AfinaError, likewise
+from afina.json_files import read_json_object
+
+__all__ = ["MANIFEST", "Manifest", "digest_of", "is_export", "read_manifest", "write_manifest"]
+
+MANIFEST = "afina_export.json"
+_AGAIN = "export the adapter again, or get the folder again"
+_PERSONS = ("README.md",)
+"""What people write in: it may change, or go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Says what an exported folder is."""
+
+    target: str
+    """What it was exported to: the name of an export target."""
+    runtime: str
+    """What opens it: the name of a runtime."""
+    runtime_version: str
+    """Of the runtime in which it was compared with the adapter."""
+    source: dict[str, Any]
+    """The adapter: its folder's name, the digest of its weights, method and base model."""
+    task: dict[str, Any]
+    """The state of the task whose outputs it gives, in their own unit."""
+    max_length: int
+    """Most tokens of a text."""
+    precision: str
+    """Of its weights."""
+    inputs: list[str] = field(default_factory=list)
+    """What its graph takes, where it is a graph."""
+    reading: dict[str, Any] = field(default_factory=dict)
+    """What a program without Afina has to know to make inputs of a text or an image."""
+    parity: dict[str, Any] = field(default_factory=dict)
+    """How near it was to the adapter when it was written."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of the programs that wrote it."""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By path: `bytes` and `sha256` of every other file, but those that people write in."""
+    format: int = 1
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Return the names of its labels, None where it has none."""
+        names = self.task.get("label_names")
+        return None if names is None else list(names)
+
+
+def is_export(folder: str | Path) -> bool:
+    """Whether a folder was written by an export that a runtime opens."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a folder whose other files are all there, with their digests."""
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, *_PERSONS)
+    }
+    values = asdict(manifest) | {"files": files}
+    (folder / MANIFEST).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a folder's manifest, and hold its files against it.
+
+    Raises `AfinaError` in one sentence for one that is damaged or newer, and for files that are missing or changed.
+    """
+    path = folder / MANIFEST
+    try:
+        values = read_json_object(path, what_to_do=_AGAIN)
+    except FileNotFoundError:
+        raise AfinaError(f"{folder} is no export: it has no {MANIFEST}.") from None
+    if isinstance(number := values.get("format"), int) and number > 1:
+        raise AfinaError(f"{path} is of format {number}, which a newer Afina wrote; update it: pip install -U afina.")
+    check_fields(path, values, Manifest)
+    check_task(path, values["task"])
+    manifest = Manifest(**values)
+    _check_files(folder, manifest.files)
+    return manifest
+
+
+def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    missing, changed = [], []
+    for name, facts in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise AfinaError(f"{folder / MANIFEST} names {name}, which is not in its folder; {_AGAIN}.")
+        if not path.is_file():
+            missing.append((name, ""))
+        elif path.stat().st_size != facts.get("bytes") or digest_of(path) != facts.get("sha256"):
+            changed.append((name, ""))
+    if missing:
+        raise AfinaError(f"{folder} is incomplete: {missing[0][0]} is missing{likewise(missing)}; {_AGAIN}.")
+    if changed:
+        raise AfinaError(f"{folder} is damaged: {changed[0][0]} is not what was written{likewise(changed)}; {_AGAIN}.")
+
+
+def digest_of(*paths: Path) -> str:
+    """Return the SHA-256 of files, one after another."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,72 @@
+"""Write a traced adapter as an ONNX file, with rows and lengths of any size."""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from afina.errors import AfinaError
+from afina.export.graph import Traced
+
+__all__ = ["write_onnx"]
+
+_LARGEST = 1_900_000_000
+"""Bytes of weights in one file; protobuf holds no more than 2 GiB."""
+
+
+def write_onnx(traced: Traced, path: Path) -> None:
+    """Write `model.onnx`, with the weights in a `model.onnx.data` beside it where one file cannot hold them.
+
+    Raises `AfinaError` for what ONNX has no word for.
+    """
+    with _quiet():
+        try:
+            program: Any = torch.onnx.export(
+                traced.program, (), dynamo=True, verbose=False, optimize=True,
+                input_names=list(traced.inputs), output_names=[traced.output],
+            )  # fmt: skip
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = next(
+                filter(None, re.findall(r"No ONNX function found for [^.]*|Error when \w+ [^.]*", str(error))), ""
+            )
+            raise AfinaError(
+                f"ONNX has no word for what the adapter does ({reason or error}). Please report this."
+            ) from error
+    _name_sizes(program.model.graph, traced)
+    weights = sum(
+        own.const_value.nbytes for own in program.model.graph.initializers.values() if own.const_value is not None
+    )
+    program.save(str(path), external_data=weights > _LARGEST)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what exporter says of itself: of its own deprecations, and of packages that nothing here needs."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
+        try:
+            exporter.setLevel(logging.ERROR)
+            yield
+        finally:
+            exporter.setLevel(level)
+
+
+def _name_sizes(graph: Any, traced: Traced) -> None:
+    """Call the sizes of inputs and outputs `rows` and `length`, which the exporter has numbered."""
+    import onnx_ir
+
+    names = ("rows", "length")
+    for value in (*graph.inputs, *graph.outputs):
+        if value.shape is None:
+            continue
+        free = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
+        for axis in free:
+            if axis < len(names):
+                value.shape[axis] = onnx_ir.SymbolicDim(names[axis])

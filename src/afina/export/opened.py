@@ -1,0 +1,127 @@
+"""Answer with an exported folder in its runtime, as the adapter that it came from does: the same verbs, the same answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.backbone.load import read_config, tokenizer_at
+from afina.data.images import image_tokens
+from afina.data.labels.tags import untagged, words_of
+from afina.data.rows import Rows
+from afina.data.tokens.batching import IGNORED, Tokens, collate, evaluation_batches
+from afina.errors import UsageError
+from afina.export.manifest import Manifest, read_manifest
+from afina.export.runtime import Session, runtime_of
+from afina.tasks.base import Task, restore
+from afina.tasks.predictions import Prediction
+
+__all__ = ["OpenedExport", "arrays", "open_export"]
+
+
+@dataclass(eq=False)
+class OpenedExport:
+    """An exported folder that answers; `session` is where it runs."""
+
+    folder: Path
+    manifest: Manifest
+    session: Session
+    task: Task
+    """What it was trained for; what it gives is in its own unit."""
+    tokenizer: Any
+    config: Any
+    """The base model's configuration, None where the folder has none."""
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        own = self.manifest
+        return f"OpenedExport('{self.folder}': {own.target} of {own.source.get('method')}, {self.task.name})"
+
+    def predict(
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
+        text_pairs: Sequence[str] | None = None,
+        *,
+        choices: Sequence[Sequence[str]] | None = None,
+        batch_size: int = 32,
+    ) -> Sequence[Prediction]:
+        """Return one prediction a text (or pair), or an image of uint8; raises `UsageError` as an adapter's `predict`."""
+        if self.task.speaks:
+            raise UsageError(f"{self.folder} writes (task: {self.task.name}); it has no labels to predict.")
+        if choices is not None:
+            raise UsageError("This export wants no choices.")
+        tokens = self.read(texts, text_pairs)
+        if tokens is None:
+            return []
+        return self.task.predictions(list(texts), tokens, self.logits(tokens, batch_size=batch_size))
+
+    def read(
+        self, texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray, text_pairs: Sequence[str] | None = None
+    ) -> Tokens | None:
+        """Return what was given as the graph takes it, None for nothing; raises `UsageError` for what it does not take."""
+        if isinstance(texts, str):
+            raise UsageError("predict takes a list of texts, not one text.")
+        if isinstance(texts, np.ndarray) != ("pixel_values" in self.manifest.inputs):
+            wants = "images, as an array of uint8" if "pixel_values" in self.manifest.inputs else "texts, as a list"
+            raise UsageError(f"{self.folder} takes {wants}.")
+        if isinstance(texts, np.ndarray):
+            images = Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts)
+            return image_tokens(images, self.config, str(self.folder))
+        if not texts:
+            return None
+        if self.task.tags:
+            return self.tokens(untagged(words_of(texts)))
+        if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
+            raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
+        pairs = None if text_pairs is None else list(text_pairs)
+        return self.tokens(Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64)))
+
+    def tokens(self, rows: Rows) -> Tokens:
+        """Tokenise rows of texts as the task reads them, by the folder's own tokenizer."""
+        return self.task.tokenize(self.tokenizer, rows, self.manifest.max_length)
+
+    def logits(self, tokens: Tokens, *, batch_size: int = 32) -> np.ndarray:
+        """Return logits (N, K), of all words where they are tagged, vectors (N, D) of what embeds."""
+        parts: list[np.ndarray] = []
+        order: list[np.ndarray] = []
+        for rows in evaluation_batches(tokens.lengths, batch_size):
+            batch = collate([(tokens, rows)], self.pad, most=self.manifest.max_length)
+            found = self.session.outputs(arrays(batch.inputs, self.manifest.inputs))
+            parts.append(found[batch.labels[0].numpy() != IGNORED] if tokens.by_word else found)
+            order.append(np.repeat(rows, tokens.trained[rows]) if tokens.by_word else rows)
+        back = np.argsort(np.concatenate(order), kind="stable")
+        return np.concatenate(parts)[back]
+
+    @property
+    def pad(self) -> int:
+        """Return the token that fills a batch."""
+        return 0 if self.tokenizer is None else int(self.tokenizer.pad_token_id)
+
+
+def arrays(inputs: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return a batch of tensors as arrays of the names that a graph wants; a full batch gets the mask that it needs not."""
+    found = {name: value.numpy() for name, value in inputs.items()}
+    if "attention_mask" in wanted and "attention_mask" not in found:
+        found["attention_mask"] = np.ones_like(found["input_ids"])
+    if "token_type_ids" in wanted and "token_type_ids" not in found:
+        found["token_type_ids"] = np.zeros_like(found["input_ids"])
+    return {name: found[name] for name in wanted}
+
+
+def open_export(folder: str | Path) -> OpenedExport:
+    """Open an exported folder in its runtime.
+
+    Raises `AfinaError` in one sentence for a folder that is damaged or incomplete, and for a runtime that is not here or is
+    of another major version.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    found = runtime_of(folder, manifest)
+    has_tokenizer, has_config = any(folder.glob("tokenizer*")), (folder / "config.json").is_file()
+    return OpenedExport(
+        folder, manifest, found.open(folder, manifest), restore(manifest.task),
+        tokenizer_at(str(folder), str(folder), False) if has_tokenizer else None,
+        read_config(str(folder)) if has_config else None,
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""What export targets have in common whose folders a runtime opens: a manifest, and a comparison in that runtime."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from afina.errors import UsageError
+from afina.export.target import ExportTarget
+
+if TYPE_CHECKING:
+    from afina.data.rows import Rows
+    from afina.export.manifest import Manifest
+    from afina.export.parity import Parity
+    from afina.predictor.predictor import Predictor
+
+__all__ = ["RuntimeTarget"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeTarget(ExportTarget):
+    """Writes a folder that a runtime opens; a subclass writes its files and says what they take (`facts`)."""
+
+    runtime: ClassVar[str] = ""
+    """The runtime that opens it, one of those in `runtimes/`."""
+    made_with: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    """Packages whose versions the manifest keeps."""
+
+    def rounded_to(self, precision: str) -> str | None:
+        from afina.backbone.quantise import packed
+
+        return precision if packed(precision) is not None else None
+
+    def files(self, adapter: "Predictor", folder: Path) -> Mapping[str, Any]:
+        """Write all files but the manifest into `folder`; return the manifest's `inputs`, `reading` and `precision`."""
+        raise NotImplementedError(f"{self.name} writes nothing")
+
+    def write(self, adapter: "Predictor", folder: Path) -> None:
+        from afina.export.manifest import write_manifest
+
+        write_manifest(folder, self.manifest(adapter, self.files(adapter, folder)))
+
+    def compare(
+        self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
+    ) -> "tuple[Parity, float | None]":
+        """Open the folder in its runtime, and return how near it is to the adapter, which its manifest then says, too."""
+        from afina.export.held import hold
+        from afina.export.manifest import read_manifest, write_manifest
+        from afina.export.opened import open_export
+
+        parity, effect = hold(tested, exact, open_export(folder), rows)
+        manifest = read_manifest(folder)
+        found = {
+            "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
+            "agreeing": parity.agreeing, "metrics": {name: list(values) for name, values in parity.metrics.items()},
+        }  # fmt: skip
+        source = manifest.source | {"precision": tested.record.precision}
+        write_manifest(folder, replace(manifest, parity=found, source=source))
+        return parity, effect
+
+    def manifest(self, adapter: "Predictor", facts: Mapping[str, Any]) -> "Manifest":
+        """Return the manifest of what was written of an adapter, but for how near it is."""
+        from afina.export.manifest import Manifest, digest_of
+        from afina.export.runtime import RUNTIMES
+
+        weights = sorted(path for path in adapter.folder.glob("*") if path.suffix in (".safetensors", ".bin"))
+        versions = {name: importlib.metadata.version(name) for name in ("afina", *self.made_with)}
+        return Manifest(
+            target=self.name, runtime=self.runtime, runtime_version=RUNTIMES[self.runtime].version(),
+            source={
+                "adapter": adapter.folder.resolve().name, "sha256": digest_of(*weights), "method": adapter.record.method,
+                "model": adapter.record.model,
+            },
+            task=adapter.task.outside().state(), max_length=min(adapter.record.max_length, adapter.backbone.context),
+            versions=versions, **facts,
+        )  # fmt: skip
+
+    def check(self, tested: "Predictor") -> None:
+        from afina.export.runtime import RUNTIMES
+
+        RUNTIMES[self.runtime].version()
+        if tested.method.gradient_free:
+            raise UsageError(
+                f"{tested.record.method} is a classical model on embeddings, which --to {self.name} has no form for; use it "
+                "with `afina predict`."
+            )

@@ -1,0 +1,1 @@
+"""Each file here is one program in which exports run."""

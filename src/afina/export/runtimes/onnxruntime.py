@@ -1,0 +1,58 @@
+"""Run a `model.onnx` in ONNX Runtime, on the processor."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.errors import AfinaError
+from afina.export.manifest import Manifest
+from afina.export.runtime import Runtime, Session, runtime
+
+__all__ = ["OnnxRuntime", "OnnxSession"]
+
+
+class OnnxSession(Session):
+    """A graph of one output."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.inputs = tuple(own.name for own in session.get_inputs())
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        found: np.ndarray = self.session.run(None, {name: inputs[name] for name in self.inputs})[0]
+        return found
+
+
+@runtime("onnxruntime")
+class OnnxRuntime(Runtime):
+    """Runs ONNX graphs."""
+
+    package = "onnxruntime"
+    extra = "onnx"
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> OnnxSession:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3  # errors; what it would rather have in a graph is no fault of the graph
+        try:
+            session = onnxruntime.InferenceSession(
+                str(folder / "model.onnx"), settings, providers=["CPUExecutionProvider"]
+            )
+        except (
+            states.Fail,
+            states.InvalidGraph,
+            states.InvalidProtobuf,
+            states.NoSuchFile,
+            states.NotImplemented,
+        ) as error:
+            raise AfinaError(f"{folder / 'model.onnx'} cannot be opened by onnxruntime ({error}).") from None
+        if manifest.inputs and (strange := set(manifest.inputs) ^ {own.name for own in session.get_inputs()}):
+            raise AfinaError(
+                f"{folder / 'model.onnx'} takes other inputs than its manifest says: {sorted(strange)[0]!r}."
+            )
+        return OnnxSession(session)

@@ -1,0 +1,42 @@
+"""Adapters to export: fresh ones of small models, with weights large enough that no fault can hide."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.methods.base import make_method
+from afina.tasks.base import restore
+from families import load_family
+from pairs import stir
+
+__all__ = ["CLASSES", "NUMBER", "SEVERAL", "TAGS", "folder_of"]
+
+CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
+NUMBER = {"name": "regression", "mean": 30.0, "deviation": 7.0}
+SEVERAL = {"name": "multilabel", "label_names": ["late", "broken"], "thresholds": [0.4, 0.6]}
+TAGS = {"name": "tagging", "label_names": ["O", "B-ITEM"]}
+
+
+def folder_of(
+    name: str, family: str, family_folder: Callable[..., Path], folder: Path, task: dict[str, Any] = CLASSES, **settings: Any
+) -> Path:  # fmt: skip
+    """Save an adapter of a method on a small model of a family, and return its folder."""
+    made = restore(task)
+    base = family_folder(family, tags=True) if made.tags else family_folder(family)
+    backbone = load_family(base, **({"tags": True} if made.tags else {}))
+    method = make_method(name, settings, {"rank": 3})
+    adapter = build_adapter(method, backbone, outputs=made.outputs, seed=0)
+    stir(adapter)
+    if method.owns_backbone:
+        with torch.no_grad():
+            for value in backbone.model.parameters():
+                value.add_(torch.randn_like(value) * 0.01)
+    record = AdapterRecord(
+        model=str(base), method=name, settings=method.settings(), max_length=60, precision="fp32",
+        task=task, seed=0, total_steps=100,
+    )  # fmt: skip
+    save_adapter(folder / "adapter", adapter, backbone, record)
+    return folder / "adapter"
