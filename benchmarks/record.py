@@ -8,13 +8,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from afina.backbone.storage.base import worth_trying
 from afina.measure.hardware import hardware
-from afina.study.precision import has_bfloat16
 
 
 def precision() -> str:
     """What these studies compute in: bf16 where this machine's processor has it, else fp32."""
-    return "bf16" if has_bfloat16("cpu") else "fp32"
+    return next((kind.name for kind in worth_trying("cpu")), "fp32")
 
 
 def _from_here(argument: str) -> str:

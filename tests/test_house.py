@@ -3,13 +3,14 @@
 import ast
 import importlib
 import pkgutil
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import afina
+from afina.backbone.storage.base import STORAGES
+from afina.methods.base import METHODS
 from afina.registry import listing
 
 SOURCE = Path(afina.__file__).parent
@@ -21,7 +22,8 @@ ROOMS = (
     ),
     ("words",),
     ("measure", "ops"), ("data",), ("corpus", "tasks"), ("backbone", "results"), ("methods", "generation"),
-    ("adapters",), ("train",), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"), ("api",),
+    ("adapters",), ("train", "card"), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"),
+    ("api",),
     ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -122,24 +124,9 @@ def test_everything_promised_at_the_top_is_there() -> None:
     assert all(hasattr(afina, name) for name in afina.__all__)
 
 
-def test_methods_are_named_in_their_own_files_only() -> None:
-    from afina.methods.base import method_names
-
-    own = {"methods", "data"}
-    for path in SOURCE.rglob("*.py"):
-        if path.relative_to(SOURCE).parts[0] in own or path.name == "demo.py":
-            continue
-        text = re.sub(r'"""(.|\n)*?"""', "", path.read_text())
-        for name in method_names():
-            pattern = rf"""==\s*["']{name}["']|["']{name}["']\s*=="""
-            assert not re.search(pattern, text), f"{path.name} asks for the method {name} by its name"
-
-
 def test_adapters_and_exports_know_no_method() -> None:
     """They ask a method's form: neither its name, nor PEFT's word for it, nor anything of its file stands there."""
     from afina.adapters.peft_keys import forms
-    from afina.methods.base import METHODS
-    from afina.registry import listing
 
     # What is one method's by its nature: the other library has bottlenecks alone, and a target that makes a LoRA of others.
     of_one = {"adapters/formats/adapters_library.py", "export/low_rank.py", "export/targets/lora.py"}
@@ -154,6 +141,15 @@ def test_adapters_and_exports_know_no_method() -> None:
         assert not modules & homes, f"{path.name} takes from {modules & homes}"
 
 
+OTHERWISE = {
+    ("prompt", "generate.py"),  # a call's argument
+    ("prompt", "evaluate.py"),  # a column
+    ("prompt", "choices.py"), ("prompt", "seq2seq.py"),  # a field of a state
+    ("lora", "demonstrations.py"), ("qlora", "demonstrations.py"),  # the studies that the demonstrations are
+}  # fmt: skip
+"""Words that are a method's name and stand for another thing in these files."""
+OF_ONE = {"low_rank.py", "lora.py", "adapters_library.py"}
+"""Files that are one method's by their nature: a target that makes a LoRA of others, and a library of bottlenecks alone."""
 ALSO = {
     ("chat", "evaluate.py"),  # a setting of the harness
     ("choices", "preset_columns.py"),  # a column
@@ -195,15 +191,52 @@ def test_tasks_are_named_in_their_own_files_only() -> None:
     """Nobody asks for a task by its name, nor imports its file: what it can do is a class attribute on it."""
     found = list(listing("afina.tasks", "task").values())
     names, files = {name for own in found for name in (own.name, *own.others)}, {own.module for own in found}
-    asked: set[tuple[str, str]] = set()
-    for path in SOURCE.rglob("*.py"):
-        if path.parent.name == "tasks":
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        asked |= {(text, path.name) for text in questions(tree) if text in names}
-        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-        asked |= {(module, path.name) for module in modules & files}
+    asked = asked_for(names, "tasks") | imports_from(files, "tasks")
     assert asked == ALSO
+
+
+def test_methods_are_named_in_their_own_files_only() -> None:
+    """Nobody asks for a method by its name, nor imports its file; what it is for is a class attribute on it."""
+    homes = {entry.module for entry in listing("afina.methods", "method").values()}
+    asked, taken = asked_for(set(METHODS), "methods"), imports_from(homes, "methods")
+    assert asked == OTHERWISE
+    assert {file for _, file in taken} <= OF_ONE, taken
+
+
+def test_storages_are_named_in_their_own_files_only() -> None:
+    """Neither is a storage, not even as what a call takes unless it is told: `precision.EXACT` is what says so of itself."""
+    homes = {entry.module for entry in listing("afina.backbone.storage", "storage").values()}
+    written = {
+        (node.value, path.name)
+        for path in SOURCE.rglob("*.py")
+        if path.parent.name != "storage"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in STORAGES
+    }
+    assert written == {("bf16", "hardware.py")}  # a processor's own word
+    assert not imports_from(homes, "storage")
+
+
+def asked_for(names: set[str], room: str) -> set[tuple[str, str]]:
+    """Return which names the files outside a room ask for, with the file."""
+    return {
+        (text, path.name)
+        for path in SOURCE.rglob("*.py")
+        if room not in path.relative_to(SOURCE).parts
+        for text in questions(ast.parse(path.read_text(encoding="utf-8")))
+        if text in names
+    }
+
+
+def imports_from(modules: set[str], room: str) -> set[tuple[str, str]]:
+    """Return which of these modules the files outside a room import, with the file."""
+    return {
+        (node.module, path.name)
+        for path in SOURCE.rglob("*.py")
+        if room not in path.relative_to(SOURCE).parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in modules
+    }
 
 
 def test_files_are_of_a_readable_size() -> None:

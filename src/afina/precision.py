@@ -4,9 +4,24 @@ from typing import TYPE_CHECKING, Literal
 
 from afina.registry import listing
 
-__all__ = ["Precision"]
+__all__ = ["EXACT", "QUANTISED", "Precision"]
+
+_STORAGES = listing("afina.backbone.storage", "storage")
 
 if TYPE_CHECKING:
     Precision = str
 else:
-    Precision = Literal["auto", *listing("afina.backbone.storage", "storage")]
+    Precision = Literal["auto", *_STORAGES]
+"""How a frozen model's weights are kept: one file a storage, whose name is a `precision`."""
+
+
+def _that_says(attribute: str) -> str:
+    """Return the name of the storage whose class sets an attribute true."""
+    (name,) = (name for name, entry in _STORAGES.items() if entry.constants.get(attribute))
+    return name
+
+
+EXACT = _that_says("exact")
+"""What is taken unless something else is asked for: weights as they are trained, that differences are measured against."""
+QUANTISED = _that_says("usual")
+"""What a method that wants a quantised base gets, unless a study says another."""

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import afina
-from afina.adapters.adapter import AdapterRecord, read_record, save_adapter
 from afina.adapters.adapter import build_adapter as build
+from afina.adapters.adapter import save_adapter
+from afina.adapters.record import AdapterRecord, read_record
 from afina.data.templates.named import make_template
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import make_method

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from afina.adapters.adapter import AdapterRecord, build_adapter, load_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, load_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.methods.base import make_method, registry
 from families import FAMILIES, classifier, load_family
@@ -36,7 +37,7 @@ def saved(name: str, family: str, family_folder: Loader, folder: Path, **setting
 
 @pytest.mark.pairs(TRAINED, FAMILIES)
 def test_saved_and_loaded_gives_the_same_logits(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
-    from afina.adapters.adapter import read_record
+    from afina.adapters.record import read_record
 
     backbone, adapter, folder = saved(name, family, family_folder, tmp_path)
     expected = logits(backbone, adapter, batch(family))

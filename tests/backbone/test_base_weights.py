@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import afina
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.backbone.labels import known_rows
 from afina.backbone.load import Backbone, load_backbone

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import afina
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter, write_record
+from afina.adapters.adapter import build_adapter, save_adapter
 from afina.adapters.merged import Merged
 from afina.adapters.peft_branches import Replaced
+from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, heads_of, load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes

@@ -21,7 +21,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import afina
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.load import load_backbone
 from afina.cli.conversation import Wrapped, adapters_in, system_language
 from afina.errors import UsageError

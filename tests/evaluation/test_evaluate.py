@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import afina
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.load import load_backbone
 from afina.errors import AfinaError, UsageError
 from afina.evaluation import harness

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import afina
-from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import Adapter, build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Writing
 from afina.backbone.load import Backbone, load_backbone

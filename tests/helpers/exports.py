@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.methods.base import make_method
 from afina.tasks.base import restore
 from families import load_family

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.load import load_backbone
 from afina.methods.base import make_method
 from afina.tasks.choices import Choices

@@ -232,7 +232,8 @@ VARIANTS = [("prefix", {"reparametrise": True}), ("ptuning", {"encoder": "lstm"}
 def test_variants_learn_and_are_saved(
     name: str, settings: dict[str, Any], family: str, family_folder: Loader, tmp_path: Path
 ) -> None:
-    from afina.adapters.adapter import AdapterRecord, load_adapter, read_record, save_adapter
+    from afina.adapters.adapter import load_adapter, save_adapter
+    from afina.adapters.record import AdapterRecord, read_record
 
     backbone = load(family_folder, family)
     adapter = build_adapter(make(name, **settings), backbone, outputs=2, seed=0)

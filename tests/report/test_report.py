@@ -15,11 +15,12 @@ from rich.console import Console
 
 from afina.report.figures import pareto_front
 from afina.report.formats import csv_table, latex_table, markdown_table
-from afina.report.material import Material
-from afina.report.tables import Table, race_table, with_interval
+from afina.report.tables import Table, race_table
 from afina.report.write import _readable, terminal_report, write_report
+from afina.results.material import Material
 from afina.results.result import Race, Result
 from afina.results.results_jsonl import append_result, read_results
+from afina.results.shown import with_interval
 from afina.results.statistics import mean_interval
 from afina.results.study_file import StudyFile
 from afina.words.language import Words, phrases

@@ -139,13 +139,16 @@ def test_a_study_goes_on_or_says_what_to_do(
 def test_the_steps_that_decided_a_precision_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a machine with bfloat16 arithmetic writes it, and one without."""
     import afina.study.precision as module
+    from afina.backbone.storage.bf16 import BFloat16
     from afina.results.json_object import plain
     from afina.results.study_file import read_study_file
 
     monkeypatch.setattr(module, "_step_seconds", lambda *own: 0.25 if own[4] == "fp32" else 0.125)
     for there in (True, False):
-        monkeypatch.setattr(module, "has_bfloat16", lambda device, there=there: there)
+        monkeypatch.setattr(BFloat16, "here", classmethod(lambda cls, device, there=there: there))
         chosen = module.choose_precision(model="m", device="cpu", batch_size=2, length=8)
+        said = "0.125 s in bf16 and 0.25 s in fp32" if there else "the hardware has no bfloat16 arithmetic"
+        assert (chosen["precision"], said in chosen["reason"]) == ("bf16" if there else "fp32", True)
         stored = {"study": {"model": ["m"]}, "resolved": {"precision": {"m": plain(chosen)}}}
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(stored))
         assert read_study_file(tmp_path)["resolved"]["precision"]["m"] == chosen

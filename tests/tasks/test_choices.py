@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import afina
-from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import StudyConfig

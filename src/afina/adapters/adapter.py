@@ -4,10 +4,9 @@ On disk it is a folder in the Hugging Face PEFT format (adapter_config.json, ada
 knows the method, with afina.json beside it for what PEFT's file has no place for (task, labels, settings).
 """
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from afina.adapters.fused import join, split
-from afina.adapters.record_file import read_record_file
+from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Frozen, Placed
 from afina.backbone.heads import Head
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
-from afina.errors import AfinaError, UsageError
-from afina.methods.base import Method, make_method
+from afina.errors import AfinaError
+from afina.methods.base import Method
 from afina.methods.peft_form import Kind, by_module
 from afina.whole_file import partial_of
 
 __all__ = [
     "Adapter",
-    "AdapterRecord",
     "build_adapter",
     "load_adapter",
     "peft_config",
-    "read_record",
     "save_adapter",
     "stored_tensors",
     "task_type",
@@ -100,30 +97,14 @@ def build_adapter(
     return adapter
 
 
-@dataclass(frozen=True)
-class AdapterRecord:
-    """Holds what an adapter's folder says beside its weights."""
-
-    model: str
-    method: str
-    settings: Mapping[str, Any]
-    task: Mapping[str, Any]
-    max_length: int
-    precision: str
-    seed: int
-    total_steps: int | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """Where it comes from: data set, metrics, versions."""
-
-    def make_method(self) -> Method:
-        return make_method(self.method, self.settings)
-
-
 def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> None:
     """Write the adapter's folder; it is there whole or not at all. Raises `AfinaError` where the disk has no room."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in stored_tensors(adapter, backbone).items()}
     record = replace(record, settings=adapter.method.stored().settings())
     config = peft_config(adapter, backbone, record)
+    form = adapter.method.peft
+    is_peft = form is not None and form.direct and config["peft_type"] == form.peft_type
+    record = replace(record, facts={**record.facts, "peft": is_peft})
     try:
         with partial_folder(folder) as partial:
             save_tensors(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -132,12 +113,6 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
         raise AfinaError(
             f"{folder} cannot be written ({error.strerror or error}); make room and run the same command again."
         ) from error
-
-
-def write_record(folder: Path, config: Mapping[str, Any], record: AdapterRecord) -> None:
-    """Write the two JSON files of an adapter's folder."""
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "afina.json").write_text(json.dumps(vars(record), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class partial_folder:
@@ -156,26 +131,14 @@ class partial_folder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
+            # What a person wrote into the card of what stood there stays.
+            card = self.target / "README.md"
+            if card.is_file() and not (self.partial / card.name).exists():
+                shutil.copy(card, self.partial / card.name)
             shutil.rmtree(self.target, ignore_errors=True)
             self.partial.replace(self.target)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
-
-
-def read_record(folder: Path) -> AdapterRecord:
-    """Read an adapter's description; raises `UsageError` when the folder is none."""
-    path = folder / "afina.json"
-    try:
-        record = AdapterRecord(**read_record_file(path, AdapterRecord))
-    except FileNotFoundError:
-        if not folder.is_dir():
-            raise UsageError(f"{folder} does not exist; give the folder of an adapter.") from None
-        raise UsageError(f"{folder} is no adapter of Afina: it has no afina.json.") from None
-    try:
-        record.make_method()
-    except UsageError as error:
-        raise AfinaError(f"{path}: {error}") from None
-    return record
 
 
 def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, outputs: int) -> Adapter:

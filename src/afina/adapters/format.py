@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from afina.adapters.adapter import Adapter, AdapterRecord
+from afina.adapters.adapter import Adapter
 from afina.adapters.given import Given
+from afina.adapters.record import AdapterRecord
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
 from afina.methods.base import Method

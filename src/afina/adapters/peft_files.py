@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from afina.adapters.adapter import Adapter, AdapterRecord, read_tensors
+from afina.adapters.adapter import Adapter, read_tensors
 from afina.adapters.given import given_adapter
 from afina.adapters.peft_branches import OwnTokens
 from afina.adapters.peft_heads import language_head, task_head
 from afina.adapters.peft_keys import forms_of
 from afina.adapters.peft_modules import Reading
 from afina.adapters.peft_parts import EMBEDS, Parts, divide
+from afina.adapters.record import AdapterRecord
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Placed
 from afina.backbone.heads import Head

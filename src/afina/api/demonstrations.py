@@ -139,10 +139,12 @@ def can_quantise() -> bool:
 def _before(model: str) -> tuple[Examination, Examined]:
     """Return the questions in the form that the model knows, and what it answers untaught."""
     from afina.backbone.load import load_backbone
+    from afina.backbone.storage.base import worth_trying
     from afina.data.templates.named import make_template
-    from afina.study.precision import has_bfloat16
+    from afina.precision import EXACT
 
     larger = model != SMALL
-    base = load_backbone(model, speaks=True, precision="bf16" if larger and has_bfloat16("cpu") else "fp32")
+    kept = next((kind.name for kind in worth_trying("cpu")), EXACT) if larger else EXACT
+    base = load_backbone(model, speaks=True, precision=kept)
     questions = examination(make_template(None, base.tokenizer), larger=larger)
     return questions, questions.of(Path(model).name, base)

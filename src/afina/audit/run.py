@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afina.adapters.adapter import AdapterRecord, read_record
+from afina.adapters.record import AdapterRecord, read_record
 from afina.audit.canaries import Manifest, read_manifest
 from afina.audit.findings import Leak
 from afina.audit.leak import Known, LeakSettings, Material, examine

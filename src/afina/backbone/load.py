@@ -33,6 +33,7 @@ from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import bare_of, loading_error, read_weights
 from afina.errors import UsageError
 from afina.ops.frozen_linear import FrozenLinear, frozen_linears
+from afina.precision import EXACT
 
 __all__ = [
     "Backbone",
@@ -148,7 +149,7 @@ class Backbone:
 def load_backbone(
     name: str,
     *,
-    precision: str = "fp32",
+    precision: str = EXACT,
     device: str = "cpu",
     trust_remote_code: bool = False,
     speaks: bool = False,

@@ -15,6 +15,7 @@ from afina.backbone.storage.base import STORAGES, Packed
 __all__ = [
     "full_weight",
     "is_quantised",
+    "keeps_input",
     "packed",
     "parameter_count",
     "quantise",
@@ -98,6 +99,12 @@ def _storage_of(module: nn.Module) -> type[Packed] | None:
 def is_quantised(module: nn.Module) -> bool:
     """Return whether a layer keeps its weight in another form than it computes with."""
     return _storage_of(module) is not None
+
+
+def keeps_input(module: nn.Module) -> bool:
+    """Return whether a layer keeps its input for the backward pass where autograd does not see it."""
+    kind = _storage_of(module)
+    return kind is not None and kind.keeps_inputs
 
 
 def weight_shape(module: nn.Module) -> tuple[int, ...]:

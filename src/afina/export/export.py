@@ -11,6 +11,7 @@ from afina.export.parity import TOLERANCE, Parity
 from afina.export.sample import as_compared, sample_rows
 from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
+from afina.precision import EXACT
 from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
@@ -44,7 +45,7 @@ class Exported:
         rows = [
             (words("largest difference of logits"), words("{value} (they reach {scale})", value=exact, scale=scale)),
         ]
-        if self.precision != "fp32":
+        if self.precision != EXACT:
             name = words("the same, from the adapter in {precision}", precision=self.precision)
             rows.append((name, words.written(f"{parity.difference:.2g}")))
         if parity.agreeing is not None:
@@ -118,13 +119,13 @@ def export_adapter(
         tested = load(folder, model=model)
         target.check(tested)
         rounded_to = target.rounded_to(tested.record.precision)
-        exact = load(folder, model=model, precision="fp32", rounded_to=rounded_to)
+        exact = load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         for own in (tested, exact):
             as_compared(own, task)
         tell(f"writing {place}")
-        given = load(folder, model=model, precision="fp32") if target.consumes else exact
+        given = load(folder, model=model, precision=EXACT) if target.consumes else exact
         loss = target.write(given, partial)
         tell("loading it afresh to compare")
         parity, effect = target.compare(tested, exact, partial, sample)

@@ -5,7 +5,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from afina.adapters.adapter import peft_config, stored_tensors, task_type, write_record
+from afina.adapters.adapter import peft_config, stored_tensors, task_type
+from afina.adapters.record import write_record
 from afina.backbone.tensor_file import save_tensors
 from afina.errors import UsageError
 from afina.export.merge import plain_head

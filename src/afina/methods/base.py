@@ -18,7 +18,8 @@ from afina.backbone.storage.base import STORAGES
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
-from afina.registry import Registry
+from afina.precision import QUANTISED
+from afina.registry import Registry, listing
 
 __all__ = [
     "LONGEST_PROMPT",
@@ -29,6 +30,7 @@ __all__ = [
     "make_method",
     "method",
     "method_names",
+    "probing_method",
     "registry",
 ]
 
@@ -72,7 +74,9 @@ class Method:
     gradient_free: ClassVar[bool] = False
     """Fits on cached features instead of training by steps."""
     quantised: ClassVar[bool] = False
-    """Wants a quantised base: nf4, unless the study's precision is another that quantises."""
+    """Wants a quantised base: `precision.QUANTISED`, unless the study's precision is another that quantises."""
+    probe: ClassVar[bool] = False
+    """Whether a step of it stands for one of any method where precisions are timed; of one method, which has a rank."""
     head_alone: ClassVar[bool] = False
     """Trains nothing but the head, which every method trains that has one: what the others should at least reach."""
     paged: ClassVar[bool] = False
@@ -153,7 +157,7 @@ class Method:
                 f"{self.name} trains the model's own weights, which precision: {study} freezes in fewer bits; leave "
                 f"{self.name} out, or set precision: bf16."
             )
-        return "nf4" if self.quantised and packed(study) is None else study
+        return QUANTISED if self.quantised and packed(study) is None else study
 
     def loss_weights(self) -> dict[str, float]:
         """Weights of the terms that a task may add to its loss."""
@@ -237,6 +241,14 @@ def _described(own: Method) -> str:
 def registry() -> Mapping[str, type[Method]]:
     """Return all methods by name."""
     return METHODS
+
+
+def probing_method(rank: int) -> Method:
+    """Return the method, of a rank, of which a step stands for one of any where precisions are timed."""
+    (name,) = (
+        name for name, entry in listing(METHODS.package, METHODS.decorator).items() if entry.constants.get("probe")
+    )
+    return make_method(name, {"rank": rank})
 
 
 def method_names() -> list[str]:

@@ -66,6 +66,7 @@ class LoRA(Method):
     """Low-rank adaptation of linear layers."""
 
     mergeable = True
+    probe = True
     peft = LoRAForm("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"}, {"a": "rank", "b": "block"})
     rates = RateRule(1.6e-3, by_steps=0.6, by_width=0.75)
     """The paper's 5e-4 for RoBERTa-base on most of GLUE (table 9) is for ten thousand steps and more."""

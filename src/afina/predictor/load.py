@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from afina.adapters.adapter import AdapterRecord
 from afina.adapters.format import Base, format_of
+from afina.adapters.record import AdapterRecord
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.own_tokenizer import own_tokenizer
@@ -12,6 +12,7 @@ from afina.backbone.quantise import packed
 from afina.backbone.storage.base import STORAGES
 from afina.errors import UsageError
 from afina.methods.base import Method
+from afina.precision import EXACT
 from afina.predictor.predictor import PREDICTORS, Predictor
 from afina.tasks.base import restore
 
@@ -43,7 +44,7 @@ def load(
         form.check_base(folder, record)
     if method.owns_backbone:
         method.precision_on(record.precision)  # refuses what has no weights to train
-    stored = "fp32" if method.owns_backbone else record.precision
+    stored = EXACT if method.owns_backbone else record.precision
     wanted = form.base(record)
     if beside is not None:
         backbone = _shared(folder, record, method, beside, stored, wanted)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from afina.adapters.adapter import Adapter, AdapterRecord
+from afina.adapters.adapter import Adapter
 from afina.adapters.format import AdapterFormat
+from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.backbone.files import model_path
 from afina.backbone.language import LanguageHead, spoken_by

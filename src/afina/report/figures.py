@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from afina.measure.metrics.base import higher_is_better
-from afina.report.material import Group, Material
-from afina.report.tables import at_epoch, scaled, shown_interval
+from afina.report.tables import at_epoch
 from afina.results.cohort_report import CohortReport, Member
+from afina.results.material import Group, Material
 from afina.results.mistakes import Mistakes
+from afina.results.shown import scaled, shown_interval
 from afina.results.statistics import Cell
 from afina.words.language import Words
 

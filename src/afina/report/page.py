@@ -8,7 +8,6 @@ from pathlib import Path
 import afina
 from afina.report.diagrams import diagram_figure
 from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
-from afina.report.material import Group, Material
 from afina.report.mistakes import class_table, confusion_table, threshold_table, wrong_table
 from afina.report.tables import (
     Table,
@@ -17,18 +16,17 @@ from afina.report.tables import (
     comparison_table,
     difference_table,
     failed_table,
-    metric_digits,
     missing_table,
     race_table,
-    scaled,
     setup_table,
-    shown_interval,
     type_table,
 )
 from afina.results.doubts import doubts
+from afina.results.material import Group, Material
+from afina.results.shown import answer
 from afina.words.language import Words
 
-__all__ = ["answer", "page"]
+__all__ = ["page"]
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--accent:#0b62a3;
@@ -115,49 +113,6 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(head)}</title>'
         f"<style>{_STYLE}</style></head><body><main>{''.join(parts)}</main><script>{_SCRIPT}</script></body></html>\n"
     )
-
-
-def answer(group: Group, words: Words) -> str:
-    """Say in one or two sentences which method is best and whether that could be chance."""
-    if group.verdict is None:
-        return words("Nothing finished here.")
-    best = next(cell for cell in group.cells if cell.method == group.verdict.best)
-    assert best.test is not None
-    unit = "%" if scaled(best.metric) == 100 else ""
-    number = words.number(best.test.mean * scaled(best.metric), metric_digits(best.metric, best.test.mean))
-    value = f"{words(best.metric)} {number}{unit}"
-    if not group.comparable:
-        return words(
-            "{best} has the highest value ({value}); its results were made under different conditions and are not tested.",
-            best=best.method, value=value,
-        )  # fmt: skip
-    tied = ", ".join(group.verdict.tied)
-    theirs = {cell.test.mean for cell in group.cells if cell.method in group.verdict.tied and cell.test is not None}
-    if theirs == {best.test.mean}:
-        said = words("{best} and {tied} have the same value ({value}).", best=best.method, tied=tied, value=value)
-    elif tied:
-        said = words(
-            "{best} is best by a difference that could be chance ({value}): it ties with {tied}.",
-            best=best.method, value=value, tied=tied,
-        )  # fmt: skip
-    else:
-        said = words("{best} is best ({value}).", best=best.method, value=value)
-    once = words("One seed only: training's own chance is not in the intervals.") if group.verdict.single_seed else ""
-    return " ".join(filter(None, (said, _by_rows(group, words), once)))
-
-
-def _by_rows(group: Group, words: Words) -> str:
-    """Say how far the best value could be off because of the test rows that there happen to be."""
-    found = group.by_rows
-    if found is None or found.low is None or found.high is None:
-        return ""
-    low, _, high = shown_interval(found, group.metric)
-    digits = metric_digits(group.metric, found.mean)
-    return words(
-        "By its {rows} test rows alone it could lie anywhere from {low} to {high}{unit}.",
-        rows=words.number(group.test_rows), low=words.number(low, digits), high=words.number(high, digits),
-        unit="%" if scaled(group.metric) == 100 else "",
-    )  # fmt: skip
 
 
 def _answer_box(group: Group, words: Words) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from afina.errors import UsageError
-from afina.report.material import Group, Material
-from afina.report.tables import Table, at_epoch, metric_digits, scaled
+from afina.report.tables import Table, at_epoch
+from afina.results.material import Group, Material
 from afina.results.result import Result
+from afina.results.shown import metric_digits, scaled
 from afina.results.statistics import Cell
 from afina.words.language import Words
 from afina.yaml_file import read_yaml

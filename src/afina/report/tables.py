@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from afina.config import StudyConfig
-from afina.measure.metrics.base import higher_is_better, is_percent, part_of
-from afina.report.material import Group, Material
+from afina.measure.metrics.base import part_of
 from afina.results.doubts import doubts
+from afina.results.material import Group, Material
 from afina.results.result import Result
+from afina.results.shown import difference_row, metric_digits, scaled, with_interval
 from afina.results.statistics import Cell, Interval, mean_interval
 from afina.words.language import Words
 
@@ -45,37 +46,6 @@ def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
     entries = [entry for run in cell.runs for entry in run.history if entry.epoch == epoch]
     values = [value for entry in entries if (value := entry.metric(split, cell.metric)) is not None]
     return scaled(cell.metric) * sum(values) / len(values) if values else None
-
-
-def scaled(metric: str) -> float:
-    """Accuracies are shown in percent, correlations and errors as they are."""
-    return 100.0 if is_percent(metric) else 1.0
-
-
-def metric_digits(metric: str, size: float = 0.0) -> int:
-    """Decimals of a metric, fewer where figures of this size have many digits before the point."""
-    return 1 if is_percent(metric) else max(0, 3 - sum(abs(size) >= bound for bound in (10, 100, 1000)))
-
-
-def with_interval(interval: Interval | None, metric: str, words: Words) -> str:
-    """Write `88.8 [88.1, 89.5]`, or the mean alone."""
-    if interval is None:
-        return "—"
-    digits = metric_digits(metric, interval.mean)
-    shown = [words.number(value, digits) for value in shown_interval(interval, metric)]
-    if len(shown) == 1:
-        return shown[0]
-    low, mean, high = shown
-    return f"{mean} [{low}{words.between}{high}]"
-
-
-def shown_interval(interval: Interval, metric: str) -> list[float]:
-    """Return (low, mean, high) as tables show them, or the mean alone; no share ends below 0 or above 1."""
-    scale = scaled(metric)
-    if interval.low is None or interval.high is None:
-        return [scale * interval.mean]
-    low, high = (interval.low, interval.high) if scale == 1 else (max(0.0, interval.low), min(1.0, interval.high))
-    return [scale * low, scale * interval.mean, scale * high]
 
 
 def comparison_table(group: Group, words: Words) -> Table:
@@ -166,15 +136,7 @@ def _over(values: Iterable[float | None]) -> float | None:
 def difference_table(group: Group, words: Words) -> Table:
     """One row a pair of methods."""
     metric = group.metric
-    scale, digits = scaled(metric), metric_digits(metric) + (scaled(metric) == 100)
-    rows = []
-    for entry in group.comparisons:
-        better = (entry.difference > 0) == higher_is_better(metric)
-        outcome = words("tie") if entry.tie else words("better" if better else "worse")
-        low, high = words.number(entry.low * scale, digits), words.number(entry.high * scale, digits)
-        p = f"< {words.number(0.001, 3)}" if entry.p_holm < 0.001 else words.number(entry.p_holm, 3)
-        gap = words.number(entry.difference * scale, digits)
-        rows.append([entry.first, entry.second, gap, f"[{low}{words.between}{high}]", p, outcome])
+    rows = [difference_row(entry, metric, words) for entry in group.comparisons]
     columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
     note = words("Differences are first minus second, tested on the same test items with seeds taken into account.")
     if group.comparisons:

@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from afina.card.write import write_cards
 from afina.errors import UsageError
 from afina.report.formats import FORMATS
-from afina.report.material import Material, gather
 from afina.report.mistakes import mistake_tables, wrong_table
-from afina.report.page import answer, page
+from afina.report.page import page
 from afina.report.published import Reference, published_tables
 from afina.report.tables import (
     Table,
@@ -31,7 +31,9 @@ from afina.report.tables import (
 )
 from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
+from afina.results.material import Material, gather
 from afina.results.mistakes import read_mistakes
+from afina.results.shown import answer
 from afina.whole_file import write_text
 from afina.words.language import Words
 
@@ -46,6 +48,8 @@ class ReportFiles:
     tables: Sequence[Path]
     has_mistakes: bool = False
     """Whether it says what a run got wrong."""
+    notes: Sequence[str] = ()
+    """What there is to say of the adapters' cards, which a person may have changed."""
 
     def __repr__(self) -> str:
         return f"ReportFiles('{self.html}', {len(self.tables)} tables beside it)"
@@ -59,7 +63,10 @@ class ReportFiles:
 def write_report(
     directory: str | Path | InFolder, *, language: str = "en", reference: str | Path | None = None
 ) -> ReportFiles:
-    """Write DIR/report.html and DIR/tables/*.md, .csv, .tex; raises `UsageError` when DIR is no study's folder."""
+    """Write DIR/report.html, DIR/tables/*.md, .csv, .tex and each adapter's README.md.
+
+    Raises `UsageError` when DIR is no study's folder.
+    """
     directory = folder_of(directory)
     words, published = Words(language), Reference(None if reference is None else Path(reference))
     material = gather(directory)
@@ -74,7 +81,8 @@ def write_report(
             written.append(path)
     html = directory / "report.html"
     write_text(html, page(material, words, in_layout, referenced=reference is not None))
-    return ReportFiles(html, written, any(group.mistakes for group in material.groups))
+    notes = write_cards(material, language)
+    return ReportFiles(html, written, any(group.mistakes for group in material.groups), notes)
 
 
 _MOST_ROWS = 200

@@ -31,6 +31,10 @@ class KnownData(JsonObject):
     digest: Key[Digest | None] = Key(None)
     train_rows: Key[int | None] = Key(None)
     test_rows: Key[int | None] = Key(None)
+    validation_rows: Key[int | None] = Key(None)
+    """Rows of the development split, where one is chosen on."""
+    languages: Key[Mapping[str, int]] = Key({})
+    """Of some of the train texts, how many are in each language."""
     texts_cut: Key[Mapping[str, int]] = Key({})
     notes: Key[Sequence[Any]] = Key(())
 

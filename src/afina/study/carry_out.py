@@ -14,6 +14,7 @@ from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
+from afina.precision import EXACT
 from afina.results.cohort_report import CohortReport
 from afina.results.result import Result
 from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
@@ -122,18 +123,16 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
             raise AfinaError(f"{method.name} classifies embeddings; it says nothing, as task: {task.name} asks.")
         raise AfinaError(f"{method.name} fits one label or number a text, and task: {task.name} asks for several.")
     # A method that trains the weights keeps them in float32 and only computes in less.
-    own = method.owns_backbone and job.precision != "fp32"
     backbone = load_backbone(
         job.run.model,
-        precision="fp32" if own else job.precision,
+        precision=EXACT if method.owns_backbone else job.precision,
         device=job.device,
         trust_remote_code=job.config.trust_remote_code,
         speaks=task.speaks,
         tags=task.tags,
     )
-    if own:
-        backbone.autocast = STORAGES[job.precision].autocast()
     if method.owns_backbone:
+        backbone.autocast = STORAGES[job.precision].autocast()
         backbone.model.requires_grad_(True)
     return backbone
 

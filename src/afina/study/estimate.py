@@ -19,19 +19,19 @@ from torch import nn
 
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
+from afina.backbone.incremental import places_taken
 from afina.backbone.load import Backbone, random_inputs
-from afina.backbone.quantise import is_quantised, weight_bytes, weight_shape
+from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
-from afina.backbone.storage.base import STORAGES
+from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.config import StudyConfig
 from afina.data.tokens.batching import IGNORED, WIDTH_STEP, steps_per_epoch
 from afina.errors import AfinaError
-from afina.methods.base import Method
-from afina.methods.lora import LoRA
+from afina.methods.base import Method, probing_method
 from afina.ops.dropout import DropoutSource
 from afina.ops.frozen_linear import copied_bytes
+from afina.precision import EXACT
 from afina.study.plan import Run, expand
-from afina.study.precision import has_bfloat16
 from afina.study.sizes import Sizes, sizes_of
 from afina.train.optimiser import Optimiser
 from afina.train.passes import lowest_layer
@@ -189,18 +189,18 @@ def _follow(one: float, two: float, layers: int) -> float:
 
 
 def _precision(config: StudyConfig, shape: Any, device: str, tell: Callable[[str], None]) -> str:
-    """Return what `precision: auto` will choose, by timing two layers with a LoRA."""
+    """Return what `precision: auto` will choose, by timing two layers."""
     if config.precision != "auto":
         return config.precision
-    if not has_bfloat16(device):
-        return "fp32"
+    if not (tried := worth_trying(device)):
+        return EXACT
     tell("precision")
-    method = LoRA(rank=1)
+    method = probing_method(rank=1)
     seconds = {
         precision: _measure(shape, 2, method, _TWO_CLASSES, config.batch_size, 32, device, precision).step_seconds
-        for precision in ("fp32", "bf16")
+        for precision in (EXACT, *(kind.name for kind in tried))
     }
-    return "bf16" if seconds["bf16"] <= seconds["fp32"] else "fp32"
+    return min(reversed(seconds), key=lambda precision: seconds[precision])  # of equals not the exact one
 
 
 def _shallow(
@@ -270,7 +270,7 @@ def _saved_bytes(
 ) -> float:
     """Bytes that autograd keeps for the backward pass of one row of `length` tokens."""
     backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
-    most = min(_LONGEST_COUNTED, backbone.context - getattr(method, "length", 0))
+    most = min(_LONGEST_COUNTED, backbone.context - places_taken(adapter))
     lengths = [most // 4, most // 2, most]
     bytes_at = []
     with Attachment(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
@@ -294,8 +294,7 @@ class _SavedBytes:
     def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
         values = [*backbone.model.parameters(), *adapter.parameters()]
         self._seen = {value.untyped_storage().data_ptr() for value in values}
-        # In 8 bits a layer keeps its input by itself, where no hook of autograd's sees it.
-        self._keeping = [own for own in backbone.model.modules() if isinstance(own, nn.Linear) and _in_8_bits(own)]
+        self._keeping = [own for own in backbone.model.modules() if isinstance(own, nn.Linear) and keeps_input(own)]
         self._hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
         self.bytes = 0
 
@@ -319,7 +318,3 @@ class _SavedBytes:
     def _kept(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if inputs[0].requires_grad:
             self._pack(inputs[0])
-
-
-def _in_8_bits(module: nn.Linear) -> bool:
-    return module.weight.dtype == torch.int8

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from afina.adapters.adapter import AdapterRecord, partial_folder, write_record
+from afina.adapters.adapter import partial_folder
+from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
 from afina.data.tokens.batching import Tokens, write_arrays

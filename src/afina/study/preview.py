@@ -10,6 +10,7 @@ from afina.backbone.shapes import read_shape
 from afina.config import DatasetSpec, StudyConfig
 from afina.data.tokens.preview import Learned, learned
 from afina.errors import UsageError
+from afina.methods.base import method_names
 from afina.study.data import class_asked, read_data
 from afina.study.prepare import reads_apart, task_of
 
@@ -25,7 +26,7 @@ def preview(
 
     Takes a study, or a study file's keys (all but the methods). Data sets of tasks that write no text are left out.
     """
-    config: StudyConfig = study or StudyConfig.parse({"methods": ["lora"], **settings}, "study")
+    config: StudyConfig = study or StudyConfig.parse({"methods": method_names()[:1], **settings}, "study")
     found: dict[tuple[str, str], Learned | str] = {}
     for model in config.model:
         for spec in config.dataset:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afina.adapters.adapter import Adapter, AdapterRecord, build_adapter, save_adapter
+from afina.adapters.adapter import Adapter, build_adapter, save_adapter
+from afina.adapters.record import AdapterRecord
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import Tokens, load_tokens, steps_per_epoch
 from afina.errors import AfinaError

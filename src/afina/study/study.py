@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afina.backbone.files import check_device
+from afina.card.write import language_of_card, write_own_card
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
 from afina.errors import AfinaError, Unexpected
@@ -30,6 +31,7 @@ from afina.study.trace import with_trace
 from afina.study.units import alone, together
 
 if TYPE_CHECKING:
+    from afina.results.result import Result
     from afina.study.job import Job
 
 __all__ = ["Study"]
@@ -182,10 +184,17 @@ class Study:
             for result in results:
                 if result.run in waiting:
                     append_result(self.directory, result)
+                    self._write_card(result)
                     observer(events.Finished(result=result))
                     done += 1
             if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
                 unit.forget_states()
+
+    def _write_card(self, result: "Result") -> None:
+        """Write the card of a run's adapter as far as it is known by now; the report adds what it was compared with."""
+        folder = self.directory / str(result.adapter)
+        if result.is_finished and result.adapter is not None and not self.on_validation:
+            write_own_card(folder, language=language_of_card(folder), result=result)
 
     def _units(
         self, left: Sequence[Run], prepared: Mapping[tuple[str, int], Prepared], job: Callable[[Run], "Job"]

@@ -112,7 +112,8 @@ class StudyFolder:
         before = self.resolved()
         data = {
             data_key(self.config, model, index): KnownData.made(
-                digest=entry.digest, train_rows=entry.train_rows, test_rows=entry.test_rows, texts_cut=dict(entry.cut),
+                digest=entry.digest, train_rows=entry.train_rows, test_rows=entry.test_rows,
+                validation_rows=entry.validation_rows, languages=dict(entry.languages), texts_cut=dict(entry.cut),
                 notes=list(entry.notes),
             )
             for (model, index), entry in prepared.items()

@@ -112,6 +112,10 @@ class Task(ABC):
     """What transformers' configurations call it."""
     predictor: ClassVar[str] = "classifier"
     """The kind of what answers with an adapter of this task: a file of `predictor/`."""
+    pipeline_tag: ClassVar[str]
+    """What the hub calls the task of a model that does it."""
+    does: ClassVar[str]
+    """What an adapter for it does, a sentence of words/card.py in which {input}, {count} and {labels} may stand."""
     answers_with: ClassVar[str | None] = None
     """What it answers with instead of a label with a probability, in words."""
     outputs: int
@@ -236,6 +240,11 @@ class Task(ABC):
         """Return what is said of a row without a text, as JSON and as a table have it."""
         more: dict[str, Any] = {"decided": False, "most_likely": None} if unsure else {}
         return {"label": None, **more, "probabilities": None}, more
+
+    def example(self, *, pairs: bool) -> str:
+        """Return the call by which a person would try an adapter for it, of texts in `pairs` or alone."""
+        second = ', ["Another one."]' if pairs else ""
+        return f'predict(["A text."]{second})'
 
     # -- how good that is
 

@@ -27,6 +27,8 @@ class _Template(State):
 class Chat(WritingTask):
     """The assistant's tokens of conversations written out by a template; a row's text is the JSON of its messages."""
 
+    pipeline_tag = "text-generation"
+    does = "It answers in a conversation."
     lines = "transcript"
     unfolds = True
     few_rows = "; afina data clean --pairs makes each question with its answer a row"
@@ -56,6 +58,9 @@ class Chat(WritingTask):
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
         messages = [[Message(*pair) for pair in json.loads(text)] for text in rows.text]
         return conversations(tokenizer, messages, self.template, max_length)
+
+    def example(self, *, pairs: bool) -> str:
+        return 'generate([[{"role": "user", "content": "Hello!"}]])[0].text'
 
     def own_state(self) -> dict[str, Any]:
         return {"template": self.template.state()}

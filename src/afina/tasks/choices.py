@@ -43,6 +43,8 @@ class _Answers(State):
 class Choices(Task):
     """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language.py`."""
 
+    pipeline_tag = "multiple-choice"
+    does = "It says which of several answers to a question is the likeliest."
     answers = "choices"
     metric = "accuracy"
     speaks = True
@@ -100,6 +102,11 @@ class Choices(Task):
     def of_labels(cls, names: Sequence[str]) -> Self:
         # What has no labels was trained to write; it can say too which of several answers is likeliest.
         return cls(2)
+
+    def example(self, *, pairs: bool) -> str:
+        if not self.wants_choices:
+            return super().example(pairs=pairs)
+        return 'predict(["Which is it?"], choices=[["this one", "that one"]])'
 
     @property
     def wants_choices(self) -> bool:

@@ -35,6 +35,8 @@ class ClassState(State):
 class Classification(Task):
     """One of K classes a row."""
 
+    pipeline_tag = "text-classification"
+    does = "It gives {input} one of {count} labels: {labels}."
     answers = "classes"
     metric = "accuracy"
     turn = 9  # after all others: any labels are classes to it

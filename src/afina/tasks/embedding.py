@@ -46,6 +46,8 @@ class Embedded(Prediction):
 class Embedding(Task):
     """One vector a text."""
 
+    pipeline_tag = "feature-extraction"
+    does = "It gives {input} a vector."
     answers = "vectors"
     metric = "none"
     trained = False
@@ -79,6 +81,9 @@ class Embedding(Task):
     ) -> Sequence[Prediction]:
         """Return each text's vector, which its "logits" are."""
         return [Embedded.of(vector) for vector in logits]
+
+    def example(self, *, pairs: bool) -> str:
+        return 'embed(["A text."])'
 
     def fields(self, choices: Sequence[str] | None, *, unsure: bool) -> tuple[str, ...]:
         return ("embedding",)

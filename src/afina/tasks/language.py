@@ -20,6 +20,8 @@ __all__ = ["Language"]
 class Language(WritingTask):
     """Every token of a text."""
 
+    pipeline_tag = "text-generation"
+    does = "It goes on with a text."
     lines = "texts"
 
     @classmethod

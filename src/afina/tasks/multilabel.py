@@ -73,6 +73,8 @@ class SeveralLabels(Prediction):
 class MultiLabel(Task):
     """Any of K labels a row; labels and predictions are (N, K) of 0 and 1."""
 
+    pipeline_tag = "text-classification"
+    does = "It gives {input} those of {count} labels that hold, or none: {labels}."
     answers = "sets"
     metric = "micro_f1"
     several = True

@@ -31,6 +31,8 @@ class _Number(State):
 class Regression(Task):
     """One number a row; the head learns it in standard units, so that any scale of target can be learned."""
 
+    pipeline_tag = "text-classification"
+    does = "It gives {input} a number."
     answers = "numbers"
     metric = "pearson"
     turn = 3

@@ -25,6 +25,8 @@ class _Read(State):
 class Seq2Seq(WritingTask):
     """The target's tokens, its end among them, after the source."""
 
+    pipeline_tag = "text2text-generation"
+    does = "It reads a text and writes another."
     reads_apart = True
     lines = "none"
     unfolds = True

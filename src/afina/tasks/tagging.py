@@ -65,6 +65,8 @@ class Tagged(Prediction):
 class Tagging(Classification):
     """One of K tags a word; labels and predictions are (N, W), `IGNORED` behind a row's words."""
 
+    pipeline_tag = "token-classification"
+    does = "It gives each word one of {count} tags: {labels}."
     metric = "f1"
     turn = 1
     tags = True

@@ -10,7 +10,7 @@ from functools import cache
 
 from afina.registry import listing
 
-__all__ = ["NOTES", "said_note"]
+__all__ = ["NOTES", "said_note", "without_examples"]
 
 NOTES = {
     # -- files of text
@@ -191,6 +191,16 @@ def said_note(note: str, language: str) -> str:
     if language == "en":
         return note
     return next(_said(note), note)
+
+
+def without_examples(note: str) -> str:
+    """Return a note with what it shows of the rows left out, for whoever should not see them."""
+    for pattern, names, _ in _patterns():
+        for start in (0, note.find(": ") + 2):
+            if "example" in names and (found := pattern.fullmatch(note, start)) is not None:
+                place = names.index("example") + 1
+                return f"{note[: found.start(place)]}…{note[found.end(place) :]}"
+    return note
 
 
 def _said(note: str) -> Iterator[str]:

@@ -14,9 +14,10 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-from afina.adapters.adapter import AdapterRecord, read_tensors
+from afina.adapters.adapter import read_tensors
 from afina.adapters.format import AdapterFormat, Found, adapter_format
 from afina.adapters.given import given_adapter, label_state, take_head
+from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Placed
@@ -26,6 +27,7 @@ from afina.errors import AfinaError, UsageError, shown
 from afina.json_files import read_json_object
 from afina.methods.bottleneck import Activation, After, BeforeNorm, Beside, Network, Rejoin
 from afina.ops.dropout import DropoutSource
+from afina.precision import EXACT
 
 __all__ = ["AdaptersLibrary", "FlexibleHead"]
 
@@ -118,7 +120,7 @@ class AdaptersLibrary(AdapterFormat):
         check_model_name(folder / "adapter_config.json", name if isinstance(name, str) else "")
         return AdapterRecord(
             model=name, method="adapters", settings=config, task={},
-            max_length=1 << 30, precision="fp32", seed=0,
+            max_length=1 << 30, precision=EXACT, seed=0,
         )  # fmt: skip
 
     @classmethod

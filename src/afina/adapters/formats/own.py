@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from afina.adapters.adapter import Adapter, AdapterRecord, load_adapter, read_record, read_tensors
+from afina.adapters.adapter import Adapter, load_adapter, read_tensors
 from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
+from afina.adapters.record import AdapterRecord, read_record
 from afina.backbone.load import Backbone
 from afina.methods.base import Method
 from afina.methods.classical import FittedMethod

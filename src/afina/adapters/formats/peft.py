@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from afina.adapters.adapter import AdapterRecord
 from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
 from afina.adapters.given import label_state
 from afina.adapters.peft_files import WEIGHTS, read_peft
 from afina.adapters.peft_keys import read_peft_config
 from afina.adapters.peft_parts import EMBEDS
+from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
+from afina.precision import EXACT
 from afina.tasks.base import the
 
 __all__ = ["Peft"]
@@ -33,7 +34,7 @@ class Peft(AdapterFormat):
             check_model_name(folder / "adapter_config.json", name)
         return AdapterRecord(
             model=config.get("base_model_name_or_path") or "(unnamed)", method=f"peft:{config['peft_type']}", settings=config,
-            task={}, max_length=1 << 30, precision="fp32", seed=0,
+            task={}, max_length=1 << 30, precision=EXACT, seed=0,
         )  # fmt: skip
 
     @classmethod

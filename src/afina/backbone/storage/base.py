@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from afina.registry import Registry
 
-__all__ = ["STORAGES", "Packed", "Storage", "storage"]
+__all__ = ["STORAGES", "Packed", "Storage", "storage", "worth_trying"]
 
 
 class Storage:
@@ -21,6 +21,12 @@ class Storage:
     name: ClassVar[str] = ""
     dtype: ClassVar[torch.dtype | None] = None
     """What weights are kept and computed in, or None where they are kept in fewer bits than they compute with."""
+    exact: ClassVar[bool] = False
+    """Whether it is what weights train in and differences are measured against; of one storage (`precision.EXACT`)."""
+    tried: ClassVar[bool] = False
+    """Whether `precision: auto` times steps in it, where the device computes in it (`here`)."""
+    arithmetic: ClassVar[str] = ""
+    """What the device has to have for that, in words."""
     trains_weights: ClassVar[bool] = True
     """Whether a method may train the weights themselves (from float32, computing in `dtype`)."""
 
@@ -29,6 +35,11 @@ class Storage:
         """Return what a model computes in on a device."""
         assert cls.dtype is not None, f"{cls.__name__} says what it computes in"
         return cls.dtype
+
+    @classmethod
+    def here(cls, device: str) -> bool:
+        """Return whether a device computes in it rather than imitating it."""
+        return True
 
     @classmethod
     def autocast(cls) -> torch.dtype | None:
@@ -40,6 +51,10 @@ class Packed(Storage):
     """A storage in fewer bits than a layer computes with; only linear layers' weights are kept in it."""
 
     trains_weights = False
+    usual: ClassVar[bool] = False
+    """Whether it is what a method that wants a quantised base gets; of one storage (`precision.QUANTISED`)."""
+    keeps_inputs: ClassVar[bool] = False
+    """Whether a layer keeps its input for the backward pass by itself, where no hook of autograd's sees it."""
     weight_class: ClassVar[str]
     """The class of such weights, by name: the library that makes them is imported only where something is quantised."""
 
@@ -79,4 +94,10 @@ class Packed(Storage):
 
 
 STORAGES: Registry[type[Storage]] = Registry("storage", "afina.backbone.storage")
+"""All storages by name."""
 storage = STORAGES.register
+
+
+def worth_trying(device: str) -> list[type[Storage]]:
+    """Return the storages that `precision: auto` times on a device beside the exact one."""
+    return [kind for kind in STORAGES.values() if kind.tried and kind.here(device)]

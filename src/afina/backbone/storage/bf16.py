@@ -3,6 +3,7 @@
 import torch
 
 from afina.backbone.storage.base import Storage, storage
+from afina.measure.hardware import hardware
 
 __all__ = ["BFloat16"]
 
@@ -12,3 +13,11 @@ class BFloat16(Storage):
     """In 16 bits with 8 of exponent."""
 
     dtype = torch.bfloat16
+    tried = True
+    arithmetic = "bfloat16 arithmetic"
+
+    @classmethod
+    def here(cls, device: str) -> bool:
+        if device == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return bool({"avx512_bf16", "amx_bf16"} & set(hardware()["cpu_capabilities"]))

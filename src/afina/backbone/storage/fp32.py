@@ -11,4 +11,5 @@ __all__ = ["Float32"]
 class Float32(Storage):
     """In 32 bits."""
 
+    exact = True
     dtype = torch.float32

@@ -17,6 +17,7 @@ class Int8(Packed):
     """In 8 bits."""
 
     weight_class = "Int8Params"
+    keeps_inputs = True
 
     @classmethod
     def configuration(cls, compute: torch.dtype, keep: Sequence[str]) -> Any:

@@ -23,6 +23,7 @@ class NormalFloat4(Packed):
     """In 4 bits."""
 
     weight_class = "Params4bit"
+    usual = True
 
     @classmethod
     def configuration(cls, compute: torch.dtype, keep: Sequence[str]) -> Any:

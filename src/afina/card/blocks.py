@@ -1,0 +1,195 @@
+"""Write a card beside what a person wrote in it: parts between marks are Afina's, as long as nobody changed them.
+
+Each generated part stands between two marks that no page shows, and a record at the end has the digest of what was written
+into each, and of each key of the metadata. A part or key whose digest is another was changed by a person, and stays; one
+that is gone was taken out by a person, and stays out; an emptied part is written anew. All that stands outside is a person's.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from afina.errors import UsageError
+
+__all__ = ["Generated", "Merged", "Parsed", "merge", "parse"]
+
+_BLOCK = re.compile(r"<!-- afina: (?P<name>[a-z]+) -->\n(?P<text>.*?)<!-- afina: end -->\n?", re.DOTALL)
+_RECORD = re.compile(r"<!-- afina: record (?P<record>\{.*\}) -->\s*$", re.MULTILINE)
+_METADATA = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)(?:^|\n)---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What Afina has to say: metadata, and parts by name in the order in which they are read."""
+
+    metadata: Mapping[str, Any]
+    blocks: Mapping[str, str]
+    language: str = "en"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A card's text, and what a person changed of it, which was kept: names of parts, and keys of the metadata."""
+
+    text: str
+    kept: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A card as it was read: metadata, its pieces (a part's name, or None for a person's text), and what had been written."""
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    pieces: Sequence[tuple[str | None, str]] = ()
+    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    language: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Afina wrote it."""
+        return bool(self.digests)
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """Each part's text."""
+        return {name: text for name, text in self.pieces if name is not None}
+
+    def own_text(self) -> str:
+        """Return what a person wrote outside of the parts."""
+        return "\n\n".join(text.strip() for name, text in self.pieces if name is None and text.strip())
+
+
+def parse(text: str) -> Parsed:
+    """Read a card; raises `UsageError` for metadata that is no YAML mapping."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    metadata: Any = {}
+    if (found := _METADATA.match(text)) is not None:
+        try:
+            metadata = yaml.safe_load(found["yaml"]) or {}
+        except (yaml.YAMLError, RecursionError) as error:
+            raise UsageError(f"its metadata is no YAML ({' '.join(str(error).split())[:120]})") from None
+        if not isinstance(metadata, dict):
+            raise UsageError("its metadata is no mapping of keys to values")
+        text = text[found.end() :]
+    record, text = _record(text)
+    return Parsed(metadata, _pieces(text), {key: record.get(key, {}) for key in ("blocks", "metadata") if record}, (
+        language if isinstance(language := record.get("lang"), str) else None
+    ))  # fmt: skip
+
+
+def _record(text: str) -> tuple[dict[str, Any], str]:
+    """Return the record at the end of a card, empty where there is none, and the text without it."""
+    found = _RECORD.search(text)
+    if found is None:
+        return {}, text
+    try:
+        record = json.loads(found["record"])
+    except (ValueError, RecursionError):
+        record = None
+    rest = text[: found.start()] + text[found.end() :]
+    whole = isinstance(record, dict) and all(isinstance(record.get(key), dict) for key in ("blocks", "metadata"))
+    return (record if whole else {}), rest
+
+
+def _pieces(text: str) -> list[tuple[str | None, str]]:
+    pieces: list[tuple[str | None, str]] = []
+    at = 0
+    for found in _BLOCK.finditer(text):
+        if text[at : found.start()].strip():
+            pieces.append((None, text[at : found.start()].strip("\n")))
+        name = found["name"]
+        # A part that stands there twice was copied by a person.
+        again = any(name == other for other, _ in pieces)
+        pieces.append((None, found[0].strip("\n")) if again else (name, found["text"].strip("\n")))
+        at = found.end()
+    if text[at:].strip():
+        pieces.append((None, text[at:].strip("\n")))
+    return pieces
+
+
+def merge(old: str | None, new: Generated) -> Merged:
+    """Return the card with what Afina has to say now, and all that a person wrote into the `old` one.
+
+    Raises `UsageError` for an old one whose metadata cannot be read.
+    """
+    before = parse(old or "")
+    known = before.digests.get("blocks", {})
+    pieces: list[tuple[str | None, str]] = []
+    kept: list[str] = []
+    digests: dict[str, str] = {}
+    for name, text in before.pieces:
+        if name is None or name in digests:
+            pieces.append((None, text))
+        elif text.strip() and _digest(text) != known.get(name):
+            pieces.append((name, text))
+            kept.append(name)
+            digests[name] = known.get(name, "")
+        elif name in new.blocks:
+            pieces.append((name, new.blocks[name]))
+            digests[name] = _digest(new.blocks[name])
+    left_out = [name for name in new.blocks if name in known and name not in before.blocks]
+    digests |= {name: known[name] for name in left_out}
+    for name, text in new.blocks.items():
+        if name not in digests:
+            pieces.insert(_place(name, list(new.blocks), pieces), (name, text))
+            digests[name] = _digest(text)
+    metadata, keys, changed, gone = _merged_metadata(before, new.metadata)
+    record = {"lang": new.language, "metadata": keys, "blocks": digests}
+    text = "\n\n".join(body if name is None else _between(name, body) for name, body in pieces)
+    yaml_text = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
+    ending = f"<!-- afina: record {json.dumps(record, sort_keys=True)} -->\n"
+    return Merged(f"---\n{yaml_text}---\n\n{text}\n\n{ending}", (*kept, *changed), (*left_out, *gone))
+
+
+def _between(name: str, text: str) -> str:
+    return f"<!-- afina: {name} -->\n{text.strip(chr(10))}\n<!-- afina: end -->"
+
+
+def _place(name: str, order: list[str], pieces: Sequence[tuple[str | None, str]]) -> int:
+    """Return where a new part goes: behind those that come before it, or else before the first part there is."""
+    before = order[: order.index(name)]
+    places = [place for place, (other, _) in enumerate(pieces) if other in before]
+    parts = [place for place, (other, _) in enumerate(pieces) if other is not None]
+    return max(places) + 1 if places else min(parts, default=len(pieces))
+
+
+def _merged_metadata(
+    before: Parsed, new: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str], list[str], list[str]]:
+    """Return the metadata, the digests of what is Afina's in it, the keys that a person changed, and those taken out."""
+    known = before.digests.get("metadata", {})
+    digests: dict[str, str] = {}
+    result: dict[str, Any] = {}
+    changed: list[str] = []
+    for key, value in before.metadata.items():
+        if key in known and _value_digest(value) == known[key]:
+            if key in new:
+                result[key] = new[key]
+                digests[key] = _value_digest(new[key])
+        else:
+            result[key] = value
+            if key in known:
+                digests[key] = known[key]
+            if key in new and new[key] != value:
+                changed.append(key)
+    gone = [key for key in new if key in known and key not in before.metadata]
+    for key, value in new.items():
+        if key not in before.metadata and key not in gone:
+            result[key] = value
+            digests[key] = _value_digest(value)
+    return result, digests | {key: known[key] for key in gone}, changed, gone
+
+
+def _digest(text: str) -> str:
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _value_digest(value: Any) -> str:
+    return _digest(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str))
