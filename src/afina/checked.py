@@ -1,4 +1,4 @@
-"""What a person wrote, by keys: checked as a whole, and refused in one sentence that names every wrong key."""
+"""Check what a person wrote by keys as a whole, and refuse it in one sentence that names every wrong key."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, get_args
@@ -28,7 +28,7 @@ class Checked(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_switch(cls, value: Any, info: ValidationInfo) -> Any:
-        """A number is no `true`, which Python would take for 1."""
+        """Refuse `true` where a number is wanted, as Python would take it for 1."""
         kinds = _kinds_in(cls.model_fields[str(info.field_name)].annotation)
         if (
             isinstance(value, bool)
@@ -42,7 +42,7 @@ class Checked(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _sane(cls, value: Any) -> Any:
-        """What no key can mean: nothing at all between quotes or brackets, a NUL, numbers beyond all measure."""
+        """Refuse what no key can mean: nothing at all between quotes or brackets, a NUL, numbers beyond all measure."""
         parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else [value]
         if isinstance(value, (list, dict)) and not value:
             raise ValueError("should not be empty")

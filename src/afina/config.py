@@ -1,4 +1,4 @@
-"""What a study file says, checked when it is read.
+"""Define what a study file says, checked when it is read.
 
 Names of methods, models and data sets are only carried here; the rooms that know them check them.
 """
@@ -32,7 +32,7 @@ __all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
 
 
 def _switch(value: Any) -> Any:
-    """YAML reads a plain `off` as false and `on` as true."""
+    """Undo YAML, which reads a plain `off` as false and `on` as true."""
     return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
@@ -61,12 +61,12 @@ class MethodSpec(BaseModel):
 
     @model_serializer
     def as_written(self) -> str | dict[str, Any]:
-        """As a study file says it."""
+        """Return it as a study file says it."""
         return {self.name: self.settings} if self.settings else self.name
 
     @property
     def label(self) -> str:
-        """What tables call it: the name, with the settings that differ from the study's in brackets."""
+        """Return what tables call it: the name, with the settings that differ from the study's in brackets."""
         inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
         return f"{self.name}({inside})" if inside else self.name
 
@@ -76,7 +76,7 @@ _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "s
 
 
 class DatasetSpec(Checked):
-    """Where the rows are and which columns mean what; columns left out are found by their usual names."""
+    """Says where the rows are and which columns mean what; columns left out are found by their usual names."""
 
     path: str
     """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""
@@ -143,7 +143,7 @@ class DatasetSpec(Checked):
 
     @model_serializer(mode="wrap")
     def as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As a study file says it."""
+        """Return it as a study file says it."""
         values: dict[str, Any] = handler(self)
         for key, columns in (("text", "joined"), ("label", "flags")):
             if several := values.pop(columns):
@@ -377,7 +377,7 @@ class StudyConfig(Checked):
         return name if sum(Path(other).name == name for other in self.model) == 1 else model
 
     def learning_rate_for(self, method: str) -> float | None:
-        """The rate this study sets for a method, or None for the method's own default."""
+        """Return the rate this study sets for a method, or None for the method's own default."""
         if isinstance(self.learning_rate, dict):
             return self.learning_rate.get(method)
         return None if isinstance(self.learning_rate, str) else self.learning_rate

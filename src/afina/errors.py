@@ -16,7 +16,7 @@ class AfinaError(Exception):
 
 
 class UsageError(AfinaError, ValueError):
-    """What was asked for cannot be done as written: the person has to change something (exit code 2)."""
+    """Says that a request cannot be done as written: the person has to change something (exit code 2)."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be reached, asked before its client tries for a minute and a half."""
+"""Ask whether the Hugging Face hub can be reached, before its client tries for a minute and a half."""
 
 import os
 import socket
@@ -16,12 +16,12 @@ _SECONDS = 4.0
 
 
 def local_only(path: str) -> bool:
-    """Whether to read a model or its parts from this machine alone: a folder, or no hub to ask."""
+    """Return whether to read a model or its parts from this machine alone: a folder, or no hub to ask."""
     return Path(path).is_dir() or not reachable()
 
 
 def reachable(seconds: float = _SECONDS) -> bool:
-    """Whether a connection to the hub, or to the proxy before it, comes about in so many seconds."""
+    """Return whether a connection to the hub, or to the proxy before it, comes about in so many seconds."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:

@@ -97,7 +97,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """The things of one kind by their names, each imported when it is first looked up."""
 
     def __init__(self, kind: str, package: str, decorator: str | None = None) -> None:
-        """`kind` is what an error calls them, and the decorator's name unless `decorator` is another."""
+        """Take what an error calls the entries (`kind`), which is the decorator's name too unless `decorator` is another."""
         self.kind, self.package, self.decorator = kind, package, decorator or kind
         self._entered: dict[str, T] = {}
         self._others: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What stands between a table's columns, as a person names it."""
+"""Read what stands between a table's columns, as a person names it."""
 
 from typing import Any
 

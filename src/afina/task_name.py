@@ -1,4 +1,4 @@
-"""What a study file may call a task: the names that the registry finds, and other spellings of them."""
+"""List what a study file may call a task: the names that the registry finds, and other spellings of them."""
 
 from typing import Annotated, Any
 

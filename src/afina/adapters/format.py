@@ -48,7 +48,7 @@ class AdapterFormat:
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        """Whether a folder is of this form, as far as can be said before it is read."""
+        """Return whether a folder is of this form, as far as can be said before it is read."""
         return (folder / cls.file).exists()
 
     @classmethod

@@ -116,7 +116,7 @@ def _check_unknown(path: Path, name: str, value: Any) -> None:
 
 
 def _says(value: Any, plain: tuple[Any, ...]) -> bool:
-    """Whether a value is one of these, true and 1 apart."""
+    """Return whether a value is one of these, true and 1 apart."""
     return any(type(value) is type(own) and value == own for own in plain)
 
 

@@ -1,4 +1,4 @@
-"""What an adapter's folder says beside its weights: afina.json, read and written without torch."""
+"""Read and write afina.json, which an adapter's folder has beside its weights, without torch."""
 
 import json
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reply:
-    """What follows one prompt; `finish` is `length` where the settings or the model's context cut it off, else `stop`."""
+    """Holds what follows one prompt; `finish` is `length` where settings or the model's context cut it off, else `stop`."""
 
     prompt: str
     text: str
@@ -97,7 +97,7 @@ def generate(
 
 
 def _taught_chat(loaded: "Writer", asked_so: bool) -> bool:
-    """Whether an adapter was taught conversations and is asked in another form."""
+    """Return whether an adapter was taught conversations and is asked in another form."""
     return loaded.task.template is not None and not asked_so
 
 

@@ -1,4 +1,4 @@
-"""Dialogues and texts: looked at, cleaned, converted, and written by a model."""
+"""Inspect, clean, convert and generate dialogues and texts."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

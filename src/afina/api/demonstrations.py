@@ -132,7 +132,7 @@ def chat_study(model: str = SMALL) -> dict[str, Any]:
 
 
 def can_quantise() -> bool:
-    """Whether what quantised bases need is installed."""
+    """Return whether what quantised bases need is installed."""
     return importlib.util.find_spec("bitsandbytes") is not None
 
 

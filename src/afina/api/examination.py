@@ -17,7 +17,7 @@ COMPANY, GENERAL, WORLD = "roaster", "everyday", "world"
 
 @dataclass(frozen=True)
 class Examined:
-    """What one model wrote for the held-out questions, and its figures."""
+    """Holds what one model wrote for the held-out questions, and its figures."""
 
     name: str
     written: list[str]

@@ -1,4 +1,4 @@
-"""Studies: planned, carried out, reported and asked for advice."""
+"""Plan studies, carry them out, report on them and ask them for advice."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

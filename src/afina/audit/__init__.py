@@ -1,1 +1,1 @@
-"""What a trained adapter gives away or gets wrong."""
+"""Look for what a trained adapter gives away or gets wrong."""

@@ -1,4 +1,4 @@
-"""Where things are: the sites of a model by the roles that its architecture's row gives them.
+"""Find the sites of a model by the roles that its architecture's row gives to its modules.
 
 Methods speak of roles (`query`, `ffn_down`, ...) and never know a module's name.
 """
@@ -198,7 +198,7 @@ def _layer_sites(stack: Stack, modules: dict[str, nn.Module], layer: str, index:
 
 
 def _present(place: str | Part, layer: str, modules: dict[str, nn.Module]) -> str | Part | None:
-    """Of paths `one|another` the one that the layer has; `?path` may be missing."""
+    """Return, of paths `one|another`, the one that the layer has; `?path` may be missing."""
     if isinstance(place, Part):
         return place
     paths = place.removeprefix("?").split("|")

@@ -39,7 +39,7 @@ __all__ = ["Attachable", "Attachment"]
 
 
 class Attachable(Protocol):
-    """What an adapter shows to the backbone."""
+    """Declares what an adapter shows to the backbone."""
 
     head: Head
 
@@ -166,7 +166,7 @@ class Attachment:
                     branch.train(mode)
 
     def _dropouts(self) -> list[nn.Module]:
-        """On a CPU a hook drops instead of the modules that do, which draw a float per element."""
+        """Drop by a hook on a CPU, instead of by the modules that do, which draw a float per element."""
         if self.backbone.device.type != "cpu":
             return []
         return [module for module in self.backbone.model.modules() if isinstance(module, nn.Dropout)]
@@ -285,7 +285,7 @@ class Attachment:
         return result.repeat_interleave(counts, dim=0, output_size=now.rows[-1].stop)
 
     def _is_narrow(self) -> bool:
-        """Whether the first token is all that heads look at, and nothing in the last layer needs the others."""
+        """Return whether heads look at the first token alone, and nothing in the last layer needs the others."""
         return (
             self.narrows
             and self.backbone.anatomy.row.narrow is not None
@@ -301,7 +301,7 @@ class Attachment:
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
     ) -> Tensor:
-        """Attention (B, H, T, D/H) of one module, rows of different adapters apart where a branch acts on it."""
+        """Compute a module's attention (B, H, T, D/H), rows of different adapters apart where a branch acts on it."""
         now = self.flight.now
         mask = now.seen if mask is None else mask
         if len(now.rows) > 1:

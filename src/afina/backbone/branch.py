@@ -1,4 +1,4 @@
-"""What a method puts at a site: up to three formulas around a frozen call, never the call itself."""
+"""Define what a method puts at a site: up to three formulas around a frozen call, never the call itself."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class FrozenLinear:
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it computes, (out, in)."""
+        """Return the weight as it computes, (out, in)."""
         weight = full_weight(self.module)
         return (weight.T if self.site.transposed else weight)[self._rows]
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias, (out,), or None."""
+        """Return the bias, (out,), or None."""
         bias: Tensor | None = getattr(self.module, "bias", None)
         return None if bias is None else bias.detach()[self._rows]
 
@@ -39,7 +39,7 @@ class FrozenLinear:
 
 @dataclass(frozen=True)
 class Frozen:
-    """What a branch may read of the frozen model, at the site where it is placed; nothing of it is to be changed."""
+    """Holds what a branch may read of the frozen model at its site; nothing of it is to be changed."""
 
     model: nn.Module
     anatomy: Anatomy
@@ -51,7 +51,7 @@ class Frozen:
 
     @property
     def output_scale(self) -> float:
-        """What an embedding multiplies its vectors by on their way out (Gemma)."""
+        """Return what an embedding multiplies its vectors by on their way out (Gemma)."""
         scale = getattr(self.module, "embed_scale", None)
         return 1.0 if scale is None else float(scale)
 
@@ -67,7 +67,7 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Here:
-    """What a branch may know of the pass that it is in."""
+    """Holds what a branch may know of the pass that it is in."""
 
     mask: Tensor | None
     """(rows, length) of its adapter's rows: ones on the texts' tokens; of a text that goes on with what the model is to say,
@@ -79,13 +79,13 @@ class Here:
 
 
 class Placed(nn.Module):
-    """What every branch has."""
+    """Shares what every branch has: a start on the frozen weights, stored tensors, a fold."""
 
     per_token: ClassVar[bool] = True
     """Whether each token's result depends on that token alone; if not, no token may be left out of the last layer."""
 
     def start(self, frozen: Frozen) -> None:
-        """Called once when the adapter is built, after `__init__`, for what depends on the frozen weights."""
+        """Prepare what depends on the frozen weights; called once, when the adapter is built, after `__init__`."""
 
     def stored(self) -> dict[str, Tensor]:
         """Return the tensors that an adapter's file keeps, by name; the parameters themselves unless overridden."""
@@ -96,12 +96,12 @@ class Placed(nn.Module):
         raise AfinaError(f"{type(self).__name__} has no equal layer, so it cannot be merged.")
 
     def penalty(self) -> Tensor | None:
-        """A term that the method adds to the loss of a step, or None."""
+        """Return a term that the method adds to the loss of a step, or None."""
         return None
 
 
 class Branch(Placed):
-    """At a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
+    """Acts at a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
 
     adds: ClassVar[bool] = False
     """Whether `fold` adds to the weight what does not depend on it, so that it may follow on other changes of the weight."""
@@ -136,7 +136,7 @@ class Branch(Placed):
         return self.after(x, y)
 
     def stack_key(self) -> Hashable:
-        """What branches of several adapters have in common that are computed at once where they are neighbours, or None.
+        """Return what branches of several adapters share that are computed at once where they are neighbours, or None.
 
         It says all that `before_stacked` and `after_stacked` take for granted: their class, shapes and settings.
         """
@@ -157,7 +157,7 @@ def shares(x: Tensor, count: int) -> Tensor:
 
 
 class AttentionBranch(Placed):
-    """At an attention call, for the rows of one adapter."""
+    """Acts at an attention call, for the rows of one adapter."""
 
     moves: int = 0
     """By how much the text's positions are moved on: those of keys that stand before it, if they count."""
@@ -174,7 +174,7 @@ class AttentionBranch(Placed):
 
 
 class PromptBranch(Placed):
-    """At the embeddings: vectors that stand before every text, as tokens that no vocabulary has."""
+    """Puts vectors before every text, at the embeddings, as tokens that no vocabulary has."""
 
     per_token = False
     length: int

@@ -18,7 +18,7 @@ _Count = Annotated[int, Field(strict=True, ge=1, le=1 << 31)]
 
 
 class _Sizes(BaseModel):
-    """What transformers' configurations say of every model, by their common names; what one lacks is None."""
+    """Reads the sizes of every model by transformers' common names; what a configuration lacks is None."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -101,7 +101,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _whole(folder: Path, *, weights: bool) -> bool:
-    """Whether all that was made is there as it was made; what is not is made again."""
+    """Return whether all that was made is there as it was made; what is not is made again."""
     record = _record(folder)
     if record is None or folder.is_symlink():
         return False

@@ -1,4 +1,4 @@
-"""DeBERTa's disentangled attention, for the time of an attachment.  He et al., 2021, arXiv:2006.03654, equation 4.
+"""Replace DeBERTa's disentangled attention while adapters are attached.  He et al., 2021, arXiv:2006.03654, equation 4.
 
 A_ij = Qc_i Kc_j + Qc_i Kr_d(i,j) + Kc_j Qr_d(j,i): content to content, content to position, position to content. In
 transformers this module takes no attention function from outside as others do, so an attachment lends it this forward
@@ -67,5 +67,5 @@ def _by_head(x: Tensor, heads: int) -> Tensor:
 
 
 def _chosen(scores: Tensor, index: Tensor, span: int) -> Tensor:
-    """Of scores (B, H, T, 2 * span) those at the clamped index (1, 1, T, T)."""
+    """Return, of scores (B, H, T, 2 * span), those at the clamped index (1, 1, T, T)."""
     return scores.gather(-1, index.clamp(0, 2 * span - 1).expand(*scores.shape[:2], -1, -1))

@@ -1,4 +1,4 @@
-"""Where a model's files are: built-in models and their published weights, folders, the hub; safetensors only."""
+"""Find a model's files: built-in models and their published weights, folders, the hub; safetensors only."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What flows through a model once: which rows are whose, and what they may know of one another.
+"""Describe one pass through a model: which rows are whose, and what they may know of one another.
 
 An attachment (`attachment.py`) hangs on the model for as long as its `with` block; a `Pass` is made for each call of the
 model and is gone with it. Hooks are handed nothing but tensors: they ask the attachment's `Flight` which pass is on its way.
@@ -71,13 +71,13 @@ class Flight:
 
     @property
     def now(self) -> Pass:
-        """The pass on its way."""
+        """Return the pass that is on its way."""
         assert self._now is not None, "the model was called without its attachment"
         return self._now
 
     @property
     def rows(self) -> Sequence[slice]:
-        """The rows of each adapter in it."""
+        """Return the rows of each adapter in the pass."""
         return self.now.rows
 
     @contextmanager

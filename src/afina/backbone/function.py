@@ -12,7 +12,7 @@ __all__ = ["ATTACHED", "Attends", "attention_function", "mask_function"]
 
 
 class Attends(Protocol):
-    """What attention calls of a model come to."""
+    """Declares what a model's attention calls come to."""
 
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
@@ -36,7 +36,7 @@ def attention_function(
     position_bias: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """The attention that transformers' modules call: theirs in meaning, with the attached branches around it."""
+    """Compute attention as transformers' modules ask for it, with the attached branches around it."""
     causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
     causal = causal and query.shape[2] > 1
     settings: dict[str, Any] = {
@@ -56,7 +56,7 @@ def attention_function(
 
 
 def _biased(bias: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
-    """T5's bias (1, H, T, S) with the mask in it."""
+    """Return T5's bias (1, H, T, S) with the mask in it."""
     if mask is None and causal:
         mask = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).tril()
     if mask is None:
@@ -67,7 +67,7 @@ def _biased(bias: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
 
 
 def mask_function(*args: Any, **settings: Any) -> Tensor | None:
-    """The mask that goes with `attention_function`: none where nothing is masked, additive where products are explicit.
+    """Return `attention_function`'s mask: none where nothing is masked, additive where products are explicit.
 
     Adding it costs nothing in the backward pass; filling by a boolean mask does, in every layer.
     """

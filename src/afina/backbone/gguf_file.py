@@ -33,7 +33,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Where one tensor is, and how it is kept."""
+    """Says where one tensor is, and in which type it is stored."""
 
     name: str
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class GgufFile:
-    """What is known of a file before its tensors are read."""
+    """Holds what is known of a file before its tensors are read."""
 
     path: Path
     settings: Mapping[str, Any]
@@ -57,12 +57,12 @@ class GgufFile:
 
     @cached_property
     def kinds(self) -> dict[str, int]:
-        """How many tensors are kept in each type, by its name."""
+        """Return how many tensors are stored in each type, by its name."""
         return dict(sorted(Counter(_kind_name(self.path, entry.kind) for entry in self.tensors.values()).items()))
 
     @property
     def quantised(self) -> list[str]:
-        """The types in which weights are quantised."""
+        """Return the types in which weights are quantised."""
         return [name for name in self.kinds if name not in {plain for plain, _ in _PLAIN.values()}]
 
     def read(self, name: str) -> Any:
@@ -124,7 +124,7 @@ class _Reader:
         return self.take(self.number("Q")).decode("utf-8", errors="replace")
 
     def name(self) -> str:
-        """A text that may be shown to a person."""
+        """Return a text that may be shown to a person."""
         name = self.text()
         if not name.isprintable() or not 0 < len(name) <= _LONGEST:
             raise AfinaError(f"{self.path} is damaged: a setting or tensor has {name[:20]!r}... for a name.")
@@ -187,7 +187,7 @@ def _bytes(path: Path, entry: TensorEntry) -> int:
 
 
 def _block(path: Path, kind: int) -> tuple[int, int]:
-    """Numbers in a block of this type, and its bytes."""
+    """Return the numbers in a block of this type, and its bytes."""
     if kind in _PLAIN:
         return 1, _PLAIN[kind][1]
     package = _package(path)

@@ -28,7 +28,7 @@ _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 @dataclass(frozen=True)
 class Splits:
-    """How a text is split before its bytes are merged: at GPT-2's expression unless another is given."""
+    """Says how a text is split before its bytes are merged: at GPT-2's expression unless another is given."""
 
     expression: str | None = None
     digits: bool = False

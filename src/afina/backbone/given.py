@@ -1,4 +1,4 @@
-"""What a model is called with for a batch: its inputs with room for prompts, positions moved by prefixes, answers apart.
+"""Prepare what a model is called with for a batch: room for prompts, positions moved by prefixes, answers apart.
 
 And what its layers then read (`Read`), which heads and branches have to know.
 """

@@ -17,7 +17,7 @@ __all__ = ["HEADS", "Head", "Hidden", "build_head", "last_token", "mean_pool"]
 
 @dataclass(frozen=True)
 class Hidden:
-    """What a head sees: `states` (B, T, D), the backbone's own `pooled` (B, D) or None, `mask` (B, T) or None.
+    """Holds what a head sees: `states` (B, T, D), the backbone's own `pooled` (B, D) or None, `mask` (B, T) or None.
 
     `targets` (B, T) are there for a language head alone (`language.py`).
     """
@@ -61,12 +61,12 @@ class Head(nn.Module):
 
     @property
     def last(self) -> nn.Linear | None:
-        """The layer whose rows are the outputs; the language heads have none of their own."""
+        """Return the layer whose rows are the outputs; the language heads have none of their own."""
         return next((module for module in reversed(list(self.modules())) if isinstance(module, nn.Linear)), None)
 
     @property
     def saved_modules(self) -> list[str]:
-        """Names of the modules that PEFT is to save with an adapter that has this head."""
+        """Return the names of the modules that PEFT is to save with an adapter that has this head."""
         return sorted({name.split(".")[0] for name, _ in self.named_parameters()})
 
     def pool(self, hidden: Hidden) -> Tensor:
@@ -84,7 +84,7 @@ class Head(nn.Module):
 
 
 class PoolerClassifier(Head):
-    """BERT: the backbone's (frozen) pooler, then one linear layer."""
+    """Puts one linear layer on BERT's (frozen) pooler."""
 
     first_token_only = True
 
@@ -106,7 +106,7 @@ class OwnPoolerClassifier(PoolerClassifier):
     """The same where the backbone's files hold no pooler: one of its own, drawn, trained and saved with the head."""
 
     def __init__(self, config: Any, outputs: int, pooler: str) -> None:
-        """`pooler` is the path of its layer in transformers' classifier, `bert.pooler.dense`, and becomes its name."""
+        """Build the pooler's layer under its path in transformers' classifier, such as `bert.pooler.dense`."""
         super().__init__(config, outputs)
         inside: nn.Module = self
         *parents, own = pooler.split(".")
@@ -136,7 +136,7 @@ class _DenseOut(nn.Module):
 
 
 class DenseClassifier(Head):
-    """RoBERTa: first token, dense, tanh, linear."""
+    """Reads the first token as RoBERTa does: dense, tanh, linear."""
 
     first_token_only = True
     activation: Callable[[Tensor], Tensor] = staticmethod(torch.tanh)
@@ -152,7 +152,7 @@ class DenseClassifier(Head):
 
 
 class ElectraClassifier(DenseClassifier):
-    """ELECTRA: first token, dense, GELU, linear."""
+    """Reads the first token as ELECTRA does: dense, GELU, linear."""
 
     activation = staticmethod(nn.functional.gelu)
 
@@ -180,7 +180,7 @@ class _Pooler(nn.Module):
 
 
 class ContextPoolerClassifier(Head):
-    """DeBERTa: first token, dense, activation, linear."""
+    """Reads the first token as DeBERTa does: dense, activation, linear."""
 
     first_token_only = True
 
@@ -203,7 +203,7 @@ class ContextPoolerClassifier(Head):
 
 
 class FirstTokenClassifier(Head):
-    """ViT: first token, linear."""
+    """Puts one linear layer on the first token, as ViT does."""
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
@@ -232,7 +232,7 @@ class ProjectedMeanClassifier(Head):
 
 
 class PreClassifier(Head):
-    """DistilBERT: first token, dense, ReLU, linear."""
+    """Reads the first token as DistilBERT does: dense, ReLU, linear."""
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
@@ -324,7 +324,7 @@ class TokenScore(TokenClassifier):
 
 
 class TokenPrediction(PredictionHead):
-    """ModernBERT's tag for each token: dense, activation, norm, linear."""
+    """Tags each token as ModernBERT does: dense, activation, norm, linear."""
 
     def pool(self, hidden: Hidden) -> Tensor:
         return hidden.states

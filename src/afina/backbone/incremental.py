@@ -80,7 +80,7 @@ class Writing:
         return self.logits
 
     def _kept(self) -> dict[str, Any]:
-        """What the model is called with to go on from what is kept."""
+        """Return what the model is called with to go on from its cached keys and values."""
         return {self._past_name: self._past, "use_cache": True}
 
     def keep(self, rows: Sequence[int]) -> None:

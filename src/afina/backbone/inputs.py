@@ -1,4 +1,4 @@
-"""What a model is given: the size of it, texts whose padding stands behind them, and what a decoder starts with."""
+"""Prepare a model's inputs: their size, texts padded on the right, and what a decoder starts with."""
 
 from collections.abc import Mapping
 from typing import Any

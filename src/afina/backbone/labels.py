@@ -1,4 +1,4 @@
-"""Which rows of a fine-tuned classifier's last layer stand for the labels of a data set: by their names, never by place."""
+"""Match the rows of a fine-tuned classifier's last layer to a data set's labels: by their names, never by place."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -11,12 +11,12 @@ _SEVERAL, _NUMBERS = "multi_label_classification", "regression"
 
 
 def answers_each_label(config: Any) -> bool:
-    """Whether a classifier says yes or no to each label by itself, and does not choose one."""
+    """Return whether a classifier says yes or no to each label by itself, and does not choose one."""
     return getattr(config, "problem_type", None) == _SEVERAL
 
 
 def gives_several_numbers(config: Any) -> bool:
-    """Whether a head gives a number for each of several quantities, and chooses no label."""
+    """Return whether a head gives a number for each of several quantities, and chooses no label."""
     return getattr(config, "problem_type", None) == _NUMBERS and len(getattr(config, "id2label", None) or ()) > 1
 
 
@@ -81,7 +81,7 @@ def _names(config: Any) -> list[str] | None:
 
 
 def _made_up(names: Collection[str]) -> bool:
-    """Whether these are transformers' own, or none."""
+    """Return whether these are transformers' own names, or none."""
     return all(re.fullmatch(r"LABEL_\d+", name) for name in names)
 
 

@@ -22,7 +22,7 @@ def biased_attention(
     module: Any, attend: Callable[..., tuple[Tensor, None]], _: Callable[..., Tensor], hidden_states: Tensor,
     attention_mask: Tensor | None = None, position_bias: Tensor | None = None, **__: Any,
 ) -> tuple[Tensor]:  # fmt: skip
-    """MPNet's: a bias by distance (B, H, T, T), the same in every layer, is added to the scores of states (B, T, D)."""
+    """Add MPNet's bias by distance (B, H, T, T), the same in every layer, to the scores of states (B, T, D)."""
     query, key, value = (
         projection(hidden_states).unflatten(-1, (module.num_attention_heads, -1)).transpose(1, 2)
         for projection in (module.q, module.k, module.v)

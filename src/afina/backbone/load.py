@@ -80,12 +80,12 @@ class Backbone:
 
     @cached_property
     def linears(self) -> dict[nn.Module, FrozenLinear]:
-        """The products that stand for its linear layers' own while adapters are attached."""
+        """Return the products that stand for its linear layers' own while adapters are attached."""
         return frozen_linears(*self.linear_models)
 
     @property
     def linear_models(self) -> list[nn.Module]:
-        """Where those layers are: the bare model, and the language head."""
+        """Return where those layers are: the bare model, and the language head."""
         return [self.model] if self.language is None else [self.model, self.language.linear]
 
     @property
@@ -98,12 +98,12 @@ class Backbone:
 
     @property
     def parameter_count(self) -> int:
-        """Numbers in the model's weights, in however few bytes they are kept."""
+        """Return how many numbers the model's weights are, in however few bytes they are stored."""
         return parameter_count(self.model)
 
     @property
     def context(self) -> int:
-        """Most tokens that the model's positions allow."""
+        """Return the most tokens that the model's positions allow."""
         return context_of(self.config)
 
     def check_tokens(self, tokens: Iterable[int], where: str, tokenizer: Any = None, words: int = 0) -> None:
@@ -117,7 +117,7 @@ class Backbone:
 
     @property
     def trunk_layers(self) -> int:
-        """Layers that can be passed over where what they would give is known: all that follow one another."""
+        """Return the layers that can be passed over where their output is known: all that follow one another."""
         layers = len(self.anatomy.of_kind("layer"))
         # A decoder's layers look at the encoder's states, ALBERT's one layer comes again, DeBERTa's convolution stands
         # between its first two, and T5's first hands its position bias to the others.
@@ -217,7 +217,7 @@ def heads_of(model: Any) -> list[str]:
 
 
 def has_tagger(config: Any) -> bool:
-    """Whether transformers has a class that tags tokens with this model."""
+    """Return whether transformers has a class that tags tokens with this model."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
 
     return type(config) in MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING
@@ -242,7 +242,7 @@ def model_class(config: Any, *, speaks: bool = False, tags: bool = False) -> Any
 
 
 def _may_write(config: Any) -> bool:
-    """Whether a model writes by its row; one without a row is looked at again when its shape is known."""
+    """Return whether a model writes by its row; one without a row is looked at again when its shape is known."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     row = row_of(config)

@@ -1,4 +1,4 @@
-"""Which adapters leave a text the same when others stand before and behind it in its row of the batch."""
+"""Say which adapters leave a text the same when others stand before and behind it in its row of the batch."""
 
 from collections.abc import Iterable
 

@@ -22,7 +22,7 @@ class Prompts:
     """The prompt of each adapter in a batch, or None for those that have none."""
 
     def __init__(self, branches: Sequence[PromptBranch | None], *, every: bool = False) -> None:
-        """With `every` heads see every token of the text, or its last, so that none gives its place to the prompt's first."""
+        """Let heads see every token of the text (`every`) or its last, so that the prompt's first takes nobody's place."""
         self.branches, self.every = list(branches), every
         self.lengths = [0 if branch is None else branch.length for branch in branches]
 

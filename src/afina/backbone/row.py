@@ -1,4 +1,4 @@
-"""What a row of the table of architectures says: which modules play which role, by their paths."""
+"""Define a row of the table of architectures: which modules play which role, by their paths."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -89,11 +89,11 @@ class Row(Stack):
 
 
 def key_heads(config: Any) -> int:
-    """Heads of the keys and values."""
+    """Return the number of heads of the keys and values."""
     return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
 
 
 def head_width(config: Any) -> int:
-    """Features of one head."""
+    """Return the features of one head."""
     own = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
     return int(own or config.hidden_size // config.num_attention_heads)

@@ -85,7 +85,7 @@ def _differences(row: Row, modules: dict[str, nn.Module], config: Any) -> list[s
 
 
 def _paths(stack: Stack) -> Iterator[str]:
-    """Every path of a layer that has to be there: all that are not one of alternatives."""
+    """Return every path of a layer that has to be there: all that are not one of alternatives."""
     for place in stack.roles.values():
         path = place.path if isinstance(place, Part) else place
         if not set("?|") & set(path):
@@ -95,12 +95,12 @@ def _paths(stack: Stack) -> Iterator[str]:
 
 
 def _learns(module: nn.Module) -> bool:
-    """Whether a module has weights of its own that are more than a norm's."""
+    """Return whether a module has weights of its own that are more than a norm's."""
     return any(value.ndim > 1 for value in module.parameters(recurse=False))
 
 
 def _widths(row: Row, own: dict[str, nn.Module], config: Any) -> Iterator[str]:
-    """Queries, keys and values have to be as wide as their heads, also as parts of one projection."""
+    """Check that queries, keys and values are as wide as their heads, also as parts of one projection."""
     wanted = {"query": config.num_attention_heads, "key": key_heads(config), "value": key_heads(config)}
     for role, heads in wanted.items():
         place = row.roles[role]

@@ -1,4 +1,4 @@
-"""What the frozen layers below every branch make of each row: computed once, kept, and handed to the layers above.
+"""Compute each row once through the frozen layers below every branch, and hand it to the layers above.
 
 No gradient reaches those layers, and dropout is off in them (on what never learns it is only noise): a row's states are
 the same in every epoch, for every adapter and in every evaluation.
@@ -81,7 +81,7 @@ class Trunk:
 
 
 class Trunks:
-    """What is known of several data sets below several layers, for as long as they train."""
+    """Holds the cached states of several data sets below several layers, for as long as they train."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, bool], Trunk] = {}

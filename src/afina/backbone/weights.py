@@ -34,7 +34,7 @@ _CONSTANTS = re.compile(r"\.(masked_bias|position_ids|inv_freq)$")
 
 @dataclass(frozen=True)
 class Weights:
-    """A transformers model with the weights of its files."""
+    """Holds a transformers model with the weights of its files."""
 
     model: Any
     bare: Any

@@ -41,7 +41,7 @@ class BaseModel:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether this may be the name of a model on the hub: no folder or file of this machine."""
+    """Return whether this may be the name of a model on the hub: no folder or file of this machine."""
     return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
 
 

@@ -25,7 +25,7 @@ _METADATA = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)(?:^|\n)---[ \t]*(?:\n|\Z)
 
 @dataclass(frozen=True)
 class Generated:
-    """What Afina has to say: metadata, and parts by name in the order in which they are read."""
+    """Holds what Afina has to say: metadata, and parts by name in the order in which they are read."""
 
     metadata: Mapping[str, Any]
     blocks: Mapping[str, str]
@@ -52,12 +52,12 @@ class Parsed:
 
     @property
     def is_ours(self) -> bool:
-        """Whether Afina wrote it."""
+        """Return whether Afina wrote it."""
         return bool(self.digests)
 
     @property
     def blocks(self) -> dict[str, str]:
-        """Each part's text."""
+        """Return each part's text."""
         return {name: text for name, text in self.pieces if name is not None}
 
     def own_text(self) -> str:

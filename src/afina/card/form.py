@@ -18,7 +18,7 @@ model = PeftModel.from_pretrained($auto.from_pretrained($base$labels), $at)"""
 
 @dataclass(frozen=True)
 class Form:
-    """What stands in a folder and how it is loaded."""
+    """Says what stands in a folder and how it is loaded."""
 
     target: str | None = None
     """What it was exported to; None for an adapter as it was saved."""

@@ -40,17 +40,17 @@ class Known:
 
     @property
     def name(self) -> str:
-        """What to call it: as its run, else by method and base."""
+        """Return what to call it: as its run, else by method and base."""
         return self.run.run if self.run is not None else f"{self.base.name.rpartition('/')[2]}-{self.method}"
 
     @property
     def method(self) -> str:
-        """The method, as tables call it."""
+        """Return the method, as tables call it."""
         return self.run.method_label if self.run is not None else self.record.method
 
     @property
     def cell(self) -> Cell | None:
-        """Its method's results over all seeds."""
+        """Return its method's results over all seeds."""
         if self.group is None or self.run is None:
             return None
         return next((cell for cell in self.group.cells if self.run in cell.runs), None)

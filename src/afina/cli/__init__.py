@@ -1,1 +1,1 @@
-"""The commands; one file each."""
+"""Parse commands and print their answers; one file a command."""

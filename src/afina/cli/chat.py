@@ -1,4 +1,4 @@
-"""`afina chat`: a conversation with a model and its adapters, in the terminal."""
+"""`afina chat` holds a conversation with a model and its adapters, in the terminal."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What makes a function a command: `@command("data clean")` in a file of this folder, which is found by walking it.
+"""Make a function a command: `@command("data clean")` in a file of this folder, which is found by walking it.
 
 Its options are those of its signature and `--quiet`, and all that it is given is checked here.
 """

@@ -1,4 +1,4 @@
-"""What a person sees of a conversation: their lines, the answers as they come, and the commands between."""
+"""Show a conversation: a person's lines, the answers as they come, and the commands between."""
 
 import os
 import signal
@@ -121,7 +121,7 @@ class Conversation:
     """Reads lines and writes answers until there are no more lines."""
 
     def __init__(self, folders: Mapping[str, Path], *, language: str, terminal: bool) -> None:
-        """`folders` are adapters by name, that of the first answer first; without a terminal only answers are written."""
+        """Take adapters by name, that of the first answer first; without a terminal only answers are written."""
         from rich.console import Console
 
         self.words = Words(language)

@@ -1,4 +1,4 @@
-"""What `afina data` prints."""
+"""Print the answers of `afina data`."""
 
 from collections.abc import Mapping
 from pathlib import Path

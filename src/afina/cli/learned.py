@@ -1,4 +1,4 @@
-"""What is about to be learned, at the terminal: texts with their trained tokens coloured, and the counts."""
+"""Show at the terminal what is about to be learned: texts with their trained tokens coloured, and the counts."""
 
 from typing import TYPE_CHECKING
 

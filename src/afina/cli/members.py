@@ -13,7 +13,7 @@ __all__ = ["Member", "members_table", "ranges"]
 
 @dataclass
 class Member:
-    """What is known of a run that is at work."""
+    """Holds what is known of a run that is at work."""
 
     name: str
     """What tells it from the others of its cohort: its method, and its data set where there are several."""

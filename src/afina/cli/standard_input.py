@@ -1,4 +1,4 @@
-"""What comes on standard input, line by line."""
+"""Read standard input line by line."""
 
 import sys
 from collections.abc import Iterator

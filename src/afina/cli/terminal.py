@@ -1,4 +1,4 @@
-"""What commands write beside their answer: progress, notes and where files are; nothing of it where quiet is asked for."""
+"""Write what goes beside a command's answer: progress, notes and where files are; nothing of it where quiet is asked for."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ def quietly(wanted: bool) -> Iterator[None]:
 
 
 def is_quiet() -> bool:
-    """Whether the command at work was given --quiet."""
+    """Return whether the command at work was given --quiet."""
     return _QUIET.get()
 
 

@@ -28,7 +28,7 @@ __all__ = ["CleanReport", "RuleReport", "clean", "rejects_path", "ruled"]
 
 @dataclass
 class RuleReport:
-    """What a rule did."""
+    """Counts what a rule did."""
 
     name: str
     does: str
@@ -41,7 +41,7 @@ class RuleReport:
 
 @dataclass(frozen=True)
 class CleanReport:
-    """What became of a file."""
+    """Counts what became of a file's rows."""
 
     source: Path
     out: Path

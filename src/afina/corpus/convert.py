@@ -20,7 +20,7 @@ __all__ = ["ConvertReport", "convert"]
 
 @dataclass(frozen=True)
 class ConvertReport:
-    """What became of a file."""
+    """Counts what became of a file's rows."""
 
     source: Path
     out: Path

@@ -1,4 +1,4 @@
-"""How much texts differ from one another: figures that fall when a model that writes data collapses onto few phrases."""
+"""Measure how much texts differ, in figures that fall when a model that writes data collapses onto few phrases."""
 
 import math
 from collections import Counter

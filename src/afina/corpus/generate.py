@@ -38,7 +38,7 @@ _LATEST = 100
 
 @dataclass(frozen=True)
 class GenerateReport:
-    """What was written so far."""
+    """Counts what was written so far."""
 
     out: Path
     rejects: Path | None

@@ -1,4 +1,4 @@
-"""What a file of dialogues or texts holds: lengths, duplicates, empty sides, labels, languages, personal data."""
+"""Look at a file of dialogues or texts: lengths, duplicates, empty sides, labels, languages, personal data."""
 
 import tempfile
 from array import array
@@ -29,7 +29,7 @@ _MOST_LABELS = 200
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long something is over the rows, in words or tokens."""
+    """Says how long something is over the rows, in words or tokens."""
 
     mean: float
     median: float
@@ -55,7 +55,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file holds."""
+    """Holds what a file's rows are like."""
 
     path: str
     rows: int
@@ -93,7 +93,7 @@ class Inspection:
 
 
 class _Tally:
-    """What is counted as rows pass by: a few bytes a row, and a few examples."""
+    """Counts rows as they pass by: a few bytes a row, and a few examples."""
 
     def __init__(self, count: Callable[[str], int]) -> None:
         self.count = count

@@ -1,4 +1,4 @@
-"""What a file holds, as one self-contained HTML page."""
+"""Show what a file holds, as one self-contained HTML page."""
 
 from collections.abc import Mapping
 from html import escape

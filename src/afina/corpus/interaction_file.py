@@ -47,7 +47,7 @@ class InteractionFile:
     """Context manager that writes rows to an open path in batches; what is the same in all rows takes no column."""
 
     def __init__(self, path: Path, suffix: str, *, plain: bool, rejects: bool = False) -> None:
-        """With `plain` the rows are texts; `rejects` have both columns and a `reason`."""
+        """Take rows as texts with `plain`; `rejects` have both columns and a `reason`."""
         self.path, self.rows = path, 0
         said = ["messages", "text"] if rejects else ["text", "label"] if plain else ["messages"]
         self.columns = [*said, "generated", "source", "extra", *(["reason"] if rejects else [])]

@@ -1,4 +1,4 @@
-"""Which language a text is in, told by its script and by its function words; small, offline, and silent when unsure.
+"""Tell a text's language by its script and its function words; small, offline, and silent when unsure.
 
 Function words (articles, prepositions, pronouns, auxiliaries) make up a third to a half of running text and hardly
 overlap between languages, so that a few dozen a language decide for a sentence. A text with too few of them is "unknown".
@@ -108,7 +108,7 @@ def _ending(word: str) -> str | None:
 
 
 def _script(words: list[str]) -> str | None:
-    """The language of a script that is not Latin, where at least a third of the words are in it."""
+    """Return the language of a script that is not Latin, where at least a third of the words are in it."""
     counts: Counter[str] = Counter()
     for word in words[:200]:
         if not word[0].isascii():

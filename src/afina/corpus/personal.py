@@ -20,7 +20,7 @@ _PHONE = re.compile(
 
 
 def is_cpf(text: str) -> bool:
-    """Whether the digits are a CPF: eleven, the last two right (weights 10 to 2, then 11 to 2, modulo 11)."""
+    """Return whether the digits are a CPF: eleven, the last two right (weights 10 to 2, then 11 to 2, modulo 11)."""
     digits = [int(letter) for letter in text if letter.isdigit()]
     return len(digits) == 11 and len(set(digits)) > 1 and all(
         digits[place] == _check(digits[:place], range(place + 1, 1, -1)) for place in (9, 10)
@@ -28,7 +28,7 @@ def is_cpf(text: str) -> bool:
 
 
 def is_cnpj(text: str) -> bool:
-    """Whether the letters and digits are a CNPJ: fourteen, the last two right; letters (since 2026) count code - 48."""
+    """Return whether these are a CNPJ: fourteen signs, the last two right; letters (since 2026) count code - 48."""
     values = [ord(letter) - 48 for letter in text if letter.isascii() and letter.isalnum()]
     return len(values) == 14 and len(set(values)) > 1 and all(
         values[place] == _check(values[:place], (2 + (place - 1 - i) % 8 for i in range(place))) for place in (12, 13)

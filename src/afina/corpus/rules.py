@@ -20,7 +20,7 @@ __all__ = ["CleanSettings", "Rule", "repetition", "rules_for"]
 
 @dataclass(frozen=True, kw_only=True)
 class CleanSettings:
-    """What `clean` removes."""
+    """Says what `clean` removes."""
 
     several: str = "split"
     """What becomes of a row that runs several dialogues together: `split`, `drop` or `keep`."""

@@ -347,7 +347,7 @@ def _json_line_rows(source: Source) -> Iterator[RawRow]:
 
 
 def _goes_on(lines: list[tuple[int, str, str]]) -> bool:
-    """Whether a list that begins on a file's first line is the whole file: nothing follows it, or it goes on behind it."""
+    """Return whether a list that begins on the first line is the whole file: nothing follows, or it goes on behind it."""
     try:
         json.loads(lines[0][1])
     except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ __all__ = ["Endpoint", "Writer", "Written"]
 
 @dataclass(frozen=True)
 class Written:
-    """What a model wrote."""
+    """Holds what a model wrote."""
 
     text: str
     whole: bool = True
@@ -39,7 +39,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A model behind `POST url/chat/completions`, asked again with growing pauses when it fails for a while."""
+    """Asks a model behind `POST url/chat/completions`, again with growing pauses when it fails for a while."""
 
     url: str
     """Up to and with the version, such as `http://localhost:8000/v1`."""
@@ -118,7 +118,7 @@ class Endpoint:
 
 
 def _is_address(url: str) -> bool:
-    """Whether a URL is one of a web server, in the letters that such a URL has."""
+    """Return whether a URL is one of a web server, in the letters that such a URL has."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isascii()

@@ -1,4 +1,4 @@
-"""Which columns of a table are texts and labels, found by their usual names, and the texts as strings."""
+"""Find which columns of a table are texts and labels by their usual names, and read the texts as strings."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which task a person means whose rows have no texts with a label: what they hold instead says it."""
+"""Tell which task a person means whose rows have no texts with a label: what they hold instead says it."""
 
 from collections import Counter
 

@@ -73,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Battery:
-    """What a model is measured on: texts, prompts with references, benchmarks.
+    """Holds what a model is measured on: texts, prompts with references, benchmarks.
 
     Raises `UsageError` where it is nothing.
     """
@@ -147,7 +147,7 @@ class _Pair:
 
     @property
     def same_tokens(self) -> bool:
-        """Whether the base reads what the adapter reads, in the same tokens, as it does unless it has no vectors for them."""
+        """Return whether the base reads the adapter's own tokens, as it does unless it has no vectors for them."""
         if self.loaded is None:
             return False
         return self.bare is None or self.loaded.tokens_fit(self.bare.config.vocab_size)

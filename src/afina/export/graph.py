@@ -43,7 +43,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Traced:
-    """A graph of an attached adapter."""
+    """Holds a graph of an attached adapter."""
 
     program: torch.export.ExportedProgram
     inputs: tuple[str, ...]
@@ -71,7 +71,7 @@ def folded(loaded: Predictor) -> Iterator[Attachable]:
 
 
 class _Attached(nn.Module):
-    """What an adapter gives for a batch, in its task's own unit, as one module with plain inputs."""
+    """Gives an adapter's answers for a batch, in its task's own unit, as one module with plain inputs."""
 
     def __init__(self, loaded: Predictor, attachable: Attachable, inputs: Sequence[str]) -> None:
         super().__init__()

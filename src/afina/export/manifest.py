@@ -61,7 +61,7 @@ class Manifest:
 
 
 def is_export(folder: str | Path) -> bool:
-    """Whether a folder was written by an export that a runtime opens."""
+    """Return whether a folder was written by an export that a runtime opens."""
     return (Path(folder) / MANIFEST).is_file()
 
 

@@ -1,4 +1,4 @@
-"""What export targets have in common whose folders a runtime opens: a manifest, and a comparison in that runtime."""
+"""Share what export targets need whose folders a runtime opens: a manifest, and a comparison in that runtime."""
 
 import importlib.metadata
 from collections.abc import Mapping

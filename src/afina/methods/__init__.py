@@ -1,1 +1,1 @@
-"""Ways of adapting a backbone; one file a method."""
+"""Adapt a backbone; one file a method."""

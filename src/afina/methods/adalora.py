@@ -41,7 +41,7 @@ class Triplets(Update):
         return self.q * self.l, self.p
 
     def penalty(self) -> Tensor | None:
-        """orthogonality * the mean of |P^T P - I| and |Q Q^T - I| in Frobenius norm.
+        """Return orthogonality * the mean of |P^T P - I| and |Q Q^T - I| in Frobenius norm.
 
         The paper squares the norms and adds them (equation 4); its authors' code and PEFT, which we follow, do not.
         """
@@ -93,7 +93,7 @@ class AdaLoRAForm(PeftForm):
 @method("adalora")
 @dataclass(frozen=True, kw_only=True)
 class AdaLoRA(Method):
-    """Low-rank adaptation, its ranks re-allotted by importance."""
+    """Adapts by low-rank updates whose ranks are re-allotted by importance."""
 
     mergeable = True
     peft = AdaLoRAForm(
@@ -155,11 +155,11 @@ class AdaLoRA(Method):
         return scale_remarks(self, written, self.first_rank, self.alpha / self.first_rank, usual)
 
     def phases(self, total_steps: int) -> tuple[int, int]:
-        """Steps of warm-up and of the final phase."""
+        """Return the steps of warm-up and of the final phase."""
         return int(self.warm_up * total_steps), int(self.final * total_steps)
 
     def rule(self, *, speaks: bool) -> RateRule:
-        """As LoRA's, with the root of alpha."""
+        """Return LoRA's rule, with the root of alpha."""
         return super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.alpha)))
 
     def sites(self, anatomy: Anatomy) -> list[Site]:

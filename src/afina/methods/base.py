@@ -1,4 +1,4 @@
-"""What a method is, and the registry of all methods: one file a method, found in this folder by `afina/registry.py`."""
+"""Define what a method is, and keep the registry: one file a method, found in this folder by `afina/registry.py`."""
 
 import dataclasses
 import math
@@ -47,13 +47,13 @@ def check_prompt(length: int, folder: Path) -> int:
 
 
 class Schedule:
-    """What a method does beside the optimiser's steps; the loop calls it and knows no more of it."""
+    """Acts beside the optimiser's steps; the loop calls it and knows no more of it."""
 
     def after_step(self, step: int) -> None:
-        """Called after the optimiser's step `step` (from 1), its gradients still in place."""
+        """Act after the optimiser's step `step` (from 1), its gradients still in place."""
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors that a checkpoint has to keep."""
+        """Return the tensors that a checkpoint has to hold."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -160,7 +160,7 @@ class Method:
         return QUANTISED if self.quantised and packed(study) is None else study
 
     def loss_weights(self) -> dict[str, float]:
-        """Weights of the terms that a task may add to its loss."""
+        """Return the weights of the terms that a task may add to its loss."""
         return {"length_normalisation": self.length_normalisation, "unlikelihood": self.unlikelihood}
 
     def in_every_layer(self) -> "Method":
@@ -195,7 +195,7 @@ class Method:
         return {}
 
     def joins(self, sites: Sequence[Site]) -> bool:
-        """Whether PEFT's file has words for all of these sites, slices of a fused projection joined (`adapters/fused.py`)."""
+        """Return whether PEFT's file has words for these sites, slices of a fused projection joined (`adapters/fused.py`)."""
         if self.peft is None or not self.peft.direct:
             return False
         return bool(self.peft.fused) or all(site.part is None for site in sites)
@@ -209,12 +209,12 @@ class Method:
         return []
 
     def settings(self) -> dict[str, Any]:
-        """All settings as JSON-able values."""
+        """Return all settings as JSON-able values."""
         values = dataclasses.asdict(self)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def changed_settings(self) -> dict[str, Any]:
-        """The settings that differ from their defaults: what a study file would have to say."""
+        """Return the settings that differ from their defaults: what a study file would have to say."""
         defaults = type(self)().settings()
         return {key: value for key, value in self.settings().items() if value != defaults[key]}
 
@@ -224,7 +224,7 @@ METHODS: Registry[type[Method]] = Registry("method", "afina.methods")
 
 
 def method(name: str) -> Callable[[type[Method]], type[Method]]:
-    """Class decorator: enter a method into the registry under the name that study files use."""
+    """Enter a class into the registry of methods under the name that study files use."""
 
     def register(cls: type[Method]) -> type[Method]:
         cls.__repr__ = _described  # type: ignore[assignment, method-assign]
@@ -234,7 +234,7 @@ def method(name: str) -> Callable[[type[Method]], type[Method]]:
 
 
 def _described(own: Method) -> str:
-    """As it would be written: the class with what differs from its defaults."""
+    """Describe a method as it would be written: the class with what differs from its defaults."""
     return f"{type(own).__name__}({', '.join(f'{key}={value!r}' for key, value in own.changed_settings().items())})"
 
 

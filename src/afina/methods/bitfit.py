@@ -21,7 +21,7 @@ __all__ = ["AddBias", "BitFit", "own_biases"]
 
 
 class AddBias(Branch):
-    """y + db."""
+    """Adds a bias: y + db."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class AddBias(Branch):
 @method("bitfit")
 @dataclass(frozen=True, kw_only=True)
 class BitFit(Method):
-    """Biases of linear layers and norms."""
+    """Trains the biases of linear layers and norms."""
 
     mergeable = True
     rates = RateRule(1.8e-3, by_steps=0.5, by_width=0.5)

@@ -37,7 +37,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Network(nn.Module):
-    """U f(D h + d) + u."""
+    """Computes U f(D h + d) + u."""
 
     def __init__(self, width: int, size: int, activation: Activation) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Network(nn.Module):
         return result
 
     def stack_key(self) -> Hashable:
-        """What networks have in common that `stacked` takes."""
+        """Return what networks have in common that `stacked` takes."""
         return self.activation, self.down.weight.shape
 
     @staticmethod
@@ -73,7 +73,7 @@ class Network(nn.Module):
 
 
 class After(Branch):
-    """On a sublayer's output, before the residual connection."""
+    """Acts on a sublayer's output, before the residual connection."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class After(Branch):
 
 
 class BeforeNorm(Branch):
-    """At the norm that a layer ends with: x + network(norm(x)) goes in, x being residual and sublayer's output together."""
+    """Acts at a layer's last norm: x + network(norm(x)) goes in, x being residual and sublayer's output together."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class BeforeNorm(Branch):
 
 
 class Beside(Branch):
-    """At the feed-forward layer's first linear layer: keeps what the network makes of the input."""
+    """Computes the network on the input of the feed-forward layer's first linear layer, for `Rejoin` to add."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Beside(Branch):
 
 
 class Rejoin(Branch):
-    """At its last: adds what `Beside` kept."""
+    """Adds, at the feed-forward layer's last linear layer, what `Beside` computed."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Rejoin(Branch):
 
 @dataclass(frozen=True, kw_only=True)
 class Bottleneck(Method):
-    """What the three have in common."""
+    """Shares what the three have in common."""
 
     rates = RateRule(2.5e-3, by_steps=0.5, by_width=0.5)
     """Pfeiffer et al.'s and the `adapters` library's 1e-4 is for thousands of steps."""
@@ -168,7 +168,7 @@ class Bottleneck(Method):
 @method("houlsby")
 @dataclass(frozen=True, kw_only=True)
 class Houlsby(Bottleneck):
-    """Adapters after both sublayers."""
+    """Puts adapters after both sublayers."""
 
     rates = RateRule(1.4e-3, by_steps=0.5, by_width=0.5)
     """The three that the paper searches (section 3.2: 3e-5 to 3e-3) have 3e-4 in the middle."""
@@ -189,7 +189,7 @@ class Houlsby(Bottleneck):
 @method("pfeiffer")
 @dataclass(frozen=True, kw_only=True)
 class Pfeiffer(Bottleneck):
-    """Adapters after the feed-forward layer."""
+    """Puts adapters after the feed-forward layer."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.closings()
@@ -201,7 +201,7 @@ class Pfeiffer(Bottleneck):
 @method("parallel")
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Bottleneck):
-    """Scaled adapters beside the feed-forward layer."""
+    """Puts scaled adapters beside the feed-forward layer."""
 
     rates = RateRule(1e-4, by_steps=0.5, by_width=0.5)
     """Eight times the weights of the other two, times `scale`: at 1e-3, on SNLI at 3e-4, it no longer learns."""

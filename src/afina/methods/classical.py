@@ -1,4 +1,4 @@
-"""Classical models on fixed vectors: scikit-learn's and XGBoost's, kept as plain arrays in safetensors, never pickled."""
+"""Fit scikit-learn's and XGBoost's models on fixed vectors, saved as plain arrays in safetensors, never pickled."""
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -40,7 +40,7 @@ class MagnitudeDirection(LowRank):
         self.magnitude.copy_(self._norm())
 
     def _norm(self) -> Tensor:
-        """|W + s B A| by rows, (out,), without making the matrix: |W|^2 + 2 s <W, B A> + s^2 |B A|^2."""
+        """Return |W + s B A| by rows, (out,), without making the matrix: |W|^2 + 2 s <W, B A> + s^2 |B A|^2."""
         with torch.no_grad():
             assert self._linear is not None, "start is called before the first pass"
             a, b, weight = self.a, self.b, self._linear.weight
@@ -109,7 +109,7 @@ class DoRAForm(LoRAForm):
 @method("dora")
 @dataclass(frozen=True, kw_only=True)
 class DoRA(LoRA):
-    """Weight-decomposed low-rank adaptation; LoRA's settings."""
+    """Adapts by a low-rank update with weights decomposed into magnitude and direction; LoRA's settings."""
 
     peft = DoRAForm(
         "LORA",

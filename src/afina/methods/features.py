@@ -1,4 +1,4 @@
-"""Feature-based: embeddings of the frozen backbone, computed once, and a scikit-learn model on them.
+"""Feature-based: compute embeddings of the frozen backbone once, and fit a classical model on them.
 
 Peters et al., 2019, arXiv:1903.05987, call the choice between this and fine-tuning "to tune or not to tune".
 """
@@ -18,7 +18,7 @@ __all__ = ["Features"]
 @method("features")
 @dataclass(frozen=True, kw_only=True)
 class Features(FittedMethod):
-    """A classical model on frozen, cached embeddings.
+    """Fits a classical model on frozen, cached embeddings.
 
     For regression its regressor twin is fitted.
     """

@@ -48,6 +48,6 @@ class Full(Method):
 
 
 def _behind(anatomy: Anatomy) -> list[str]:
-    """Modules behind the last layer: the pooler, and norms that stand in no layer and are no embedding's."""
+    """Return the modules behind the last layer: the pooler, and norms that stand in no layer and are no embedding's."""
     outer = [site.module for site in anatomy.sites if site.role == "outer"]
     return outer + [s.module for s in anatomy.of_kind("norm") if s.layer is None and "embed" not in s.module]

@@ -42,7 +42,7 @@ class ScaleOutput(Branch):
 
 
 class ScaleInput(Branch):
-    """W (x * l) + b, with l kept as (1, in)."""
+    """Scales the input: W (x * l) + b, with l stored as (1, in)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""LLaMA-Adapter: in the top layers, gated attention to a trainable prompt.  Zhang et al., 2023, arXiv:2303.16199.
+"""LLaMA-Adapter: add gated attention to a trainable prompt in the top layers.  Zhang et al., 2023, arXiv:2303.16199.
 
 o + g * softmax(q (P W_k)^T / sqrt(d)) (P W_v), with the layer's own frozen W_k and W_v, P (length, width) and one gate g a
 layer. The paper gates each head's scores before they are joined with the text's (equations 6 to 8); like PEFT, we gate
@@ -24,7 +24,7 @@ __all__ = ["GatedPrompt", "LlamaAdapter"]
 
 
 class GatedPrompt(AttentionBranch):
-    """The prompt of a layer and its gate."""
+    """Holds the prompt of a layer and its gate."""
 
     def __init__(self, site: Site, *, length: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class GatedPromptForm(PeftForm):
 @method("llama-adapter")
 @dataclass(frozen=True, kw_only=True)
 class LlamaAdapter(Method):
-    """Gated prompts in the top layers."""
+    """Puts gated prompts in the top layers."""
 
     peft = GatedPromptForm("ADAPTION_PROMPT")
     rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)

@@ -63,7 +63,7 @@ def scale_remarks(method: Any, written: Collection[str], rank: int, scale: float
 @method("lora")
 @dataclass(frozen=True, kw_only=True)
 class LoRA(Method):
-    """Low-rank adaptation of linear layers."""
+    """Adapts linear layers by low-rank updates."""
 
     mergeable = True
     probe = True
@@ -108,7 +108,7 @@ class LoRA(Method):
         return scale_remarks(self, written, self.rank, self.scale, replace(self, rank=type(self).rank).scale)
 
     def rule(self, *, speaks: bool) -> RateRule:
-        """A change grows with scale times rank, by A and by B: the rate falls with the root of it, and of B's own rate."""
+        """Return the rate's rule: a change grows with scale times rank, by A and B, so the rate falls with its root."""
         return (
             super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.scale * self.rank * self.b_rate)))
         )

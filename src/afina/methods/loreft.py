@@ -1,4 +1,4 @@
-"""LoReFT: at chosen positions of each layer's output, h + R^T (W h + b - R h).  Wu et al., 2024, arXiv:2404.03592, eq. 2.
+"""LoReFT: change h at chosen positions of a layer's output to h + R^T (W h + b - R h).  Wu et al., 2024, arXiv:2404.03592.
 
 R is (rank, width) with orthonormal rows, W (rank, width), b (rank,). The authors draw W afresh; here it starts at R and b
 at zero, so that nothing changes at the start.
@@ -31,7 +31,7 @@ class Intervention(Branch):
         self.bias = nn.Parameter(torch.zeros(rank))
 
     def rotation(self) -> Tensor:
-        """R (rank, width): orthonormal rows that span those of the free parameter `basis`."""
+        """Return R (rank, width): orthonormal rows that span those of the free parameter `basis`."""
         orthonormal: Tensor = torch.linalg.qr(self.basis.float().T).Q
         return orthonormal.T
 

@@ -20,7 +20,7 @@ __all__ = ["Norms", "OwnNorm"]
 
 
 class OwnNorm(Branch):
-    """The norm once more, with weights of its own."""
+    """Computes the norm once more, with weights of its own."""
 
     def __init__(self, site: Site) -> None:
         super().__init__()

@@ -205,7 +205,7 @@ class PeftForm:
 
     @property
     def direct(self) -> bool:
-        """Whether an adapter's own files are PEFT's, with nothing to convert."""
+        """Return whether an adapter's own files are PEFT's, with nothing to convert."""
         return bool(self.parameters)
 
     def check(self, path: Path, config: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Prefix tuning: trainable keys and values before each layer's own.  Li and Liang, 2021, arXiv:2101.00190, equation 3.
+"""Prefix tuning: put trainable keys and values before each layer's own.  Li and Liang, 2021, arXiv:2101.00190, equation 3.
 
 With `reparametrise` they come from a smaller matrix through a network (section 4.3), which the trained adapter still
 has. The prefix is attended from the first step on, so that a fresh one already changes the model's output.
@@ -25,7 +25,7 @@ __all__ = ["KeysAndValues", "Prefix"]
 
 
 class KeysAndValues(AttentionBranch):
-    """`length` keys and values of a layer, (heads, length, head width) each."""
+    """Holds `length` keys and values of a layer, (heads, length, head width) each."""
 
     def __init__(self, site: Site, *, length: int, hidden: int | None, moves: bool = False) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class PrefixForm(PeftForm):
 @method("prefix")
 @dataclass(frozen=True, kw_only=True)
 class Prefix(Method):
-    """Trainable keys and values in every layer."""
+    """Puts trainable keys and values in every layer."""
 
     identity_start = False
     peft = PrefixForm("PREFIX_TUNING")
@@ -135,7 +135,7 @@ class Prefix(Method):
             )
 
     def rule(self, *, speaks: bool) -> RateRule:
-        """A network that makes the prefix wants what networks do, above the paper's 5e-5 to 8e-5 of many thousand steps."""
+        """Return the rule of a network's rate, above the paper's 5e-5 to 8e-5 of many thousand steps."""
         return super().rule(speaks=speaks).times(0.04 if self.reparametrise else 1.0)
 
     def sites(self, anatomy: Anatomy) -> list[Site]:

@@ -1,4 +1,4 @@
-"""Prompt tuning: P trainable vectors before the text's embeddings.  Lester et al., 2021, arXiv:2104.08691, section 2.
+"""Prompt tuning: put P trainable vectors before the text's embeddings.  Lester et al., 2021, arXiv:2104.08691, section 2.
 
 They are attended from the first step on, so that a fresh prompt already changes the model's output.
 """
@@ -23,7 +23,7 @@ __all__ = ["Prompt", "PromptForm", "SoftPrompt"]
 
 
 class SoftPrompt(PromptBranch):
-    """The vectors themselves, (length, width)."""
+    """Holds the vectors themselves, (length, width)."""
 
     def __init__(self, site: Site, *, length: int, from_vocabulary: bool, seen: bool = False) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class PromptForm(PeftForm):
 @method("prompt")
 @dataclass(frozen=True, kw_only=True)
 class Prompt(Method):
-    """Trainable vectors before the text."""
+    """Puts trainable vectors before the text."""
 
     identity_start = False
     peft = PromptForm("PROMPT_TUNING")

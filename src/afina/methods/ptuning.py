@@ -64,7 +64,7 @@ class MadePromptForm(PromptForm):
 @method("ptuning")
 @dataclass(frozen=True, kw_only=True)
 class PTuning(Method):
-    """Vectors before the text, made by a network."""
+    """Puts vectors before the text that a network makes."""
 
     identity_start = False
     peft = MadePromptForm("P_TUNING")

@@ -1,4 +1,4 @@
-"""QLoRA: LoRA at every linear layer of a base in 4 bits.  Dettmers et al., 2023, arXiv:2305.14314, equation 5.
+"""QLoRA: add LoRA to every linear layer of a base in 4 bits.  Dettmers et al., 2023, arXiv:2305.14314, equation 5.
 
 y = dequantised(W) x + (alpha / rank) B A x, with W in NormalFloat4 (`backbone/storage/nf4.py`), A and B as in LoRA. On a GPU
 AdamW's moments are paged (section 3); on a CPU, which has nothing to page out of, it is plain AdamW.
@@ -16,7 +16,7 @@ __all__ = ["QLoRA"]
 @method("qlora")
 @dataclass(frozen=True, kw_only=True)
 class QLoRA(LoRA):
-    """Low-rank adaptation of all linear layers, on a base in 4 bits."""
+    """Adapts all linear layers by low-rank updates, on a base in 4 bits."""
 
     quantised = True
     paged = True

@@ -15,7 +15,7 @@ __all__ = ["RankSchedule", "Ranked", "budget_at"]
 
 
 class Ranked(Protocol):
-    """What has triplets: one column of p (out, rank), one number of l (rank, 1), one row of q (rank, in) each."""
+    """Has triplets: one column of p (out, rank), one number of l (rank, 1), one row of q (rank, in) each."""
 
     p: nn.Parameter
     l: nn.Parameter  # noqa: E741 - the name in the paper
@@ -82,12 +82,12 @@ class RankSchedule(Schedule):
             branch.l.masked_fill_((scores[name] <= threshold)[:, None], 0.0)
 
     def _score(self, name: str) -> Tensor:
-        """Importance of each triplet (rank,): that of l, plus the means of its column of P and row of Q."""
+        """Return the importance of each triplet (rank,): that of l, plus the means of its column of P and row of Q."""
         element = {key: self.sensitivity[f"{name}.{key}"] * self.uncertainty[f"{name}.{key}"] for key in "plq"}
         return element["l"][:, 0] + element["q"].mean(dim=1) + element["p"].mean(dim=0)
 
     def ranks(self) -> dict[str, int]:
-        """Triplets still in use, by site."""
+        """Return the triplets still in use, by site."""
         return {name: int((branch.l != 0).sum()) for name, branch in self.branches.items()}
 
     def state(self) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ _NARROWEST, _WIDEST = 256, 8_192
 
 @dataclass(frozen=True)
 class RateRule:
-    """How a method's rate follows a run's length and a model's width."""
+    """Says how a method's rate follows a run's length and a model's width."""
 
     reference: float
     """Rate at 500 steps on a model 384 wide."""

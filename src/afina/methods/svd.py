@@ -20,7 +20,7 @@ __all__ = ["SVD", "Factors"]
 
 
 class Factors(Branch):
-    """The layer once more, in factors."""
+    """Computes the layer once more, in factors."""
 
     def __init__(self, site: Site, *, rank: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Factors(Branch):
 @method("svd")
 @dataclass(frozen=True, kw_only=True)
 class SVD(Method):
-    """Linear layers in low-rank factors, trained on."""
+    """Replaces linear layers by low-rank factors, and trains on."""
 
     identity_start = False
     mergeable = True

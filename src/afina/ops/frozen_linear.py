@@ -55,10 +55,10 @@ def _fit(weights: Sequence[Tensor]) -> bool:
 
 
 class FrozenLinear:
-    """A linear layer's product (..., D_in) -> (..., D_out), as the layer's own to rounding."""
+    """Computes a linear layer's product (..., D_in) -> (..., D_out), as the layer's own to rounding."""
 
     def __init__(self, module: Any, *, copies: bool) -> None:
-        """`module` is a Linear or transformers' Conv1D; without `copies` its weight is used as it lies."""
+        """Take a Linear or transformers' Conv1D; without `copies` its weight is used as it lies."""
         self._module, self._copies = module, copies
         self._transposed = not isinstance(module, nn.Linear)  # Conv1D keeps (D_in, D_out)
         self._laid_out: dict[bool, tuple[tuple[int, int], Tensor]] = {}
@@ -118,7 +118,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @cache
 def _has_onednn(dtype: torch.dtype) -> bool:
-    """Whether this torch has oneDNN's linear product on this processor, and it multiplies as torch does."""
+    """Return whether this torch has oneDNN's linear product on this processor, and it multiplies as torch does."""
     if dtype not in (torch.float32, torch.bfloat16) or platform.machine() not in ("x86_64", "AMD64"):
         return False
     with torch.inference_mode(mode=False), torch.no_grad():

@@ -1,4 +1,4 @@
-"""The best approximation of a matrix by one of low rank.  Eckart and Young, 1936."""
+"""Approximate a matrix by the nearest one of low rank.  Eckart and Young, 1936."""
 
 import torch
 from torch import Tensor

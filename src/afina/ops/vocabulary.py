@@ -22,7 +22,7 @@ def plain_token_losses(
     states: Tensor, targets: Tensor, weight: Tensor, *, scale: float = 1.0, bias: Tensor | None = None,
     softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """`token_losses` by its definition, with all logits (N, V) at once and autograd's gradients."""
+    """Compute `token_losses` by its definition, with all logits (N, V) at once and autograd's gradients."""
     logits = linear((states * scale).to(weight.dtype), weight).float()
     if bias is not None:
         logits = logits + bias

@@ -12,7 +12,7 @@ __all__ = ["Loading"]
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """How a base model is loaded; raises `UsageError` for a device that is none or is not here."""
+    """Says how a base model is loaded; raises `UsageError` for a device that is none or is not here."""
 
     model: str | None = None
     """The base model, where it is not where it was."""

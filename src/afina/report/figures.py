@@ -98,7 +98,7 @@ def _mark(x: float, y: float, colour: int, shape: int, tip: str) -> str:
 
 
 def metric_figure(material: Material, dataset: str, words: Words) -> str:
-    """Dots with intervals: one row a method, one shape a model."""
+    """Draw dots with intervals: one row a method, one shape a model."""
     groups = [group for group in material.groups if group.dataset == dataset]
     rows = [
         name for name in material.methods if any(cell.method == name and cell.runs for g in groups for cell in g.cells)
@@ -159,7 +159,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -> str:
-    """Metric against memory (`memory_bytes`) or time (`seconds`), with the Pareto front."""
+    """Draw the metric against memory (`memory_bytes`) or time (`seconds`), with the Pareto front."""
     done = [cell for cell in group.cells if cell.test is not None and getattr(cell, cost) is not None]
     if not done:
         return ""
@@ -192,7 +192,7 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
 
 
 def coverage_figure(mistakes: Mistakes, words: Words) -> str:
-    """Accuracy of the answers that are sure enough, by the share of the rows that they are; a mark a threshold."""
+    """Draw the accuracy of answers that are sure enough by the share of rows that they are; a mark a threshold."""
     found = [own for own in mistakes.coverage() if own.answered]
     sure = np.sort(mistakes.probability)[::-1] if mistakes.probability is not None else np.zeros(0)
     every = mistakes.coverage(sorted(set(sure[:: max(1, len(sure) // 60)].tolist()), reverse=True))
@@ -265,7 +265,7 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
-    """Small multiples: train (dashed) and test (solid) by epoch, means over seeds; one panel a method."""
+    """Draw train (dashed) and test (solid) by epoch, means over seeds; one panel a method."""
     done = [cell for cell in group.cells if len(_epochs(cell)) > 1]
     if not done:
         return ""
@@ -307,7 +307,7 @@ def _epochs(cell: Cell) -> list[int]:
 
 
 def timeline_figure(cohort: CohortReport, words: Words) -> str:
-    """Each member of a cohort from its first step to its last, a tick an epoch; one line a seed, named once a method."""
+    """Draw each member of a cohort from its first step to its last, a tick an epoch; one line a seed, named once a method."""
     members = sorted(cohort.members, key=lambda member: (-max(_ends(cohort, member.label)), member.label))
     labels = list(dict.fromkeys(member.label for member in members))
     left, width, top, step = *_beside_names(labels), 14.0, 9

@@ -1,4 +1,4 @@
-"""Neutral tables as Markdown, CSV and LaTeX (booktabs)."""
+"""Write neutral tables as Markdown, CSV and LaTeX (booktabs)."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a run got wrong, as tables: by class, label against prediction, row by row, and by how sure it was."""
+"""Lay out a run's mistakes as tables: by class, label against prediction, row by row, and by how sure it was."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def mistake_tables(mistakes: Mistakes, words: Words) -> list[Table]:
 
 
 def class_table(mistakes: Mistakes, words: Words) -> Table:
-    """One row a class: how many test rows, precision, recall, F1, and what it is taken for."""
+    """Return one row a class: how many test rows, precision, recall, F1, and what it is taken for."""
     rows = []
     for score in mistakes.by_class():
         taken = ", ".join(f"{name} ({words.number(count)})" for name, count in score.taken_for[:3])
@@ -42,7 +42,7 @@ def class_table(mistakes: Mistakes, words: Words) -> Table:
 
 
 def confusion_table(mistakes: Mistakes, words: Words) -> Table:
-    """One row a label, one column a prediction; what is right is strong."""
+    """Return one row a label, one column a prediction; what is right is strong."""
     assert mistakes.names is not None
     rows = [
         [name, *(words.number(int(count)) if count else "·" for count in mistakes.confusion[place])]
@@ -56,7 +56,7 @@ def confusion_table(mistakes: Mistakes, words: Words) -> Table:
 
 
 def threshold_table(mistakes: Mistakes, words: Words) -> Table:
-    """One row a threshold: how much is answered, how much of it rightly, and how much is left to a person."""
+    """Return one row a threshold: how much is answered, how much of it rightly, and how much is left to a person."""
     rows = []
     for own in mistakes.coverage():
         low, high = (words.number(100 * bound, 1) for bound in own.interval)
@@ -78,7 +78,7 @@ def threshold_table(mistakes: Mistakes, words: Words) -> Table:
 
 
 def wrong_table(mistakes: Mistakes, words: Words, most: int | None = None) -> Table:
-    """One row a wrong answer, those first of which the run was surest; of numbers all, the farthest first."""
+    """Return one row a wrong answer, those first of which the run was surest; of numbers all, the farthest first."""
     items = mistakes.wrong()
     rows = [_wrong_row(mistakes, int(item), words) for item in items[:most]]
     last = words("off by") if mistakes.probability is None else words("probability")

@@ -49,7 +49,7 @@ def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
 
 
 def comparison_table(group: Group, words: Words) -> Table:
-    """One row a method: metric, costs, size, rate."""
+    """Return one row a method: metric, costs, size, rate."""
     energy = any(run.energy_joules is not None for cell in group.cells for run in cell.runs)
     metric = group.metric
     unit = " (%)" if scaled(metric) == 100 else ""
@@ -134,7 +134,7 @@ def _over(values: Iterable[float | None]) -> float | None:
 
 
 def difference_table(group: Group, words: Words) -> Table:
-    """One row a pair of methods."""
+    """Return one row a pair of methods."""
     metric = group.metric
     rows = [difference_row(entry, metric, words) for entry in group.comparisons]
     columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
@@ -149,7 +149,7 @@ def difference_table(group: Group, words: Words) -> Table:
 
 
 def type_table(group: Group, words: Words) -> Table | None:
-    """One row a method: F1 of each type of entity, mean over seeds; None where there are none."""
+    """Return one row a method: F1 of each type of entity, mean over seeds; None where there are none."""
     runs = [run for cell in group.cells for run in cell.runs]
     names = [name for name in (runs[0].test_metrics if runs else {}) if part_of(name) is not None]
     if not names:
@@ -164,13 +164,13 @@ def type_table(group: Group, words: Words) -> Table | None:
 
 
 def failed_table(material: Material, words: Words) -> Table:
-    """One row a failed run, with its reason."""
+    """Return one row a failed run, with its reason."""
     rows = [[result.run, result.error or ""] for result in material.failed]
     return Table("failed", words("Failed runs"), [words("run"), words("reason")], rows, words=2)
 
 
 def missing_table(material: Material, words: Words) -> Table:
-    """One row a finished run whose adapter was deleted."""
+    """Return one row a finished run whose adapter was deleted."""
     rows = [[result.run, str(result.adapter)] for result in material.missing]
     note = words(
         "Trained and tested, and deleted since; to train one again delete its folder in runs and run the study."
@@ -179,7 +179,7 @@ def missing_table(material: Material, words: Words) -> Table:
 
 
 def cohort_table(material: Material, words: Words) -> Table:
-    """One row a cohort: what its members took together, beside what the profiles say they would have taken alone."""
+    """Return one row a cohort: what its members took together, beside what the profiles say they would have taken alone."""
     alone = {result.run: result.train_seconds or 0.0 for result in material.results if result.is_finished}
     rows = []
     for cohort in material.cohorts:
@@ -196,7 +196,7 @@ def cohort_table(material: Material, words: Words) -> Table:
 
 
 def race_table(material: Material, words: Words) -> Table:
-    """One row a candidate that left a race: when, at which value on the development split, in which place."""
+    """Return one row a candidate that left a race: when, at which value on the development split, in which place."""
     rows = []
     for result, race in sorted(material.left, key=lambda own: (-own[1].step, own[1].place)):
         value = words.number(race.value * scaled(race.metric), metric_digits(race.metric))
@@ -211,7 +211,7 @@ def race_table(material: Material, words: Words) -> Table:
 
 
 def changed_table(material: Material, words: Words) -> Table:
-    """What a person chose: the keys of the study that have not their defaults, and what was noticed in the data."""
+    """Return what a person chose: the keys of the study that have not their defaults, and what was noticed in the data."""
     fields = StudyConfig.model_fields
     study = _study(material)
     # As a study's folder has them: seeds as a list, though the file may say how many.
@@ -223,7 +223,7 @@ def changed_table(material: Material, words: Words) -> Table:
 
 
 def setup_table(material: Material, words: Words) -> Table:
-    """The study's settings, data, versions and hardware, flat."""
+    """Return the study's settings, data, versions and hardware, flat."""
     rows: list[list[str]] = []
     study = _study(material)
     resolved = material.resolved

@@ -42,7 +42,7 @@ __all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report is."""
+    """Says where a report is."""
 
     html: Path
     tables: Sequence[Path]
@@ -55,7 +55,7 @@ class ReportFiles:
         return f"ReportFiles('{self.html}', {len(self.tables)} tables beside it)"
 
     def _repr_html_(self) -> str:
-        """The page itself, in a frame of its own, so that its style stays its own."""
+        """Return the page itself, in a frame of its own, so that its style stays its own."""
         whole = escape(self.html.read_text(encoding="utf-8"), quote=True)
         return f'<iframe srcdoc="{whole}" style="width:100%;height:800px;border:0" title="{escape(str(self.html))}"></iframe>'
 

@@ -11,7 +11,7 @@ __all__ = ["CohortReport", "Member", "read_cohort"]
 
 
 class Member(JsonObject):
-    """A run's way through its cohort, in seconds of all members' steps."""
+    """Records a run's way through its cohort, in seconds of all members' steps."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a report is made of: a study's results by model and data set, with their differences tested."""
+"""Gather what a report is made of: a study's results by model and data set, with their differences tested."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,18 +65,18 @@ class Material:
 
     @property
     def resolved(self) -> Resolved:
-        """What was settled when the study ran."""
+        """Return what was settled when the study ran."""
         return self.settings.resolved or Resolved()
 
     @property
     def left(self) -> list[tuple[Result, Race]]:
-        """Candidates that left a race, and when."""
+        """Return the candidates that left a race, and when."""
         skipped = [result for result in self.results if result.status == "skipped"]
         return [(result, lost) for result in skipped if (lost := result.race) is not None]
 
     @property
     def missing(self) -> list[Result]:
-        """Finished runs whose adapter is gone."""
+        """Return the finished runs whose adapter is gone."""
         return [result for result in self.results if lacks_adapter(self.directory, result)]
 
     @property

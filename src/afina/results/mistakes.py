@@ -74,7 +74,7 @@ class Coverage:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy, by the rows that count."""
+        """Return the 95% interval of the accuracy, by the rows that count."""
         return wilson(self.right, self.answered)
 
 
@@ -133,7 +133,7 @@ class Mistakes:
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Rows by label and prediction (K, K)."""
+        """Count rows by label and prediction (K, K)."""
         assert self.names is not None
         counts = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
         np.add.at(counts, (self.label.astype(int), self.prediction.astype(int)), 1)

@@ -15,7 +15,7 @@ Rate = Literal["default", "set", "searched"]
 
 
 class Epoch(JsonObject):
-    """What one epoch gave; beside these `train_METRIC` and `test_METRIC` of each of the task's metrics."""
+    """Records what one epoch gave; beside these `train_METRIC` and `test_METRIC` of each of the task's metrics."""
 
     __slots__ = ()
     OTHERS = float | None
@@ -34,7 +34,7 @@ class Epoch(JsonObject):
 
 
 class Fingerprint(JsonObject):
-    """What a result depends on beside its method; only results of one digest are tested against each other."""
+    """Records what a result depends on beside its method; only results of one digest are tested against each other."""
 
     __slots__ = ()
 
@@ -57,7 +57,7 @@ class Fingerprint(JsonObject):
 
 
 class Race(JsonObject):
-    """Where a candidate stood when it left its race."""
+    """Records where a candidate stood when it left its race."""
 
     __slots__ = ()
 
@@ -220,7 +220,7 @@ class Result(JsonObject):
 
     @property
     def learning_rate(self) -> float:
-        """The rate that it was trained at; there is one of whatever takes steps."""
+        """Return the rate that it was trained at; there is one of whatever takes steps."""
         rate: float = self.method_config["learning_rate"]
         return rate
 

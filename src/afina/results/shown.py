@@ -9,12 +9,12 @@ __all__ = ["answer", "difference_row", "metric_digits", "scaled", "shown_interva
 
 
 def scaled(metric: str) -> float:
-    """Accuracies are shown in percent, correlations and errors as they are."""
+    """Return what a metric is multiplied by: accuracies are shown in percent, correlations and errors as they are."""
     return 100.0 if is_percent(metric) else 1.0
 
 
 def metric_digits(metric: str, size: float = 0.0) -> int:
-    """Decimals of a metric, fewer where figures of this size have many digits before the point."""
+    """Return a metric's decimals, fewer where figures of this size have many digits before the point."""
     return 1 if is_percent(metric) else max(0, 3 - sum(abs(size) >= bound for bound in (10, 100, 1000)))
 
 

@@ -167,7 +167,7 @@ class _Draws:
         self.values: dict[tuple[str, int], np.ndarray] = dict(zip(runs, drawn, strict=True))
 
     def difference(self, first: str, second: str) -> np.ndarray:
-        """Redrawn differences: shared seeds are drawn jointly, as they saw the same batches; others apart."""
+        """Return redrawn differences: shared seeds are drawn jointly, as they saw the same batches; others apart."""
         mine = {seed: values for (method, seed), values in self.values.items() if method == first}
         theirs = {seed: values for (method, seed), values in self.values.items() if method == second}
         rows = np.arange(self.count)
@@ -240,7 +240,7 @@ def _variance_of_mean(values: Sequence[float]) -> float:
 
 
 def _far_tail(observed: float, gaps: np.ndarray, seeds: tuple[float, int]) -> float:
-    """Two-sided p of a difference so far from zero that hardly any redrawn one crosses it: Student's tail.
+    """Return a two-sided p of a difference so far from zero that hardly any redrawn one crosses it: Student's tail.
 
     Two thousand draws cannot show a p below 0.001, and the correction for 171 pairs (19 methods) wants 0.0003. The spread
     is that of the redrawn differences; of their variance only the seeds' part is known from few values, so that the

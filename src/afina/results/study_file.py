@@ -40,7 +40,7 @@ class KnownData(JsonObject):
 
 
 class ChosenPrecision(JsonObject):
-    """The precision that `auto` became for a model, and the timed steps that decided."""
+    """Records the precision that `auto` became for a model, and the timed steps that decided."""
 
     __slots__ = ()
 
@@ -79,7 +79,7 @@ class Resolved(JsonObject):
 
 
 class StudyFile(JsonObject):
-    """The whole file."""
+    """Holds the whole file."""
 
     __slots__ = ()
 

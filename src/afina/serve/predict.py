@@ -16,7 +16,7 @@ __all__ = ["Answering", "Answers", "Counts", "RowByRow"]
 
 
 class Answering(Protocol):
-    """What answers rows: an adapter, or what was exported of one."""
+    """Answers rows: an adapter, or what was exported of one."""
 
     task: Task
     notes: tuple[str, ...]
@@ -33,7 +33,7 @@ class Answering(Protocol):
 
 @dataclass
 class Counts:
-    """Rows by what became of them: answered, less sure than asked (left to a person), without a text."""
+    """Counts rows by what became of them: answered, less sure than asked (left to a person), without a text."""
 
     rows: int = 0
     answered: int = 0
@@ -65,7 +65,7 @@ class RowByRow:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What a table has of a prediction."""
+        """Return what a table has of a prediction."""
         return self.adapter.task.fields(self.choices, unsure=self.at_least is not None)
 
     def layout(self, keep: Sequence[str], separator: str | None) -> Layout:
@@ -121,7 +121,7 @@ class RowByRow:
 
 @dataclass
 class Answers:
-    """What an adapter answers to all that is asked, computed row by row as it is looked at, once.
+    """Answers all that is asked, computed row by row as it is looked at, once.
 
     `counts` says what became of the rows by then, `layout` which columns a table of them has.
     """

@@ -28,7 +28,7 @@ class Chat:
     def __init__(
         self, adapter: Predictor, *, system: str | None = None, settings: GenerationSettings | None = None
     ) -> None:
-        """`adapter` answers first and brings the form of the conversation; `system` stands before all.
+        """Let `adapter` answer first, whose form the conversation takes; `system` stands before all.
 
         Raises `UsageError` for an adapter that does not write.
         """
@@ -96,7 +96,7 @@ class Chat:
             partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _fitting(self) -> list[dict[str, str]]:
-        """The system message and the newest turns that fit with room for an answer, always the last question."""
+        """Return the system message and the newest turns that fit with room for an answer, always the last question."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         turns = list(self.messages)
         # A question that got no answer is no part of the form that models know.

@@ -48,7 +48,7 @@ class TimedSharing(Sharing):
 
 
 class Costs(JsonObject):
-    """The costs of a method alone, by its first steps."""
+    """Holds the costs of a method alone, by its first steps."""
 
     __slots__ = ()
 
@@ -86,7 +86,7 @@ class CohortPlan(JsonObject):
 
     @property
     def sharing(self) -> Sharing | None:
-        """The sharing that an earlier start settled; None where none did."""
+        """Return the sharing that an earlier start settled; None where none did."""
         return Sharing(self.together, self.most_tokens, self.alike) if "together" in self else None
 
 

@@ -33,7 +33,7 @@ class Cohort:
 
     @property
     def checkpoint(self) -> Path:
-        """The file of the members' state while they train."""
+        """Return the file of the members' state while they train."""
         return self.folder / CHECKPOINT
 
     def first_steps(self, run: str) -> Path:

@@ -93,7 +93,7 @@ def develops(config: StudyConfig, task: str) -> bool:
 
 
 def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
-    """The development split that choices are made on: the data's own, or a tenth of the train rows, always the same."""
+    """Return the development split of choices: the data's own, or a tenth of the train rows, always the same."""
     classes = TASKS[data.task].stratified
     if data.validation is not None:
         kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)

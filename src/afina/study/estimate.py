@@ -174,7 +174,7 @@ def _dtype(precision: str, device: str) -> torch.dtype:
 
 
 def _dequantised_bytes(model: nn.Module, dtype: torch.dtype) -> int:
-    """Bytes of the largest quantised layer's weight as it computes, which is there while it does."""
+    """Return the bytes of the largest quantised layer's weight as it computes, which is there while it does."""
     sizes = (torch.Size(weight_shape(own)).numel() for own in model.modules() if is_quantised(own))
     return max(sizes, default=0) * dtype.itemsize
 
@@ -206,7 +206,7 @@ def _precision(config: StudyConfig, shape: Any, device: str, tell: Callable[[str
 def _shallow(
     shape: Any, layers: int, method: Method, sizes: Sizes, device: str, precision: str
 ) -> tuple[Backbone, Adapter]:
-    """The shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
+    """Build the shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
     own = method.owns_backbone
     dtype = torch.float32 if own else _dtype(precision, device)
     backbone = shape_backbone(
@@ -239,7 +239,7 @@ def _measure(
     shape: Any, layers: int, method: Method, sizes: Sizes, rows: int, length: int, device: str, precision: str,
     checkpointing: bool = False,
 ) -> _Depth:  # fmt: skip
-    """Median time of a training step and of a forward pass."""
+    """Measure the median time of a training step and of a forward pass."""
     backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
@@ -268,7 +268,7 @@ def _measure(
 def _saved_bytes(
     shape: Any, layers: int, method: Method, sizes: Sizes, length: int, device: str, precision: str
 ) -> float:
-    """Bytes that autograd keeps for the backward pass of one row of `length` tokens."""
+    """Measure the bytes that autograd holds for the backward pass of one row of `length` tokens."""
     backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
     most = min(_LONGEST_COUNTED, backbone.context - places_taken(adapter))
     lengths = [most // 4, most // 2, most]

@@ -19,7 +19,7 @@ __all__ = ["Run", "expand", "folder_name", "remarks"]
 
 @dataclass(frozen=True)
 class Run:
-    """One cell of the grid with one seed."""
+    """Describes one cell of the grid with one seed."""
 
     id: str
     model: str
@@ -48,17 +48,17 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings of its method, as JSON has them."""
+        """Return all settings of its method, as JSON has them."""
         return self.method.settings()
 
     @property
     def cell(self) -> str:
-        """The data set's name and the label, which its seeds on one model share."""
+        """Return the data set's name and the label, which its seeds on one model share."""
         return f"{self.dataset_name}: {self.label}"
 
     @property
     def costs_like(self) -> str:
-        """Data, method and settings at any rate, which runs on one model share whose steps cost the same."""
+        """Return data, method and settings at any rate, which runs on one model share whose steps cost the same."""
         return json.dumps(
             [self.dataset, self.method.name, {**self.settings, "learning_rate": None, "rate_factor": 1.0}],
             sort_keys=True,

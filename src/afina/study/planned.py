@@ -22,7 +22,7 @@ __all__ = ["Ahead", "Plan", "plan"]
 
 @dataclass(frozen=True)
 class Ahead:
-    """What there is to know of a study before anything is timed."""
+    """Holds what there is to know of a study before anything is timed."""
 
     notes: Sequence[str] = ()
     """What was assumed of the data."""
@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """All runs, one after another: training and evaluating."""
+        """Return the time of all runs, one after another: training and evaluating."""
         return sum(own.train_seconds + own.evaluate_seconds for own in self.estimates)
 
     @property

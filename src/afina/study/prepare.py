@@ -249,7 +249,7 @@ def _piece_notes(
 
 
 def _train_evaluation(config: StudyConfig, task: str, labels: np.ndarray) -> np.ndarray | None:
-    """Rows of the train split that the train metric is taken on, the same for every run; None for all."""
+    """Return the rows of the train split that the train metric is taken on, the same for every run; None for all."""
     limit = config.train_evaluation_limit
     if limit is None or limit >= len(labels):
         return None

@@ -73,7 +73,7 @@ def profile_run(job: Job, send: Observer, kept: Path | None = None) -> Costs:
 
 @dataclass
 class _Steps:
-    """What a run's first steps took."""
+    """Holds what a run's first steps took."""
 
     times: list[float] = field(default_factory=list)
     resident: list[int] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Races: successive halving over a study's candidates (Jamieson and Talwalkar, 2016, arXiv:1502.07943; in rungs as in ASHA,
+"""Race a study's candidates by successive halving (Jamieson and Talwalkar, 2016, arXiv:1502.07943; in rungs as in ASHA,
 Li et al., 2020, arXiv:1810.05934, which all candidates reach together here, being one cohort)."""
 
 import math

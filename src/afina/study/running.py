@@ -35,7 +35,7 @@ class Data:
 
     @property
     def development(self) -> str:
-        """The split on which the task chooses: trials, which are tested on the development split, have the train rows."""
+        """Return the split on which the task chooses: the train rows for trials, which the development split tests."""
         return "validation" if "validation" in self.splits else "train"
 
     def rows(self, split: str) -> Tokens:

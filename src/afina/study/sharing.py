@@ -105,7 +105,7 @@ def _seconds_by_size(
 
 @dataclass(frozen=True)
 class _Typical:
-    """The place of a batch of median width in a data set's first epoch, its tokens, and those of the longest batch."""
+    """Describes a batch of median width: its place in the first epoch, its tokens, and those of the longest batch."""
 
     place: int
     tokens: int

@@ -39,7 +39,7 @@ class Sizes:
 
     @property
     def sequences(self) -> int:
-        """Sequences that a row is to the model."""
+        """Return how many sequences a row is to the model."""
         return max(1, self.classes) if self.speaks else 1
 
 

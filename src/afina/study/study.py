@@ -54,7 +54,7 @@ class Study:
         self, out: str | Path, config: StudyConfig | None = None, *, on_validation: bool = False,
         executor: Executor | None = None, **settings: Any,
     ) -> None:  # fmt: skip
-        """`on_validation` tests on the development split, as trials do; `executor` says where runs are carried out.
+        """Take a folder and a study's keys; `on_validation` tests on the development split, as trials do.
 
         Where `dataset` is a DataFrame or another object that holds rows, they are written into the folder at once.
         """
@@ -89,7 +89,7 @@ class Study:
 
     @property
     def results(self) -> Results:
-        """The results of all runs that ended so far; `results.to_pandas()` is a DataFrame with a row a run."""
+        """Return the results of all runs that ended so far; `results.to_pandas()` is a DataFrame with a row a run."""
         runs = {run.id for run in self.runs}
         return Results(entry for entry in self._folder.results() if entry.run in runs)
 

@@ -59,7 +59,7 @@ def choose_together_for(jobs: Sequence[Job], send: Observer) -> TimedSharing:
 
 
 def members_that_fit_for(jobs: Sequence[Job], send: Observer) -> list[int]:
-    """`members_that_fit` in a process of its own."""
+    """Call `members_that_fit` in a process of its own."""
     return members_that_fit(jobs, send)
 
 

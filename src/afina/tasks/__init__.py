@@ -1,1 +1,1 @@
-"""What is to be learned; one file a task."""
+"""Define what is to be learned; one file a task."""

@@ -1,4 +1,4 @@
-"""What a task is: how it reads rows, the size of its output, its loss, what it predicts; one file a task.
+"""Define what a task is: how it reads rows, the size of its output, its loss, what it predicts; one file a task.
 
 The registry finds a task by its name; whoever goes by what a task can do asks its class attributes. Nothing here imports
 torch before a loss is computed: a study's rows are read and checked without it.
@@ -43,7 +43,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Source:
-    """What a task reads its rows of: a data set's tables, what a person wrote of it, and the most rows to take."""
+    """Holds what a task reads its rows of: a data set's tables, what a person wrote of it, and the most rows to take."""
 
     spec: DatasetSpec
     parts: Parts
@@ -52,7 +52,7 @@ class Source:
 
 
 class State(BaseModel):
-    """What afina.json keeps of a task, checked when it is read; other keys are passed over."""
+    """Holds what afina.json says of a task, checked when it is read; other keys are passed over."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -69,7 +69,7 @@ Labels = Annotated[list[str], Field(min_length=1, max_length=MOST_LABELS), After
 
 
 class Task(ABC):
-    """What is learned from rows."""
+    """Says what is learned from rows."""
 
     name: ClassVar[str]
     answers: str
@@ -133,12 +133,12 @@ class Task(ABC):
 
     @classmethod
     def is_meant(cls, parts: Parts) -> bool:
-        """Whether tables show by their columns that they are for this task."""
+        """Return whether tables show by their columns that they are for this task."""
         return False
 
     @classmethod
     def claims(cls, found: "Labelled") -> bool:
-        """Whether texts with a column of labels show by these that they are for this task.
+        """Return whether texts with a column of labels show by these that they are for this task.
 
         Raises `UsageError` for labels that seem a mistake.
         """
@@ -210,7 +210,7 @@ class Task(ABC):
 
     @property
     def wants_choices(self) -> bool:
-        """Whether each text comes with answers of its own to choose from."""
+        """Return whether each text comes with answers of its own to choose from."""
         return False
 
     def choosing(self, choices: Sequence[Sequence[str]]) -> "Task":
@@ -302,7 +302,7 @@ class Task(ABC):
     # -- what an adapter's afina.json says of it
 
     def state(self) -> dict[str, Any]:
-        """JSON-able description from which `restore` makes the task again."""
+        """Return a JSON-able description from which `restore` makes the task again."""
         chosen = {} if self.first_metric is None else {"metric": self.first_metric}
         return {"name": self.name, **self.own_state(), **chosen}
 

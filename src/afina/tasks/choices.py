@@ -54,7 +54,7 @@ class Choices(Task):
     State = _Answers
 
     def __init__(self, answers: int, label_names: Sequence[str] | None = None, prompt: str | None = None) -> None:
-        """`answers` is the most that a row has; rows that have none of their own share `label_names`.
+        """Take the most answers that a row has; rows that have none of their own share `label_names`.
 
         `prompt` is what the model reads, with {text} and {text_pair} in it. Raises `UsageError` for another field.
         """

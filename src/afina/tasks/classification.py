@@ -33,7 +33,7 @@ class ClassState(State):
 
 @task("classification")
 class Classification(Task):
-    """One of K classes a row."""
+    """Learns one of K classes a row."""
 
     pipeline_tag = "text-classification"
     does = "It gives {input} one of {count} labels: {labels}."
@@ -49,7 +49,7 @@ class Classification(Task):
     def __init__(
         self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None
     ) -> None:
-        """`smoothing` spreads that share of a label over all classes, `weights` has each class's weight in the loss."""
+        """Spread the share `smoothing` of a label over all classes; `weights` has each class's weight in the loss."""
         self.label_names = tuple(label_names)
         self.outputs = len(label_names)
         self.smoothing = smoothing

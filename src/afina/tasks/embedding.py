@@ -44,7 +44,7 @@ class Embedded(Prediction):
 
 @task("embedding")
 class Embedding(Task):
-    """One vector a text."""
+    """Gives one vector a text."""
 
     pipeline_tag = "feature-extraction"
     does = "It gives {input} a vector."

@@ -1,4 +1,4 @@
-"""Causal language modelling: every token of a text, after those before it."""
+"""Learn every token of a text, after those before it (causal language modelling)."""
 
 from collections import Counter
 from typing import Any, Self
@@ -18,7 +18,7 @@ __all__ = ["Language"]
 
 @task("language")
 class Language(WritingTask):
-    """Every token of a text."""
+    """Learns every token of a text."""
 
     pipeline_tag = "text-generation"
     does = "It goes on with a text."

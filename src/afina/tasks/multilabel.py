@@ -109,7 +109,7 @@ class MultiLabel(Task):
         self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None,
         thresholds: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
-        """`smoothing` draws that share of each answer to the middle, `weights` has what a row with the label counts for."""
+        """Draw the share `smoothing` of each answer to the middle; `weights` has what a row with the label counts for."""
         self.label_names, self.outputs, self.smoothing = tuple(label_names), len(label_names), smoothing
         self.weights = None if weights is None else list(weights)
         self.thresholds = None if thresholds is None else list(thresholds)
@@ -322,7 +322,7 @@ def _listed(value: Any) -> Any:
 
 
 def _are_flags(lists: Sequence[list[Any]]) -> bool:
-    """Whether these are a 0 or 1 for each label, not labels."""
+    """Return whether these are a 0 or 1 for each label, not labels."""
     return len(lists[0]) > 1 and all(
         len(own) == len(lists[0]) and all(_flag(value) is not None for value in own) for own in lists
     )

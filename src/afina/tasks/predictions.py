@@ -1,4 +1,4 @@
-"""What is predicted for a text: a label with its probabilities, or a number; tasks that predict other things extend it."""
+"""Hold what is predicted for a text: a label with its probabilities, or a number; other tasks extend it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -46,5 +46,5 @@ class Prediction:
 
 
 def short(probability: float) -> float:
-    """Four digits: more are the arithmetic's, not the model's."""
+    """Write a number with four digits: more are the arithmetic's, not the model's."""
     return round(float(probability), 4)

@@ -33,7 +33,7 @@ class Seq2Seq(WritingTask):
     State = _Read
 
     def __init__(self, prompt: str | None = None) -> None:
-        """`prompt` is what the model reads, with the source as {text} in it (`summarize: {text}`)."""
+        """Take what the model reads, with the source as {text} in it (`summarize: {text}`)."""
         self.prompt = prompt or "{text}"
         if "{text}" not in self.prompt:
             raise UsageError(f"prompt: {prompt!r} should hold {{text}}.")

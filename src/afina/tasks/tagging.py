@@ -1,4 +1,4 @@
-"""Tagging (token classification): softmax cross-entropy over K tags at each word's first token.
+"""Tag tokens (token classification): softmax cross-entropy over K tags at each word's first token.
 
 The loss of a step is the sum over its tagged words over their number, so that a long text counts by its words. Entities
 are counted as conlleval counts them (measure/entities.py); tags that mark no entities are scored word by word.

@@ -1,4 +1,4 @@
-"""What the tasks share that teach a model to write: -log p(token | those before it), summed over what is to be written."""
+"""Share what tasks that teach a model to write have: -log p(token | those before it), summed over what is to be written."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a leak audit says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what a leak audit says; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

@@ -1,4 +1,4 @@
-"""What a model card says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what a model card says; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

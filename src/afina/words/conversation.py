@@ -1,4 +1,4 @@
-"""What a conversation at the terminal says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what a conversation at the terminal says; the English sentence is the key."""
 
 __all__ = ["HELP", "PORTUGUESE"]
 

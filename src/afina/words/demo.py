@@ -1,4 +1,4 @@
-"""What `afina demo chat` says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what `afina demo chat` says; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

@@ -1,4 +1,4 @@
-"""What a study at work says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what a study at work says; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

@@ -1,4 +1,4 @@
-"""What `afina recommend` says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what `afina recommend` says; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

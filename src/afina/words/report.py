@@ -1,4 +1,4 @@
-"""What a report says in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what a report says; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

@@ -1,4 +1,4 @@
-"""What commands print in Portuguese; the English sentence is the key."""
+"""Say in Portuguese what commands print; the English sentence is the key."""
 
 __all__ = ["PORTUGUESE"]
 

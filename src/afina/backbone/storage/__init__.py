@@ -1,1 +1,1 @@
-"""How a frozen model's weights are kept: one file a storage, whose name is a `precision`."""
+"""Store a frozen model's weights: one file a storage, whose name is a `precision`."""

@@ -1,4 +1,4 @@
-"""What a weight storage is, and the registry of them.
+"""Define what a weight storage is, and keep the registry of them.
 
 One more is one file in this folder: a class under `@storage("name")` that says what it computes in, what it needs, and, where
 weights are kept in fewer bits than they compute with, how transformers makes them and how they are read back.

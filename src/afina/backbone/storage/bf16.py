@@ -1,4 +1,4 @@
-"""Weights in bfloat16: float32's range in half the bytes, with three decimal digits."""
+"""Store weights in bfloat16: float32's range in half the bytes, with three decimal digits."""
 
 import torch
 
@@ -10,7 +10,7 @@ __all__ = ["BFloat16"]
 
 @storage("bf16")
 class BFloat16(Storage):
-    """In 16 bits with 8 of exponent."""
+    """Stores 16 bits a number, 8 of them the exponent."""
 
     dtype = torch.bfloat16
     tried = True

@@ -1,4 +1,4 @@
-"""What bitsandbytes' storages have in common: the library, and the error where it is missing."""
+"""Share what bitsandbytes' storages have in common: the library, and the error where it is missing."""
 
 import logging
 from typing import Any

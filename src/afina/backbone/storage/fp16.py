@@ -9,6 +9,6 @@ __all__ = ["Float16"]
 
 @storage("fp16")
 class Float16(Storage):
-    """In 16 bits with 5 of exponent."""
+    """Stores 16 bits a number, 5 of them the exponent."""
 
     dtype = torch.float16

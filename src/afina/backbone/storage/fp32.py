@@ -9,7 +9,7 @@ __all__ = ["Float32"]
 
 @storage("fp32")
 class Float32(Storage):
-    """In 32 bits."""
+    """Stores 32 bits a number."""
 
     exact = True
     dtype = torch.float32

@@ -14,7 +14,7 @@ __all__ = ["Int8"]
 
 @storage("int8")
 class Int8(Packed):
-    """In 8 bits."""
+    """Stores 8 bits a number."""
 
     weight_class = "Int8Params"
     keeps_inputs = True

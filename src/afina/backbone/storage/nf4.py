@@ -1,4 +1,4 @@
-"""Weights in 4 bits: NormalFloat4 in blocks of 64.  Dettmers et al., 2023, arXiv:2305.14314, section 3.
+"""Store weights in 4 bits: NormalFloat4 in blocks of 64.  Dettmers et al., 2023, arXiv:2305.14314, section 3.
 
 The blocks' scales are quantised again (double quantisation, same section).
 """
@@ -20,7 +20,7 @@ _BLOCK, _SCALES = 64, 256
 
 @storage("nf4")
 class NormalFloat4(Packed):
-    """In 4 bits."""
+    """Stores 4 bits a number."""
 
     weight_class = "Params4bit"
     usual = True

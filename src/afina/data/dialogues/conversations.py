@@ -118,7 +118,7 @@ def interaction_of(
 
 
 def _carried(extra: Any) -> dict[str, Any]:
-    """Columns that a conversion before this one carried along."""
+    """Return the columns that a conversion before this one carried along."""
     if isinstance(extra, str) and extra.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
             extra = json.loads(extra)

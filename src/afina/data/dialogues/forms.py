@@ -38,7 +38,7 @@ NO_FORM = "no known form of dialogue"
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which columns mean what; those left out are found by their usual names."""
+    """Says which columns mean what; those left out are found by their usual names."""
 
     question: str | None = None
     answer: str | None = None
@@ -51,7 +51,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Found:
-    """What a row says: its dialogue, or why there is none."""
+    """Holds what a row says: its dialogue, or why there is none."""
 
     used: frozenset[str]
     """The columns that it was read from."""
@@ -112,7 +112,7 @@ def _named_pair(row: _Row) -> Found | None:
 
 
 def _exported(row: _Row) -> Found | None:
-    """ChatGPT's export: a tree of messages, of which the branch is read that was last on the screen."""
+    """Read ChatGPT's export: a tree of messages, of which the branch is read that was last on the screen."""
     mapping = row.get("mapping")
     if not isinstance(mapping, Mapping) or not all(isinstance(node, Mapping) for node in mapping.values()):
         return None
@@ -204,7 +204,7 @@ def _preference(row: _Row) -> Found | None:
 
 
 def _completed(row: _Row) -> Found | None:
-    """TRL's conversational prompt and completion, both lists of messages."""
+    """Read TRL's conversational prompt and completion, both lists of messages."""
     if "completion" not in row.names or isinstance(row.get("completion"), str):
         return None
     return _asked_and_said(row, "prompt", "completion", "prompt and completion")

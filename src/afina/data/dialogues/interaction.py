@@ -1,4 +1,4 @@
-"""What one row says, whatever form it had."""
+"""Describe what one row says, whatever form it had."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class RawRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Interaction:
-    """What one row says."""
+    """Holds what one row says."""
 
     place: str
     """Where it stands in its file."""

@@ -46,7 +46,7 @@ class Message(NamedTuple):
 
     @property
     def learned(self) -> bool:
-        """Whether it is the assistant's and not weighted away."""
+        """Return whether it is the assistant's and not weighted away."""
         return self.role == "assistant" and self.details.get("weight") != 0
 
 

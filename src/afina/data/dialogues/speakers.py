@@ -53,7 +53,7 @@ _NAME = re.compile(rf"{_BEFORE}([^\W\d_][\w .'-]{{0,24}}?){_AFTER}")
 
 @dataclass(frozen=True)
 class Speakers:
-    """Who is who in a transcript; names given here come before the known ones."""
+    """Says who is who in a transcript; names given here come before the known ones."""
 
     user: tuple[str, ...] = ()
     assistant: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Speakers:
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """Role by name in lower case."""
+        """Return each role by name in lower case."""
         known = {name: role for role, names in ROLES.items() for name in names.split()}
         own = {name.lower(): role for role in ("user", "assistant") for name in getattr(self, role)}
         return known | own
@@ -96,7 +96,7 @@ class Speakers:
         return self.roles[name], line[match.end() :], weak
 
     def separates(self, line: str) -> bool:
-        """Whether a line stands between two dialogues and belongs to neither."""
+        """Return whether a line stands between two dialogues and belongs to neither."""
         return self._between.fullmatch(line) is not None
 
     def lines(self, text: str) -> list[str]:

@@ -81,7 +81,7 @@ def _one_turn_a_row(
 
 
 def _starts(row: RawRow, group: list[RawRow], speakers: Speakers, role: str) -> bool:
-    """Whether a turn begins a dialogue where no column says so: a question (or a system's text) after an answer."""
+    """Return whether a turn begins a dialogue where no column says so: a question (or system text) after an answer."""
     known = [speakers.roles.get(str(each.values[role]).strip().lower()) for each in ([*group[-1:], row])]
     return len(known) == 2 and known[1] in ("user", "system") and known[0] not in ("user", "system")
 

@@ -141,7 +141,7 @@ def _who_answers(names: Counter[str], speakers: Speakers) -> str:
 
 
 def _day_first(said: Sequence[_Said]) -> bool:
-    """Whether a date is day and month in this order; where no date tells, it is taken to be."""
+    """Return whether a date is day and month in this order; where no date tells, it is taken to be."""
     firsts = [int(each.when[0]) for each in said if len(each.when[0]) < 4]
     seconds = [int(each.when[1]) for each in said]
     month_first = any(number > 12 for number in seconds) and not any(number > 12 for number in firsts)

@@ -34,7 +34,7 @@ _LONGEST_FIELD = 1 << 30
 
 @dataclass(frozen=True)
 class Dialect:
-    """How fields are divided."""
+    """Says how fields are divided."""
 
     separator: str
     quoting: bool = True
@@ -47,7 +47,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class _Failure(Exception):
-    """Where rows cannot be told apart, and why."""
+    """Says where rows cannot be told apart, and why."""
 
     line: int
     why: str
@@ -328,7 +328,7 @@ def _table(text: str, dialect: Dialect) -> list[list[str]] | None:
 
 
 def _quoted(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
-    r"""Quotation marks quote, doubled or escaped with a backslash, whichever the rows fit."""
+    r"""Read quotation marks as quoting, doubled or escaped with a backslash, whichever the rows fit."""
     if '\\"' not in text:
         return dialect
     plain, slashed = _table(text, dialect), _table(text, replace(dialect, backslash=True))
@@ -367,7 +367,7 @@ def _tabbed(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
 
 
 def _written_quoted(rows: list[list[str]]) -> bool:
-    """Whether whole columns are quoted, or only the fields that need it: what programs that quote write."""
+    """Return whether whole columns are quoted, or only the fields that need it: what programs that quote write."""
 
     def quoted(field: str) -> bool:
         return len(field) > 1 and field.startswith('"') and field.endswith('"')

@@ -1,4 +1,4 @@
-"""Which encoding a file of text has: UTF-8, a byte order mark's, or one that its bytes make sure enough of.
+"""Find the encoding of a file of text: UTF-8, a byte order mark's, or one that its bytes make sure enough of.
 
 Most files that are not UTF-8 come from a spreadsheet in Western Europe or Brazil. Read as each of that region's code
 pages, the right one gives words: letters of one language's alphabet, no capital behind a small letter, no sign within a
@@ -50,7 +50,7 @@ _JOINS = frozenset("’‘´·\u00ad–—…/ªº")
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a file's bytes become text."""
+    """Says how a file's bytes become text."""
 
     codec: str
     name: str
@@ -63,7 +63,7 @@ class Encoding:
 
 @dataclass
 class _Seen:
-    """What passed by: lines with more than ASCII that are UTF-8, those that are not, and a sample of the latter."""
+    """Counts what passed by: lines with more than ASCII that are UTF-8, those that are not, and a sample of the latter."""
 
     lines: int = 0
     good: int = 0

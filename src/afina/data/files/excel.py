@@ -58,7 +58,7 @@ def _sheets(path: Path, openpyxl: Any) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _has_formulas(file: BinaryIO) -> bool:
-    """Whether a sheet's XML, prefixed or not, has an element `f`."""
+    """Return whether a sheet's XML, prefixed or not, has an element `f`."""
     with zipfile.ZipFile(file) as parts:
         names = [name for name in parts.namelist() if "worksheets/" in name]
         return any(_FORMULA.search(parts.read(name)) for name in names)

@@ -136,7 +136,7 @@ def rows_of_document(document: Any, place: str, notes: list[str]) -> Placed:
 
 
 def _split(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
-    """pandas' orient="split": names, and lists of values."""
+    """Read pandas' orient="split": names, and lists of values."""
     if not {"columns", "data"} <= document.keys() or not document.keys() <= {"columns", "data", "index"}:
         return None
     names, rows = document["columns"], document["data"]
@@ -150,7 +150,7 @@ def _split(document: Mapping[str, Any], place: str, notes: list[str]) -> list[An
 
 
 def _held(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
-    """Rows under one name, with something about them beside: {"version": ..., "data": [...]}."""
+    """Read rows under one name, with something about them beside: {"version": ..., "data": [...]}."""
     lists = {
         name: value
         for name, value in document.items()
@@ -170,7 +170,7 @@ def _held(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any
 
 
 def _columns(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
-    """Columns as lists of one length: {"text": [...], "label": [...]}."""
+    """Read columns as lists of one length: {"text": [...], "label": [...]}."""
     columns = list(document.values())
     if len(columns) < 2 or not all(isinstance(column, list) for column in columns):
         return None
@@ -186,7 +186,7 @@ def _columns(document: Mapping[str, Any], place: str, notes: list[str]) -> list[
 
 
 def _indexed(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any] | None:
-    """pandas' orient="columns" (its default) and "index": an object of objects, the one way round or the other."""
+    """Read pandas' orient="columns" (its default) and "index": an object of objects, the one way round or the other."""
     inner = list(document.values())
     if not inner or not all(isinstance(value, dict) for value in inner):
         return None

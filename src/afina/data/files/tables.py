@@ -44,7 +44,7 @@ _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a person said of a file; left out, it is recognised."""
+    """Holds what a person said of a file; left out, it is recognised."""
 
     separator: str | None
     encoding: str | None
@@ -97,7 +97,7 @@ def say(path: Path, own: list[str], notes: list[str] | None) -> None:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name says that it is a table, compressed or not."""
+    """Return whether a file's name says that it is a table, compressed or not."""
     return format_of(path) in SUFFIXES
 
 

@@ -1,4 +1,4 @@
-"""From a column of labels to a task: class indices with their names, or numbers."""
+"""Make a task of a column of labels: class indices with their names, or numbers."""
 
 import re
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ def _every(values: arrow.ChunkedArray, pattern: str) -> bool:
 
 
 def are_quantities(tables: Mapping[str, arrow.Table], column: str) -> bool:
-    """Whether labels are numbers of which some have decimals."""
+    """Return whether labels are numbers of which some have decimals."""
     if tables["train"][column].type != arrow.float64():
         return False
     each = (table[column].drop_null().to_numpy() for table in tables.values())

@@ -137,7 +137,7 @@ def _note_case(counts: Counter[str], notes: list[str]) -> None:
 
 
 def _semicolons(tables: Mapping[str, arrow.Table]) -> bool:
-    """Whether all come from files with semicolons between columns: what spreadsheets write where decimals have commas."""
+    """Return whether all files have semicolons between columns, as spreadsheets write where decimals have commas."""
     return all(separator_of(table) == ";" for table in tables.values())
 
 
@@ -188,7 +188,7 @@ def _refuse_points(counts: Counter[str], semicolons: bool, column: str) -> None:
 
 
 def _surely_decimals(counts: Counter[str], commas: list[str]) -> bool:
-    """Whether labels with commas are no lists of whole numbers: all have one, or one has decimals as numbers have them."""
+    """Return whether labels with commas are no lists of whole numbers: all have one, or one has decimals as numbers do."""
     return len(commas) == len(counts) or any(re.search(r"(^|\D)0,|,\d\d", label) for label in commas)
 
 

@@ -30,7 +30,7 @@ def listed_words(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[
 
 
 def has_tagged_form(table: arrow.Table) -> bool:
-    """Whether a table shows by itself that it has tagged words."""
+    """Return whether a table shows by itself that it has tagged words."""
     if LINE in table.column_names:
         return _is_conll(_lines(table)[:200])
     known = _known(table)

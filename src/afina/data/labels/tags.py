@@ -20,7 +20,7 @@ __all__ = ["find_tagged", "is_tagged", "read_tagged", "spans", "tables_of_lists"
 
 
 def is_tagged(tables: Mapping[str, arrow.Table]) -> bool:
-    """Whether the tables show by themselves that they have words and a tag each."""
+    """Return whether the tables show by themselves that they have words and a tag each."""
     table = next(iter(tables.values()))
     return all(_usual(table.schema, names) is not None for names in (WORDS, TAGS)) or has_tagged_form(table)
 

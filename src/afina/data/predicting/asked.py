@@ -1,4 +1,4 @@
-"""What a person wants predictions for: the rows of a file with all their columns, texts, or lines as they come."""
+"""Read what a person wants predictions for: a file's rows with all their columns, texts, or lines as they come."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

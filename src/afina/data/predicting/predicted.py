@@ -38,7 +38,7 @@ SEPARATORS = {",": ",", ";": ";", "tab": "\t"}
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted for one row."""
+    """Holds what was predicted for one row."""
 
     row: int
     """Its number in the file or among the texts, from 1."""
@@ -55,7 +55,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of a table of predictions."""
+    """Names the columns of a table of predictions."""
 
     kept: tuple[str, ...]
     fields: tuple[str, ...]
@@ -75,7 +75,7 @@ class Layout:
 
     @property
     def renamed(self) -> list[str]:
-        """A sentence for each field that is called otherwise, as a kept column has its name."""
+        """Return a sentence for each field that is called otherwise, as a kept column has its name."""
         return [
             f"The rows have a column '{own}' of their own; the predicted one is called '{name}'."
             for own, name in self.names.items() if own != name
@@ -83,7 +83,7 @@ class Layout:
 
     @property
     def columns(self) -> list[str]:
-        """All columns, in order: the row's number, what was kept, the prediction."""
+        """Return all columns, in order: the row's number, what was kept, the prediction."""
         return [self.names["row"], *self.kept, *(self.names[own] for own in self.fields)]
 
     def values(self, predicted: Predicted) -> list[Any]:
@@ -96,7 +96,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Form:
-    """How predictions are written: to a stream of text, or where `write` is None into a file as `save` does."""
+    """Says how predictions are written: to a stream of text, or where `write` is None into a file as `save` does."""
 
     write: Callable[[Iterable[Predicted], TextIO, Layout], None] | None
     save: Callable[[Iterable[Predicted], Path, Layout], None]

@@ -1,1 +1,1 @@
-"""Where a data set comes from: files and folders, presets of the hub, Python objects."""
+"""Find data sets: files and folders, presets of the hub, Python objects."""

@@ -1,4 +1,4 @@
-"""Where tables come from: packaged sets, presets, files, folders and the hub, by one name."""
+"""Find tables by one name: packaged sets, presets, files, folders and the hub."""
 
 import logging
 from collections.abc import Mapping

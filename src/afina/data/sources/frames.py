@@ -21,7 +21,7 @@ _KINDS = (
 
 
 def is_objects(value: Any) -> bool:
-    """Whether a data set is given as objects, not by a name, a path or the keys of one."""
+    """Return whether a data set is given as objects, not by a name, a path or the keys of one."""
     if isinstance(value, Mapping):
         return not isinstance(value.get("path"), (str, Path)) if "path" in value else True
     return not isinstance(value, (str, Path, DatasetSpec))
@@ -73,7 +73,7 @@ def tables_of(value: Any) -> dict[str, arrow.Table]:
 
 
 def _columns(value: Mapping[Any, Any]) -> bool:
-    """Whether a dict's values are columns of plain values, whatever they are called."""
+    """Return whether a dict's values are columns of plain values, whatever they are called."""
     return all(
         _sequence(own) and not isinstance(own, tuple) and len(own) > 0 and isinstance(own[0], (str, int, float))
         for own in value.values()

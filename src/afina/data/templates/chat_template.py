@@ -1,4 +1,4 @@
-"""What a chat template is: how a conversation is written out as one text, and which of it the model is to say.
+"""Define a chat template: how a conversation is written out as one text, and which of it the model is to say.
 
 A model says what stands between an assistant's mark and the end of its turn, the end included, so that it learns to stop.
 A space before its first word is its own, as tokenizers see it; blanks behind the end are nobody's.
@@ -21,7 +21,7 @@ Piece = tuple[str, bool]
 
 
 class ChatTemplate(ABC):
-    """How conversations are written out."""
+    """Writes conversations out."""
 
     marks: bool
     """Whether the tokenizer's own marks, such as a start token, come before the text."""
@@ -29,7 +29,7 @@ class ChatTemplate(ABC):
     @property
     @abstractmethod
     def stop(self) -> tuple[str, ...]:
-        """The strings at which an answer ends."""
+        """Return the strings at which an answer ends."""
 
     @abstractmethod
     def render(self, messages: Sequence[Message]) -> list[Piece]:
@@ -41,7 +41,7 @@ class ChatTemplate(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, str]:
-        """JSON-able description from which `load_template` makes the template again."""
+        """Return a JSON-able description from which `load_template` makes the template again."""
 
 
 def joined(pieces: Sequence[Piece]) -> list[Piece]:

@@ -23,7 +23,7 @@ class Written(ChatTemplate):
     marks = False
 
     def __init__(self, source: str, specials: Mapping[str, str], with_tools: str | None = None) -> None:
-        """`specials` are the special tokens that the template may name; `with_tools` is another where tools are declared.
+        """Take the special tokens that the template may name; `with_tools` is another where tools are declared.
 
         Raises `UsageError` for one without an end behind an answer, or without roles.
         """
@@ -162,7 +162,7 @@ class Written(ChatTemplate):
         return self._writes([declared, Message("user", "?"), Message("assistant", "!")])
 
     def _writes(self, messages: Sequence[Message]) -> bool:
-        """Whether the probe in these messages comes into the text, as it is or as JSON writes it."""
+        """Return whether the probe in these messages comes into the text, as it is or as JSON writes it."""
         try:
             text = self._text(messages)
         except UsageError:
@@ -175,7 +175,7 @@ class Written(ChatTemplate):
 
 
 def _as_python(text: str, messages: Sequence[Message]) -> bool:
-    """Whether a text has a call's arguments as Python prints an object, because its template takes them for a text."""
+    """Return whether a text has a call's arguments as Python prints an object, its template taking them for a text."""
     calls = [call["function"]["arguments"] for message in messages for call in message.details.get("tool_calls", ())]
     return any(str(call) in text and json.dumps(call, ensure_ascii=False) != str(call) for call in calls if call)
 

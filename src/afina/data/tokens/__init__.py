@@ -1,1 +1,1 @@
-"""From rows of text to tokens and batches of them."""
+"""Turn rows of text into tokens and batches of them."""

@@ -76,7 +76,7 @@ class Tokens:
 
     @property
     def by_word(self) -> bool:
-        """Whether every word has a label, not every row: `labels` is then (N, W), `IGNORED` behind a row's words.
+        """Return whether every word has a label, not every row: `labels` is then (N, W), `IGNORED` behind a row's words.
 
         Of rows that have several labels they are (N, K) too, and there are no targets.
         """
@@ -91,7 +91,7 @@ class Tokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each row, (N,); of its longest sequence where there are several."""
+        """Return the tokens of each row, (N,); of its longest sequence where there are several."""
         lengths: np.ndarray = np.diff(self.offsets).reshape(-1, self.choices).max(axis=1)
         return lengths
 
@@ -102,7 +102,7 @@ class Tokens:
 
     @cached_property
     def trained(self) -> np.ndarray:
-        """Terms of each row's loss, (N,): its targets, or one where the row has one label."""
+        """Return the terms of each row's loss, (N,): its targets, or one where the row has one label."""
         if self.targets is None:
             return np.ones(len(self), dtype=np.int64)
         before = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
@@ -115,7 +115,7 @@ class Tokens:
 
     @property
     def inputs(self) -> str:
-        """What models call them."""
+        """Return the inputs by the names that models call them."""
         return {1: "input_ids", 3: "input_features", 4: "pixel_values"}[self.ids.ndim]
 
     def take(self, rows: np.ndarray) -> "Tokens":
@@ -266,7 +266,7 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Number of batches that `epoch_batches` makes."""
+    """Return the number of batches that `epoch_batches` makes."""
     chunk = batch_size * _BUCKETS
     return sum(math.ceil(min(chunk, rows - start) / batch_size) for start in range(0, rows, chunk))
 

@@ -1,4 +1,4 @@
-"""What a model is about to learn: some rows with their trained tokens, how many those are, whether an end is among them."""
+"""Show what a model is about to learn: some rows with their trained tokens, how many those are, and whether they end."""
 
 from dataclasses import dataclass
 from itertools import pairwise

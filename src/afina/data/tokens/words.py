@@ -60,7 +60,7 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
 
 
 def words_with_space(tokenizer: Any) -> bool:
-    """Whether words are given with the space before them.
+    """Return whether words are given with the space before them.
 
     Byte-level tokenizers (GPT-2, RoBERTa, ModernBERT) know a word by it, which a word alone lacks.
     """

@@ -14,7 +14,7 @@ __all__ = ["OnnxRuntime", "OnnxSession"]
 
 
 class OnnxSession(Session):
-    """A graph of one output."""
+    """Runs a graph of one output."""
 
     def __init__(self, session: Any) -> None:
         self.session = session

@@ -1,4 +1,4 @@
-"""What a metric is, and the registry of all metrics: a class each, which says what it is of, how to read it, and its words.
+"""Define what a metric is (what it is of, how to read it, its words), and keep the registry of all metrics.
 
 All are as scikit-learn, scipy and seqeval define them; where they are undefined they are 0, without a warning.
 """
@@ -85,7 +85,7 @@ class Metric(ABC):
 
     @classmethod
     def fits(cls, outputs: int) -> bool:
-        """Whether it says anything of a task with so many outputs."""
+        """Return whether it says anything of a task with so many outputs."""
         return True
 
     @abstractmethod
@@ -169,13 +169,13 @@ def diagrams_of(names: Sequence[str], answers: Answered) -> list[Diagram]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether a larger value of this metric is the better one; so it is taken to be of one that other programs measured."""
+    """Return whether a larger value of this metric is better; so it is taken to be of one that other programs measured."""
     found = _known(name)
     return found is None or found.higher_is_better
 
 
 def is_percent(name: str) -> bool:
-    """Whether tables show this metric in percent."""
+    """Return whether tables show this metric in percent."""
     found = _known(name)
     return found is not None and found.percent
 

@@ -89,7 +89,7 @@ class MCC(ByCounts):
 
 @metric("binary_f1")
 class BinaryF1(ByCounts):
-    """Of two classes the F1 of the second, as MRPC and QQP are scored by."""
+    """Measures the F1 of the second of two classes, as MRPC and QQP are scored by."""
 
     percent = True
     portuguese = "F1 da segunda classe"

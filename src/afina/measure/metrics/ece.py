@@ -18,7 +18,7 @@ _BINS = 15
 
 @metric("ece")
 class CalibrationError(Metric):
-    """Expected calibration error over 15 bins."""
+    """Measures the expected calibration error over 15 bins."""
 
     of = ("classes",)
     percent = True

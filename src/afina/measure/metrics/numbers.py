@@ -1,4 +1,4 @@
-"""Metrics of numbers, one a row."""
+"""Measure numbers, one a row, against the right ones."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -11,7 +11,7 @@ __all__ = ["R2", "OfNumbers", "Pearson", "Spearman", "SquaredError"]
 
 
 class OfNumbers(Metric):
-    """A metric of numbers beside the right ones."""
+    """Compares numbers with the right ones."""
 
     of = ("numbers",)
 
@@ -62,7 +62,7 @@ class Pearson(OfNumbers):
 
 @metric("spearman")
 class Spearman(Pearson):
-    """Spearman's correlation: Pearson's of the ranks."""
+    """Measures Spearman's correlation: Pearson's of the ranks."""
 
     portuguese = "Spearman"
 

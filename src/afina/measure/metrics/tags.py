@@ -19,7 +19,7 @@ class _OfEntities(Share):
 
 @metric("f1")
 class EntityF1(_OfEntities):
-    """F1 of all entities, and that of each type's."""
+    """Measures the F1 of all entities, and that of each type's."""
 
     parted = True
     portuguese = "F1"

@@ -27,7 +27,7 @@ class Loss(Metric):
 
 @metric("perplexity")
 class Perplexity(Loss):
-    """exp(loss)."""
+    """Measures exp(loss)."""
 
     portuguese = "perplexidade"
 

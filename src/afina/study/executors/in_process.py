@@ -16,13 +16,13 @@ __all__ = ["InProcess"]
 
 @executor("in-process")
 class InProcess:
-    """This process."""
+    """Carries jobs out in this process."""
 
     name: str
     remark = "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already"
 
     def prepare(self) -> None:
-        """Nothing has to be started."""
+        """Do nothing, as nothing has to be started."""
 
     def submit(self, target: Target, argument: Any, on_event: Observer = lambda event: None) -> Any:
         """Return what the job gives, with copies of what it is given and of what it returns."""

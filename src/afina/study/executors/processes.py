@@ -11,7 +11,7 @@ __all__ = ["Processes"]
 
 @executor("processes")
 class Processes:
-    """Local processes, one after another."""
+    """Carries jobs out in local processes, one after another."""
 
     name: str
     remark = None

@@ -1,0 +1,87 @@
+"""The words of the code: a docstring begins with a full sentence, and one rule finds those that do not."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import afina
+
+SOURCE = Path(afina.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+NEEDS_THE_LINE_ABOVE = set(
+    re.findall(
+        r"\w+", "As At By For From How If In Neither Not Of On Only Than To What When Where Whether Which Who Why With"
+    )
+)
+"""Words that begin a clause, which says nothing without what it hangs on."""
+VERBS = set(
+    re.findall(
+        r"\w+",
+        """
+accept act adapt add allow alter answer append apply approximate ask assign attach audit average become begin
+bind bring build call carry change check choose classify clean clear close collect come compare compute
+concatenate continue convert copy count cover create cut decide decode define depend describe deserve detach
+differ divide do draw drop edit embed emit encode end enter erase estimate evaluate examine expand explain
+export extend fall fill find fit fold follow forget form format forward freeze generate get give go group grow
+guess hang have hide hold ignore import insert install join judge keep know label lay learn leave lend let lie
+limit line list load lock look lose make map mark mask match mean measure merge move multiply name need note
+observe offer open order pack pair parse part pass patch pick plan plant play point predict prepare print
+produce provide put quantise quote race raise reach read recognise reconstruct record redraw reduce refuse
+register reject release remain remember remove render replace report rescale reset resolve restore return rise
+round run save say scale score see seem select send serve set settle shape share show shrink silence sit skip
+sort speak spell split spread stand start state step stop store stream sum switch tag take talk teach tell test
+time tokenise tokenize track train translate treat try turn undo update use validate wait want warn work wrap
+write yield
+""",
+    )
+)
+"""What functions do, and modules and classes say that they do; a new verb is welcome."""
+HELPERS = set(
+    re.findall(
+        r"\w+",
+        "are be been can cannot could did do does goes had has have is may might must should was were will would",
+    )
+)
+
+
+def forms(verb: str) -> Iterator[str]:
+    yield from (verb, f"{verb}s", f"{verb}es")
+    if verb.endswith("y"):
+        yield f"{verb[:-1]}ies"
+
+
+SAID = {form for verb in VERBS for form in forms(verb)} | HELPERS
+
+
+def first_lines(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            yield text.splitlines()[0], node
+
+
+def wrong(line: str, node: ast.AST) -> str | None:
+    """Say what keeps a first line from being a sentence: a function's begins with what it does; a formula is one."""
+    words = re.findall(r"[A-Za-z'-]+", line)
+    if words and words[0] in NEEDS_THE_LINE_ABOVE:
+        return "begins in the middle of a sentence"
+    if isinstance(node, ast.FunctionDef):
+        return None if words and words[0].lower() in VERBS else "does not begin with a verb"
+    has_verb = " = " in line or any(word.lower() in SAID for word in words)
+    return None if has_verb else "has no verb"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_docstring_begins_with_a_full_sentence(path: Path) -> None:
+    found = [(line, why) for line, node in first_lines(ast.parse(path.read_text())) if (why := wrong(line, node))]
+    assert not found
+
+
+@pytest.mark.parametrize("text", [
+    '"""What a method is."""', '"""Metrics of numbers."""', 'def f():\n    """The mask of a batch."""',
+    'class A:\n    """In 32 bits."""', 'class A:\n    """One vector a text."""',
+])  # fmt: skip
+def test_a_docstring_that_is_no_sentence_is_found(text: str) -> None:
+    assert [wrong(line, node) for line, node in first_lines(ast.parse(text))] != [None]
