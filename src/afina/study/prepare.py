@@ -27,7 +27,7 @@ from afina.errors import UsageError
 from afina.methods.base import registry
 from afina.results.test_rows import write_test_rows
 from afina.study.data import develops, study_data
-from afina.tasks.base import TASKS, Task
+from afina.tasks.base import TASKS, Task, readers
 
 __all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
 
@@ -110,6 +110,7 @@ def prepare(
             *([said] if (said := model_note(model)) else []),
             *assumed,
             *((surplus,) if surplus else ()),
+            *_unread_notes(config, made),
             *_end_notes(made, tokenizer),
             *data.notes,
             *([f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []),
@@ -206,6 +207,14 @@ def _few_notes(development: Rows | None) -> tuple[str, ...]:
         return ()
     rows = "1 row" if len(development) == 1 else f"{len(development):,} rows"
     return (f"the development split has {rows}: what is chosen on so few is chosen by chance",)
+
+
+def _unread_notes(config: StudyConfig, task: Task) -> tuple[str, ...]:
+    """Return what the study says that this task does not read: it may be for another of the study's data sets."""
+    notes: list[str] = []
+    for key in task.unread(config):
+        notes.append(f"{key} is for task: {', '.join(readers(key))}; task: {task.name} does not read it")
+    return tuple(notes)
 
 
 def _end_notes(task: Task, tokenizer: Any) -> tuple[str, ...]:

@@ -28,7 +28,20 @@ if TYPE_CHECKING:
     from afina.data.labelled import Labelled
     from afina.data.templates.named import ChatTemplate
 
-__all__ = ["MOST_LABELS", "TASKS", "Decoded", "Labels", "Source", "State", "Task", "in_turn", "restore", "task", "the"]
+__all__ = [
+    "MOST_LABELS",
+    "TASKS",
+    "Decoded",
+    "Labels",
+    "Source",
+    "State",
+    "Task",
+    "in_turn",
+    "readers",
+    "restore",
+    "task",
+    "the",
+]
 
 MOST_LABELS = 1_000_000
 
@@ -110,6 +123,8 @@ class Task(ABC):
     """What its reader may note of rows, English and Portuguese, with `{places}`; read from the source, so written out."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configurations call it."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Keys of a study file, or of a data set in it, that say something to this task, and to others that name them, alone."""
     predictor: ClassVar[str] = "classifier"
     """The kind of what answers with an adapter of this task: a file of `predictor/`."""
     pipeline_tag: ClassVar[str]
@@ -167,10 +182,23 @@ class Task(ABC):
     @classmethod
     def of_study(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> "Task":
         """Make the task of a data set, with the metric that the study shows first; raises `UsageError` as `made_for`."""
-        made = TASKS[data.task].made_for(data, config, spec, tokenizer)
+        own = TASKS[data.task]
+        if unread := own.unread(spec):
+            raise UsageError(
+                f"{spec.label_name}: {unread[0]} is for task: {', '.join(readers(unread[0]))}, and its rows are read for "
+                f"task: {own.name}; leave it out, or set the task."
+            )
+        made = own.made_for(data, config, spec, tokenizer)
         if data.metric is not None:
             made.put_first(data.metric)
         return made
+
+    @classmethod
+    def unread(cls, written: BaseModel) -> list[str]:
+        """Return the keys that were written, of a study or of a data set, and are for other tasks."""
+        fields = type(written).model_fields
+        others = sorted({key for own in TASKS.values() for key in own.reads} - set(cls.reads))
+        return [key for key in others if key in fields and getattr(written, key) != fields[key].default]
 
     @classmethod
     def of_labels(cls, names: Sequence[str]) -> Self:
@@ -335,6 +363,11 @@ def restore(state: Mapping[str, Any]) -> Task:
     if state.get("metric") is not None:
         made.put_first(state["metric"])
     return made
+
+
+def readers(key: str) -> list[str]:
+    """Return the names of the tasks that read a key of a study file which is not for all."""
+    return [name for name, cls in TASKS.items() if key in cls.reads]
 
 
 def in_turn() -> list[type[Task]]:

@@ -30,6 +30,7 @@ class Chat(WritingTask):
     pipeline_tag = "text-generation"
     does = "It answers in a conversation."
     lines = "transcript"
+    reads = ("template", "system", "messages", "assistant", "user")
     unfolds = True
     few_rows = "; afina data clean --pairs makes each question with its answer a row"
     State = _Template

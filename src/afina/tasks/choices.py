@@ -51,6 +51,7 @@ class Choices(Task):
     predictor = "chooser"
     embedded = False
     judged = "class"
+    reads = ("choices", "answers", "prompt")
     State = _Answers
 
     def __init__(self, answers: int, label_names: Sequence[str] | None = None, prompt: str | None = None) -> None:

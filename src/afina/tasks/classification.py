@@ -42,6 +42,7 @@ class Classification(Task):
     turn = 9  # after all others: any labels are classes to it
     judged: ClassVar[Literal["class", "number", ""]] = "class"
     images = True
+    reads = ("label_smoothing", "class_weights")
     problem_type = "single_label_classification"
     State = ClassState
     label_names: tuple[str, ...]

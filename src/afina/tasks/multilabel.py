@@ -78,6 +78,7 @@ class MultiLabel(Task):
     answers = "sets"
     metric = "micro_f1"
     several = True
+    reads = ("label_smoothing", "class_weights")
     stratified = False
     develops = True
     embedded = False

@@ -29,6 +29,7 @@ class Seq2Seq(WritingTask):
     does = "It reads a text and writes another."
     reads_apart = True
     lines = "none"
+    reads = ("prompt",)
     unfolds = True
     State = _Read
 

@@ -123,6 +123,7 @@ NOTES = {
     "labels with spaces or invisible characters, counted (and learned) without": "rótulos com espaços ou sinais invisíveis, contados (e aprendidos) sem eles",
     "texts of {list} together, a label among them maybe (--text and --label say which is which)": "textos de {list} juntos, talvez com um rótulo entre eles (--text e --label dizem qual é qual)",
     # -- tokens
+    "{key} is for task: {list}; task: {task} does not read it": "{key} é para task: {list}; task: {task} não o lê",
     "{count} of {rows} {split} texts were longer than {limit} tokens and were cut": "{count} de {rows} textos de {split} tinham mais de {limit} tokens e foram cortados",
     "{count} of {rows} {split} texts, one for each answer, were longer than {limit} tokens and were cut": "{count} de {rows} textos de {split}, um por resposta, tinham mais de {limit} tokens e foram cortados",
     "{count} of {rows} {split} texts were longer than {limit} tokens and were cut, with them {words} of {all} words, taken for no entity's": "{count} de {rows} textos de {split} tinham mais de {limit} tokens e foram cortados, e com eles {words} de {all} palavras, tidas como de nenhuma entidade",
