@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from afina.errors import UsageError
 from afina.export.runtime_target import RuntimeTarget
 from afina.export.target import export_target
+from afina.precision import EXACT
 
 if TYPE_CHECKING:
     from afina.predictor.predictor import Predictor
@@ -44,4 +45,4 @@ class OnnxTarget(RuntimeTarget):
         with traced(adapter, example_inputs(adapter)) as graph:
             write_onnx(graph, folder / "model.onnx")
         reading = write_beside(adapter, folder, runtime="onnx", merged=graph.merged)
-        return {"inputs": list(graph.inputs), "reading": dict(reading), "precision": "fp32"}
+        return {"inputs": list(graph.inputs), "reading": dict(reading), "precision": EXACT}
