@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# A file of tests stays with one worker, so that what its tests share is made once.
+SPREAD = -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check conformance docs reference clean
 
@@ -15,7 +17,7 @@ test: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest -n auto --dist worksteal
+	$(VENV)/bin/pytest $(SPREAD)
 
 check: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
@@ -25,7 +27,7 @@ check: $(VENV)/.ready
 	wait $$types && exit $$tests
 
 conformance: $(VENV)/.ready
-	$(VENV)/bin/pytest -n auto --dist worksteal --conformance docs/reference/architectures.md
+	$(VENV)/bin/pytest $(SPREAD) --conformance docs/reference/architectures.md
 
 docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# Nothing of what is imported and collected is ever garbage, and to look through it again and again takes a tenth of the
+# time; looking begins when all is collected (`pytest_collection_finish`).
+gc.disable()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 # Studies run here: a process for each run costs more than the run. Tests of processes ask for them (`processes`).
@@ -37,8 +41,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Conformance(path))
 
 
+LONGEST = (
+    "test_tutorials", "test_cohort", "test_study", "test_methods", "test_demo_chat", "test_quantised", "test_killed_workers",
+    "test_evaluate", "test_export", "test_tagging", "test_card", "test_rates", "test_writing", "test_clean",
+)  # fmt: skip
+"""Files that take ten seconds and more, begun first: a worker that began one last would have the others wait for it."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the pairs of a method and an architecture that cannot be; that they are refused is a test of its own."""
+    """Leave out the pairs of a method and an architecture that cannot be, and begin with the longest files.
+
+    That such pairs are refused is a test of its own.
+    """
     from afina.backbone.rows import ROWS
     from conformance import can_be, pair_of
 
@@ -53,6 +67,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

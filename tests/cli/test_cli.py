@@ -378,11 +378,12 @@ def test_plan_of_a_small_study(study_folder: Path) -> None:
     assert "has no test part: " in result.stdout
 
 
-def test_plan_counts_the_trials_of_a_search_and_what_a_race_leaves_out(tmp_path: Path) -> None:
-    study_of(tmp_path, methods=["lora"], learning_rate="search")
+def test_plan_counts_the_trials_of_a_search_and_what_a_race_leaves_out(tmp_path: Path, family_folder: Loader) -> None:
+    model = str(family_folder("bert"))
+    study_of(tmp_path, model=model, methods=["lora"], learning_rate="search")
     result = afina("plan", "study.yaml", cwd=tmp_path)
     assert "search tries 4 rates a method first" in result.stdout, result.stderr
-    study_of(tmp_path, methods=["lora"], race={"ranks": [2, 4, 8]})
+    study_of(tmp_path, model=model, methods=["lora"], race={"ranks": [2, 4, 8]})
     result = afina("plan", "study.yaml", cwd=tmp_path)
     assert "race: of 3 candidates the worse leave early, which leaves 47% of the steps" in result.stdout, result.stderr
 

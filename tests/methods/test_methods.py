@@ -77,7 +77,7 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
     optimiser = torch.optim.AdamW(adapter.parameters(), lr=3e-3)
     labels, losses = torch.tensor([0, 1, 0]), []
     with Attachment(backbone, [adapter], DropoutSource(0)) as attached:
-        for _ in range(8):
+        for step in range(8):
             attached.train(False)
             loss = torch.nn.functional.cross_entropy(attached(batch(family))[0], labels)
             loss.backward()
@@ -86,6 +86,8 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_as_it_was(
             missing = [key for key, value in adapter.named_parameters() if value.grad is None]
             assert not missing, f"no gradient reaches {missing}"
             optimiser.zero_grad()
+            if step and losses[-1] < losses[0]:
+                break
     assert min(losses) < losses[0]
     assert all(value.grad is None for value in backbone.model.parameters())
     assert all(torch.equal(value, before[key]) for key, value in backbone.model.state_dict().items())

@@ -320,14 +320,14 @@ def test_a_study_trains_as_a_cohort_and_gives_each_method_its_own_costs(
         {"lora": {"rank": 500}},
         {"ia3": {"learning_rate": 1e30, "gradient_clip": None}},
     ]
-    study = study_settings(family_folder, rows_folder, methods=methods, seeds=2, epochs=6, cohort=8)
+    study = study_settings(family_folder, rows_folder, methods=methods, seeds=2, epochs=3, cohort=8)
     seen: list[Any] = []
     made = Study(tmp_path / "out", executor=Processes(), **study)
     results = {(r["method_label"], r["seed"]): r for r in made.run(seen.append)}
     cohort = [results["lora", 0], results["lora", 1], results["ia3", 0], results["ia3", 1]]
     for result in cohort:
         assert (result["status"], result["measured"], result["cohort_size"]) == ("ok", "profile", 6)
-        assert len(result["history"]) == 6
+        assert len(result["history"]) == 3
         assert result["train_seconds"] == result["history"][-1]["seconds"] > result["history"][0]["seconds"] > 0
         assert result["peak_memory_bytes"] > 0
         assert (tmp_path / "out" / result["adapter"] / "adapter_model.safetensors").exists()
@@ -439,25 +439,30 @@ def test_a_cohort_whose_epoch_is_one_batch(family_folder: Loader, rows_folder: P
 def test_a_gpu_that_holds_fewer_in_a_pass_is_no_failure(
     family_folder: Loader, rows_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = Study(tmp_path / "out", **study_of(family_folder, rows_folder))
+    # One text of nearly the longest length: beside its batch there is room for several of the usual width.
+    rows = Path(shutil.copytree(rows_folder, tmp_path / "rows"))
+    with (rows / "train.csv").open("a") as file:
+        file.write(f"{'good ' * 50},praise\n")
+    study = Study(tmp_path / "out", **study_of(family_folder, rows, max_length=60))
     prepared = prepare(study.config, study.config.dataset[0], study.runs[0].model, study.directory)
     more: dict[str, Any] = {"precision": "fp32", "device": "cpu", "fingerprint": {}}
     jobs = [Job(run, study.config, study.directory, prepared.tokens, prepared.task, **more) for run in study.runs]
-    monkeypatch.setattr(sharing, "_MORE_TOKENS", 100)
-    steps = sharing._step_seconds
     for most in (2, 0):
+        refused = []
 
-        def step(passes: Passes, *rest: Any, most: int = most) -> float:
+        def step(passes: Passes, *rest: Any, most: int = most, refused: list[Any] = refused, **named: Any) -> None:
             if passes.most is not None and passes.most > most:
+                refused.append(passes.most)
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return steps(passes, *rest)
+            train(passes, *rest, **named)
 
-        monkeypatch.setattr(sharing, "_step_seconds", step)
+        monkeypatch.setattr(sharing, "train", step)
         if most:
             assert choose_together(jobs, lambda event: None).together <= 2
         else:
             with pytest.raises(torch.OutOfMemoryError):
                 choose_together(jobs, lambda event: None)
+        assert refused == [4 if most else 1]
 
 
 def test_steps_are_fitted_by_width_and_what_a_first_meeting_adds() -> None:
@@ -544,7 +549,7 @@ def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
         ):  # a kill is taken for want of memory: it is tried again with half as many in a pass
             kill_workers()
 
-    study = study_of(family_folder, rows_folder, epochs=6, cohort=8)
+    study = study_of(family_folder, rows_folder, epochs=3, cohort=8)
     failed = Study(tmp_path / "out", **study).run(kill)
     assert {result["status"] for result in failed} == {"failed"}
     assert all("ended by SIGKILL" in result["error"] for result in failed)

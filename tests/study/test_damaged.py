@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -136,17 +137,22 @@ def test_a_study_goes_on_or_says_what_to_do(
         assert "delete" in said or "put back" in said
 
 
-def test_the_steps_that_decided_a_precision_are_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_that_decided_a_precision_are_no_damage(
+    tmp_path: Path, family_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As a machine with bfloat16 arithmetic writes it, and one without."""
     import afina.study.precision as module
     from afina.backbone.storage.bf16 import BFloat16
     from afina.results.json_object import plain
     from afina.results.study_file import read_study_file
 
-    monkeypatch.setattr(module, "_step_seconds", lambda *own: 0.25 if own[4] == "fp32" else 0.125)
+    model = str(family_folder("bert"))
     for there in (True, False):
         monkeypatch.setattr(BFloat16, "here", classmethod(lambda cls, device, there=there: there))
-        chosen = module.choose_precision(model="m", device="cpu", batch_size=2, length=8)
+        # Seven steps of each: those in fp32 take a quarter of a second, those in bf16 an eighth.
+        clock = accumulate([0, 0.25] * 7 + [0, 0.125] * 7)
+        monkeypatch.setattr(module, "perf_counter", clock.__next__)
+        chosen = module.choose_precision(model=model, device="cpu", batch_size=2, length=8)
         said = "0.125 s in bf16 and 0.25 s in fp32" if there else "the hardware has no bfloat16 arithmetic"
         assert (chosen["precision"], said in chosen["reason"]) == ("bf16" if there else "fp32", True)
         stored = {"study": {"model": ["m"]}, "resolved": {"precision": {"m": plain(chosen)}}}

@@ -14,23 +14,10 @@ from afina.study.executors.base import EXECUTORS, Executor, default_executor
 from afina.study.executors.in_process import InProcess
 from afina.study.executors.processes import Processes
 from afina.study.study import Study
+from jobs import fail, where
 from studies import settings
 
 Loader = Callable[[str], Path]
-Send = Callable[[dict[str, Any]], None]
-
-
-def where(argument: list[int], send: Send) -> tuple[int, list[int]]:
-    """Say one thing, change the argument and draw from torch's generator."""
-    send({"kind": "here", "argument": list(argument)})
-    argument.append(4)
-    torch.manual_seed(7)
-    torch.rand(3)
-    return os.getpid(), argument
-
-
-def fail(argument: str, send: Send) -> None:
-    raise {"usage": UsageError("The file is empty."), "memory": MemoryError(), "fault": KeyError("gone")}[argument]
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
@@ -53,7 +40,7 @@ def test_a_job_gets_a_copy_and_its_events_and_value_come_back(name: str) -> None
     [
         ("usage", UsageError, r"^The file is empty\.$"),
         ("memory", AfinaError, "^Out of memory; set a smaller batch_size"),
-        ("fault", AfinaError, r"^KeyError: 'gone' \(test_executors\.py, line \d+\)$"),
+        ("fault", AfinaError, r"^KeyError: 'gone' \(jobs\.py, line \d+\)$"),
     ],
 )
 def test_a_jobs_end_is_one_sentence(name: str, what: str, kind: type[Exception], sentence: str) -> None:

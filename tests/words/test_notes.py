@@ -89,28 +89,33 @@ def notes_made(path: Path) -> Iterator[tuple[int, str]]:
 
 NO_NOTES = ("diversity.py",)
 """What generated texts lack is told where they are generated."""
-MADE = {
-    (path.name, line, re.sub(rf"{HOLE}(?=rows?\b)", f"{HOLE} ", text))  # a split with a space after it
-    for path in MAKERS if path.name not in NO_NOTES
-    for line, text in notes_made(path) if re.search("[a-z]{2}", text)
-}  # fmt: skip
 
 
-def test_every_note_has_its_portuguese() -> None:
-    assert len(MADE) > 90
-    untold = {(name, line, text) for name, line, text in MADE if said_note(text, "pt") == text}
+@pytest.fixture(scope="module")
+def made() -> set[tuple[str, int, str]]:
+    """Give every note that the source makes: its file, its line and its text."""
+    return {
+        (path.name, line, re.sub(rf"{HOLE}(?=rows?\b)", f"{HOLE} ", text))  # a split with a space after it
+        for path in MAKERS if path.name not in NO_NOTES
+        for line, text in notes_made(path) if re.search("[a-z]{2}", text)
+    }  # fmt: skip
+
+
+def test_every_note_has_its_portuguese(made: set[tuple[str, int, str]]) -> None:
+    assert len(made) > 90
+    untold = {(name, line, text) for name, line, text in made if said_note(text, "pt") == text}
     assert not untold
 
 
-def test_every_row_is_a_note_that_is_made() -> None:
+def test_every_row_is_a_note_that_is_made(made: set[tuple[str, int, str]]) -> None:
     """A row that no source makes any more is dead, or its note was reworded and is English now."""
     patterns = {key: re.compile("(.+?)".join(map(re.escape, re.split(r"\{\w+\}", key))), re.DOTALL) for key in NOTES}
     makers = (*MAKERS, *(SOURCE / name for name in WRITTEN_OUT))
     elsewhere = "\n".join(path.read_text(encoding="utf-8") for path in makers)
-    made = [text for _, _, text in MADE]
+    texts = [text for _, _, text in made]
     for key, pattern in patterns.items():
         longest = max(re.split(r"\{\w+\}", key), key=len).strip()
-        assert any(pattern.fullmatch(text) for text in made) or longest[:25] in elsewhere, key
+        assert any(pattern.fullmatch(text) for text in texts) or longest[:25] in elsewhere, key
 
 
 @pytest.mark.parametrize("key", NOTES)

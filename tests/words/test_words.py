@@ -18,13 +18,15 @@ from afina.words.language import Words, phrases
 from afina.words.notes import NOTES
 
 SOURCE = Path(afina.__file__).parent
-TREES = {
-    path: ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted(SOURCE.rglob("*.py"))
-    if path.parent != SOURCE / "words"
-}
 ONE_FORM = {"base", "tokens/s", "p (Holm)", "F1"}
 """Written alike in both."""
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    """Give the source's files, but for those of the phrases themselves."""
+    paths = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent != SOURCE / "words"]
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def constants(tree: ast.AST) -> Iterator[str]:
@@ -52,8 +54,8 @@ def names(phrase: str) -> Counter[str]:
     return Counter(name for _, name, _, _ in Formatter().parse(phrase) if name is not None)
 
 
-def test_every_phrase_that_is_said_has_its_portuguese() -> None:
-    spoken = {phrase for tree in TREES.values() for phrase in said(tree)}
+def test_every_phrase_that_is_said_has_its_portuguese(trees: dict[Path, ast.Module]) -> None:
+    spoken = {phrase for tree in trees.values() for phrase in said(tree)}
     assert len(spoken) > 80
     assert not spoken - phrases().keys()
 
@@ -101,16 +103,16 @@ def printed(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
-def test_nothing_is_printed_in_english_alone(name: str) -> None:
+def test_nothing_is_printed_in_english_alone(name: str, trees: dict[Path, ast.Module]) -> None:
     styles = {"dim", "bold", "red", "green", "yellow", "right", "left", "default"}
     units = {"GB", "MB", "min", "adapter"}
-    for text in printed(TREES[SOURCE / "cli" / f"{name}.py"]):
+    for text in printed(trees[SOURCE / "cli" / f"{name}.py"]):
         words = set(re.findall(r"[A-Za-z]{2,}", text)) - styles - units
         assert not words, text
 
 
-def test_every_phrase_is_said_somewhere() -> None:
-    everywhere = {text for tree in TREES.values() for text in constants(tree)}
+def test_every_phrase_is_said_somewhere(trees: dict[Path, ast.Module]) -> None:
+    everywhere = {text for tree in trees.values() for text in constants(tree)}
     help_lines = {phrase for phrase in phrases() if phrase.startswith("/") and "  " in phrase}  # said by their table
     assert not phrases().keys() - everywhere - help_lines
 

@@ -4,9 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import torch
+import transformers.generation.utils
+import transformers.masking_utils
+import transformers.modeling_layers
 import transformers.modeling_utils
 import transformers.models.auto.modeling_auto
+import transformers.models.auto.tokenization_auto
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 import afina.backbone.attachment
 import afina.study.feature_run
@@ -28,7 +34,9 @@ __all__ = [
     "profile_job",
 ]  # fmt: skip
 
-_ = (torch, transformers, afina)
+_ = (pyarrow, torch, transformers, afina)
+# A thousand patterns, compiled for the first model that a process loads whatever it is: here once for all processes.
+get_checkpoint_conversion_mapping("")
 
 
 def carry_out_job(job: Job, send: Observer) -> Result:

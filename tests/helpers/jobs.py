@@ -1,0 +1,26 @@
+"""Jobs for executors: a process of its own imports them by their module, as it cannot those of a test file."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from afina.errors import UsageError
+
+__all__ = ["fail", "where"]
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def where(argument: list[int], send: Send) -> tuple[int, list[int]]:
+    """Say one thing, change the argument and draw from torch's generator."""
+    send({"kind": "here", "argument": list(argument)})
+    argument.append(4)
+    torch.manual_seed(7)
+    torch.rand(3)
+    return os.getpid(), argument
+
+
+def fail(argument: str, send: Send) -> None:
+    raise {"usage": UsageError("The file is empty."), "memory": MemoryError(), "fault": KeyError("gone")}[argument]
