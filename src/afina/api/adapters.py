@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Evaluation
+    from afina.export.check import Checked
     from afina.export.export import Exported
     from afina.generation.settings import GenerationSettings
     from afina.predictor.writer import Writer
     from afina.serve.session import Chat
 
-__all__ = ["Generated", "Reply", "chat", "evaluate", "export", "generate"]
+__all__ = ["Generated", "Reply", "chat", "check_export", "evaluate", "export", "generate"]
 
 Tell = Callable[[str], None]
 
@@ -172,6 +173,13 @@ def evaluate(
 
     if out is not None and not Path(out).resolve().parent.is_dir():
         raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
+    from afina.export.manifest import is_export
+
+    if is_export(adapter):
+        raise UsageError(
+            f"{adapter} was exported, and what is evaluated here are language models; `afina export --check {adapter} --data "
+            "FILE` measures what it answers."
+        )
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
     from afina.evaluation.evaluate import evaluate as measure
@@ -214,3 +222,14 @@ def export(
     from afina.export.export import export_adapter
 
     return export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tell=tell, **options)
+
+
+def check_export(folder: str | Path, data: str | None = None) -> "Checked":
+    """Look again at a folder that `export` wrote for another program, at any later time and without the adapter.
+
+    Its files are held against their digests, it is opened in its runtime and asked what it was asked then; with `data` it is
+    measured on the data set's test rows. Raises `AfinaError` where it is damaged or gives something else than it did.
+    """
+    from afina.export.check import check_export as check
+
+    return check(folder, data)

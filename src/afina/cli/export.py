@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Adapter, BaseModel, Language
+from afina.cli.options import BaseModel, Language
 from afina.cli.terminal import note, working
 from afina.export.target import TARGETS, options
 
@@ -38,8 +38,14 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 @command("export", panel=PANELS[2])
 @_with_options
 def export(
-    adapter: Adapter,
-    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")],
+    adapter: Annotated[
+        Path | None, typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="DIR", help="Look again at what was exported, without the adapter."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where to; by default ADAPTER-peft and so on.")
     ] = None,
@@ -47,7 +53,8 @@ def export(
         str | None,
         typer.Option(
             "--data",
-            help="Rows to check with: its own test rows by default; for a writer any texts or conversations.",
+            help="Rows to check with: its own test rows by default; for a writer any texts or conversations. "
+            "With --check, test rows to measure it on.",
         ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
@@ -55,20 +62,36 @@ def export(
     language: Language = "en",
     **options: Any,
 ) -> None:
-    """Export an adapter: as a PEFT folder, merged into a plain transformers model, or as a LoRA.
+    """Export an adapter: as a PEFT folder, merged into a plain transformers model, as a LoRA, or for another program.
 
     Example: `afina export demo/runs/minilm-tickets-lora-seed0/adapter --to merged --out tickets-model`
 
     What is exported is loaded afresh by its own library and compared with the adapter, logits and metric, before the folder
     stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
-    An adapter of a quantised base is merged into float32 weights, and what that changes is said.
+    An adapter of a quantised base is merged into float32 weights, and what that changes is said. With `--check` a folder
+    that another program opens is opened again, whenever: is it whole, and does it answer as it did.
     """
     from rich.console import Console
 
     from afina import api
+    from afina.errors import UsageError
     from afina.words.language import Words
 
     console, words = Console(), Words(language)
+    if check is not None:
+        if strange := [name for name, value in {"--to": to, "--out": out, "an adapter": adapter}.items() if value]:
+            raise UsageError(f"--check looks at what was exported, and takes no {strange[0].removeprefix('an ')}.")
+        with working(console, words("opening what was exported")):
+            found = api.check_export(check, data)
+        _table(
+            console,
+            words("checked"),
+            words.counted(found.batches, "{count} batch", "{count} batches"),
+            found.rows(words),
+        )
+        return
+    if adapter is None or to is None:
+        raise UsageError("Give an adapter and --to what to export it, or --check with the folder of an export.")
     with working(console, words("loading the adapter")) as tell:
         made = api.export(adapter, to, out, data=data, rows=rows, model=model, tell=tell, **options)
     _show(console, made, words)
@@ -80,12 +103,16 @@ def export(
 
 
 def _show(console: "Console", made: "Exported", words: "Words") -> None:
-    from rich.table import Table
-
     compared = words.counted(made.parity.rows, "{count} row", "{count} rows")
-    table = Table(words("compared on"), compared, show_header=True)
-    for row in made.rows(words):
-        table.add_row(*row)
-    console.print(table)
+    _table(console, words("compared on"), compared, made.rows(words))
     for sentence in filter(None, (made.changed(words), made.unnoticed(words))):
         note(console, sentence)
+
+
+def _table(console: "Console", first: str, second: str, rows: list[tuple[str, str]]) -> None:
+    from rich.table import Table
+
+    table = Table(first, second, show_header=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -5,6 +5,7 @@
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,11 @@ def read_images(path: Path) -> np.ndarray:
     return _read(path, labelled=False)[0]
 
 
-def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
+def image_tokens(rows: Rows, config: Any, model: str, said: Mapping[str, Any] | None = None) -> Tokens:
     """Return images as a model of this configuration takes them, (N, C, H, W) float32: resized, scaled, normalised.
 
-    Mean and deviation are those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5, ViT's own.
+    Mean and deviation are `said`, or those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5,
+    ViT's own.
     """
     import torch
 
@@ -83,15 +85,15 @@ def image_tokens(rows: Rows, config: Any, model: str) -> Tokens:
     size = _size(config)
     if pixels.shape[2:] != size:
         pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    said = preprocessing_of(config, model)
-    mean, deviation = (torch.tensor(said[key]).view(1, -1, 1, 1) for key in ("mean", "deviation"))
+    known = preprocessing_of(config, model, said)
+    mean, deviation = (torch.tensor(known[key]).view(1, -1, 1, 1) for key in ("mean", "deviation"))
     values = ((pixels - mean) / deviation).contiguous().numpy()
     return Tokens(values, np.arange(len(rows) + 1) * patches_of(config), rows.label)
 
 
-def preprocessing_of(config: Any, model: str) -> dict[str, Any]:
+def preprocessing_of(config: Any, model: str, said: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the `size`, `channels`, `mean` and `deviation` to which a model of this configuration has images brought."""
-    said, wanted = _preprocessing(model), int(config.num_channels)
+    said, wanted = _preprocessing(model) if said is None else said, int(config.num_channels)
     mean, deviation = (list(said.get(key) or [0.5] * wanted) for key in ("image_mean", "image_std"))
     return {"size": list(_size(config)), "channels": wanted, "mean": mean, "deviation": deviation}
 

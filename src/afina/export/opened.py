@@ -67,8 +67,7 @@ class OpenedExport:
             wants = "images, as an array of uint8" if "pixel_values" in self.manifest.inputs else "texts, as a list"
             raise UsageError(f"{self.folder} takes {wants}.")
         if isinstance(texts, np.ndarray):
-            images = Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts)
-            return image_tokens(images, self.config, str(self.folder))
+            return self.images(Rows([""] * len(texts), None, np.zeros(len(texts), dtype=np.int64), texts))
         if not texts:
             return None
         if self.task.tags:
@@ -81,6 +80,12 @@ class OpenedExport:
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them, by the folder's own tokenizer."""
         return self.task.tokenize(self.tokenizer, rows, self.manifest.max_length)
+
+    def images(self, rows: Rows) -> Tokens:
+        """Return images as the graph takes them."""
+        image = self.manifest.reading.get("image", {})
+        said = {"image_mean": image.get("mean"), "image_std": image.get("deviation")}
+        return image_tokens(rows, self.config, str(self.folder), said)
 
     def logits(self, tokens: Tokens, *, batch_size: int = 32) -> np.ndarray:
         """Return logits (N, K), of all words where they are tagged, vectors (N, D) of what embeds."""

@@ -1,0 +1,100 @@
+"""Look again at an exported folder at any later time, on any machine: is it whole, does it answer as it did, how well."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from afina.config import DatasetSpec
+from afina.errors import AfinaError, UsageError, nearest
+from afina.export.held import probe_again
+from afina.export.opened import OpenedExport, open_export
+from afina.export.parity import TOLERANCE
+from afina.export.runtime import RUNTIMES
+from afina.measure.shown import html_of
+from afina.tasks.reading import load_text_dataset
+from afina.words.language import Words
+
+__all__ = ["Checked", "check_export"]
+
+_ENGLISH = Words()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Holds what was found of an exported folder whose files are all as they were written."""
+
+    folder: Path
+    runtime: str
+    """With its version."""
+    batches: int
+    """Of inputs that it was asked when it was written, and was asked again."""
+    difference: float
+    """Largest difference from what it gave then."""
+    from_adapter: float
+    """Largest difference from what the adapter gave then."""
+    measured: int
+    """Rows."""
+    metrics: Mapping[str, float]
+    """By name, on those rows."""
+
+    def rows(self, words: Words = _ENGLISH) -> list[tuple[str, str]]:
+        """Return what was found, as a table has it."""
+        found = [
+            (words("runs in"), self.runtime),
+            (words("difference from what it gave when it was written"), words.written(f"{self.difference:.2g}")),
+            (words("difference from what the adapter gave then"), words.written(f"{self.from_adapter:.2g}")),
+        ]
+        return [*found, *((words(name), words.number(value, 4)) for name, value in self.metrics.items())]
+
+    def __repr__(self) -> str:
+        return f"Checked('{self.folder}': {'; '.join(f'{name}: {value}' for name, value in self.rows())})"
+
+    def _repr_html_(self) -> str:
+        return html_of(str(self.folder), ("", ""), self.rows())
+
+
+def check_export(folder: str | Path, data: str | None = None) -> Checked:
+    """Open an exported folder, ask it what it was asked when it was written, and measure it on the rows of `data`.
+
+    Raises `AfinaError` where it is damaged or incomplete, cannot be opened, or gives something else than it did.
+    """
+    opened = open_export(folder)
+    then, adapter, batches = probe_again(opened)
+    manifest = opened.manifest
+    here = RUNTIMES[manifest.runtime].version()
+    if then > TOLERANCE * max(1.0, float(manifest.parity.get("largest_output", 1.0))):
+        raise AfinaError(
+            f"{opened.folder} gives other outputs than when it was exported, by up to {then:.2g}, in {manifest.runtime} "
+            f"{here} (then {manifest.runtime_version}): export the adapter again for this version, or go back to that one."
+        )
+    count, metrics = (0, {}) if data is None else measure(opened, data)
+    return Checked(opened.folder, f"{manifest.runtime} {here}", batches, then, adapter, count, metrics)
+
+
+def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:
+    """Return how many test rows there are in a data set, and the task's metrics of an export's answers to them.
+
+    Raises `UsageError` for rows that are not this task's, or have a label that it does not know.
+    """
+    task = opened.task
+    if task.embeds or task.speaks:
+        raise UsageError(
+            f"{opened.folder} gives no labels (task: {task.name}), and there is nothing to measure on --data."
+        )
+    found = load_text_dataset(DatasetSpec(path=data), task=task.name)
+    rows, names = found.test, opened.manifest.labels
+    if names is not None and found.label_names is not None and list(found.label_names) != names:
+        if strange := [name for name in found.label_names if name not in names]:
+            raise UsageError(f"{data}: the label '{strange[0]}' is none of the export's{nearest(strange[0], names)}")
+        places = np.array([names.index(name) for name in found.label_names])
+        label = rows.label
+        if task.several:
+            label = np.zeros((len(rows), len(names)), dtype=label.dtype)
+            label[:, places] = rows.label
+        else:
+            label = np.where(label >= 0, places[np.maximum(label, 0)], label).astype(label.dtype)
+        rows = replace(rows, label=label)
+    tokens = opened.images(rows) if rows.pixels is not None else opened.tokens(rows)
+    return len(rows), task.measure(tokens.labels, task.decode_rows(tokens, opened.logits(tokens)))
