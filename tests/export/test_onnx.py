@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import afina
 from afina import api
 from afina.errors import AfinaError
+from afina.export.held import PROBE
 from afina.export.manifest import MANIFEST
 from afina.export.opened import open_export
 from commands import afina as run_afina
@@ -93,6 +95,18 @@ def test_an_export_is_looked_at_again_without_its_adapter(made: Path, tmp_path: 
     shown = run_afina("export", "--check", made)
     assert shown.returncode == 0
     assert "difference from what the adapter gave then" in shown.stdout
+
+
+def test_what_an_export_keeps_to_be_asked_again_is_nobodys_row(
+    made: Path, family_folder: Loader, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "Ana Souza owes 310 reais,no\nit works,yes\n" * 8)
+    _, folder = exported("lora", "bert", family_folder, tmp_path, data=str(tmp_path / "rows.csv"))
+    with np.load(folder / PROBE) as ours, np.load(made / PROBE) as theirs:
+        assert {*ours} == {*theirs}
+        asked = [name for name in ours if "/" not in name]
+        assert asked
+        assert all(np.array_equal(ours[name], theirs[name]) for name in asked)
 
 
 def test_what_was_spoilt_since_is_refused(copied: Path) -> None:

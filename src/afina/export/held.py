@@ -51,7 +51,7 @@ def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows |
     elif rows is not None:
         tokens = tested.tokens(rows)
         check_tokens(tested, opened)
-    batches = list(_batches(tested, tokens))
+    batches = list(_batches(tested))
     expected = [_inside(exact, batch) for batch in batches]
     given = [torch.from_numpy(opened.session.outputs(arrays(batch, opened.manifest.inputs))) for batch in batches]
     _keep(opened.folder / PROBE, batches, expected, given)
@@ -99,22 +99,37 @@ def _inside(loaded: Predictor, inputs: Batch, *, bare: bool = False) -> Tensor:
         return loaded.task.compared(attached(inputs)[0]).float()
 
 
-def _batches(loaded: Predictor, tokens: Tokens | None) -> Iterator[Batch]:
-    """Yield batches of 1, 3 and 8 rows, of texts at four lengths, the rows of a batch of unlike length."""
-    if tokens is None or tokens.ids.ndim > 1:
+def _batches(loaded: Predictor) -> Iterator[Batch]:
+    """Yield batches of 1, 3 and 8 rows, of texts at four lengths, the rows of a batch of unlike length.
+
+    None is made of a person's rows: what was asked is kept in the folder, which others are given.
+    """
+    if loaded.backbone.anatomy.row.inputs != "text":
         for rows in _ROWS:
-            if tokens is None:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(rows)
-                    yield random_inputs(loaded.backbone.config, rows, 16)
-            else:
-                yield {tokens.inputs: torch.from_numpy(tokens.ids[np.arange(rows) % len(tokens)])}
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(rows)
+                yield random_inputs(loaded.backbone.config, rows, 16)
         return
+    tokens = _own_tokens(loaded)
     most = min(loaded.record.max_length, loaded.backbone.context)
     lengths = sorted({*(min(own, most) for own in _LENGTHS), min(most, 120)})
     for rows in _ROWS:
         for length in lengths:
             yield _padded(loaded, tokens, rows, length)
+
+
+def _own_tokens(loaded: Predictor) -> Tokens:
+    """Return the texts that have tokens in every tokenizer, every other one beside its neighbour as a pair."""
+    texts = _TEXTS[:6]
+    read = [
+        loaded.tokenizer(text, texts[index - 1] if index % 2 else None, return_token_type_ids=True)
+        for index, text in enumerate(texts)
+    ]
+    ids = [np.array(own["input_ids"]) for own in read]
+    typed = "token_type_ids" in loaded.tokenizer.model_input_names
+    segments = np.concatenate([np.array(own["token_type_ids"], np.int8) for own in read]) if typed else None
+    offsets = np.cumsum([0, *(len(own) for own in ids)])
+    return Tokens(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), segments)
 
 
 def _padded(loaded: Predictor, tokens: Tokens, rows: int, length: int) -> Batch:
@@ -138,9 +153,7 @@ def example_inputs(loaded: Predictor) -> Batch:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return random_inputs(loaded.backbone.config, 3, 16)
-    ids = loaded.tokenizer(" ".join(_TEXTS[:2]))["input_ids"]
-    segments = np.zeros(len(ids), np.int8) if "token_type_ids" in loaded.tokenizer.model_input_names else None
-    tokens = Tokens(np.array(ids), np.array([0, len(ids)]), np.zeros(1, np.int64), segments)
+    tokens = _own_tokens(loaded)
     return _padded(loaded, tokens, 3, min(11, loaded.record.max_length, loaded.backbone.context))
 
 
