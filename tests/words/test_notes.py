@@ -23,7 +23,9 @@ RETURNS = re.compile(
 )
 """Functions whose value is a note, by their names."""
 LISTS = ("notes", "told", "said")
-WRITTEN_OUT = ("audit/leak.py", "evaluation/evaluate.py", "study/executors/in_process.py", "study/plan.py")
+WRITTEN_OUT = (
+    *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
+    "audit/leak.py", "evaluation/evaluate.py", "study/executors/in_process.py", "study/plan.py")
 """Files whose notes are constants, or made of parts that are not followed here."""
 HOLE = "7"
 

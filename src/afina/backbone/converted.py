@@ -17,6 +17,7 @@ from typing import Any
 
 from afina.backbone.gguf_file import GgufFile, read_gguf
 from afina.backbone.gguf_rows import gguf_row, model_settings, tensor_names
+from afina.backbone.gguf_tensors import as_transformers
 from afina.backbone.tensor_file import save_tensors
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
@@ -214,7 +215,10 @@ def _tensors(file: GgufFile, folder: Path) -> dict[str, Any]:
         shapes.pop("lm_head.weight", None)
     row, found = gguf_row(file), {}
     for name, called in tensor_names(file).items():
-        found[called] = _as_transformers(file, row, name, config)
+        try:
+            found[called] = as_transformers(row, name, file.read(name), config)
+        except UsageError as error:
+            raise UsageError(f"{file.path}: {error}") from None
     missing, strangers = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes.keys())
     if missing or strangers:
         what = f"lacks {missing[0]}" if missing else f"has {strangers[0]}, which no such model has"
@@ -227,22 +231,6 @@ def _tensors(file: GgufFile, folder: Path) -> dict[str, Any]:
         if not torch.isfinite(value).all():
             raise AfinaError(f"{file.path} is damaged: {name} holds numbers that are none (NaN or infinite).")
     return found
-
-
-def _as_transformers(file: GgufFile, row: Any, name: str, config: Any) -> Any:
-    """Return a tensor as transformers keeps it."""
-    value, part = file.read(name), name.split(".")[-2]
-    if row.raised_norms and part.endswith("norm"):
-        value = value - 1
-    if row.interleaved and part in ("attn_q", "attn_k"):
-        heads = config.num_attention_heads if part == "attn_q" else config.num_key_value_heads
-        if value.shape[0] % (2 * heads):
-            raise UsageError(f"{file.path} is no sound model: {name} has {value.shape[0]} rows for {heads} heads.")
-        pairs = value.reshape(heads, value.shape[0] // heads // 2, 2, *value.shape[1:])
-        value = pairs.transpose(1, 2).reshape(value.shape)
-    if part in row.transposed and name.endswith(".weight"):
-        value = value.T
-    return value.contiguous()
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

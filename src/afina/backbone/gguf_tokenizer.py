@@ -15,7 +15,7 @@ from afina.errors import UsageError, nearest, shown
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["SPLITS", "Splits", "end_tokens", "gguf_tokenizer"]
+__all__ = ["SPLITS", "Splits", "eats_spaces", "end_tokens", "gguf_tokenizer", "splitter"]
 
 _CONTROL, _OWN = 3, 4
 """Types of tokens: those that steer, and those that a text's own characters may be, whole."""
@@ -91,7 +91,7 @@ def end_tokens(file: GgufFile) -> list[int]:
 
 
 def _byte_level(file: GgufFile, tokens: Sequence[str], says: Any) -> "Tokenizer":
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, normalizers
 
     name = says.get("pre")
     if name not in SPLITS:
@@ -112,14 +112,20 @@ def _byte_level(file: GgufFile, tokens: Sequence[str], says: Any) -> "Tokenizer"
     backend = Tokenizer(model)
     if splits.composed:
         backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = splitter(splits, prefix=says.get("add_space_prefix") is True)
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def splitter(splits: Splits, *, prefix: bool = False) -> Any:
+    """Return the step of `tokenizers` that splits a text so, with a space before it where there is to be a `prefix`."""
+    from tokenizers import Regex, pre_tokenizers
+
     steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if splits.digits else []
     if splits.expression is not None:
         steps.append(pre_tokenizers.Split(Regex(splits.expression), behavior="isolated"))
-    prefix = says.get("add_space_prefix") is True
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=splits.expression is None))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(steps)
-    backend.decoder = decoders.ByteLevel()
-    return backend
+    return pre_tokenizers.Sequence(steps)
 
 
 def _sentence_pieces(file: GgufFile, tokens: Sequence[str], says: Any) -> "Tokenizer":
@@ -179,10 +185,18 @@ def _add_special(file: GgufFile, backend: "Tokenizer", tokens: Sequence[str], sa
     if len(kinds) != len(tokens):
         raise UsageError(f"{file.path} is damaged: it has {len(tokens):,} tokens and the type of {len(kinds):,}.")
     pairs = list(zip(tokens, kinds, strict=True))
-    backend.add_special_tokens(
-        [AddedToken(token, normalized=False) for token, kind in pairs if kind == _CONTROL and token]
-    )
-    backend.add_tokens([AddedToken(token, normalized=False) for token, kind in pairs if kind == _OWN and token])
+    eats = eats_spaces(str(file.settings.get("general.name", "")))
+    for add, wanted in ((backend.add_special_tokens, _CONTROL), (backend.add_tokens, _OWN)):
+        own = [token for token, kind in pairs if kind == wanted and token]
+        add([AddedToken(token, normalized=False, rstrip=eats and token not in _KEEP) for token in own])
+
+
+_KEEP = ("<unk>", "<s>", "<|endoftext|>")
+
+
+def eats_spaces(name: str) -> bool:
+    """Whether llama.cpp lets special tokens take the spaces behind them, which it does by the name of a model: of Phi-3."""
+    return "phi-3" in name.lower() or "phi3" in name.lower()
 
 
 def _mark(backend: "Tokenizer", says: Any, special: dict[str, str]) -> None:

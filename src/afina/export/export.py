@@ -59,6 +59,7 @@ class Exported:
         if self.effect is not None:
             name = words("the same, from the base without the adapter")
             rows.append((name, words.written(f"{self.effect:.2g}")))
+        rows += [(words.note(name), words.note(value)) for name, value in parity.told]
         if self.loss:
             share = words.written(f"{100 * max(self.loss.values()):.2g}")
             rows.append((words("left out of the changes, at most"), f"{share}%"))
@@ -107,7 +108,7 @@ def export_adapter(
     tell: Callable[[str], None] = lambda what: None,
     **options: Any,
 ) -> Exported:
-    """Export an adapter `to` "peft", "merged" or "lora", into `out` or a folder beside it, and return how near it is.
+    """Export an adapter `to` one of the targets, into `out` or a folder beside it, and return how near it is.
 
     `options` are the target's own, such as `rank` of "lora" and `onto` of "merged". Raises `AfinaError`, and leaves no
     folder, where what is exported is not what was tested.
@@ -134,8 +135,8 @@ def export_adapter(
                 f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
                 f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. {_why(tested)}"
             )
-    remark = target.remark(tested, exact, parity)
-    return Exported(place, tested.record.precision, parity, loss, remark, tested.notes, effect)
+    remark, notes = target.remark(tested, exact, parity), (*tested.notes, *parity.notes)
+    return Exported(place, tested.record.precision, parity, loss, remark, notes, effect)
 
 
 def _why(tested: Predictor) -> str:

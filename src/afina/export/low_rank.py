@@ -1,6 +1,7 @@
 """Turn changes of weights into low-rank factors: a LoRA near to any adapter that has an equal layer."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +13,22 @@ from afina.export.peft import refuse_classical, write_file, write_tokenizer
 from afina.methods.lora import LoRA
 from afina.predictor.predictor import Predictor
 
-__all__ = ["LowRankLoss", "as_lora"]
+__all__ = ["Changes", "LowRankLoss", "as_lora", "low_rank_changes"]
 
 
 class LowRankLoss(dict[str, float]):
     """Maps each module to the share of its change (Frobenius norm) that a low rank leaves out."""
+
+
+class Changes(NamedTuple):
+    """What an adapter changes, as factors A (r, in) and B (out, r) of each module by its path in the whole model."""
+
+    factors: dict[str, tuple[Tensor, Tensor]]
+    biases: dict[str, Tensor]
+    """All biases of those modules, where it changes one."""
+    loss: LowRankLoss
+    transposed: bool
+    """Whether the model keeps weights as (in, out)."""
 
 
 def as_lora(loaded: Predictor, folder: Path, rank: int) -> LowRankLoss:
@@ -24,11 +36,21 @@ def as_lora(loaded: Predictor, folder: Path, rank: int) -> LowRankLoss:
 
     Changes the backbone in place. Raises `UsageError` for a method that changes no matrix.
     """
+    found = low_rank_changes(loaded, rank, "lora")
+    write_tokenizer(loaded, folder)
+    write_file(folder, LoRA.peft.of_factors(found.factors, found.biases, transposed=found.transposed), loaded)
+    return found.loss
+
+
+def low_rank_changes(loaded: Predictor, rank: int, to: str) -> Changes:
+    """Return the adapter's changes of weights at most at this rank, for an export `to` this target.
+
+    Changes the backbone in place. Raises `UsageError` for a method that changes no matrix.
+    """
     refuse_classical(loaded)
     if loaded.task.embeds or loaded.own_language is not None:
         what = "has no head" if loaded.task.embeds else "brought a language head of its own"
-        raise UsageError(f"{loaded.folder} {what}, which --to lora does not write; export it --to merged or --to peft.")
-    write_tokenizer(loaded, folder)
+        raise UsageError(f"{loaded.folder} {what}, which --to {to} does not write; export it --to merged or --to peft.")
     modules = dict(loaded.backbone.model.named_modules())
     places = {site.module: site.transposed for site, _ in loaded.adapter.placed()}
     try:
@@ -54,8 +76,7 @@ def as_lora(loaded: Predictor, folder: Path, rank: int) -> LowRankLoss:
         # PEFT trains either all of the adapted layers' biases or none.
         own = {name: modules[name].bias for name in before}
         biases = {f"{root}{name}": bias.detach().float() for name, bias in own.items() if bias is not None}
-    write_file(folder, LoRA.peft.of_factors(factors, biases, transposed=any(places.values())), loaded)
-    return loss
+    return Changes(factors, biases, loss, any(places.values()))
 
 
 def _weight_and_bias(module: torch.nn.Module, transposed: bool) -> tuple[Tensor, Tensor | None]:

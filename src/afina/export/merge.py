@@ -18,11 +18,20 @@ from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError
 from afina.predictor.predictor import Predictor
 
-__all__ = ["base_classifier", "merge", "plain_head"]
+__all__ = ["base_classifier", "merge", "merged_model", "plain_head"]
 
 
 def merge(loaded: Predictor, folder: Path) -> None:
-    """Write model, tokenizer and configuration to `folder`; raises `UsageError` for a method that has no merged form.
+    """Write model, tokenizer and configuration to `folder`; raises `UsageError` for a method that has no merged form."""
+    model = merged_model(loaded)
+    with system_errors(folder):
+        model.save_pretrained(folder)
+    if loaded.tokenizer is not None:
+        loaded.tokenizer.save_pretrained(folder)
+
+
+def merged_model(loaded: Predictor) -> Any:
+    """Return transformers' model with the adapter in its weights; raises `UsageError` for a method that has no such form.
 
     What was loaded with the weights of a quantised form keeps them: they are merged into, in float32.
     """
@@ -52,10 +61,7 @@ def merge(loaded: Predictor, folder: Path) -> None:
     with torch.no_grad():
         for name, value in plain_head(loaded).named_parameters():
             own[name].copy_(value)
-    with system_errors(folder):
-        model.save_pretrained(folder)
-    if loaded.tokenizer is not None:
-        loaded.tokenizer.save_pretrained(folder)
+    return model
 
 
 def _untie(loaded: Predictor, model: Any, bare: Any) -> None:

@@ -44,6 +44,10 @@ class Parity:
     """Of how many."""
     metrics: Mapping[str, tuple[float, float]]
     """By name, the tested adapter's and the exported model's, where the rows have labels."""
+    told: tuple[tuple[str, str], ...] = ()
+    """What else was compared, as rows of a table."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the exported model."""
 
     @property
     def unit(self) -> str:

@@ -1,0 +1,69 @@
+"""The chat template that goes with a model to other programs: the one that an adapter was trained with, in Jinja."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from afina.data.templates.chat_template import CONTENT, ChatTemplate
+from afina.data.templates.named import Merged, Turns
+from afina.data.templates.tokenizer_template import Written
+
+__all__ = ["chat_template_of", "jinja_of", "with_template"]
+
+
+def chat_template_of(task: Any, tokenizer: Any) -> str | None:
+    """Return the template that a task was trained with, else the tokenizer's own, as Jinja; None where there is none."""
+    own = getattr(task, "template", None)
+    if own is not None:
+        return jinja_of(own)
+    source = getattr(tokenizer, "chat_template", None)
+    if isinstance(source, Mapping):
+        source = source.get("default")
+    return source if isinstance(source, str) and source else None
+
+
+def with_template(tokenizer: Any, task: Any) -> Any:
+    """Return a tokenizer with the template that the task was trained with, itself where it has that."""
+    found = chat_template_of(task, tokenizer)
+    if tokenizer is None or found is None or found == getattr(tokenizer, "chat_template", None):
+        return tokenizer
+    own = copy.deepcopy(tokenizer)
+    own.chat_template = found
+    return own
+
+
+def jinja_of(template: ChatTemplate) -> str:
+    """Return a template as transformers and llama.cpp render it."""
+    if isinstance(template, Merged):
+        return _MERGE + jinja_of(template.inner)
+    if isinstance(template, Written):
+        return template.source
+    assert isinstance(template, Turns)
+    formats = {"system": template.system, "user": template.user, "assistant": template.assistant}
+    turns = "".join(
+        f"{{% {'if' if role == 'system' else 'elif'} message['role'] == '{role}' %}}{{{{ {_around(format)} }}}}"
+        for role, format in formats.items()
+    )
+    first = ""
+    if template.default:
+        said = _quoted(template.system.replace(CONTENT, template.default))
+        first = f"{{% if messages[0]['role'] != 'system' %}}{{{{ {said} }}}}{{% endif %}}"
+    begin = _quoted(template.assistant.partition(CONTENT)[0].rstrip(" "))
+    asked = f"{{% if add_generation_prompt %}}{{{{ {begin} }}}}{{% endif %}}"
+    return f"{first}{{% for message in messages %}}{turns}{{% endif %}}{{% endfor %}}{asked}"
+
+
+_MERGE = (
+    "{% if messages[0]['role'] == 'system' %}{% set messages = [{'role': 'user', 'content': "
+    "messages[0]['content'] + '\\n\\n' + messages[1]['content']}] + messages[2:] %}{% endif %}"
+)
+
+
+def _around(format: str) -> str:
+    before, _, after = format.partition(CONTENT)
+    parts = [_quoted(before), "message['content']", _quoted(after)]
+    return " + ".join(part for part in parts if part != "''")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"

@@ -1,0 +1,136 @@
+"""Run a GGUF file in llama.cpp, by the wheel `xllamacpp`: tokens, probabilities, templates and texts as it has them.
+
+The wheel has llama.cpp's server alone, which listens on this machine for as long as a model is open, and answers nobody
+without the key that is drawn for it.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+import numpy as np
+
+from afina.errors import AfinaError, UsageError
+
+__all__ = ["INSTALL", "LlamaCpp", "Said", "llama_cpp_there"]
+
+INSTALL = "pip install xllamacpp"
+_WAIT = 600
+"""Seconds that one request may take."""
+
+
+class Said(NamedTuple):
+    """What llama.cpp wrote: its text and tokens, and whether an end token ended it (else the limit did)."""
+
+    text: str
+    tokens: list[int]
+    ended: bool
+
+
+def llama_cpp_there() -> bool:
+    """Whether the wheel is installed."""
+    return find_spec("xllamacpp") is not None
+
+
+class LlamaCpp:
+    """Context manager: one model file, with a LoRA file beside it or none, in llama.cpp."""
+
+    def __init__(
+        self, model: Path, *, lora: Path | None = None, context: int = 2048, threads: int = 0, exact: bool = False
+    ) -> None:
+        """Choose what to open; with `exact`, keys and values are kept in float32, where the server's default is float16."""
+        if not llama_cpp_there():
+            raise UsageError(f"To run {model} in llama.cpp, xllamacpp has to be there: {INSTALL}.")
+        self.model, self.lora, self.context, self.threads, self.exact = model, lora, context, threads, exact
+
+    def __enter__(self) -> Self:
+        import xllamacpp
+
+        given, self._key = xllamacpp.CommonParams(), secrets.token_hex(16)
+        given.model.path = str(self.model)
+        if self.lora is not None:
+            given.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(self.lora), 1.0)]
+        given.n_ctx, given.n_parallel, given.n_predict = self.context, 1, -1
+        given.hostnames, given.port, given.api_keys = ["127.0.0.1"], 0, [self._key]
+        given.verbosity, given.warmup, given.ui, given.use_jinja, given.cache_ram_mib = -1, False, False, True, 0
+        given.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
+        if self.threads:
+            given.cpuparams.n_threads = given.cpuparams_batch.n_threads = self.threads
+        if self.exact:
+            given.cache_type_k = given.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        try:
+            self._server = xllamacpp.Server(given)
+        except Exception as error:  # whatever the wheel raises for a file that it does not take
+            raise AfinaError(f"llama.cpp does not open {self.lora or self.model}: {_first(error)}.") from error
+        self._open = build_opener(ProxyHandler({})).open
+        self._plain = self.tokens("a", marks=False)[-1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._server
+
+    def ask(self, path: str, given: Mapping[str, Any] | None = None) -> Any:
+        """Return what the server answers; raises `AfinaError` with its words where it refuses."""
+        body = None if given is None else json.dumps(given).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        request = Request(f"{self._server.listening_address}{path}", data=body, headers=headers)
+        try:
+            with self._open(request, timeout=_WAIT) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            try:
+                why = json.load(error)["error"]["message"]
+            except (ValueError, KeyError, TypeError):
+                why = str(error)
+            raise AfinaError(f"llama.cpp refuses {path} for {self.model}: {_first(why)}.") from None
+        except OSError as error:
+            raise AfinaError(f"llama.cpp gave no answer for {self.model}: {_first(error)}.") from error
+
+    def tokens(self, text: str, *, marks: bool = True) -> list[int]:
+        """Return a text's tokens, special tokens in it as such, between the marks that its texts have."""
+        found = self.ask("/tokenize", {"content": text, "add_special": marks, "parse_special": True})
+        return list(found["tokens"])
+
+    def rendered(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return a conversation as the file's template writes it, up to where the assistant writes."""
+        return str(self.ask("/apply-template", {"messages": list(messages)})["prompt"])
+
+    def template(self) -> str:
+        """Return the chat template that llama.cpp has of the file."""
+        return str(self.ask("/props").get("chat_template", ""))
+
+    def log_probabilities(self, ids: Sequence[int]) -> np.ndarray:
+        """Return the logarithms of what may follow these tokens (V,), -inf for what the server leaves out."""
+        # An end token, or one that is no whole character, would come without probabilities, which are told as they were
+        # before this one was made to come.
+        asked = {
+            **_GREEDY, "prompt": list(ids), "n_predict": 1, "n_probs": _ALL, "logit_bias": [[self._plain, 1000.0]],
+        }  # fmt: skip
+        found = self.ask("/completion", asked)
+        best = found["completion_probabilities"][0]["top_logprobs"]
+        values = np.full(max(entry["id"] for entry in best) + 1, -np.inf)
+        values[[entry["id"] for entry in best]] = [entry["logprob"] for entry in best]
+        return values
+
+    def greedy(self, ids: Sequence[int], count: int, **more: Any) -> Said:
+        """Return what follows these tokens when the likeliest is taken each time."""
+        asked = {**_GREEDY, "prompt": list(ids), "n_predict": count, "return_tokens": True, **more}
+        found = self.ask("/completion", asked)
+        return Said(str(found["content"]), list(found["tokens"]), found.get("stop_type") == "eos")
+
+
+_ALL = 1 << 20
+_GREEDY = {"temperature": 0.0, "top_k": 1, "cache_prompt": True, "samplers": ["temperature"], "repeat_penalty": 1.0}
+
+
+def _first(error: object) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")

@@ -1,0 +1,139 @@
+"""Write an adapter's merged model as a GGUF file with all that a program needs to speak with it."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afina.backbone.load import model_class
+from afina.errors import UsageError
+from afina.export.chat import chat_template_of, with_template
+from afina.export.gguf.file import own_shapes, write_file
+from afina.export.gguf.judge import Spoken, judge_model
+from afina.export.gguf.modelfile import NO_TEMPLATE, modelfile
+from afina.export.gguf.settings import Form, form_of, model_header
+from afina.export.gguf.vocabulary import vocabulary
+from afina.export.merge import merged_model
+from afina.export.parity import Parity, check_parity
+from afina.generation.template import template_of
+from afina.predictor.predictor import Predictor
+
+__all__ = [
+    "MODEL",
+    "Facts",
+    "check_base",
+    "check_model",
+    "compare_model",
+    "facts_of",
+    "settings_of",
+    "write_model",
+    "write_modelfile",
+]
+
+MODEL = "model.gguf"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is said of a model besides its weights."""
+
+    form: Form
+    template: str | None
+    ends: tuple[int, ...]
+    stops: tuple[str, ...]
+
+
+def check_base(tested: Predictor, to: str) -> Form:
+    """Return GGUF's form of an adapter's base; raises `UsageError` for what llama.cpp could not run."""
+    if tested.method.gradient_free or not tested.task.speaks:
+        what = "a classical model on embeddings" if tested.method.gradient_free else f"for {tested.task.name}"
+        raise UsageError(
+            f"{tested.folder} is {what} and writes no text, which is what llama.cpp is run for; --to {to} is for adapters "
+            "that write."
+        )
+    return form_of(tested.backbone.config)
+
+
+def check_model(tested: Predictor) -> None:
+    """Raise `UsageError` for an adapter that cannot become a GGUF model, before anything is written."""
+    import torch
+
+    form = check_base(tested, "gguf")
+    if not tested.method.mergeable and tested.format.name == "afina":
+        raise UsageError(
+            f"{tested.record.method} has no merged form, which --to gguf writes: what it adds depends on each input; use it "
+            "here, or export it --to peft where PEFT knows it."
+        )
+    config = tested.backbone.config
+    with torch.device("meta"):
+        model = model_class(config, speaks=True).from_config(config)
+    model_header(form, config, own_shapes(model))
+    facts = facts_of(tested, form)
+    rows = max(config.vocab_size, tested.adapter.words)
+    vocabulary(tested.tokenizer, rows, facts.ends, form.architecture)
+
+
+def facts_of(loaded: Predictor, form: Form) -> Facts:
+    """Return template, end tokens and stop texts of what an adapter writes."""
+    tokenizer = loaded.tokenizer
+    own = getattr(loaded.backbone.generation, "eos_token_id", None)
+    template = chat_template_of(loaded.task, tokenizer)
+    texts = template_of(loaded.task, tokenizer).stop if template is not None else ()
+    special = {
+        **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
+        **tokenizer.get_added_vocab(),
+    }
+    found = [
+        tokenizer.eos_token_id,
+        *(special.get(text) for text in texts),
+        *(own if isinstance(own, list | tuple) else [own]),
+    ]
+    ends = tuple(dict.fromkeys(place for place in found if place is not None))
+    stops = dict.fromkeys([*(tokenizer.convert_ids_to_tokens(place) for place in ends), *texts])
+    return Facts(form, template, ends, tuple(stops))
+
+
+def settings_of(tokenizer: Any, facts: Facts, rows: int, name: str) -> dict[str, Any]:
+    """Return all that a file says of a model's tokenizer and of how to speak with it."""
+    found = dict(vocabulary(tokenizer, rows, facts.ends, facts.form.architecture, name).settings)
+    if facts.template is not None:
+        found["tokenizer.chat_template"] = facts.template
+    return found
+
+
+def write_model(loaded: Predictor, folder: Path, kind: str) -> None:
+    """Write `model.gguf` and a Modelfile."""
+    form, model = form_of(loaded.backbone.config), merged_model(loaded)
+    facts = facts_of(loaded, form)
+    header, tensors = model_header(form, model.config, own_shapes(model))
+    name = f"{Path(loaded.record.model).name} with {loaded.folder.resolve().name}"
+    settings = header | settings_of(loaded.tokenizer, facts, model.config.vocab_size, name)
+    write_file(folder / MODEL, form, model, kind, settings, tensors)
+    write_modelfile(loaded, folder, facts, base=MODEL, adapter=None)
+
+
+def write_modelfile(loaded: Predictor, folder: Path, facts: Facts, *, base: str, adapter: str | None) -> None:
+    """Write what Ollama makes a model by."""
+    tokenizer = loaded.tokenizer
+    specials = {key: str(value) for key, value in tokenizer.special_tokens_map.items() if value}
+    plain, marked = (tokenizer("a", add_special_tokens=own)["input_ids"] for own in (False, True))
+    text = modelfile(
+        base, adapter=adapter, source=facts.template, specials=specials, begins=plain != marked, stops=facts.stops,
+        context=loaded.backbone.context,
+    )  # fmt: skip
+    (folder / "Modelfile").write_text(text, encoding="utf-8")
+
+
+def compare_model(tested: Predictor, exact: Predictor, folder: Path, rows: Any, kind: str) -> Parity:
+    """Return how near the file is to the adapter; raises `AfinaError` where it is not what was tested."""
+    from afina.export.gguf.compare import reread
+
+    form = form_of(exact.backbone.config)
+    facts, merged = facts_of(exact, form), merged_model(exact).eval()
+    tokenizer = with_template(exact.tokenizer, exact.task)
+    spoken = Spoken(form, kind, tokenizer, facts.template, facts.ends)
+    judged = judge_model(folder / MODEL, spoken, merged, exact, rows)
+    parity = check_parity(tested, exact, reread(folder / MODEL), tested.tokenizer, rows)
+    size = (folder / MODEL).stat().st_size
+    notes = judged.notes + (NO_TEMPLATE,) * (NO_TEMPLATE in (folder / "Modelfile").read_text("utf-8"))
+    return dataclasses.replace(parity, told=(*judged.rows, (f"size of {MODEL}", f"{size / 1e6:,.1f} MB")), notes=notes)

@@ -1,0 +1,151 @@
+"""A Modelfile, by which Ollama makes a model of a GGUF file: its template in Go's language, and what ends an answer.
+
+Ollama reads no Jinja. What a chat template writes around each role's words is found by having it write conversations; the
+form is kept only if, put together again, it gives what the template gives, to the byte.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from jinja2 import TemplateError
+
+from afina.data.templates.foreign import render_template
+from afina.errors import UsageError
+
+__all__ = ["NO_TEMPLATE", "Around", "around_of", "modelfile", "rendered"]
+
+NO_TEMPLATE = (
+    "Modelfile: the chat template does more than write turns, so that it is not there; Ollama goes by what it knows of the "
+    "model."
+)
+
+Messages = Sequence[Mapping[str, str]]
+
+
+class Around(NamedTuple):
+    """What stands before and after each role's words, before the first turn and before the answer."""
+
+    roles: Mapping[str, tuple[str, str]]
+    begin: str
+    answer: str
+    default: str
+    """What the system says where a conversation does not."""
+
+    def text(self, messages: Messages) -> str:
+        """Return a conversation up to its answer, as Ollama puts it together."""
+        given = list(messages)
+        if self.default and given[0]["role"] != "system":
+            given.insert(0, {"role": "system", "content": self.default})
+        parts = [f"{self.roles[own['role']][0]}{own['content']}{self.roles[own['role']][1]}" for own in given]
+        return self.begin + "".join(parts) + self.answer
+
+
+def rendered(source: str, specials: Mapping[str, str], messages: Messages, *, answer: bool = True) -> str:
+    """Return a conversation as a Jinja template writes it; raises `UsageError` for one that it refuses."""
+    given = {"messages": [dict(own) for own in messages], "tools": None, "documents": None, **specials}
+    try:
+        return render_template(source, {**given, "add_generation_prompt": answer}, what="The chat template")
+    except TemplateError as error:
+        raise UsageError(f"the chat template refuses the conversation: {error}") from None
+
+
+_A, _B, _C, _S = (f"\u2063{letter}\u2063" for letter in "abcs")
+
+
+def _user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def _talks() -> list[Messages]:
+    system, reply = {"role": "system", "content": _S}, {"role": "assistant", "content": _B}
+    return [
+        [_user(_A)],
+        [_user(_A), reply, _user(_C)],
+        [system, _user(_A)],
+        [system, _user(_A), reply, _user(_C), reply, _user(_A)],
+    ]
+
+
+def around_of(source: str, specials: Mapping[str, str]) -> Around | None:
+    """Return what a template writes around each role's words; None for one that does more than that."""
+
+    def write(messages: Messages, answer: bool = False) -> str:
+        return rendered(source, specials, messages, answer=answer)
+
+    try:
+        found = _parted(write)
+        talks = [talk for talk in _talks() if "system" in found.roles or talk[0]["role"] != "system"]
+        same = all(found.text(talk) == write(talk, True) for talk in talks)
+    except (UsageError, ValueError):  # it refuses a conversation, or leaves words out
+        return None
+    return found if same else None
+
+
+def _parted(write: Callable[..., str]) -> Around:
+    reply = {"role": "assistant", "content": _B}
+    alone, answered, again = write([_user(_A)]), write([_user(_A), reply]), write([_user(_A), reply, _user(_C)])
+    before, after_user = _cut(alone, _A)
+    between = again[again.index(_A) + len(_A) : again.index(_B)]
+    after_reply = answered[answered.index(_B) + len(_B) :]
+    next_user = again[again.index(_B) + len(_B) : again.index(_C)].removeprefix(after_reply)
+    roles = {"user": (next_user, after_user), "assistant": (between.removeprefix(after_user), after_reply)}
+    begin, default = before.removesuffix(next_user), ""
+    try:
+        said = write([{"role": "system", "content": _S}, _user(_A)])
+        opened, rest = _cut(said, _S)
+        closed = rest[: rest.index(_A)].removesuffix(next_user)
+        if begin and opened + closed and begin.startswith(opened) and begin.endswith(closed):
+            default = begin[len(opened) : len(begin) - len(closed)]
+            begin = ""
+        roles["system"] = (opened.removeprefix(begin), closed)
+    except (UsageError, ValueError):
+        pass
+    return Around(roles, begin, write([_user(_A)], True).removeprefix(alone), default)
+
+
+def _cut(text: str, mark: str) -> tuple[str, str]:
+    place = text.index(mark)
+    return text[:place], text[place + len(mark) :]
+
+
+def modelfile(
+    base: str, *, adapter: str | None, source: str | None, specials: Mapping[str, str], begins: bool, stops: Sequence[str],
+    context: int,
+) -> str:  # fmt: skip
+    """Return a Modelfile's text; `begins` says that llama.cpp writes the first mark by itself."""
+    lines = [f"FROM ./{base}", *([] if adapter is None else [f"ADAPTER ./{adapter}"])]
+    found = None if source is None else around_of(source, specials)
+    if found is not None and (form := _go(found, specials.get("bos_token", "") if begins else "")) is not None:
+        lines.append(form)
+        if found.default:
+            lines.append(f"SYSTEM {_text(found.default)}")
+    elif source is not None:
+        lines.append(f"# {NO_TEMPLATE}")
+    lines += [f"PARAMETER stop {_text(stop)}" for stop in stops]
+    lines.append(f"PARAMETER num_ctx {context}")
+    return "\n".join(lines) + "\n"
+
+
+def _go(found: Around, first: str) -> str | None:
+    """Return the template as Go has it, without a first mark that is written anyway."""
+    roles, begin = dict(found.roles), found.begin
+    if first and begin.startswith(first):
+        begin = begin.removeprefix(first)
+    elif first and "system" in roles and roles["system"][0].startswith(first):
+        roles["system"] = (roles["system"][0].removeprefix(first), roles["system"][1])
+    parts, word = [_literal(begin), "{{ range .Messages }}"], "if"
+    for role, (before, after) in roles.items():
+        parts.append(f'{{{{ {word} eq .Role "{role}" }}}}{_literal(before)}{{{{ .Content }}}}{_literal(after)}')
+        word = "else if"
+    text = "".join([*parts, "{{ end }}{{ end }}", _literal(found.answer)])
+    return None if '"""' in text else f'TEMPLATE """{text}"""'
+
+
+def _literal(text: str) -> str:
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def _text(value: str) -> str:
+    if '"' in value or "\n" in value or value != value.strip():
+        return f'"""{value}"""'
+    return f'"{value}"'

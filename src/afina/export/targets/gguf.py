@@ -1,0 +1,62 @@
+"""Write one file for llama.cpp, Ollama and what is built on them: the merged model, its tokenizer and template."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from afina.export.target import export_target
+from afina.export.targets.merged import MergedTarget
+
+if TYPE_CHECKING:
+    from afina.data.rows import Rows
+    from afina.export.parity import Parity
+    from afina.predictor.predictor import Predictor
+
+__all__ = ["GgufTarget"]
+
+
+@export_target("gguf")
+@dataclass(frozen=True, kw_only=True)
+class GgufTarget(MergedTarget):
+    """Writes `model.gguf`, and a Modelfile for Ollama."""
+
+    needs: ClassVar = {"gguf": "'afina[gguf]'"}
+    lossy = True  # how near it has to be is judged by `compare`, by the type of the weights
+
+    type: str = field(
+        default="f16", metadata={"help": "the type of the weights: f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or f32."}
+    )
+
+    def __post_init__(self) -> None:
+        from afina.export.gguf.types import check_type
+
+        super().__post_init__()
+        object.__setattr__(self, "type", check_type(self.type))
+
+    def check(self, tested: "Predictor") -> None:
+        from afina.export.gguf.model import check_model
+
+        check_model(tested)
+
+    def write(self, adapter: "Predictor", folder: Path) -> None:
+        from afina.export.gguf.model import write_model
+
+        write_model(adapter, folder, self.type)
+
+    def compare(
+        self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
+    ) -> "tuple[Parity, float | None]":
+        from afina.export.gguf.model import compare_model
+
+        return compare_model(tested, exact, folder, rows, self.type), None
+
+    def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
+        from afina.backbone.quantise import packed
+
+        if packed(tested.record.precision) is None:
+            return None
+        onto = "its original weights" if exact.backbone.rounding is None else "the weights that they stand for"
+        return (
+            f"The base was quantised to {tested.record.precision}; the adapter was merged into {onto}, and that rounded to "
+            f"{self.type}. From the adapter as it was tested its logits differ by up to {parity.difference:.2g}."
+        )

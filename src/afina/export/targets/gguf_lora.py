@@ -1,0 +1,56 @@
+"""Write an adapter alone as a LoRA that llama.cpp puts onto the base model's GGUF file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from afina.export.target import export_target
+from afina.export.targets.lora import LoRATarget
+
+if TYPE_CHECKING:
+    from afina.data.rows import Rows
+    from afina.export.parity import Parity
+    from afina.predictor.predictor import Predictor
+
+__all__ = ["GgufLoRATarget"]
+
+
+@export_target("gguf-lora")
+@dataclass(frozen=True, kw_only=True)
+class GgufLoRATarget(LoRATarget):
+    """Writes `adapter.gguf`, a LoRA of at most a rank by truncated SVD, and a Modelfile for Ollama."""
+
+    needs: ClassVar = {"gguf": "'afina[gguf]'"}
+
+    base_type: str = field(
+        default="none", metadata={"help": "write the base model beside it in this type (f16, q8_0 and so on), or none."}
+    )
+
+    def __post_init__(self) -> None:
+        from afina.export.gguf.types import check_type
+
+        super().__post_init__()
+        if self.base_type != "none":
+            object.__setattr__(self, "base_type", check_type(self.base_type, "--base-type"))
+
+    def check(self, tested: "Predictor") -> None:
+        from afina.export.gguf.lora import check_lora
+
+        check_lora(tested)
+
+    def write(self, adapter: "Predictor", folder: Path) -> Mapping[str, float]:
+        from afina.export.gguf.lora import write_lora
+
+        return write_lora(adapter, folder, self.rank, self._base)
+
+    def compare(
+        self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
+    ) -> "tuple[Parity, float | None]":
+        from afina.export.gguf.lora import compare_lora
+
+        return compare_lora(tested, exact, folder, rows, self._base), None
+
+    @property
+    def _base(self) -> str | None:
+        return None if self.base_type == "none" else self.base_type
