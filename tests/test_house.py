@@ -131,6 +131,7 @@ def test_adapters_and_exports_know_no_method() -> None:
     # What is one method's by its nature: the other library has bottlenecks alone, and a target that makes a LoRA of others.
     of_one = {
         "adapters/formats/adapters_library.py", "export/low_rank.py", "export/targets/lora.py", "export/gguf/lora.py",
+        "export/gguf/llama_cpp.py",  # whose words are llama.cpp's
     }  # fmt: skip
     words, homes = {*METHODS, *forms()}, {entry.module for entry in listing("afina.methods", "method").values()}
     for path in (*SOURCE.glob("adapters/**/*.py"), *SOURCE.glob("export/**/*.py")):
@@ -145,6 +146,7 @@ def test_adapters_and_exports_know_no_method() -> None:
 
 OTHERWISE = {
     ("prompt", "generate.py"),  # a call's argument
+    ("prompt", "llama_cpp.py"),  # llama.cpp's own word
     ("prompt", "evaluate.py"),  # a column
     ("prompt", "choices.py"), ("prompt", "seq2seq.py"),  # a field of a state
     ("lora", "demonstrations.py"), ("qlora", "demonstrations.py"),  # the studies that the demonstrations are
@@ -215,7 +217,7 @@ def test_storages_are_named_in_their_own_files_only() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and node.value in STORAGES
     }
-    assert written == {("bf16", "hardware.py")}  # a processor's own word
+    assert written == {("bf16", "hardware.py"), ("bf16", "types.py")}  # a processor's own word, and GGUF's
     assert not imports_from(homes, "storage")
 
 

@@ -9,13 +9,10 @@ from afina.backbone.gguf_rows import GgufRow
 from afina.backbone.gguf_tensors import as_gguf, gguf_names
 from afina.errors import AfinaError, UsageError
 from afina.export.gguf.settings import Form
+from afina.export.gguf.types import TYPES
 
 __all__ = ["add_setting", "own_shapes", "rounded", "tensor_types", "write_file"]
 
-_FILE_TYPES = {
-    "f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0", "q5_1": "MOSTLY_Q5_1",
-    "q5_0": "MOSTLY_Q5_0", "q4_1": "MOSTLY_Q4_1", "q4_0": "MOSTLY_Q4_0",
-}  # fmt: skip
 _PLAIN = frozenset({"position_embd.weight", "rope_freqs.weight"})
 """Matrices that llama.cpp wants in float32."""
 
@@ -78,7 +75,7 @@ def write_file(
     kinds = tensor_types(form, {key: tuple(value.shape) for key, value in own.items()}, kind)
     writer = GGUFWriter(path, form.architecture)
     writer.add_type("model")
-    writer.add_file_type(LlamaFileType[_FILE_TYPES[kind]])
+    writer.add_file_type(LlamaFileType[TYPES[kind].file_type])
     writer.add_quantization_version(2)
     for key, value in settings.items():
         add_setting(writer, key, value)

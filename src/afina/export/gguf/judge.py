@@ -22,16 +22,13 @@ from afina.export.gguf.file import own_shapes
 from afina.export.gguf.llama_cpp import INSTALL, LlamaCpp, llama_cpp_there
 from afina.export.gguf.modelfile import rendered
 from afina.export.gguf.settings import Form
+from afina.export.gguf.types import TYPES
 from afina.export.gguf.vocabulary import TEXTS, with_special
 from afina.export.parity import TOLERANCE, check_parity
 from afina.predictor.predictor import Predictor
 
 __all__ = ["Judgement", "Spoken", "bare_logits", "judge_in_llama_cpp", "judge_model"]
 
-_APART = {"f32": 1e-3, "f16": 1e-3, "bf16": 1e-3}
-_QUANTISED_APART = 0.02
-"""Nats a token by which llama.cpp may part from transformers on the same file; of quantised weights it rounds the other
-factor of each product to eight bits too."""
 _GREEDY = 50
 _NOTHING = 1e-9
 """Nats a token below which nothing is changed."""
@@ -117,7 +114,7 @@ def judge_in_llama_cpp(
     with LlamaCpp(
         path, lora=lora, context=min(exact.backbone.context, 1024), threads=torch.get_num_threads(), exact=True
     ) as cpp:
-        most = max(2 * lost, _APART.get(spoken.kind, _QUANTISED_APART))
+        most = max(2 * lost, TYPES[spoken.kind].apart)
         rows = [_computes(cpp, most, ids, wanted), _reads(cpp, spoken)]
         notes = [note for note in (_composes(spoken),) if note]
         if spoken.template is not None:
