@@ -1,4 +1,4 @@
-"""How GGUF files keep a model's tensors where that is not as transformers has them, in both directions.
+"""Turn tensors between GGUF files' order and transformers', where they are not the same.
 
 Llama's queries and keys are kept by pairs of the features that positions turn, Gemma's norms with the one that is added to
 them, GPT-2's linear layers as (out, in). Which of these an architecture has is in its row (`gguf_rows.py`).

@@ -195,7 +195,7 @@ _KEEP = ("<unk>", "<s>", "<|endoftext|>")
 
 
 def eats_spaces(name: str) -> bool:
-    """Whether llama.cpp lets special tokens take the spaces behind them, which it does by the name of a model: of Phi-3."""
+    """Return whether llama.cpp lets special tokens take the spaces behind them, which it does by a model's name: of Phi-3."""
     return "phi-3" in name.lower() or "phi3" in name.lower()
 
 

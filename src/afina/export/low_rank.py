@@ -21,7 +21,7 @@ class LowRankLoss(dict[str, float]):
 
 
 class Changes(NamedTuple):
-    """What an adapter changes, as factors A (r, in) and B (out, r) of each module by its path in the whole model."""
+    """Holds what an adapter changes, as factors A (r, in) and B (out, r) of each module by its path in the whole model."""
 
     factors: dict[str, tuple[Tensor, Tensor]]
     biases: dict[str, Tensor]

@@ -93,7 +93,10 @@ def options() -> Iterator[Option]:
         for entry in dataclasses.fields(cls):
             found.setdefault(entry.name, []).append((name, hints[entry.name], entry.default, entry.metadata["help"]))
     for key, places in found.items():
-        text = " ".join(f"For --to {name}: {words}" for name, _, _, words in places)
+        takers: dict[str, list[str]] = {}
+        for name, _, _, words in places:
+            takers.setdefault(words, []).append(name)
+        text = " ".join(f"For --to {' and '.join(names)}: {words}" for words, names in takers.items())
         yield Option(key, places[0][1], places[0][2], text)
 
 

@@ -44,7 +44,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Spoken:
-    """What a file says besides its weights, as the adapter's side has it."""
+    """Holds what a file says besides its weights, as the adapter's side has it."""
 
     form: Form
     kind: str
@@ -147,7 +147,7 @@ def _computes(cpp: LlamaCpp, most: float, ids: Sequence[Sequence[int]], wanted: 
 
 
 def _composing(spoken: Spoken) -> bool:
-    """Whether the tokenizer composes characters first (NFC), which llama.cpp does not."""
+    """Return whether the tokenizer composes characters first (NFC), which llama.cpp does not."""
     normalizer = spoken.tokenizer.backend_tokenizer.normalizer
     return normalizer is not None and normalizer.normalize_str("e\u0301") == "é"
 

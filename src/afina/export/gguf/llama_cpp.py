@@ -26,7 +26,7 @@ _WAIT = 600
 
 
 class Said(NamedTuple):
-    """What llama.cpp wrote: its text and tokens, and whether an end token ended it (else the limit did)."""
+    """Holds what llama.cpp wrote: its text and tokens, and whether an end token ended it (else the limit did)."""
 
     text: str
     tokens: list[int]
@@ -34,12 +34,12 @@ class Said(NamedTuple):
 
 
 def llama_cpp_there() -> bool:
-    """Whether the wheel is installed."""
+    """Return whether the wheel is installed."""
     return find_spec("xllamacpp") is not None
 
 
 class LlamaCpp:
-    """Context manager: one model file, with a LoRA file beside it or none, in llama.cpp."""
+    """Holds one model file open in llama.cpp for a `with` block, with a LoRA's file beside it or none."""
 
     def __init__(
         self, model: Path, *, lora: Path | None = None, context: int = 2048, threads: int = 0, exact: bool = False

@@ -35,7 +35,7 @@ MODEL = "model.gguf"
 
 @dataclass(frozen=True)
 class Facts:
-    """What is said of a model besides its weights."""
+    """Holds what is said of a model besides its weights."""
 
     form: Form
     template: str | None

@@ -23,7 +23,7 @@ Messages = Sequence[Mapping[str, str]]
 
 
 class Around(NamedTuple):
-    """What stands before and after each role's words, before the first turn and before the answer."""
+    """Holds what stands before and after each role's words, before the first turn and before the answer."""
 
     roles: Mapping[str, tuple[str, str]]
     begin: str

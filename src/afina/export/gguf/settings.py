@@ -1,4 +1,4 @@
-"""What a GGUF file says of a model: its sizes and how it computes, by the rows that the reader of such files has.
+"""Write what a GGUF file says of a model: its sizes and how it computes, by the rows that such files' reader has.
 
 What is written is read again by that reader before any weight is: whatever of the model's configuration does not come back,
 GGUF has no word for, or llama.cpp takes for granted otherwise, and the model is refused.

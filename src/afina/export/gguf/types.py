@@ -8,7 +8,7 @@ __all__ = ["KQUANTS", "TYPES", "Type", "check_type"]
 
 
 class Type(NamedTuple):
-    """What a type of weights is to llama.cpp."""
+    """Describes a type of weights as llama.cpp has it."""
 
     file_type: str
     """What a file of such weights is called by GGUF."""

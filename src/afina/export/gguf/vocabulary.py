@@ -1,4 +1,4 @@
-"""What a GGUF file says of a tokenizer: its tokens and merges, how texts are split, what begins and ends them.
+"""Write what a GGUF file says of a tokenizer: tokens and merges, how texts are split, what begins and ends them.
 
 How a text is split is kept as a name that llama.cpp knows. It is found by trial: each way that the reader of such files has
 (`gguf_tokenizer.py`) reads texts that tell these ways apart, and the one that gives the tokenizer's own tokens is written.
