@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def rows_of(options: argparse.Namespace) -> Any:
-    from afina.config import DatasetSpec
+    from afina.dataset_spec import DatasetSpec
     from afina.tasks.reading import load_text_dataset
 
     return load_text_dataset(DatasetSpec(path=str(options.data)), train_limit=options.train, test_limit=options.test)

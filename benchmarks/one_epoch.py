@@ -13,7 +13,7 @@ class OneEpoch:
         from transformers import AutoTokenizer
 
         from afina.backbone.files import model_path
-        from afina.config import DatasetSpec
+        from afina.dataset_spec import DatasetSpec
         from afina.tasks.classification import Classification
         from afina.tasks.reading import load_text_dataset
 

@@ -62,7 +62,7 @@ def trainer_score(options: argparse.Namespace, seed: int) -> float:
     from seqeval.metrics import f1_score
     from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification
 
-    from afina.config import DatasetSpec
+    from afina.dataset_spec import DatasetSpec
     from afina.tasks.reading import load_text_dataset
 
     spec = DatasetSpec(path=str(options.data), task="tagging")

@@ -17,11 +17,11 @@ SOURCE = Path(afina.__file__).parent
 # From the bottom up: a room may import rooms before it, and its own.
 ROOMS = (
     (
-        "errors", "registry", "precision", "json_files", "yaml_file", "checked", "separator", "task_name", "config", "hub",
-        "links", "whole_file",
+        "errors", "registry", "precision", "json_files", "yaml_file", "checked", "separator", "task_name", "dataset_spec",
+        "hub", "links", "whole_file",
     ),
     ("words",),
-    ("measure", "ops"), ("data",), ("corpus", "tasks"), ("backbone", "results"), ("methods", "generation"),
+    ("measure", "ops"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"), ("methods", "generation"),
     ("adapters",), ("train", "card"), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"),
     ("api",),
     ("cli",),

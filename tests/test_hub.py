@@ -11,7 +11,7 @@ from huggingface_hub import constants
 
 from afina import hub
 from afina.backbone.load import read_config
-from afina.config import DatasetSpec
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

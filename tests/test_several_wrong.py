@@ -10,8 +10,9 @@ import pyarrow as arrow
 import pytest
 from pyarrow import parquet
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.files.tables import read_table
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise
 from afina.evaluation.answers import Answering, read_questions
 from afina.tasks.reading import load_text_dataset

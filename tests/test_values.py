@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from afina.config import DatasetSpec, RaceSpec, StudyConfig
+from afina.config import RaceSpec, StudyConfig
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import make_method, method_names, registry
 from afina.study.plan import expand

@@ -17,7 +17,7 @@ _PLACES = {
     "Chat": "afina.serve.session",
     "CleanSettings": "afina.corpus.rules",
     "Columns": "afina.data.dialogues.conversations",
-    "DatasetSpec": "afina.config",
+    "DatasetSpec": "afina.dataset_spec",
     "Endpoint": "afina.corpus.writers",
     "GenerationSettings": "afina.generation.settings",
     "LeakSettings": "afina.audit.leak",

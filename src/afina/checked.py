@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from afina.errors import UsageError, nearest, shown
 
-__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked"]
+__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked", "OneOrMore", "as_list", "once"]
 
 MOST_ENTRIES, _LONGEST, _LARGEST = 10_000, 100_000, 2**32 - 1
 _NAMED = 5
@@ -16,6 +16,22 @@ LARGEST_COUNT = 2**20
 """Rows of a batch, epochs and their like: what is more is a slip."""
 
 TRUTHS = "YAML reads yes, no, on and off as true and false; write such a word in quotation marks"
+
+
+def as_list(value: Any) -> Any:
+    """Return a list, of one where it is none."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+OneOrMore = BeforeValidator(as_list, json_schema_input_type=str | list[str])
+"""For lists of which a file may say one entry alone."""
+
+
+def once(values: list[Any]) -> list[Any]:
+    """Return a list of different entries; raises `ValueError` for another."""
+    if len(set(values)) != len(values):
+        raise ValueError("each may stand once")
+    return values
 
 
 class Checked(BaseModel):

@@ -1,12 +1,14 @@
 """Define what a study file says, checked when it is read.
 
-Names of methods, models and data sets are only carried here; the rooms that know them check them.
+Names of methods, models and data sets are only carried here; the rooms that know them check them. What says something to
+some tasks alone is declared by them.
 """
 
 import math
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,21 +16,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
-    WithJsonSchema,
     field_validator,
     model_serializer,
-    model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
-from afina.checked import LARGEST_COUNT, MOST_ENTRIES, TRUTHS, Checked
+from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, OneOrMore, as_list, once
+from afina.dataset_spec import DatasetSpec
+from afina.errors import UsageError
 from afina.precision import Precision
-from afina.separator import as_separator
 from afina.task_name import TaskName
+from afina.tasks.base import TASKS
 from afina.yaml_file import read_yaml
 
-__all__ = ["DatasetSpec", "MethodSpec", "RaceSpec", "StudyConfig"]
+__all__ = ["MethodSpec", "RaceSpec", "StudyConfig"]
 
 
 def _switch(value: Any) -> Any:
@@ -36,20 +36,7 @@ def _switch(value: Any) -> Any:
     return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-_OneOrMore = BeforeValidator(_as_list, json_schema_input_type=str | list[str])
-
-
-def _once(values: list[Any]) -> list[Any]:
-    if len(set(values)) != len(values):
-        raise ValueError("each may stand once")
-    return values
-
-
-Factors = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1), AfterValidator(_once)]
+Factors = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1), AfterValidator(once)]
 
 
 class MethodSpec(BaseModel):
@@ -71,90 +58,6 @@ class MethodSpec(BaseModel):
         return f"{self.name}({inside})" if inside else self.name
 
 
-_COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-"""What a file may say of one column or several."""
-
-
-class DatasetSpec(Checked):
-    """Says where the rows are and which columns mean what; columns left out are found by their usual names."""
-
-    path: str
-    """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""
-    config: str | None = None
-    """The hub data set's configuration, e.g. `sst2` of `glue`."""
-    text: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
-    """The column of texts; of a list of columns the texts are joined, each on a line of its own."""
-    joined: SkipJsonSchema[tuple[str, ...]] = ()
-    """Where `text` is a list, its columns."""
-    text_pair: str | None = None
-    """The column of second texts, where a row is a pair of them."""
-    label: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
-    """The column of labels: words, numbers, or tags of words; or a list of columns of 0 and 1, one for each label of which a
-    row may have several."""
-    flags: SkipJsonSchema[tuple[str, ...]] = ()
-    """Where `label` is a list, its columns."""
-    separator: Annotated[str | None, BeforeValidator(as_separator), WithJsonSchema({"type": "string"})] = Field(
-        default=None, min_length=1, max_length=1
-    )
-    """What stands between a text file's columns; left out, it is recognised."""
-    decimal: Literal[".", ","] | None = None
-    """What stands before a label's decimals; left out, it is recognised where that is safe."""
-    encoding: str | None = None
-    """A text file's encoding; left out, it is recognised."""
-    missing: tuple[str, ...] | None = None
-    """Labels that stand for none; left out, what programs write for a missing value (nan, NA, null, ...)."""
-    choices: str | None = None
-    """For `task: choices`, the column of each row's answers; without one the labels are the answers to all rows."""
-    answers: list[str] | None = None
-    """For `task: choices`, what is said for each label, in label order; left out, the labels' names."""
-    prompt: str | None = None
-    """For `task: choices`, what the model reads before an answer, with {text} and {text_pair} in it; for seq2seq, with
-    {text} in it."""
-    messages: str | None = None
-    """For `task: chat`, the column of each row's messages; without one, `text` is asked and `target` answered."""
-    assistant: Annotated[list[str], _OneOrMore] | None = None
-    """For `task: chat`, the names of who answers, where a transcript or a chat has names; everybody else asks."""
-    user: Annotated[list[str], _OneOrMore] | None = None
-    """For `task: chat`, the names of who asks."""
-    target: str | None = None
-    """The column of what is written: seq2seq's target, chat's answer."""
-    task: TaskName = "auto"
-    """Comes before the study's `task`."""
-    metric: str | None = None
-    """The metric that tables show first and choices go by; left out, the task's own, or a preset's."""
-    split: dict[Literal["train", "validation", "test"], str] | None = None
-    """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
-    name: str | None = None
-    """What tables call the data set; left out, the last part of its path."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _join(cls, values: Any) -> Any:
-        for key, columns in (("text", "joined"), ("label", "flags")):
-            named = values.get(key) if isinstance(values, Mapping) else None
-            if not isinstance(named, (list, tuple)):
-                continue
-            if not named or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
-                if any(isinstance(name, bool) for name in named):
-                    raise ValueError(f"{key}: {TRUTHS}")
-                raise ValueError(f"{key} should be a column, or a list of different ones, not {named!r}")
-            values = {**values, key: " + ".join(named), columns: tuple(named) if len(named) > 1 else ()}
-        return values
-
-    @model_serializer(mode="wrap")
-    def as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return it as a study file says it."""
-        values: dict[str, Any] = handler(self)
-        for key, columns in (("text", "joined"), ("label", "flags")):
-            if several := values.pop(columns):
-                values[key] = list(several)
-        return values
-
-    @property
-    def label_name(self) -> str:
-        return self.name or Path(self.path).name or self.path
-
-
 class RaceSpec(Checked):
     """A race: all candidates train together, and at each rung those that are worse on the development split leave."""
 
@@ -162,9 +65,9 @@ class RaceSpec(Checked):
     """Shares of a run's steps after which candidates are judged."""
     keep: float = Field(default=0.34, gt=0, lt=1)
     """Share of the candidates that goes on at each; one at least."""
-    ranks: (
-        Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1), AfterValidator(_once)] | None
-    ) = None
+    ranks: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1), AfterValidator(once)] | None = (
+        None
+    )
     """Every method that has a rank runs with each of these."""
     rate_factors: Factors = Field(default=[1.0])
     """Every method runs at its automatic learning rate times each of these; one with a rate of its own at that alone."""
@@ -196,11 +99,11 @@ def _as_method(value: Any) -> Any:
 
 
 def _as_methods(value: Any) -> Any:
-    return [_as_method(item) for item in _as_list(value)]
+    return [_as_method(item) for item in as_list(value)]
 
 
 def _as_datasets(value: Any) -> Any:
-    items = _as_list(value)
+    items = as_list(value)
     if not all(isinstance(item, (str, Mapping, DatasetSpec)) for item in items):
         raise ValueError("each data set should be a name, a path, or {path: ..., text: ..., ...}")
     return [DatasetSpec(path=item) if isinstance(item, str) else item for item in items]
@@ -218,8 +121,8 @@ def _as_seeds(value: Any) -> Any:
     return value
 
 
-class StudyConfig(Checked):
-    """A study: every model x data set x method x seed, under one protocol."""
+class _Study(Checked):
+    """Has the keys that say something to every task."""
 
     switches = frozenset({"cohort"})
     elsewhere = dict.fromkeys(
@@ -227,7 +130,7 @@ class StudyConfig(Checked):
         "the steps follow from epochs, batch_size and the number of rows",
     ) | {"lr": "write learning_rate", "num_train_epochs": "write epochs", "max_seq_length": "write max_length"}
 
-    model: Annotated[list[str], _OneOrMore, AfterValidator(_once)] = Field(min_length=1)
+    model: Annotated[list[str], OneOrMore, AfterValidator(once)] = Field(min_length=1)
     """Hub name, local folder, GGUF file, or a built-in name (`minilm`, `afina-small`, `smollm2`); a list makes a grid."""
     dataset: Annotated[
         list[DatasetSpec],
@@ -258,7 +161,7 @@ class StudyConfig(Checked):
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
     rank: int | None = Field(default=None, ge=1, le=65_536)
     """Rank of low-rank methods that do not say their own; left out, each method's default."""
-    targets: Annotated[list[str], _OneOrMore] | None = None
+    targets: Annotated[list[str], OneOrMore] | None = None
     """Roles that low-rank methods adapt, or `all`; left out, each method's own default."""
     precision: Precision = "auto"
     """`auto` takes bf16 if timed steps are not slower, and says so; `nf4` and `int8` quantise the frozen base."""
@@ -276,10 +179,6 @@ class StudyConfig(Checked):
     task: TaskName = "auto"
     """`auto` finds classification, regression or tagging by the columns and labels, and `multilabel` where `label:` is a
     list; `choices` scores answers with a model's language head, which `language`, `chat` and `seq2seq` teach to write."""
-    template: str | dict[str, str] | None = None
-    """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
-    system: Literal["keep", "merge"] = "keep"
-    """For `task: chat`: `merge` puts what the system says before the user's first words, where a template takes no system."""
     packing: Annotated[
         Literal["auto", "off"], BeforeValidator(_switch, json_schema_input_type=Literal["auto", "off"] | bool)
     ] = "auto"
@@ -292,10 +191,6 @@ class StudyConfig(Checked):
     """How the learning rate falls after its peak."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient; null for none."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of each label that is spread over all classes (Szegedy et al., 2016)."""
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = None
-    """Weight of each class in the loss, by label name; `balanced`: rows / (classes * rows of the class)."""
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Epochs without a better metric on the development split (the data's own, or a tenth of the train rows) after which a
     run stops; its best epoch's weights stay."""
@@ -339,13 +234,6 @@ class StudyConfig(Checked):
             raise ValueError("should be above 0")
         return value
 
-    @field_validator("class_weights")
-    @classmethod
-    def _class_weights(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not any(value.values()):
-            raise ValueError("should be above 0 for one class at least")
-        return value
-
     @field_validator("race", mode="before", json_schema_input_type=bool | Literal["off"] | RaceSpec | None)
     @classmethod
     def _race(cls, value: Any) -> Any:
@@ -363,12 +251,12 @@ class StudyConfig(Checked):
         return value
 
     @classmethod
-    def read(cls, path: Path) -> "StudyConfig":
+    def read(cls, path: Path) -> Self:
         """Read and check a study file; raises `UsageError` in one sentence."""
         values = read_yaml(path)
         if isinstance(values, dict) and set(values) == {"study", "resolved"}:
             values = values["study"]  # as a study's folder keeps it, with what was resolved beside it
-        config: StudyConfig = cls.parse(values, str(path))
+        config: Self = cls.parse(values, str(path))
         return config.model_copy(update={"dataset": [_beside(spec, path) for spec in config.dataset]})
 
     def called(self, model: str) -> str:
@@ -381,6 +269,31 @@ class StudyConfig(Checked):
         if isinstance(self.learning_rate, dict):
             return self.learning_rate.get(method)
         return None if isinstance(self.learning_rate, str) else self.learning_rate
+
+
+def _settings_of_tasks() -> tuple[type[Checked], ...]:
+    """Return the classes of the tasks' own keys, each once; raises `UsageError` where two of them have one key."""
+    found = tuple(dict.fromkeys(task.Settings for task in TASKS.values() if task.Settings.model_fields))
+    each: tuple[type[Checked], ...] = (_Study, *found)
+    keys = [key for own in each for key in own.model_fields]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise UsageError(f"Two tasks have a setting '{twice[0]}', or a task has one that is every study's; rename it.")
+    return found
+
+
+if TYPE_CHECKING:
+
+    class _OfTasks(Checked):
+        """Stands for them where types are checked: a task reads its own by its own class."""
+
+else:
+    _OfTasks = types.new_class("_OfTasks", _settings_of_tasks(), exec_body=lambda own: own.update(__module__=__name__))
+
+
+class StudyConfig(_OfTasks, _Study):
+    """A study: every model x data set x method x seed, under one protocol."""
+
+    # Its keys are those that say something to every task, and behind them each task's own (`Task.Settings`).
 
 
 def _beside(spec: DatasetSpec, study: Path) -> DatasetSpec:

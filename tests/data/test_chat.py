@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from afina.backbone.load import load_tokenizer
-from afina.config import DatasetSpec
 from afina.data.templates.named import TEMPLATES, ChatTemplate, Message, load_template, make_template
 from afina.data.tokens.batching import IGNORED, Tokens
 from afina.data.tokens.preview import learned
 from afina.data.tokens.sequences import conversations, source_and_target, whole_texts
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 from families import tokenizer

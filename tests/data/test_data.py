@@ -10,9 +10,9 @@ import pyarrow as arrow
 import pytest
 from pyarrow import parquet
 
-from afina.config import DatasetSpec
 from afina.data.labelled import TextDataset, read_texts, stratified_rows
 from afina.data.sources.presets import PRESETS
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

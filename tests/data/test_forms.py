@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afina.config import DatasetSpec
 from afina.corpus.clean import clean
 from afina.corpus.convert import convert
 from afina.corpus.reading import read_interactions
@@ -24,6 +23,7 @@ from afina.data.dialogues.turns import ordered, written_out
 from afina.data.templates.named import load_template, make_template
 from afina.data.tokens.batching import IGNORED
 from afina.data.tokens.sequences import conversations
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.generation.template import PlainTemplate, check_messages, template_of
 from afina.tasks.chat import Chat

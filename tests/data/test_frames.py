@@ -9,8 +9,8 @@ import polars
 import pyarrow as arrow
 import pytest
 
-from afina.config import DatasetSpec
 from afina.data.sources.frames import from_objects, is_objects, tables_of
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import afina
-from afina.config import DatasetSpec
 from afina.data.images import image_tokens, load_images
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.study.study import Study
 from commands import afina as run_afina

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.rows import TextDataset
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

@@ -11,8 +11,8 @@ import pyarrow as arrow
 import pytest
 from pyarrow import parquet
 
-from afina.config import DatasetSpec
 from afina.data.rows import TextDataset
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

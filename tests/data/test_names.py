@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import afina
-from afina.config import DatasetSpec
 from afina.corpus.inspect import inspect_file
 from afina.corpus.reading import read_interactions
 from afina.corpus.stream import Source
 from afina.data import names
 from afina.data.names import plain_name
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset
 

@@ -12,8 +12,9 @@ import datasets
 import pytest
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.sources.presets import PARQUET, PRESETS
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.study.prepare import task_of
 from afina.tasks.base import restore

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from afina.config import DatasetSpec
 from afina.corpus.clean import clean
 from afina.corpus.convert import convert
 from afina.corpus.rules import CleanSettings
 from afina.data.dialogues.speakers import Speakers
 from afina.data.files.literals import parsed_text
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.measure.entities import count_entities
 from afina.tasks.reading import load_text_dataset

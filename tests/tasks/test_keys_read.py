@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 import afina
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.study.prepare import prepare
 from afina.tasks.base import TASKS, readers
 
-FOR_SOME = sorted({key for cls in TASKS.values() for key in cls.reads})
+FOR_SOME = sorted({key for cls in TASKS.values() for key in cls.settings_keys()})
 
 
 @pytest.mark.parametrize("key", FOR_SOME)

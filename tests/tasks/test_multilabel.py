@@ -12,9 +12,9 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 import afina
-from afina.config import DatasetSpec
 from afina.data.rows import TextDataset
 from afina.data.tokens.batching import Tokens
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.measure.metrics.base import Answers, metric_named
 from afina.results.predictions import read_predictions

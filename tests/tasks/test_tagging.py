@@ -23,11 +23,12 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import is_quantised
 from afina.backbone.rows import ROWS as ARCHITECTURES
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.labels.tags import untagged
 from afina.data.rows import Rows
 from afina.data.tokens.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.tokens.words import tokenize_words
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft

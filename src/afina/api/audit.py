@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from afina.audit.leak import LeakSettings
     from afina.audit.run import LeakAudit
-    from afina.config import DatasetSpec
+    from afina.dataset_spec import DatasetSpec
 
 __all__ = ["canaries", "leak"]
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.corpus.interaction_file import check_output
 from afina.data.columns import find_columns
 from afina.data.files.tables import read_table
 from afina.data.rows import Rows
 from afina.data.written import find_messages, find_pair
+from afina.dataset_spec import DatasetSpec
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
 from afina.tasks.writing import writer_named

@@ -10,10 +10,11 @@ from afina.adapters.record import AdapterRecord, read_record
 from afina.audit.canaries import Manifest, read_manifest
 from afina.audit.findings import Leak
 from afina.audit.leak import Known, LeakSettings, Material, examine
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.columns import joined
 from afina.data.files.tables import read_table
 from afina.data.rows import Rows
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.predictor.loading import Loading
 from afina.predictor.predictor import Predictor

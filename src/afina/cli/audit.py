@@ -7,7 +7,7 @@ from afina.cli.command import PANELS, command
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from afina.config import DatasetSpec
+    from afina.dataset_spec import DatasetSpec
 
 __all__ = ["audit", "columns_of"]
 
@@ -19,7 +19,7 @@ def audit() -> None:
 
 def columns_of(path: "Path | None", text: str | None, answer: str | None, messages: str | None) -> "DatasetSpec | None":
     """Return which columns of the rows a person named; None where none."""
-    from afina.config import DatasetSpec
+    from afina.dataset_spec import DatasetSpec
 
     given = (text, answer, messages)
     return DatasetSpec(path=str(path), text=text, target=answer, messages=messages) if any(given) else None

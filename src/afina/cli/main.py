@@ -56,7 +56,7 @@ def main() -> None:
 
         if not isinstance(error, ValidationError):
             raise
-        from afina.config import DatasetSpec
+        from afina.dataset_spec import DatasetSpec
 
         _say(f"{DatasetSpec.refusal(error)}.")  # an option that names a column, say
         sys.exit(2)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.names import BODIES, LABELS, TEXT_PAIRS, TEXTS, TITLES, plain_name, plain_names, usual_name
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = [

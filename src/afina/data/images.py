@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from afina.config import DatasetSpec
 from afina.data.rows import Rows, TextDataset, divided, finished
 from afina.data.tokens.batching import Tokens
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.hub import local_only
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import ROW, find_columns, joined, left_out, texts
 from afina.data.files.tables import is_table, read_table, read_text, same_label_names, say
 from afina.data.files.text_files import tables_of_lines
@@ -18,6 +17,7 @@ from afina.data.labels.label_texts import MISSING, tidied
 from afina.data.rows import Rows, TextDataset, finished, stratified, stratified_rows
 from afina.data.sources.finding import Parts
 from afina.data.task_meant import task_meant
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = [

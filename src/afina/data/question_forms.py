@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import ROW
 from afina.data.files.literals import parsed_text
 from afina.data.names import PASSAGE_ANSWERS, PASSAGE_QUESTIONS, PASSAGES, TRANSLATIONS, usual_name
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = ["unfolded"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from afina.config import DatasetSpec
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = ["Rows", "TextDataset", "divided", "finished", "most_answers", "stratified", "stratified_rows"]

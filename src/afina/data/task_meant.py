@@ -4,10 +4,10 @@ from collections import Counter
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import find_columns
 from afina.data.question_forms import unfolded
 from afina.data.written import dialogue_forms
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = ["task_meant"]

@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import ROW, find_columns, texts
 from afina.data.dialogues.conversations import interactions, transcripts
 from afina.data.dialogues.forms import NO_FORM, NO_MARKS, NO_MESSAGES, Columns, as_list
@@ -22,6 +21,7 @@ from afina.data.files.tables import LINE
 from afina.data.names import CONTEXTS, EITHER_PAIRS, HISTORIES, MESSAGE_LISTS, MESSAGES, PAIRS, usual_name, usual_pair
 from afina.data.question_forms import unfolded
 from afina.data.rows import Rows, TextDataset, divided, finished
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = [

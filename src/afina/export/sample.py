@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from afina.backbone.language import TokenHead
-from afina.config import DatasetSpec
 from afina.data.labelled import read_texts
 from afina.data.labels.tags import untagged
 from afina.data.rows import Rows
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task, the

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.rows import TextDataset, stratified_rows
 from afina.data.sources.presets import PRESETS
+from afina.dataset_spec import DatasetSpec
 from afina.study.untouched import files_of, signature
 from afina.tasks.base import TASKS, Task
 from afina.tasks.reading import load_text_dataset

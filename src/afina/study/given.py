@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from afina.config import DatasetSpec
 from afina.data.sources.frames import from_objects, is_objects
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = ["FOLDER", "with_files"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from afina.config import DatasetSpec, MethodSpec, StudyConfig
+from afina.config import MethodSpec, StudyConfig
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 from afina.results.result import Rate, Untried

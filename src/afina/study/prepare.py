@@ -17,12 +17,13 @@ from afina.backbone.load import load_tokenizer, read_config
 from afina.backbone.look import look_over
 from afina.backbone.rows import row_of
 from afina.backbone.vocabulary import check_tokens, surplus_note
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.corpus.languages import language_of
 from afina.data.images import image_tokens
 from afina.data.rows import Rows, TextDataset, stratified_rows
 from afina.data.tokens.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.tokens.preview import Learned, learned
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import registry
 from afina.results.test_rows import write_test_rows

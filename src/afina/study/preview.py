@@ -7,8 +7,9 @@ import numpy as np
 from afina.backbone.configuration import context_of
 from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.tokens.preview import Learned, learned
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import method_names
 from afina.study.data import class_asked, read_data

@@ -10,10 +10,11 @@ import numpy as np
 from afina.backbone.configuration import context_of
 from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
-from afina.config import DatasetSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.data.images import patches_of
 from afina.data.rows import Rows
 from afina.data.sources.presets import PRESETS
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.study.data import class_asked, study_data
 from afina.study.prepare import reads_apart, task_of
@@ -69,8 +70,6 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     if data.train.pixels is None:
         with suppress(UsageError):  # words are counted then
             tokenizer, _ = load_tokenizer(model)
-    if tokenizer is None and config.template is None:
-        config = config.model_copy(update={"template": "plain"})
     task = task_of(config, spec, data, tokenizer)
     mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
     rows = (len(data.train), len(data.test))

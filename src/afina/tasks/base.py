@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.checked import Checked
 from afina.data.rows import Rows, TextDataset
 from afina.data.sources.finding import Parts
 from afina.data.sources.presets import Preset
 from afina.data.tokens.batching import Tokens, tokenize
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import Answers, Metric, metrics_of
 from afina.registry import Registry
@@ -123,8 +124,10 @@ class Task(ABC):
     """What its reader may note of rows, English and Portuguese, with `{places}`; read from the source, so written out."""
     problem_type: ClassVar[str | None] = None
     """What transformers' configurations call it."""
+    Settings: ClassVar[type[Checked]] = Checked
+    """The keys of a study file that say something to this task, and to others with the same class, alone."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """Keys of a study file, or of a data set in it, that say something to this task, and to others that name them, alone."""
+    """The keys of a data set that are so."""
     predictor: ClassVar[str] = "classifier"
     """The kind of what answers with an adapter of this task: a file of `predictor/`."""
     pipeline_tag: ClassVar[str]
@@ -176,11 +179,11 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
-        """Make the task that a study sets for a data set; raises `UsageError` for settings that cannot be."""
+    def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
+        """Make the task that a study sets for a data set; raises `UsageError` for `settings` that cannot be."""
 
     @classmethod
-    def of_study(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> "Task":
+    def of_study(cls, data: TextDataset, config: Checked, spec: DatasetSpec, tokenizer: Any) -> "Task":
         """Make the task of a data set, with the metric that the study shows first; raises `UsageError` as `made_for`."""
         own = TASKS[data.task]
         if unread := own.unread(spec):
@@ -194,10 +197,15 @@ class Task(ABC):
         return made
 
     @classmethod
+    def settings_keys(cls) -> frozenset[str]:
+        """Return the keys of a study file, and of a data set in it, that are for this task and not for all."""
+        return frozenset((*cls.Settings.model_fields, *cls.reads))
+
+    @classmethod
     def unread(cls, written: BaseModel) -> list[str]:
         """Return the keys that were written, of a study or of a data set, and are for other tasks."""
         fields = type(written).model_fields
-        others = sorted({key for own in TASKS.values() for key in own.reads} - set(cls.reads))
+        others = sorted({key for own in TASKS.values() for key in own.settings_keys()} - cls.settings_keys())
         return [key for key in others if key in fields and getattr(written, key) != fields[key].default]
 
     @classmethod
@@ -367,7 +375,7 @@ def restore(state: Mapping[str, Any]) -> Task:
 
 def readers(key: str) -> list[str]:
     """Return the names of the tasks that read a key of a study file which is not for all."""
-    return [name for name, cls in TASKS.items() if key in cls.reads]
+    return [name for name, cls in TASKS.items() if key in cls.settings_keys()]
 
 
 def in_turn() -> list[type[Task]]:

@@ -3,20 +3,30 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.checked import Checked
 from afina.data.rows import Rows, TextDataset
 from afina.data.templates.named import ChatTemplate, Message, load_template, make_template
 from afina.data.tokens.batching import Tokens
 from afina.data.tokens.sequences import conversations
 from afina.data.written import conversation_rows
+from afina.dataset_spec import DatasetSpec
 from afina.tasks.base import State, task
 from afina.tasks.writing import WritingTask
 
 __all__ = ["Chat"]
+
+
+class ChatSettings(Checked):
+    """Has a study's keys for conversations."""
+
+    template: str | dict[str, str] | None = None
+    """For `task: chat`, a named template or formats by role, with {content} in each; left out, the tokenizer's own."""
+    system: Literal["keep", "merge"] = "keep"
+    """For `task: chat`: `merge` puts what the system says before the user's first words, where a template takes no system."""
 
 
 class _Template(State):
@@ -30,7 +40,8 @@ class Chat(WritingTask):
     pipeline_tag = "text-generation"
     does = "It answers in a conversation."
     lines = "transcript"
-    reads = ("template", "system", "messages", "assistant", "user")
+    Settings = ChatSettings
+    reads = ("messages", "assistant", "user")
     unfolds = True
     few_rows = "; afina data clean --pairs makes each question with its answer a row"
     State = _Template
@@ -45,8 +56,14 @@ class Chat(WritingTask):
         return conversation_rows(table, spec, place, seen)
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
-        return cls(make_template(config.template, tokenizer, merge_system=config.system == "merge"))
+    def made_for(cls, data: TextDataset, settings: ChatSettings, spec: DatasetSpec, tokenizer: Any) -> Self:
+        return cls(
+            make_template(
+                settings.template or (None if tokenizer else "plain"),
+                tokenizer,
+                merge_system=settings.system == "merge",
+            )
+        )
 
     @classmethod
     def of_text(cls, tokenizer: Any) -> Self:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import Field
 
-from afina.config import DatasetSpec, StudyConfig
 from afina.data.labelled import Labelled, read_labelled
 from afina.data.labels.answers import answers_of, right_answers
 from afina.data.labels.classes import check_classes, classes, note_dates
 from afina.data.rows import Rows, TextDataset, most_answers
 from afina.data.sources.presets import Preset
 from afina.data.tokens.batching import Tokens, tokenize_answers
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import MOST_LABELS, Decoded, Labels, Source, State, Task, task
 
@@ -96,7 +96,7 @@ class Choices(Task):
         return preset.answers or preset.classes
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+    def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls(most_answers(data), data.label_names, spec.prompt)
 
     @classmethod

@@ -4,19 +4,36 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from afina.config import DatasetSpec, StudyConfig
+from afina.checked import Checked
 from afina.data.labelled import Labelled, read_labelled
 from afina.data.labels.classes import check_classes, check_few_labels, classes, note_dates
 from afina.data.rows import TextDataset
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.tasks.base import Decoded, Labels, Source, State, Task, task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ClassState", "Classification", "class_weights"]
+__all__ = ["ClassSettings", "ClassState", "Classification", "class_weights"]
+
+
+class ClassSettings(Checked):
+    """Has a study's keys for tasks whose answers are classes."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each label that is spread over all classes (Szegedy et al., 2016)."""
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = None
+    """Weight of each class in the loss, by label name; `balanced`: rows / (classes * rows of the class)."""
+
+    @field_validator("class_weights")
+    @classmethod
+    def _class_weights(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not any(value.values()):
+            raise ValueError("should be above 0 for one class at least")
+        return value
 
 
 class ClassState(State):
@@ -42,7 +59,7 @@ class Classification(Task):
     turn = 9  # after all others: any labels are classes to it
     judged: ClassVar[Literal["class", "number", ""]] = "class"
     images = True
-    reads = ("label_smoothing", "class_weights")
+    Settings = ClassSettings
     problem_type = "single_label_classification"
     State = ClassState
     label_names: tuple[str, ...]
@@ -74,10 +91,10 @@ class Classification(Task):
         return found.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+    def made_for(cls, data: TextDataset, settings: ClassSettings, spec: DatasetSpec, tokenizer: Any) -> Self:
         assert data.label_names is not None
-        weights = class_weights(config.class_weights, data.train.label, data.label_names)
-        return cls(data.label_names, smoothing=config.label_smoothing, weights=weights)
+        weights = class_weights(settings.class_weights, data.train.label, data.label_names)
+        return cls(data.label_names, smoothing=settings.label_smoothing, weights=weights)
 
     @classmethod
     def of_labels(cls, names: Sequence[str]) -> Self:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from afina.config import DatasetSpec, StudyConfig
 from afina.data.rows import TextDataset
 from afina.data.tokens.batching import Tokens
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import Decoded, Source, Task, task
 from afina.tasks.predictions import Prediction, Shown
@@ -63,7 +63,7 @@ class Embedding(Task):
         )
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+    def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls()
 
     @classmethod

@@ -5,11 +5,11 @@ from typing import Any, Self
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec, StudyConfig
 from afina.data.rows import Rows, TextDataset
 from afina.data.tokens.batching import Tokens
 from afina.data.tokens.sequences import whole_texts
 from afina.data.written import whole_rows
+from afina.dataset_spec import DatasetSpec
 from afina.tasks.base import task
 from afina.tasks.writing import WritingTask
 
@@ -29,7 +29,7 @@ class Language(WritingTask):
         return whole_rows(table, spec, place, seen)
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+    def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls()
 
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:

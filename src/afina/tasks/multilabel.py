@@ -14,14 +14,15 @@ import numpy as np
 import pyarrow as arrow
 from pydantic import Field, model_validator
 
-from afina.config import DatasetSpec, StudyConfig
 from afina.data.columns import ROW, find_columns
 from afina.data.labelled import single_split, with_both, with_columns
 from afina.data.rows import TextDataset
 from afina.data.sources.finding import Parts
 from afina.data.tokens.batching import Tokens
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.tasks.base import Decoded, Labels, Source, State, Task, task
+from afina.tasks.classification import ClassSettings
 from afina.tasks.predictions import Prediction, Shown, short
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class MultiLabel(Task):
     answers = "sets"
     metric = "micro_f1"
     several = True
-    reads = ("label_smoothing", "class_weights")
+    Settings = ClassSettings
     stratified = False
     develops = True
     embedded = False
@@ -143,8 +144,8 @@ class MultiLabel(Task):
         return replace(made, columns={**made.columns, "label": read if len(read) > 1 else read[0]})
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
-        names, wanted = data.label_names or (), config.class_weights
+    def made_for(cls, data: TextDataset, settings: ClassSettings, spec: DatasetSpec, tokenizer: Any) -> Self:
+        names, wanted = data.label_names or (), settings.class_weights
         weights: list[float] | None = None
         if isinstance(wanted, Mapping):
             if unknown := [label for label in wanted if label not in names]:
@@ -153,7 +154,7 @@ class MultiLabel(Task):
         elif wanted is not None:  # balanced: rows with and without a label count alike
             there = data.train.label.sum(axis=0).clip(min=1)
             weights = ((len(data.train) - there).clip(min=1) / there).tolist()
-        return cls(names, smoothing=config.label_smoothing, weights=weights)
+        return cls(names, smoothing=settings.label_smoothing, weights=weights)
 
     @classmethod
     def of_labels(cls, names: Sequence[str]) -> Self:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from afina.config import DatasetSpec
 from afina.data.columns import numbered
 from afina.data.images import is_images, load_images
 from afina.data.labelled import read_labelled
 from afina.data.rows import TextDataset
 from afina.data.sources.finding import find
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import TASKS, Source, in_turn, the
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import Field
 
-from afina.config import DatasetSpec, StudyConfig
 from afina.data.labelled import Labelled, read_labelled
 from afina.data.labels.classes import are_quantities, numbers
 from afina.data.rows import TextDataset
 from afina.data.sources.presets import Preset
 from afina.data.tokens.batching import Tokens
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import Decoded, Source, State, Task, task
 from afina.tasks.predictions import Prediction
@@ -68,7 +68,7 @@ class Regression(Task):
         return cls.outputs
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+    def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         labels = data.train.label
         return cls(mean=float(np.mean(labels)), deviation=float(np.std(labels)) or 1.0)
 

@@ -5,11 +5,11 @@ from typing import Any, Self
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec, StudyConfig
 from afina.data.rows import Rows, TextDataset
 from afina.data.tokens.batching import Tokens
 from afina.data.tokens.sequences import source_and_target
 from afina.data.written import pairs
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import State, task
 from afina.tasks.writing import WritingTask
@@ -44,7 +44,7 @@ class Seq2Seq(WritingTask):
         return pairs(table, spec, place, seen)
 
     @classmethod
-    def made_for(cls, data: TextDataset, config: StudyConfig, spec: DatasetSpec, tokenizer: Any) -> Self:
+    def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls(spec.prompt)
 
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import joined
 from afina.data.files.text_files import tables_of_lines
 from afina.data.rows import Rows, TextDataset
 from afina.data.sources.presets import Preset
 from afina.data.tokens.batching import Tokens
 from afina.data.written import read_written
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import TASKS, Decoded, Source, Task
 

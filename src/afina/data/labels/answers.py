@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import ROW
 from afina.data.names import ANSWERS_TO_CHOOSE, plain_names
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = ["answers_of", "find_answers", "right_answers"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.files.tables import separator_of
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = ["MISSING", "tidied", "visible"]

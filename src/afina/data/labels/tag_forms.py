@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import ROW
 from afina.data.files.literals import parsed_text
 from afina.data.files.tables import LINE
 from afina.data.names import DOCUMENTS, SENTENCES, SPANS, TAG, TAGS, TRANSCRIPTS, WORD, WORDS, plain_names
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise
 
 __all__ = ["has_tagged_form", "listed_words", "renamed_tags"]

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import ROW
 from afina.data.files.tables import same_label_names
 from afina.data.labels.tag_forms import has_tagged_form, listed_words, renamed_tags
 from afina.data.names import TAGS, WORDS, plain_names
 from afina.data.rows import Rows
 from afina.data.tokens.batching import IGNORED
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise, nearest
 from afina.measure.entities import is_entity_tag
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from afina.config import DatasetSpec
 from afina.data.columns import find_columns, texts
 from afina.data.files.tables import is_table, read_table, say, separator_of
 from afina.data.images import read_images
@@ -15,6 +14,7 @@ from afina.data.labelled import read_texts
 from afina.data.labels.answers import answers_of, find_answers
 from afina.data.labels.tags import words_in
 from afina.data.predicting.remembered import Remembered, reading_of, remembered, spec_for
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
 __all__ = ["Asked", "AskedRow", "asked_lines", "asked_texts", "read_asked"]

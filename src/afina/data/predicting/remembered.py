@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.columns import joined
 from afina.data.files.compression import format_of, opened, reading
 from afina.data.files.tables import encoding_of
 from afina.data.names import QUESTIONS, TEXTS, TITLES, usual_name
+from afina.dataset_spec import DatasetSpec
 from afina.errors import AfinaError, UsageError, nearest
 from afina.json_files import read_json_object
 

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as arrow
 import pyarrow.compute as compute
 
-from afina.config import DatasetSpec
 from afina.data.columns import find_label
 from afina.data.files.compression import format_of
 from afina.data.files.tables import FILES, read_table
@@ -18,6 +17,7 @@ from afina.data.images import PACKAGED_IMAGES
 from afina.data.sources.layouts import parts_of
 from afina.data.sources.preset_columns import preset_columns
 from afina.data.sources.presets import PACKAGED, PARQUET, PRESETS, Preset
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.hub import cached_only
 

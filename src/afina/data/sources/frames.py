@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.files.tables import table_of
 from afina.data.sources.layouts import part_named
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.whole_file import whole_file
 

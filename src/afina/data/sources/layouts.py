@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as arrow
 
-from afina.config import DatasetSpec
 from afina.data.files.compression import COMPRESSED, format_of
 from afina.data.files.tables import FILES, check_file, read_table, same_label_names
+from afina.dataset_spec import DatasetSpec
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
 

@@ -1,0 +1,104 @@
+"""Define what a study file says of a data set: where its rows are and what its columns mean."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+from afina.checked import TRUTHS, Checked, OneOrMore
+from afina.separator import as_separator
+from afina.task_name import TaskName
+
+__all__ = ["DatasetSpec"]
+
+_COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+"""What a file may say of one column or several."""
+
+
+class DatasetSpec(Checked):
+    """Says where the rows are and which columns mean what; columns left out are found by their usual names."""
+
+    path: str
+    """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""
+    config: str | None = None
+    """The hub data set's configuration, e.g. `sst2` of `glue`."""
+    text: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
+    """The column of texts; of a list of columns the texts are joined, each on a line of its own."""
+    joined: SkipJsonSchema[tuple[str, ...]] = ()
+    """Where `text` is a list, its columns."""
+    text_pair: str | None = None
+    """The column of second texts, where a row is a pair of them."""
+    label: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
+    """The column of labels: words, numbers, or tags of words; or a list of columns of 0 and 1, one for each label of which a
+    row may have several."""
+    flags: SkipJsonSchema[tuple[str, ...]] = ()
+    """Where `label` is a list, its columns."""
+    separator: Annotated[str | None, BeforeValidator(as_separator), WithJsonSchema({"type": "string"})] = Field(
+        default=None, min_length=1, max_length=1
+    )
+    """What stands between a text file's columns; left out, it is recognised."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before a label's decimals; left out, it is recognised where that is safe."""
+    encoding: str | None = None
+    """A text file's encoding; left out, it is recognised."""
+    missing: tuple[str, ...] | None = None
+    """Labels that stand for none; left out, what programs write for a missing value (nan, NA, null, ...)."""
+    choices: str | None = None
+    """For `task: choices`, the column of each row's answers; without one the labels are the answers to all rows."""
+    answers: list[str] | None = None
+    """For `task: choices`, what is said for each label, in label order; left out, the labels' names."""
+    prompt: str | None = None
+    """For `task: choices`, what the model reads before an answer, with {text} and {text_pair} in it; for seq2seq, with
+    {text} in it."""
+    messages: str | None = None
+    """For `task: chat`, the column of each row's messages; without one, `text` is asked and `target` answered."""
+    assistant: Annotated[list[str], OneOrMore] | None = None
+    """For `task: chat`, the names of who answers, where a transcript or a chat has names; everybody else asks."""
+    user: Annotated[list[str], OneOrMore] | None = None
+    """For `task: chat`, the names of who asks."""
+    target: str | None = None
+    """The column of what is written: seq2seq's target, chat's answer."""
+    task: TaskName = "auto"
+    """Comes before the study's `task`."""
+    metric: str | None = None
+    """The metric that tables show first and choices go by; left out, the task's own, or a preset's."""
+    split: dict[Literal["train", "validation", "test"], str] | None = None
+    """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
+    name: str | None = None
+    """What tables call the data set; left out, the last part of its path."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _join(cls, values: Any) -> Any:
+        for key, columns in (("text", "joined"), ("label", "flags")):
+            named = values.get(key) if isinstance(values, Mapping) else None
+            if not isinstance(named, (list, tuple)):
+                continue
+            if not named or not all(isinstance(name, str) for name in named) or len(set(named)) < len(named):
+                if any(isinstance(name, bool) for name in named):
+                    raise ValueError(f"{key}: {TRUTHS}")
+                raise ValueError(f"{key} should be a column, or a list of different ones, not {named!r}")
+            values = {**values, key: " + ".join(named), columns: tuple(named) if len(named) > 1 else ()}
+        return values
+
+    @model_serializer(mode="wrap")
+    def as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return it as a study file says it."""
+        values: dict[str, Any] = handler(self)
+        for key, columns in (("text", "joined"), ("label", "flags")):
+            if several := values.pop(columns):
+                values[key] = list(several)
+        return values
+
+    @property
+    def label_name(self) -> str:
+        return self.name or Path(self.path).name or self.path
