@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from afina.config import DatasetSpec
+from afina.dataset_spec import DatasetSpec
 from afina.errors import AfinaError, UsageError, nearest
 from afina.export.held import probe_again
 from afina.export.opened import OpenedExport, open_export
