@@ -23,7 +23,7 @@ check: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy & types=$$!; \
-	$(VENV)/bin/pytest -q $$($(VENV)/bin/python tests/changed.py); tests=$$?; \
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q $$($(VENV)/bin/python tests/helpers/changed.py); tests=$$?; \
 	wait $$types && exit $$tests
 
 conformance: $(VENV)/.ready

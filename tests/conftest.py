@@ -41,13 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Conformance(path))
 
 
-LONGEST = (
-    "test_tutorials", "test_cohort", "test_study", "test_methods", "test_demo_chat", "test_quantised", "test_killed_workers",
-    "test_evaluate", "test_export", "test_tagging", "test_card", "test_rates", "test_writing", "test_clean",
-)  # fmt: skip
-"""Files that take ten seconds and more, begun first: a worker that began one last would have the others wait for it."""
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the pairs of a method and an architecture that cannot be, and begin with the longest files.
 
@@ -55,6 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     from afina.backbone.rows import ROWS
     from conformance import can_be, pair_of
+    from durations import seconds_of
 
     lacking = [kind for kind, row in ROWS.items() if row.lacks]
 
@@ -67,7 +61,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    # A worker that began a long file last would have the others wait for it.
+    items.sort(key=lambda item: -seconds_of(item.path))
 
 
 def pytest_collection_finish() -> None:

@@ -1,6 +1,6 @@
 """Plant one fault at a time in a copy of the source, and show that the tests of it fail.
 
-    python tests/mutations.py            # all of them: about two minutes on two cores
+    python tests/mutations.py            # all of them: about five minutes
     python tests/mutations.py lora holm  # those whose names have one of these words
 
 Each fault is one a hurried hand could make: a sign, a factor, a mask that is forgotten. The tests that have to fail are

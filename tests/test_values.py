@@ -174,3 +174,12 @@ def test_a_file_may_have_anchors_and_merged_keys(tmp_path: Path) -> None:
     text = "rates: &low {lora: 1e-3}\nlearning_rate: {<<: *low, ia3: 1e-2}\nmodel: &m minilm\nagain: *m\n"
     (path := tmp_path / "study.yaml").write_text(text)
     assert read_yaml(path)["learning_rate"] == {"lora": "1e-3", "ia3": "1e-2"}
+
+
+def test_what_was_read_is_the_readers_own(tmp_path: Path) -> None:
+    """A file is parsed once; who changes what came of it changes nothing for the next."""
+    (path := tmp_path / "study.yaml").write_text("model: [a, b]\n")
+    read_yaml(path)["model"].append("c")
+    assert read_yaml(path) == {"model": ["a", "b"]}
+    path.write_text("model: [d]\n")
+    assert read_yaml(path) == {"model": ["d"]}

@@ -1,5 +1,7 @@
 """YAML files as people write them, read so that nothing in one is passed over, grows without end, or runs."""
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,7 @@ def read_yaml(path: Path) -> Any:
             raise UsageError(f"{path} is no ordinary file.")
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} is too large to be a study file.")
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        _count(values, [0])
+        values = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist.") from None
     except IsADirectoryError:
@@ -67,6 +68,14 @@ def read_yaml(path: Path) -> Any:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} holds a value that cannot be: {error}.") from None
+    return values
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> Any:
+    """Parse a text; a study asks for its own file at every run, which for hundreds of runs takes a second to parse."""
+    values = yaml.load(text, _Loader)
+    _count(values, [0])
     return values
 
 

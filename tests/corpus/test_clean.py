@@ -54,7 +54,7 @@ def dialogues(path: Path, **options: Any) -> list[list[tuple[str, str]]]:
     "row",
     [
         {"messages": EXCHANGE},
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": EXCHANGE[0]["content"]}]}, EXCHANGE[1]]},
+        {"messages": [one | {"content": [{"type": "text", "text": one["content"]}]} for one in EXCHANGE]},
         {
             "conversations": [
                 {"from": "human", "value": EXCHANGE[0]["content"]},
@@ -77,14 +77,19 @@ def dialogues(path: Path, **options: Any) -> list[list[tuple[str, str]]]:
 def test_every_form_of_a_row_is_the_same_dialogue(tmp_path: Path, row: dict[str, Any], suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
     if suffix == ".parquet":
-        parts = row.get("messages", [{}])[0].get("content")
-        if isinstance(parts, list):
-            pytest.skip("a parquet column holds values of one type")
         parquet.write_table(arrow.Table.from_pylist([row, row]), path)
     else:
         write(path, json.dumps([row, row], indent=1) if suffix == ".json" else [row, row])
     expected = [(message["role"], message["content"]) for message in EXCHANGE]
     assert dialogues(path) == [expected, expected]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])  # a parquet column holds values of one type
+def test_text_in_parts_may_stand_beside_plain_text(tmp_path: Path, suffix: str) -> None:
+    asked = EXCHANGE[0] | {"content": [{"type": "text", "text": EXCHANGE[0]["content"]}]}
+    row = {"messages": [asked, EXCHANGE[1]]}
+    path = write(tmp_path / f"rows{suffix}", json.dumps([row], indent=1) if suffix == ".json" else [row])
+    assert dialogues(path) == [[(message["role"], message["content"]) for message in EXCHANGE]]
 
 
 def test_one_turn_a_row_is_put_together_and_in_order(tmp_path: Path) -> None:

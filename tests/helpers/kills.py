@@ -21,7 +21,11 @@ from afina.study.executors.in_process import InProcess
 from afina.study.executors.processes import Processes
 from afina.study.study import Study
 
-__all__ = ["kill_workers", "killed_and_resumed", "plan_alike", "sleep", "start_study", "wait_for_step"]
+__all__ = ["AT_EVERY_STEP", "kill_workers", "killed_and_resumed", "plan_alike", "sleep", "start_study", "wait_for_step"]
+
+
+AT_EVERY_STEP = {"checkpoint_seconds": 0}
+"""Of a study that is killed: it goes on from a step of its own, and not from its beginning."""
 
 
 def start_here(study: dict[str, Any], folder: Path) -> "_Started":
@@ -71,7 +75,7 @@ def wait_for_step(folder: Path, least: int, process: "subprocess.Popen[bytes] | 
             with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
                 if json.loads(file.metadata()["state"])["members"][0]["position"]["step"] >= least:
                     return
-        time.sleep(0.01)
+        time.sleep(0.03)
     raise AssertionError("the run ended before it could be killed")
 
 
@@ -107,6 +111,7 @@ def killed_and_resumed(
     With `command` it is the `afina` command that is killed, whose runs have processes of their own.
     They are those of the study in `folder`/whole, left alone before: adapters bit for bit, and all of their histories.
     """
+    study = study | AT_EVERY_STEP
     whole = {result["run"]: result for result in Study(folder / "whole", **study).run()}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     plan_alike(folder / "whole", folder / "killed")

@@ -35,5 +35,5 @@ def write_splits(folder: Path, **rows: int) -> Path:
 def settings(family_folder: Loader, csv_folder: Path, **more: Any) -> dict[str, Any]:
     return {
         "model": str(family_folder("bert")), "dataset": str(csv_folder), "methods": ["lora"], "epochs": 2,
-        "precision": "fp32", "max_length": 32, "learning_rate": 1e-2, "rank": 2, "checkpoint_seconds": 0, **more,
+        "precision": "fp32", "max_length": 32, "learning_rate": 1e-2, "rank": 2, **more,
     }  # fmt: skip

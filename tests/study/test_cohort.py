@@ -43,7 +43,7 @@ from afina.study.training import Training
 from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.passes import Passes, pass_kind
 from cohorts import assert_same, member, tokens_of, trained, without_dropout
-from kills import kill_workers, killed_and_resumed
+from kills import AT_EVERY_STEP, kill_workers, killed_and_resumed
 from pairs import FROZEN
 from studies import settings as study_settings
 from studies import write_csv, write_splits
@@ -549,7 +549,7 @@ def test_a_cohort_whose_process_is_killed_goes_on_from_its_checkpoint(
         ):  # a kill is taken for want of memory: it is tried again with half as many in a pass
             kill_workers()
 
-    study = study_of(family_folder, rows_folder, epochs=3, cohort=8)
+    study = study_of(family_folder, rows_folder, epochs=3, cohort=8, **AT_EVERY_STEP)
     failed = Study(tmp_path / "out", **study).run(kill)
     assert {result["status"] for result in failed} == {"failed"}
     assert all("ended by SIGKILL" in result["error"] for result in failed)
@@ -570,6 +570,7 @@ def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
             kill_workers()
 
     study = study_settings(family_folder, rows_folder, methods=["lora", "ia3"], seeds=2, epochs=4, cohort=4)
+    study |= AT_EVERY_STEP
     first, second, third = (
         {(r["method"], r["seed"]): r for r in Study(tmp_path / "out", **study).run(observer)}
         for observer in (kill, lambda event: None, lambda event: None)

@@ -11,7 +11,7 @@ import yaml
 from afina.report.write import write_report
 from afina.results.results_jsonl import read_results
 from afina.study.study import Study
-from kills import kill_workers, plan_alike
+from kills import AT_EVERY_STEP, kill_workers, plan_alike
 from studies import settings, write_splits
 
 Loader = Callable[..., Path]
@@ -24,7 +24,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def searching(family_folder: Loader, rows: Path) -> dict[str, Any]:
-    study = settings(family_folder, rows, methods=["lora", "ia3"], epochs=2, cohort=4)
+    study = settings(family_folder, rows, methods=["lora", "ia3"], epochs=2, cohort=4, **AT_EVERY_STEP)
     return study | {"learning_rate": "search", "search_factors": [0.01, 30]}
 
 
@@ -110,7 +110,7 @@ def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], t
 @pytest.mark.usefixtures("processes")
 def test_a_race_whose_worker_is_killed_has_the_same_winner(family_folder: Loader, rows: Path, tmp_path: Path) -> None:
     race = {"rungs": [0.4], "keep": 0.5, "rate_factors": [0.01, 30]}
-    study = settings(family_folder, rows, methods=["lora", "ia3"], epochs=2, race=race)
+    study = settings(family_folder, rows, methods=["lora", "ia3"], epochs=2, race=race, **AT_EVERY_STEP)
     del study["learning_rate"]
     whole = Study(tmp_path / "whole", **study).run()
     plan_alike(tmp_path / "whole", tmp_path / "killed")

@@ -24,7 +24,7 @@ from afina.study.executors.processes import Processes
 from afina.study.study import Study
 from commands import afina
 from families import TEXT
-from kills import kill_workers, killed_and_resumed, sleep, start_study, wait_for_step
+from kills import AT_EVERY_STEP, kill_workers, killed_and_resumed, sleep, start_study, wait_for_step
 from studies import settings, write_csv
 
 Loader = Callable[[str], Path]
@@ -270,7 +270,7 @@ def test_methods_take_their_own_schedule_and_the_studys_else(
 def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
     tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
-    study = settings(family_folder, csv_folder, methods=["full"], epochs=20)
+    study = settings(family_folder, csv_folder, methods=["full"], epochs=20, **AT_EVERY_STEP)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     process = start_study(tmp_path, stderr=subprocess.PIPE)
     wait_for_step(tmp_path / "killed", 15, process)

@@ -98,7 +98,7 @@ def data(tmp_path: Path) -> Path:
 def settings_of(models: Model, data: Path, **more: Any) -> dict[str, Any]:
     return {
         "model": str(models("bert")), "dataset": str(data), "task": "ner", "methods": ["lora"], "epochs": 3, "rank": 2,
-        "precision": "fp32", "max_length": 32, "learning_rate": 2e-2, "checkpoint_seconds": 0, **more,
+        "precision": "fp32", "max_length": 32, "learning_rate": 2e-2, **more,
     }  # fmt: skip
 
 
