@@ -25,7 +25,11 @@ RETURNS = re.compile(
 LISTS = ("notes", "told", "said")
 WRITTEN_OUT = (
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
-    "audit/leak.py", "evaluation/evaluate.py", "study/executors/in_process.py", "study/plan.py")
+    "audit/leak.py",
+    "evaluation/evaluate.py",
+    "study/executors/in_process.py",
+    "study/plan.py",
+)
 """Files whose notes are constants, or made of parts that are not followed here."""
 HOLE = "7"
 
