@@ -1,6 +1,7 @@
 """Cards of adapters: true to the study's results, understood by the hub, and their lines do what they say."""
 
 import re
+import shutil
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
@@ -12,10 +13,13 @@ from huggingface_hub import ModelCard
 
 import afina
 from afina import api
+from afina.adapters.record import AdapterRecord
+from afina.card.base import base_of
 from afina.card.blocks import parse
 from afina.card.sections import SECTIONS
+from afina.errors import UsageError
 from afina.results.results_jsonl import read_results
-from afina.tasks.base import TASKS
+from afina.tasks.base import TASKS, restore
 from afina.words.language import phrases
 from studies import settings, write_splits
 
@@ -124,6 +128,60 @@ def test_the_lines_of_a_card_load_it(
     np.testing.assert_allclose(model(**inputs).logits.detach().numpy(), adapter.logits(texts), atol=1e-5)
 
 
+def test_every_target_says_how_it_is_loaded() -> None:
+    """In lines whose places are all known; the base's weights and library are what the hub is told."""
+    from afina.card.form import lines
+    from afina.card.known import Known
+    from afina.export.target import TARGETS
+
+    record = AdapterRecord("minilm", "lora", {}, {"name": "classification", "label_names": ["a", "b"]}, 32, "fp32", 0)
+    known = Known(record, restore(record.task), base_of("minilm"))
+    for name, target in TARGETS.items():
+        assert target.ways and target.library, name
+        for way in target.ways.values():
+            language, code = lines(way, known)
+            assert "$" not in code and language in ("sh", "python"), code
+            if language == "python":
+                compile(code, name, "exec")
+
+
+def test_an_export_has_its_adapters_card_and_a_persons_words_through_a_second_one(
+    study: Path, tmp_path: Path, family_folder: Callable[..., Path]
+) -> None:
+    shutil.copytree(
+        card_of(study, "lora").parent, tmp_path / "adapter"
+    )  # out of its study: what its card says is taken over
+    own = tmp_path / "adapter" / "README.md"
+    own.write_text(own.read_text().replace("<!-- afina: data -->", "Ask Ana.\n\n<!-- afina: data -->"))
+    made = api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8)
+    path = made.folder / "README.md"
+    card = ModelCard.load(path)
+    assert card.data.library_name == "transformers" and card.data.eval_results[0].metric_type == "accuracy"
+    assert "Ask Ana." in str(card) and "## What it was compared with" in str(card) and "weights in f32" in str(card)
+    names = run(lines_of(path)["transformers"], made.folder, family_folder("bert"))
+    assert names["model"].config.num_labels == 2 and names["tokenizer"].vocab_size > 0
+    path.write_text(path.read_text().replace("Ask Ana.", "Ask Ana, or Rui.").replace("## Limits", "## Its limits"))
+    with pytest.raises(UsageError, match="--force"):
+        api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8)
+    again = api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8, force=True, language="pt")
+    text = path.read_text(encoding="utf-8")
+    assert "Ask Ana, or Rui." in text and "## Its limits" in text and "## Como usar" in text
+    assert again.card is not None and "limits" in again.card
+    with pytest.raises(UsageError, match="no export of Afina's"):
+        api.export(tmp_path / "adapter", "merged", tmp_path / "adapter", force=True)
+
+
+def test_a_peft_export_is_loaded_by_its_lines(
+    study: Path, tmp_path: Path, family_folder: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = api.export(card_of(study, "lora").parent, "peft", tmp_path / "peft", rows=8)
+    ways = lines_of(made.folder / "README.md")
+    assert set(ways) == {"PEFT", "Afina"}
+    assert run(ways["PEFT"], made.folder, family_folder("bert"))["model"].peft_config
+    run(ways["Afina"], made.folder, family_folder("bert"))
+    assert "complaint" in capsys.readouterr().out
+
+
 def test_runs_have_a_card_before_the_report(tmp_path: Path, family_folder: Callable[..., Path]) -> None:
     """A study that was begun by its class, or killed before its end, has said of each adapter what was known by then."""
     (tmp_path / "mail").mkdir()
@@ -131,10 +189,10 @@ def test_runs_have_a_card_before_the_report(tmp_path: Path, family_folder: Calla
     made = afina.Study(out=tmp_path / "out", **settings(family_folder, splits, methods=["head"], epochs=1))
     made.run()
     card = parse(card_of(tmp_path / "out", "head").read_text(encoding="utf-8"))
-    assert set(card.blocks) == set(SECTIONS) - {"comparison"} and card.metadata["model-index"]
+    assert set(card.blocks) == set(SECTIONS) - {"comparison", "export"} and card.metadata["model-index"]
     made_by_report = api.report(made)
     assert not made_by_report.notes
-    assert set(parse(card_of(tmp_path / "out", "head").read_text()).blocks) == set(SECTIONS)
+    assert set(parse(card_of(tmp_path / "out", "head").read_text()).blocks) == set(SECTIONS) - {"export"}
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -6,12 +6,12 @@ to a function, where one is given. The terminal, a notebook and a page are three
 """
 
 from afina.api import audit, data
-from afina.api.adapters import chat, check_export, evaluate, export, generate
+from afina.api.adapters import chat, check_export, evaluate, export, generate, push
 from afina.api.demonstrations import demo, demo_chat
 from afina.api.prediction import predict
 from afina.api.studies import methods, mistakes, plan, recommend, report, study, train
 
 __all__ = [
     "audit", "chat", "check_export", "data", "demo", "demo_chat", "evaluate", "export", "generate", "methods", "mistakes",
-    "plan", "predict", "recommend", "report", "study", "train",
+    "plan", "predict", "push", "recommend", "report", "study", "train",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Adapters at work: what they answer and write, what they are worth beside their base, and what they become elsewhere."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from afina.evaluation.evaluate import Evaluation
     from afina.export.check import Checked
     from afina.export.export import Exported
+    from afina.export.push import Pushed
     from afina.generation.settings import GenerationSettings
     from afina.predictor.writer import Writer
     from afina.serve.session import Chat
 
-__all__ = ["Generated", "Reply", "chat", "check_export", "evaluate", "export", "generate"]
+__all__ = ["Generated", "Reply", "chat", "check_export", "evaluate", "export", "generate", "push"]
 
 Tell = Callable[[str], None]
 
@@ -207,21 +208,37 @@ def export(
     data: str | None = None,
     rows: int = 200,
     model: str | None = None,
+    language: str | None = None,
+    force: bool = False,
+    push: str | None = None,
+    public: bool = False,
     tell: Tell = lambda status: None,
     **options: Any,
 ) -> "Exported":
     """Export an adapter `to` a form that other programs load, compared with what was tested before the folder stands.
 
-    `options` are the target's own, such as `rank` of "lora". Raises `AfinaError`, and leaves no folder, where what is
-    exported is not what was tested.
+    Its card (README.md) is in `language`, else in that of the adapter's; with `force` an export that is there is replaced,
+    what a person wrote into its card kept. With `push` it is then uploaded to the hub under that name, where only its
+    owner sees it unless `public`. `options` are the target's own, such as `rank` of "lora". Raises `AfinaError`, and leaves
+    no folder, where what is exported is not what was tested.
     """
+    from afina.errors import UsageError
     from afina.export.target import folder_of, make_target
 
     # What is wrong is said before torch is imported, which takes seconds.
-    folder_of(Path(adapter), make_target(to, options).name, None if out is None else Path(out))
-    from afina.export.export import export_adapter
+    folder_of(Path(adapter), make_target(to, options).name, None if out is None else Path(out), force=force)
+    if public and push is None:
+        raise UsageError("--public says who sees what --push uploads; give the two together.")
+    from afina.export.push import place_for
+    from afina.export.push import push as upload
 
-    return export_adapter(adapter, to, out=out, data=data, rows=rows, model=model, tell=tell, **options)
+    place = None if push is None else place_for(push, public=public)
+    from afina.export.export import Out, export_adapter
+
+    made = export_adapter(
+        adapter, to, out=Out(out, force, language), data=data, rows=rows, model=model, tell=tell, **options
+    )
+    return made if place is None else replace(made, pushed=upload(made.folder, place, tell=tell))
 
 
 def check_export(folder: str | Path, data: str | None = None) -> "Checked":
@@ -233,3 +250,22 @@ def check_export(folder: str | Path, data: str | None = None) -> "Checked":
     from afina.export.check import check_export as check
 
     return check(folder, data)
+
+
+def push(
+    folder: str | Path, name: str, *, public: bool = False, model: str | None = None, tell: Tell = lambda status: None
+) -> "Pushed":
+    """Upload an adapter or an export to the hub under a name, with its card: private unless `public`.
+
+    It is opened first: an adapter on its base, or on `model`, an export in its runtime. Raises
+    `UsageError` before any work where nobody is logged in or the name is another's, `AfinaError` where the hub refuses.
+    """
+    from afina.export.push import place_for
+    from afina.export.push import push as upload
+
+    place = place_for(name, public=public)
+    tell("opening it")
+    from afina.export.verify import verify
+
+    verify(Path(folder), model=model)
+    return upload(Path(folder), place, tell=tell)

@@ -8,17 +8,18 @@ that is gone was taken out by a person, and stays out; an emptied part is writte
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from afina.errors import UsageError
 
-__all__ = ["Generated", "Merged", "Parsed", "merge", "parse"]
+__all__ = ["Generated", "Merged", "Parsed", "changed", "merge", "parse", "united"]
 
 _BLOCK = re.compile(r"<!-- afina: (?P<name>[a-z]+) -->\n(?P<text>.*?)<!-- afina: end -->\n?", re.DOTALL)
+_END = "<!-- afina: end -->"
 _RECORD = re.compile(r"<!-- afina: record (?P<record>\{.*\}) -->\s*$", re.MULTILINE)
 _METADATA = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)(?:^|\n)---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -145,6 +146,31 @@ def merge(old: str | None, new: Generated) -> Merged:
     yaml_text = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
     ending = f"<!-- afina: record {json.dumps(record, sort_keys=True)} -->\n"
     return Merged(f"---\n{yaml_text}---\n\n{text}\n\n{ending}", (*kept, *changed), (*left_out, *gone))
+
+
+def united(there: str, here: str) -> Merged:
+    """Return the card `here` with what a person wrote into another copy of it, which is `there`; raises as `merge` does."""
+    own = parse(here)
+    made = merge(there, Generated(own.metadata, own.blocks, own.language or "en"))
+    text, before = made.text, None
+    for name, piece in own.pieces:
+        if name is None and piece.strip() not in text:
+            # Behind the part that it stands behind here, at the beginning where it stands before all of them.
+            mark = text.find(f"<!-- afina: {before} -->" if before else "<!-- afina: ")
+            place = text.find(_END, mark) + len(_END) if before else mark
+            text = "\n\n".join(filter(None, (text[:place].rstrip("\n"), piece, text[place:].lstrip("\n"))))
+        before = name or before
+    return replace(made, text=text)
+
+
+def changed(card: str, name: str, change: Callable[[str, str], str]) -> str:
+    """Return a card with one of its parts changed, given its text and the card's language, if it is as Afina wrote it."""
+    found = parse(card)
+    body, known = found.blocks.get(name), found.digests.get("blocks", {}).get(name)
+    if body is None or _digest(body) != known:
+        return card
+    new = change(body, found.language or "en")
+    return card.replace(body, new, 1).replace(f'"{name}": "{known}"', f'"{name}": "{_digest(new)}"', 1)
 
 
 def _between(name: str, text: str) -> str:

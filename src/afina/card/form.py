@@ -1,19 +1,28 @@
 """Say what a folder is that gets a card: an adapter as it was saved, or what an export made of one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from string import Template
 
 from afina.card.known import Known
 
-__all__ = ["AFINA_WAY", "PEFT_WAY", "Form", "lines", "own_form"]
+__all__ = ["AFINA_WAY", "PEFT_WAY", "PEFT_WAYS", "Form", "lines", "on_hub", "own_form"]
+
+_HERE = '"."'
+"""The folder itself, as its lines name it."""
+_COMMANDS = ("pip ", "python ", "afina ", "ollama ", "llama-cli ")
+"""How the lines of a way begin that is a shell's."""
 
 AFINA_WAY = """import afina
-adapter = afina.load($local)
+adapter = afina.load($at)
 print(adapter.$example)"""
 PEFT_WAY = """from peft import PeftModel
 from transformers import $auto
 model = PeftModel.from_pretrained($auto.from_pretrained($base$labels), $at)"""
+
+
+PEFT_WAYS = {"PEFT": PEFT_WAY, "Afina": AFINA_WAY}
+"""How a folder of PEFT's is loaded."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +37,11 @@ class Form:
     """By runtime the lines that load it, with $places (`lines`)."""
     has_base: bool = False
     """Whether the base model's weights are in it."""
-    facts: Sequence[str] = ()
-    """What is to be said of it beside what holds for the adapter, in sentences."""
-    hub: str | None = None
-    """Its name on the hub, where it is to go there."""
-
-    def on_hub(self, name: str) -> "Form":
-        """Return it as the hub has it under a name."""
-        return replace(self, hub=name)
+    compared: Sequence[tuple[str, str]] = ()
+    """How near an export is to its adapter, as a table has it, on so many `rows`."""
+    rows: int = 0
+    said: Sequence[str] = ()
+    """What is to be said of an export beside that, in sentences."""
 
 
 def own_form(known: Known) -> Form:
@@ -46,33 +52,44 @@ def own_form(known: Known) -> Form:
     return Form(library="peft" if "PEFT" in ways else None, ways=ways)
 
 
-def lines(way: str, known: Known, form: Form) -> str:
-    """Return the lines of a way to load, its places filled in.
+def lines(way: str, known: Known) -> tuple[str, str]:
+    """Return the language of a way to load, python or sh, and its lines with their places filled in.
 
-    These are $at (the folder, or its name on the hub), $local (the folder, fetched from the hub where it is there), $base
-    (the base model), $auto (its class in transformers), $labels, $example (what an adapter is asked), $reader and $reading
-    (what turns a text into numbers), and $run (what the model is asked).
+    These are $at (the folder), $base (the base model), $auto (its class in transformers), $labels, $example (what an adapter
+    is asked), $reader, $reading and $reads (what turns a text into numbers, and from where), $run (what the model is asked)
+    and $asked (on a command line). `on_hub` makes them those of a model on the hub.
     """
-    base = known.base
-    at = repr(form.hub or ".").replace("'", '"')
-    of_base = base.hub if base.hub is not None and base.same_weights else f"path/to/{base.name}"
-    if base.inputs == "text":
-        reader, reading = "AutoTokenizer", f"tokenizer = AutoTokenizer.from_pretrained({at})"
-        tokens = 'tokenizer("A text.", return_tensors="pt")'
-        run = f"model(**{tokens})" if not known.task.speaks else f"tokenizer.decode(model.generate(**{tokens})[0])"
-    else:
-        reader, reading = "AutoImageProcessor", f'processor = AutoImageProcessor.from_pretrained("{of_base}")'
-        run = "model(**processor(image, return_tensors='pt'))"
+    base, text = known.base, known.base.inputs == "text"
+    of_base = f'"{base.hub if base.hub is not None and base.same_weights else f"path/to/{base.name}"}"'
     pairs = "text_pair" in (known.record.facts.get("columns") or {})
-    example = known.task.example(pairs=pairs) if base.inputs == "text" else "predict(images)"
     own = "" if known.task.speaks or known.task.embeds else f", num_labels={known.task.outputs}"
     places = {
-        "at": at, "local": f"snapshot_download({at})" if form.hub else at, "base": f'"{of_base}"', "auto": _auto(known),
-        "labels": own, "example": example, "reader": reader, "reading": reading, "run": run,
+        "at": _HERE, "base": of_base, "auto": _auto(known),
+        "labels": own, "example": known.task.example(pairs=pairs) if text else "predict(images)",
+        "reader": "AutoTokenizer" if text else "AutoImageProcessor", "reading": "tokenizer" if text else "processor",
+        "reads": _HERE if text else of_base, "run": _run(known), "asked": '"A text."' if text else "image.png",
     }  # fmt: skip
-    text = Template(way).safe_substitute(places)
+    return "sh" if way.startswith(_COMMANDS) else "python", Template(way).safe_substitute(places)
+
+
+def on_hub(lines: str, name: str) -> str:
+    """Return the part of a card that says how to load a folder, as it is for one that is on the hub under a name."""
     fetched = "from huggingface_hub import snapshot_download\n"
-    return fetched + text if "snapshot_download(" in text and fetched not in text else text
+    lines = lines.replace(f"afina.load({_HERE})", f'afina.load(snapshot_download("{name}"))')
+    lines = lines.replace(_HERE, f'"{name}"').replace("```sh\n", f"```sh\nhf download {name} --local-dir .\n")
+    blocks = lines.split("```python\n")
+    return "```python\n".join(fetched + part if number and "snapshot_download(" in part else part
+                              for number, part in enumerate(blocks))  # fmt: skip
+
+
+def _run(known: Known) -> str:
+    """Return what a model of transformers' is asked, and how its answer is read."""
+    if known.base.inputs != "text":
+        return 'model(**processor(image, return_tensors="pt")).logits'
+    tokens = 'tokenizer("A text.", return_tensors="pt")'
+    if known.task.speaks:
+        return f"tokenizer.decode(model.generate(**{tokens})[0])"
+    return f"model(**{tokens}).{'last_hidden_state' if known.task.embeds else 'logits'}"
 
 
 def _auto(known: Known) -> str:

@@ -80,12 +80,21 @@ def _worth(known: Known, words: Words) -> str:
 
 
 def _use(known: Known, form: Form, words: Words) -> str:
-    if form.hub is None:
-        where = words("Run these lines in this folder, or put its path in place of `.`.")
-    else:
-        where = words("`pip install` what the first lines name; the files are fetched from the hub.")
-    parts = [f"**{runtime}**\n\n```python\n{lines(way, known, form)}\n```" for runtime, way in form.ways.items()]
+    where = words("Run these lines in this folder, or put its path in place of `.`.")
+    parts = []
+    for runtime, way in form.ways.items():
+        language, code = lines(way, known)
+        parts.append(f"**{runtime}**\n\n```{language}\n{code}\n```")
     return "\n\n".join([f"## {words('How to use it')}", where, *parts])
+
+
+def _export(known: Known, form: Form, words: Words) -> str:
+    if not form.compared:
+        return ""
+    columns = [words("compared on"), words.counted(form.rows, "{count} row", "{count} rows")]
+    said = words("It was opened by its own library and compared with the adapter before it was written here.")
+    title = f"## {words('How near it is to the adapter')}"
+    return "\n\n".join([title, said, table(columns, form.compared, numbers=1), *form.said])
 
 
 def _results(known: Known, form: Form, words: Words) -> str:
@@ -254,11 +263,11 @@ def _base(known: Known, form: Form, words: Words) -> str:
         parts.append(words("Its weights are not in this folder."))
     parts.append(words("Under which licence this is given on is its maker's to say: `license:` in the metadata above."))
     quantised = words("The base was in {precision} when this was trained and tested.", precision=known.record.precision)
-    return f"## {words('Base, licence, precision')}\n\n{' '.join([*parts, quantised, *form.facts])}"
+    return f"## {words('Base, licence, precision')}\n\n{' '.join([*parts, quantised])}"
 
 
 SECTIONS: Mapping[str, Section] = {
-    "notice": _notice, "title": _title, "use": _use, "results": _results, "comparison": _comparison, "data": _data,
-    "training": _training, "costs": _costs, "base": _base, "limits": limits,
+    "notice": _notice, "title": _title, "use": _use, "export": _export, "results": _results, "comparison": _comparison,
+    "data": _data, "training": _training, "costs": _costs, "base": _base, "limits": limits,
 }  # fmt: skip
 """The parts of a card by name, in their order."""

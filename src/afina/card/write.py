@@ -69,7 +69,7 @@ def generated(known: Known, form: Form, language: str, *, carried: Parsed | None
     return Generated(data, blocks, language)
 
 
-_OF_THE_FORM = ("notice", "title", "use", "base")
+_OF_THE_FORM = ("notice", "title", "use", "export", "base")
 """Parts that say what stands in a folder, not what the adapter in it is."""
 _OF_THE_RUN = ("datasets", "language", "metrics", "model-index")
 

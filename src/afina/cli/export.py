@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, Language
+from afina.cli.options import BaseModel, Force, Language, Public
+from afina.cli.push import show_pushed
 from afina.cli.terminal import note, working
 from afina.export.target import TARGETS, options
 
@@ -60,6 +61,11 @@ def export(
     rows: Annotated[int, typer.Option("--rows", min=1, help="How many of them.")] = 200,
     model: BaseModel = None,
     language: Language = "en",
+    force: Force = False,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="NAME", help="Then upload it to the hub, as ana/tickets or tickets.")
+    ] = None,
+    public: Public = False,
     **options: Any,
 ) -> None:
     """Export an adapter: as a PEFT folder, merged into a plain transformers model, as a LoRA, or for another program.
@@ -69,7 +75,8 @@ def export(
     What is exported is loaded afresh by its own library and compared with the adapter, logits and metric, before the folder
     stands there. Exit code 1, and no folder, when they part; a conversion to LoRA, which may lose something, says how much.
     An adapter of a quantised base is merged into float32 weights, and what that changes is said. With `--check` a folder
-    that another program opens is opened again, whenever: is it whole, and does it answer as it did.
+    that another program opens is opened again, whenever: is it whole, and does it answer as it did. Its README.md says
+    what it is, what it is worth and how it is loaded; what you write into it stays when you export over it (`--force`).
     """
     from rich.console import Console
 
@@ -93,13 +100,22 @@ def export(
     if adapter is None or to is None:
         raise UsageError("Give an adapter and --to what to export it, or --check with the folder of an export.")
     with working(console, words("loading the adapter")) as tell:
-        made = api.export(adapter, to, out, data=data, rows=rows, model=model, tell=tell, **options)
+        # Unless another language was asked for, the card is in that of the adapter's.
+        tongue = None if language == "en" else language
+        made = api.export(
+            adapter, to, out, data=data, rows=rows, model=model, language=tongue, force=force, push=push, public=public,
+            tell=tell, **options,
+        )  # fmt: skip
     _show(console, made, words)
     for sentence in map(words.sentence, made.notes):
         note(console, sentence)
     if made.merging is not None:
         note(console, words.note(made.merging), "")
+    if made.card is not None:
+        note(console, made.card, "dim")
     console.print(str(made.folder), soft_wrap=True)
+    if made.pushed is not None:
+        show_pushed(console, made.pushed, words)
 
 
 def _show(console: "Console", made: "Exported", words: "Words") -> None:

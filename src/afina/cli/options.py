@@ -7,8 +7,8 @@ import typer
 
 __all__ = [
     "Adapter", "Answer", "AnySeed", "Assistant", "BaseModel", "BatchSize", "DataFile", "Device", "Force", "Format", "Label",
-    "Language", "Messages", "Plain", "Precision", "Question", "Quiet", "Reference", "Seed", "Separator", "Similarity",
-    "Stop", "StudyFolder", "Target", "Temperature", "Text", "Tokenizer", "TopP", "User",
+    "Language", "Messages", "Plain", "Precision", "Public", "Question", "Quiet", "Reference", "Seed", "Separator",
+    "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text", "Tokenizer", "TopP", "User",
 ]  # fmt: skip
 
 # -- what is worked on -------------------------------------------------------------------------------------------------
@@ -43,6 +43,7 @@ Reference = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
 
 # -- what a model writes -----------------------------------------------------------------------------------------------
+Public = Annotated[bool, typer.Option("--public", help="Let all see what is uploaded; else its owner alone does.")]
 Temperature = Annotated[float, typer.Option("--temperature", help="0 takes the likeliest token each time.")]
 TopP = Annotated[float | None, typer.Option("--top-p", help="Draw among the likeliest, up to this share.")]
 Stop = Annotated[list[str] | None, typer.Option("--stop", help="A text that ends what is written; several times.")]

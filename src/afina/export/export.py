@@ -1,13 +1,16 @@
 """Export an adapter: write it, load it afresh by its own library, and compare, before the folder stands there."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from afina.adapters.adapter import partial_folder
+from afina.card.write import language_of_card
 from afina.errors import AfinaError
+from afina.export.card import Said, write_export_card
 from afina.export.parity import TOLERANCE, Parity
+from afina.export.push import Pushed
 from afina.export.sample import as_compared, sample_rows
 from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
@@ -16,9 +19,21 @@ from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
-__all__ = ["Exported", "export_adapter"]
+__all__ = ["Exported", "Out", "export_adapter"]
 
 _ENGLISH = Words()
+
+
+@dataclass(frozen=True)
+class Out:
+    """Where an export goes, and what its card is like."""
+
+    folder: str | Path | None = None
+    """A folder beside the adapter unless given."""
+    force: bool = False
+    """Whether an export that stands there is replaced; what a person wrote into its card is kept."""
+    language: str | None = None
+    """Of the card; that of the adapter's card unless given."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,10 @@ class Exported:
     """What was assumed when the adapter was loaded."""
     effect: float | None = None
     """How much the adapter's branches change what its base gives with the same head, where that was looked at."""
+    pushed: Pushed | None = None
+    """Where it was uploaded to, where that was asked for."""
+    card: str | None = None
+    """What there is to say of its card, where a person had changed the one before."""
 
     def rows(self, words: Words = _ENGLISH) -> list[tuple[str, str]]:
         """Return what was compared, as a table has it."""
@@ -87,6 +106,12 @@ class Exported:
             value=words.written(f"{self.effect:.2g}"),
         )
 
+    def said(self, words: Words) -> Said:
+        """Return what its card says of it."""
+        remark = None if self.merging is None else words.note(self.merging)
+        sentences = filter(None, (self.changed(words), self.unnoticed(words), remark))
+        return Said(self.rows(words), self.parity.rows, list(sentences))
+
     def __repr__(self) -> str:
         compared = "; ".join(f"{name}: {value}" for name, value in self.rows())
         return f"Exported('{self.folder}', compared on {self.parity.rows} rows: {compared})"
@@ -101,7 +126,7 @@ def export_adapter(
     adapter: str | Path,
     to: str,
     *,
-    out: str | Path | None = None,
+    out: str | Path | Out | None = None,
     data: str | None = None,
     rows: int = 200,
     model: str | None = None,
@@ -110,11 +135,12 @@ def export_adapter(
 ) -> Exported:
     """Export an adapter `to` one of the targets, into `out` or a folder beside it, and return how near it is.
 
-    `options` are the target's own, such as `rank` of "lora" and `onto` of "merged". Raises `AfinaError`, and leaves no
-    folder, where what is exported is not what was tested.
+    `options` are the target's own, such as `rank` of "lora" and `onto` of "merged". Raises
+    `AfinaError`, and leaves no folder, where what is exported is not what was tested.
     """
     folder, target = Path(adapter), make_target(to, options)
-    place = folder_of(folder, target.name, None if out is None else Path(out))
+    out = out if isinstance(out, Out) else Out(out)
+    place = folder_of(folder, target.name, None if out.folder is None else Path(out.folder), force=out.force)
     tell("loading the adapter")
     with partial_folder(place) as partial:
         tested = load(folder, model=model)
@@ -135,8 +161,11 @@ def export_adapter(
                 f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
                 f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. {_why(tested)}"
             )
-    remark, notes = target.remark(tested, exact, parity), (*tested.notes, *parity.notes)
-    return Exported(place, tested.record.precision, parity, loss, remark, notes, effect)
+        remark, notes = target.remark(tested, exact, parity), (*tested.notes, *parity.notes)
+        made = Exported(place, tested.record.precision, parity, loss, remark, notes, effect)
+        words = Words(out.language or language_of_card(folder))
+        written = write_export_card(partial, tested, target, made.said(words), words, before=place)
+    return replace(made, card=written.note)
 
 
 def _why(tested: Predictor) -> str:

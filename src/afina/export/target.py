@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from afina.card.blocks import parse
+from afina.card.write import read_card
 from afina.errors import UsageError, nearest, shown
 from afina.registry import Registry
 
@@ -34,6 +36,13 @@ class ExportTarget:
     """Whether it may leave something out: then how near it is is said, and not judged."""
     consumes: ClassVar[bool] = False
     """Whether writing changes the adapter that it is given, which then is one of its own."""
+
+    library: ClassVar[str | None] = None
+    """The library that the hub loads it by."""
+    has_base: ClassVar[bool] = False
+    """Whether the base model's weights are in what it writes."""
+    ways: ClassVar[Mapping[str, str]] = {}
+    """By runtime, the few lines that load and ask what it writes, for its card, with $places (`card.form.lines`)."""
 
     def rounded_to(self, precision: str) -> str | None:
         """Return the quantised precision whose weights the exported model has, for an adapter of this one; None for no."""
@@ -120,9 +129,23 @@ def make_target(to: str, settings: Mapping[str, Any]) -> ExportTarget:
     return cls(**given)
 
 
-def folder_of(adapter: Path, to: str, out: Path | None) -> Path:
-    """Return the folder that an export makes; raises `UsageError` for one that is there."""
+def folder_of(adapter: Path, to: str, out: Path | None, *, force: bool = False) -> Path:
+    """Return the folder that an export makes.
+
+    Raises `UsageError` for one that is there, with `force` only for one that is no export of Afina's: its card is not ours.
+    """
     target = out or adapter.with_name(f"{adapter.resolve().name}-{to}")
-    if target.exists():
-        raise UsageError(f"{target} exists already; choose another --out.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists already; choose another --out, or --force to export over it.")
+    if target.exists() and not _is_ours(target):
+        raise UsageError(f"{target} is no export of Afina's, and is not written over; choose another --out.")
     return target
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is an export: it has a card of ours, and is no adapter of a study."""
+    try:
+        card = read_card(folder)
+        return card is not None and "export" in parse(card).digests.get("blocks", {})
+    except UsageError:
+        return False

@@ -21,6 +21,11 @@ class GgufTarget(MergedTarget):
     """Writes `model.gguf`, and a Modelfile for Ollama."""
 
     needs: ClassVar = {"gguf": "'afina[gguf]'"}
+    library = "gguf"
+    ways: ClassVar = {
+        "llama.cpp": "llama-cli -m model.gguf -p $asked",
+        "Ollama": "ollama create tuned -f Modelfile\nollama run tuned $asked",
+    }
     lossy = True  # how near it has to be is judged by `compare`, by the type of the weights
 
     type: str = field(

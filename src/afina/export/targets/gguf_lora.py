@@ -22,6 +22,11 @@ class GgufLoRATarget(LoRATarget):
     """Writes `adapter.gguf`, a LoRA of at most a rank by truncated SVD, and a Modelfile for Ollama."""
 
     needs: ClassVar = {"gguf": "'afina[gguf]'"}
+    library = "gguf"
+    ways: ClassVar = {
+        "llama.cpp": "llama-cli -m path/to/base.gguf --lora adapter.gguf -p $asked",
+        "Ollama": "ollama create tuned -f Modelfile\nollama run tuned $asked",
+    }
 
     base_type: str = field(
         default="none", metadata={"help": "write the base model beside it in this type (f16, q8_0 and so on), or none."}
@@ -33,6 +38,7 @@ class GgufLoRATarget(LoRATarget):
         super().__post_init__()
         if self.base_type != "none":
             object.__setattr__(self, "base_type", check_type(self.base_type, "--base-type"))
+            object.__setattr__(self, "has_base", True)
 
     def check(self, tested: "Predictor") -> None:
         from afina.export.gguf.lora import check_lora

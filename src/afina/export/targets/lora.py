@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from afina.card.form import PEFT_WAYS
 from afina.errors import UsageError
 from afina.export.target import ExportTarget, export_target
 
@@ -20,6 +21,8 @@ class LoRATarget(ExportTarget):
     """Writes a LoRA of at most a rank, by truncated SVD."""
 
     needs: ClassVar = {"peft": "'afina[peft]'"}
+    library = "peft"
+    ways = PEFT_WAYS
     lossy = True
     consumes = True
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from afina.errors import UsageError, nearest
 from afina.export.target import ExportTarget, export_target
@@ -20,6 +20,14 @@ _ONTO = ("dequantised", "original")
 @dataclass(frozen=True, kw_only=True)
 class MergedTarget(ExportTarget):
     """Writes a merged model, in float32."""
+
+    library = "transformers"
+    has_base = True
+    ways: ClassVar = {
+        "transformers": """from transformers import $auto, $reader
+model, $reading = $auto.from_pretrained($at), $reader.from_pretrained($reads)
+print($run)"""
+    }
 
     onto: str = field(
         default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}

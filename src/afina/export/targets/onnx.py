@@ -23,6 +23,12 @@ class OnnxTarget(RuntimeTarget):
 
     needs: ClassVar = {"onnx": "'afina[onnx]'", "onnxscript": "'afina[onnx]'", "onnxruntime": "'afina[onnx]'"}
     runtime: ClassVar = "onnxruntime"
+    library = "onnx"
+    has_base = True
+    ways: ClassVar = {
+        "onnxruntime": "pip install onnxruntime tokenizers numpy\npython predict.py $asked",
+        "Afina": "pip install 'afina[onnx]'\nafina predict . $asked",
+    }
     made_with: ClassVar = ("torch", "transformers", "onnx", "onnxscript")
 
     def check(self, tested: "Predictor") -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from afina.card.form import PEFT_WAYS
 from afina.export.target import ExportTarget, export_target
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class PeftTarget(ExportTarget):
     """Writes a PEFT folder, of methods that PEFT has."""
 
     needs: ClassVar = {"peft": "'afina[peft]'"}
+    library = "peft"
+    ways = PEFT_WAYS
 
     def write(self, adapter: "Predictor", folder: Path) -> None:
         from afina.export.peft import write_peft

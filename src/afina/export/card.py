@@ -1,0 +1,74 @@
+"""Write the card of an export: that of its adapter, with how it is loaded here and how near it is to what was tested."""
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from afina.card.blocks import Parsed, parse
+from afina.card.form import Form
+from afina.card.known import known_of
+from afina.card.write import CARD, Written, generated, read_card, write_card
+from afina.errors import UsageError
+from afina.export.manifest import MANIFEST
+from afina.export.target import ExportTarget
+from afina.predictor.predictor import Predictor
+from afina.words.language import Words
+
+__all__ = ["Said", "write_export_card"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an export says of itself: how near it is to its adapter, on so many rows, and what else, in sentences."""
+
+    compared: Sequence[tuple[str, str]]
+    rows: int
+    sentences: Sequence[str] = ()
+
+
+def write_export_card(
+    folder: Path, adapter: Predictor, target: ExportTarget, said: Said, words: Words, *, before: Path
+) -> Written:
+    """Write the card of an export into its folder, which stands nowhere yet.
+
+    A person's words are those in the card of the export that it takes the place of (`before`), else in the adapter's own.
+    """
+    known = known_of(adapter.folder, adapter.record)
+    earlier = [place for place in (before, adapter.folder) if (place / CARD).is_file()]
+    texts: list[str] = []
+    cards: list[Parsed] = []
+    problem: str | None = None
+    try:
+        texts = [text for place in earlier if (text := read_card(place)) is not None]
+        cards = [parse(text) for text in texts]
+    except UsageError as error:
+        problem = f"{earlier[0] / CARD} was not taken over: {error}."
+        texts, cards = [], []
+    form = Form(
+        target=target.name, library=target.library, ways=target.ways, has_base=target.has_base,
+        compared=said.compared, rows=said.rows, said=[*said.sentences, _held(folder, words)],
+    )  # fmt: skip
+    made = generated(known, form, words.language, carried=cards[-1] if cards else None)
+    written = write_card(folder, made, old=texts[0] if texts else "")
+    return Written(before / CARD, problem or written.note)
+
+
+def _held(folder: Path, words: Words) -> str:
+    """Say how large a folder is and of which kinds of number its weights are, as far as its files tell."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    kinds = sorted({kind for path in folder.rglob("*.safetensors") for kind in _kinds(path)})
+    if (folder / MANIFEST).is_file():
+        kinds.append(str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["precision"]))
+    if not kinds:
+        return words("In this folder: {size} MB.", size=words.compact(size))
+    return words("In this folder: {size} MB, weights in {kinds}.", size=words.compact(size), kinds=", ".join(kinds))
+
+
+def _kinds(path: Path) -> set[str]:
+    """Return the kinds of number in a safetensors file, by its header: its length, and a JSON object."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return {entry["dtype"].lower() for name, entry in header.items() if name != "__metadata__"}
