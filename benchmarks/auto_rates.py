@@ -23,7 +23,7 @@ from afina.adapters.adapter import build_adapter
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
 from afina.config import StudyConfig
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.methods.base import make_method, registry
 from afina.ops.allocator import keep_freed_memory

@@ -183,7 +183,7 @@ def measure_afina(name: str, talks: list[Any], model_folder: Path) -> dict[str, 
     from afina.adapters.adapter import build_adapter
     from afina.backbone.load import load_backbone
     from afina.config import StudyConfig
-    from afina.data.tokens.batching import load_tokens
+    from afina.data.tokens.token_files import load_tokens
     from afina.methods.lora import LoRA
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource

@@ -143,7 +143,7 @@ def measure_afina(precision: str, texts: list[str], labels: list[int], batch_siz
     from afina.adapters.adapter import build_adapter
     from afina.backbone.load import load_backbone, load_tokenizer
     from afina.data.labelled import Rows
-    from afina.data.tokens.batching import tokenize
+    from afina.data.tokens.tokenize import tokenize
     from afina.methods.lora import LoRA
     from afina.ops.allocator import keep_freed_memory
     from afina.ops.dropout import DropoutSource

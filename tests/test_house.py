@@ -255,9 +255,14 @@ def imports_from(modules: set[str], room: str) -> set[tuple[str, str]]:
     }
 
 
+SHORT = ("corpus", "data", "tasks")
+"""Rooms of which every file is read within a few minutes."""
+
+
 def test_files_are_of_a_readable_size() -> None:
-    long = {path.name: n for path in SOURCE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 400}
-    assert not long
+    for path in SOURCE.rglob("*.py"):
+        most = 350 if path.relative_to(SOURCE).parts[0] in SHORT else 400
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= most, path.name
 
 
 def test_the_docs_show_every_pair_of_method_and_architecture() -> None:
@@ -300,7 +305,7 @@ def test_tests_stand_in_the_room_that_they_are_about() -> None:
 FACES = ("api", "cli", "evaluation", "export", "report", "serve", "words")
 
 
-@pytest.mark.parametrize("room", FACES)
+@pytest.mark.parametrize("room", (*FACES, *SHORT))
 def test_functions_are_of_a_readable_size(room: str) -> None:
     """A command takes what a person may say, and so does its Python call; what they call takes no more than eight things."""
     for path in sorted((SOURCE / room).rglob("*.py")):

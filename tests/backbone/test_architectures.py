@@ -70,9 +70,9 @@ def test_a_newcomer_is_taken_by_its_shape_and_computes_what_transformers_does(ki
     unknown = ("olmo", "cohere", "stablelm")  # their norms have no weights, are of another form, or are not there
     for name in ("lora", "prefix", "ia3" if kind in unknown else "norms"):
         adapter = build_adapter(make_method(name, {}, {"rank": 2}), backbone, 0, 0)
-        rows = inputs | {"targets": torch.where(real, inputs["input_ids"], -100)}
+        targets = torch.where(real, inputs["input_ids"], -100)
         with Attachment(backbone, [adapter]) as attached:
-            attached(rows)[0][:, 0].sum().backward()
+            attached(inputs, targets=targets)[0][:, 0].sum().backward()
         assert all(value.grad is not None for value in adapter.parameters()), name
 
 

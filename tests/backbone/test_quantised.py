@@ -21,7 +21,7 @@ from afina.backbone.quantise import full_weight, is_quantised, parameter_count, 
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.cli.export import export
 from afina.config import StudyConfig
-from afina.data.tokens.batching import IGNORED
+from afina.data.tokens.tokens import IGNORED
 from afina.errors import UsageError
 from afina.methods.base import make_method, registry
 from afina.results.results_jsonl import read_results
@@ -264,10 +264,10 @@ def test_a_quantised_base_speaks_with_its_own_head(family: str, precision: str, 
     assert any(is_quantised(module) for module in backbone.model.modules())
     adapter = build_adapter(make("qlora"), backbone, outputs=3, seed=0)
     inputs = batch(family)  # a question with three answers
-    inputs["targets"] = torch.full_like(inputs["input_ids"], IGNORED)
-    inputs["targets"][:, 2] = inputs["input_ids"][:, 3]
+    targets = torch.full_like(inputs["input_ids"], IGNORED)
+    targets[:, 2] = inputs["input_ids"][:, 3]
     with Attachment(backbone, [adapter]) as attached:
-        attached(inputs)[0][..., 0].sum().backward()
+        attached(inputs, targets=targets)[0][..., 0].sum().backward()
     assert all(value.grad is not None and value.grad.isfinite().all() for value in adapter.parameters())
 
 

@@ -18,11 +18,11 @@ from afina.corpus.convert import convert
 from afina.corpus.inspect import inspect_file
 from afina.corpus.inspect_page import inspection_page
 from afina.corpus.languages import language_of
+from afina.corpus.lines import Source
 from afina.corpus.near_duplicates import PERMUTATIONS, first_of_each, signature, similar
 from afina.corpus.personal import find_personal, is_cnpj, is_cpf, mask_personal
-from afina.corpus.reading import read_interactions
+from afina.corpus.reading import Reading, read_interactions
 from afina.corpus.rules import CleanSettings, repetition
-from afina.corpus.stream import Source
 from afina.data.dialogues.conversations import Columns
 from afina.data.dialogues.speakers import Speakers
 from afina.errors import UsageError
@@ -43,7 +43,7 @@ def write(path: Path, content: str | bytes | list[Any]) -> Path:
 
 
 def dialogues(path: Path, **options: Any) -> list[list[tuple[str, str]]]:
-    rows = read_interactions(Source(path), plain=False, **options)
+    rows = read_interactions(Source(path), Reading(plain=False, **options))
     return [[(m["role"], m["content"]) for m in each] for row in rows for each in (row.messages, *row.others)]
 
 
@@ -119,7 +119,7 @@ def test_own_names_and_separators(tmp_path: Path) -> None:
     path = write(
         tmp_path / "chat.txt", "Maria: oi\nJoão: olá\n\nMaria: e então?\nJoão: sim\n@@\nMaria: fim\nJoão: fim\n"
     )
-    row = next(iter(read_interactions(Source(path), plain=False)))
+    row = next(iter(read_interactions(Source(path), Reading(plain=False))))
     assert "Maria and João" in row.problem
     found = dialogues(path, speakers=Speakers(("maria",), ("João",), "@@"))
     assert [len(each) for each in found] == [4, 2]
@@ -141,7 +141,7 @@ def test_mixed_encodings_are_read_and_counted(tmp_path: Path) -> None:
     line = "User: É grátis?\nAssistant: Não, são três.\n\n"
     path = write(tmp_path / "mixed.txt", b"\xef\xbb\xbf" + line.encode() + line.encode("cp1252") + line.encode())
     source = Source(path)
-    found = list(read_interactions(source, plain=False))
+    found = list(read_interactions(source, Reading(plain=False)))
     assert [row.all_text for row in found] == ["É grátis?\nNão, são três."] * 3
     assert list(source.seen.values()) == [2]
     for encoding in ("utf-16", "utf-32"):
@@ -179,7 +179,7 @@ def test_a_line_of_two_gigabytes_is_passed_over(tmp_path: Path) -> None:
         file.seek(0, 2)
         file.write(b"\n" + json.dumps({"messages": EXCHANGE}).encode() + b"\n")
     tracemalloc.start()
-    found = list(read_interactions(Source(path), plain=False))
+    found = list(read_interactions(Source(path), Reading(plain=False)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [bool(row.problem) for row in found] == [False, True, False]
@@ -348,7 +348,7 @@ def test_plain_texts_keep_their_labels(tmp_path: Path) -> None:
     assert [(row["text"], row["label"]) for row in rows_of(report.out)][1] == ("Lovely lamp!", "praise")
     with pytest.raises(UsageError, match="--plain"):
         clean(path, tmp_path / "c.parquet")
-    assert clean(path, tmp_path / "c.parquet", plain=True).kept == 2
+    assert clean(path, tmp_path / "c.parquet", how=Reading(plain=True)).kept == 2
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import sacrebleu
 
+from afina.api.data import generate_data as generate
 from afina.corpus.diversity import collapse_warnings, distinct, diversity, embedding_spread, self_bleu
-from afina.corpus.generate import generate
 from afina.corpus.inspect import inspect_file
 from afina.corpus.writers import Endpoint, Written
 from afina.errors import AfinaError, UsageError

@@ -6,6 +6,7 @@ import pytest
 
 from afina.corpus.clean import clean
 from afina.corpus.inspect import inspect_file
+from afina.corpus.reading import Reading
 from afina.data.dialogues.conversations import Columns
 from afina.data.files.tables import read_table
 from afina.errors import UsageError
@@ -27,7 +28,7 @@ def test_the_text_of_a_spreadsheet_is_its_message_and_its_labels_are_those_that_
     assert found.seen["labels with spaces or invisible characters, counted (and learned) without"] == 1
     with pytest.raises(UsageError, match=r"no known form of dialogue.*take the rows as plain texts with --plain"):
         clean(path, tmp_path / "b.parquet")
-    clean(path, tmp_path / "b.parquet", plain=True)
+    clean(path, tmp_path / "b.parquet", how=Reading(plain=True))
     texts = read_table(tmp_path / "b.parquet")["text"].to_pylist()
     assert texts[0].split() == ["Onde", "está", "o", "pacote?", "Obrigado"] and len(texts) == 4
 
@@ -48,6 +49,6 @@ def test_columns_without_a_known_name_are_read_together_and_that_is_said(tmp_pat
     found = inspect_file(path)
     asked = "texts of v1 and v2 together, a label among them maybe (--text and --label say which is which)"
     assert (found.seen[asked], found.labels) == (2, {})
-    found = inspect_file(path, columns=Columns(text="v2", label="v1"))
+    found = inspect_file(path, how=Reading(columns=Columns(text="v2", label="v1")))
     assert found.labels == {"ham": 1, "spam": 1}
     assert not any("together" in what for what in found.seen)

@@ -10,9 +10,9 @@ import pytest
 
 from afina.backbone.load import load_tokenizer
 from afina.data.templates.named import TEMPLATES, ChatTemplate, Message, load_template, make_template
-from afina.data.tokens.batching import IGNORED, Tokens
 from afina.data.tokens.preview import learned
 from afina.data.tokens.sequences import conversations, source_and_target, whole_texts
+from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.reading import load_text_dataset

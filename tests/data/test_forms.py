@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from afina.corpus.clean import clean
 from afina.corpus.convert import convert
+from afina.corpus.lines import Source
 from afina.corpus.reading import read_interactions
-from afina.corpus.stream import Source
 from afina.data.dialogues.conversations import interactions
 from afina.data.dialogues.forms import Columns
 from afina.data.dialogues.interaction import RawRow
@@ -21,8 +21,8 @@ from afina.data.dialogues.messages import Message
 from afina.data.dialogues.speakers import Speakers
 from afina.data.dialogues.turns import ordered, written_out
 from afina.data.templates.named import load_template, make_template
-from afina.data.tokens.batching import IGNORED
 from afina.data.tokens.sequences import conversations
+from afina.data.tokens.tokens import IGNORED
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.generation.template import PlainTemplate, check_messages, template_of

@@ -18,7 +18,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from afina.corpus.stream import Source, read_rows
+from afina.corpus.lines import Source
+from afina.corpus.stream import read_rows
 from afina.data.files.tables import label_names_of, read_table
 from afina.errors import UsageError
 

@@ -10,6 +10,7 @@ import pytest
 
 from afina.corpus.clean import clean
 from afina.corpus.convert import convert
+from afina.corpus.reading import Reading
 from afina.corpus.rules import CleanSettings
 from afina.data.dialogues.speakers import Speakers
 from afina.data.files.literals import parsed_text
@@ -197,9 +198,8 @@ def test_whatsapps_chats_are_conversations(kind: str, tmp_path: Path) -> None:
     content, wanted = TALKS[kind]
     path = tmp_path / "chat.txt"
     path.write_text(content, encoding="utf-8")
-    report = clean(
-        path, tmp_path / "a.jsonl", CleanSettings(near_duplicates=None), speakers=Speakers(assistant=("Loja Sol",))
-    )
+    how = Reading(speakers=Speakers(assistant=("Loja Sol",)))
+    report = clean(path, tmp_path / "a.jsonl", CleanSettings(near_duplicates=None), how)
     kept = [json.loads(line)["messages"] for line in report.out.read_text(encoding="utf-8").splitlines()]
     assert [[(each["role"], each["content"]) for each in talk] for talk in kept] == wanted
     assert report.seen.get("pictures, sound and deleted messages, left out", 0) == (0 if kind == "american" else 1)

@@ -658,11 +658,11 @@ def test_what_was_gained_and_what_was_lost_is_seen(speaker: Folder, tmp_path: Pa
     own = [([4], ours.encode(text)) for text in kinds[0][:20]]
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.02)
     with Attachment(backbone, [adapter]) as attached:
-        inputs = ours._inputs([((*read, *said)[:-1], said) for read, said in own])
+        inputs, targets = ours._inputs([((*read, *said)[:-1], said) for read, said in own])
         for _ in range(60):
-            hidden = attached.hidden(inputs)
-            logits = backbone.language(hidden.states[inputs["targets"] >= 0])
-            loss = torch.nn.functional.cross_entropy(logits, inputs["targets"][inputs["targets"] >= 0])
+            hidden = attached.hidden(inputs, targets=targets)
+            logits = backbone.language(hidden.states[targets >= 0])
+            loss = torch.nn.functional.cross_entropy(logits, targets[targets >= 0])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

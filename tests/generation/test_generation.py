@@ -58,7 +58,7 @@ def in_one_pass(backbone: Backbone, adapter: Any, prompt: list[int], said: list[
     targets = torch.full_like(ids, -100)
     targets[0, len(prompt) - 1 :] = torch.tensor([*said, 1])
     with Attachment(backbone, [adapter]) as attached, torch.no_grad():
-        states = attached.hidden({"input_ids": ids, "targets": targets}).states[0]
+        states = attached.hidden({"input_ids": ids}, targets=targets).states[0]
         assert backbone.language is not None
         return backbone.language(states[-len(said) - 1 :])
 

@@ -10,7 +10,7 @@ import torch
 
 from afina.adapters.adapter import build_adapter
 from afina.backbone.load import Backbone
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import LabelledTokens, Tokens
 from afina.methods.base import make_method
 from afina.tasks.base import Task
 from afina.tasks.classification import Classification
@@ -43,7 +43,7 @@ def tokens_of(rows: int, seed: int, *, regression: bool = False) -> Tokens:
     lengths = draw.integers(3, 12, rows)
     ids = np.concatenate([np.append(draw.integers(5, 60, length - 1), 4) for length in lengths]).astype(np.int32)
     labels = draw.normal(size=rows) if regression else draw.integers(0, 3, rows)
-    return Tokens(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
+    return LabelledTokens(ids, np.concatenate([[0], np.cumsum(lengths)]), labels)
 
 
 def member(

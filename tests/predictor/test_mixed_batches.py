@@ -81,7 +81,7 @@ def mixed(adapters: Sequence[Predictor], texts: Sequence[str]) -> list[np.ndarra
     read = [own.tokens(rows_of(texts)) for own in adapters]
     with Attachment(adapters[0].backbone, [own.adapter for own in adapters]) as attached, torch.inference_mode():
         batch = attached.batch([(tokens, np.arange(len(texts))) for tokens in read])
-        return [logits.numpy() for logits in attached(batch.inputs, batch.slices)]
+        return [logits.numpy() for logits in attached.outputs(batch)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

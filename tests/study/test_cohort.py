@@ -228,7 +228,7 @@ def test_gradients_stay_with_their_member(backbones: dict[str, Backbone]) -> Non
         for group in passes.groups(members):
             attached = passes.attached([m.adapter for m in group], training=False)
             batch = attached.batch([(tokens, np.arange(4))] * len(group))
-            attached(batch.inputs, batch.slices)[0].sum().backward()
+            attached.outputs(batch)[0].sum().backward()
             assert any(value.grad is not None and value.grad.any() for value in group[0].adapter.parameters())
             for other in group[1:]:
                 assert not any(value.grad is not None and value.grad.any() for value in other.adapter.parameters())

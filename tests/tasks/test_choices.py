@@ -37,7 +37,7 @@ ROWS = Rows(TEXTS, None, np.array([1, 2, 0]), choices=ANSWERS)
 def scores(backbone: Backbone, adapter: Any, task: Choices, rows: Rows = ROWS) -> torch.Tensor:
     tokens = task.tokenize(backbone.tokenizer, rows, 60, apart=bool(backbone.anatomy.row.further))
     with Attachment(backbone, [adapter]) as attached, torch.no_grad():
-        result: torch.Tensor = attached(attached.batch([(tokens, np.arange(len(rows)))]).inputs)[0]
+        result: torch.Tensor = attached.outputs(attached.batch([(tokens, np.arange(len(rows)))]))[0]
     return result
 
 
@@ -118,9 +118,9 @@ def test_every_method_learns_to_choose(name: str, family: str, speaker: Speaker)
     optimiser = torch.optim.Adam(adapter.parameters(), lr=0.01)
     losses = []
     with Attachment(backbone, [adapter]) as attached:
-        inputs = attached.batch([(tokens, np.arange(3))]).inputs
+        batch = attached.batch([(tokens, np.arange(3))])
         for _ in range(6):
-            loss = task.loss(attached(inputs)[0], labels, {"length_normalisation": 1.0, "unlikelihood": 1.0})
+            loss = task.loss(attached.outputs(batch)[0], labels, {"length_normalisation": 1.0, "unlikelihood": 1.0})
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

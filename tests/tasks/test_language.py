@@ -13,7 +13,7 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.rows import ROWS
 from afina.data.rows import Rows
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.methods.base import make_method
 from afina.ops.vocabulary import plain_token_losses, token_losses
 from afina.tasks.base import Task
@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_transformers(family: str, speaker: Speaker) -> None
     adapter = build_adapter(make_method("bitfit", {}), backbone, outputs=0, seed=0)
     task, tokens = rows_of(family, backbone)
     with Attachment(backbone, [adapter]) as attached, torch.no_grad():
-        scores = attached(attached.batch([(tokens, np.arange(len(TEXTS)))]).inputs)[0]
+        scores = attached.outputs(attached.batch([(tokens, np.arange(len(TEXTS)))]))[0]
     ours = float(task.loss(scores, torch.zeros(len(TEXTS)))) / tokens.trained.sum()
     theirs = language_model(family).from_pretrained(speaker(family)).eval()
     encode, losses, hits = backbone.tokenizer, [], 0
@@ -129,7 +129,7 @@ def test_micro_batches_cannot_change_the_gradient(speaker: Speaker) -> None:
         found.append([value.grad.clone() for value in adapter.parameters() if value.grad is not None])
         whole = float(member.loss_sum) / int(tokens.trained.sum())
         with Attachment(backbone, [adapter]) as attached:
-            scores = attached(attached.batch([(tokens, np.arange(5))]).inputs)[0]
+            scores = attached.outputs(attached.batch([(tokens, np.arange(5))]))[0]
         assert whole == pytest.approx(float((scores[:, 0].sum() / scores[:, 1].sum()).detach()), rel=1e-5)
     for other in found[1:]:
         for first, second in zip(found[0], other, strict=True):
@@ -150,7 +150,7 @@ def test_every_method_learns_to_write(name: str, family: str, speaker: Speaker) 
     with Attachment(backbone, [adapter]) as attached:
         batch = attached.batch([(tokens, np.arange(len(TEXTS)))], packing=True)
         for _ in range(8):
-            loss = task.loss(attached(batch.inputs, batch.slices)[0], batch.labels[0])
+            loss = task.loss(attached.outputs(batch)[0], batch.labels[0])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -177,7 +177,7 @@ def test_all_weights_learn_tied_heads_too(family: str, speaker: Speaker) -> None
     _, tokens = rows_of(family, backbone)
     with Attachment(backbone, [adapter]) as attached:
         batch = attached.batch([(tokens, np.array([1]))])
-        (attached(batch.inputs)[0][:, 0].sum() / tokens.trained[1]).backward()
+        (attached.outputs(batch)[0][:, 0].sum() / tokens.trained[1]).backward()
     encode = backbone.tokenizer
     read = torch.tensor([encode(TEXTS[1])["input_ids"]])
     if family in BOTH:
@@ -223,9 +223,9 @@ def test_packed_texts_are_as_alone(family: str, name: str, speaker: Speaker) -> 
         for packing in (False, True):
             batch = attached.batch([(tokens, np.arange(len(TEXTS)))], packing=packing)
             assert (len(batch.inputs["input_ids"]) < len(TEXTS)) == packing
-            states = attached.hidden(batch.inputs, batch.slices).states
+            states = attached.hidden(batch.inputs, batch.slices, targets=batch.targets).states
             logits = backbone.language(by_text(dict(batch.inputs), states, tokens)).detach()
-            loss = task.loss(attached(batch.inputs, batch.slices)[0], batch.labels[0])
+            loss = task.loss(attached.outputs(batch)[0], batch.labels[0])
             found.append((logits, loss.detach(), *torch.autograd.grad(loss, list(adapter.parameters()))))
     for alone, packed in zip(*found, strict=True):
         torch.testing.assert_close(packed, alone, rtol=1e-3, atol=2e-4)
@@ -240,12 +240,12 @@ def test_a_cohort_is_packed_each_member_in_rows_of_its_own(speaker: Speaker) -> 
     parts = [np.array([0, 2, 4]), np.array([1, 3, 0, 2])]
     with Attachment(backbone, adapters) as attached, torch.no_grad():
         batch = attached.batch([(tokens, part) for part in parts], packing=True)
-        together = attached(batch.inputs, batch.slices)
+        together = attached.outputs(batch)
         assert len(batch.inputs["input_ids"]) < 7
         assert [len(labels) for labels in batch.labels] == [3, 4]
     for adapter, part, scores in zip(adapters, parts, together, strict=True):
         with Attachment(backbone, [adapter]) as attached, torch.no_grad():
-            alone = attached(attached.batch([(tokens, part)]).inputs)[0]
+            alone = attached.outputs(attached.batch([(tokens, part)]))[0]
         torch.testing.assert_close(scores.sum(dim=0), alone.sum(dim=0), rtol=1e-5, atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import afina
 from afina.data.rows import TextDataset
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import LabelledTokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.measure.metrics.base import Answers, metric_named
@@ -100,8 +100,8 @@ def test_labels_of_which_nothing_can_be_learned_are_said(tmp_path: Path) -> None
             read(written(tmp_path / "same.jsonl", [{"text": t, "labels": labels} for t in TEXTS]))
 
 
-def tokens_of(labels: np.ndarray) -> Tokens:
-    return Tokens(np.zeros(len(labels), np.int32), np.arange(len(labels) + 1), labels)
+def tokens_of(labels: np.ndarray) -> LabelledTokens:
+    return LabelledTokens(np.zeros(len(labels), np.int32), np.arange(len(labels) + 1), labels)
 
 
 def test_the_loss_is_that_of_transformers() -> None:

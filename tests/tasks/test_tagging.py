@@ -26,7 +26,8 @@ from afina.backbone.rows import ROWS as ARCHITECTURES
 from afina.config import StudyConfig
 from afina.data.labels.tags import untagged
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens, load_tokens, save_tokens
+from afina.data.tokens.token_files import load_tokens, save_tokens
+from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.data.tokens.words import tokenize_words
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
@@ -123,9 +124,8 @@ def test_logits_are_those_of_transformers(family: str, model: Model) -> None:
     theirs = AutoModelForTokenClassification.from_pretrained(model(family)).eval()
     with Attachment(backbone, [adapter]) as attached, torch.no_grad():
         batch = attached.batch([(tokens, np.arange(3))])
-        ours = attached(batch.inputs)[0]
-        given = {key: value for key, value in batch.inputs.items() if key != "targets"}
-        wanted = theirs(**given).logits
+        ours = attached.outputs(batch)[0]
+        wanted = theirs(**batch.inputs).logits
     at = batch.labels[0] != IGNORED
     assert at.sum() == 12
     torch.testing.assert_close(ours[at], wanted[at], rtol=1e-4, atol=1e-5)
@@ -156,15 +156,15 @@ def test_every_method_learns_to_tag(name: str, family: str, model: Model) -> Non
     with Attachment(backbone, [adapter]) as attached:
         for _ in range(6):
             batch = attached.batch([(tokens, np.arange(3))])
-            loss = task.loss(attached(batch.inputs)[0], batch.labels[0])
+            loss = task.loss(attached.outputs(batch)[0], batch.labels[0])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             losses.append(float(loss.detach()))
         attached.train(False)
-        read = {key: value for key, value in batch.inputs.items() if key != "targets"}
         # What is to be tagged is no part of what is read.
-        assert torch.equal(attached(batch.inputs)[0], attached(read)[0])
+        assert batch.targets is None
+        assert torch.equal(attached.outputs(batch)[0], attached(batch.inputs)[0])
     assert losses[-1] < losses[0]
     for key, value in backbone.model.state_dict().items():
         assert torch.equal(value, before[key]), key

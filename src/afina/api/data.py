@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from afina.data.dialogues.conversations import Columns
     from afina.data.dialogues.speakers import Speakers
 
-__all__ = ["clean", "convert", "generate", "inspect"]
+__all__ = ["clean", "convert", "generate", "generate_data", "inspect"]
 
 Tick = Callable[[int], None]
+Count = Callable[[str], int]
+Observe = Callable[[Mapping[str, Any]], None]
 
 
 def inspect(
@@ -27,21 +29,24 @@ def inspect(
     json_file: str | Path | None = None,
     tokenizer: str | None = None,
     similarity: float = 0.8,
-    plain: bool = False,
+    plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
+    tokens: Count | None = None,
     tick: Tick | None = None,
 ) -> "Inspection":
     """Say what a file holds, read once: lengths, duplicates, empty sides, labels, languages, personal data.
 
-    `html` and `json_file` are written as well. Lengths are in tokens of the `tokenizer`'s model, words unless given.
+    `html` and `json_file` are written as well. Lengths are in tokens of the `tokenizer`'s model, or as `tokens` counts a
+    text's, and in words unless either is given.
     """
     from afina.corpus.inspect import inspect_file
     from afina.corpus.inspect_page import inspection_page
+    from afina.corpus.reading import Reading
     from afina.whole_file import whole_file
 
     found = inspect_file(
-        file, speakers=speakers, columns=columns, plain=plain or None, tokens=_counter(tokenizer), tokenizer=tokenizer,
+        file, how=Reading.of(speakers, columns, plain or None), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
         similarity=similarity, tick=tick,
     )  # fmt: skip
     figures = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)
@@ -61,23 +66,26 @@ def clean(
     plain: bool = False,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
+    tokens: Count | None = None,
     force: bool = False,
     tick: Tick | None = None,
 ) -> "CleanReport":
-    """Make clean interactions of a file; what goes is kept in OUT.rejects with the reason."""
-    from afina.corpus.clean import clean as run
+    """Make clean interactions of a file; what goes is kept in OUT.rejects with the reason.
 
-    return run(
-        file, out, settings, speakers=speakers, columns=columns, tokens=_counter(tokenizer), plain=plain, force=force,
-        tick=tick,
-    )  # fmt: skip
+    For `max_tokens` a text's tokens are counted as the `tokenizer`'s model does, or by `tokens`.
+    """
+    from afina.corpus.clean import clean as run
+    from afina.corpus.reading import Reading
+
+    how = Reading.of(speakers, columns, plain)
+    return run(file, out, settings, how, tokens=tokens or _counter(tokenizer), force=force, tick=tick)
 
 
 def convert(
     file: str | Path,
     out: str | Path,
     *,
-    plain: bool = False,
+    plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
     force: bool = False,
@@ -85,8 +93,9 @@ def convert(
 ) -> "ConvertReport":
     """Write dialogues of any known form as one: a column `messages` of role and content (texts: a column `text`)."""
     from afina.corpus.convert import convert as run
+    from afina.corpus.reading import Reading
 
-    return run(file, out, speakers=speakers, columns=columns, plain=plain or None, force=force, tick=tick)
+    return run(file, out, how=Reading.of(speakers, columns, plain or None), force=force, tick=tick)
 
 
 def generate(
@@ -98,17 +107,39 @@ def generate(
     count: int = 100,
     settings: "CleanSettings | None" = None,
     seed: int = 0,
-    observe: Callable[[Mapping[str, Any]], None] | None = None,
+    observe: Observe | None = None,
 ) -> "GenerateReport":
     """Have a model (`afina.Endpoint` or `afina.LocalModel`) write interactions, deduplicated as they come; resumable.
 
     In the prompt `{topic}` stands for the topics in turn; `settings` are the rules that each answer has to pass.
     """
+    return generate_data(
+        writer, prompt, out, topics=topics, count=count, settings=settings, seed=seed, embed=_embed, observe=observe
+    )  # fmt: skip
+
+
+def generate_data(
+    writer: "Writer",
+    prompt: str,
+    out: str | Path,
+    *,
+    topics: Sequence[str] = (),
+    count: int = 100,
+    seed: int = 0,
+    settings: "CleanSettings | None" = None,
+    speakers: "Speakers | None" = None,
+    embed: Callable[[list[str]], Any] | None = None,
+    observe: Observe | None = None,
+) -> "GenerateReport":
+    """Have any writer write interactions as `generate` does, read with these `speakers`.
+
+    The embeddings' spread is measured with `embed` (one vector a text), where that is given.
+    """
+    from afina.corpus.generate import Wanted
     from afina.corpus.generate import generate as run
 
-    return run(
-        writer, prompt, out, topics=topics, count=count, seed=seed, settings=settings, embed=_embed, observe=observe
-    )  # fmt: skip
+    wanted = Wanted(prompt, tuple(topics), count, seed)
+    return run(writer, wanted, out, settings, speakers=speakers, embed=embed, observe=observe)
 
 
 def _counter(tokenizer: str | None) -> Callable[[str], int] | None:

@@ -276,7 +276,6 @@ def _at_risk(loaded: Predictor, questions: _Questions, adapter: _Answers, base: 
     for row in sorted(set(read.owner.tolist()), key=risk, reverse=True)[:count]:
         start = int(np.flatnonzero(read.owner == row)[0])
         tokens = read.tokens
-        assert tokens.targets is not None
         targets = tokens.targets[tokens.offsets[start] : tokens.offsets[start + 1]]
         text = loaded.tokenizer.decode(targets[targets >= 0].tolist(), skip_special_tokens=True).strip()
         there = row in place

@@ -7,7 +7,7 @@ import numpy as np
 
 from afina.backbone.incremental import places_taken
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens
+from afina.data.tokens.tokens import IGNORED, WrittenTokens
 from afina.predictor.language_model import LanguageModel
 from afina.predictor.predictor import Predictor
 from afina.tasks.writing import WritingTask
@@ -19,7 +19,7 @@ __all__ = ["Sequences", "Start", "goes_on", "longest_read", "losses", "sequences
 class Sequences:
     """Holds rows as token sequences, the way training reads them; a row may give several sequences, or none."""
 
-    tokens: Tokens
+    tokens: WrittenTokens
     owner: np.ndarray
     """(sequences,) the number of the row that each sequence comes from."""
     rows: int
@@ -44,10 +44,10 @@ def sequences(loaded: Predictor, rows: Rows, limit: int) -> Sequences:
     assert isinstance(task, WritingTask), "only what learned to write is asked"
     each = [task.tokens(tokenizer, rows.take(np.array([row])), limit) for row in range(len(rows))]
     lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(own.offsets) for own in each)])
-    joined = Tokens(
+    joined = WrittenTokens(
         np.concatenate([own.ids for own in each]), np.concatenate([[0], np.cumsum(lengths)]),
         np.concatenate([own.labels for own in each]),
-        targets=np.concatenate([own.targets for own in each if own.targets is not None]),
+        targets=np.concatenate([own.targets for own in each]),
     )  # fmt: skip
     return Sequences(joined, np.repeat(np.arange(len(rows)), [len(own) for own in each]), len(rows))
 
@@ -62,7 +62,6 @@ def starts(loaded: Predictor, read: Sequences, prefix: int, most: int) -> dict[i
     cut: dict[int, Start] = {}
     longest: dict[int, int] = {}
     tokens = read.tokens
-    assert tokens.targets is not None
     for place, row in enumerate(read.owner.tolist()):
         part = slice(tokens.offsets[place], tokens.offsets[place + 1])
         ids, targets = tokens.ids[part], tokens.targets[part]

@@ -31,7 +31,8 @@ from afina.backbone.packing import unpackable
 from afina.backbone.prompts import Prompts
 from afina.backbone.route import cut, hook, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
-from afina.data.tokens.batching import Batch, Tokens, collate
+from afina.data.tokens.batching import Batch, collate
+from afina.data.tokens.tokens import Tokens
 from afina.ops.attention import attention
 from afina.ops.dropout import DropoutSource, dropout
 
@@ -211,30 +212,47 @@ class Attachment:
         try:
             self.train(False)
             with torch.no_grad():
-                self._states(self._collated([(tokens, rows)]).inputs, parts, reaching=True)
+                batch = self._collated([(tokens, rows)])
+                self._states(batch.inputs, parts, batch.targets, reaching=True)
         finally:
             self.train(training)
 
-    def __call__(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> list[Tensor]:
-        """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order."""
-        hidden, parts = self.hidden(inputs, rows), self._parts(inputs, rows)
+    def __call__(
+        self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None, *, targets: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        """Return each adapter's logits (rows, K) for token inputs (B, T); `rows` cuts B by adapter, in order.
+
+        `targets` (B, T) are what language heads are to say at each token, `known` the states of layers that are passed over.
+        """
+        hidden, parts = self.hidden(inputs, rows, targets=targets, known=known), self._parts(inputs, rows)
         return [
             adapter.head(hidden.rows(part), self.source) for adapter, part in zip(self.adapters, parts, strict=True)
         ]
 
-    def hidden(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None) -> Hidden:
+    def outputs(self, batch: Batch) -> list[Tensor]:
+        """Return each adapter's logits for its piece of a batch."""
+        return self(batch.inputs, batch.slices, targets=batch.targets, known=batch.known)
+
+    def hidden(
+        self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None, *, targets: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> Hidden:  # fmt: skip
         """Return the bare model's output for all rows and their own tokens, adapted."""
-        return self._states(inputs, self._parts(inputs, rows))
+        return self._states(inputs, self._parts(inputs, rows), targets, known)
 
     def _parts(self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None) -> list[slice]:
         assert rows is not None or len(self.adapters) <= 1, "several adapters need their rows"
         return [slice(0, next(iter(inputs.values())).shape[0])] * len(self.adapters) if rows is None else list(rows)
 
-    def _states(self, inputs: Mapping[str, Tensor], rows: Sequence[slice], *, reaching: bool = False) -> Hidden:
-        rest = {name: value for name, value in inputs.items() if name != "known"}
-        side = read_side(self.backbone, self._prompts, self.moves, padded_behind(rest), rows)
+    def _states(
+        self, inputs: Mapping[str, Tensor], rows: Sequence[slice], targets: Tensor | None = None,
+        known: Tensor | None = None, *, reaching: bool = False,
+    ) -> Hidden:  # fmt: skip
+        inputs, targets = padded_behind(inputs, targets)
+        side = read_side(self.backbone, self._prompts, self.moves, inputs, rows, targets)
         output = self.run(
-            Pass(rows, side.first, side.decoder, seen=side.given.seen, known=inputs.get("known"), reaching=reaching),
+            Pass(rows, side.first, side.decoder, seen=side.given.seen, known=known, reaching=reaching),
             side.given.inputs, self.backbone.call_settings,
         )  # fmt: skip
         states = output.last_hidden_state

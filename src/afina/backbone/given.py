@@ -86,12 +86,10 @@ def read_inputs(
 
 
 def read_side(
-    backbone: Backbone, prompts: Prompts | None, moves: Sequence[int], inputs: Mapping[str, Tensor], rows: Sequence[slice]
+    backbone: Backbone, prompts: Prompts | None, moves: Sequence[int], inputs: Mapping[str, Tensor], rows: Sequence[slice],
+    targets: Tensor | None,
 ) -> Side:  # fmt: skip
     """Return the same with what heads will see of it; of an encoder-decoder with `targets`, the answers it writes."""
-    inputs = dict(inputs)
-    targets = inputs.pop("targets", None)
-    targets = None if backbone.tags else targets  # words' tags are not what is to be said
     answers: Answers | None = None
     if targets is not None and backbone.anatomy.row.further:
         answers = answers_apart(inputs, targets)

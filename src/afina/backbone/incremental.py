@@ -18,7 +18,8 @@ from afina.backbone.branch import PromptBranch
 from afina.backbone.flight import Pass, Read
 from afina.backbone.given import moves_of
 from afina.backbone.language import spoken_by
-from afina.data.tokens.batching import Tokens, collate
+from afina.data.tokens.batching import collate
+from afina.data.tokens.tokens import LabelledTokens
 
 __all__ = ["Writing", "places_taken"]
 
@@ -100,7 +101,7 @@ class Writing:
         backbone = self._backbone
         ids = np.concatenate([np.array(prompt, dtype=np.int32) for prompt in prompts])
         offsets = np.cumsum([0, *map(len, prompts)])
-        tokens = Tokens(ids, offsets, np.zeros(len(prompts), dtype=np.int64))
+        tokens = LabelledTokens(ids, offsets, np.zeros(len(prompts), dtype=np.int64))
         most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self._attached.adapters)))
         rows = np.arange(len(prompts))
         return dict(collate([(tokens, rows)], backbone.tokenizer.pad_token_id, backbone.device, most=most).inputs)

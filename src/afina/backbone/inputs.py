@@ -32,13 +32,16 @@ def rows_and_tokens(inputs: Mapping[str, Tensor], config: Any) -> tuple[int, int
     return inputs["input_features"].shape[0], int(config.max_source_positions)
 
 
-def padded_behind(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Move padding before a text behind it: absolute positions, heads and prompts count from the text's start."""
+def padded_behind(
+    inputs: Mapping[str, Tensor], targets: Tensor | None = None
+) -> tuple[Mapping[str, Tensor], Tensor | None]:
+    """Move padding before a text behind it, in targets too: absolute positions, heads and prompts count from its start."""
     mask = inputs.get("attention_mask")
     if mask is None or "input_ids" not in inputs:
-        return inputs
+        return inputs, targets
     own = mask.bool()
     # Where each place goes to, and not by sorting, which an exported graph has no word for.
     behind = own.sum(dim=1, keepdim=True) + (~own).cumsum(dim=1)
     places = torch.where(own, own.cumsum(dim=1), behind) - 1
-    return {name: value.scatter(1, places, value) for name, value in inputs.items()}
+    moved = {name: value.scatter(1, places, value) for name, value in inputs.items()}
+    return moved, None if targets is None else targets.scatter(1, places, targets)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.heads import Head, Hidden
-from afina.data.tokens.batching import IGNORED, padded_width
+from afina.data.tokens.batching import padded_width
+from afina.data.tokens.tokens import IGNORED
 from afina.ops.dropout import DropoutSource
 from afina.ops.vocabulary import token_losses
 

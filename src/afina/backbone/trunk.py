@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from afina.backbone.flight import Flight
 from afina.backbone.lending import Loan
-from afina.data.tokens.batching import Batch, Tokens, evaluation_batches
+from afina.data.tokens.batching import Batch, evaluation_batches
+from afina.data.tokens.tokens import Tokens
 
 __all__ = ["LowerLayers", "Trunk", "Trunks"]
 
@@ -121,7 +122,7 @@ class LowerLayers:
             inputs = {name: value[:, :1] for name, value in inputs.items()}
         device = next(iter(inputs.values())).device
         known = torch.cat([own.to(device) for own in states])
-        return replace(batch, inputs={**inputs, "known": known})
+        return replace(batch, inputs=inputs, known=known)
 
     def _compute(self, tokens: Tokens) -> _Compute:
         def compute(rows: np.ndarray) -> Tensor:

@@ -6,20 +6,19 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afina.corpus.interaction_file import InteractionFile, as_values, check_output
+from afina.corpus.lines import Source
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
-from afina.corpus.reading import read_interactions
+from afina.corpus.reading import Reading, read_interactions
 from afina.corpus.rules import CleanSettings, Rule, rules_for
-from afina.corpus.stream import Source
-from afina.data.dialogues.conversations import NO_MARKS, Columns, Interaction
+from afina.data.dialogues.conversations import NO_MARKS, Interaction
 from afina.data.dialogues.forms import NO_FORM
-from afina.data.dialogues.speakers import Speakers
 from afina.errors import UsageError
 from afina.whole_file import whole_file
 
@@ -76,69 +75,97 @@ def clean(
     path: str | Path,
     out: str | Path,
     settings: CleanSettings | None = None,
+    how: Reading | None = None,
     *,
-    speakers: Speakers | None = None,
-    columns: Columns | None = None,
     tokens: Callable[[str], int] | None = None,
-    plain: bool = False,
     force: bool = False,
     tick: Callable[[int], None] | None = None,
 ) -> CleanReport:
-    """Clean a file of any size and form into `out` (.parquet or .jsonl); with `plain` its rows are texts, not dialogues.
+    """Clean a file of any size into `out` (.parquet or .jsonl); `how` says how it is read: as dialogues unless as texts.
 
     `tokens` counts a text's tokens for `max_tokens`; `tick` is told the rows read. Neither file is there until both are
     whole. Raises `UsageError` for settings that cannot be, and where no row could be kept.
     """
-    path, out = Path(path), Path(out)
+    path, out, how = Path(path), Path(out), how or Reading()
+    plain = bool(how.plain)
     settings = settings or CleanSettings()
     check_output(out, path, force=force)
     rules = rules_for(settings, tokens, plain=plain)
-    reports = {rule.name: RuleReport(rule.name, rule.does) for rule in rules}
     source = Source(path)
-    forms: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    digests, read, kept, generated = array("Q"), 0, 0, 0
     with ExitStack() as stack:
         partial, rejected = stack.enter_context(whole_file(out)), stack.enter_context(whole_file(rejects_path(out)))
-        waiting = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", dir=out.parent))
-        marks = stack.enter_context(tempfile.TemporaryFile(dir=out.parent))
         rejects = stack.enter_context(InteractionFile(rejected, out.suffix, plain=plain, rejects=True))
-        for read, row in enumerate(read_interactions(source, speakers, columns, plain=plain), start=1):
-            forms[row.form] += 1
-            for rest in ruled(row, rules, reports):
-                if rest.problem:
-                    reasons[rest.problem] += 1
-                    rejects.write(as_values(rest, path.name, rest.problem))
-                    continue
-                said = rest.all_text
-                digests.append(digest(said))
-                if settings.near_duplicates is not None:
-                    marks.write(signature(said).tobytes())
-                waiting.write(json.dumps(as_values(rest, path.name)) + "\n")
-            if tick is not None and read % 200 == 0:
-                tick(read)
-        if not digests:
-            raise UsageError(_nothing_kept(path, read, reasons))
-        marks.flush()
-        stored = np.memmap(marks, dtype=np.uint16).reshape(-1, PERMUTATIONS) if settings.near_duplicates else None
-        first = _first(np.frombuffer(digests, dtype=np.uint64), stored, settings.near_duplicates)
-        reports |= {name: RuleReport(name, does) for name, does in _DUPLICATES.items()}
-        waiting.seek(0)
+        sieve = stack.enter_context(_Sieve(path.name, out.parent, rules, rejects, settings.near_duplicates))
+        for row in read_interactions(source, replace(how, plain=plain)):
+            sieve.put(row)
+            if tick is not None and sieve.read % 200 == 0:
+                tick(sieve.read)
+        if not sieve.digests:
+            raise UsageError(_nothing_kept(path, sieve.read, sieve.reasons))
         result = stack.enter_context(InteractionFile(partial, out.suffix, plain=plain))
-        for values, reason in _told_apart(waiting, digests, first):
-            if reason is None:
-                result.write(values)
-                kept, generated = kept + 1, generated + bool(values["generated"])
-            else:
-                reports[reason.split(" of ")[0]].removed += 1
-                rejects.write({**values, "reason": reason})
-        without = not rejects.rows
+        generated = 0
+        for values in sieve.kept():
+            result.write(values)
+            generated += bool(values["generated"])
+        kept, without = result.rows, not rejects.rows
     if without:
         rejects_path(out).unlink()
     return CleanReport(
-        path, out, None if without else rejects_path(out), read, kept, generated, list(reports.values()), dict(forms),
-        dict(source.seen),
+        path, out, None if without else rejects_path(out), sieve.read, kept, generated, list(sieve.reports.values()),
+        dict(sieve.forms), dict(source.seen),
     )  # fmt: skip
+
+
+class _Sieve:
+    """Puts rows through the rules one by one; those that pass wait on disk until all are there to be compared."""
+
+    def __init__(
+        self, source: str, folder: Path, rules: list[Rule], rejects: InteractionFile, near_duplicates: float | None
+    ) -> None:
+        self.source, self.folder, self.rules, self.rejects = source, folder, rules, rejects
+        self.near_duplicates = near_duplicates
+        self.reports = {rule.name: RuleReport(rule.name, rule.does) for rule in rules}
+        self.forms: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.digests, self.read = array("Q"), 0
+
+    def __enter__(self) -> "_Sieve":
+        self._files = ExitStack()
+        self._waiting = self._files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", dir=self.folder))
+        self._marks = self._files.enter_context(tempfile.TemporaryFile(dir=self.folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def put(self, row: Interaction) -> None:
+        """Take a row: what the rules remove becomes a reject, what is left waits."""
+        self.read += 1
+        self.forms[row.form] += 1
+        for rest in ruled(row, self.rules, self.reports):
+            if rest.problem:
+                self.reasons[rest.problem] += 1
+                self.rejects.write(as_values(rest, self.source, rest.problem))
+                continue
+            said = rest.all_text
+            self.digests.append(digest(said))
+            if self.near_duplicates is not None:
+                self._marks.write(signature(said).tobytes())
+            self._waiting.write(json.dumps(as_values(rest, self.source)) + "\n")
+
+    def kept(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of the rows that say nothing twice; the others become rejects."""
+        self._marks.flush()
+        stored = np.memmap(self._marks, dtype=np.uint16).reshape(-1, PERMUTATIONS) if self.near_duplicates else None
+        first = _first(np.frombuffer(self.digests, dtype=np.uint64), stored, self.near_duplicates)
+        self.reports |= {name: RuleReport(name, does) for name, does in _DUPLICATES.items()}
+        self._waiting.seek(0)
+        for values, reason in _told_apart(self._waiting, self.digests, first):
+            if reason is None:
+                yield values
+            else:
+                self.reports[reason.split(" of ")[0]].removed += 1
+                self.rejects.write({**values, "reason": reason})
 
 
 _DUPLICATES = {

@@ -8,10 +8,8 @@ from typing import Any
 
 from afina.corpus.clean import rejects_path
 from afina.corpus.interaction_file import InteractionFile, as_values, check_output
-from afina.corpus.reading import read_interactions
-from afina.corpus.stream import Source
-from afina.data.dialogues.conversations import Columns
-from afina.data.dialogues.speakers import Speakers
+from afina.corpus.lines import Source
+from afina.corpus.reading import Reading, read_interactions
 from afina.errors import UsageError
 from afina.whole_file import whole_file
 
@@ -40,22 +38,20 @@ def convert(
     path: str | Path,
     out: str | Path,
     *,
-    speakers: Speakers | None = None,
-    columns: Columns | None = None,
-    plain: bool | None = None,
+    how: Reading | None = None,
     force: bool = False,
     tick: Callable[[int], None] | None = None,
 ) -> ConvertReport:
     """Write a file's rows to `out` as they are, in the one form; a row of several dialogues becomes several rows.
 
-    With `plain` None, a file without dialogues is taken for one of texts. Raises `UsageError` where no row can be read.
+    `how` says how it is read. Raises `UsageError` where no row can be read.
     """
     path, out = Path(path), Path(out)
     check_output(out, path, force=force)
     source = Source(path)
     forms: Counter[str] = Counter()
     generated, problem = 0, ""
-    rows = read_interactions(source, speakers, columns, plain=plain)
+    rows = read_interactions(source, how)
     first = next(rows, None)
     texts = first is not None and first.form == "text" and not first.messages
     with whole_file(out) as partial, whole_file(rejects_path(out)) as rejected:

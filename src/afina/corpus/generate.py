@@ -6,19 +6,17 @@ Beside the result `NAME.jsonl` stand `NAME.rejects.jsonl` (what could not be use
 
 import hashlib
 import json
-import os
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from afina.corpus.clean import RuleReport, rejects_path, ruled
+from afina.corpus.clean import RuleReport, ruled
 from afina.corpus.diversity import Diversity, collapse_warnings, diversity
-from afina.corpus.interaction_file import as_values
+from afina.corpus.ledger import Ledger
 from afina.corpus.near_duplicates import PERMUTATIONS, signature, similar
 from afina.corpus.rules import CleanSettings, rules_for
 from afina.corpus.writers import Writer, Written
@@ -26,10 +24,8 @@ from afina.data.dialogues.conversations import Columns, Interaction, dialogue_te
 from afina.data.dialogues.interaction import RawRow
 from afina.data.dialogues.speakers import Speakers
 from afina.errors import AfinaError, UsageError
-from afina.links import open_unfollowed
-from afina.whole_file import whole_file
 
-__all__ = ["GenerateReport", "generate"]
+__all__ = ["GenerateReport", "Wanted", "generate"]
 
 _DRY = 20
 """Requests one after another that bring nothing new, after which it is of no use to go on."""
@@ -57,75 +53,84 @@ class GenerateReport:
         return {**vars(self), "out": str(self.out), "rejects": rejects, "diversity": figures}
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Says what a model is asked for; raises `UsageError` for what cannot be asked."""
+
+    prompt: str
+    """In it `{topic}` is replaced by the topics in turn."""
+    topics: Sequence[str] = ()
+    count: int = 100
+    """Interactions."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise UsageError("The prompt is empty.")
+        if self.topics and "{topic}" not in self.prompt:
+            raise UsageError("There are topics, and the prompt has no {topic} to put them in.")
+        if not self.topics and "{topic}" in self.prompt:
+            raise UsageError("The prompt has a {topic} and there are no topics; give a file with one a line.")
+        if self.count < 1:
+            raise UsageError(f"{self.count} rows cannot be written; ask for at least 1.")
+
+    def topic(self, number: int) -> str | None:
+        """Return the topic of a request."""
+        return self.topics[number % len(self.topics)] if self.topics else None
+
+    def request(self, number: int) -> tuple[str, int]:
+        """Return a request's prompt and seed."""
+        return self.prompt.replace("{topic}", self.topic(number) or ""), self.seed + number
+
+
 def generate(
     writer: Writer,
-    prompt: str,
+    wanted: Wanted,
     out: str | Path,
-    *,
-    topics: Sequence[str] = (),
-    count: int = 100,
-    seed: int = 0,
     settings: CleanSettings | None = None,
+    *,
     speakers: Speakers | None = None,
     embed: Callable[[list[str]], np.ndarray] | None = None,
     observe: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> GenerateReport:
-    """Ask a model until `out` (.jsonl) holds `count` interactions; called again, it goes on where it stopped.
+    """Ask a model until `out` (.jsonl) holds what is wanted; called again, it goes on where it stopped.
 
-    In the prompt `{topic}` is replaced by the topics in turn. Answers are read as `User:`/`Assistant:` lines or as JSON;
-    `settings` are the rules that each has to pass, near-duplicates of any earlier one among them. `embed` (one vector a text)
-    is for the embeddings' spread; `observe` is told of every request. Raises `AfinaError` when the model stops answering:
-    what was written stays.
+    Answers are read as `User:`/`Assistant:` lines or as JSON; `settings` are the rules that each has to pass,
+    near-duplicates of any earlier one among them. `embed` (one vector a text) is for the embeddings' spread; `observe` is
+    told of every request. Raises `AfinaError` when the model stops answering: what was written stays.
     """
-    out = Path(out)
-    _check(prompt, out, topics, count)
+    out, count = Path(out), wanted.count
+    if out.suffix.lower() != ".jsonl":
+        raise UsageError(
+            f"{out}: rows are added as they are written, which takes a .jsonl file; `convert` makes parquet of it."
+        )
     settings, speakers = settings or CleanSettings(), speakers or Speakers()
-    record = {"model": writer.name, "prompt": _hash(prompt), "topics": _hash("\n".join(topics)), "seed": seed}
-    with _Ledger(out, record) as ledger:
+    topics = _hash("\n".join(wanted.topics))
+    record = {"model": writer.name, "prompt": _hash(wanted.prompt), "topics": topics, "seed": wanted.seed}
+    with Ledger(out, record) as ledger:
         known = _Known(settings.near_duplicates)
         for row in ledger.rows():
             known.add(signature(dialogue_text(row["messages"])))
         dry, warnings = 0, []
         while known.count < count:
             numbers = ledger.next_numbers(min(writer.parallel, count - known.count))
-            asked = {
-                number: prompt.replace("{topic}", topics[number % len(topics)] if topics else "") for number in numbers
-            }
-            answers = _together(writer, {number: (text, seed + number) for number, text in asked.items()})
             failed: BaseException | None = None
-            for number, answer in answers:
+            for number, answer in _together(writer, {number: wanted.request(number) for number in numbers}):
                 if isinstance(answer, BaseException):
                     failed = failed or answer
                     continue
-                topic = topics[number % len(topics)] if topics else None
-                rows = _judged(answer, number, topic, writer.name, settings, speakers, known, count)
+                rows = _judged(answer, number, wanted.topic(number), settings, speakers, known, count)
                 ledger.add(number, rows)
                 dry = 0 if any(not row.problem for row in rows) else dry + 1
                 if observe is not None:
-                    observe(
-                        {"rows": known.count, "count": count, "requests": len(ledger.done), "rejected": ledger.rejected}
-                    )
+                    done, rejected = len(ledger.done), ledger.rejected
+                    observe({"rows": known.count, "count": count, "requests": done, "rejected": rejected})
             if failed is not None:
                 raise _stopped(failed, known.count, count, out)
             if dry >= _DRY:
                 warnings.append(f"ended early: the last {dry} requests brought nothing new")
                 break
         return _report(ledger, out, embed, warnings)
-
-
-def _check(prompt: str, out: Path, topics: Sequence[str], count: int) -> None:
-    if out.suffix.lower() != ".jsonl":
-        raise UsageError(
-            f"{out}: rows are added as they are written, which takes a .jsonl file; `convert` makes parquet of it."
-        )
-    if not prompt.strip():
-        raise UsageError("The prompt is empty.")
-    if topics and "{topic}" not in prompt:
-        raise UsageError("There are topics, and the prompt has no {topic} to put them in.")
-    if not topics and "{topic}" in prompt:
-        raise UsageError("The prompt has a {topic} and there are no topics; give a file with one a line.")
-    if count < 1:
-        raise UsageError(f"{count} rows cannot be written; ask for at least 1.")
 
 
 def _hash(text: str) -> str:
@@ -191,9 +196,14 @@ class _Known:
 
 
 def _judged(
-    written: Written, number: int, topic: str | None, model: str, settings: CleanSettings, speakers: Speakers, known: _Known,
+    written: Written,
+    number: int,
+    topic: str | None,
+    settings: CleanSettings,
+    speakers: Speakers,
+    known: _Known,
     count: int,
-) -> list[Interaction]:  # fmt: skip
+) -> list[Interaction]:
     """Read an answer and return its interactions, those that cannot be used with their problem."""
     read = _read(written.text, speakers)
     if not written.whole:
@@ -237,103 +247,8 @@ def _read(text: str, speakers: Speakers) -> list[Interaction]:
     ]
 
 
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-class _Ledger:
-    """The three files, of which the requests' is written last: rows without their request's line are taken back."""
-
-    def __init__(self, out: Path, record: Mapping[str, Any]) -> None:
-        self.out, self.refused = out, rejects_path(out)
-        self.log = out.with_name(f"{out.stem}.requests.jsonl")
-        self.record = dict(record)
-        self.done: set[int] = set()
-        self.reasons: Counter[str] = Counter()
-
-    def __enter__(self) -> "_Ledger":
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        lines = list(_whole_lines(self.log))
-        if self.out.exists() and not lines:
-            raise UsageError(f"{self.out} exists already and was not begun by generating; choose another name.")
-        begun = lines[0] if lines else self.record
-        if begun != self.record:
-            other = ", ".join(key for key in self.record if begun.get(key) != self.record[key])
-            raise UsageError(f"{self.out} was begun with another {other}; choose another name for these rows.")
-        self.done = {line["request"] for line in lines[1:]}
-        for path in (self.out, self.refused):
-            self._take_back(path)
-        with whole_file(self.log) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in lines or [self.record]), encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.refused.exists() and not self.refused.stat().st_size:
-            self.refused.unlink()
-
-    def _take_back(self, path: Path) -> None:
-        rows = list(_whole_lines(path))
-        good = [row for row in rows if row["extra"]["request"] in self.done]
-        if path == self.refused:
-            self.reasons.update(row["reason"] for row in good)
-        with whole_file(path) as partial:
-            partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in good), encoding="utf-8")
-
-    @property
-    def rejected(self) -> int:
-        return self.reasons.total()
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        return _whole_lines(self.out)
-
-    def next_numbers(self, most: int) -> list[int]:
-        """Return the first numbers of requests that were not made."""
-        found: list[int] = []
-        number = 0
-        while len(found) < max(1, most):
-            if number not in self.done:
-                found.append(number)
-            number += 1
-        return found
-
-    def add(self, number: int, rows: Iterable[Interaction]) -> None:
-        """Write a request's rows, then that it was made."""
-        kept: list[dict[str, Any]] = []
-        refused: list[dict[str, Any]] = []
-        for row in rows:
-            source = self.record["model"]
-            values = as_values(row, source, row.problem) if row.problem else as_values(row, source)
-            values["extra"] = dict(row.extra)
-            (refused if row.problem else kept).append(
-                {name: value for name, value in values.items() if value is not None}
-            )
-        self.reasons.update(row["reason"] for row in refused)
-        for path, lines in ((self.refused, refused), (self.out, kept)):
-            _append(path, lines)
-        _append(self.log, [{"request": number, "rows": len(kept), "rejects": len(refused)}])
-        self.done.add(number)
-
-
-def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    if not lines:
-        return
-    with open_unfollowed(path, "ab") as file:
-        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace"))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file whose last line a kill may have cut."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
-
-
 def _report(
-    ledger: _Ledger, out: Path, embed: Callable[[list[str]], np.ndarray] | None, warnings: list[str]
+    ledger: Ledger, out: Path, embed: Callable[[list[str]], np.ndarray] | None, warnings: list[str]
 ) -> GenerateReport:
     answers = [
         "\n".join(message["content"] for message in row["messages"] if message["role"] == "assistant")

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from afina.corpus.languages import language_of
+from afina.corpus.lines import Source
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.corpus.personal import KINDS, find_personal
-from afina.corpus.reading import read_interactions
-from afina.corpus.stream import Source
-from afina.data.dialogues.conversations import Columns, Interaction
-from afina.data.dialogues.speakers import Speakers
+from afina.corpus.reading import Reading, read_interactions
+from afina.data.dialogues.conversations import Interaction
 from afina.data.labels.label_texts import visible
 from afina.errors import UsageError
 
@@ -155,9 +154,7 @@ class _Tally:
 def inspect_file(
     path: str | Path,
     *,
-    speakers: Speakers | None = None,
-    columns: Columns | None = None,
-    plain: bool | None = None,
+    how: Reading | None = None,
     tokens: Callable[[str], int] | None = None,
     tokenizer: str | None = None,
     similarity: float = 0.8,
@@ -165,15 +162,15 @@ def inspect_file(
 ) -> Inspection:
     """Read a file of any size and form once and say what it holds.
 
-    `tokens` counts a text's tokens, by the tokenizer called `tokenizer`; left out, words are counted. Raises `UsageError`
-    where the file holds no row.
+    `how` says how it is read; `tokens` counts a text's tokens, by the tokenizer called `tokenizer`, and words are counted
+    without it. Raises `UsageError` where the file holds no row.
     """
     path = Path(path)
     source = Source(path)
     tally = _Tally(tokens or (lambda text: len(text.split())))
     rows = 0
     with tempfile.TemporaryFile() as marks:
-        for rows, row in enumerate(read_interactions(source, speakers, columns, plain=plain), start=1):
+        for rows, row in enumerate(read_interactions(source, how), start=1):
             text = tally.add(row)
             if text is not None:
                 marks.write(signature(text).tobytes())

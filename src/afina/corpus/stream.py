@@ -1,51 +1,32 @@
 """Reading files of any size row by row: what one row cannot give is said beside it, and the others go on.
 
-Compression, encoding, separators, quotation marks and layouts are told as `files.read_table` tells them. At no time is more
-than one row (or one batch of a parquet file) in memory. In a file of mixed encodings, bytes that are not UTF-8 are read as
-Windows-1252, each by itself, since it may have been put together from several sources.
+Compression, encoding, separators, quotation marks and layouts are told as `read_table` (data/files/tables.py) tells them. At
+no time is more than one row (or one batch of a parquet file) in memory.
 """
 
-import codecs
 import csv
 import io
 import itertools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from afina.corpus.lines import BEGINNING, CHUNK, Source, fallback, lines_of, open_decoded
 from afina.data.dialogues.interaction import RawRow
-from afina.data.files.compression import COMPRESSED, format_of, opened, reading
-from afina.data.files.delimited import Dialect, dialect_of, escaped, header_of, known_values, swallowed, unescaped
+from afina.data.files.compression import COMPRESSED, format_of, reading
+from afina.data.files.delimited import header_of, known_values, swallowed
+from afina.data.files.dialects import Dialect, dialect_of, escaped, unescaped
 from afina.data.files.json_rows import DoubledKey, parsed, rows_of_document, single_keys
 from afina.data.files.tables import SUFFIXES as TABLES
-from afina.data.files.tables import check_file, encoding_of, read_table
+from afina.data.files.tables import check_file, read_table
 from afina.errors import UsageError
 from afina.json_files import json_problem
 
-__all__ = ["LONGEST_LINE", "SUFFIXES", "Source", "read_rows"]
+__all__ = ["SUFFIXES", "read_rows"]
 
 SUFFIXES = (".txt", *TABLES)
-LONGEST_LINE = 16 << 20
-"""Bytes up to which a line is a row; a longer one is passed over piece by piece, and said."""
-_BEGINNING = 1_000
-_CHUNK = 1 << 20
 _SAMPLE = 4 << 20
 """Characters by which the separator and the kind of quoting are told."""
-_BY_LINE = ("utf-8", "utf-8-sig", "cp1252")
-"""Encodings whose lines can be told apart as bytes; any other file is decoded as a whole."""
-
-
-@dataclass
-class Source:
-    """A file that is read row by row, and what was noticed on the way."""
-
-    path: Path
-    longest_line: int = LONGEST_LINE
-    seen: Counter[str] = field(default_factory=Counter)
-    """How often something was noticed that changed no row, by what it was."""
 
 
 def read_rows(source: Source) -> Iterator[RawRow]:
@@ -67,9 +48,9 @@ def _json_line(number: int, text: str, problem: str) -> RawRow:
     try:
         values = parsed(text)
     except DoubledKey as error:
-        return RawRow(place, {"unread": text[:_BEGINNING]}, error.msg)
+        return RawRow(place, {"unread": text[:BEGINNING]}, error.msg)
     except (ValueError, RecursionError) as error:
-        return RawRow(place, {"unread": text[:_BEGINNING]}, json_problem(error))
+        return RawRow(place, {"unread": text[:BEGINNING]}, json_problem(error))
     return _object(place, values)
 
 
@@ -79,90 +60,7 @@ def _object(place: str, values: Any) -> RawRow:
         return RawRow(place, {key: None if value != value else value for key, value in values.items()})
     if isinstance(values, list) and values and all(isinstance(value, Mapping) for value in values):
         return RawRow(place, {"messages": values})
-    return RawRow(place, {"unread": json.dumps(values, ensure_ascii=False)[:_BEGINNING]}, "not a JSON object")
-
-
-# -- text ------------------------------------------------------------------------------------------------------------
-
-
-def _as_windows(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    wrong = error.object[error.start : error.end]
-    try:
-        return wrong.decode("cp1252"), error.end
-    except UnicodeDecodeError:
-        return wrong.decode("latin-1"), error.end
-
-
-def _fallback() -> str:
-    codecs.register_error("afina-windows-1252", _as_windows)
-    return "afina-windows-1252"
-
-
-def _decoded(data: bytes, source: Source) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        source.seen["lines that are not UTF-8, read as Windows-1252"] += 1
-        return data.decode("utf-8", _fallback())
-
-
-def _open(source: Source) -> BinaryIO | io.TextIOWrapper:
-    """Open a file behind its byte order mark: as bytes where lines can be told apart in them, else as text."""
-    found = encoding_of(source.path)
-    file = opened(source.path)
-    if found.codec in _BY_LINE:
-        if found.codec == "utf-8-sig":
-            file.read(3)
-        return file
-    source.seen[found.note] = 1
-    return io.TextIOWrapper(file, encoding=found.codec, errors="replace", newline="\n")
-
-
-def _lines(source: Source) -> Iterator[tuple[int, str, str]]:
-    """Yield each line's number, its text without the line's end, and a problem; of a line too long, its beginning."""
-    file = _open(source)
-    end: Any = "\n" if isinstance(file, io.TextIOWrapper) else b"\n"
-    number = 0
-    with file:
-        while line := file.readline(source.longest_line + 1):
-            number += 1
-            problem = ""
-            if len(line) > source.longest_line and not line.endswith(end):
-                packed = source.path.suffix.lower() in COMPRESSED
-                length, line = (
-                    len(line)
-                    + (_read_over(file) if isinstance(file, io.TextIOWrapper) or packed else _pass_over(file)),
-                    line[:_BEGINNING],
-                )
-                problem = (
-                    f"a line of {length:,} bytes, where {source.longest_line:,} is the longest that is read; only its "
-                    "beginning is here"
-                )
-            text = line if isinstance(line, str) else _decoded(line, source)
-            yield number, text.rstrip("\r\n"), problem
-
-
-def _read_over(file: Any) -> int:
-    """Go to the next line's start, in pieces, and return how far that is."""
-    length = 0
-    while more := file.readline(_CHUNK):
-        length += len(more)
-        if more[-1:] in ("\n", b"\n"):
-            break
-    return length
-
-
-def _pass_over(file: BinaryIO) -> int:
-    """Do as `_read_over`, in a file where going back is cheap; `readline` would take half a minute for 2 GB."""
-    length = 0
-    while data := file.read(_CHUNK):
-        end = data.find(b"\n")
-        if end >= 0:
-            file.seek(end + 1 - len(data), 1)
-            return length + int(end) + 1
-        length += len(data)
-    return length
+    return RawRow(place, {"unread": json.dumps(values, ensure_ascii=False)[:BEGINNING]}, "not a JSON object")
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -172,7 +70,7 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
     passed: list[RawRow] = []
 
     def lines() -> Iterator[str]:
-        for number, text, problem in _lines(source):
+        for number, text, problem in lines_of(source):
             if problem:
                 passed.append(_plain_line(number, text, problem))
             # As in a table read at once, a carriage return ends a line too.
@@ -271,7 +169,7 @@ def _values(column: Any) -> list[Any]:
     except UnicodeDecodeError:
         raw = column.cast(arrow.large_binary() if column.type == arrow.large_string() else arrow.binary())
         values = raw.to_pylist()
-    return [value.decode("utf-8", _fallback()) if isinstance(value, bytes) else value for value in values]
+    return [value.decode("utf-8", fallback()) if isinstance(value, bytes) else value for value in values]
 
 
 # -- one JSON document -----------------------------------------------------------------------------------------------
@@ -279,8 +177,8 @@ def _values(column: Any) -> list[Any]:
 
 def _json_rows(source: Source) -> Iterator[RawRow]:
     """Yield the objects of a list, or of a file that holds one after another, without reading all of it."""
-    file = _open(source)
-    text = file if isinstance(file, io.TextIOWrapper) else io.TextIOWrapper(file, encoding="utf-8", errors=_fallback())
+    file = open_decoded(source)
+    text = file if isinstance(file, io.TextIOWrapper) else io.TextIOWrapper(file, encoding="utf-8", errors=fallback())
     decoder = json.JSONDecoder(object_pairs_hook=single_keys)
     buffer, at, number, inside, ended = "", 0, 0, False, False
     with text:
@@ -305,12 +203,12 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
                         f"{source.longest_line:,} characters."
                     ) from None
                 # As much again as there is: an item of any length is tried a few times, not once a chunk.
-                more = text.read(max(_CHUNK, len(buffer) - at))
+                more = text.read(max(CHUNK, len(buffer) - at))
                 buffer, at, ended = buffer[at:] + more, 0, not more
                 continue
             if not number and not inside and isinstance(values, dict):
                 while not buffer[at:].strip() and not ended:
-                    more = text.read(_CHUNK)
+                    more = text.read(CHUNK)
                     buffer, ended = buffer + more, not more
                 if not buffer[at:].strip():
                     # One document, of whatever layout.
@@ -328,12 +226,12 @@ def _document_rows(source: Source, document: Any) -> Iterator[RawRow]:
 
 
 def _line_rows(source: Source) -> Iterator[RawRow]:
-    yield from (_plain_line(number, text, problem) for number, text, problem in _lines(source))
+    yield from (_plain_line(number, text, problem) for number, text, problem in lines_of(source))
 
 
 def _json_line_rows(source: Source) -> Iterator[RawRow]:
     """Yield a row a line, or those of one list that only the file's name says to be of lines."""
-    lines = _lines(source)
+    lines = lines_of(source)
     first: list[tuple[int, str, str]] = []
     for line in lines:
         first.append(line)

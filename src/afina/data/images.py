@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from afina.data.rows import Rows, TextDataset, divided, finished
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Pixels
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.hub import local_only
@@ -67,7 +67,7 @@ def read_images(path: Path) -> np.ndarray:
     return _read(path, labelled=False)[0]
 
 
-def image_tokens(rows: Rows, config: Any, model: str, said: Mapping[str, Any] | None = None) -> Tokens:
+def image_tokens(rows: Rows, config: Any, model: str, said: Mapping[str, Any] | None = None) -> Pixels:
     """Return images as a model of this configuration takes them, (N, C, H, W) float32: resized, scaled, normalised.
 
     Mean and deviation are `said`, or those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5,
@@ -88,7 +88,7 @@ def image_tokens(rows: Rows, config: Any, model: str, said: Mapping[str, Any] | 
     known = preprocessing_of(config, model, said)
     mean, deviation = (torch.tensor(known[key]).view(1, -1, 1, 1) for key in ("mean", "deviation"))
     values = ((pixels - mean) / deviation).contiguous().numpy()
-    return Tokens(values, np.arange(len(rows) + 1) * patches_of(config), rows.label)
+    return Pixels(values, np.arange(len(rows) + 1) * patches_of(config), rows.label)
 
 
 def preprocessing_of(config: Any, model: str, said: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attachment import Attachment
-from afina.data.tokens.batching import IGNORED, evaluation_batches, padded_width
+from afina.data.tokens.batching import evaluation_batches, padded_width
+from afina.data.tokens.tokens import IGNORED
 from afina.errors import UsageError
 from afina.predictor.language_model import LanguageModel
 
@@ -50,10 +51,8 @@ class Speaker(LanguageModel):
         with self._attached() as attached, torch.inference_mode():
             for chosen in evaluation_batches(np.array([len(ids) for (ids, _), _ in unique]), self.batch_size):
                 batch = [unique[row] for row in chosen]
-                inputs = self._inputs([(ids, pairs[members[0]][1]) for (ids, _), members in batch])
-                hidden = attached.hidden(inputs)
-                assert hidden.targets is not None
-                states = hidden.states[hidden.targets != IGNORED]  # (places, D), row by row
+                inputs, targets = self._inputs([(ids, pairs[members[0]][1]) for (ids, _), members in batch])
+                states = attached.hidden(inputs, targets=targets).states[targets != IGNORED]  # (places, D), row by row
                 starts = np.cumsum([0, *(count for (_, count), _ in batch)])
                 owners = [
                     (index, start) for (_, members), start in zip(batch, starts, strict=False) for index in members
@@ -94,8 +93,8 @@ class Speaker(LanguageModel):
     def _attached(self) -> Attachment:
         return Attachment(self.backbone, [] if self.adapter is None else [self.adapter])
 
-    def _inputs(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, Tensor]:
-        """Make model inputs of rows (all tokens but the last, scored tokens), padded at the end, with targets."""
+    def _inputs(self, rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[dict[str, Tensor], Tensor]:
+        """Make model inputs and targets of rows (all tokens but the last, scored tokens), padded at the end."""
         width = padded_width(max(len(ids) for ids, _ in rows), self.context)
         ids = np.full((len(rows), width), self.tokenizer.pad_token_id, dtype=np.int64)
         targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
@@ -103,10 +102,12 @@ class Speaker(LanguageModel):
             ids[place, : len(own)] = own
             targets[place, len(own) - len(said) : len(own)] = said
         lengths = np.array([len(own) for own, _ in rows])
-        arrays = {"input_ids": ids, "targets": targets}
+        arrays = {"input_ids": ids}
         if (lengths != width).any():
             arrays["attention_mask"] = (np.arange(width) < lengths[:, None]).astype(np.int64)
-        return {name: torch.from_numpy(array).to(self.backbone.device) for name, array in arrays.items()}
+        device = self.backbone.device
+        inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return inputs, torch.from_numpy(targets).to(device)
 
     def _spoken(
         self, states: Tensor, requests: Sequence[tuple[int, int, Sequence[int]]]

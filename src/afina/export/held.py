@@ -19,7 +19,8 @@ from afina.backbone.heads import mean_pool
 from afina.backbone.load import random_inputs
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens, collate
+from afina.data.tokens.batching import collate
+from afina.data.tokens.tokens import IGNORED, LabelledTokens, Tokens
 from afina.errors import AfinaError
 from afina.export.graph import Parts, headless
 from afina.export.opened import OpenedExport, arrays
@@ -118,7 +119,7 @@ def _batches(loaded: Predictor) -> Iterator[Batch]:
             yield _padded(loaded, tokens, rows, length)
 
 
-def _own_tokens(loaded: Predictor) -> Tokens:
+def _own_tokens(loaded: Predictor) -> LabelledTokens:
     """Return the texts that have tokens in every tokenizer, every other one beside its neighbour as a pair."""
     texts = _TEXTS[:6]
     read = [
@@ -129,10 +130,10 @@ def _own_tokens(loaded: Predictor) -> Tokens:
     typed = "token_type_ids" in loaded.tokenizer.model_input_names
     segments = np.concatenate([np.array(own["token_type_ids"], np.int8) for own in read]) if typed else None
     offsets = np.cumsum([0, *(len(own) for own in ids)])
-    return Tokens(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), segments)
+    return LabelledTokens(np.concatenate(ids), offsets, np.zeros(len(ids), np.int64), segments=segments)
 
 
-def _padded(loaded: Predictor, tokens: Tokens, rows: int, length: int) -> Batch:
+def _padded(loaded: Predictor, tokens: LabelledTokens, rows: int, length: int) -> Batch:
     """Return the first rows (B, T), each cut or repeated to a length of its own, with padding behind."""
     ids = np.full((rows, length), loaded.tokenizer.pad_token_id, dtype=np.int64)
     mask, segments = np.zeros_like(ids), np.zeros_like(ids)

@@ -11,7 +11,8 @@ from afina.backbone.load import read_config, tokenizer_at
 from afina.data.images import image_tokens
 from afina.data.labels.tags import untagged, words_of
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens, collate, evaluation_batches
+from afina.data.tokens.batching import collate, evaluation_batches
+from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.errors import UsageError
 from afina.export.manifest import Manifest, read_manifest
 from afina.export.runtime import Session, runtime_of

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from afina.backbone.language import answer_scores, answers_apart
 from afina.backbone.load import model_class, random_inputs
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens, collate
+from afina.data.tokens.batching import Batch, collate
+from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.errors import UsageError
 from afina.export.merge import base_classifier
 from afina.predictor.predictor import Predictor
@@ -94,9 +95,9 @@ def check_parity(tested: Predictor, exact: Predictor, model: Any, tokenizer: Any
     batches = list(_batches(tokens, tested))
     if tokens is not None and tokens.choices > 1:
         exact.adapter.head.outputs = tokens.choices
-    outside = torch.cat([_outside(model, inputs, tested.task.tags) for inputs in batches]).float()
+    outside = torch.cat([_outside(model, batch, tested.task.tags) for batch in batches]).float()
     logits = {
-        name: torch.cat([_inside(own, inputs) for inputs in batches]).float()
+        name: torch.cat([_inside(own, batch) for batch in batches]).float()
         for name, own in (("tested", tested), ("exact", exact))
     }
     task = tested.task
@@ -124,37 +125,36 @@ def parity_of(task: Task, tokens: Tokens | None, outside: Tensor, logits: Mappin
     )
 
 
-def _batches(tokens: Tokens | None, tested: Predictor) -> Sequence[Mapping[str, Tensor]]:
+def _batches(tokens: Tokens | None, tested: Predictor) -> Sequence[Batch]:
     """Return batches of one row each: padding, which libraries treat differently, stays out of the comparison."""
     if tokens is None:
         return [_noise(tested, seed) for seed in range(8)]
     return [_unpadded(tokens, row) for row in range(len(tokens))]
 
 
-def _unpadded(tokens: Tokens, row: int) -> Mapping[str, Tensor]:
+def _unpadded(tokens: Tokens, row: int) -> Batch:
     batch = collate([(tokens, np.array([row]))], 0, most=1)
     if tokens.choices > 1:
-        return batch.inputs  # answers of unlike length, whose padding is behind them
-    return {name: value for name, value in batch.inputs.items() if name != "attention_mask"}
+        return batch  # answers of unlike length, whose padding is behind them
+    return replace(batch, inputs={name: value for name, value in batch.inputs.items() if name != "attention_mask"})
 
 
-def _noise(tested: Predictor, seed: int) -> Mapping[str, Tensor]:
+def _noise(tested: Predictor, seed: int) -> Batch:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return random_inputs(tested.backbone.config, 1, 16)
+        return Batch(random_inputs(tested.backbone.config, 1, 16), [], [], [])
 
 
-def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
-    given = dict(inputs)
-    targets = given.pop("targets", None)
+def _outside(model: Any, batch: Batch, tags: bool) -> Tensor:
+    given, targets = batch.inputs, batch.targets
     with torch.inference_mode():
-        if targets is None or tags:
+        if targets is None:
             output = model(**given)
             if "logits" not in output:
                 return output.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
             logits: Tensor = output.logits
             # PEFT gives the places of a prompt tags too.
-            return logits if targets is None else logits[:, -targets.shape[1] :][targets != IGNORED]
+            return logits[:, -batch.labels[0].shape[1] :][batch.labels[0] != IGNORED] if tags else logits
         if model.config.is_encoder_decoder:
             answers = answers_apart(given, targets)
             targets = answers.targets
@@ -162,9 +162,9 @@ def _outside(model: Any, inputs: Mapping[str, Tensor], tags: bool) -> Tensor:
         return answer_scores(model(**given).logits[targets != IGNORED].float(), targets)
 
 
-def _inside(loaded: Predictor, inputs: Mapping[str, Tensor]) -> Tensor:
+def _inside(loaded: Predictor, batch: Batch) -> Tensor:
     with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
         if loaded.task.embeds:
-            return attached.hidden(inputs).states.flatten(0, 1)
-        logits = attached(inputs)[0]
-    return logits[inputs["targets"] != IGNORED] if loaded.task.tags else logits
+            return attached.hidden(batch.inputs).states.flatten(0, 1)
+        logits = attached(batch.inputs, targets=batch.targets)[0]
+    return logits[batch.labels[0] != IGNORED] if loaded.task.tags else logits

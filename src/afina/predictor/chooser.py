@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from afina.data.rows import Rows
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.predictor.classifier import Classifier
 from afina.predictor.predictor import Texts, predictor, rows_of

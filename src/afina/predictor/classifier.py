@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
 from afina.tasks.predictions import Prediction

@@ -11,7 +11,8 @@ from afina.backbone.heads import Head
 from afina.backbone.incremental import places_taken
 from afina.backbone.language import LanguageHead, TokenHead, spoken_by
 from afina.backbone.load import Backbone
-from afina.data.tokens.batching import Tokens, evaluation_batches
+from afina.data.tokens.batching import evaluation_batches
+from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.generation.generate import Request, Written, write
 from afina.generation.settings import GenerationSettings

@@ -19,7 +19,8 @@ from afina.backbone.language import LanguageHead, spoken_by
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
-from afina.data.tokens.batching import Tokens, tokenize
+from afina.data.tokens.tokenize import tokenize
+from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.generation.generate import Written
 from afina.generation.settings import GenerationSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.storage.base import STORAGES
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes

@@ -25,7 +25,8 @@ from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, wei
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.config import StudyConfig
-from afina.data.tokens.batching import IGNORED, WIDTH_STEP, steps_per_epoch
+from afina.data.tokens.batching import WIDTH_STEP, steps_per_epoch
+from afina.data.tokens.tokens import IGNORED
 from afina.errors import AfinaError
 from afina.methods.base import Method, probing_method
 from afina.ops.dropout import DropoutSource
@@ -222,12 +223,13 @@ def _shallow(
 def _random_loss(attached: Attachment, shape: Any, rows: int, length: int, sizes: Sizes) -> torch.Tensor:
     device = attached.backbone.device
     inputs = random_inputs(shape, rows * sizes.sequences, length, device)
+    targets: torch.Tensor | None = None
     if sizes.speaks:  # an answer of one token, or as many as are trained, at the end
         said = max(1, min(length - 1, round(sizes.trained * length)))
-        inputs["targets"] = torch.full_like(inputs["input_ids"], IGNORED)
-        inputs["targets"][:, -1 - said : -1] = inputs["input_ids"][:, -said:]
+        targets = torch.full_like(inputs["input_ids"], IGNORED)
+        targets[:, -1 - said : -1] = inputs["input_ids"][:, -said:]
     labels = torch.zeros(rows, dtype=torch.long, device=device)
-    logits = attached(inputs)[0]
+    logits = attached(inputs, targets=targets)[0]
     if sizes.trained:
         return logits[:, 0].sum() / logits[:, 1].sum()
     if sizes.tags:

@@ -14,7 +14,8 @@ from afina.adapters.adapter import partial_folder
 from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
-from afina.data.tokens.batching import Tokens, write_arrays
+from afina.data.tokens.token_files import write_arrays
+from afina.data.tokens.tokens import Tokens
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import Method

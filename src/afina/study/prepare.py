@@ -21,8 +21,9 @@ from afina.config import StudyConfig
 from afina.corpus.languages import language_of
 from afina.data.images import image_tokens
 from afina.data.rows import Rows, TextDataset, stratified_rows
-from afina.data.tokens.batching import IGNORED, Tokens, load_tokens, save_tokens
 from afina.data.tokens.preview import Learned, learned
+from afina.data.tokens.token_files import load_tokens, save_tokens
+from afina.data.tokens.tokens import IGNORED, AnswerTokens, Tokens, WrittenTokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import registry
@@ -36,7 +37,7 @@ _FEW = 30
 """Rows of a development split below which a word is said: an accuracy on 30 is off by 9 points as a rule."""
 _LOOKED_AT = 300
 """Texts whose language is told: enough to name those that a tenth of the rows are in."""
-_VERSION = 2
+_VERSION = 3
 """Raised when the same texts would give other tokens."""
 
 
@@ -126,7 +127,7 @@ def prepare(
         languages=_languages(data.train),
         median_length=int(np.median(splits["train"].lengths)),
         train_evaluation_rows=_train_evaluation(config, data.task, splits["train"].labels),
-        learned=learned(splits["train"], tokenizer, made.stop) if made.writes else None,
+        learned=learned(first, tokenizer, made.stop) if isinstance(first := splits["train"], WrittenTokens) else None,
         columns=data.columns,
         width=int(shape.hidden_size),
         speaks=made.speaks,
@@ -231,8 +232,9 @@ def _cut_notes(splits: Mapping[str, Tokens], limit: int, names: Mapping[str, str
     for name, tokens in splits.items():
         if tokens.cut:
             # Of a question each answer is a sequence of its own; those that a row lacks have no token.
-            all_of = len(tokens) if tokens.answers is None else int((tokens.answers > 0).sum())
-            what = "texts" if tokens.answers is None else "texts, one for each answer,"
+            all_of, what = len(tokens), "texts"
+            if isinstance(tokens, AnswerTokens):
+                all_of, what = int((tokens.answers > 0).sum()), "texts, one for each answer,"
             note = f"{tokens.cut:,} of {all_of:,} {names[name]} {what} were longer than {limit} tokens and were cut"
             if tokens.by_word:
                 words = int((tokens.labels != IGNORED).sum())

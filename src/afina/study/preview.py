@@ -9,6 +9,7 @@ from afina.backbone.load import load_tokenizer
 from afina.backbone.shapes import read_shape
 from afina.config import StudyConfig
 from afina.data.tokens.preview import Learned, learned
+from afina.data.tokens.tokens import WrittenTokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import method_names
@@ -50,4 +51,5 @@ def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> L
     made, shape = task_of(config, spec, data, tokenizer), read_shape(model)
     sample = data.train.take(np.arange(min(rows, len(data.train))))
     limit = min(config.max_length, context_of(shape))
-    return learned(made.tokenize(tokenizer, sample, limit, apart=reads_apart(shape)), tokenizer, made.stop)
+    tokens = made.tokenize(tokenizer, sample, limit, apart=reads_apart(shape))
+    return learned(tokens, tokenizer, made.stop) if isinstance(tokens, WrittenTokens) else None

@@ -16,7 +16,8 @@ import torch
 
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone
-from afina.data.tokens.batching import Tokens, epoch_batches, evaluation_batches, padded_width
+from afina.data.tokens.batching import epoch_batches, evaluation_batches, padded_width
+from afina.data.tokens.tokens import Tokens
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.ops.allocator import give_back_freed_memory

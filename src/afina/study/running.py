@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from afina.adapters.adapter import Adapter, build_adapter, save_adapter
 from afina.adapters.record import AdapterRecord
 from afina.backbone.load import Backbone
-from afina.data.tokens.batching import Tokens, load_tokens, steps_per_epoch
+from afina.data.tokens.batching import steps_per_epoch
+from afina.data.tokens.token_files import load_tokens
+from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.results.predictions import write_predictions

@@ -16,7 +16,8 @@ from afina.checked import Checked
 from afina.data.rows import Rows, TextDataset
 from afina.data.sources.finding import Parts
 from afina.data.sources.presets import Preset
-from afina.data.tokens.batching import Tokens, tokenize
+from afina.data.tokens.tokenize import tokenize
+from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import Answers, Metric, metrics_of

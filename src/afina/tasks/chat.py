@@ -10,8 +10,8 @@ import pyarrow as arrow
 from afina.checked import Checked
 from afina.data.rows import Rows, TextDataset
 from afina.data.templates.named import ChatTemplate, Message, load_template, make_template
-from afina.data.tokens.batching import Tokens
 from afina.data.tokens.sequences import conversations
+from afina.data.tokens.tokens import WrittenTokens
 from afina.data.written import conversation_rows
 from afina.dataset_spec import DatasetSpec
 from afina.tasks.base import State, task
@@ -73,7 +73,7 @@ class Chat(WritingTask):
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         return cls(load_template(state["template"]))
 
-    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
         messages = [[Message(*pair) for pair in json.loads(text)] for text in rows.text]
         return conversations(tokenizer, messages, self.template, max_length)
 

@@ -20,7 +20,8 @@ from afina.data.labels.answers import answers_of, right_answers
 from afina.data.labels.classes import check_classes, classes, note_dates
 from afina.data.rows import Rows, TextDataset, most_answers
 from afina.data.sources.presets import Preset
-from afina.data.tokens.batching import Tokens, tokenize_answers
+from afina.data.tokens.tokenize import tokenize_answers
+from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import MOST_LABELS, Decoded, Labels, Source, State, Task, task

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 
 from afina.data.rows import TextDataset
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import Decoded, Source, Task, task

@@ -6,8 +6,8 @@ from typing import Any, Self
 import pyarrow as arrow
 
 from afina.data.rows import Rows, TextDataset
-from afina.data.tokens.batching import Tokens
 from afina.data.tokens.sequences import whole_texts
+from afina.data.tokens.tokens import WrittenTokens
 from afina.data.written import whole_rows
 from afina.dataset_spec import DatasetSpec
 from afina.tasks.base import task
@@ -32,5 +32,5 @@ class Language(WritingTask):
     def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls()
 
-    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
         return whole_texts(tokenizer, rows.text, max_length)

@@ -10,7 +10,7 @@ from afina.data.labelled import Labelled, read_labelled
 from afina.data.labels.classes import are_quantities, numbers
 from afina.data.rows import TextDataset
 from afina.data.sources.presets import Preset
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.tasks.base import Decoded, Source, State, Task, task

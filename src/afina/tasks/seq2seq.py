@@ -6,8 +6,8 @@ from typing import Any, Self
 import pyarrow as arrow
 
 from afina.data.rows import Rows, TextDataset
-from afina.data.tokens.batching import Tokens
 from afina.data.tokens.sequences import source_and_target
+from afina.data.tokens.tokens import WrittenTokens
 from afina.data.written import pairs
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
@@ -47,7 +47,7 @@ class Seq2Seq(WritingTask):
     def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls(spec.prompt)
 
-    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
         assert rows.text_pair is not None, "rows of this task have a source and a target"
         sources = [self.prompt.replace("{text}", text) for text in rows.text]
         return source_and_target(tokenizer, sources, rows.text_pair, max_length)

@@ -14,7 +14,7 @@ from afina.data.labelled import Labelled, single_split
 from afina.data.labels.tags import find_tagged, is_tagged, read_tagged, spans, tables_of_lists
 from afina.data.rows import Rows, TextDataset, finished
 from afina.data.sources.finding import Parts
-from afina.data.tokens.batching import IGNORED, Tokens
+from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.data.tokens.words import tokenize_words
 from afina.measure.entities import count_entities, entities, entity_types, is_entity_tag
 from afina.tasks.base import Decoded, Source, task

@@ -12,7 +12,7 @@ from afina.data.columns import joined
 from afina.data.files.text_files import tables_of_lines
 from afina.data.rows import Rows, TextDataset
 from afina.data.sources.presets import Preset
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens, WrittenTokens
 from afina.data.written import read_written
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
@@ -79,7 +79,7 @@ class WritingTask(Task):
             raise UsageError(f"No row has a token to train on within {max_length} tokens; raise max_length.")
         return tokens
 
-    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+    def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
         """Return the rows that have a target; there may be none."""
         raise NotImplementedError
 

@@ -10,7 +10,9 @@ from afina.backbone.heads import Head
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.pooling import pooled
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens, evaluation_batches, tokenize
+from afina.data.tokens.batching import evaluation_batches
+from afina.data.tokens.tokenize import tokenize
+from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.train.evaluate import outputs_in_order
 
 __all__ = ["embed", "text_embedder"]
@@ -40,7 +42,7 @@ def embed(
     ):
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = attached.batch([(tokens, rows)])
-            hidden = attached.hidden(batch.inputs)
+            hidden = attached.hidden(batch.inputs, known=batch.known)
             states = (
                 hidden.states[batch.labels[0] != IGNORED] if tokens.by_word else pooled(hidden, pooling, causal=causal)
             )

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from afina.backbone.attachment import Attachment
-from afina.data.tokens.batching import IGNORED, Tokens, evaluation_batches
+from afina.data.tokens.batching import evaluation_batches
+from afina.data.tokens.tokens import IGNORED, Tokens
 
 __all__ = ["outputs_in_order", "predict_logits"]
 
@@ -31,7 +32,7 @@ def predict_logits(
     with torch.inference_mode():
         for rows in evaluation_batches(tokens.lengths * tokens.choices * members, max(1, batch_size // members)):
             batch = attached.batch([(tokens, rows)] * members)
-            for part, logits, labels in zip(parts, attached(batch.inputs, batch.slices), batch.labels, strict=True):
+            for part, logits, labels in zip(parts, attached.outputs(batch), batch.labels, strict=True):
                 part.append(logits[labels != IGNORED] if tokens.by_word else logits)
             order.append(rows)
             done += len(rows)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from afina.adapters.adapter import Adapter
 from afina.backbone.load import Backbone
-from afina.data.tokens.batching import Tokens, epoch_batches
+from afina.data.tokens.batching import epoch_batches
+from afina.data.tokens.tokens import Tokens
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
 from afina.train.optimiser import Optimiser
@@ -162,7 +163,7 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     for start in range(0, whole, micro := micro_batch_size or whole):
         pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
         batch = attached.batch(pieces, packing=passes.packing)
-        outputs = attached(batch.inputs, batch.slices)
+        outputs = attached.outputs(batch)
         own = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
         losses: list[Tensor] = []
         for member, logits, labels, rows, tokens in own:

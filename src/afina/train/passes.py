@@ -14,7 +14,7 @@ from afina.backbone.branch import Branch, PromptBranch
 from afina.backbone.load import Backbone
 from afina.backbone.packing import unpackable
 from afina.backbone.trunk import Trunks
-from afina.data.tokens.batching import Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.ops.dropout import DropoutSource
 
 __all__ = ["Passes", "lowest_layer", "packing_of", "pass_kind"]

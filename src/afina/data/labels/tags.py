@@ -11,7 +11,7 @@ from afina.data.files.tables import same_label_names
 from afina.data.labels.tag_forms import has_tagged_form, listed_words, renamed_tags
 from afina.data.names import TAGS, WORDS, plain_names
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED
+from afina.data.tokens.tokens import IGNORED
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise, nearest
 from afina.measure.entities import is_entity_tag

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.data.tokens.batching import IGNORED, Tokens
+from afina.data.tokens.tokens import IGNORED, WrittenTokens
 
 __all__ = ["Learned", "learned"]
 
@@ -49,9 +49,8 @@ class Learned:
         return said
 
 
-def learned(tokens: Tokens, tokenizer: Any, stop: tuple[str, ...]) -> Learned:
-    """Describe train rows with targets; `stop` is what ends an answer, where the tokenizer's end token does not."""
-    assert tokens.targets is not None, "only what is written has targets"
+def learned(tokens: WrittenTokens, tokenizer: Any, stop: tuple[str, ...]) -> Learned:
+    """Describe train rows that are written; `stop` is what ends an answer, where the tokenizer's end token does not."""
     trained = tokens.targets != IGNORED
     looked_at = range(min(len(tokens), _LOOKED_AT))
     end = stop[0] if stop else (tokenizer.eos_token or "")
@@ -65,8 +64,7 @@ def learned(tokens: Tokens, tokenizer: Any, stop: tuple[str, ...]) -> Learned:
     )  # fmt: skip
 
 
-def _pieces(tokens: Tokens, row: int, tokenizer: Any) -> list[tuple[str, bool]]:
-    assert tokens.targets is not None
+def _pieces(tokens: WrittenTokens, row: int, tokenizer: Any) -> list[tuple[str, bool]]:
     own = slice(tokens.offsets[row], tokens.offsets[row + 1])
     ids = tokens.ids[own]
     trained = np.concatenate([[False], tokens.targets[own][:-1] != IGNORED])

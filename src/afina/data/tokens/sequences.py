@@ -8,13 +8,13 @@ import numpy as np
 
 from afina.data.dialogues.messages import Message
 from afina.data.templates.chat_template import ChatTemplate
-from afina.data.tokens.batching import IGNORED, Tokens
+from afina.data.tokens.tokens import IGNORED, WrittenTokens
 from afina.errors import UsageError
 
 __all__ = ["conversations", "encode", "source_and_target", "whole_texts"]
 
 
-def whole_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
+def whole_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> WrittenTokens:
     """Return texts whose every token but the first is a target, the end token behind them too.
 
     One of more than `max_length` tokens becomes several sequences, each of which begins with the last token of the one
@@ -29,7 +29,9 @@ def whole_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens
     return made.tokens()
 
 
-def conversations(tokenizer: Any, rows: Sequence[Sequence[Message]], template: ChatTemplate, max_length: int) -> Tokens:
+def conversations(
+    tokenizer: Any, rows: Sequence[Sequence[Message]], template: ChatTemplate, max_length: int
+) -> WrittenTokens:
     """Return conversations whose targets are the assistant's tokens; of a long one the end is cut.
 
     A token that holds both what is trained and what is not is trained. Conversations without a target are left out.
@@ -58,7 +60,7 @@ def conversations(tokenizer: Any, rows: Sequence[Sequence[Message]], template: C
     return made.tokens()
 
 
-def source_and_target(tokenizer: Any, sources: Sequence[str], targets: Sequence[str], max_length: int) -> Tokens:
+def source_and_target(tokenizer: Any, sources: Sequence[str], targets: Sequence[str], max_length: int) -> WrittenTokens:
     """Return sources with their targets behind them, at most `max_length` tokens of each; of a long one the end is cut.
 
     Both are tokenised as texts of their own, with the marks that the tokenizer gives each.
@@ -108,7 +110,7 @@ def _ended(ids: np.ndarray, tokenizer: Any) -> np.ndarray:
 
 @dataclass
 class _Rows:
-    """Sequences that become `Tokens`; a row's label is how many targets it has."""
+    """Sequences that become `WrittenTokens`; a row's label is how many targets it has."""
 
     cut: int = 0
     turns: int = 0
@@ -120,13 +122,13 @@ class _Rows:
         self.ids.append(ids.astype(np.int32))
         self.targets.append(targets.astype(np.int32))
 
-    def tokens(self) -> Tokens:
+    def tokens(self) -> WrittenTokens:
         def joined(parts: list[np.ndarray]) -> np.ndarray:
             return np.concatenate([np.zeros(0, dtype=np.int32), *parts])
 
         offsets = np.cumsum([0, *(len(ids) for ids in self.ids)])
         labels = np.array([(own != IGNORED).sum() for own in self.targets], dtype=np.float64)
-        return Tokens(
+        return WrittenTokens(
             joined(self.ids), offsets, labels, cut=self.cut, targets=joined(self.targets), turns=self.turns,
             endless=self.endless,
         )  # fmt: skip

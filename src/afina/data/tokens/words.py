@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from afina.data.rows import Rows
-from afina.data.tokens.batching import IGNORED, Tokens
+from afina.data.tokens.tokens import IGNORED, TaggedTokens
 from afina.errors import UsageError
 
 __all__ = ["tokenize_words", "words_with_space"]
 
 
-def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
+def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> TaggedTokens:
     """Tokenise rows of words, whose labels (N, W) stand at each word's first token; words behind `max_length` have none.
 
     A word's tokens are those that it has in the text, its words joined by spaces. Raises `UsageError` for a tokenizer
@@ -53,8 +53,8 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> Tokens:
             targets.append(np.where(first, labels[of_word], IGNORED).astype(np.int32))
             cut += bool(encoding.overflowing)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
-    return Tokens(
-        np.concatenate(ids), offsets, rows.label, np.concatenate(segments) if uses_segments else None, cut,
+    return TaggedTokens(
+        np.concatenate(ids), offsets, rows.label, cut, np.concatenate(segments) if uses_segments else None,
         targets=np.concatenate(targets),
     )  # fmt: skip
 

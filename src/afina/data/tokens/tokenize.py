@@ -1,0 +1,75 @@
+"""Texts become tokens: alone, in pairs, or each with every answer to choose from behind it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from afina.data.rows import Rows
+from afina.data.tokens.tokens import AnswerTokens, LabelledTokens
+from afina.errors import UsageError
+
+__all__ = ["tokenize", "tokenize_answers"]
+
+
+def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
+    """Tokenise all rows; texts longer than `max_length` tokens are cut (of a pair the longer first) and counted."""
+    uses_segments = "token_type_ids" in tokenizer.model_input_names
+    ids: list[np.ndarray] = []
+    segments: list[np.ndarray] = []
+    cut = 0
+    for start in range(0, len(rows), 5000):
+        part = slice(start, start + 5000)
+        pairs = (rows.text_pair[part],) if rows.text_pair is not None else ()
+        encoded = tokenizer(rows.text[part], *pairs, truncation=True, max_length=max_length, padding=False)
+        for encoding in encoded.encodings:
+            # A tokenizer that adds no marks makes nothing of a blank text; one token stands for it.
+            own = encoding.ids or [tokenizer.pad_token_id]
+            ids.append(np.array(own, dtype=np.int32))
+            segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
+            cut += bool(encoding.overflowing)
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    own = np.concatenate(segments) if uses_segments else None
+    return LabelledTokens(np.concatenate(ids), offsets, rows.label, cut, own)
+
+
+def tokenize_answers(
+    tokenizer: Any, rows: Rows, answers: Sequence[Sequence[str]], max_length: int, *, choices: int, apart: bool
+) -> AnswerTokens:
+    """Tokenise each row's text with each of its at most `choices` answers behind it; of what is too long, the text's
+    start is cut.
+
+    With `apart` (an encoder-decoder's) text and answer are tokenised as texts of their own; else the answer follows a space
+    and is what the two together have more tokens than the text alone. Raises `UsageError` for an answer of no token.
+    """
+    ids: list[np.ndarray] = []
+    counts: list[int] = []
+    cut = 0
+    end = [tokenizer.eos_token_id] if apart and tokenizer.eos_token_id is not None else []
+
+    def encode(text: str, **settings: Any) -> list[int]:
+        found: list[int] = tokenizer(text, **settings)["input_ids"]
+        # What writes on must not have read an end.
+        return found[:-1] if not apart and found and found[-1] == tokenizer.eos_token_id else found
+
+    start = 0 if apart else len(encode(""))  # marks that stay where a text's start is cut
+    for number, (text, own) in enumerate(zip(rows.text, answers, strict=True), start=1):
+        question = encode(text)
+        for answer in own:
+            plain = encode(answer, add_special_tokens=False) if apart else encode(f"{text} {answer}")[len(question) :]
+            said, context = plain + end, question or [tokenizer.pad_token_id]
+            if not plain or len(said) >= max_length:
+                problem = f"fills all {max_length} tokens" if plain else "is no token of the model"
+                raise UsageError(f"The answer {answer!r} to row {number} {problem}; change it, or max_length.")
+            room = max_length - len(said)
+            cut += len(context) > room
+            if len(context) > room:
+                context = context[:start] + context[len(context) - room + start :]
+            ids.append(np.array(context + said, dtype=np.int32))
+            counts.append(len(said))
+        missing = choices - len(own)
+        ids += [np.array([tokenizer.pad_token_id], dtype=np.int32)] * missing
+        counts += [0] * missing
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    answered = np.array(counts, dtype=np.int32)
+    return AnswerTokens(np.concatenate(ids), offsets, rows.label, cut, answers=answered, most=choices)

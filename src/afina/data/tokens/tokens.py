@@ -1,0 +1,193 @@
+"""Tokenised rows of one split: one type a kind, by what its rows are to learn.
+
+A text has one label (`LabelledTokens`, also a number, or several labels that are there or not), a tag for each word
+(`TaggedTokens`), answers to choose from (`AnswerTokens`), or tokens of its own to write (`WrittenTokens`).
+Images are `Pixels`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+__all__ = [
+    "IGNORED", "KINDS", "AnswerTokens", "LabelledTokens", "Pixels", "TaggedTokens", "TargetTokens", "TextTokens", "Tokens",
+    "WrittenTokens",
+]  # fmt: skip
+
+IGNORED = -100
+"""Marks, in targets, that nothing is learned here."""
+
+
+@dataclass(frozen=True)
+class Tokens(ABC):
+    """Holds the rows of one split as a model reads them, each of one or several sequences."""
+
+    ids: np.ndarray
+    """What the model reads: the tokens of all sequences end to end, or the pixels of each image."""
+    offsets: np.ndarray
+    """Where sequences begin and end, in tokens or patches: sequence i has those from `offsets[i]` to `offsets[i + 1]`."""
+    labels: np.ndarray
+    """(N,), or (N, K) where a row has several."""
+    cut: int = 0
+    """Texts that were longer than the limit."""
+    by_word: ClassVar[bool] = False
+    """Whether every word has a label and an output, not every row."""
+
+    def __len__(self) -> int:
+        return (len(self.offsets) - 1) // self.choices
+
+    @property
+    def choices(self) -> int:
+        """Return how many sequences a row has."""
+        return 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of each row, (N,); of its longest sequence where there are several."""
+        lengths: np.ndarray = np.diff(self.offsets).reshape(-1, self.choices).max(axis=1)
+        return lengths
+
+    def lengths_of(self, sequences: np.ndarray) -> np.ndarray:
+        """Return the tokens of these sequences; `lengths` looks at all of them, which a step has no time for."""
+        lengths: np.ndarray = self.offsets[sequences + 1] - self.offsets[sequences]
+        return lengths
+
+    def sequences(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the sequences of these rows."""
+        return (rows[:, None] * self.choices + np.arange(self.choices)).reshape(-1)
+
+    @cached_property
+    def trained(self) -> np.ndarray:
+        """Count the terms of each row's loss, (N,): one where a row has a label."""
+        return np.ones(len(self), dtype=np.int64)
+
+    def output_labels(self) -> np.ndarray:
+        """Return the labels of all outputs: of the rows, or of the words in order where words have them."""
+        return self.labels
+
+    @abstractmethod
+    def take(self, rows: np.ndarray) -> Self:
+        """Return only these rows, in this order; what was counted of all rows is not known of them."""
+
+    def parts(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Return what a file keeps: arrays and counts by field, of which `KINDS[kind](...)` makes the rows again."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        return arrays, {name: value for name, value in values.items() if isinstance(value, int)}
+
+
+@dataclass(frozen=True)
+class Pixels(Tokens):
+    """Holds images (N, C, H, W) with a label each; the offsets count patches."""
+
+    def take(self, rows: np.ndarray) -> Self:
+        return replace(self, ids=self.ids[rows], offsets=_ends(self.lengths[rows]), labels=self.labels[rows], cut=0)
+
+
+@dataclass(frozen=True)
+class TextTokens(Tokens):
+    """Holds texts; every kind of them below may be in one batch with its like."""
+
+    segments: np.ndarray | None = None
+    """Which of two sentences a token belongs to, for models that ask."""
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Return what there is of each token, by field."""
+        return {"ids": self.ids} | ({} if self.segments is None else {"segments": self.segments})
+
+    def take(self, rows: np.ndarray) -> Self:
+        own = self.sequences(rows)
+        pieces = [slice(self.offsets[index], self.offsets[index + 1]) for index in own]
+        changed: dict[str, Any] = self._taken(own)
+        for name, values in self.columns().items():
+            changed[name] = np.concatenate([values[piece] for piece in pieces])
+        return replace(self, offsets=_ends(self.lengths_of(own)), labels=self.labels[rows], **changed)
+
+    def _taken(self, sequences: np.ndarray) -> dict[str, Any]:
+        """Return a kind's own fields of these sequences, its counts at zero."""
+        return {"cut": 0}
+
+
+@dataclass(frozen=True)
+class LabelledTokens(TextTokens):
+    """Holds texts with a label each: a class, a number, or (N, K) labels that are there or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerTokens(TextTokens):
+    """Holds questions, each as one sequence for every answer to choose from, one after another."""
+
+    answers: np.ndarray
+    """Of each sequence, how many of its last tokens are the answer; 0 where a question has fewer than `most`."""
+    most: int
+    """Answers, and so sequences, that each question has."""
+
+    @property
+    def choices(self) -> int:
+        return self.most
+
+    def _taken(self, sequences: np.ndarray) -> dict[str, Any]:
+        return {"cut": 0, "answers": self.answers[sequences]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetTokens(TextTokens):
+    """Holds texts whose tokens are learned one by one."""
+
+    targets: np.ndarray
+    """As long as `ids`: what the model's output at each token is to be, `IGNORED` where nothing is trained."""
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        return {**super().columns(), "targets": self.targets}
+
+    @cached_property
+    def trained(self) -> np.ndarray:
+        """Count the targets of each row, (N,)."""
+        before = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
+        counts: np.ndarray = np.diff(before[self.offsets])
+        return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggedTokens(TargetTokens):
+    """Holds texts of words with a label each: `labels` (N, W) are `IGNORED` behind a row's words.
+
+    A word's target, its label, stands at its first token.
+    """
+
+    by_word = True
+
+    def output_labels(self) -> np.ndarray:
+        labels: np.ndarray = self.targets[self.targets != IGNORED]
+        return labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenTokens(TargetTokens):
+    """Holds texts to write: a token's target is the token that follows it, and a row's label how many targets it has."""
+
+    turns: int = 0
+    """Texts or answers that there are to write, in all rows."""
+    endless: int = 0
+    """Those of them whose end was cut off."""
+
+    def _taken(self, sequences: np.ndarray) -> dict[str, Any]:
+        return {"cut": 0, "turns": 0, "endless": 0}
+
+
+KINDS: dict[str, type[Tokens]] = {
+    "labelled": LabelledTokens,
+    "tagged": TaggedTokens,
+    "answers": AnswerTokens,
+    "written": WrittenTokens,
+    "pixels": Pixels,
+}
+"""What a file calls each kind."""
+
+
+def _ends(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)])
