@@ -10,7 +10,7 @@ from time import perf_counter
 
 import torch
 
-from afina.ops.attention import attention
+from afina.ops.attention import Scoring, attention
 
 
 def fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -18,7 +18,7 @@ def fused(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.
 
 
 def explicit(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    return attention(query, key, value, None, scaling=0.18)
+    return attention(query, key, value, None, Scoring(0.18))
 
 
 def milliseconds(form, tensors, gradient: bool) -> float:

@@ -32,7 +32,7 @@ from afina.tasks.base import TASKS, Task
 from afina.tasks.reading import load_text_dataset
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, train
-from afina.train.optimiser import Optimiser
+from afina.train.optimiser import Course, Optimiser
 from afina.train.passes import Passes
 from record import precision, write_record
 
@@ -125,7 +125,7 @@ class Data:
         adapter = build_adapter(method, backbone, self.task.outputs, seed=seed)
         trainable = adapter.trainable(backbone)
         optimiser = Optimiser(
-            trainable, learning_rate=method.learning_rate, total_steps=self.steps, warmup=self.warmup,
+            trainable, learning_rate=method.learning_rate, total_steps=self.steps, course=Course(warmup=self.warmup),
             rate_factors=method.rate_factors(trainable, backbone.anatomy),
         )  # fmt: skip
         beside = method.steps_beside(adapter.by_site(), self.steps)

@@ -64,7 +64,7 @@ FAULTS = (
     Fault("ptuning: layers", "ptuning.py", "*layers[:-1]", "*layers", "test_peft vectors_of_ptuning"),
     Fault("prefix: values", "prefix.py", "torch.cat([own_value, value], dim=2)", "torch.cat([value, own_value], dim=2)",
           "test_peft_files prefixes_of_peft"),
-    Fault("llama-adapter: scaling", "llama_adapter.py", "scaling=self._scaling)", "scaling=1.0)",
+    Fault("llama-adapter: scaling", "llama_adapter.py", "Scoring(self._scaling)", "Scoring(1.0)",
           "test_peft gated_prompts"),
     Fault("houlsby: sign", "bottleneck.py", "        return y + change\n", "        return y - change\n",
           "test_adapters_library houlsby"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from afina.audit.canaries import plant, read_manifest
+from afina.audit.canaries import Planting, plant, read_manifest
 from afina.audit.exposure import Rank, chance, modelled_bits, rank_of
 from afina.audit.findings import Leak
 from afina.audit.leak import LeakSettings, Material
@@ -56,7 +56,7 @@ def audit(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     ]  # fmt: skip
     write(folder / "data/test.jsonl", talks[12:] + talks[:1])
     plain = write(folder / "plain.jsonl", talks[:12])
-    manifest = plant(plain, folder / "data/train.jsonl", count=2, repeat=[0, 4], symbols=LETTERS, length=6)
+    manifest = plant(plain, folder / "data/train.jsonl", Planting(count=2, repeat=[0, 4], symbols=LETTERS, length=6))
     study: dict[str, Any] = {
         "model": str(llama), "dataset": str(folder / "data"), "task": "chat", "template": "plain", "epochs": 50,
         "methods": [{"full": {"learning_rate": 0.02}}, {"lora": {"learning_rate": 1e-9}}], "batch_size": 4,
@@ -149,7 +149,7 @@ def test_other_ways_to_write(family: str, task: str, method: str, tmp_path: Path
     rows = [{"source": sentence(random, 4), "target": sentence(random, 20)} for _ in range(20)]
     texts = [{"text": f"{row['source']} {row['target']}"} for row in rows]
     data = write(tmp_path / "data.jsonl", rows if task == "seq2seq" else texts)
-    manifest = plant(data, tmp_path / "planted.jsonl", count=2, repeat=[3], symbols=LETTERS, length=2)
+    manifest = plant(data, tmp_path / "planted.jsonl", Planting(count=2, repeat=[3], symbols=LETTERS, length=2))
     study: dict[str, Any] = {
         "model": str(save_family(family, tmp_path / "model", speaks=True)), "dataset": str(tmp_path / "planted.jsonl"),
         "task": task, "epochs": 1, "methods": [method], "precision": "fp32", "cohort": "off", "max_length": 30,
@@ -241,7 +241,7 @@ FORMS: dict[str, Callable[[str, str], dict[str, Any]]] = {
 def test_canaries_have_the_form_of_the_data(form: str, suffix: str, tmp_path: Path) -> None:
     rows = [FORMS[form](f"question {number}", f"answer {number}") for number in range(8)]
     data, out = write(tmp_path / "data.jsonl", rows), tmp_path / f"planted{suffix}"
-    path = plant(data, out, count=2, repeat=[0, 1, 3])
+    path = plant(data, out, Planting(count=2, repeat=[0, 1, 3]))
     manifest = read_manifest(path)
     table = read_table(out).to_pylist()
     assert len(table) == 8 + 2 * 4
@@ -251,7 +251,7 @@ def test_canaries_have_the_form_of_the_data(form: str, suffix: str, tmp_path: Pa
         assert canary.secret in manifest.rows(canary.key, [canary.secret], task).text[0]
     kept = [row for row in table if not any(canary.secret in json.dumps(row) for canary in manifest.canaries)]
     assert kept == rows
-    assert plant(data, tmp_path / f"again{suffix}", count=2, repeat=[0, 1, 3]).read_text() == path.read_text()
+    assert plant(data, tmp_path / f"again{suffix}", Planting(count=2, repeat=[0, 1, 3])).read_text() == path.read_text()
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------
@@ -284,9 +284,9 @@ def test_what_cannot_be_audited_is_refused(audit: tuple[Path, LeakAudit], tmp_pa
     with pytest.raises(UsageError, match="is the file that is read"):
         plant(few, few)
     with pytest.raises(UsageError, match="different symbols"):
-        plant(few, out, symbols="aa")
+        plant(few, out, Planting(symbols="aa"))
     with pytest.raises(UsageError, match="not 300 different canaries"):
-        plant(few, out, symbols="ab", length=4, count=100)
+        plant(few, out, Planting(symbols="ab", length=4, count=100))
     refused(run_afina("audit", "canaries", "--data", few, "--out", out, "--repeat", "1;4"), "numbers with commas")
     refused(run_afina("audit", "leak", tmp_path / "nowhere"), "neither an adapter")
 
@@ -294,7 +294,9 @@ def test_what_cannot_be_audited_is_refused(audit: tuple[Path, LeakAudit], tmp_pa
 def test_secrets_that_a_tokenizer_cannot_tell_apart_are_refused(audit: tuple[Path, LeakAudit], tmp_path: Path) -> None:
     folder, _ = audit
     adapter = next((folder / "out/runs").glob("*lora*")) / "adapter"
-    manifest = plant(folder / "plain.jsonl", tmp_path / "digits.jsonl", repeat=[1])  # this tokenizer knows no digit
+    manifest = plant(
+        folder / "plain.jsonl", tmp_path / "digits.jsonl", Planting(repeat=[1])
+    )  # this tokenizer knows no digit
     with pytest.raises(UsageError, match="all secrets are alike"):
         audit_leak(adapter, canaries=manifest, settings=SETTINGS)
 

@@ -9,9 +9,9 @@ import torch
 
 from afina.adapters.adapter import build_adapter
 from afina.backbone.attachment import Attachment
+from afina.backbone.configuration import REFUSED
 from afina.backbone.load import load_backbone
 from afina.backbone.look import look_over
-from afina.backbone.rows import REFUSED
 from afina.errors import UsageError
 from afina.methods.base import make_method
 from families import load_family, tokenizer

@@ -16,7 +16,7 @@ from afina.tasks.base import Task
 from afina.tasks.classification import Classification
 from afina.tasks.regression import Regression
 from afina.train.loop import Callbacks, Clock, Member, train
-from afina.train.optimiser import Optimiser
+from afina.train.optimiser import Course, Optimiser
 from afina.train.passes import Passes
 
 
@@ -61,8 +61,8 @@ def member(
     adapter = build_adapter(method, backbone, task.outputs, seed)
     steps = 2 * -(-len(tokens) // batch_size)
     optimiser = Optimiser(
-        adapter.trainable(backbone), learning_rate=method.learning_rate or 1e-3, total_steps=steps, schedule=method.schedule,
-        gradient_clip=method.gradient_clip, weight_decay=method.weight_decay,
+        adapter.trainable(backbone), learning_rate=method.learning_rate or 1e-3, total_steps=steps,
+        course=Course(method.schedule), gradient_clip=method.gradient_clip, weight_decay=method.weight_decay,
     )  # fmt: skip
     return Member(
         adapter, task, tokens, seed, 2, batch_size, optimiser, method.steps_beside(adapter.by_site(), steps),

@@ -7,7 +7,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from afina.ops import frozen_linear
-from afina.ops.attention import attention
+from afina.ops.attention import Scoring, attention
 from afina.ops.dropout import DropoutSource, dropout
 from afina.ops.frozen_linear import copied_bytes, frozen_linears
 from afina.ops.low_rank import low_rank_update
@@ -62,13 +62,15 @@ def test_attention_is_torchs(groups: int, causal: bool, masked: bool) -> None:
     if mask is not None:
         mask[1, :, :, 4] = False
     causal = causal and not masked
-    ours = attention(query, key, value, mask, scaling=0.3, causal=causal)
+    ours = attention(query, key, value, mask, Scoring(scaling=0.3, causal=causal))
     theirs = torch.nn.functional.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=causal, scale=0.3, enable_gqa=groups > 1
     )
     torch.testing.assert_close(ours, theirs)
     with torch.inference_mode():
-        torch.testing.assert_close(attention(query, key, value, mask, scaling=0.3, causal=causal), theirs.detach())
+        torch.testing.assert_close(
+            attention(query, key, value, mask, Scoring(scaling=0.3, causal=causal)), theirs.detach()
+        )
 
 
 @pytest.mark.parametrize("gradient", [False, True])
@@ -77,9 +79,9 @@ def test_causal_attention_lines_up_the_last_query_with_the_last_key(gradient: bo
     query, key, value = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4)
     mask = torch.ones(1, 1, 3, 5, dtype=torch.bool).tril(2)
     with torch.set_grad_enabled(gradient):
-        causal = attention(query, key, value, None, scaling=0.5, causal=True)
-        torch.testing.assert_close(causal, attention(query, key, value, mask, scaling=0.5))
-        torch.testing.assert_close(causal, attention(query, key, value, mask, scaling=0.5, causal=True))
+        causal = attention(query, key, value, None, Scoring(scaling=0.5, causal=True))
+        torch.testing.assert_close(causal, attention(query, key, value, mask, Scoring(scaling=0.5)))
+        torch.testing.assert_close(causal, attention(query, key, value, mask, Scoring(scaling=0.5, causal=True)))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -92,7 +94,7 @@ def test_attention_gradients_are_those_of_finite_differences(masked: bool, proba
 
     def attend(*tensors: torch.Tensor) -> torch.Tensor:
         source = DropoutSource(5)  # the same draw at every call
-        return attention(*tensors, mask, scaling=0.5, dropout_probability=probability, source=source)
+        return attention(*tensors, mask, Scoring(scaling=0.5, dropout_probability=probability), source=source)
 
     assert torch.autograd.gradcheck(attend, (query, key, value))
 
@@ -101,7 +103,7 @@ def test_attention_gives_a_learned_mask_its_gradient() -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, 2, 3, 4, dtype=torch.float64) for _ in range(3))
     bias = torch.randn(1, 2, 3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda b: attention(query, key, value, b, scaling=0.5), (bias,))
+    assert torch.autograd.gradcheck(lambda b: attention(query, key, value, b, Scoring(scaling=0.5)), (bias,))
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
@@ -110,7 +112,9 @@ def test_attention_takes_what_autocast_leaves_in_float32(kind: torch.dtype) -> N
     query, key = (torch.randn(2, 2, 3, 4, requires_grad=True) for _ in range(2))
     value = torch.randn(2, 2, 3, 4, dtype=kind, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = attention(query, key, value, None, scaling=0.5, dropout_probability=0.1, source=DropoutSource(0))
+        output = attention(
+            query, key, value, None, Scoring(scaling=0.5, dropout_probability=0.1), source=DropoutSource(0)
+        )
     output.float().sum().backward()
     assert output.dtype == torch.bfloat16
     assert query.grad.dtype == torch.float32

@@ -5,7 +5,7 @@ import torch
 
 from afina.backbone.load import Backbone, load_backbone
 from afina.train.loop import Callbacks, Clock, Member, train
-from afina.train.optimiser import Optimiser
+from afina.train.optimiser import Course, Optimiser
 from afina.train.passes import Passes
 from cohorts import assert_same, member, tokens_of, without_dropout
 from families import save_family
@@ -50,7 +50,11 @@ def test_decay_leaves_vectors_as_they_are() -> None:
     """Without a gradient a step is decay alone: by rate times decay of every matrix, of no bias, scale or norm."""
     matrix, vector = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(3))
     optimiser = Optimiser(
-        {"weight": matrix, "bias": vector}, learning_rate=0.5, total_steps=4, schedule="constant", weight_decay=0.1
+        {"weight": matrix, "bias": vector},
+        learning_rate=0.5,
+        total_steps=4,
+        course=Course("constant"),
+        weight_decay=0.1,
     )
     for value in (matrix, vector):
         value.grad = torch.zeros_like(value)

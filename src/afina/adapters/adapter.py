@@ -17,7 +17,7 @@ from afina.adapters.fused import join, split
 from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Frozen, Placed
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
 from afina.errors import AfinaError

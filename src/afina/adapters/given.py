@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from afina.adapters.adapter import Adapter
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Frozen, Placed
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.labels import answers_each_label, gives_several_numbers
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError

@@ -22,7 +22,7 @@ from afina.adapters.peft_parts import EMBEDS, Parts, divide
 from afina.adapters.record import AdapterRecord
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Placed
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.language import AnswerHead
 from afina.backbone.load import Backbone
 from afina.errors import UsageError

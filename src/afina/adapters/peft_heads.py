@@ -14,7 +14,7 @@ from afina.adapters.peft_modules import Reading
 from afina.adapters.peft_parts import Parts
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Placed
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.language import LanguageHead
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError

@@ -74,8 +74,7 @@ def canaries(
     force: bool = False,
 ) -> Path:
     """Plant rows with random secrets in a copy of training data, and return the manifest, which is to be kept apart."""
-    from afina.audit.canaries import plant
+    from afina.audit.canaries import Planting, plant
 
-    return plant(
-        data, out, count=count, repeat=repeat, seed=seed, symbols=symbols, length=length, columns=columns, force=force
-    )
+    planting = Planting(count=count, repeat=repeat, symbols=symbols, length=length, seed=seed)
+    return plant(data, out, planting, columns=columns, force=force)

@@ -192,10 +192,12 @@ def recommend(
     language: str = "en",
 ) -> "Recommendation":
     """Choose one of a study's methods within a person's limits, with the reason, the runner-up and what is left out."""
+    from afina.results.recommend import parse_memory
     from afina.results.recommend import recommend as choose
     from afina.words.language import Words
 
+    most = None if memory is None else parse_memory(memory)
     return choose(
-        directory, memory=memory, minutes=minutes, metric=metric, minimum=minimum, model=model, dataset=dataset,
+        directory, memory_bytes=most, minutes=minutes, metric=metric, minimum=minimum, model=model, dataset=dataset,
         words=Words(language),
     )  # fmt: skip

@@ -119,38 +119,64 @@ class Manifest:
         return rows
 
 
-def plant(
-    data: str | Path, out: str | Path, *, count: int = 4, repeat: Sequence[int] = (1, 4, 16), seed: int = 0,
-    symbols: str = "0123456789", length: int = 8, columns: DatasetSpec | None = None, force: bool = False,
-) -> Path:  # fmt: skip
-    """Write a copy of training data with `count` canaries for each number of repetitions; return the manifest's path.
+@dataclass(frozen=True, kw_only=True)
+class Planting:
+    """Says which canaries are planted; raises `UsageError` for settings that leave no secrets to draw."""
 
-    A repetition of 0 makes canaries that are not planted, to compare with. Secrets are `length` of the `symbols`, drawn
-    uniformly. Raises `UsageError` for settings that leave no secrets to draw, and for data that cannot be read.
+    count: int = 4
+    """Canaries for each number of repetitions."""
+    repeat: Sequence[int] = (1, 4, 16)
+    """How often each is planted; 0 makes canaries that are not, to compare with."""
+    symbols: str = "0123456789"
+    """Signs from which secrets are drawn, uniformly."""
+    length: int = 8
+    """Symbols of a secret."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        symbols, repeat = self.symbols, self.repeat
+        if self.count < 1 or not repeat or min(repeat) < 0 or len(set(repeat)) < len(repeat):
+            raise UsageError("The count of canaries should be at least 1, and repetitions at least 0, each given once.")
+        if len(symbols) < 2 or len(set(symbols)) < len(symbols) or any(symbol.isspace() for symbol in symbols):
+            raise UsageError(f"Secrets are drawn from two or more different symbols, none blank, not {symbols!r}.")
+        if self.length < 1 or len(symbols) ** self.length > _LARGEST_SPACE:
+            raise UsageError(
+                f"The length of a secret should be at least 1, and {len(symbols)} symbols to that power at most 2^62; "
+                f"{self.length} is outside."
+            )
+        if self.total > min(len(_KEY) ** _KEY_LENGTH, len(symbols) ** self.length):
+            raise UsageError(f"There are not {self.total:,} different canaries; lower the count, or raise the length.")
+
+    @property
+    def total(self) -> int:
+        """Return the number of canaries, those that are not planted among them."""
+        return self.count * len(self.repeat)
+
+
+_USUAL = Planting()
+
+
+def plant(
+    data: str | Path, out: str | Path, planting: Planting = _USUAL, *, columns: DatasetSpec | None = None,
+    force: bool = False,
+) -> Path:  # fmt: skip
+    """Write a copy of training data with canaries planted in it, and return the manifest's path.
+
+    Raises `UsageError` for data that cannot be read.
     """
-    data, out = Path(data), Path(out)
-    if count < 1 or not repeat or min(repeat) < 0 or len(set(repeat)) < len(repeat):
-        raise UsageError("The count of canaries should be at least 1, and repetitions at least 0, each given once.")
-    if len(symbols) < 2 or len(set(symbols)) < len(symbols) or any(symbol.isspace() for symbol in symbols):
-        raise UsageError(f"Secrets are drawn from two or more different symbols, none blank, not {symbols!r}.")
-    if length < 1 or len(symbols) ** length > _LARGEST_SPACE:
-        raise UsageError(
-            f"The length of a secret should be at least 1, and {len(symbols)} symbols to that power at most 2^62; "
-            f"{length} is outside."
-        )
-    total = count * len(repeat)
-    if total > min(len(_KEY) ** _KEY_LENGTH, len(symbols) ** length):
-        raise UsageError(f"There are not {total:,} different canaries; lower the count, or raise the length.")
+    data, out, total = Path(data), Path(out), planting.total
     check_output(out, data, force=force)
 
     table = read_table(data)
     form = _form(table, columns or DatasetSpec(path=str(data)), str(data))
     # Keys, secrets and places are all drawn from this one generator, so that a seed gives the same file again.
-    random = np.random.default_rng(seed)
-    empty = Manifest(data=str(data), form=form, symbols=symbols, length=length, seed=seed, canaries=())
+    random = np.random.default_rng(planting.seed)
+    empty = Manifest(
+        data=str(data), form=form, symbols=planting.symbols, length=planting.length, seed=planting.seed, canaries=()
+    )
     keys = [_key(number) for number in random.choice(len(_KEY) ** _KEY_LENGTH, total, replace=False)]
     secrets = draw_secrets(empty, total, random)
-    times = [each for each in repeat for _ in range(count)]
+    times = [each for each in planting.repeat for _ in range(planting.count)]
     canaries = tuple(
         Canary(key=key, secret=secret, repeat=each) for key, secret, each in zip(keys, secrets, times, strict=True)
     )

@@ -21,7 +21,7 @@ from afina.backbone.anatomy import Site
 from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
 from afina.backbone.flight import Flight, Pass, Put
 from afina.backbone.given import Given, moves_of, read_inputs, read_side
-from afina.backbone.heads import Head, Hidden
+from afina.backbone.head import Head, Hidden
 from afina.backbone.inputs import padded_behind, rows_and_tokens
 from afina.backbone.lending import Loan, has_own_forward
 from afina.backbone.lent import lend_attention
@@ -33,7 +33,7 @@ from afina.backbone.route import cut, hook, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
 from afina.data.tokens.batching import Batch, collate
 from afina.data.tokens.tokens import Tokens
-from afina.ops.attention import attention
+from afina.ops.attention import Scoring, attention
 from afina.ops.dropout import DropoutSource, dropout
 
 __all__ = ["Attachable", "Attachment"]
@@ -317,36 +317,36 @@ class Attachment:
         return dropout(output, module.p, self.source) if self.training else output
 
     def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
     ) -> Tensor:
         """Compute a module's attention (B, H, T, D/H), rows of different adapters apart where a branch acts on it."""
         now = self.flight.now
         mask = now.seen if mask is None else mask
         if len(now.rows) > 1:
-            settings = settings | {"rows_at_once": now.rows[0].stop - now.rows[0].start}
+            scoring = scoring._replace(rows_at_once=now.rows[0].stop - now.rows[0].start)
         if module is self._first_token_attention:
             length, query = query.shape[2], query[:, :, :1]
             mask = mask if mask is None else mask[:, :, :1]
-            first = self._attend(module, query, key, value, mask, settings | {"causal": False})
+            first = self._attend(module, query, key, value, mask, scoring._replace(causal=False))
             return first.expand(-1, -1, length, -1)
-        return self._attend(module, query, key, value, mask, settings)
+        return self._attend(module, query, key, value, mask, scoring)
 
     def _attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
     ) -> Tensor:
         branches = self._attention.get(module)
         if branches is None:
-            return attention(query, key, value, mask, source=self.source, **settings)
+            return attention(query, key, value, mask, scoring, source=self.source)
         given = (query, key, value) if mask is None else (query, key, value, mask)
         pieces = cut(self.flight.rows, branches, *given)
-        return join([self._attend_rows(placed[0] if placed else [], settings, *own) for placed, own in pieces])
+        return join([self._attend_rows(placed[0] if placed else [], scoring, *own) for placed, own in pieces])
 
     def _attend_rows(
-        self, branches: list[AttentionBranch], settings: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+        self, branches: list[AttentionBranch], scoring: Scoring, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     ) -> Tensor:  # fmt: skip
         for branch in branches:
             q, k, v, mask = branch.before(q, k, v, mask)
-        output = attention(q, k, v, mask, source=self.source, **settings)
+        output = attention(q, k, v, mask, scoring, source=self.source)
         for branch in reversed(branches):
             output = branch.after(q, output)
         return output

@@ -6,11 +6,20 @@ from typing import Annotated, Any
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from afina.backbone.rows import REFUSED, ROWS, row_of
+from afina.backbone.rows import ROWS, row_of
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.json_files import read_json_object
 
-__all__ = ["check_config_file", "check_memory", "check_sizes", "context_of", "window_of"]
+__all__ = ["REFUSED", "check_config_file", "check_memory", "check_sizes", "context_of", "window_of"]
+
+REFUSED = {
+    "xlnet": "they keep their states with the tokens before the rows, so that a branch could not tell one row from another",
+    **dict.fromkeys(
+        ("gpt_neox", "bloom", "falcon", "gptj", "codegen"),
+        "their attention takes no function from outside, or has each head's query, key and value side by side in one layer",
+    ),
+}
+"""Architectures that are not taken, and why."""
 
 _MOST_LAYERS = 10_000
 """More are no model's: building them alone would take longer than anybody waits."""

@@ -23,13 +23,14 @@ def disentangled_attention(
     for_each_adapter: Each,
     hidden_states: Tensor,
     attention_mask: Tensor,
-    output_attentions: bool = False,
+    *asked: Any,
     query_states: Tensor | None = None,
     relative_pos: Tensor | None = None,
     rel_embeddings: Tensor | None = None,
 ) -> tuple[Tensor, None]:
     """Return the context (B, T, D) of states (B, T, D) under a mask (B, 1, T, T).
 
+    What else transformers hands on asks for the weights, which are not given.
     `for_each_adapter` projects the position embeddings (1, 2 * span, D), which the rows of a batch share, once for each
     adapter and gives (B, 2 * span, D), or (1, 2 * span, D) if there is but one.
     """

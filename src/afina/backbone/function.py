@@ -1,21 +1,22 @@
 """The attention that transformers' models call here, under the name `afina`, and the masks that go with it."""
 
+import os
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from afina.ops.attention import attention
+from afina.ops.attention import Scoring, attention
 
-__all__ = ["ATTACHED", "Attends", "attention_function", "mask_function"]
+__all__ = ["ATTACHED", "Attends", "attention_function", "mask_function", "register_attention"]
 
 
 class Attends(Protocol):
     """Declares what a model's attention calls come to."""
 
     def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
     ) -> Tensor: ...
 
 
@@ -31,27 +32,24 @@ def attention_function(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    is_causal: bool | None = None,
-    softcap: float | None = None,
-    position_bias: Tensor | None = None,
-    **_: Any,
+    **named: Any,
 ) -> tuple[Tensor, None]:
-    """Compute attention as transformers' modules ask for it, with the attached branches around it."""
-    causal = bool(getattr(module, "is_causal", False) if is_causal is None else is_causal)
-    causal = causal and query.shape[2] > 1
-    settings: dict[str, Any] = {
-        "scaling": query.shape[-1] ** -0.5 if scaling is None else scaling,
-        "causal": causal,
-        "dropout_probability": dropout,
-        "softcap": softcap,
-    }
-    if position_bias is not None:
-        attention_mask = _biased(position_bias, attention_mask, causal=causal)
+    """Compute attention as transformers' modules ask for it, with the attached branches around it.
+
+    Of what else a module names `is_causal`, `softcap` and T5's `position_bias` count; the rest is about caches and kernels.
+    """
+    wanted = named.get("is_causal")
+    causal = bool(getattr(module, "is_causal", False) if wanted is None else wanted) and query.shape[2] > 1
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scoring = Scoring(scale, causal, dropout, named.get("softcap"))
+    if (bias := named.get("position_bias")) is not None:
+        attention_mask = _biased(bias, attention_mask, causal=causal)
+
     attached = ATTACHED.get(module)
     if attached is None:
-        output = attention(query, key, value, attention_mask, **settings)
+        output = attention(query, key, value, attention_mask, scoring)
     else:
-        output = attached.attend(module, query, key, value, attention_mask, settings)
+        output = attached.attend(module, query, key, value, attention_mask, scoring)
     return output.transpose(1, 2).contiguous(), None
 
 
@@ -78,3 +76,15 @@ def mask_function(*args: Any, **settings: Any) -> Tensor | None:
     if mask is None or mask.device.type != "cpu":
         return mask  # type: ignore[no-any-return]
     return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
+
+
+def register_attention() -> None:
+    """Make `afina` an attention implementation of transformers; safe to call again."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.utils import logging
+
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    AttentionInterface.register("afina", attention_function)
+    AttentionMaskInterface.register("afina", mask_function)

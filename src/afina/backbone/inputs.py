@@ -1,4 +1,4 @@
-"""Prepare a model's inputs: their size, texts padded on the right, and what a decoder starts with."""
+"""Prepare a model's inputs: their size, texts padded on the right, what a decoder starts with, and random ones to time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["decoder_inputs", "padded_behind", "rows_and_tokens"]
+from afina.backbone.rows import row_of
+
+__all__ = ["decoder_inputs", "padded_behind", "random_inputs", "rows_and_tokens"]
 
 
 def decoder_inputs(inputs: Mapping[str, Tensor], config: Any, *, starts_with_last: bool) -> Tensor:
@@ -45,3 +47,17 @@ def padded_behind(
     places = torch.where(own, own.cumsum(dim=1), behind) - 1
     moved = {name: value.scatter(1, places, value) for name, value in inputs.items()}
     return moved, None if targets is None else targets.scatter(1, places, targets)
+
+
+def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> dict[str, Tensor]:
+    """Return inputs as a model of this configuration takes them, for timing: texts are `length` tokens long."""
+    row = row_of(config)
+    if row is not None and row.inputs == "image":
+        size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
+        return {"pixel_values": torch.randn(rows, config.num_channels, *size, device=device)}
+    if row is not None and row.inputs == "sound":
+        frames = 2 * config.max_source_positions
+        return {"input_features": torch.randn(rows, config.num_mel_bins, frames, device=device)}
+    return {
+        "input_ids": torch.randint(min(10, config.vocab_size - 1), config.vocab_size, (rows, length), device=device)
+    }

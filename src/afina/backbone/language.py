@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afina.backbone.heads import Head, Hidden
+from afina.backbone.head import Head, Hidden
 from afina.data.tokens.batching import padded_width
 from afina.data.tokens.tokens import IGNORED
 from afina.ops.dropout import DropoutSource

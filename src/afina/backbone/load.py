@@ -1,7 +1,6 @@
 """Loading a backbone: a hub name, a local folder or a built-in name; frozen, untouched, safetensors only."""
 
 import copy
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,9 @@ from afina import hub
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.configuration import check_config_file, check_memory, check_sizes, context_of
 from afina.backbone.files import check_device, check_folder, check_weights, model_path
-from afina.backbone.heads import Head, build_head
+from afina.backbone.function import register_attention
+from afina.backbone.head import Head
+from afina.backbone.heads import build_head
 from afina.backbone.labels import known_rows
 from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, language_head_of
 from afina.backbone.quantise import (
@@ -42,7 +43,6 @@ __all__ = [
     "load_backbone",
     "load_tokenizer",
     "model_class",
-    "random_inputs",
     "read_config",
     "tokenizer_at",
 ]
@@ -166,8 +166,7 @@ def load_backbone(
     cannot speak, bitsandbytes missing, and `AfinaError` for weights that are damaged.
     """
     check_device(device)
-    path = model_path(name)
-    check_weights(name, path)
+    check_weights(name, path := model_path(name))
     kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
     read = read_weights(name, path, kind, settings, trust_remote_code=trust_remote_code, speaks=speaks)
     model, bare, prefix = read.model, read.bare, read.prefix
@@ -291,20 +290,6 @@ def _stored_advice(stored: str) -> str:
     )
 
 
-def register_attention() -> None:
-    """Make `afina` an attention implementation of transformers; safe to call again."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.utils import logging
-
-    from afina.backbone.function import attention_function, mask_function
-
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    AttentionInterface.register("afina", attention_function)
-    AttentionMaskInterface.register("afina", mask_function)
-
-
 def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool = False) -> Any:
     """Return the transformers configuration of a model without its weights.
 
@@ -332,20 +317,6 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, 
     """Return a model's tokenizer and the most tokens that the model's positions allow."""
     config = read_config(name, trust_remote_code=trust_remote_code)
     return tokenizer_at(name, model_path(name, weights=False), trust_remote_code), context_of(config)
-
-
-def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> dict[str, Tensor]:
-    """Return inputs as a model of this configuration takes them, for timing: texts are `length` tokens long."""
-    row = row_of(config)
-    if row is not None and row.inputs == "image":
-        size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
-        return {"pixel_values": torch.randn(rows, config.num_channels, *size, device=device)}
-    if row is not None and row.inputs == "sound":
-        frames = 2 * config.max_source_positions
-        return {"input_features": torch.randn(rows, config.num_mel_bins, frames, device=device)}
-    return {
-        "input_ids": torch.randint(min(10, config.vocab_size - 1), config.vocab_size, (rows, length), device=device)
-    }
 
 
 def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:

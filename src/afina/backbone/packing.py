@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from afina.backbone.anatomy import Anatomy
 from afina.backbone.branch import Placed
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 
 __all__ = ["unpackable"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from afina.backbone.heads import Hidden, last_token, mean_pool
+from afina.backbone.head import Hidden, last_token, mean_pool
 from afina.errors import AfinaError
 from afina.json_files import read_json_object
 

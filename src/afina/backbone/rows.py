@@ -1,7 +1,7 @@
 """The architectures: one row each, which says by their paths which modules play which role.
 
 To add one, add a row to `ROWS` under its `config.model_type` and a small configuration to tests/helpers/families.py;
-everything else follows. `SHAPES` are those by which others are recognised (`shape_of.py`), beside the rows themselves.
+everything else follows. Others are recognised by the shapes of these rows and of those of `further_shapes.py`.
 """
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ from typing import Any
 
 from afina.backbone.row import Part, Row, Stack
 
-__all__ = ["REFUSED", "ROWS", "SHAPES", "row_of"]
+__all__ = ["ROWS", "row_of"]
 
 
 _BERT = Row(
@@ -341,49 +341,6 @@ ROWS: dict[str, Row] = {
 
 _SAME = {"mt5": "t5"}
 """Architectures that are another's in all but the name."""
-
-SHAPES: dict[str, Row] = {
-    "one norm for both sublayers": replace(_LLAMA, norms=("input_layernorm",)),
-    "norms behind the sublayers": replace(_LLAMA, norms=("post_attention_layernorm", "post_feedforward_layernorm")),
-    "no gate": replace(_LLAMA, roles={role: path for role, path in _LLAMA.roles.items() if role != "ffn_gate"}),
-    "no gate, GPT-2's names": replace(
-        _LLAMA,
-        roles={
-            **{role: path for role, path in _LLAMA.roles.items() if not role.startswith("ffn")},
-            "ffn_up": "mlp.c_fc",
-            "ffn_down": "mlp.c_proj",
-        },
-    ),
-    "gate and up in one": replace(
-        _LLAMA,
-        roles={
-            **_LLAMA.roles,
-            "ffn_gate": Part("mlp.gate_up_proj", 0, 2),
-            "ffn_up": Part("mlp.gate_up_proj", 1, 2),
-        },
-    ),
-    "one norm, no gate": replace(
-        _LLAMA,
-        roles={
-            **{role: path for role, path in _LLAMA.roles.items() if not role.startswith("ffn")},
-            "attention_out": "self_attn.dense",
-            "ffn_up": "mlp.fc1",
-            "ffn_down": "mlp.fc2",
-        },
-        norms=("input_layernorm",),
-        outer_norms=("final_layernorm",),
-    ),
-}
-"""Further shapes of decoders, for architectures without a row: OLMo 2, Cohere, Arcee, StarCoder 2, GLM, Phi 2 ..."""
-
-REFUSED = {
-    "xlnet": "they keep their states with the tokens before the rows, so that a branch could not tell one row from another",
-    **dict.fromkeys(
-        ("gpt_neox", "bloom", "falcon", "gptj", "codegen"),
-        "their attention takes no function from outside, or has each head's query, key and value side by side in one layer",
-    ),
-}
-"""Architectures that are not taken, and why."""
 
 
 def row_of(config: Any) -> Row | None:

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.function import ATTACHED
+from afina.backbone.further_shapes import SHAPES
 from afina.backbone.row import Part, Row, Stack, head_width, key_heads
-from afina.backbone.rows import ROWS, SHAPES
+from afina.backbone.rows import ROWS
 from afina.errors import UsageError
-from afina.ops.attention import attention
+from afina.ops.attention import Scoring, attention
 
 __all__ = ["check_function", "recognise", "shape_note"]
 
@@ -174,11 +175,11 @@ class _Probe:
         """Of keys, how many and how wide."""
 
     def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, settings: Any
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
     ) -> Tensor:
         self.seen.add(module)
         self.heads.add((key.shape[1], key.shape[3]))
-        return attention(query, key, value, mask, **settings)
+        return attention(query, key, value, mask, scoring)
 
 
 def _equal(own: Tensor, theirs: Tensor) -> bool:

@@ -17,7 +17,7 @@ from afina.adapters.merged import Merged
 from afina.backbone.anatomy import Site
 from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.branch import Branch, Placed
-from afina.backbone.heads import Head, mean_pool
+from afina.backbone.head import Head, mean_pool
 from afina.errors import AfinaError
 from afina.predictor.predictor import Predictor
 

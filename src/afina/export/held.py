@@ -15,8 +15,8 @@ from torch import Tensor
 
 from afina.backbone.attachment import Attachment
 from afina.backbone.files import model_path
-from afina.backbone.heads import mean_pool
-from afina.backbone.load import random_inputs
+from afina.backbone.head import mean_pool
+from afina.backbone.inputs import random_inputs
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.data.tokens.batching import collate

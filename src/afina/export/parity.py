@@ -12,8 +12,9 @@ from torch import Tensor
 
 from afina.backbone.attachment import Attachment
 from afina.backbone.files import model_path
+from afina.backbone.inputs import random_inputs
 from afina.backbone.language import answer_scores, answers_apart
-from afina.backbone.load import model_class, random_inputs
+from afina.backbone.load import model_class
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.data.tokens.batching import Batch, collate

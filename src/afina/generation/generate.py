@@ -10,7 +10,7 @@ from torch import Tensor
 
 from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.function import ATTACHED
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.incremental import Writing, places_taken
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.heads import Head, Hidden
+from afina.backbone.head import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.backbone.pooling import pooled
 from afina.errors import UsageError

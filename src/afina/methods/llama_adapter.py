@@ -18,7 +18,7 @@ from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
 from afina.methods.peft_form import EVERY, Key, PeftFile, PeftForm, Place, filled
 from afina.methods.rates import RateRule
-from afina.ops.attention import attention
+from afina.ops.attention import Scoring, attention
 
 __all__ = ["GatedPrompt", "LlamaAdapter"]
 
@@ -47,7 +47,7 @@ class GatedPrompt(AttentionBranch):
             .expand(query.shape[0], -1, -1, -1)  # (B, heads, length, head width)
             for linear in self._projections
         )
-        own = attention(query, key, value, None, scaling=self._scaling)
+        own = attention(query, key, value, None, Scoring(self._scaling))
         return output + self.gate.to(own.dtype) * own
 
 

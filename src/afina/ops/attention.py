@@ -5,7 +5,7 @@ of a small model's training step), and for small bfloat16 scores, which the kern
 (benchmarks/attention.py measures both). Everywhere else it is torch's fused kernel.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +13,24 @@ from torch.autograd.function import once_differentiable
 
 from afina.ops.dropout import DropoutSource, dropout
 
-__all__ = ["attention"]
+__all__ = ["Scoring", "attention"]
 
 _SMALL = 1 << 22
 """Most scores that are written out although no gradient is wanted; the fused kernel would store none."""
+
+
+class Scoring(NamedTuple):
+    """Says how scores are made of queries and keys, and weights of scores."""
+
+    scaling: float
+    causal: bool = False
+    """Whether a token sees those before it alone; counts only without a mask."""
+    dropout_probability: float = 0.0
+    softcap: float | None = None
+    """With c the scores s become c tanh(s / c) before the mask (Gemma 2, 2024, arXiv:2408.00118, section 2)."""
+    rows_at_once: int | None = None
+    """Rows of the batch in one written-out product: a CPU's matrix library compiles code for every new shape, and so the
+    shape does not depend on how many members share a pass."""
 
 
 def attention(
@@ -24,22 +38,16 @@ def attention(
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
+    scoring: Scoring,
     *,
-    scaling: float,
-    causal: bool = False,
-    dropout_probability: float = 0.0,
-    softcap: float | None = None,
     source: DropoutSource | None = None,
-    rows_at_once: int | None = None,
 ) -> Tensor:
     """Return the attention output (B, H, T, D/H) of query (B, H, T, D/H) over key and value (B, Hkv, S, D/H).
 
-    `mask` is boolean (True: attend) or additive, broadcastable to (B, H, T, S), or None; `causal` counts only without a
-    mask. Groups of query heads share a key and value head where there are fewer of these (grouped-query attention). With
-    `softcap` c the scores s become c tanh(s / c) before the mask (Gemma 2, 2024, arXiv:2408.00118, section 2).
-    With `rows_at_once` the written-out products are split along B: a CPU's matrix library compiles code for every new
-    shape, and with the split the shape does not depend on how many members share a pass.
+    `mask` is boolean (True: attend) or additive, broadcastable to (B, H, T, S), or None. Groups of query heads share a key
+    and value head where there are fewer of these (grouped-query attention).
     """
+    scaling, causal, dropout_probability, softcap, rows_at_once = scoring
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)

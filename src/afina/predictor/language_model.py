@@ -7,7 +7,7 @@ import numpy as np
 
 from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.incremental import places_taken
 from afina.backbone.language import LanguageHead, TokenHead, spoken_by
 from afina.backbone.load import Backbone

@@ -81,7 +81,6 @@ def parse_memory(text: str) -> float:
 def recommend(
     directory: str | Path | InFolder,
     *,
-    memory: str | None = None,
     memory_bytes: float | None = None,
     minutes: float | None = None,
     metric: str | None = None,
@@ -92,12 +91,11 @@ def recommend(
 ) -> Recommendation:
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
-    `memory` says `memory_bytes` as a person does: 4GB. Among those whose metric cannot be told from the best's, the one with
-    the least memory is chosen, and the reason says that the metric did not decide. Sentences are in the language of
-    `words`, English unless given. Raises `UsageError` for names that the study lacks, and for a limit that is none.
+    Among those whose metric cannot be told from the best's, the one with the least memory is chosen, and the reason says
+    that the metric did not decide. Sentences are in the language of `words`, English unless given. Raises `UsageError` for
+    names that the study lacks, and for a limit that is none.
     """
     directory = folder_of(directory)
-    memory_bytes = parse_memory(memory) if memory is not None else memory_bytes
     _check_limits(memory_bytes, minutes, minimum)
     words = words or Words()
     group = _group(directory, metric, model, dataset)

@@ -20,7 +20,8 @@ from torch import nn
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
-from afina.backbone.load import Backbone, random_inputs
+from afina.backbone.inputs import random_inputs
+from afina.backbone.load import Backbone
 from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.backbone.storage.base import STORAGES, worth_trying
@@ -67,6 +68,17 @@ class Estimate:
     evaluate_seconds: float
     peak_memory_bytes: float
     disk_bytes: float
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Says what a step is timed with."""
+
+    rows: int
+    length: int
+    device: str
+    precision: str
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,9 +132,9 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows = config.micro_batch_size or config.batch_size
-    again = config.gradient_checkpointing
     inner = method.in_every_layer()
-    one, two = (_measure(shape, n, inner, sizes, rows, length, device, precision, again) for n in (1, 2))
+    timed = _Step(rows, length, device, precision, config.gradient_checkpointing)
+    one, two = (_measure(shape, n, inner, sizes, timed) for n in (1, 2))
     layers = whole.anatomy.layer_count
     # No gradient goes below the lowest layer that has a branch; a head has none. A decoder's layers come after its encoder's.
     changed = bool(adapter.placed()) or method.owns_backbone
@@ -198,7 +210,9 @@ def _precision(config: StudyConfig, shape: Any, device: str, tell: Callable[[str
     tell("precision")
     method = probing_method(rank=1)
     seconds = {
-        precision: _measure(shape, 2, method, _TWO_CLASSES, config.batch_size, 32, device, precision).step_seconds
+        precision: _measure(
+            shape, 2, method, _TWO_CLASSES, _Step(config.batch_size, 32, device, precision)
+        ).step_seconds
         for precision in (EXACT, *(kind.name for kind in tried))
     }
     return min(reversed(seconds), key=lambda precision: seconds[precision])  # of equals not the exact one
@@ -237,17 +251,15 @@ def _random_loss(attached: Attachment, shape: Any, rows: int, length: int, sizes
     return torch.nn.functional.cross_entropy(logits[..., 0] if sizes.speaks else logits, labels)
 
 
-def _measure(
-    shape: Any, layers: int, method: Method, sizes: Sizes, rows: int, length: int, device: str, precision: str,
-    checkpointing: bool = False,
-) -> _Depth:  # fmt: skip
+def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step) -> _Depth:
     """Measure the median time of a training step and of a forward pass."""
-    backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
+    rows, length, device = step.rows, step.length, step.device
+    backbone, adapter = _shallow(shape, layers, method, sizes, device, step.precision)
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
     steps, forwards = [], []
-    with Attachment(backbone, [adapter], DropoutSource(0), checkpointing=checkpointing) as attached:
+    with Attachment(backbone, [adapter], DropoutSource(0), checkpointing=step.checkpointing) as attached:
         for turn in range(_STEPS + 1):
             attached.train(False)
             started = _now(device)

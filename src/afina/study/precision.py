@@ -8,7 +8,8 @@ import torch
 
 from afina.adapters.adapter import build_adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.load import load_backbone, random_inputs
+from afina.backbone.inputs import random_inputs
+from afina.backbone.load import load_backbone
 from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.methods.base import probing_method
 from afina.ops.dropout import DropoutSource

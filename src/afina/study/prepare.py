@@ -83,8 +83,9 @@ def prepare(
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
-    trusted = config.trust_remote_code
-    tokenizer = load_tokenizer(model, trust_remote_code=trusted)[0] if data.train.pixels is None else None
+    tokenizer = None
+    if data.train.pixels is None:
+        tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     made = task_of(config, spec, data, tokenizer)
     state = made.state()
     assumed = look_over(
@@ -93,8 +94,8 @@ def prepare(
     )  # fmt: skip
     # Before any row is read: a mark without a vector would stand in every text.
     surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
-    read = state if made.speaks else None
-    path = _cached(directory, [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, read])
+    key = [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, state if made.speaks else None]
+    path = _cached(directory, key)
     rows = _by_split(data, holds_out=holds_out)
     splits, damaged = _kept_tokens(path, None if made.writes else {name: len(own) for name, own in rows.items()})
     if not splits:
@@ -104,22 +105,17 @@ def prepare(
         write_test_rows(directory, data)
 
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
+    of_model = (model_note(model), *assumed, surplus, *_unread_notes(config, made), *_end_notes(made, tokenizer))
+    damage = [f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []
+    notes = [*filter(None, of_model), *data.notes, *damage]
+    notes += _few_notes(data.test if on_validation else data.validation if holds_out else None)
+    notes += [*_cut_notes(splits, limit, names), *(_piece_notes(splits, data, limit, names) if made.writes else ())]
+
     return Prepared(
         tokens=path,
         task=state,
         digest=data.digest,
-        notes=(
-            *([said] if (said := model_note(model)) else []),
-            *assumed,
-            *((surplus,) if surplus else ()),
-            *_unread_notes(config, made),
-            *_end_notes(made, tokenizer),
-            *data.notes,
-            *([f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []),
-            *_few_notes(data.test if on_validation else data.validation if holds_out else None),
-            *_cut_notes(splits, limit, names),
-            *(_piece_notes(splits, data, limit, names) if made.writes else ()),
-        ),
+        notes=tuple(notes),
         cut={name: tokens.cut for name, tokens in splits.items()},
         train_rows=len(splits["train"]),
         test_rows=len(splits["test"]),

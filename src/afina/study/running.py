@@ -21,7 +21,7 @@ from afina.results.result import Epoch, Race
 from afina.study.job import Job
 from afina.tasks.base import Decoded, Task, restore
 from afina.train.loop import Member, Position
-from afina.train.optimiser import Optimiser
+from afina.train.optimiser import Course, Optimiser
 
 __all__ = ["Best", "Data", "Running", "load_data", "save_run", "start_running"]
 
@@ -183,8 +183,8 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
     assert method.learning_rate is not None, "a study settles the rates before its runs start"
     optimiser = Optimiser(
-        trainable, learning_rate=method.learning_rate, total_steps=total_steps, schedule=method.schedule,
-        warmup=method.warmup, weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
+        trainable, learning_rate=method.learning_rate, total_steps=total_steps, course=Course(method.schedule, method.warmup),
+        weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
         rate_factors=method.rate_factors(trainable, backbone.anatomy),
         paged=method.paged and backbone.device.type == "cuda",
     )  # fmt: skip

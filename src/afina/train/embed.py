@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from afina.backbone.attachment import Attachable, Attachment
-from afina.backbone.heads import Head
+from afina.backbone.head import Head
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.pooling import pooled
 from afina.data.rows import Rows

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from afina.errors import UsageError
 
-__all__ = ["Optimiser", "rate_factor"]
+__all__ = ["Course", "Optimiser", "rate_factor"]
 
 
 def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float:
@@ -22,6 +22,17 @@ def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float
     return {"linear": left, "cosine": 0.5 * (1 + math.cos(math.pi * (1 - left))), "constant": 1.0}[schedule]
 
 
+class Course(NamedTuple):
+    """Says how the rate changes over a run's steps."""
+
+    schedule: str = "linear"
+    warmup: float = 0.0
+    """Share of the steps in which it rises."""
+
+
+_USUAL = Course()
+
+
 class Optimiser:
     """Updates named parameters by AdamW, with gradients clipped by their common norm."""
 
@@ -31,21 +42,20 @@ class Optimiser:
         *,
         learning_rate: float,
         total_steps: int,
-        schedule: str = "linear",
-        warmup: float = 0.0,
+        course: Course = _USUAL,
         weight_decay: float = 0.0,
         gradient_clip: float | None = 1.0,
         rate_factors: Mapping[str, float] | None = None,
         paged: bool = False,
     ) -> None:
-        """Make the optimiser; `rate_factors` multiply `learning_rate` for the parameters that they name.
+        """Take named parameters; `rate_factors` multiply `learning_rate` for the parameters that they name.
 
         With `paged` the moments lie in memory that a GPU short of its own may page out; raises `UsageError` where
         bitsandbytes is not installed.
         """
         self.parameters = dict(parameters)
         self.learning_rate, self.total_steps = learning_rate, total_steps
-        self.schedule, self.warmup, self.gradient_clip = schedule, warmup, gradient_clip
+        self.course, self.gradient_clip = course, gradient_clip
         # Biases, scales and norms are vectors, and are not decayed, as in the original BERT.
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
@@ -63,7 +73,7 @@ class Optimiser:
 
     def step(self, step: int) -> None:
         """Take step `step` (from 1) with the gradients that are there."""
-        factor = rate_factor(step, self.total_steps, schedule=self.schedule, warmup=self.warmup)
+        factor = rate_factor(step, self.total_steps, schedule=self.course.schedule, warmup=self.course.warmup)
         for group in self.adamw.param_groups:
             group["lr"] = self.learning_rate * factor * group["factor"]
         if self.gradient_clip is not None:

@@ -21,7 +21,7 @@ from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Placed
-from afina.backbone.heads import Head, Hidden
+from afina.backbone.head import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError, shown
 from afina.json_files import read_json_object
