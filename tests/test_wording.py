@@ -33,7 +33,7 @@ produce provide put quantise quote race raise reach read recognise reconstruct r
 register reject release remain remember remove render replace report rescale reset resolve restore return rise
 round run save say scale score see seem select send serve set settle shape share show shrink silence sit skip
 sort speak spell split spread stand start state step stop store stream sum switch tag take talk teach tell test
-time tokenise tokenize track train translate treat try turn undo update use validate wait want warn work wrap
+time tokenise tokenize track train translate treat try turn undo update upload use validate wait want warn work wrap
 write yield
 """,
     )

@@ -21,7 +21,7 @@ __all__ = ["Said", "write_export_card"]
 
 @dataclass(frozen=True)
 class Said:
-    """What an export says of itself: how near it is to its adapter, on so many rows, and what else, in sentences."""
+    """Holds what an export says of itself: how near it is to its adapter, on so many rows, and what else, in sentences."""
 
     compared: Sequence[tuple[str, str]]
     rows: int

@@ -26,7 +26,7 @@ _ENGLISH = Words()
 
 @dataclass(frozen=True)
 class Out:
-    """Where an export goes, and what its card is like."""
+    """Says where an export goes, and what its card is like."""
 
     folder: str | Path | None = None
     """A folder beside the adapter unless given."""

@@ -30,7 +30,7 @@ _VOCABULARIES = {"tokenizer.json", "vocab.json"}
 
 @dataclass(frozen=True)
 class Parcel:
-    """What goes, by its path: a file as it is, or the bytes that take its place; and what stays."""
+    """Holds what goes, by its path: a file as it is, or the bytes that take its place; and what stays."""
 
     files: Mapping[str, Path | bytes]
     stays: tuple[str, ...]

@@ -24,7 +24,7 @@ _ALWAYS_THERE = {".gitattributes", CARD}
 
 @dataclass(frozen=True)
 class Place:
-    """Where something is to go: a name on the hub that is this person's, and what is there already."""
+    """Says where something is to go: a name on the hub that is this person's, and what is there already."""
 
     name: str
     """With its owner: `ana/tickets`."""
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was uploaded."""
+    """Says what was uploaded."""
 
     name: str
     url: str

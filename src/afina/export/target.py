@@ -143,7 +143,7 @@ def folder_of(adapter: Path, to: str, out: Path | None, *, force: bool = False) 
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder is an export: it has a card of ours, and is no adapter of a study."""
+    """Return whether a folder is an export: it has a card of ours, and is no adapter of a study."""
     try:
         card = read_card(folder)
         return card is not None and "export" in parse(card).digests.get("blocks", {})
