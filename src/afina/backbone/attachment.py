@@ -325,9 +325,8 @@ class Attachment:
         if len(now.rows) > 1:
             scoring = scoring._replace(rows_at_once=now.rows[0].stop - now.rows[0].start)
         if module is self._first_token_attention:
-            length, query = query.shape[2], query[:, :, :1]
-            mask = mask if mask is None else mask[:, :, :1]
-            first = self._attend(module, query, key, value, mask, scoring._replace(causal=False))
+            length, mask = query.shape[2], mask if mask is None else mask[:, :, :1]
+            first = self._attend(module, query[:, :, :1], key, value, mask, scoring._replace(causal=False))
             return first.expand(-1, -1, length, -1)
         return self._attend(module, query, key, value, mask, scoring)
 
@@ -337,8 +336,7 @@ class Attachment:
         branches = self._attention.get(module)
         if branches is None:
             return attention(query, key, value, mask, scoring, source=self.source)
-        given = (query, key, value) if mask is None else (query, key, value, mask)
-        pieces = cut(self.flight.rows, branches, *given)
+        pieces = cut(self.flight.rows, branches, query, key, value, *(() if mask is None else (mask,)))
         return join([self._attend_rows(placed[0] if placed else [], scoring, *own) for placed, own in pieces])
 
     def _attend_rows(
