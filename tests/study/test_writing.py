@@ -24,6 +24,7 @@ from afina.results.predictions import read_predictions
 from afina.results.statistics import compare
 from afina.study.estimate import estimate_study
 from afina.study.study import Study
+from afina.words.language import Words
 from commands import afina as run_afina
 from kills import killed_and_resumed
 
@@ -185,7 +186,7 @@ def test_what_is_learned_is_shown_before(speaker: Speaker, tmp_path: Path) -> No
     assert trained == [["late </s>"], ["refund the order </s>"], ["great </s>"]]
     assert own.sentences()[1] == f"the end '</s>' is trained in {own.rows} of {own.rows} rows looked at"
     coloured = Console(width=100, force_terminal=True, color_system="standard", record=True)
-    show_learned(coloured, own, "data")
+    show_learned(coloured, own, "data", Words())
     text = coloured.export_text(styles=True)
     assert "\x1b[1;32mlate </s>" in text or "\x1b[1;32m late </s>" in text
     assert "tokens are trained" in text
