@@ -19,7 +19,8 @@ from afina.methods.base import Method
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
-from afina.tasks.base import Decoded, Task, restore
+from afina.tasks.base import Task, restore
+from afina.tasks.predictions import Decoded
 from afina.train.loop import Member, Position
 from afina.train.optimiser import Course, Optimiser
 

@@ -6,11 +6,10 @@ torch before a loss is computed: a study's rows are read and checked without it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from afina.checked import Checked
 from afina.data.rows import Rows, TextDataset
@@ -22,7 +21,9 @@ from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import Answers, Metric, metrics_of
 from afina.registry import Registry
-from afina.tasks.predictions import Prediction
+from afina.tasks.predictions import Decoded, Prediction
+from afina.tasks.source import Source
+from afina.tasks.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +32,7 @@ if TYPE_CHECKING:
     from afina.data.templates.named import ChatTemplate
 
 __all__ = [
-    "MOST_LABELS",
     "TASKS",
-    "Decoded",
-    "Labels",
-    "Source",
-    "State",
     "Task",
     "in_turn",
     "readers",
@@ -44,43 +40,6 @@ __all__ = [
     "task",
     "the",
 ]
-
-MOST_LABELS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Predictions (N,) and scores (N, K): class probabilities, or the number itself."""
-
-    predictions: np.ndarray
-    scores: np.ndarray
-
-
-@dataclass(frozen=True)
-class Source:
-    """Holds what a task reads its rows of: a data set's tables, what a person wrote of it, and the most rows to take."""
-
-    spec: DatasetSpec
-    parts: Parts
-    train_limit: int | None = None
-    test_limit: int | None = None
-
-
-class State(BaseModel):
-    """Holds what afina.json says of a task, checked when it is read; other keys are passed over."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-def _once(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"should name each label once, not '{twice}' twice")
-    return names
-
-
-Labels = Annotated[list[str], Field(min_length=1, max_length=MOST_LABELS), AfterValidator(_once)]
-"""The names of labels in a task's state."""
 
 
 class Task(ABC):

@@ -14,7 +14,8 @@ from afina.data.tokens.sequences import conversations
 from afina.data.tokens.tokens import WrittenTokens
 from afina.data.written import conversation_rows
 from afina.dataset_spec import DatasetSpec
-from afina.tasks.base import State, task
+from afina.tasks.base import task
+from afina.tasks.state import State
 from afina.tasks.writing import WritingTask
 
 __all__ = ["Chat"]

@@ -24,7 +24,10 @@ from afina.data.tokens.tokenize import tokenize_answers
 from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import MOST_LABELS, Decoded, Labels, Source, State, Task, task
+from afina.tasks.base import Task, task
+from afina.tasks.predictions import Decoded
+from afina.tasks.source import Source
+from afina.tasks.state import MOST_LABELS, Labels, State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,10 @@ from afina.data.labels.classes import check_classes, check_few_labels, classes, 
 from afina.data.rows import TextDataset
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
-from afina.tasks.base import Decoded, Labels, Source, State, Task, task
+from afina.tasks.base import Task, task
+from afina.tasks.predictions import Decoded
+from afina.tasks.source import Source
+from afina.tasks.state import Labels, State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,9 @@ from afina.data.rows import TextDataset
 from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import Decoded, Source, Task, task
-from afina.tasks.predictions import Prediction, Shown
+from afina.tasks.base import Task, task
+from afina.tasks.predictions import Decoded, Prediction, Shown
+from afina.tasks.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,9 +20,11 @@ from afina.data.sources.finding import Parts
 from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
-from afina.tasks.base import Decoded, Labels, Source, State, Task, task
+from afina.tasks.base import Task, task
 from afina.tasks.classification import ClassSettings
-from afina.tasks.predictions import Prediction, Shown, short
+from afina.tasks.predictions import Decoded, Prediction, Shown, short
+from afina.tasks.source import Source
+from afina.tasks.state import Labels, State
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Prediction", "Shown", "short"]
+import numpy as np
+
+__all__ = ["Decoded", "Prediction", "Shown", "short"]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Holds predictions (N,) and scores (N, K): class probabilities, or the number itself."""
+
+    predictions: np.ndarray
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from afina.data.rows import TextDataset
 from afina.data.sources.finding import find
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import TASKS, Source, in_turn, the
+from afina.tasks.base import TASKS, in_turn, the
+from afina.tasks.source import Source
 
 __all__ = ["load_text_dataset"]
 

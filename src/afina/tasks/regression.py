@@ -13,8 +13,10 @@ from afina.data.sources.presets import Preset
 from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import Decoded, Source, State, Task, task
-from afina.tasks.predictions import Prediction
+from afina.tasks.base import Task, task
+from afina.tasks.predictions import Decoded, Prediction
+from afina.tasks.source import Source
+from afina.tasks.state import State
 
 if TYPE_CHECKING:
     from torch import Tensor

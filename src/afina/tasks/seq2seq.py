@@ -11,7 +11,8 @@ from afina.data.tokens.tokens import WrittenTokens
 from afina.data.written import pairs
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import State, task
+from afina.tasks.base import task
+from afina.tasks.state import State
 from afina.tasks.writing import WritingTask
 
 __all__ = ["Seq2Seq"]

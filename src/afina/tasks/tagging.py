@@ -17,9 +17,10 @@ from afina.data.sources.finding import Parts
 from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.data.tokens.words import tokenize_words
 from afina.measure.entities import count_entities, entities, entity_types, is_entity_tag
-from afina.tasks.base import Decoded, Source, task
+from afina.tasks.base import task
 from afina.tasks.classification import Classification
-from afina.tasks.predictions import Prediction, Shown, short
+from afina.tasks.predictions import Decoded, Prediction, Shown, short
+from afina.tasks.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,9 @@ from afina.data.tokens.tokens import Tokens, WrittenTokens
 from afina.data.written import read_written
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import TASKS, Decoded, Source, Task
+from afina.tasks.base import TASKS, Task
+from afina.tasks.predictions import Decoded
+from afina.tasks.source import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
