@@ -173,16 +173,25 @@ def _data(known: Known, form: Form, words: Words) -> str:
         ]  # fmt: skip
         head = [words("split"), words("rows"), words("longer than {length} tokens, cut", length=run.max_length)]
         parts.append(table(head, rows, numbers=2))
-        limited = {"train_limit": "train", "test_limit": "test"}
-        told = [words("Limited to {count} rows in {split}, each label with its share.", split=words(split),
-                      count=words.number(known.setting(key)))
-                for key, split in limited.items() if known.setting(key) is not None]  # fmt: skip
-        parts.append(" ".join(told))
+        parts.append(_limited(known, words))
     # How many texts were cut stands in the table.
     notes = [words.note(without_examples(note)) for note in known.notes if _CUT.fullmatch(note) is None]
     if notes:
         parts.append(words("What was noticed and done:") + "\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(filter(None, parts))
+
+
+def _limited(known: Known, words: Words) -> str:
+    """Say to how many rows a study limited itself, and how they were chosen."""
+    said = []
+    for key, split in (("train_limit", "train"), ("test_limit", "test")):
+        if (most := known.setting(key)) is not None:
+            given = {"count": words.number(most), "split": words(split)}
+            if known.task.stratified and known.task.label_names and not known.task.tags:
+                said.append(words("Limited to {count} rows in {split}, each label with its share.", **given))
+            else:
+                said.append(words("Limited to {count} rows in {split}.", **given))
+    return " ".join(said)
 
 
 def _development(known: Known) -> int | None:

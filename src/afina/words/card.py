@@ -45,6 +45,7 @@ PORTUGUESE = {
     "split": "parte",
     "rows": "linhas",
     "longer than {length} tokens, cut": "mais longas que {length} tokens, cortadas",
+    "Limited to {count} rows in {split}.": "Limitado a {count} linhas em {split}.",
     "Limited to {count} rows in {split}, each label with its share.": "Limitado a {count} linhas em {split}, cada rótulo com a sua parte.",
     "lower is better": "menor é melhor",
     "What was noticed and done:": "O que se notou e se fez:",
