@@ -1,5 +1,8 @@
 """Adapters to export: fresh ones of small models, with weights large enough that no fault can hide."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from afina.tasks.base import restore
 from families import load_family
 from pairs import stir
 
-__all__ = ["CLASSES", "NUMBER", "SEVERAL", "TAGS", "folder_of"]
+__all__ = ["CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "folder_of"]
 
 CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 NUMBER = {"name": "regression", "mean": 30.0, "deviation": 7.0}
@@ -41,3 +44,25 @@ def folder_of(
     )  # fmt: skip
     save_adapter(folder / "adapter", adapter, backbone, record)
     return folder / "adapter"
+
+
+_ALONE = """
+import runpy, sys
+
+class Nothing:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in {lacking}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Nothing())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def alone(folder: Path, *given: str, lacking: tuple[str, ...] = ("torch", "transformers", "afina")) -> list[Any]:
+    """Run an export's own script where none of these packages can be imported, and return what it says of each row."""
+    command = [sys.executable, "-c", _ALONE.replace("{lacking}", repr(lacking)), str(folder / "predict.py"), *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""Write what stands beside an exported graph: tokenizer, configuration with the labels, a script that predicts, a card."""
+"""Write what stands beside an exported graph: tokenizer, configuration with the labels, a script that predicts."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -9,16 +9,18 @@ from afina.backbone.files import model_path
 from afina.data.images import preprocessing_of
 from afina.data.tokens.words import words_with_space
 from afina.errors import UsageError
+from afina.export.runtime import RUNTIMES
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task
 
 __all__ = ["write_beside"]
 
 
-def write_beside(loaded: Predictor, folder: Path, *, runtime: str, merged: bool) -> Mapping[str, Any]:
+def write_beside(loaded: Predictor, folder: Path, *, runtime: str) -> Mapping[str, Any]:
     """Write all but the graph and the manifest; return what of reading inputs a program without Afina has to know.
 
-    The script is that of the `runtime` in `scripts/`. Raises `UsageError` for a tokenizer that is no tokenizer.json.
+    The script is that of what it reads, with the lines of the `runtime`, both in `scripts/`. Raises `UsageError` for a
+    tokenizer that is no tokenizer.json.
     """
     config = loaded.backbone.config
     names = list(loaded.task.label_names or ()) or ["number"]
@@ -41,10 +43,20 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, merged: bool)
             reading["words_with_space"] = words_with_space(tokenizer)
         reading["answers"] = _answers(loaded.task)
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
-    text = resources.files("afina.export").joinpath("scripts", f"{runtime}_{kind}.txt").read_text(encoding="utf-8")
-    (folder / "predict.py").write_text(text, encoding="utf-8")
-    (folder / "README.md").write_text(_card(loaded, merged=merged), encoding="utf-8")
+    (folder / "predict.py").write_text(_script(runtime, kind), encoding="utf-8")
     return reading
+
+
+def _script(runtime: str, kind: str) -> str:
+    """Return a script that predicts by a graph in a runtime: what it imports and how it runs is the runtime's own file."""
+    scripts = resources.files("afina.export").joinpath("scripts")
+    imported, _, runs = scripts.joinpath(f"{runtime}.txt").read_text(encoding="utf-8").partition("\n\n")
+    found = RUNTIMES[runtime]
+    text = scripts.joinpath(f"{kind}.txt").read_text(encoding="utf-8")
+    filled = {"import": imported, "runtime": runs.rstrip(), "file": found.file, "package": found.package}
+    for name, value in filled.items():
+        text = text.replace("{{" + name + "}}", value)
+    return text
 
 
 def _answers(task: Task) -> str:
@@ -52,22 +64,3 @@ def _answers(task: Task) -> str:
     if task.embeds:
         return "vector"
     return "labels" if task.several else "number" if task.judged == "number" else "label"
-
-
-def _card(loaded: Predictor, *, merged: bool) -> str:
-    record = loaded.record
-    names = loaded.task.label_names
-    where = "merged into the weights" if merged else "as branches in the graph"
-    return "\n".join([
-        f"# {record.method} on {Path(record.model).name}: {loaded.task.name}",
-        "",
-        f"An adapter ({record.method}, {where}) of `{record.model}`, exported by Afina.",
-        *([f"Labels: {', '.join(names)}."] if names else []),
-        f"Texts are read up to {record.max_length} tokens.",
-        "",
-        "    pip install onnxruntime tokenizers numpy",
-        "    python predict.py \"a text\" \"another\"",
-        "",
-        "`afina_export.json` says what it is and how near it was to the adapter; `afina export --check` looks again.",
-        "",
-    ])  # fmt: skip

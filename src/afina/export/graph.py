@@ -101,15 +101,15 @@ def headless(loaded: Predictor, own: Attachable) -> Parts:
 
 
 @contextmanager
-def traced(loaded: Predictor, example: Mapping[str, Tensor]) -> Iterator[Traced]:
+def traced(loaded: Predictor, example: Mapping[str, Tensor], most: tuple[int, int] | None = None) -> Iterator[Traced]:
     """Give the graph of an adapter, traced on an example of its inputs: several rows, of texts several tokens, some padding.
 
-    Its weights are the backbone's own, which have the branches in them until the block ends. Raises `AfinaError` where torch
-    cannot trace it.
+    It takes any number of rows of any length, or `most` rows and tokens. Its weights are the backbone's own, which have the
+    branches in them until the block ends. Raises `AfinaError` where torch cannot trace it.
     """
     names = tuple(example)
-    any_size = torch.export.Dim.DYNAMIC
-    sizes = {name: dict.fromkeys(range(2 if value.ndim == 2 else 1), any_size) for name, value in example.items()}
+    free = [torch.export.Dim.DYNAMIC] * 2 if most is None else [torch.export.Dim.DYNAMIC(max=size) for size in most]
+    sizes = {name: dict(enumerate(free[: 2 if value.ndim == 2 else 1])) for name, value in example.items()}
 
     def exported(own: nn.Module) -> torch.export.ExportedProgram:
         try:

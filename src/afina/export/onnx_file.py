@@ -2,7 +2,6 @@
 
 import logging
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,16 +45,14 @@ def write_onnx(traced: Traced, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what exporter says of itself: of its own deprecations, and of packages that nothing here needs."""
+    """Leave out what exporter says of itself: of packages that nothing here needs."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
-        try:
-            exporter.setLevel(logging.ERROR)
-            yield
-        finally:
-            exporter.setLevel(level)
+    try:
+        exporter.setLevel(logging.ERROR)
+        yield
+    finally:
+        exporter.setLevel(level)
 
 
 def _name_sizes(graph: Any, traced: Traced) -> None:

@@ -49,6 +49,10 @@ class Runtime:
     """What it is imported as, where that is another name."""
     extra: ClassVar[str] = ""
     """Afina's extra that installs it."""
+    file: ClassVar[str] = ""
+    """What a folder's graph is called."""
+    imports: ClassVar[tuple[str, ...]] = ()
+    """What a program that runs it has to have besides, of what it would else do without."""
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:

@@ -31,6 +31,7 @@ class OnnxRuntime(Runtime):
 
     package = "onnxruntime"
     extra = "onnx"
+    file = "model.onnx"
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> OnnxSession:
@@ -40,9 +41,7 @@ class OnnxRuntime(Runtime):
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3  # errors; what it would rather have in a graph is no fault of the graph
         try:
-            session = onnxruntime.InferenceSession(
-                str(folder / "model.onnx"), settings, providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(str(folder / cls.file), settings, providers=["CPUExecutionProvider"])
         except (
             states.Fail,
             states.InvalidGraph,

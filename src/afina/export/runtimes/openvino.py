@@ -1,0 +1,64 @@
+"""Run a `model.xml` in OpenVINO, on the processor."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.errors import AfinaError
+from afina.export.manifest import Manifest
+from afina.export.runtime import Runtime, Session, runtime
+
+__all__ = ["EXACTLY", "OpenvinoRuntime", "OpenvinoSession", "quiet"]
+
+EXACTLY = {"INFERENCE_PRECISION_HINT": "f32"}
+"""How a graph is run that is to give what was tested: of itself OpenVINO rounds to 16 bits where a processor has them."""
+
+
+def quiet() -> Any:
+    """Return the module, imported without its telemetry, which would report imports and conversions to its maker."""
+    telemetry = sys.modules.get("openvino_telemetry")
+    if telemetry is None:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+
+        return openvino
+    finally:
+        if telemetry is None:
+            del sys.modules["openvino_telemetry"]
+
+
+class OpenvinoSession(Session):
+    """Runs a graph of one output."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        found: np.ndarray = self.model(dict(inputs))[0]
+        return found
+
+
+@runtime("openvino")
+class OpenvinoRuntime(Runtime):
+    """Runs OpenVINO's graphs."""
+
+    package = "openvino"
+    extra = "openvino"
+    file = "model.xml"
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> OpenvinoSession:
+        openvino = quiet()
+        try:
+            model = openvino.Core().compile_model(folder / cls.file, "CPU", EXACTLY)
+        except RuntimeError as error:  # so are all of OpenVINO's
+            reason = str(error).strip().splitlines()[-1]
+            raise AfinaError(f"{folder / cls.file} cannot be opened by openvino ({reason}).") from None
+        found = {own.get_any_name() for own in model.inputs}
+        if strange := set(manifest.inputs) ^ found:
+            raise AfinaError(f"{folder / cls.file} takes other inputs than its manifest says: {sorted(strange)[0]!r}.")
+        return OpenvinoSession(model)

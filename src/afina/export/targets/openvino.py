@@ -1,0 +1,45 @@
+"""Write a folder with the adapted model in OpenVINO's form and all that predicting by it takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from afina.errors import AfinaError
+from afina.export.graph_target import GraphTarget
+from afina.export.target import export_target
+
+if TYPE_CHECKING:
+    from afina.export.graph import Traced
+
+__all__ = ["OpenvinoTarget"]
+
+
+@export_target("openvino")
+@dataclass(frozen=True, kw_only=True)
+class OpenvinoTarget(GraphTarget):
+    """Writes `model.xml` and `model.bin`, in float32."""
+
+    needs: ClassVar = {"openvino": "'afina[openvino]'"}
+    runtime: ClassVar = "openvino"
+    library = "openvino"
+    ways: ClassVar = {
+        "OpenVINO": "pip install openvino tokenizers numpy\npython predict.py $asked",
+        "Afina": "pip install 'afina[openvino]'\nafina predict . $asked",
+    }
+    made_with: ClassVar = ("torch", "transformers", "openvino")
+
+    def graph(self, traced: "Traced", path: Path) -> None:
+        from afina.export.runtimes.openvino import EXACTLY, quiet
+
+        openvino = quiet()
+        try:
+            model = openvino.convert_model(traced.program)
+        except RuntimeError as error:  # so are all of OpenVINO's
+            raise AfinaError(
+                f"OpenVINO has no word for what the adapter does ({str(error).strip().splitlines()[-1]}). Please report this."
+            ) from error
+        model.outputs[0].get_tensor().set_names({traced.output})
+        for name, value in EXACTLY.items():
+            # For who opens it without a word on precision, on a processor that would round to 16 bits of itself.
+            model.set_rt_info(value, ["runtime_options", name])
+        openvino.save_model(model, path, compress_to_fp16=False)
