@@ -16,12 +16,14 @@ from afina.data.templates.chat_template import TEMPLATES
 from afina.data.templates.named import make_template
 from afina.errors import AfinaError, UsageError
 from afina.export.chat import jinja_of
+from afina.export.check import check_export
 from afina.export.export import Exported, export_adapter
 from afina.export.gguf import file, model
 from afina.export.gguf.llama_cpp import LlamaCpp
 from afina.export.gguf.modelfile import NO_TEMPLATE, around_of, modelfile, rendered
 from afina.export.gguf.settings import form_of, model_header
 from afina.export.gguf.vocabulary import vocabulary
+from afina.export.opened import open_export
 from afina.methods.base import make_method
 from families import configuration
 from gguf_files import ARCHITECTURES, save_speaker
@@ -93,7 +95,12 @@ def test_an_exported_file_is_the_adapter_in_llama_cpp(
     assert int(same) > 0.9 * int(written) > 20
     lost, _, moved, *_ = told["lost by rounding to f16, of what the adapter changed"].split()
     assert 0 < float(lost) < 0.1 * float(moved)
-    assert {path.name for path in made.folder.iterdir()} == {"model.gguf", "Modelfile"}
+    assert {path.name for path in made.folder.iterdir()} == {
+        "model.gguf",
+        "Modelfile",
+        "afina_export.json",
+        "probe.npz",
+    }
     config = read_config(str(made.folder / "model.gguf"))
     assert read_gguf(made.folder / "model.gguf").architecture == ARCHITECTURES[family]
     assert config.eos_token_id == 1
@@ -220,6 +227,24 @@ def test_a_planted_fault_is_refused(
     assert {path.name for path in tmp_path.iterdir()} <= {"adapter", "base"}
 
 
+def test_a_file_is_looked_at_again_at_any_time(talks: str, tmp_path: Path) -> None:
+    made = exported(chatting("afina-small", tmp_path), talks, tmp_path / "out", type="q8_0")
+    found = check_export(made.folder)
+    assert found.runtime.startswith("llama.cpp 20") and found.batches == 3
+    assert found.difference < 1e-3 < found.from_adapter < 1  # of which llama.cpp rounds activations too
+    session = open_export(made.folder).session
+    prompt = load_tokenizer("afina-small")[0]("Bees make")["input_ids"]
+    following = session.next_logits(prompt)
+    assert following.shape == (len(prompt), 2560) and session.greedy(prompt, 1, []) == [int(following[-1].argmax())]
+    with pytest.raises(UsageError, match=r"writes \(task: chat\); it has no labels"):
+        open_export(made.folder).predict(["a"])
+    again = bytearray((made.folder / "model.gguf").read_bytes())
+    again[-1000] ^= 255
+    (made.folder / "model.gguf").write_bytes(again)
+    with pytest.raises(AfinaError, match=r"is damaged: model\.gguf is not what was written"):
+        check_export(made.folder)
+
+
 # -- what is refused, in one sentence and before anything is written
 
 
@@ -308,6 +333,7 @@ def test_a_full_disk_and_a_missing_llama_cpp_are_said(
         made = exported(folder, talks, tmp_path / "without")
         assert any("xllamacpp is not installed" in note for note in made.notes)
         assert "llama.cpp against transformers on the file" not in dict(made.rows())
+        assert {path.name for path in made.folder.iterdir()} == {"model.gguf", "Modelfile"}
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

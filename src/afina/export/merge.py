@@ -16,6 +16,7 @@ from afina.backbone.load import has_tagger, model_class, read_config
 from afina.backbone.tensor_file import system_errors
 from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError
+from afina.export.chat import with_template
 from afina.predictor.predictor import Predictor
 
 __all__ = ["base_classifier", "merge", "merged_model", "plain_head"]
@@ -27,7 +28,7 @@ def merge(loaded: Predictor, folder: Path) -> None:
     with system_errors(folder):
         model.save_pretrained(folder)
     if loaded.tokenizer is not None:
-        loaded.tokenizer.save_pretrained(folder)
+        with_template(loaded.tokenizer, loaded.task).save_pretrained(folder)
 
 
 def merged_model(loaded: Predictor) -> Any:

@@ -50,6 +50,10 @@ class LlamaCpp:
         self.model, self.lora, self.context, self.threads, self.exact = model, lora, context, threads, exact
 
     def __enter__(self) -> Self:
+        return self.start()
+
+    def start(self) -> Self:
+        """Open the file, until the block or the last use of this ends; raises `AfinaError` for what is not taken."""
         import xllamacpp
 
         given, self._key = xllamacpp.CommonParams(), secrets.token_hex(16)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from afina.export.runtime_target import RuntimeTarget
 from afina.export.target import export_target
 from afina.export.targets.merged import MergedTarget
 
@@ -17,7 +18,7 @@ __all__ = ["GgufTarget"]
 
 @export_target("gguf")
 @dataclass(frozen=True, kw_only=True)
-class GgufTarget(MergedTarget):
+class GgufTarget(MergedTarget, RuntimeTarget):
     """Writes `model.gguf`, and a Modelfile for Ollama."""
 
     needs: ClassVar = {"gguf": "'afina[gguf]'"}
@@ -26,6 +27,8 @@ class GgufTarget(MergedTarget):
         "llama.cpp": "llama-cli -m model.gguf -p $asked",
         "Ollama": "ollama create tuned -f Modelfile\nollama run tuned $asked",
     }
+    runtime: ClassVar = "llama.cpp"
+    made_with: ClassVar = ("torch", "transformers", "gguf")
     lossy = True  # how near it has to be is judged by `compare`, by the type of the weights
 
     type: str = field(
@@ -51,9 +54,15 @@ class GgufTarget(MergedTarget):
     def compare(
         self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
     ) -> "tuple[Parity, float | None]":
-        from afina.export.gguf.model import compare_model
+        from afina.export.gguf.llama_cpp import llama_cpp_there
+        from afina.export.gguf.model import compare_model, facts_for_later
+        from afina.export.manifest import write_manifest
 
-        return compare_model(tested, exact, folder, rows, self.type), None
+        parity = compare_model(tested, exact, folder, rows, self.type)
+        if llama_cpp_there():  # without it nothing was asked that could be asked again
+            later = facts_for_later(exact, folder, rows, self.type, parity)
+            write_manifest(folder, self.manifest(tested, later))
+        return parity, None
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         from afina.backbone.quantise import packed
