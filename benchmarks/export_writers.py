@@ -4,7 +4,7 @@
     python benchmarks/export_writers.py ADAPTER --tokens 48 --rounds 3
 
 The adapter (SmolLM2-135M with a LoRA, say) is exported --to merged and --to gguf in each type that is asked for, unless
-that is there already (`--exports DIR` with merged, q8_0 and q4_0 in it). All read the same prompts one at a time, take the likeliest
+that is there already (`--exports DIR`). All read the same prompts one at a time, take the likeliest
 token each time and write at most so many tokens; contestants take turns, once a round. Figures are medians over rounds of
 tokens written a second, the reading of the prompt included, on `--threads` threads. Wheels of llama.cpp for every processor
 leave out what only newer ones have (AVX-512, AMX), so that one that is built where it runs is faster.

@@ -97,6 +97,7 @@ def test_an_exported_file_is_the_adapter_in_llama_cpp(
     assert 0 < float(lost) < 0.1 * float(moved)
     assert {path.name for path in made.folder.iterdir()} == {
         "model.gguf",
+        "README.md",
         "Modelfile",
         "afina_export.json",
         "probe.npz",
@@ -133,7 +134,7 @@ def test_an_adapter_alone_is_put_onto_its_base_by_llama_cpp(
     assert float(told["llama.cpp against transformers on the file"].split()[0]) < (1e-4 if kind == "none" else 0.01)
     assert float(told["what the adapter changes of its base"].split()[0]) > 0.003
     files = {path.name for path in made.folder.iterdir()}
-    assert files == {"adapter.gguf", "Modelfile"} | ({"base.gguf"} if kind != "none" else set())
+    assert files == {"adapter.gguf", "Modelfile", "README.md"} | ({"base.gguf"} if kind != "none" else set())
     assert "ADAPTER ./adapter.gguf" in (made.folder / "Modelfile").read_text()
     low = exported(folder, talks, tmp_path / "low", "gguf-lora", rank=1)
     assert low.loss is not None and 0.05 < max(low.loss.values()) < 1
@@ -329,11 +330,12 @@ def test_a_full_disk_and_a_missing_llama_cpp_are_said(
 ) -> None:
     folder = chatting("afina-small", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("afina.export.gguf.judge.llama_cpp_there", lambda: False)
+        for place in ("judge", "llama_cpp"):
+            patch.setattr(f"afina.export.gguf.{place}.llama_cpp_there", lambda: False)
         made = exported(folder, talks, tmp_path / "without")
         assert any("xllamacpp is not installed" in note for note in made.notes)
         assert "llama.cpp against transformers on the file" not in dict(made.rows())
-        assert {path.name for path in made.folder.iterdir()} == {"model.gguf", "Modelfile"}
+        assert {path.name for path in made.folder.iterdir()} == {"model.gguf", "Modelfile", "README.md"}
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

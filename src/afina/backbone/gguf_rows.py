@@ -69,6 +69,8 @@ class GgufRow:
     """Whether norms are kept as 1 + weight."""
     transposed: frozenset[str] = frozenset()
     """Linear layers whose weights transformers keeps as (in, out)."""
+    whole: bool = False
+    """Whether llama.cpp reads all of a text where the model has a window."""
     by_place: bool = False
     """Whether a vocabulary's merges follow its order, not its scores (`gguf_tokenizer.py`)."""
 
@@ -101,6 +103,7 @@ GGUF_ROWS: dict[str, GgufRow] = {
     "qwen3": GgufRow(model_type="qwen3", block=_BLOCK | _HEAD_NORMS),
     "phi3": GgufRow(
         model_type="phi3",
+        whole=True,
         settings={key: name for key, name in _SHARED.items() if key != "attention.key_length"}
         | {"attention.sliding_window": "sliding_window"},
         more=_phi3,

@@ -190,6 +190,7 @@ NOTES = {
     "llama.cpp begins conversations with {mark}, which the chat template does not write; elsewhere they begin without it.": "llama.cpp começa as conversas com {mark}, que o modelo de conversa não escreve; em outros lugares elas começam sem isso.",
     "Modelfile: the chat template does more than write turns, so that it is not there; Ollama goes by what it knows of the model.": "Modelfile: o modelo de conversa faz mais do que escrever os turnos, e por isso não está ali; Ollama segue o que sabe do modelo.",
     "Put it onto {model} as GGUF: llama-server -m base.gguf --lora adapter.gguf.": "Ponha-o sobre {model} em GGUF: llama-server -m base.gguf --lora adapter.gguf.",
+    "llama.cpp reads all of a text, and the model a window of {window} tokens: longer texts differ.": "llama.cpp lê o texto todo, e o modelo uma janela de {window} tokens: textos mais longos diferem.",
     "It was tried on a base of type {kind}, which was not kept.": "Foi testado sobre uma base do tipo {kind}, que não foi guardada.",
     "The base was quantised to {kind}; the adapter was merged into {onto}, and that rounded to {type}. From the adapter as it was tested its logits differ by up to {difference}.": "A base estava quantizada em {kind}; o adaptador foi incorporado a {onto}, arredondado para {type}. Em relação ao adaptador como foi testado, os logits diferem em até {difference}.",
 }  # fmt: skip

@@ -174,4 +174,7 @@ def compare_model(tested: Predictor, exact: Predictor, folder: Path, rows: Any, 
     parity = check_parity(tested, exact, reread(folder / MODEL), tested.tokenizer, rows)
     size = (folder / MODEL).stat().st_size
     notes = judged.notes + (NO_TEMPLATE,) * (NO_TEMPLATE in (folder / "Modelfile").read_text("utf-8"))
+    window = getattr(exact.backbone.config, "sliding_window", None)
+    if form.row.whole and window and window < exact.backbone.context:
+        notes += (f"llama.cpp reads all of a text, and the model a window of {window:,} tokens: longer texts differ.",)
     return dataclasses.replace(parity, told=(*judged.rows, (f"size of {MODEL}", f"{size / 1e6:,.1f} MB")), notes=notes)
