@@ -15,6 +15,7 @@ from afina.export.low_rank import as_lora
 from afina.export.merge import merge
 from afina.export.parity import check_parity, load_merged, load_peft
 from afina.export.peft import write_peft
+from afina.export.target import TARGETS
 from afina.methods.base import registry
 from afina.predictor.predictor import Predictor
 from commands import afina as run_afina
@@ -154,7 +155,7 @@ def test_the_command_checks_and_the_folder_needs_no_afina(family_folder: Loader,
     label = afina.load(folder).predict(["my parcel is late"])[0].label
     assert f"'label': '{label}'" in alone.stdout
     refused(run_afina("export", folder, "--to", "merged", "--out", tmp_path / "out"), "exists already")
-    refused(run_afina("export", folder, "--to", "merge"), "--to is lora, merged, peft", "did you mean 'merged'")
+    refused(run_afina("export", folder, "--to", "merge"), f"--to is {', '.join(TARGETS)}", "did you mean 'merged'")
     refused(run_afina("export", tmp_path, "--to", "peft", "--out", tmp_path / "x"), "no adapter")
     assert not (tmp_path / "x").exists()
 
