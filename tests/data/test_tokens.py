@@ -68,6 +68,8 @@ def test_rows_that_are_taken_are_those_rows(kind: str) -> None:
     )
     assert whole.inputs.keys() == taken.inputs.keys()
     assert all(torch.equal(whole.inputs[name], taken.inputs[name]) for name in whole.inputs)
+    assert (whole.targets is None and taken.targets is None) or torch.equal(whole.targets, taken.targets)
+    assert all(torch.equal(one, other) for one, other in zip(whole.labels, taken.labels, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -84,7 +84,7 @@ LABELS = (
     "intent", "intencao", "alvo", "tipo",
 )  # fmt: skip
 ANSWERS_TO_CHOOSE = ("choices", "options", "answers", "endings", "alternativas", "opcoes")
-"""Lists of answers to a row's own question, of which its label says the right one."""
+"""Lists of answers to choose from; the row's label says which is right."""
 
 # -- what is asked and what is answered
 
@@ -161,7 +161,7 @@ SENTENCES = (
 )  # fmt: skip
 """Which sentence a word is of."""
 DOCUMENTS = ("doc_id", "document_id", "id")
-"""The same where the words of a whole document are one row; too common to show by itself what a table holds."""
+"""Which document a word is of: names too common to show by themselves that a table holds tagged words."""
 SPANS = ("label", "labels", "entities", "spans", "annotations", "entity", "entidades", "anotacoes")
 """Where entities begin and end in a text."""
 

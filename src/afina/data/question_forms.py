@@ -29,7 +29,7 @@ def unfolded(
 
 
 _Form = tuple[str, dict[str, str], arrow.Table]
-"""What is said of it, which columns a spec then names, and the table."""
+"""A note for the user, the columns that the spec then names, and the table."""
 
 
 def _objects(table: arrow.Table, column: str | None) -> list[Any] | None:

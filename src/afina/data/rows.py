@@ -76,7 +76,7 @@ class TextDataset:
 
 
 def most_answers(data: TextDataset) -> int:
-    """Return the most answers that a row has, its own or the labels."""
+    """Return the largest number of answers to choose from that a row has: its own, or one for each label."""
     own = [len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()]
     return max(own, default=len(data.label_names or ()))
 

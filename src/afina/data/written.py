@@ -37,7 +37,7 @@ __all__ = [
 
 
 _LOOKED_AT = 50
-"""Rows by which it is told what a table holds, where a sentence says so."""
+"""Rows that are looked at to say in an error what a table holds."""
 
 
 class Reader(Protocol):

@@ -30,7 +30,7 @@ _CALLS = ("function_call", "tool_call", "function-call", "tool-call", "tool_call
 _LEARNED = ("weight", "train", "training", "trainable", "loss", "learn")
 """Whether an answer is learned: OpenAI's and Mistral's `weight`, axolotl's `train` and `training`, ms-swift's `loss`."""
 _NOT_LEARNED = ("masked",)
-"""The same turned round (torchtune)."""
+"""Keys that say of an answer that it is not learned (torchtune)."""
 _IN_PART = ("train_detail", "training_detail", "loss_scale", "loss_mask", "weights")
 """What weighs an answer's parts: read by nobody here, and so refused."""
 _DETAILS = ("tool_calls", "tool_call_id", "name")

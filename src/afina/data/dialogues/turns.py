@@ -42,7 +42,7 @@ def ordered(messages: Sequence[Said], seen: Counter[str]) -> tuple[list[Message]
 
 
 def _misplaced(role: str, before: Message | None, number: int) -> str:
-    """Say why a message cannot stand behind the one before it; nothing where it can."""
+    """Return why a message cannot follow the one before it, or nothing where it can."""
     if role == "system":
         return f"message {number} is the system's; it stands before all others" if number > 1 else ""
     last = before.role if before else "system"

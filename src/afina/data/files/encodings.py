@@ -54,7 +54,7 @@ class Encoding:
 
     codec: str
     name: str
-    """As people call it."""
+    """What people call it."""
     note: str = ""
     """What was assumed, unless it is plain UTF-8."""
     broken: str = ""

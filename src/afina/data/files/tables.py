@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 LINE = "\0line"
-"""Column of the lines of a text file, before it is known what they are."""
+"""Column that holds the lines of a text file until a task says what they are."""
 _PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".npy", ".joblib")
 
 

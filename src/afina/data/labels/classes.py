@@ -130,9 +130,9 @@ def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:
 def classes(
     tables: Mapping[str, arrow.Table], column: str, where: str, names: tuple[str, ...] | None, notes: list[str]
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-    """Return label names and class indices; -1 stands for rows whose source, which names its labels, left them without.
+    """Return label names and class indices; -1 marks rows that the publisher left unlabelled.
 
-    Where nothing names the labels, -1 is one like any other: as many data sets mean "negative" by it as "none".
+    It does so only in sets that name their labels. In others -1 is a class: as many mean "negative" by it as "none".
     """
     kind = tables["train"][column].type
     if names is not None and kind == arrow.int64():

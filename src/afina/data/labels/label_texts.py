@@ -1,4 +1,4 @@
-"""Labels as people write them: what cannot be seen is taken off, decimal commas are read, what stands for none is none."""
+"""Read labels as people write them: with invisible characters, decimal commas, and words for a missing value."""
 
 import re
 import unicodedata

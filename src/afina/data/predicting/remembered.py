@@ -1,4 +1,4 @@
-"""Remember which columns an adapter learned from, so that a file like its own needs no word about them."""
+"""Remember which columns an adapter learned from, so that a file with the same columns can be read without naming them."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -26,11 +26,11 @@ class Preset:
     text_pair: str | None = None
     label: str = "label"
     label_names: tuple[str, ...] = ()
-    """In the order of the labels; empty where labels name themselves, or are numbers. The hub's own names go before."""
+    """In the order of the labels; empty where labels are their own names, or numbers. Names on the hub take precedence."""
     choices: str | tuple[str, ...] | None = None
     """The column of each row's answers, or the columns of one answer each."""
     keys: str | None = None
-    """Where answers are known by letters or numbers of their own, these; the label is then one of them."""
+    """The column of the answers' letters or numbers, where they have some; the label is then one of them."""
     first: int = 0
     """The number of the first answer, where the label is a number."""
     answers: int = 0
@@ -59,7 +59,7 @@ def _rows(train: int, test: int) -> dict[str, int]:
 
 _GLUE, _SUPER = "nyu-mll/glue", "aps/super_glue"
 PARQUET = "refs/convert/parquet"
-"""The hub's own conversion of a set that is kept as a script, which `datasets` no longer runs: a folder a config."""
+"""Branch with the hub's conversions of sets that are scripts, which `datasets` no longer runs: a folder for each config."""
 _ENTAILS = ("entailment", "neutral", "contradiction")
 _CONLL = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 _SQUAD = "question: {question} context: {context}"

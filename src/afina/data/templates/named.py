@@ -77,7 +77,7 @@ def _refuse_tools(messages: Sequence[Message]) -> None:
 
 
 class Merged(ChatTemplate):
-    """Another template, for which what the system says stands before the first that the user says."""
+    """Wraps a template that has no place for a system message: that is written before the user's first message."""
 
     def __init__(self, inner: ChatTemplate) -> None:
         self.inner, self.marks = inner, inner.marks

@@ -1,4 +1,4 @@
-"""Words with a label each become tokens: which token stands for which word."""
+"""Tokenise words that have a label each, and say at which token each word begins."""
 
 from typing import Any
 
