@@ -30,7 +30,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, family_folder: Callable[...,
     folder = tmp_path_factory.mktemp("home")
     (folder / "mail").mkdir()
     splits = write_splits(folder / "mail", train=30, test=24)
-    keys = settings(family_folder, splits, methods=["lora", "houlsby", "head"], max_length=12)
+    keys = settings(family_folder, splits, methods=["lora", "houlsby", "head", "full"], max_length=12)
     api.study(out=folder / "out", **keys)
     return folder / "out"
 
@@ -66,6 +66,13 @@ def test_the_figures_are_those_of_the_results(study: Path) -> None:
     assert "not measurable here" in text or result.energy_joules is not None
     assert "| learning rate | 0.01 (set) |" in text and "One seed only" in text
     assert {"lora", "houlsby"} <= {cell for line in text.splitlines() if line.startswith("| ") for cell in line.split()}
+
+
+def test_it_is_said_whether_the_bases_weights_are_in_the_folder(study: Path) -> None:
+    for method, inside in (("full", True), ("lora", False)):
+        text = card_of(study, method).read_text(encoding="utf-8")
+        assert ("Its weights are in this folder" in text) is inside
+        assert ("Its weights are not in this folder" in text) is not inside
 
 
 def test_no_path_of_the_machine_is_in_a_card(study: Path, family_folder: Callable[..., Path]) -> None:

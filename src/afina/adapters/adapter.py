@@ -104,7 +104,7 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
     config = peft_config(adapter, backbone, record)
     form = adapter.method.peft
     is_peft = form is not None and form.direct and config["peft_type"] == form.peft_type
-    record = replace(record, facts={**record.facts, "peft": is_peft})
+    record = replace(record, facts={**record.facts, "peft": is_peft, "has_base": adapter.method.owns_backbone})
     try:
         with partial_folder(folder) as partial:
             save_tensors(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -133,7 +133,7 @@ class partial_folder:
         if kind is None:
             # What a person wrote into the card of what stood there stays.
             card = self.target / "README.md"
-            if card.is_file() and not (self.partial / card.name).exists():
+            if card.is_file() and not card.is_symlink() and not (self.partial / card.name).exists():
                 shutil.copy(card, self.partial / card.name)
             shutil.rmtree(self.target, ignore_errors=True)
             self.partial.replace(self.target)

@@ -35,8 +35,8 @@ class Form:
     """The library that the hub loads it by."""
     ways: Mapping[str, str] = field(default_factory=dict)
     """By runtime the lines that load it, with $places (`lines`)."""
-    has_base: bool = False
-    """Whether the base model's weights are in it."""
+    has_base: bool | None = False
+    """Whether the base model's weights are in it; None where that is not known."""
     compared: Sequence[tuple[str, str]] = ()
     """How near an export is to its adapter, as a table has it, on so many `rows`."""
     rows: int = 0
@@ -49,7 +49,7 @@ def own_form(known: Known) -> Form:
     ways = {"Afina": AFINA_WAY}
     if known.record.facts.get("peft") is True and known.task.unit == (0.0, 1.0):  # else its head gives deviations
         ways["PEFT"] = PEFT_WAY
-    return Form(library="peft" if "PEFT" in ways else None, ways=ways)
+    return Form(library="peft" if "PEFT" in ways else None, ways=ways, has_base=known.record.facts.get("has_base"))
 
 
 def lines(way: str, known: Known) -> tuple[str, str]:

@@ -268,7 +268,7 @@ def _base(known: Known, form: Form, words: Words) -> str:
     parts = [words("Base: {base}; its licence: {licence}.", base=_link(base.name, base.hub), licence=licence)]
     if form.has_base:
         parts.append(words("Its weights are in this folder, so that its licence holds for them."))
-    else:
+    elif form.has_base is False:
         parts.append(words("Its weights are not in this folder."))
     parts.append(words("Under which licence this is given on is its maker's to say: `license:` in the metadata above."))
     quantised = words("The base was in {precision} when this was trained and tested.", precision=known.record.precision)
