@@ -69,7 +69,7 @@ def code(text: str, names: dict[str, Any], folder: Path) -> str:
 
 
 SAID = {
-    "tutorials/first_study": ["features is best", "Still learning when its steps were over", "'billing'"],
+    "tutorials/first_study": ["features is best", "Still learning when their steps were over", "'billing'"],
     "tutorials/comparison": ["lora", "mean"],
     "tutorials/chatbot": ["31 of 33 rows kept", "25 euros", "Mill Street", "perplexity"],
     "tutoriais/primeiro_estudo": ["160", "cobrança"],

@@ -10,13 +10,14 @@ from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.methods.base import Method, make_method, method_names, registry
 from afina.report.write import write_report
-from afina.results.doubts import doubts
+from afina.results.doubts import Doubts, doubts
 from afina.results.recommend import recommend
 from afina.results.results_jsonl import read_results
 from afina.results.statistics import cells
 from afina.study.plan import expand, remarks
 from afina.study.search import trials
 from afina.study.study import Study
+from afina.words.language import Words
 from result_folders import write_study
 
 LENGTHS = (50, 500, 5_000)
@@ -177,6 +178,17 @@ def test_doubts_are_said_beside_the_differences(
     assert portuguese in said_by(folder, "pt")
     (doubt,) = recommend(folder).doubts
     assert english in doubt
+
+
+def test_what_is_said_of_several_is_said_in_the_plural() -> None:
+    doubts = Doubts(by_default=(), steps=36, rising=("head", "lora"), below_head=("ia3", "vera"))
+    assert [sentence.split(",")[0] for sentence in doubts.learning(Words())] == [
+        "Still learning when their steps were over", "Below the head alone on the train rows",
+    ]  # fmt: skip
+    assert doubts.learning(Words("pt"))[0].endswith(
+        ": head, lora. Mais épocas ou taxas maiores mudariam os seus lugares."
+    )
+    assert doubts.learning(Words())[1].endswith(": ia3, vera. Their rates are too low or too high for so few steps.")
 
 
 def test_nothing_is_said_where_nothing_is_doubtful(tmp_path: Path) -> None:

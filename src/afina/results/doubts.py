@@ -47,7 +47,10 @@ class Doubts:
             said.append(
                 words(
                     "Still learning when its steps were over, as the train metric still improved steeply in the last epoch: "
-                    "{methods}. More epochs or a higher rate would change its place.",
+                    "{methods}. More epochs or a higher rate would change its place."
+                    if len(self.rising) == 1
+                    else "Still learning when their steps were over, as the train metric still improved steeply in the last "
+                    "epoch: {methods}. More epochs or higher rates would change their places.",
                     methods=", ".join(self.rising),
                 )
             )
@@ -55,7 +58,10 @@ class Doubts:
             said.append(
                 words(
                     "Below the head alone on the train rows, though it trains the head too: {methods}. Its rate is too low "
-                    "or too high for so few steps.",
+                    "or too high for so few steps."
+                    if len(self.below_head) == 1
+                    else "Below the head alone on the train rows, though they train the head too: {methods}. Their rates are "
+                    "too low or too high for so few steps.",
                     methods=", ".join(self.below_head),
                 )
             )
