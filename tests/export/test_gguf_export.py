@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from afina.data.dialogues.messages import Message
 from afina.data.templates.chat_template import TEMPLATES
 from afina.data.templates.named import make_template
 from afina.errors import AfinaError, UsageError
-from afina.export.chat import jinja_of
+from afina.export.chat import jinja_of, with_template
 from afina.export.check import check_export
 from afina.export.export import Exported, export_adapter
 from afina.export.gguf import file, model
@@ -396,3 +397,13 @@ def test_what_a_template_says_by_itself_is_the_modelfiles_system() -> None:
     assert 'SYSTEM "Be kind."' in text and "<s>" not in text
     assert '"user" }}<use>{{ .Content }}</use>' in text and text.count("<ass>") == 2
     assert "<s><sys>{{ .Content }}" in modelfile("m.gguf", begins=False, **given)
+
+
+def test_a_tokenizer_keeps_its_templates_unless_another_was_trained() -> None:
+    tokenizer, _ = load_tokenizer("afina-small")
+    tokenizer.chat_template = {"default": tokenizer.chat_template, "tool_use": "{{ tools }}"}
+    for own in (None, make_template(None, tokenizer)):
+        assert with_template(tokenizer, SimpleNamespace(template=own)) is tokenizer
+    plain = make_template("plain", tokenizer)
+    assert with_template(tokenizer, SimpleNamespace(template=plain)).chat_template == jinja_of(plain)
+    assert isinstance(tokenizer.chat_template, dict)

@@ -14,8 +14,11 @@ __all__ = ["chat_template_of", "jinja_of", "with_template"]
 def chat_template_of(task: Any, tokenizer: Any) -> str | None:
     """Return the template that a task was trained with, else the tokenizer's own, as Jinja; None where there is none."""
     own = getattr(task, "template", None)
-    if own is not None:
-        return jinja_of(own)
+    return _own_template(tokenizer) if own is None else jinja_of(own)
+
+
+def _own_template(tokenizer: Any) -> str | None:
+    """Return a tokenizer's template; of several by name the default."""
     source = getattr(tokenizer, "chat_template", None)
     if isinstance(source, Mapping):
         source = source.get("default")
@@ -23,9 +26,9 @@ def chat_template_of(task: Any, tokenizer: Any) -> str | None:
 
 
 def with_template(tokenizer: Any, task: Any) -> Any:
-    """Return a tokenizer with the template that the task was trained with, itself where it has that."""
+    """Return a tokenizer with the template that the task was trained with, itself where it has that (and maybe others)."""
     found = chat_template_of(task, tokenizer)
-    if tokenizer is None or found is None or found == getattr(tokenizer, "chat_template", None):
+    if tokenizer is None or found is None or found == _own_template(tokenizer):
         return tokenizer
     own = copy.deepcopy(tokenizer)
     own.chat_template = found
