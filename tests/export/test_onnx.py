@@ -11,16 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import afina
 from afina import api
-from afina.errors import AfinaError
-from afina.export.held import PROBE
+from afina.data.rows import Rows
+from afina.errors import AfinaError, UsageError
+from afina.export import int8
+from afina.export.held import PROBE, hold
+from afina.export.int8 import loss_of
 from afina.export.manifest import MANIFEST
 from afina.export.opened import open_export
+from afina.export.parity import Parity
+from afina.export.targets.onnx import OnnxTarget
+from afina.measure.bootstrap import Estimate
 from commands import afina as run_afina
 from commands import refused
-from exports import CLASSES, folder_of
+from exports import CLASSES, NUMBER, SEVERAL, TAGS, folder_of
+from families import ENCODERS
+from pairs import TRAINED, covering
 
 Loader = Callable[..., Path]
 TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
@@ -56,9 +65,19 @@ def alone(folder: Path, *given: str) -> list[Any]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize(("name", "family"), [("lora", "bert"), ("prefix", "roberta"), ("loreft", "modernbert")])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take one pair whose branches stay in the graph; `make conformance` takes the whole product."""
+    if {"name", "family"} <= {*metafunc.fixturenames} and metafunc.function is test_an_export_answers_as_its_adapter:
+        pairs = covering(TRAINED, (*ENCODERS, "vit"), whole=True)
+        if metafunc.config.getoption("--conformance") is None:
+            pairs = [("loreft", "modernbert")]
+        metafunc.parametrize(("name", "family"), pairs, ids=[f"{name}-{family}" for name, family in pairs])
+
+
 def test_an_export_answers_as_its_adapter(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
     ours, folder = exported(name, family, family_folder, tmp_path)
+    if family == "vit":
+        return  # what was exported was held against the adapter
     expected = ours.predict(TEXTS)
     found = [row.found for row in api.predict(folder, TEXTS)]
     said = alone(folder, *TEXTS)
@@ -148,3 +167,123 @@ def test_what_an_export_holds_is_not_chosen_again(made: Path) -> None:
     refused(run_afina("export", made, "--check", made), "--check looks at what was exported, and takes no adapter")
     refused(run_afina("export", made), "Give an adapter and --to what to export it")
     refused(run_afina("evaluate", made, "--text", made / "README.md"), "afina export --check")
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "task"),
+    [
+        ("houlsby", "distilbert", NUMBER),
+        ("ia3", "electra", SEVERAL),
+        ("prompt", "bert", TAGS),
+        ("lora", "vit", CLASSES),
+    ],
+)
+def test_every_kind_of_answer_leaves(
+    name: str, family: str, task: dict[str, Any], family_folder: Loader, tmp_path: Path
+) -> None:
+    ours, folder = exported(name, family, family_folder, tmp_path, task)
+    if family == "vit":
+        images = np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8)
+        np.savez(tmp_path / "images.npz", images=images)
+        expected, found = ours.predict(images), [row.found for row in api.predict(folder, file=tmp_path / "images.npz")]
+        said = alone(folder, str(tmp_path / "images.npz"))
+        assert [one.label for one in expected] == [one.label for one in found] == [one["label"] for one in said]
+        return
+    expected, found, said = (
+        ours.predict(TEXTS),
+        [row.found for row in api.predict(folder, TEXTS)],
+        alone(folder, *TEXTS),
+    )
+    for one, other, third in zip(expected, found, said, strict=True):
+        if task is NUMBER:
+            assert one.label == pytest.approx(other.label, abs=1e-3) == pytest.approx(third["label"], abs=1e-3)
+        elif task is TAGS:
+            assert one.tags == other.tags == tuple(third["tags"])
+        else:
+            assert list(one.labels) == list(other.labels) == third["labels"]
+
+
+def spoil_scale(own: Any, session: Any) -> None:
+    """Drop the scale of LoRA's branches."""
+    for _, branch in own.adapter.placed():
+        branch.scale = 1.0
+
+
+def spoil_heads(own: Any, session: Any) -> None:
+    """Exchange two heads of a layer's queries."""
+    weight = own.backbone.model.encoder.layer[0].attention.self.query.weight
+    with torch.no_grad():
+        weight.copy_(weight.view(4, -1, weight.shape[1])[[1, 0, 2, 3]].reshape_as(weight))
+
+
+def spoil_mask(own: Any, session: Any) -> None:
+    """Have the graph look at padding."""
+    give = session.outputs
+    session.outputs = lambda inputs: give(inputs | {"attention_mask": np.ones_like(inputs["attention_mask"])})
+
+
+def spoil_segments(own: Any, session: Any) -> None:
+    """Have the graph take the second text of a pair for the first."""
+    give = session.outputs
+    session.outputs = lambda inputs: give(inputs | {"token_type_ids": np.zeros_like(inputs["token_type_ids"])})
+
+
+def spoil_branches(own: Any, session: Any) -> None:
+    """Leave the branches out."""
+    own.adapter.branches, own.adapter.sites = torch.nn.ModuleDict(), []
+
+
+def whole(own: Any, session: Any) -> None:
+    """Spoil nothing."""
+
+
+@pytest.mark.parametrize(
+    "fault", [whole, spoil_scale, spoil_heads, spoil_mask, spoil_segments, spoil_branches], ids=lambda own: own.__name__
+)
+def test_a_graph_that_is_not_the_adapter_is_told_from_it(fault: Callable[..., None], copied: Path, made: Path) -> None:
+    own, opened = afina.load(made.parent / "adapter"), open_export(copied)
+    fault(own, opened.session)
+    rows = Rows(TEXTS, None, np.array([0, 1, 0, 1]))
+    parity, _ = hold(own, own, opened, rows)
+    assert parity.equal == (fault is whole), parity
+
+
+def test_what_parted_leaves_no_folder(family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder_of("lora", "bert", family_folder, tmp_path)
+
+    def parted(*_: object) -> Any:
+        return Parity(9, 0.5, 1.0, 0.5, 3, 9, {}), 1.0
+
+    monkeypatch.setattr(OnnxTarget, "write", lambda *_: None)
+    monkeypatch.setattr(OnnxTarget, "compare", parted)
+    with pytest.raises(AfinaError, match="What was exported is not what was tested: logits part"):
+        api.export(source, "onnx", tmp_path / "out", rows=9)
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+def test_what_rounding_loses_is_measured_and_bounded(family_folder: Loader, tmp_path: Path, capfd: Any) -> None:
+    source = folder_of("lora", "bert", family_folder, tmp_path)
+    rows = [f"{text} {word},{label}" for text in TEXTS for word in ("a", "b", "team") for label in ("no", "yes")]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows * 6]))
+    made = api.export(source, "onnx", tmp_path / "out", data=str(tmp_path / "rows.csv"), int8=True, at_most=1.0)
+    found = made.parity.narrowed
+    assert found.after.size < found.before.size
+    assert found.loss.low <= found.loss.value <= found.loss.high
+    assert 1e-4 < made.parity.exact_difference < 0.3 * made.parity.scale, "rounded, and not to nonsense"
+    assert "layers are rounded to eight bits; in float stay the head's last layer" in (made.merging or "")
+    opened = open_export(made.folder)
+    assert opened.manifest.precision.startswith("int8")
+    assert api.check_export(made.folder).difference == 0
+
+    def worse(task: Any, tokens: Any, before: Any, after: Any) -> Any:
+        return loss_of(task, tokens, np.eye(2)[tokens.labels], np.eye(2)[1 - tokens.labels])
+
+    tokens = opened.tokens(Rows(TEXTS, None, np.array([0, 1, 0, 1])))
+    metric, values, loss = worse(opened.task, tokens, None, None)
+    assert (metric, values, loss) == ("accuracy", (1.0, 0.0), Estimate(1.0, 1.0, 1.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8, "loss_of", worse)
+        with pytest.raises(AfinaError, match=r"accuracy falls from 1\.0000 to 0\.0000 on 4 rows, by 1\.0000 at least"):
+            int8.narrow(afina.load(source), opened, Rows(TEXTS, None, np.array([0, 1, 0, 1])), 0.01)
+    with pytest.raises(UsageError, match="measured on rows with labels, and none are here"):
+        int8.narrow(afina.load(source), opened, Rows(TEXTS, None, np.full(4, -1)), 0.01)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attachment import Attachment
+from afina.backbone.branch import PromptBranch
 from afina.backbone.files import model_path
+from afina.backbone.given import moves_of
 from afina.backbone.head import mean_pool
 from afina.backbone.inputs import random_inputs
 from afina.data.images import image_tokens
@@ -27,7 +29,7 @@ from afina.export.opened import OpenedExport, arrays
 from afina.export.parity import Parity, parity_of
 from afina.predictor.predictor import Predictor
 
-__all__ = ["PROBE", "check_tokens", "example_inputs", "hold", "probe_again"]
+__all__ = ["PROBE", "check_tokens", "example_inputs", "hold", "longest", "probe_again"]
 
 PROBE = "probe.npz"
 _ROWS, _LENGTHS = (1, 3, 8), (4, 9, 21)
@@ -111,12 +113,18 @@ def _batches(loaded: Predictor) -> Iterator[Batch]:
                 torch.manual_seed(rows)
                 yield random_inputs(loaded.backbone.config, rows, 16)
         return
-    tokens = _own_tokens(loaded)
-    most = min(loaded.record.max_length, loaded.backbone.context)
+    tokens, most = _own_tokens(loaded), longest(loaded)
     lengths = sorted({*(min(own, most) for own in _LENGTHS), min(most, 120)})
     for rows in _ROWS:
         for length in lengths:
             yield _padded(loaded, tokens, rows, length)
+
+
+def longest(loaded: Predictor) -> int:
+    """Return the most tokens of a text that the model has room for beside what an adapter puts before it."""
+    branches = [branch for _, branch in loaded.adapter.placed()]
+    before = max((own.length for own in branches if isinstance(own, PromptBranch)), default=0) + moves_of(branches)
+    return min(loaded.longest, loaded.backbone.context - before)
 
 
 def _own_tokens(loaded: Predictor) -> LabelledTokens:
@@ -155,7 +163,7 @@ def example_inputs(loaded: Predictor) -> Batch:
             torch.manual_seed(0)
             return random_inputs(loaded.backbone.config, 3, 16)
     tokens = _own_tokens(loaded)
-    return _padded(loaded, tokens, 3, min(11, loaded.record.max_length, loaded.backbone.context))
+    return _padded(loaded, tokens, 3, min(11, longest(loaded)))
 
 
 def check_tokens(tested: Predictor, opened: OpenedExport) -> None:

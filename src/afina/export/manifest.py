@@ -76,8 +76,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read a folder's manifest, and hold its files against it.
+def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
+    """Read a folder's manifest, and hold its files against it, unless told that they have been changed since.
 
     Raises `AfinaError` in one sentence for one that is damaged or newer, and for files that are missing or changed.
     """
@@ -91,7 +91,8 @@ def read_manifest(folder: Path) -> Manifest:
     check_fields(path, values, Manifest)
     check_task(path, values["task"])
     manifest = Manifest(**values)
-    _check_files(folder, manifest.files)
+    if files:
+        _check_files(folder, manifest.files)
     return manifest
 
 

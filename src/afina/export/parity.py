@@ -50,6 +50,8 @@ class Parity:
     """What else was compared, as rows of a table."""
     notes: tuple[str, ...] = ()
     """What a person should know of the exported model."""
+    narrowed: Any = None
+    """What rounding the exported weights gained and lost, where they were."""
 
     @property
     def unit(self) -> str:

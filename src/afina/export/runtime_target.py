@@ -46,11 +46,12 @@ class RuntimeTarget(ExportTarget):
     ) -> "tuple[Parity, float | None]":
         """Open the folder in its runtime, and return how near it is to the adapter, which its manifest then says, too."""
         from afina.export.held import hold
-        from afina.export.manifest import read_manifest, write_manifest
+        from afina.export.manifest import write_manifest
         from afina.export.opened import open_export
 
-        parity, effect = hold(tested, exact, open_export(folder), rows)
-        manifest = read_manifest(folder)
+        opened = open_export(folder)
+        parity, effect = hold(tested, exact, opened, rows)
+        manifest = opened.manifest  # `hold` has written what it asked since
         found = {
             "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
             "agreeing": parity.agreeing, "metrics": {name: list(values) for name, values in parity.metrics.items()},
@@ -61,6 +62,7 @@ class RuntimeTarget(ExportTarget):
 
     def manifest(self, adapter: "Predictor", facts: Mapping[str, Any]) -> "Manifest":
         """Return the manifest of what was written of an adapter, but for how near it is."""
+        from afina.export.held import longest
         from afina.export.manifest import Manifest, digest_of
         from afina.export.runtime import RUNTIMES
 
@@ -72,7 +74,7 @@ class RuntimeTarget(ExportTarget):
                 "adapter": adapter.folder.resolve().name, "sha256": digest_of(*weights), "method": adapter.record.method,
                 "model": adapter.record.model,
             },
-            task=adapter.task.outside().state(), max_length=min(adapter.record.max_length, adapter.backbone.context),
+            task=adapter.task.outside().state(), max_length=longest(adapter),
             versions=versions, **facts,
         )  # fmt: skip
 

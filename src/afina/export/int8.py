@@ -1,0 +1,210 @@
+"""Round an ONNX graph's weights to eight bits, and measure what that gains and what it loses on the same rows.
+
+Weights are rounded by channel (embeddings by table), to seven of the eight bits: on processors without VNNI the products of
+full eight-bit numbers overflow, and nobody knows on which processor the graph will run. What is multiplied with them is
+rounded as it comes (dynamic quantisation), so that there is nothing to calibrate.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from afina.data.rows import Rows
+from afina.data.tokens.batching import collate
+from afina.data.tokens.tokens import Tokens
+from afina.errors import AfinaError, UsageError
+from afina.export.opened import OpenedExport, arrays
+from afina.export.runtime import RUNTIMES
+from afina.measure.bootstrap import Estimate, Figure, Measure, estimates, interval_of, mean_of, redrawn
+from afina.measure.metrics.base import Answers
+from afina.predictor.predictor import Predictor
+from afina.tasks.base import Task
+
+__all__ = ["Cost", "Narrowed", "Rounded", "cost_of", "loss_of", "narrow", "open_again", "round_weights"]
+
+_KINDS = ("Gather", "Gemm", "MatMul")
+"""Embeddings and linear layers; what multiplies two inputs has no weight to round."""
+_TIMED = """
+import json, resource, statistics, sys, time
+import numpy as np, onnxruntime
+
+settings = onnxruntime.SessionOptions()
+settings.log_severity_level = 3
+session = onnxruntime.InferenceSession(sys.argv[1], settings, providers=["CPUExecutionProvider"])
+with np.load(sys.argv[2], allow_pickle=False) as file:
+    batches = [{own.name: file[f"{kind}.{own.name}"] for own in session.get_inputs()} for kind in ("one", "many")]
+found = []
+for batch, times in zip(batches, (30, 7)):
+    session.run(None, batch)
+    taken = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        session.run(None, batch)
+        taken.append(time.perf_counter() - begin)
+    found.append(statistics.median(taken))
+print(json.dumps([*found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Says which layers were rounded and which were not."""
+
+    layers: int
+    left: tuple[str, ...]
+    """In words."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Holds what a graph takes, in a process of its own."""
+
+    size: int
+    """Bytes of its file."""
+    one: float
+    """Seconds for a row: the median of 30."""
+    many: float
+    """Seconds for 32 rows: the median of 7."""
+    memory: int
+    """Most bytes that the process had."""
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """Holds what rounding gained and lost."""
+
+    rounded: Rounded
+    before: Cost
+    after: Cost
+    metric: str
+    rows: int
+    values: tuple[float, float]
+    loss: Estimate
+    """How much worse the metric is, with its paired interval over the rows."""
+
+
+def round_weights(source: Path, target: Path) -> Rounded:
+    """Write a graph with the weights of its embeddings and linear layers, but the last, rounded to eight bits."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load(str(source), load_external_data=False).graph
+    weights = {own.name: own for own in graph.initializer if own.data_type == onnx.TensorProto.FLOAT}
+    wanted = [
+        node for node in graph.node
+        if node.op_type in _KINDS and any(name in weights and len(weights[name].dims) == 2 for name in node.input)
+    ]  # fmt: skip
+    linear = [node.name for node in wanted if node.op_type != "Gather"]
+    if len(linear) < 2:
+        raise AfinaError(f"{source.name} has no linear layers but its head; there is nothing to round to eight bits.")
+    quantize_dynamic(
+        str(source), str(target), op_types_to_quantize=list(_KINDS), nodes_to_quantize=[
+            node.name for node in wanted if node.name != linear[-1]
+        ],
+        per_channel=True, reduce_range=True, weight_type=QuantType.QInt8,
+        use_external_data_format=(source.with_name(f"{source.name}.data")).exists(),
+    )  # fmt: skip
+    return Rounded(
+        len(wanted) - 1, ("the head's last layer", "layer norms", "softmax", "products of two inputs in attention")
+    )
+
+
+def cost_of(model: Path, rows: Mapping[str, np.ndarray], scratch: Path) -> Cost:
+    """Return what a graph takes for one row and for 32, in a process that does nothing else."""
+    count = len(next(iter(rows.values())))
+    given = {f"one.{name}": value[:1] for name, value in rows.items()}
+    given |= {f"many.{name}": value[np.arange(32) % count] for name, value in rows.items()}
+    with scratch.open("wb") as file:
+        np.savez(file, **given)  # type: ignore[arg-type]
+    command = [sys.executable, "-c", _TIMED, str(model), str(scratch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    scratch.unlink()
+    if done.returncode:
+        raise AfinaError(
+            f"{model.name} cannot be timed ({(done.stderr.strip() or 'it was ended').splitlines()[-1][:300]})."
+        )
+    one, many, memory = json.loads(done.stdout)
+    size = sum(path.stat().st_size for path in (model, model.with_name(f"{model.name}.data")) if path.exists())
+    return Cost(size, one, many, int(memory))
+
+
+def narrow(tested: Predictor, opened: OpenedExport, rows: Rows | None, at_most: float) -> Narrowed:
+    """Round the weights of an opened folder's graph, in place, and return what that gained and lost on these rows.
+
+    Raises `UsageError` where the rows do not say how good an answer is, and `AfinaError` where the metric is surely worse by
+    more than `at_most`: where the whole interval of its loss is.
+    """
+    tokens = _judged(tested, rows)
+    model, rounded = opened.folder / "model.onnx", opened.folder / "rounded.onnx"
+    before = opened.logits(tokens)
+    layers = round_weights(model, rounded)
+    some = np.argsort(tokens.lengths, kind="stable")[-32:]
+    batch = arrays(
+        collate([(tokens, some)], opened.pad, most=opened.manifest.max_length).inputs, opened.manifest.inputs
+    )
+    costs = [cost_of(path, batch, opened.folder / "timed.npz") for path in (model, rounded)]
+    rounded.replace(model)
+    if (whole := model.with_name(f"{model.name}.data")).exists():
+        whole.unlink()  # the rounded ones have a file of their own
+    after = open_again(opened).logits(tokens)
+    metric, values, loss = loss_of(opened.task, tokens, before, after)
+    if loss.low is not None and loss.low > at_most:
+        raise AfinaError(
+            f"Rounded to eight bits, {metric} falls from {values[0]:.4f} to {values[1]:.4f} on {len(tokens):,} rows, by "
+            f"{loss.low:.4f} at least (95%), and --at-most is {at_most:g}; nothing was written: leave --int8 out, "
+            "or allow more."
+        )
+    return Narrowed(layers, costs[0], costs[1], metric, len(tokens), values, loss)
+
+
+def _judged(tested: Predictor, rows: Rows | None) -> Tokens:
+    """Return the rows as tokens, where they say how good an answer is."""
+    if rows is not None and len(rows) > 1:
+        tokens = tested.images(rows.pixels) if rows.pixels is not None else tested.tokens(rows)
+        if tested.task.embeds:
+            return tokens
+        if rows.pixels is not None:
+            tokens = replace(tokens, labels=rows.label)
+        if (tokens.output_labels() >= 0).all():
+            return tokens
+    raise UsageError(
+        "What rounding to eight bits costs is measured on rows with labels, and none are here; give --data."
+    )
+
+
+def open_again(opened: OpenedExport) -> OpenedExport:
+    """Open a folder's graph anew, which was changed since."""
+    return replace(opened, session=RUNTIMES[opened.manifest.runtime].open(opened.folder, opened.manifest))
+
+
+def loss_of(
+    task: Task, tokens: Tokens, before: np.ndarray, after: np.ndarray
+) -> tuple[str, tuple[float, float], Estimate]:
+    """Return the metric's name, its values by two models' outputs for the same rows, and how much worse the second's is.
+
+    The interval is of rows that are drawn again, the same for both. Of vectors it is how far the two point from each other.
+    """
+    if task.embeds:
+        lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+        near = mean_of("cosine", (before * after).sum(axis=1) / lengths)
+        alike = mean_of("cosine", np.ones(len(before)))
+        _, (_, gap) = estimates([alike, near])
+        return "cosine", (1.0, near.overall), Estimate(-gap.value, _negative(gap.high), _negative(gap.low))
+    metric = task.metrics()[task.metric]
+    decoded = [task.decode_compared(tokens, own) for own in (before, after)]
+    answers = [Answers(task.shown(tokens.labels), task.shown(own.predictions), own.scores) for own in decoded]
+    values = [metric.value(own) for own in answers]
+    figures: list[Measure | Figure] = [metric.over(own) for own in answers]
+    drawn = redrawn(figures, len(tokens), resamples=1000, random=np.random.default_rng(0))
+    sign = 1.0 if metric.higher_is_better else -1.0
+    low, high = interval_of(sign * (drawn[0] - drawn[1]))
+    return metric.name, (values[0], values[1]), Estimate(sign * (values[0] - values[1]), low, high)
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
