@@ -39,10 +39,10 @@ _PLACES = {
     "load": "afina.predictor.load",
     "mistakes": "afina.results.mistakes:read_mistakes",
     "plan": "afina.study.planned",
-    "plant_canaries": "afina.audit.canaries:plant",
+    "plant_canaries": "afina.api.audit:canaries",
     "predict_file": "afina.api.prediction",
     "preview": "afina.study.preview",
-    "recommend": "afina.results.recommend",
+    "recommend": "afina.api.studies",
     "write_report": "afina.report.write",
 }
 

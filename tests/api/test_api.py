@@ -33,16 +33,21 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("data generate", "key_variable"): "key",
     ("data generate", "timeout"): "timeout_seconds",
     ("report", "errors"): "run",  # of api.mistakes
+    ("export", "check"): "folder",  # of api.check_export
     ("chat", "adapters"): "beside",  # of afina.load
 }
 """Options whose Python name is another, as one word there has to say what of."""
 BESIDE = {
-    "report": [api.mistakes], "chat": [afina.load], "data generate": [afina.Endpoint, afina.LocalModel],
+    "report": [api.mistakes], "export": [api.check_export], "chat": [afina.load],
+    "data generate": [afina.Endpoint, afina.LocalModel],
 }  # fmt: skip
 """What in Python is another call than the command's own."""
 TERMINALS_OWN = {
     ("chat", "language"): "what stands between the answers",
-    **{(name, "language"): "what stands around the figures" for name in ("plan", "predict", "export", "evaluate")},
+    **{
+        (name, "language"): "what stands around the figures"
+        for name in ("plan", "predict", "export", "push", "evaluate")
+    },
     ("chat", "temperature"): "a conversation is livelier than a list of answers",
     ("chat", "top_p"): "likewise",
     ("chat", "max_new_tokens"): "likewise",

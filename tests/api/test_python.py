@@ -157,6 +157,7 @@ def test_all_of_it_shows_in_a_notebook(study: afina.Study) -> None:
     assert f"{first['test_metric']:,.4g}" in shown(study._repr_html_()).cells
     chosen = afina.recommend(study, memory="4GB")
     assert chosen.choice is not None
+    assert afina.recommend(study, memory=4e9) == chosen
     assert f"{chosen.choice.method} on {Path(first['model']).name}" in shown(chosen._repr_html_()).cells
     wrong = afina.mistakes(study, first["run"])
     assert {"praise", "<script>"} <= set(shown(wrong._repr_html_()).cells)

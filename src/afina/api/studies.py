@@ -183,7 +183,7 @@ def mistakes(directory: "str | Path | Study", run: str) -> "Mistakes":
 def recommend(
     directory: "str | Path | Study",
     *,
-    memory: str | None = None,
+    memory: str | float | None = None,
     minutes: float | None = None,
     metric: str | None = None,
     minimum: float | None = None,
@@ -191,12 +191,15 @@ def recommend(
     dataset: str | None = None,
     language: str = "en",
 ) -> "Recommendation":
-    """Choose one of a study's methods within a person's limits, with the reason, the runner-up and what is left out."""
+    """Choose one of a study's methods within a person's limits, with the reason, the runner-up and what is left out.
+
+    `memory` is an amount such as "4GB", or a number of bytes.
+    """
     from afina.results.recommend import parse_memory
     from afina.results.recommend import recommend as choose
     from afina.words.language import Words
 
-    most = None if memory is None else parse_memory(memory)
+    most = parse_memory(memory) if isinstance(memory, str) else memory
     return choose(
         directory, memory_bytes=most, minutes=minutes, metric=metric, minimum=minimum, model=model, dataset=dataset,
         words=Words(language),

@@ -38,7 +38,8 @@ def interactions(
     first = next(rows, None)
     if first is None:
         return
-    named = [name for name in (columns.question, columns.answer, columns.text, columns.label, columns.messages) if name]
+    asked = (columns.question, columns.answer, columns.text, columns.label, columns.messages)
+    named = [name for name in asked if name is not None]
     if missing := [name for name in named if name not in first.values and not first.problem]:
         raise UsageError(f"{where} has no column '{missing[0]}'{nearest(missing[0], map(str, first.values))}")
     rows = chain([first], rows)
