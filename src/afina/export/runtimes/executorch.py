@@ -1,0 +1,75 @@
+"""Run a `model.pte` in ExecuTorch, on the processor; its Python runtime takes and gives tensors of torch."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afina.errors import AfinaError
+from afina.export.manifest import Manifest
+from afina.export.runtime import Runtime, Session, runtime
+
+__all__ = ["ExecutorchRuntime", "ExecutorchSession", "quiet"]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what importing its packages says of parts of theirs that nothing here needs."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+class ExecutorchSession(Session):
+    """Runs a program of one method, a few rows at a time."""
+
+    def __init__(self, method: Any, inputs: Sequence[str], most: int) -> None:
+        self.method, self.inputs, self.most = method, tuple(inputs), most
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        import torch
+
+        count = len(inputs[self.inputs[0]])
+        found = []
+        for start in range(0, count, self.most):
+            given = [
+                torch.from_numpy(np.ascontiguousarray(inputs[name][start : start + self.most])) for name in self.inputs
+            ]
+            # What it gives lies in its own memory, which the next call writes over.
+            found.append(self.method.execute(given)[0].numpy().copy())
+        return np.concatenate(found)
+
+
+@runtime("executorch")
+class ExecutorchRuntime(Runtime):
+    """Runs ExecuTorch programs."""
+
+    package = "executorch"
+    extra = "executorch"
+    file = "model.pte"
+    imports = ("torch",)
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> ExecutorchSession:
+        with quiet():
+            from executorch.runtime import Runtime as Executor
+
+            try:
+                method = Executor.get().load_program(folder / cls.file).load_method("forward")
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[0]
+                raise AfinaError(f"{folder / cls.file} cannot be opened by executorch ({reason}).") from None
+        if (wanted := method.metadata.num_inputs()) != len(manifest.inputs):
+            raise AfinaError(
+                f"{folder / cls.file} takes {wanted} inputs, and its manifest names {len(manifest.inputs)} of them."
+            )
+        return ExecutorchSession(method, manifest.inputs, int(manifest.reading["most"]["rows"]))
