@@ -85,3 +85,19 @@ def test_a_docstring_begins_with_a_full_sentence(path: Path) -> None:
 ])  # fmt: skip
 def test_a_docstring_that_is_no_sentence_is_found(text: str) -> None:
     assert [wrong(line, node) for line, node in first_lines(ast.parse(text))] != [None]
+
+
+def depth(node: ast.AST) -> int:
+    """Return how deep comprehensions stand within each other."""
+    own = isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp)
+    return own + max((depth(child) for child in ast.iter_child_nodes(node)), default=0)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_comprehensions_nest_at_most_once(path: Path) -> None:
+    """What nests deeper is a riddle, and gets a function with a name."""
+    simple = ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.Expr | ast.Assert
+    nested = [
+        node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, simple) and depth(node) > 2
+    ]
+    assert not nested

@@ -54,7 +54,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     words = [each for each in words if each]
     if len(words) < 2:
         return 0.0
-    grams = [[Counter(zip(*(each[k:] for k in range(n)), strict=False)) for n in (1, 2, 3, 4)] for each in words]
+    grams = [[_grams(each, n) for n in (1, 2, 3, 4)] for each in words]
     tops = [_two_highest([own[n] for own in grams]) for n in range(4)]
     lengths = np.array([len(each) for each in words])
     scores = []
@@ -69,6 +69,11 @@ def self_bleu(texts: Sequence[str]) -> float:
         brevity = min(0.0, 1 - closest / lengths[row])
         scores.append(math.exp(brevity + sum(logs) / len(logs)))
     return float(np.mean(scores))
+
+
+def _grams(words: Sequence[str], n: int) -> "Counter[tuple[str, ...]]":
+    """Count the runs of `n` words."""
+    return Counter(zip(*(words[k:] for k in range(n)), strict=False))
 
 
 def _two_highest(counters: Sequence[Counter[tuple[str, ...]]]) -> dict[tuple[str, ...], tuple[int, int, int]]:

@@ -48,7 +48,7 @@ def listed_labels(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tup
         names = parts.label_names or tuple(str(place) for place in range(len(lists[0])))
         if parts.label_names is None:
             notes.append(f"the {len(names)} labels of '{column}', 0 or 1 each, have no names: they are numbered from 0")
-        sets = {s: [v and [n for n, y in zip(names, v, strict=False) if y] for v in own] for s, own in values.items()}
+        sets = {split: [flags and _marked(names, flags) for flags in rows] for split, rows in values.items()}
         return _relabelled(parts, sets, (column,)), [column], names
     named = {split: [_names(value, mark, parts.label_names) for value in own] for split, own in values.items()}
     return _relabelled(parts, named, (column,)), [column], None
@@ -143,7 +143,7 @@ def check_sets(names: Sequence[str], sets: Mapping[str, Sequence[list[str]]], wh
             f"{where}: there are {len(names):,} different labels, '{names[0]}' and '{names[1]}' among them; name another "
             "column with label:."
         )
-    counts = {name: {label: sum(label in own for own in rows) for label in names} for name, rows in sets.items()}
+    counts = {split: _counted(names, rows) for split, rows in sets.items()}
     everywhere = [label for label in names if counts["train"][label] in (0, len(sets["train"]))]
     if len(everywhere) == len(names):
         raise UsageError(f"{where}: every train row has the same labels; there is nothing to learn.")
@@ -153,3 +153,13 @@ def check_sets(names: Sequence[str], sets: Mapping[str, Sequence[list[str]]], wh
     if untested := [label for label in names if not counts["test"][label] and label not in everywhere]:
         listed = ", ".join(untested[:5]) + (", ..." if len(untested) > 5 else "")
         notes.append(f"no test row has {listed}: how well it is told is not measured")
+
+
+def _marked(names: Sequence[str], flags: Sequence[Any]) -> list[str]:
+    """Return the names whose flag is set."""
+    return [name for name, flag in zip(names, flags, strict=False) if flag]
+
+
+def _counted(names: Sequence[str], rows: Sequence[Any]) -> dict[str, int]:
+    """Return how many rows have each name."""
+    return {name: sum(name in row for row in rows) for name in names}

@@ -99,7 +99,9 @@ def read_tagged(
     _check_scheme(names, places["train"])
     own = {name: place for place, name in enumerate(names)}
     index = {tag: own[name] for tag, name in read.items()} | {place: place for place in range(len(names))}
-    splits = {split: _rows(words[split], [[index[tag] for tag in row] for row in tags[split]]) for split in tables}
+    splits = {}
+    for split in tables:
+        splits[split] = _rows(words[split], [[index[tag] for tag in row] for row in tags[split]])
     _check_seen(names, splits, notes)
     return names, splits
 

@@ -1,8 +1,8 @@
 """Metrics of classes, one a row, by how often each was taken for each; and of sets of them."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,10 +42,7 @@ class ByCounts(Metric):
     def _over_sets(self, answers: Answered) -> Callable[[Pick], float]:
         """Count where a row has several labels, by name."""
         names = sorted({name for own in (*answers.label, *answers.prediction) for name in own})
-        there, said = (
-            np.array([[name in own for name in names] for own in side], dtype=float).reshape(len(side), len(names))
-            for side in (answers.label, answers.prediction)
-        )
+        there, said = _flags(answers.label, names), _flags(answers.prediction, names)
         right = there * said
         return lambda pick: float(
             self.of_counts(right[pick].sum(axis=0), there[pick].sum(axis=0), said[pick].sum(axis=0))
@@ -100,3 +97,9 @@ class BinaryF1(ByCounts):
 
     def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
         return float(2 * hits[1] / (actual[1] + predicted[1])) if actual[1] + predicted[1] else 0.0
+
+
+def _flags(sets: Any, names: Sequence[str]) -> np.ndarray:
+    """Return (N, K): 1 where a row has the name."""
+    rows = [[name in row for name in names] for row in sets]
+    return np.array(rows, dtype=float).reshape(len(sets), len(names))
