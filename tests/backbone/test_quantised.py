@@ -398,7 +398,7 @@ def test_merging_says_what_it_changes(
     said: dict[str, str] = {}
     weights: dict[str, Any] = {}
     for onto in ("dequantised", "original"):
-        export(tmp_path / "adapter", "merged", tmp_path / onto, None, 8, onto=onto)
+        export(tmp_path / "adapter", "merged", out=tmp_path / onto, data=None, rows=8, onto=onto)
         said[onto] = " ".join(capsys.readouterr().out.split())
         weights[onto] = dict(classifier(family).from_pretrained(tmp_path / onto).named_parameters())
     assert f"it holds the weights that {precision} stands for" in said["dequantised"]
@@ -429,12 +429,12 @@ def test_the_exported_lora_of_a_quantised_base_is_read_by_peft(family_folder: Lo
     )  # fmt: skip
     save_adapter(tmp_path / "adapter", adapter, backbone, record)
     for kind, options in (("peft", {}), ("lora", {"rank": 64})):
-        export(tmp_path / "adapter", kind, tmp_path / kind, None, 8, **options)
+        export(tmp_path / "adapter", kind, out=tmp_path / kind, data=None, rows=8, **options)
         assert json.loads((tmp_path / kind / "adapter_config.json").read_text())["peft_type"] == "LORA"
     with pytest.raises(UsageError, match="--onto is dequantised or original, not 'orignal'; did you mean 'original'"):
-        export(tmp_path / "adapter", "merged", tmp_path / "x", None, 8, onto="orignal")
-    with pytest.raises(UsageError, match="--to merged takes no --rank; it is for --to lora"):
-        export(tmp_path / "adapter", "merged", tmp_path / "x", None, 8, rank=4)
+        export(tmp_path / "adapter", "merged", out=tmp_path / "x", data=None, rows=8, onto="orignal")
+    with pytest.raises(UsageError, match="--to merged takes no --rank; it is for --to gguf-lora and lora"):
+        export(tmp_path / "adapter", "merged", out=tmp_path / "x", data=None, rows=8, rank=4)
 
 
 # -- the optimiser, and a GPU --------------------------------------------------------------------------------------------

@@ -315,9 +315,9 @@ def test_a_prompt_is_what_transformers_makes_of_its_embeddings(family_folder: Lo
 
 def test_a_batch_is_not_padded_beyond_the_context() -> None:
     from afina.data.tokens.batching import collate
-    from afina.data.tokens.tokens import Tokens
+    from afina.data.tokens.tokens import LabelledTokens
 
-    tokens = Tokens(np.arange(61, dtype=np.int32), np.array([0, 61]), np.array([0]), None)
+    tokens = LabelledTokens(np.arange(61, dtype=np.int32), np.array([0, 61]), np.array([0]), None)
     assert collate([(tokens, np.array([0]))], 0, most=62).inputs["input_ids"].shape == (1, 62)
     assert collate([(tokens, np.array([0]))], 0).inputs["input_ids"].shape == (1, 64)
 

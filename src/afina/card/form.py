@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Template
+from typing import TYPE_CHECKING
 
-from afina.card.known import Known
+if TYPE_CHECKING:
+    from afina.card.known import Known
 
 __all__ = ["AFINA_WAY", "PEFT_WAY", "PEFT_WAYS", "Form", "lines", "on_hub", "own_form"]
 
@@ -44,7 +46,7 @@ class Form:
     """What is to be said of an export beside that, in sentences."""
 
 
-def own_form(known: Known) -> Form:
+def own_form(known: "Known") -> Form:
     """Return the form of an adapter as it was saved: PEFT loads its files too where they are PEFT's, head and all."""
     ways = {"Afina": AFINA_WAY}
     if known.record.facts.get("peft") is True and known.task.unit == (0.0, 1.0):  # else its head gives deviations
@@ -52,7 +54,7 @@ def own_form(known: Known) -> Form:
     return Form(library="peft" if "PEFT" in ways else None, ways=ways, has_base=known.record.facts.get("has_base"))
 
 
-def lines(way: str, known: Known) -> tuple[str, str]:
+def lines(way: str, known: "Known") -> tuple[str, str]:
     """Return the language of a way to load, python or sh, and its lines with their places filled in.
 
     These are $at (the folder), $base (the base model), $auto (its class in transformers), $labels, $example (what an adapter
@@ -82,7 +84,7 @@ def on_hub(lines: str, name: str) -> str:
                               for number, part in enumerate(blocks))  # fmt: skip
 
 
-def _run(known: Known) -> str:
+def _run(known: "Known") -> str:
     """Return what a model of transformers' is asked, and how its answer is read."""
     if known.base.inputs != "text":
         return 'model(**processor(image, return_tensors="pt")).logits'
@@ -92,7 +94,7 @@ def _run(known: Known) -> str:
     return f"model(**{tokens}).{'last_hidden_state' if known.task.embeds else 'logits'}"
 
 
-def _auto(known: Known) -> str:
+def _auto(known: "Known") -> str:
     """Return the class of transformers that loads a model for the task."""
     task = known.task
     if task.embeds:

@@ -52,7 +52,10 @@ class Speaker(LanguageModel):
             for chosen in evaluation_batches(np.array([len(ids) for (ids, _), _ in unique]), self.batch_size):
                 batch = [unique[row] for row in chosen]
                 inputs, targets = self._inputs([(ids, pairs[members[0]][1]) for (ids, _), members in batch])
-                states = attached.hidden(inputs, targets=targets).states[targets != IGNORED]  # (places, D), row by row
+                hidden = attached.hidden(inputs, targets=targets)
+                # An encoder-decoder's are those of the answers alone.
+                assert hidden.targets is not None
+                states = hidden.states[hidden.targets != IGNORED]  # (places, D), row by row
                 starts = np.cumsum([0, *(count for (_, count), _ in batch)])
                 owners = [
                     (index, start) for (_, members), start in zip(batch, starts, strict=False) for index in members

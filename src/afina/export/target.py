@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from afina.card.blocks import parse
-from afina.card.write import read_card
 from afina.errors import UsageError, nearest, shown
 from afina.registry import Registry
 
@@ -144,6 +142,9 @@ def folder_of(adapter: Path, to: str, out: Path | None, *, force: bool = False) 
 
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder is an export: it has a card of ours, and is no adapter of a study."""
+    from afina.card.blocks import parse  # what a card says is known with numpy
+    from afina.card.write import read_card
+
     try:
         card = read_card(folder)
         return card is not None and "export" in parse(card).digests.get("blocks", {})
