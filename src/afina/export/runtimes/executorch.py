@@ -45,7 +45,12 @@ class ExecutorchSession(Session):
                 torch.from_numpy(np.ascontiguousarray(inputs[name][start : start + self.most])) for name in self.inputs
             ]
             # What it gives lies in its own memory, which the next call writes over.
-            found.append(self.method.execute(given)[0].numpy().copy())
+            try:
+                found.append(self.method.execute(given)[0].numpy().copy())
+            except RuntimeError as error:
+                raise AfinaError(
+                    f"ExecuTorch cannot run what was exported for {count} rows of shape {list(given[0].shape[1:])} ({error})."
+                ) from None
         return np.concatenate(found)
 
 
