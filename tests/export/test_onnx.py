@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,24 +25,12 @@ from afina.export.targets.onnx import OnnxTarget
 from afina.measure.bootstrap import Estimate
 from commands import afina as run_afina
 from commands import refused
-from exports import CLASSES, NUMBER, SEVERAL, TAGS, folder_of
+from exports import CLASSES, NUMBER, SEVERAL, TAGS, alone, folder_of
 from families import ENCODERS
 from pairs import TRAINED, covering
 
 Loader = Callable[..., Path]
 TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
-ALONE = """
-import json, runpy, sys
-
-class Nothing:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in ("torch", "transformers", "afina"):
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Nothing())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def exported(
@@ -55,14 +41,6 @@ def exported(
     made = api.export(source, "onnx", folder / "out", rows=9, **options)
     assert made.effect is None or made.effect > 0.01, "an adapter that changes nothing cannot be missed"
     return afina.load(source), made.folder
-
-
-def alone(folder: Path, *given: str) -> list[Any]:
-    """Run an export's own script where neither torch, transformers nor Afina can be imported."""
-    command = [sys.executable, "-c", ALONE, str(folder / "predict.py"), *given]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
