@@ -29,7 +29,7 @@ def inspect(
     json_file: str | Path | None = None,
     tokenizer: str | None = None,
     similarity: float = 0.8,
-    plain: bool = False,
+    plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
     tokens: Count | None = None,
@@ -46,7 +46,7 @@ def inspect(
     from afina.whole_file import whole_file
 
     found = inspect_file(
-        file, how=Reading.of(speakers, columns, plain or None), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
+        file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
         similarity=similarity, tick=tick,
     )  # fmt: skip
     figures = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)
@@ -63,7 +63,7 @@ def clean(
     settings: "CleanSettings | None" = None,
     *,
     tokenizer: str | None = None,
-    plain: bool = False,
+    plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
     tokens: Count | None = None,
@@ -85,7 +85,7 @@ def convert(
     file: str | Path,
     out: str | Path,
     *,
-    plain: bool = False,
+    plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
     force: bool = False,
@@ -95,7 +95,7 @@ def convert(
     from afina.corpus.convert import convert as run
     from afina.corpus.reading import Reading
 
-    return run(file, out, how=Reading.of(speakers, columns, plain or None), force=force, tick=tick)
+    return run(file, out, how=Reading.of(speakers, columns, plain), force=force, tick=tick)
 
 
 def generate(

@@ -53,7 +53,7 @@ def clean(
     max_repetition: Annotated[
         float, typer.Option("--max-repetition", min=0, max=1, help="Share of repeated word triples; 0 for any.")
     ] = 0.75,
-    plain: Plain = False,
+    plain: Plain = None,
     user: User = None,
     assistant: Assistant = None,
     separator: Separator = None,

@@ -18,7 +18,7 @@ __all__ = ["convert"]
 def convert(
     file: DataFile,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help=".parquet or .jsonl.")],
-    plain: Plain = False,
+    plain: Plain = None,
     user: User = None,
     assistant: Assistant = None,
     separator: Separator = None,

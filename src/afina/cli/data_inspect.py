@@ -35,7 +35,7 @@ def inspect(
     similarity: Annotated[
         float, typer.Option("--similarity", min=0.05, max=1, help="From which rows count as near-duplicates.")
     ] = 0.8,
-    plain: Plain = False,
+    plain: Plain = None,
     user: User = None,
     assistant: Assistant = None,
     separator: Separator = None,

@@ -53,7 +53,10 @@ Answer = Annotated[str | None, typer.Option("--answer", help="The column of answ
 Assistant = Annotated[list[str] | None, typer.Option("--assistant", help="A name of who answers; several times.")]
 Label = Annotated[str | None, typer.Option("--label", help="The column of labels.")]
 Messages = Annotated[str | None, typer.Option("--messages", help="The column of conversations.")]
-Plain = Annotated[bool, typer.Option("--plain", help="Take rows as texts, whatever they look like.")]
+Plain = Annotated[
+    bool | None,
+    typer.Option("--plain/--dialogues", help="Take rows as texts, or as dialogues, whatever they look like."),
+]
 Question = Annotated[str | None, typer.Option("--question", help="The column of questions (with --answer).")]
 Separator = Annotated[
     str | None,

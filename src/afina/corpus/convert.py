@@ -9,7 +9,7 @@ from typing import Any
 from afina.corpus.clean import rejects_path
 from afina.corpus.interaction_file import InteractionFile, as_values, check_output
 from afina.corpus.lines import Source
-from afina.corpus.reading import Reading, read_interactions
+from afina.corpus.reading import Reading, read_interactions, settled
 from afina.errors import UsageError
 from afina.whole_file import whole_file
 
@@ -51,18 +51,15 @@ def convert(
     source = Source(path)
     forms: Counter[str] = Counter()
     generated, problem = 0, ""
-    rows = read_interactions(source, how)
-    first = next(rows, None)
-    texts = first is not None and first.form == "text" and not first.messages
+    how = settled(source, how)
+    texts = bool(how.plain)
     with whole_file(out) as partial, whole_file(rejects_path(out)) as rejected:
         with (
             InteractionFile(partial, out.suffix, plain=texts) as result,
             InteractionFile(rejected, out.suffix, plain=texts, rejects=True) as rejects,
         ):
             read = 0
-            row = first
-            while row is not None:
-                read += 1
+            for read, row in enumerate(read_interactions(source, how), start=1):
                 forms[row.form] += 1
                 if row.problem:
                     problem = problem or row.problem
@@ -73,7 +70,6 @@ def convert(
                         generated += row.generated
                 if tick is not None and read % 200 == 0:
                     tick(read)
-                row = next(rows, None)
         if not result.rows:
             raise UsageError(f"{path}: none of its {read:,} rows can be read ({problem or 'it holds none'}).")
     if not rejects.rows:

@@ -1,24 +1,27 @@
 """Interactions of a file, one by one: its dialogues, or its texts where it holds none."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from afina.corpus.lines import Source
 from afina.corpus.stream import read_rows
 from afina.data.columns import find_label
 from afina.data.dialogues.conversations import interactions, transcripts
-from afina.data.dialogues.forms import Columns, string
-from afina.data.dialogues.interaction import Interaction, RawRow
-from afina.data.dialogues.speakers import Speakers
+from afina.data.dialogues.forms import NO_FORM, Columns, string
+from afina.data.dialogues.interaction import Interaction, RawRow, beginning_of
+from afina.data.dialogues.speakers import Speakers, other_speakers
+from afina.data.dialogues.whatsapp import is_whatsapp
 from afina.data.files.compression import format_of
-from afina.data.names import EITHER_PAIRS, PAIRS, usual_pair
+from afina.data.names import EITHER_PAIRS, PAIRS, TOOLS, plain_name, usual_pair
+from afina.errors import UsageError
 
-__all__ = ["Reading", "read_interactions"]
+__all__ = ["Reading", "read_interactions", "settled"]
 
-_PEEK = 200
-"""First rows by which it is told what a file holds."""
+_MOST, _FEW = 0.5, 0.1
+"""Shares of rows with a form of dialogue from which on a file holds dialogues, and up to which it holds texts."""
+_MARKED, _STRAY = 1 / 3, 0.05
+"""The same for marked lines of a text file, whose turns may go on over many lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,42 +44,145 @@ class Reading:
 def read_interactions(source: Source, how: Reading | None = None) -> Iterator[Interaction]:
     """Yield a file's interactions one by one.
 
-    Unless it is said, a file whose first rows have no form of dialogue is taken for one of texts. What cannot be read comes
-    with its `problem` set; raises `UsageError` only for what concerns the whole file.
+    What cannot be read comes with its `problem` set; raises `UsageError` only for what concerns the whole file.
+    """
+    unsaid = how is None or how.plain is None
+    how = settled(source, how)
+    beside: Counter[str] = Counter()
+    marked = 0
+    for row in _read(source, how.speakers, how.columns, plain=bool(how.plain)):
+        if not row.problem:
+            # Tools stand in `extra` too, and are read.
+            beside.update(name for name in row.extra if not row.tools or plain_name(name) not in TOOLS)
+        marked += unsaid and bool(how.plain) and _is_marked(row.text or "", how.speakers)
+        yield row
+    if marked:
+        source.seen["texts with a speaker's mark at the start of a line, read as texts (--dialogues reads turns)"] = (
+            marked
+        )
+    if beside:
+        names = ", ".join(f"'{name}'" for name in beside)
+        what = f"rows with columns beside those that are read, which stand in 'extra' afterwards: {names}"
+        source.seen[what] = max(beside.values())
+
+
+def settled(source: Source, how: Reading | None = None) -> Reading:
+    """Return how a file is read, with what was left to its rows decided by the first of them.
+
+    What is decided although some rows speak against it is counted in `source.seen`. Raises `UsageError` where as good as
+    as many rows are texts as are dialogues.
     """
     how = how or Reading()
-    speakers, columns, plain = how.speakers, how.columns, how.plain
-    columns = columns if plain else _columns_meant(Source(source.path, source.longest_line), columns, speakers)
-    if plain is not False:
-        texts = _read(source, speakers, columns, plain=True)
-        if plain:
-            yield from texts
-            return
-        first = list(islice(_read(Source(source.path, source.longest_line), speakers, columns, plain=False), _PEEK))
-        # What has a form of dialogues and cannot be read (nobody knows who answers) is no file of texts.
-        if all(row.problem and row.form in ("text", "transcript") for row in first):
-            yield from texts
-            return
-    yield from _read(source, speakers, columns, plain=False)
+    if how.plain:
+        return how
+    columns = _columns_meant(source, how.columns, how.speakers)
+    if how.plain is None:
+        is_text_file = format_of(source.path) == ".txt"
+        plain = (
+            _lines_are_texts(source, how.speakers) if is_text_file else _rows_are_texts(source, how.speakers, columns)
+        )
+        how = replace(how, plain=plain)
+    return how if how.plain else replace(how, columns=columns)
+
+
+def _again(source: Source) -> Source:
+    """Return the same file, to be looked at without counting what is noticed."""
+    return Source(source.path, source.longest_line)
+
+
+def _rows_are_texts(source: Source, speakers: Speakers, columns: Columns) -> bool:
+    """Return whether a table's first rows are texts: hardly any of them has a form of dialogue."""
+    # Rows are told apart by what they would be as dialogues, read from as many as take little memory.
+    first = beginning_of(read_rows(_again(source)))
+    rows = list(interactions(iter(first), str(source.path), speakers, columns, Counter()))
+
+    # A row that no form fits, or whose text has no mark, is a text; one that is broken or empty says nothing.
+    unmarked = [row.text or "" for row in rows if row.problem and row.form == "transcript" and (row.text or "").strip()]
+    texts = len(unmarked) + sum(row.problem.startswith(NO_FORM) for row in rows)
+    dialogues = [row.place for row in rows if row.form not in ("text", "transcript") or not row.problem]
+    share = len(dialogues) / max(1, texts + len(dialogues))
+    if not dialogues:
+        _note_names(source, unmarked)
+    if _FEW < share < _MOST:
+        raise UsageError(_undecided(source, dialogues, texts, "rows"))
+    if share >= _MOST and texts:
+        what = f"of the first {len(first)} rows no dialogues; most are, and the file is read so (--plain reads texts)"
+        source.seen[what] = texts
+    return share < _MOST
+
+
+def _lines_are_texts(source: Source, speakers: Speakers) -> bool:
+    """Return whether a text file's first lines are texts: hardly any of them says who speaks.
+
+    A transcript's answers may go on over many lines, but its first line is marked, and both sides speak.
+    """
+    first = beginning_of(row for row in read_rows(_again(source)) if not row.problem)
+    lines = {row.place: str(row.values["line"]) for row in first if str(row.values["line"]).strip()}
+    if not lines or is_whatsapp(list(lines.values())):
+        return not lines
+    marked = [place for place, line in lines.items() if _is_marked(line, speakers)]
+    share = len(marked) / len(lines)
+    if not marked:
+        _note_names(source, lines.values())
+    begins = marked[:1] == [place for place, line in lines.items() if not speakers.separates(line)][:1]
+    if share >= _MARKED or (begins and share >= _STRAY and _both_speak(lines.values(), speakers)):
+        return False
+    if share > _STRAY:
+        raise UsageError(_undecided(source, marked, len(lines) - len(marked), "lines"))
+    return True
+
+
+def _undecided(source: Source, marked: list[str], others: int, what: str) -> str:
+    say = "say who speaks" if what == "lines" else "have a form of dialogue"
+    count = len(marked) + others
+    return (
+        f"{source.path}: of its first {count} {what}, {len(marked)} {say} (the first: {marked[0]}) and {others} do not; read "
+        "them as texts with --plain, or as dialogues with --dialogues (plain=True and plain=False in Python)."
+    )
+
+
+def _is_marked(text: str, speakers: Speakers) -> bool:
+    return any(speakers.mark(line) is not None for line in speakers.lines(text))
+
+
+def _both_speak(lines: Iterable[str], speakers: Speakers) -> bool:
+    parts = [part for line in lines for part in speakers.lines(line)]
+    return {"user", "assistant"} <= {mark[0] for part in parts if (mark := speakers.mark(part)) is not None}
+
+
+def _note_names(source: Source, texts: Iterable[str]) -> None:
+    """Note names before colons, which may be speakers that are not known."""
+    names = other_speakers([line for text in texts for line in text.split("\n")])
+    if len(names) > 1:
+        listed = " and ".join(names)
+        source.seen[f"names that may be speakers', {listed} (--user and --assistant make dialogues of them)"] = len(
+            names
+        )
 
 
 def _columns_meant(source: Source, columns: Columns, speakers: Speakers) -> Columns:
     """Return the columns with those pairs among them whose names may be a text's and its label's, if rows show a pair.
 
-    Labels come again and again, and beside a column of labels a second text is a headline.
+    Labels come again and again, and beside a column of labels a second text is a headline. Texts that are whole dialogues
+    have no answer beside them.
     """
-    first = next((row.values for row in read_rows(source) if not row.problem), {})
-    names = [str(name) for name in first]
+    rows = [row.values for row in beginning_of(read_rows(_again(source))) if not row.problem]
+    names = [str(name) for name in rows[0]] if rows else []
     pair = usual_pair(names, EITHER_PAIRS)
     if pair is None or columns.text or columns.label or find_label([name for name in names if name != pair[1]]):
         return columns
-    answers: Counter[int] = Counter()
-    for row in islice(read_rows(Source(source.path, source.longest_line)), _PEEK):
-        if not answers and speakers.dialogues(string(row.values.get(pair[0]))):
-            return columns
-        if not row.problem:
-            answers[hash(str(row.values.get(pair[1])))] += 1
-    labels = 2 * len(answers) <= answers.total()
+    question, answer = pair
+    dialogues = sum(bool(speakers.dialogues(string(values.get(question)))) for values in rows)
+    if 2 * dialogues > len(rows):
+        return columns
+    answers = {str(values.get(answer)) for values in rows}
+    labels = 2 * len(answers) <= len(rows)
+    what = (
+        f"labels (--question {question} --answer {answer} reads them as answers)"
+        if labels
+        else f"answers to '{question}' (--text {question} --label {answer} reads them as labels)"
+    )
+    source.seen[f"different values of '{answer}' in the first {len(rows)} rows, taken for {what}"] = len(answers)
     return columns if labels else replace(columns, pairs=(*PAIRS, *EITHER_PAIRS))
 
 

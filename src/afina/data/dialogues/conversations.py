@@ -8,12 +8,12 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from afina.data.columns import find_label, title_and_body
 from afina.data.dialogues.forms import NO_MARKS, Columns, Found, no_marks, read_dialogue, string
-from afina.data.dialogues.interaction import Interaction, RawRow, dialogue_text
+from afina.data.dialogues.interaction import Interaction, RawRow, beginning_of, dialogue_text
 from afina.data.dialogues.speakers import Message, Speakers, Transcript
 from afina.data.dialogues.trees import grouped_rows
 from afina.data.dialogues.whatsapp import is_whatsapp, whatsapp_chats
@@ -25,7 +25,8 @@ __all__ = [
     "transcripts",
 ]  # fmt: skip
 
-_PEEK = 200
+_LINES = 200
+"""Lines without a mark that are kept to say which names stand before colons."""
 
 
 def interactions(
@@ -35,15 +36,16 @@ def interactions(
 
     Raises `UsageError` for a named column that is not there.
     """
-    first = next(rows, None)
-    if first is None:
+    beginning = beginning_of(rows)
+    if not beginning:
         return
+    first = beginning[0]
     asked = (columns.question, columns.answer, columns.text, columns.label, columns.messages)
     named = [name for name in asked if name is not None]
     if missing := [name for name in named if name not in first.values and not first.problem]:
         raise UsageError(f"{where} has no column '{missing[0]}'{nearest(missing[0], map(str, first.values))}")
-    rows = chain([first], rows)
-    if not plain and not named and (grouped := grouped_rows(rows, first.values, speakers, seen)) is not None:
+    rows = chain(beginning, rows)
+    if not plain and not named and (grouped := grouped_rows(rows, beginning, speakers, seen)) is not None:
         yield from grouped
         return
     for row in rows:
@@ -55,7 +57,7 @@ def interactions(
 
 def transcripts(rows: Iterator[RawRow], speakers: Speakers, seen: Counter[str]) -> Iterator[Interaction]:
     """Yield the dialogues of a text file's lines: of a chat that WhatsApp exported, or of any marked transcript."""
-    first = list(islice(rows, _PEEK))
+    first = beginning_of(rows)
     rows = chain(first, rows)
     if is_whatsapp([str(row.values.get("line", "")) for row in first]):
         yield from whatsapp_chats(rows, speakers, seen)
@@ -65,7 +67,7 @@ def transcripts(rows: Iterator[RawRow], speakers: Speakers, seen: Counter[str]) 
 
     def given(dialogues: Iterable[list[Message]]) -> Iterator[Interaction]:
         if transcript.loose:
-            unmarked.extend(transcript.loose[: max(0, _PEEK - len(unmarked))])
+            unmarked.extend(transcript.loose[: max(0, _LINES - len(unmarked))])
             text = "\n".join(transcript.loose)
             transcript.loose.clear()
             yield Interaction(place=begun, text=text, form="transcript", problem=no_marks(unmarked))

@@ -1,12 +1,14 @@
 """Describe what one row says, whatever form it had."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from afina.data.dialogues.speakers import Message
 
-__all__ = ["Interaction", "RawRow", "dialogue_text"]
+__all__ = ["Interaction", "RawRow", "beginning_of", "dialogue_text"]
+
+_PEEK, _LETTERS = 200, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,16 @@ class RawRow:
     values: Mapping[str, Any]
     """By column; a line of a text file is under `line`, and of what could not be read the beginning under `unread`."""
     problem: str = ""
+
+
+def beginning_of(rows: Iterator[RawRow]) -> list[RawRow]:
+    """Take the first rows, by which it is told what a file holds: 200, or as many as take little memory."""
+    first: list[RawRow] = []
+    letters = 0
+    while len(first) < _PEEK and letters < _LETTERS and (row := next(rows, None)) is not None:
+        first.append(row)
+        letters += sum(len(str(value)) for value in row.values.values())
+    return first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,10 @@ __all__ = ["grouped_rows"]
 
 
 def grouped_rows(
-    rows: Iterable[RawRow], first: Mapping[str, Any], speakers: Speakers, seen: Counter[str]
+    rows: Iterable[RawRow], beginning: Sequence[RawRow], speakers: Speakers, seen: Counter[str]
 ) -> Iterator[Interaction] | None:
-    """Return the dialogues of rows that are a message each, as their `first` shows; None where it shows none."""
+    """Return the dialogues of `rows` that are a message each, as their `beginning` shows; None where it shows none."""
+    first = next((row.values for row in beginning if not row.problem), {})
     names = plain_names(first)
     if {"message_id", "parent_id", "text", "role"} <= set(names):
         return _trees(rows, speakers, seen, {name: names.get(name, name) for name in _TREE})
@@ -27,11 +28,22 @@ def grouped_rows(
     if role is None or said is None:
         return None
     conversation = next((names[name] for name in CONVERSATION_IDS if name in names), None)
-    if conversation is None and str(first[role]).strip().lower() not in speakers.roles:
-        # A table of texts with their authors: nobody in it asks or answers.
+    if conversation is None and not _speak(beginning, role, speakers, seen):
         return None
     turn = next((names[name] for name in TURNS if name in names), None)
     return _one_turn_a_row(rows, speakers, seen, role, said, conversation, turn)
+
+
+def _speak(rows: Sequence[RawRow], role: str, speakers: Speakers, seen: Counter[str]) -> bool:
+    """Return whether a column names who asks or answers in most rows; else they are texts with their authors."""
+    named = [str(row.values.get(role)).strip().lower() in speakers.roles for row in rows if not row.problem]
+    if 2 * sum(named) >= len(named):
+        return True
+    if any(named):
+        seen[
+            f"of the first {len(named)} rows with one who asks or answers in '{role}', too few for turns of dialogues"
+        ] = sum(named)
+    return False
 
 
 # -- turns -----------------------------------------------------------------------------------------------------------

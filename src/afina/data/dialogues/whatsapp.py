@@ -88,6 +88,8 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
         if match is None:
             if last is not None:
                 last.lines.append(line)
+            elif line.strip():
+                seen["lines that belong to no message, left out"] += 1
             continue
         if last is not None:
             yield from _kept(last, seen)
