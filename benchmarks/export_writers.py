@@ -66,7 +66,8 @@ def main() -> None:
 
 def ours(loaded: Any, most: int) -> Callable[[list[int]], int]:
     """Write with the adapter on its base, as it was trained."""
-    from afina.generation.generate import Request, write
+    from afina.generation.generate import write
+    from afina.generation.rows import Request
     from afina.generation.settings import GenerationSettings
 
     settings = GenerationSettings(max_new_tokens=most, temperature=0.0)

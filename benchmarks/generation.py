@@ -18,7 +18,8 @@ import transformers
 
 from afina.adapters.adapter import build_adapter
 from afina.backbone.load import load_backbone
-from afina.generation.generate import Request, write
+from afina.generation.generate import write
+from afina.generation.rows import Request
 from afina.generation.settings import GenerationSettings
 from afina.methods.base import make_method
 from record import write_record

@@ -290,7 +290,8 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_smollm2_is_the_published_model_and_answers_in_sentences(smollm2: Any) -> None:
     from afina.data.templates.named import Message, make_template
-    from afina.generation.generate import Request, encode_prompt, write
+    from afina.generation.generate import encode_prompt, write
+    from afina.generation.rows import Request
     from afina.generation.settings import GenerationSettings
 
     assert smollm2.parameter_count == 134_515_008

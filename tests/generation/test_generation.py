@@ -20,7 +20,10 @@ from afina.backbone.incremental import Writing
 from afina.backbone.load import Backbone, load_backbone
 from afina.data.templates.named import Message, Written
 from afina.errors import AfinaError, UsageError
-from afina.generation.generate import Bare, Request, draw, encode_prompt, longest_prompt, write
+from afina.generation.batch import Bare
+from afina.generation.generate import encode_prompt, write
+from afina.generation.rows import Request, longest_prompt
+from afina.generation.sampling import draw
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import PlainTemplate
 from afina.generation.text import TextStream

@@ -13,7 +13,8 @@ import torch
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
-from afina.generation.generate import Request, encode_prompt, write
+from afina.generation.generate import encode_prompt, write
+from afina.generation.rows import Request
 from afina.generation.settings import GenerationSettings
 from afina.methods.base import make_method, registry
 from afina.train.evaluate import predict_logits

@@ -28,6 +28,7 @@ from afina.backbone.lent import lend_attention
 from afina.backbone.load import Backbone
 from afina.backbone.narrow import narrow_last_layer
 from afina.backbone.packing import unpackable
+from afina.backbone.places import place_decoder
 from afina.backbone.prompts import Prompts
 from afina.backbone.route import cut, hook, join
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
@@ -68,11 +69,8 @@ class Attachment:
 
         The lowest `trunk_layers`, where no adapter may have a branch, see a row once: `trunks` keeps what they make of it.
         """
-        self.backbone = backbone
-        self.adapters = list(adapters)
-        self.source = source
-        self.checkpointing = checkpointing
-        self.training = training
+        self.backbone, self.adapters, self.source = backbone, list(adapters), source
+        self.checkpointing, self.training = checkpointing, training
         self.flight = Flight()
         self._trunks, self._trunk_layers = trunks, trunk_layers if trunks is not None else 0
         self._lower: LowerLayers | None = None
@@ -99,6 +97,7 @@ class Attachment:
     def _attach(self) -> None:
         modules, anatomy = dict(self.backbone.model.named_modules()), self.backbone.anatomy
         self._handles += lend_attention(self, modules, anatomy, self._for_each_adapter)
+        self._handles += place_decoder(modules, self.flight)
         self._lend_products()
         prompts = self._place_branches(modules)
         for module in self._dropouts():
@@ -325,9 +324,9 @@ class Attachment:
         if len(now.rows) > 1:
             scoring = scoring._replace(rows_at_once=now.rows[0].stop - now.rows[0].start)
         if module is self._first_token_attention:
-            length, mask = query.shape[2], mask if mask is None else mask[:, :, :1]
+            mask = mask if mask is None else mask[:, :, :1]
             first = self._attend(module, query[:, :, :1], key, value, mask, scoring._replace(causal=False))
-            return first.expand(-1, -1, length, -1)
+            return first.expand(-1, -1, query.shape[2], -1)
         return self._attend(module, query, key, value, mask, scoring)
 
     def _attend(

@@ -76,6 +76,8 @@ class Here:
     length: int
     left: dict["Placed", Any]
     """What branches of one adapter leave for each other: by the branch that left it."""
+    part: tuple[int, int | None] = (0, None)
+    """Of a text that is read in pieces, whose mask and length these are, what is read of it now."""
 
 
 class Placed(nn.Module):

@@ -33,6 +33,8 @@ class Read:
     """(B, length): ones on the texts' tokens; of a text that goes on with what the model is to say, on those that it
     reads. None for all ones."""
     length: int
+    part: tuple[int, int | None] = (0, None)
+    """Of a text that is read in pieces, whose mask and length these are, what is read of it now."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Pass:
     decoder: Read
     """What the decoder of an encoder-decoder reads."""
     goes_on: bool = False
-    """Whether it adds tokens to rows that were read before, behind their prompts."""
+    """Whether it adds tokens to rows that were read before."""
+    places: Tensor | None = None
+    """(B, 1): the positions of the tokens that are added, for a decoder that would count them from the longest row."""
     seen: Tensor | None = None
     """For images and sound, which know no mask of their own: what may be looked at behind prompts of unlike length."""
     known: Tensor | None = None
@@ -60,7 +64,7 @@ class Pass:
         """Return what a branch may know of this pass."""
         read, rows = self.decoder if put.site.decoder else self.first, self.rows[put.adapter]
         mask = None if read.mask is None else read.mask[rows]
-        return Here(mask, rows.stop - rows.start, read.length, self.left)
+        return Here(mask, rows.stop - rows.start, read.length, self.left, read.part)
 
 
 class Flight:

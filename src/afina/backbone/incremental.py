@@ -1,11 +1,13 @@
-"""A model that writes: it reads its prompts once and goes on token by token, from the keys and values that it keeps.
+"""A model that writes: it reads prompts once and goes on token by token, from the keys and values that it keeps.
 
-The prompts are read as texts are in training: padding behind, virtual tokens before, positions from each text's start. Then
+Prompts are read as texts are in training: padding behind, virtual tokens before, positions from each text's start. Then
 what was kept is moved to the end of the batch's width, so that the tokens that follow stand behind each row's own; sliding
-windows, which count places, then see what they would see of the row alone.
+windows, which count places, then see what they would see of the row alone. Rows that were read apart join in the same way,
+and a long prompt is read in pieces.
 """
 
 import inspect
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.branch import PromptBranch
 from afina.backbone.flight import Pass, Read
 from afina.backbone.given import moves_of
+from afina.backbone.kept import Kept, new_cache
 from afina.backbone.language import spoken_by
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import LabelledTokens
@@ -31,88 +34,200 @@ def places_taken(adapter: Attachable) -> int:
 
 
 class Writing:
-    """The rows of one batch that an attached model writes: what is kept of their tokens from one pass to the next."""
+    """Rows that an attached model writes, those of each adapter side by side: what is kept of them between passes."""
 
-    def __init__(self, attached: Attachment, prompts: Sequence[Sequence[int]], rows: Sequence[slice]) -> None:
-        """Read prompts' tokens, whose `rows` belong to the adapters in order; `logits` (B, V) are then of what follows."""
-        from transformers import DynamicCache, EncoderDecoderCache
+    def __init__(
+        self, attached: Attachment, prompts: Sequence[Sequence[int]], rows: Sequence[slice], *, most: int | None = None
+    ) -> None:
+        """Read prompts' tokens, whose `rows` belong to the adapters in order; `logits` (B, V) are then of what follows.
 
-        self._attached, self._backbone, self._rows = attached, attached.backbone, list(rows)
+        Of one prompt alone at most `most` tokens are read: `read_on` reads the others.
+        """
+        self.attached, self._backbone = attached, attached.backbone
+        self._of = [number for number, part in enumerate(rows) for _ in range(part.start, part.stop)]
+        """Whose each row is: the adapter's number."""
         names = inspect.signature(self._backbone.model.forward).parameters
         # transformers 5.24 gave what is kept another name.
         self._past_name = "cache" if "cache" in names else "past_key_values"
-        apart = bool(self._backbone.anatomy.row.further)
-        # Without a configuration: a cache that knows of windows would keep padding and forget tokens.
-        self._past: Any = EncoderDecoderCache(DynamicCache(), DynamicCache()) if apart else DynamicCache()
+        self._apart = bool(self._backbone.anatomy.row.further)
+        self._past = new_cache(apart=self._apart)
         self._mask: Tensor | None = None
-        """(B, S) of what is kept, or None if all is seen; of an encoder-decoder that of the encoder's states."""
+        """(B, S) of what is kept, or None if all is seen."""
         self._encoded: Tensor | None = None
         """An encoder's states (B, S, D)."""
-        given = attached.given(self._inputs(prompts), self._rows)
-        if apart:
+        self._seen: Tensor | None = None
+        """(B, S) of those, or None if all are seen."""
+        self.logits: Tensor
+        self._left: list[int] = []
+        """What is to be read of the prompt still."""
+        if most is not None and not self._apart and len(prompts) == 1:
+            prompts, self._left = [prompts[0][:most]], list(prompts[0][most:])
+        self._read(prompts)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @property
+    def width(self) -> int:
+        """Return the places of the longest row."""
+        return max(self._counts, default=0)
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether the prompts are read to their end."""
+        return not self._left
+
+    @property
+    def rows(self) -> list[slice]:
+        """Return the rows of each adapter."""
+        stops = np.cumsum([0, *np.bincount(self._of, minlength=len(self.attached.adapters))]).tolist()
+        return [slice(start, stop) for start, stop in itertools.pairwise(stops)]
+
+    def _read(self, prompts: Sequence[Sequence[int]]) -> None:
+        attached, rows = self.attached, self.rows
+        given = attached.given(self._inputs(prompts), rows)
+        if self._apart:
             given.inputs["decoder_input_ids"] = given.inputs["decoder_input_ids"][:, :1]
-        output = attached.run(Pass(self._rows, given.read, Read(None, 1)), given.inputs, self._kept())
-        mask, length = given.read.mask, given.read.length
-        if apart:
-            self._encoded, self._mask = output.encoder_last_hidden_state, mask
+        read, length = given.read, given.read.length
+        if self._left:
+            read = Read(None, length + len(self._left), (0, length))
+        output = attached.run(Pass(rows, read, Read(None, 1)), given.inputs, self._kept())
+        moved = torch.tensor(attached.moves)[self._of]
+        if self._apart:
+            self._encoded, self._seen = output.encoder_last_hidden_state, given.read.mask
+            self._counts = [1] * len(prompts)
+            self._positions = torch.ones(len(prompts), dtype=torch.long, device=self._backbone.device)
             self.logits = self._say(output.last_hidden_state[:, 0])
             return
+        mask = given.read.mask
         counts = torch.full((len(prompts),), length) if mask is None else mask.sum(dim=1).cpu()
-        last = (counts - 1).to(self._backbone.device)
-        moved = torch.tensor(attached.moves).repeat_interleave(torch.tensor([part.stop - part.start for part in rows]))
+        self._counts = counts.tolist()
         self._positions = (counts + moved).to(self._backbone.device)
         """(B,) of the next tokens."""
-        self._move_behind(counts.to(self._backbone.device), int(counts.max()))
-        self.logits = self._say(output.last_hidden_state[torch.arange(len(last)), last])
+        self._move_behind(counts.to(self._backbone.device), self.width)
+        if not self._left:
+            last = (counts - 1).to(self._backbone.device)
+            self.logits = self._say(output.last_hidden_state[torch.arange(len(last)), last])
+
+    def read_on(self, most: int) -> None:
+        """Read at most as many more tokens of a prompt that is read in pieces."""
+        tokens, self._left = self._left[:most], self._left[most:]
+        begin = self._counts[0]
+        end = begin + len(tokens)
+        ids = torch.tensor([tokens], device=self._backbone.device)
+        positions = self._positions + torch.arange(len(tokens), device=self._backbone.device)
+        read = Read(None, end + len(self._left), (begin, end))
+        output = self.attached.run(
+            Pass(self.rows, read, Read(None, 1), goes_on=True),
+            {"input_ids": ids, "position_ids": positions[None], "attention_mask": None}, self._kept(),
+        )  # fmt: skip
+        self._counts = [end]
+        self._positions = self._positions + len(tokens)
+        if not self._left:
+            self.logits = self._say(output.last_hidden_state[:, -1])
 
     def go_on(self, tokens: Tensor) -> Tensor:
         """Add a token (B,) to each row; return logits (B, V) of the next."""
         nothing = Read(torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device), 1)
+        places = self._positions[:, None]
+        if self._mask is not None:
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
         if self._encoded is not None:
-            given: dict[str, Any] = {"decoder_input_ids": tokens[:, None], "encoder_outputs": (self._encoded,)}
+            given: dict[str, Any] = {
+                "decoder_input_ids": tokens[:, None], "encoder_outputs": (self._encoded,),
+                "attention_mask": self._seen, "decoder_attention_mask": self._mask,
+            }  # fmt: skip
         else:
-            given = {"input_ids": tokens[:, None], "position_ids": self._positions[:, None]}
-            self._positions = self._positions + 1
-            if self._mask is not None:
-                self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
-        given["attention_mask"] = self._mask
-        output = self._attached.run(Pass(self._rows, nothing, nothing, goes_on=True), given, self._kept())
+            given = {"input_ids": tokens[:, None], "position_ids": places, "attention_mask": self._mask}
+        self._positions = self._positions + 1
+        self._counts = [count + 1 for count in self._counts]
+        now = Pass(self.rows, nothing, nothing, goes_on=True, places=places if self._apart else None)
+        output = self.attached.run(now, given, self._kept())
         self.logits = self._say(output.last_hidden_state[:, -1])
         return self.logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, in their order."""
+        chosen = torch.tensor(rows, dtype=torch.long, device=self._backbone.device)
+        self._of = [self._of[row] for row in rows]
+        self._counts = [self._counts[row] for row in rows]
+        self._positions = self._positions[chosen]
+        for layer in self.layers:
+            layer.choose(chosen, self.width)
+        self._mask = self._mask_now()
+        if self._encoded is not None:
+            self._encoded = self._encoded[chosen]
+            self._seen = None if self._seen is None else self._seen[chosen]
+            for layer in self._past.cross_attention_cache.layers:
+                layer.choose(chosen, layer.get_seq_length())
+
+    def join(self, other: "Writing") -> list[int]:
+        """Go on with another's rows too; return which of both, this one's first, stands at each place now."""
+        assert other.attached is self.attached
+        owners = self._of + other._of
+        order = sorted(range(len(owners)), key=owners.__getitem__)
+        place = torch.tensor(order, device=self._backbone.device).argsort()
+        each = [place[: len(self)], place[len(self) :]]
+        for layer, more in zip(self.layers, other.layers, strict=True):
+            layer.join(more, each)
+        both = self._counts + other._counts
+        self._positions = torch.cat([self._positions, other._positions])[order]
+        if self._encoded is not None and other._encoded is not None:
+            self._join_encoded(other, each)
+        self._of, self._counts = [owners[row] for row in order], [both[row] for row in order]
+        self._mask = self._mask_now()
+        return order
+
+    def _join_encoded(self, other: "Writing", each: Sequence[Tensor]) -> None:
+        assert self._encoded is not None
+        assert other._encoded is not None
+        pairs = zip(self._past.cross_attention_cache.layers, other._past.cross_attention_cache.layers, strict=True)
+        for layer, more in pairs:
+            layer.join(more, each, behind=True)
+        both = self._encoded, other._encoded
+        width = max(own.shape[1] for own in both)
+        states = both[0].new_zeros(len(self) + len(other), width, both[0].shape[2])
+        seen = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
+        for own, mask, places in zip(both, (self._seen, other._seen), each, strict=True):
+            states[places, : own.shape[1]] = own
+            seen[places, : own.shape[1]] = 1 if mask is None else mask
+        self._encoded, self._seen = states, seen
+
+    def renumber(self, attached: Attachment, numbers: Sequence[int]) -> None:
+        """Go on under another attachment of the same model, in which the adapters have these numbers."""
+        self.attached, self._of = attached, [numbers[number] for number in self._of]
+        assert self._of == sorted(self._of), "rows of one adapter stand side by side, in the adapters' order"
+
+    @property
+    def layers(self) -> list[Kept]:
+        """Return what the layers keep of the rows' own tokens."""
+        return (self._past.self_attention_cache if self._apart else self._past).layers  # type: ignore[no-any-return]
+
+    @property
+    def all_layers(self) -> list[Kept]:
+        """Return the same, and what a decoder keeps of the encoder's states."""
+        return self.layers + (self._past.cross_attention_cache.layers if self._apart else [])
 
     def _kept(self) -> dict[str, Any]:
         """Return what the model is called with to go on from its cached keys and values."""
         return {self._past_name: self._past, "use_cache": True}
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone, in their order."""
-        chosen = torch.tensor(rows, device=self._backbone.device)
-        self._past.batch_select_indices(chosen)
-        if self._mask is not None:
-            self._mask = self._mask[chosen]
-        if self._encoded is not None:
-            self._encoded = self._encoded[chosen]
-        else:
-            self._positions = self._positions[chosen]
-        stops = np.cumsum([sum(part.start <= row < part.stop for row in rows) for part in self._rows]).tolist()
-        self._rows = [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
     def _inputs(self, prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         backbone = self._backbone
         ids = np.concatenate([np.array(prompt, dtype=np.int32) for prompt in prompts])
         offsets = np.cumsum([0, *map(len, prompts)])
         tokens = LabelledTokens(ids, offsets, np.zeros(len(prompts), dtype=np.int64))
-        most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self._attached.adapters)))
+        most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self.attached.adapters)))
         rows = np.arange(len(prompts))
         return dict(collate([(tokens, rows)], backbone.tokenizer.pad_token_id, backbone.device, most=most).inputs)
 
     def _say(self, states: Tensor) -> Tensor:
         """Return logits (B, V) of states (B, D), each row's by its adapter's language head; of words it has not, none."""
         assert self._backbone.language is not None, "the model was not loaded to speak"
-        heads = [spoken_by(adapter.head, self._backbone.language) for adapter in self._attached.adapters]
+        heads = [spoken_by(adapter.head, self._backbone.language) for adapter in self.attached.adapters]
         if all(head is self._backbone.language for head in heads):
             return self._backbone.language(states)
-        parts = [head(states[own]) for head, own in zip(heads, self._rows, strict=True) if own.stop > own.start]
+        parts = [head(states[own]) for head, own in zip(heads, self.rows, strict=True) if own.stop > own.start]
         words = max(part.shape[1] for part in parts)
         return torch.cat([torch.nn.functional.pad(own, (0, words - own.shape[1]), value=-torch.inf) for own in parts])
 
@@ -120,7 +235,13 @@ class Writing:
         """Move each row's first `counts` (B,) kept places to the end of `width` places; what is before them is not seen."""
         places = torch.arange(width, device=counts.device)
         source = (places - (width - counts)[:, None]).clamp(min=0)  # (B, width)
-        for layer in self._past.layers:
-            index = source[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
-            layer.keys, layer.values = layer.keys.gather(2, index), layer.values.gather(2, index)
-        self._mask = None if int(counts.min()) == width else (places >= (width - counts)[:, None]).long()
+        if min(self._counts) < width or width < self.layers[0].get_seq_length():
+            for layer in self.layers:
+                layer.gather(source)
+        self._mask = self._mask_now()
+
+    def _mask_now(self) -> Tensor | None:
+        if min(self._counts, default=0) == self.width:
+            return None
+        counts = torch.tensor(self._counts, device=self._backbone.device)
+        return (torch.arange(self.width, device=counts.device) >= (self.width - counts)[:, None]).long()

@@ -1,6 +1,7 @@
 """Set how the next token is chosen and when a text ends; transformers' logits processors do the arithmetic."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,16 @@ class GenerationSettings:
     """Draw among tokens that are at least this share as likely as the likeliest."""
     repetition_penalty: float = 1.0
     """Divides the positive logits of tokens that already occur, and multiplies the negative ones; 1 changes nothing."""
+    presence_penalty: float = 0.0
+    """Taken from the logits of tokens that the answer has already."""
+    frequency_penalty: float = 0.0
+    """Taken from them as often as the answer has the token."""
     seed: int | None = None
     """Row i of a call draws with seed + i; None draws a fresh seed each time."""
     stop: Sequence[str] = ()
     """Texts that end the answer; they are no part of it."""
+    log_probabilities: int | None = None
+    """Say how likely the model found each token, and as many of the likeliest in its place."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -41,6 +48,9 @@ class GenerationSettings:
                 ("top_p", "above 0 and at most 1", self.top_p is None or 0 < self.top_p <= 1),
                 ("min_p", "from 0 to 1", self.min_p is None or 0 <= self.min_p <= 1),
                 ("repetition_penalty", "above 0", self.repetition_penalty > 0),
+                ("presence_penalty", "a number", math.isfinite(self.presence_penalty)),
+                ("frequency_penalty", "a number", math.isfinite(self.frequency_penalty)),
+                ("log_probabilities", "from 0 on", self.log_probabilities is None or self.log_probabilities >= 0),
             )
             if not right
         ]
@@ -56,6 +66,11 @@ class GenerationSettings:
             if name not in known:
                 raise UsageError(f"Generation has no setting '{name}'{nearest(name, known)}")
         return dataclasses.replace(self, **changes)
+
+    @property
+    def distribution(self) -> "GenerationSettings":
+        """Return the settings that say from what a token is drawn, at the defaults of the others: equal ones are one's."""
+        return GenerationSettings(**{name: getattr(self, name) for name in _OF_THE_DISTRIBUTION})
 
     def processors(self) -> Any:
         """Return transformers' logits processors in transformers' order; called with tokens (B, S) and logits (B, V)."""
@@ -74,3 +89,8 @@ class GenerationSettings:
             if self.min_p is not None:
                 found.append(t.MinPLogitsWarper(self.min_p))
         return t.LogitsProcessorList(found)
+
+
+_OF_THE_DISTRIBUTION = (
+    "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
+)  # fmt: skip

@@ -26,6 +26,8 @@ class TextStream:
         if _INCOMPLETE in self._decoded():
             self._ids = list(before)
         self._given = len(self._decoded())
+        self.seen = 0
+        """Characters of the text by now, with those that are held back."""
 
     def add(self, token: int) -> str:
         """Return the text that has become final with this token; nothing after a stop."""
@@ -37,6 +39,7 @@ class TextStream:
         places = [place for text in self._stop if (place := certain.find(text, self._given)) >= 0]
         self.stopped = bool(places)
         end = min(places) if places else len(certain) - self._could_stop(certain[self._given :])
+        self.seen = len(self.text) + len(certain) - self._given
         piece = self._give(certain[self._given : end])
         if len(self._ids) > _WINDOW and self._given == len(decoded):
             self._move_on()

@@ -7,7 +7,8 @@ from afina.backbone.files import device_named
 from afina.backbone.load import Backbone, load_backbone
 from afina.corpus.writers import Written
 from afina.data.templates.named import Message, make_template
-from afina.generation.generate import Request, encode_prompt, write
+from afina.generation.generate import encode_prompt, write
+from afina.generation.rows import Request
 from afina.generation.settings import GenerationSettings
 
 __all__ = ["LocalModel"]

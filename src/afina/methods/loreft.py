@@ -45,14 +45,14 @@ class Intervention(Branch):
         return y + (edit @ rotation.to(y.dtype)) * self._chosen(here)
 
     def _chosen(self, here: Here) -> Tensor:
-        """Return (rows, length, 1): whether a place is one of a text's first or last."""
+        """Return (rows, length of the part, 1): whether a place is one of a text's first or last."""
         if here.mask is None:
             own = torch.ones(here.rows, here.length, dtype=torch.long, device=self.bias.device)
         else:
             own = here.mask.long()
         place = own.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
         chosen = (place <= self.first) | (place > place[:, -1:] - self.last)
-        return (chosen & (own == 1))[..., None]
+        return (chosen & (own == 1))[:, slice(*here.part), None]
 
 
 @method("loreft")

@@ -14,7 +14,8 @@ from afina.backbone.load import Backbone
 from afina.data.tokens.batching import evaluation_batches
 from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
-from afina.generation.generate import Request, Written, write
+from afina.generation.generate import write
+from afina.generation.rows import Request, Written
 from afina.generation.settings import GenerationSettings
 from afina.train.evaluate import predict_logits
 

@@ -22,7 +22,7 @@ from afina.data.rows import Rows
 from afina.data.tokens.tokenize import tokenize
 from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
-from afina.generation.generate import Written
+from afina.generation.rows import Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message
 from afina.methods.base import Method

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from afina.errors import UsageError
-from afina.generation.generate import Request, Written, encode_prompt, write
+from afina.generation.generate import encode_prompt, write
+from afina.generation.rows import Request, Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, check_messages, template_of
 from afina.predictor.predictor import Predictor, Texts, predictor, rows_of

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from afina.errors import UsageError
-from afina.generation.generate import Written, longest_prompt, write
+from afina.generation.generate import write
+from afina.generation.rows import Written, longest_prompt
 from afina.generation.settings import GenerationSettings
 from afina.predictor.predictor import Predictor
 from afina.predictor.writer import writer_of

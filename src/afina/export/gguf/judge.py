@@ -210,7 +210,8 @@ def _writes(cpp: LlamaCpp, spoken: Spoken) -> tuple[str, str | None]:
 
 def _goes_on(cpp: LlamaCpp, exact: Predictor, ids: Sequence[Sequence[int]]) -> tuple[str, str]:
     """Compare what both write, taking the likeliest token each time."""
-    from afina.generation.generate import Request, write
+    from afina.generation.generate import write
+    from afina.generation.rows import Request
     from afina.generation.settings import GenerationSettings
 
     same = written = 0

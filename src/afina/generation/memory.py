@@ -1,0 +1,47 @@
+"""What the keys and values of rows take, counted before they are there."""
+
+from collections.abc import Sequence
+
+import torch
+
+from afina.backbone.attachment import Attachment
+from afina.backbone.incremental import Writing
+from afina.backbone.kept import room_behind
+from afina.backbone.load import Backbone
+from afina.generation.batch import Bare
+from afina.generation.rows import Row
+
+__all__ = ["Memory"]
+
+_SHARE = 0.5
+"""Of the memory that is free."""
+
+
+class Memory:
+    """The memory for keys and values of one model."""
+
+    def __init__(self, backbone: Backbone, most_bytes: int | None = None) -> None:
+        """Measure by a token what a place takes; `most_bytes` is half of what is free unless given."""
+        with torch.inference_mode(), Attachment(backbone, [Bare(backbone)]) as attached:
+            writing = Writing(attached, [[backbone.tokenizer.pad_token_id or 0]], [slice(0, 1)])
+        self.written_bytes = sum(part.nbytes for layer in writing.layers for part in layer.parts)
+        """Of a place in a decoder."""
+        self.read_bytes = sum(part.nbytes for layer in writing.all_layers for part in layer.parts) - self.written_bytes
+        """Of a place of a prompt that is read apart, by an encoder."""
+        self.most_bytes = int(_SHARE * _free(backbone.device)) if most_bytes is None else most_bytes
+
+    def bytes_of(self, rows: Sequence[Row]) -> int:
+        """Return what rows take at most that are written to their full lengths: each takes the longest one's width."""
+        if not rows:
+            return 0
+        read = max((row.places for row in rows if row.apart), default=0)
+        written = max(row.room + (1 if row.apart else row.places) for row in rows)
+        return len(rows) * (read * self.read_bytes + (written + room_behind(written)) * self.written_bytes)
+
+
+def _free(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)

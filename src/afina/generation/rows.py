@@ -1,0 +1,162 @@
+"""A row that is written: what was asked, what has been written of it, and the pieces in which it is given out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from afina.backbone.attachment import Attachable
+from afina.backbone.incremental import places_taken
+from afina.backbone.load import Backbone
+from afina.errors import UsageError
+from afina.generation.settings import GenerationSettings
+from afina.generation.text import TextStream
+
+__all__ = ["Finish", "Piece", "PromptTooLong", "Request", "Row", "Said", "Written", "longest_prompt"]
+
+Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A token of an answer, and where the settings ask for it how likely the model found it and others in its place."""
+
+    token: int
+    log_probability: float | None = None
+    likeliest: tuple[tuple[int, float], ...] = ()
+    """The likeliest tokens with their log-probabilities, as many as the settings ask for."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Holds a finished answer; `finish` is "length" where the settings or the model's context cut it off."""
+
+    text: str
+    tokens: list[int]
+    """The answer's tokens, without the one that ended it."""
+    finish: Finish
+    prompt_tokens: int
+    problem: str = ""
+    """What went wrong, where it ended by an error."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Request:
+    """Asks for an answer to a prompt (token ids) by an adapter, or by the bare model where the adapter is None."""
+
+    prompt: Sequence[int]
+    adapter: Attachable | None = None
+    stop: tuple[str, ...] = ()
+    """Texts that end this answer, beside those of the settings."""
+    number: int = 0
+    """The prompt's index in the whole call: errors name it, and its seed is the call's seed plus this."""
+    tokenizer: Any = None
+    """The adapter's own tokenizer; None for the backbone's."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Holds the next characters of an answer; the last piece brings the whole answer in `written`."""
+
+    number: int
+    text: str
+    written: Written | None
+    said: tuple[Said, ...] = ()
+    """The tokens whose text begins in this piece or the last, none of a stop text."""
+
+
+class PromptTooLong(UsageError):
+    """A prompt that leaves no room for an answer in the model's context."""
+
+    def __init__(self, place: str, tokens: int, most: int, context: int) -> None:
+        super().__init__(
+            f"{place} has {tokens} tokens and the model's {context} positions have room for {most} of them "
+            "and an answer; shorten it."
+        )
+        self.tokens, self.most = tokens, most
+
+
+def longest_prompt(backbone: Backbone, adapter: Attachable | None) -> int:
+    """Return the most tokens that a prompt may have; a decoder needs one position more for the answer's first token."""
+    taken = 0 if adapter is None else places_taken(adapter)
+    return backbone.context - taken - (0 if backbone.anatomy.row.further else 1)
+
+
+class Row:
+    """One answer while it is written."""
+
+    def __init__(self, backbone: Backbone, request: Request, settings: GenerationSettings) -> None:
+        """Raise `UsageError` for a prompt that is empty, `PromptTooLong` for one that leaves no room in the context."""
+        prompt, place = request.prompt, f"Prompt {request.number + 1}"
+        if not len(prompt):
+            raise UsageError(f"{place} is empty; the model needs a token to go on from.")
+        if len(prompt) > (most := longest_prompt(backbone, request.adapter)):
+            raise PromptTooLong(place, len(prompt), most, backbone.context)
+        self.request, self.settings = request, settings
+        self.apart = bool(backbone.anatomy.row.further)
+        """Whether the answer stands apart from the prompt (an encoder-decoder's)."""
+        self.room = min(settings.max_new_tokens, backbone.context if self.apart else most + 1 - len(prompt))
+        """The most tokens that will be written."""
+        self.places = len(prompt) + (0 if request.adapter is None else places_taken(request.adapter))
+        """What the prompt takes of the model's positions."""
+        self.draws = torch.Generator()
+        if settings.seed is None:
+            self.draws.seed()
+        else:
+            self.draws.manual_seed(settings.seed + request.number)
+        tokenizer, stop = request.tokenizer or backbone.tokenizer, (*settings.stop, *request.stop)
+        self._stream = TextStream(tokenizer, stop, () if self.apart else prompt)
+        self._ends = _stop_tokens(backbone, tokenizer, stop)
+        self.tokens: list[int] = []
+        self._said: list[tuple[int, Said]] = []
+        """What is not given out yet, each with the place in the text where it begins."""
+
+    @property
+    def so_far(self) -> list[int]:
+        """Return the tokens that a repetition penalty looks at."""
+        return self.tokens if self.apart else [*self.request.prompt, *self.tokens]
+
+    def take(self, said: Said) -> Piece:
+        """Add a token; return what has become final with it."""
+        if said.token in self._ends:
+            return self._ended(self._stream.end(cut=False), "stop")
+        self.tokens.append(said.token)
+        self._said.append((self._stream.seen, said))
+        text = self._stream.add(said.token)
+        if self._stream.stopped:
+            return self._ended(text, "stop")
+        if len(self.tokens) == self.room:
+            return self._ended(text + self._stream.end(cut=True), "length")
+        return Piece(self.request.number, text, None, self._given())
+
+    def end(self, finish: Finish, problem: str = "") -> Piece:
+        """Return the last piece of an answer that is broken off."""
+        return self._ended("", finish, problem)
+
+    def _ended(self, text: str, finish: Finish, problem: str = "") -> Piece:
+        written = Written(self._stream.text, self.tokens, finish, len(self.request.prompt), problem)
+        return Piece(self.request.number, text, written, self._given())
+
+    def _given(self) -> tuple[Said, ...]:
+        """Return the tokens that begin in the text given out by now; one without text of its own goes with the next."""
+        count = 0
+        while count < len(self._said) and self._said[count][0] < len(self._stream.text):
+            count += 1
+        given, self._said = self._said[:count], self._said[count:]
+        return tuple(said for _, said in given)
+
+
+def _stop_tokens(backbone: Backbone, tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
+    """Return the tokens that end an answer: the model's and the tokenizer's end marks, and stops that are special tokens.
+
+    A stop that is one special token never shows in the text, so that it has to be recognised as a token.
+    """
+    own = getattr(backbone.generation, "eos_token_id", None)
+    found = {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])}
+    special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    found |= {special.get(text, tokenizer.get_added_vocab().get(text)) for text in stop}
+    return frozenset(token for token in found if token is not None)

@@ -1,0 +1,70 @@
+"""Choose each row's next token from its logits, by its own settings and its own random numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from afina.generation.rows import Row, Said
+from afina.generation.settings import GenerationSettings
+
+__all__ = ["choose", "draw"]
+
+
+def choose(rows: Sequence[Row], logits: Tensor) -> list[Said | None]:
+    """Return a token for each row of logits (B, V); None for a row whose logits are no numbers."""
+    groups: dict[GenerationSettings, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(row.settings.distribution, []).append(index)
+    tokens = [0] * len(rows)
+    for settings, own in groups.items():
+        here = [rows[index] for index in own]
+        scores = logits if len(own) == len(rows) else logits[own]
+        scores = _scores(settings, here, scores)
+        chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in here])
+        for index, token in zip(own, chosen.tolist(), strict=True):
+            tokens[index] = token
+    # The largest is no number where one of them is none.
+    sound = torch.isfinite(logits.amax(dim=1)).tolist()
+    return [
+        _said(row, token, logits[index]) if sound[index] else None
+        for index, (row, token) in enumerate(zip(rows, tokens, strict=True))
+    ]
+
+
+def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Draw a token (B,) for each row of scores (B, V); each row uses one number of its own generator."""
+    shares = torch.softmax(scores.double(), dim=1).cumsum(dim=1)
+    # The generators give float32 numbers, whose largest is below 1 by more than the rounding of the float64 sums.
+    numbers = torch.cat([torch.rand(1, generator=generator) for generator in generators]).double().to(scores.device)
+    return (shares <= (numbers * shares[:, -1].to(numbers))[:, None]).sum(dim=1)
+
+
+def _scores(settings: GenerationSettings, rows: Sequence[Row], logits: Tensor) -> Tensor:
+    if settings.presence_penalty or settings.frequency_penalty:
+        logits = logits.clone()
+        for own, row in zip(logits, rows, strict=True):
+            for token, count in Counter(row.tokens).items():
+                own[token] -= settings.presence_penalty + settings.frequency_penalty * count
+    processors = settings.processors()
+    if not processors:
+        return logits
+    repeated = _so_far(rows, logits.device) if settings.repetition_penalty != 1.0 else None
+    return processors(repeated, logits)  # type: ignore[no-any-return]
+
+
+def _so_far(rows: Sequence[Row], device: torch.device) -> Tensor:
+    """Return the tokens so far (B, S), for the repetition penalty; short rows are filled up with their last token."""
+    own = [row.so_far for row in rows]
+    width = max(map(len, own))
+    filled = [ids + ids[-1:] * (width - len(ids)) for ids in own]
+    return torch.tensor(filled, dtype=torch.long, device=device).view(len(rows), width)
+
+
+def _said(row: Row, token: int, logits: Tensor) -> Said:
+    if row.settings.log_probabilities is None:
+        return Said(token)
+    shares = torch.log_softmax(logits.float(), dim=0)
+    best = shares.topk(min(row.settings.log_probabilities, len(shares)))
+    return Said(token, float(shares[token]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)))

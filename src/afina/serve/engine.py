@@ -1,0 +1,284 @@
+"""An engine: one thread that owns a model and writes what many ask of it at one time, each by an adapter of its own.
+
+Each turn it looks at what has come in (requests, cancellations, work to be done between steps), lets those begin for whose
+keys and values there is memory, reads of new prompts, and writes one token of every row.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Self, TypeVar
+
+from afina.backbone.attachment import Attachable
+from afina.backbone.load import Backbone
+from afina.errors import UsageError
+from afina.generation.batch import Batch
+from afina.generation.memory import Memory
+from afina.generation.rows import Finish, Piece, Request, Row
+from afina.serve.counters import Counters
+from afina.serve.reply import Ask, Busy, Closing, Reply
+
+__all__ = ["Engine"]
+
+_T = TypeVar("_T")
+_IDLE = 0.5
+"""Seconds after which a thread without work shows that it is alive."""
+
+
+class Engine:
+    """Writes for all who `submit`, from `start` to `close`."""
+
+    def __init__(
+        self, backbone: Backbone, *, most_bytes: int | None = None, prompt_tokens_a_turn: int = 256, most_rows: int = 32,
+        most_waiting: int = 256, most_idle: int = 32,
+    ) -> None:  # fmt: skip
+        """Keep keys and values in at most `most_bytes` (None: half of the memory that is free now).
+
+        At most `most_rows` are written at one time and `most_waiting` wait; `most_idle` adapters without rows stay on the
+        model.
+        """
+        assert backbone.language is not None, "an engine is for models that were loaded to speak"
+        self.backbone, self.counters = backbone, Counters()
+        self.most_rows, self.most_waiting = most_rows, most_waiting
+        self.beat = time.monotonic()
+        """When the thread last showed that it is alive, by `time.monotonic()`."""
+        self.memory = Memory(backbone, most_bytes)
+        self.kept_bytes = 0
+        """What keys and values take now."""
+        self._batch = Batch(backbone, prompt_tokens=prompt_tokens_a_turn, most_idle=most_idle)
+        self._replies: dict[Row, Reply] = {}
+        """Those whose rows are in the batch."""
+        self._waiting: deque[Reply] = deque()
+        self._work: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._changed = threading.Condition()
+        self._leaving: list[tuple[Attachable, Future[None]]] = []
+        """Adapters that are let go of when no request holds them."""
+        self._closing_at: float | None = None
+        self._seconds_a_reply = 1.0
+        self._thread = threading.Thread(target=self._run, name="afina-engine", daemon=True)
+
+    def start(self) -> Self:
+        """Begin to work; returns the engine itself."""
+        self._thread.start()
+        return self
+
+    def close(self, grace: float = 0.0) -> None:
+        """Take no more requests, let those that run end within `grace` seconds, cancel the others, and stop."""
+        with self._changed:
+            self._closing_at = time.monotonic() + grace
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the thread runs; `beat` says whether it gets anywhere."""
+        return self._thread.is_alive()
+
+    @property
+    def running(self) -> int:
+        """Return how many rows are read and written now."""
+        return len(self._replies)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait for room."""
+        return len(self._waiting)
+
+    def users(self, adapter: Attachable) -> int:
+        """Return how many requests that have not ended hold an adapter."""
+        with self._changed:
+            replies = [*self._replies.values(), *self._waiting]
+        return sum(reply.ask.adapter is adapter for reply in replies)
+
+    def submit(self, ask: Ask) -> Reply:
+        """Take a request; its pieces come as they are written.
+
+        Raises `PromptTooLong` for a prompt that leaves no room in the context, `UsageError` for one that is empty or wants
+        more memory than there is for all, `Busy` where the queue is full, and `Closing` where it is closed or dead.
+        """
+        row = Row(self.backbone, Request(ask.prompt, ask.adapter, ask.stop, 0, ask.tokenizer), ask.settings)
+        reply = Reply(ask, row, self._wake)
+        if (wanted := self.memory.bytes_of([row])) > self.memory.most_bytes:
+            self._refuse("memory")
+            raise UsageError(
+                f"A prompt of {len(ask.prompt)} tokens with an answer of up to {row.room} wants {wanted:,} bytes of keys and "
+                f"values, and there are {self.memory.most_bytes:,} for all; ask for fewer tokens."
+            )
+        with self._changed:
+            if self._closing_at is not None or not self.is_alive:
+                raise Closing
+            if len(self._waiting) >= self.most_waiting:
+                self._refuse("queue")
+                raise Busy(len(self._waiting), max(1.0, self._seconds_a_reply * self.most_waiting / self.most_rows))
+            with self.counters.steady() as counters:
+                counters.requests[ask.name] += 1
+                counters.tokens_in[ask.name] += len(ask.prompt)
+            self._waiting.append(reply)
+            self._changed.notify()
+        return reply
+
+    def do(self, work: Callable[[], _T]) -> "Future[_T]":
+        """Have something done in the engine's thread between two steps; returns what will hold its result."""
+        future: Future[_T] = Future()
+        with self._changed:
+            if self._closing_at is not None or not self.is_alive:
+                raise Closing
+            self._work.append((work, future))  # type: ignore[arg-type]
+            self._changed.notify()
+        return future
+
+    def unload(self, adapter: Attachable) -> "Future[None]":
+        """Let go of an adapter as soon as no request holds it, which are answered by it to their ends.
+
+        What is returned is done when nothing here holds it any more.
+        """
+        gone: Future[None] = Future()
+        self.do(lambda: self._leaving.append((adapter, gone)))
+        return gone
+
+    def _refuse(self, reason: str) -> None:
+        with self.counters.steady() as counters:
+            counters.refused[reason] += 1
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _run(self) -> None:
+        problem = "The engine was closed before the answer was whole."
+        try:
+            with self._batch:
+                while self._sleep():
+                    self._turn()
+        except BaseException as error:
+            problem = f"The engine failed ({type(error).__name__}: {error})."
+            raise
+        finally:
+            with self._changed:
+                self._closing_at = self._closing_at or time.monotonic()
+                left, works = [*self._replies.values(), *self._waiting], [*self._work]
+                self._waiting.clear()
+                self._work.clear()
+            self._end(left, "cancelled" if problem.startswith("The engine was") else "error", problem)
+            for _, future in works:
+                future.cancel()
+            for _, gone in self._leaving:
+                gone.set_result(None)
+
+    def _sleep(self) -> bool:
+        """Wait until there is something to do; return False where it is time to stop."""
+        while True:
+            self.beat = time.monotonic()
+            with self._changed:
+                busy = bool(self._replies or self._waiting)
+                if self._closing_at is not None and (not busy or self.beat >= self._closing_at):
+                    return False
+                if busy or self._work or self._leaving:
+                    return True
+                self._changed.wait(_IDLE)
+
+    def _turn(self) -> None:
+        self._do_work()
+        self._drop_ended()
+        self._admit()
+        if self._replies:
+            try:
+                pieces = self._batch.turn()
+            except Exception as error:
+                # What a pass left half done is nobody's answer; the engine goes on with those that wait.
+                self._batch.clear()
+                self._end([*self._replies.values()], "error", f"{type(error).__name__}: {error}")
+            else:
+                self._give(pieces)
+        self.kept_bytes = self._batch.kept_bytes
+        self._let_go()
+
+    def _do_work(self) -> None:
+        while self._work:
+            work, future = self._work.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:
+                    future.set_exception(error)
+
+    def _drop_ended(self) -> None:
+        """Have those leave that were cancelled or took too long."""
+        now = time.monotonic()
+        with self._changed:
+            live = [*self._replies.values(), *self._waiting]
+            cancelled = [reply for reply in live if reply.cancelled]
+            late = [reply for reply in live if not reply.cancelled and (reply.ask.deadline or now) < now]
+            gone = {reply.number for reply in (*cancelled, *late)}
+            if gone:
+                self._waiting = deque(reply for reply in self._waiting if reply.number not in gone)
+        if gone:
+            self._batch.drop([reply.row for reply in (*cancelled, *late)])
+            self._end(cancelled, "cancelled")
+            self._end(late, "deadline", "It was not done by its deadline.")
+
+    def _admit(self) -> None:
+        """Let those begin that have waited longest, as long as there is memory for them."""
+        with self._changed:
+            while self._waiting and len(self._replies) < self.most_rows:
+                reply = self._waiting[0]
+                if self._replies and self.memory.bytes_of([*self._replies, reply.row]) > self.memory.most_bytes:
+                    return
+                self._waiting.popleft()
+                self._replies[reply.row] = reply
+                self._batch.add(reply.row)
+
+    def _give(self, pieces: Iterable[tuple[Row, Piece]]) -> None:
+        now = time.monotonic()
+        with self.counters.steady() as counters:
+            counters.steps += 1
+            for row, piece in pieces:
+                reply = self._replies[row]
+                counters.rows_stepped += 1
+                counters.tokens_out[reply.ask.name] += len(row.tokens) - reply.counted
+                reply.counted = len(row.tokens)
+                if reply.last_at is None:
+                    counters.first_token[reply.ask.name].add(now - reply.asked_at)
+                    reply.first_at = now
+                else:
+                    counters.between_tokens[reply.ask.name].add(now - reply.last_at)
+                reply.last_at = now
+                if piece.written is not None:
+                    self._ended(reply, piece)
+        for row, piece in pieces:
+            reply = self._replies[row] if piece.written is None else self._replies.pop(row)
+            if piece.text or piece.said or piece.written is not None:
+                reply.give(piece)
+
+    def _end(self, replies: Iterable[Reply], finish: Finish, problem: str = "") -> None:
+        for reply in replies:
+            piece = reply.row.end(finish, problem)
+            self._replies.pop(reply.row, None)
+            self._ended(reply, piece)
+            reply.give(piece)
+
+    def _ended(self, reply: Reply, piece: Piece) -> None:
+        assert piece.written is not None
+        seconds = time.monotonic() - reply.asked_at
+        self._seconds_a_reply += 0.1 * (seconds - self._seconds_a_reply)
+        with self.counters.steady() as counters:
+            counters.ended[reply.ask.name, piece.written.finish] += 1
+
+    def _let_go(self) -> None:
+        staying = []
+        for adapter, gone in self._leaving:
+            if self.users(adapter):
+                staying.append((adapter, gone))
+            else:
+                self._batch.release([adapter])
+                gone.set_result(None)
+        self._leaving = staying
