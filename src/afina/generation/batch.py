@@ -21,7 +21,9 @@ from afina.generation.sampling import choose
 
 __all__ = ["Bare", "Batch"]
 
-_NO_NUMBERS = "The model's scores for the next token are no numbers; the adapter's weights, or this precision, do not bear the text."
+_NO_NUMBERS = (
+    "The model's scores for the next token are no numbers: this adapter, or this precision, does not bear the text."
+)
 
 
 class Bare:

@@ -1,4 +1,4 @@
-"""What the keys and values of rows take, counted before they are there."""
+"""Count what the keys and values of rows take, before they are there."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _SHARE = 0.5
 
 
 class Memory:
-    """The memory for keys and values of one model."""
+    """Counts the memory for keys and values of one model."""
 
     def __init__(self, backbone: Backbone, most_bytes: int | None = None) -> None:
         """Measure by a token what a place takes; `most_bytes` is half of what is free unless given."""

@@ -1,4 +1,4 @@
-"""What an engine counts of its work, by adapter, for those who watch it."""
+"""Count what an engine does, by adapter, for those who watch it."""
 
 import threading
 from bisect import bisect_left

@@ -1,4 +1,4 @@
-"""What is asked of an engine, and its reply, which threads and asyncio read while it is written."""
+"""Ask an engine, and read its reply from threads or from asyncio while it is written."""
 
 import asyncio
 import itertools
