@@ -1,0 +1,251 @@
+"""A batch: rows join and leave between steps, and each is what it would be alone."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from afina.adapters.adapter import build_adapter
+from afina.backbone.attachment import Attachment
+from afina.backbone.load import Backbone, load_backbone
+from afina.errors import AfinaError, UsageError
+from afina.generation.batch import Batch
+from afina.generation.generate import encode_prompt, write
+from afina.generation.rows import Request, Row, Said, Written
+from afina.generation.settings import GenerationSettings
+from afina.methods.base import make_method
+from conformance import can_be
+from pairs import FROZEN, stir
+
+TEXT = "where is my parcel and the lamp please help a cat the film is broken"
+
+
+class Desk:
+    """A small model with an adapter of every method that it can have, and what each writes alone."""
+
+    def __init__(self, folder: Path, family: str) -> None:
+        self.backbone: Backbone = load_backbone(str(folder), speaks=True)
+        self.backbone.generation = type(self.backbone.generation)(eos_token_id=None)
+        self.adapters: list[Any] = [None]
+        for name in FROZEN:
+            if can_be(name, family):
+                made = build_adapter(make_method(name, {}, {"rank": 3, "length": 3}), self.backbone, 1, seed=0)
+                stir(made)
+                self.adapters.append(made)
+        self.ids = encode_prompt(self.backbone, TEXT)
+        self.alone = cache(self._alone)
+
+    def row(self, adapter: int, length: int, room: int, temperature: float, seed: int) -> Row:
+        chosen = GenerationSettings(max_new_tokens=room, temperature=temperature, seed=seed)
+        return Row(self.backbone, Request(self.ids[:length], self.adapters[adapter]), chosen)
+
+    def _alone(self, *asked: Any) -> list[int]:
+        row = self.row(*asked)
+        (written,) = (piece.written for piece in write(self.backbone, [row.request], row.settings) if piece.written)
+        return written.tokens
+
+
+@pytest.fixture(scope="module")
+def desk(speaker: Callable[[str], Path]) -> Callable[[str], Desk]:
+    return cache(lambda family: Desk(speaker(family), family))
+
+
+ASKED = st.tuples(
+    st.integers(0, 100), st.sampled_from([1, 2, 5, 9, 14]), st.integers(1, 12), st.sampled_from([0.0, 1.5]),
+    st.integers(0, 2),
+)  # fmt: skip
+JOINS = st.lists(
+    st.tuples(st.integers(0, 12), st.none() | st.integers(0, 8), ASKED), min_size=2, max_size=10
+)  # when, how many turns later it is cancelled, what
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart", "gemma2"])
+@settings(max_examples=25)
+@given(joins=JOINS, prompt_tokens=st.none() | st.sampled_from([1, 3, 8]), most_idle=st.integers(0, 3))
+def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
+    family: str, desk: Callable[[str], Desk], joins: list[Any], prompt_tokens: int | None, most_idle: int
+) -> None:
+    """Every language method and the bare base; a row that is cancelled leaves at once and no other notices."""
+    at = desk(family)
+    asked = [(one[0] % len(at.adapters), *one[1:]) for _, _, one in joins]
+    rows = [at.row(*one) for one in asked]
+    done: dict[int, Written] = {}
+    with Batch(at.backbone, prompt_tokens=prompt_tokens, most_idle=most_idle) as batch:
+        turn = 0
+        while turn <= 25 or batch.rows:
+            for row, (begins, lives, _) in zip(rows, joins, strict=True):
+                if turn == begins:
+                    batch.add(row)
+                if lives is not None and turn == begins + lives:
+                    batch.drop([row])
+                    assert row not in batch.rows
+            for row, piece in batch.turn():
+                if piece.written is not None:
+                    done[rows.index(row)] = piece.written
+            turn += 1
+        assert batch.kept_bytes == 0
+    for index, (row, (_, lives, _), one) in enumerate(zip(rows, joins, asked, strict=True)):
+        whole = at.alone(*one)
+        assert row.tokens == whole[: len(row.tokens)], (index, one)
+        assert lives is not None or done[index].tokens == whole
+
+
+def test_a_row_that_leaves_frees_its_memory_in_the_same_turn(desk: Callable[[str], Desk]) -> None:
+    at = desk("llama")
+    rows = [at.row(number, 9, 12, 0.0, 0) for number in range(3)]
+    with Batch(at.backbone) as batch:
+        for row in rows:
+            batch.add(row)
+        batch.turn()
+        batch.turn()
+        before = batch.kept_bytes
+        batch.drop(rows[:1])
+        assert batch.running == 2
+        assert batch.kept_bytes == before * 2 // 3
+        batch.drop(rows)
+        assert (batch.running, batch.kept_bytes) == (0, 0)
+
+
+def test_running_rows_go_on_while_a_long_prompt_is_read(desk: Callable[[str], Desk]) -> None:
+    """Each turn reads a piece of it and writes a token of the others; a short prompt does not wait for its end."""
+    at = desk("llama")
+    running, long, short = at.row(1, 2, 12, 0.0, 0), at.row(0, 14, 3, 0.0, 0), at.row(0, 2, 3, 0.0, 0)
+    with Batch(at.backbone, prompt_tokens=4) as batch:
+        batch.add(running)
+        batch.turn()
+        batch.add(long)
+        counts = []
+        for turn in range(7):
+            batch.turn()
+            counts.append((len(running.tokens), len(long.tokens), len(short.tokens)))
+            if turn == 0:
+                batch.add(short)
+    assert counts[0] == (2, 0, 0)
+    assert counts[1] == (3, 0, 1), "the short one came while the long one was read"
+    assert counts[-1][0] == 8
+    assert counts[-1][1] > 0
+
+
+@pytest.mark.parametrize("adapter", ["bare", "adapted"])
+def test_log_probabilities_are_those_of_the_whole_text(desk: Callable[[str], Desk], adapter: str) -> None:
+    at = desk("gpt2")
+    chosen = None if adapter == "bare" else at.adapters[1]
+    request = Request(at.ids[:6], chosen)
+    asked = GenerationSettings(max_new_tokens=7, temperature=1.5, seed=0, log_probabilities=3)
+    pieces = list(write(at.backbone, [request], asked))
+    said = [one for piece in pieces for one in piece.said]
+    written = pieces[-1].written
+    assert written is not None
+    assert [one.token for one in said] == written.tokens
+    from afina.generation.batch import Bare
+
+    with Attachment(at.backbone, [Bare(at.backbone) if chosen is None else chosen]) as attached, torch.no_grad():
+        ids = torch.tensor([[*request.prompt, *written.tokens]])
+        states = attached.hidden({"input_ids": ids}).states[0, len(request.prompt) - 1 : -1]
+        assert at.backbone.language is not None
+        expected = at.backbone.language(states).log_softmax(1)
+    for place, one in enumerate(said):
+        assert one.log_probability == pytest.approx(float(expected[place, one.token]), abs=1e-4)
+        assert [token for token, _ in one.likeliest] == expected[place].topk(3).indices.tolist()
+
+
+def test_penalties_are_taken_from_what_the_answer_has(desk: Callable[[str], Desk]) -> None:
+    """OpenAI's: once for being there, and once for each time; the prompt's tokens do not count."""
+    at = desk("llama")
+    plain, there, often = (
+        Row(at.backbone, Request(at.ids[:5]), GenerationSettings(max_new_tokens=12, **penalty))
+        for penalty in ({}, {"presence_penalty": 1e6}, {"frequency_penalty": 1e6})
+    )
+    with Batch(at.backbone) as batch:
+        for row in (plain, there, often):
+            batch.add(row)
+        for _ in range(12):
+            batch.turn()
+    assert len(set(plain.tokens)) < 12, "the test wants a model that repeats itself"
+    assert len(set(there.tokens)) == len(set(often.tokens)) == 12
+    assert plain.tokens[0] == there.tokens[0]
+
+
+def test_rows_whose_scores_are_no_numbers_end_and_others_do_not(desk: Callable[[str], Desk]) -> None:
+    at = desk("llama")
+    broken = build_adapter(make_method("lora", {}), at.backbone, 1, seed=0)
+    with torch.no_grad():
+        for value in broken.parameters():
+            value.fill_(math.nan)
+    rows = [Row(at.backbone, Request(at.ids[:4], one), GenerationSettings(max_new_tokens=4)) for one in (None, broken)]
+    with Batch(at.backbone) as batch:
+        for row in rows:
+            batch.add(row)
+        first = dict(batch.turn())
+        assert first[rows[1]].written is not None
+        assert first[rows[1]].written.finish == "error"
+        while batch.rows:
+            batch.turn()
+    assert rows[0].tokens == at.alone(0, 4, 4, 0.0, 0)
+    with pytest.raises(AfinaError, match="no numbers"):
+        list(write(at.backbone, [rows[1].request], GenerationSettings()))
+
+
+@given(st.text(alphabet="ab#END.çé😀🇧🇷 \n", max_size=40), st.booleans())
+def test_pieces_have_the_tokens_of_their_text(desk: Callable[[str], Desk], text: str, stops: bool) -> None:
+    """Characters of several tokens come whole, and of a stop text neither a character nor a token is given out."""
+    row = _row_of_bytes(desk("llama").backbone, ("#END",) if stops else ())
+    tokens = row.request.tokenizer.backend_tokenizer.encode(text).ids
+    pieces = []
+    for token in tokens:
+        pieces.append(row.take(Said(token)))
+        if pieces[-1].written is not None:
+            break
+    else:
+        pieces.append(row.end("cancelled"))
+    wanted = text.split("#END")[0] if stops else text
+    shown, count = "", 0
+    for piece in pieces:
+        shown, count = shown + piece.text, count + len(piece.said)
+        assert "\ufffd" not in piece.text
+        assert count == len(shown.encode())
+    whole = pieces[-1].written
+    assert whole is not None
+    assert shown == whole.text
+    assert wanted.startswith(shown)
+    assert [one.token for piece in pieces for one in piece.said] == tokens[: len(shown.encode())]
+
+
+def _row_of_bytes(backbone: Backbone, stop: tuple[str, ...]) -> Row:
+    request = Request([5], None, stop, 0, _bytes_tokenizer())
+    return Row(backbone, request, GenerationSettings(max_new_tokens=60))
+
+
+@cache
+def _bytes_tokenizer() -> PreTrainedTokenizerBase:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: place for place, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    inner = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<end>")
+
+
+def test_what_cannot_be_written_is_refused(desk: Callable[[str], Desk]) -> None:
+    at = desk("llama")
+    with pytest.raises(UsageError, match="Prompt 1 has 65 tokens and the model's 64 positions have room for 63"):
+        Row(at.backbone, Request([7] * 65), GenerationSettings())
+    with Batch(at.backbone) as batch:
+        batch.add(at.row(0, 2, 4, 0.0, 0))
+        batch.turn()
+        with pytest.raises(AfinaError, match="still writing another text"), Batch(at.backbone):
+            pass
+    counts: dict[str, int] = defaultdict(int)
+    for name, module in at.backbone.model.named_modules():
+        counts[name] += len(module._forward_hooks) + len(module._forward_pre_hooks)
+    assert not any(counts.values())
