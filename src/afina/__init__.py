@@ -24,6 +24,7 @@ _PLACES = {
     "LocalModel": "afina.generation.writer",
     "Progress": "afina.cli.progress",
     "Speakers": "afina.data.dialogues.speakers",
+    "ServeLimits": "afina.serve.http.house",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
     "api": "afina.api",
@@ -43,6 +44,7 @@ _PLACES = {
     "predict_file": "afina.api.prediction",
     "preview": "afina.study.preview",
     "recommend": "afina.api.studies",
+    "serve_adapters": "afina.api.serving:serve",
     "write_report": "afina.report.write",
 }
 

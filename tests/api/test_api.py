@@ -51,6 +51,7 @@ TERMINALS_OWN = {
     ("chat", "temperature"): "a conversation is livelier than a list of answers",
     ("chat", "top_p"): "likewise",
     ("chat", "max_new_tokens"): "likewise",
+    ("serve", "log"): "a server in a terminal shows what it answers",
 }
 GROUPS = {name for name in COMMANDS if any(other.startswith(f"{name} ") for other in COMMANDS)} - {"demo"}
 CALLS = sorted(set(COMMANDS) - GROUPS)

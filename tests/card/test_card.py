@@ -167,7 +167,7 @@ def test_an_export_has_its_adapters_card_and_a_persons_words_through_a_second_on
     assert "Ask Ana." in str(card) and "## What it was compared with" in str(card) and "weights in f32" in str(card)
     names = run(lines_of(path)["transformers"], made.folder, family_folder("bert"))
     assert names["model"].config.num_labels == 2 and names["tokenizer"].vocab_size > 0
-    path.write_text(path.read_text().replace("Ask Ana.", "Ask Ana, or Rui.").replace("## Limits", "## Its limits"))
+    path.write_text(path.read_text().replace("Ask Ana.", "Ask Ana, or Rui.").replace("## ServeLimits", "## Its limits"))
     with pytest.raises(UsageError, match="--force"):
         api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8)
     again = api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8, force=True, language="pt")

@@ -24,10 +24,11 @@ import afina
 from afina.adapters.adapter import build_adapter, save_adapter
 from afina.adapters.record import AdapterRecord
 from afina.backbone.load import load_backbone
-from afina.cli.conversation import Wrapped, adapters_in, system_language
+from afina.cli.conversation import Wrapped, system_language
 from afina.errors import UsageError
 from afina.generation.settings import GenerationSettings
 from afina.methods.base import make_method
+from afina.serve.folders import adapters_in
 from afina.serve.session import Chat, TooLong
 from commands import afina as run_afina
 from commands import refused

@@ -91,7 +91,9 @@ def test_a_second_upload_keeps_what_was_written_there(adapter: Path, hub: Hub) -
     there = hub.repositories["ana/tickets"]
     there.files["picture.png"] = b"png"
     card = there.files["README.md"].decode()
-    card = card.replace("tags:\n", "license: mit\ntags:\n").replace("## Limits", "Ask Ana.\n\n## Limits of it", 1)
+    card = card.replace("tags:\n", "license: mit\ntags:\n").replace(
+        "## ServeLimits", "Ask Ana.\n\n## ServeLimits of it", 1
+    )
     there.files["README.md"] = card.replace(
         "<!-- afina: data -->", "## Thanks\n\nTo all.\n\n<!-- afina: data -->"
     ).encode()
@@ -99,7 +101,7 @@ def test_a_second_upload_keeps_what_was_written_there(adapter: Path, hub: Hub) -
     here.write_text(here.read_text().replace("<!-- afina: costs -->", "Written here.\n\n<!-- afina: costs -->"))
     made = api.push(adapter, "ana/tickets")
     text = there.files["README.md"].decode()
-    assert "license: mit" in text and "## Thanks" in text and "## Limits of it" in text and "Written here." in text
+    assert "license: mit" in text and "## Thanks" in text and "## ServeLimits of it" in text and "Written here." in text
     assert text.index("Written here.") < text.index("<!-- afina: costs -->")
     assert made.left == ("picture.png",) and made.note is not None and "limits" in made.note
     assert len(there.commits) == 2

@@ -29,7 +29,7 @@ def limits(known: Known, form: Form, words: Words) -> str:
             "drift (`afina audit`)."
         )
     )
-    return f"## {words('Limits')}\n\n" + "\n".join(f"- {sentence}" for sentence in said if sentence)
+    return f"## {words('ServeLimits')}\n\n" + "\n".join(f"- {sentence}" for sentence in said if sentence)
 
 
 def _languages(known: Known, words: Words) -> str:

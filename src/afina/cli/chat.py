@@ -48,8 +48,9 @@ def chat(
     /adapter NAME switches to another adapter on the same model (none: the model without one), /reset begins anew, /save FILE
     keeps the conversation, /help lists the commands, /quit or Ctrl-D leaves. Questions may also come from a pipe, one a line.
     """
-    from afina.cli.conversation import Conversation, adapters_in, system_language
+    from afina.cli.conversation import Conversation, system_language
     from afina.generation.settings import GenerationSettings
+    from afina.serve.folders import adapters_in
 
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,

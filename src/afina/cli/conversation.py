@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from afina.cli.standard_input import input_lines
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError
 from afina.words.conversation import HELP
 from afina.words.language import Words
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from afina.generation.settings import GenerationSettings
     from afina.predictor.predictor import Predictor
 
-__all__ = ["Conversation", "Wrapped", "adapters_in", "system_language"]
+__all__ = ["Conversation", "Wrapped", "system_language"]
 
 _NONE = "none"
 
@@ -26,32 +26,6 @@ def system_language() -> str:
     """Return the language that the system's locale names, `en` if it is none of ours."""
     locale = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
     return "pt" if locale.lower().startswith("pt") else "en"
-
-
-def adapters_in(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return adapters by name: folders that are one, and those inside the others.
-
-    An adapter that a study left is named after its run. Raises `UsageError` for a folder with none.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        inside = (
-            [path]
-            if _is_adapter(path)
-            else sorted({own.parent for own in path.rglob("*.json") if _is_adapter(own.parent)})
-        )
-        if not inside:
-            raise UsageError(f"{path} is no adapter and holds none: there is no adapter_config.json.")
-        for folder in (own.resolve() for own in inside):
-            if folder not in found.values():
-                name = folder.parent.name if folder.name == "adapter" else folder.name
-                number = sum(other.partition("~")[0] == name for other in found)
-                found[f"{name}~{number + 1}" if number else name] = folder
-    return found
-
-
-def _is_adapter(path: Path) -> bool:
-    return (path / "adapter_config.json").is_file() or (path / "afina.json").is_file()
 
 
 @contextmanager

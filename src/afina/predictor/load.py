@@ -1,6 +1,6 @@
 """Load an adapter's folder, whoever wrote it, onto its base model: what `afina.load` returns."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from afina.adapters.format import Base, format_of
@@ -16,7 +16,24 @@ from afina.precision import EXACT
 from afina.predictor.predictor import PREDICTORS, Predictor
 from afina.tasks.base import restore
 
-__all__ = ["load"]
+__all__ = ["Standing", "load"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Describes a backbone that is loaded, for adapters that are to stand on it."""
+
+    backbone: Backbone
+    precision: str
+    called: str
+    """What a sentence calls it."""
+    owned: bool = False
+    """Whether an adapter has changed its weights."""
+
+    @classmethod
+    def of(cls, other: Predictor) -> "Standing":
+        """Return that of an adapter."""
+        return cls(other.backbone, other.record.precision, str(other.folder), other.method.owns_backbone)
 
 
 def load(
@@ -26,14 +43,14 @@ def load(
     precision: str | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
-    beside: Predictor | None = None,
+    beside: "Predictor | Standing | None" = None,
     rounded_to: str | None = None,
 ) -> Predictor:
     """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere).
 
     The backbone has the precision that the adapter was trained on, or `precision`; PEFT's files name none, and have fp32.
-    `beside` another adapter it shares that one's backbone; raises `UsageError` if the two cannot. With `rounded_to` a plain
-    base has the weights that this quantised precision makes of its own.
+    `beside` another adapter it shares that one's backbone, or stands on one that is loaded already; raises `UsageError`
+    where it cannot. With `rounded_to` a plain base has the weights that this quantised precision makes of its own.
     """
     folder = Path(folder)
     form = format_of(folder)
@@ -47,7 +64,8 @@ def load(
     stored = EXACT if method.owns_backbone else record.precision
     wanted = form.base(record)
     if beside is not None:
-        backbone = _shared(folder, record, method, beside, stored, wanted)
+        there = Standing.of(beside) if isinstance(beside, Predictor) else beside
+        backbone = _shared(folder, record, method, there, stored, wanted)
     else:
         _check_place(folder, record)
         backbone = load_backbone(
@@ -90,23 +108,21 @@ def _check_vocabulary(made: Predictor) -> None:
 
 
 def _shared(
-    folder: Path, record: AdapterRecord, method: Method, beside: Predictor, precision: str, wanted: Base
+    folder: Path, record: AdapterRecord, method: Method, there: Standing, precision: str, wanted: Base
 ) -> Backbone:
-    """Return the backbone of another adapter; raises `UsageError` where this one cannot share it."""
-    backbone = beside.backbone
-    if method.owns_backbone or beside.method.owns_backbone:
-        raise UsageError(f"{folder} and {beside.folder} cannot share a model: {record.method} changes all of it.")
+    """Return the backbone that is there; raises `UsageError` where this adapter cannot share it."""
+    backbone, other = there.backbone, there.called
+    if method.owns_backbone or there.owned:
+        raise UsageError(f"{folder} and {other} cannot share a model: {record.method} changes all of it.")
     if model_path(record.model) != model_path(backbone.name):
         raise UsageError(f"{folder} adapts {record.model}, not {backbone.name}, which is loaded.")
-    kinds = {precision, beside.record.precision}
+    kinds = {precision, there.precision}
     if len(kinds) > 1 and any(packed(own) is not None for own in kinds):
-        raise UsageError(
-            f"{folder} was trained on a model in {precision}, not in {beside.record.precision}, which is loaded."
-        )
+        raise UsageError(f"{folder} was trained on a model in {precision}, not in {there.precision}, which is loaded.")
     unlike = {
         "writes": wanted.speaks != (backbone.language is not None),
         "tags words": wanted.tags != backbone.tags,
     }
     for what in (what for what, differs in unlike.items() if differs):
-        raise UsageError(f"{folder} and {beside.folder} cannot share a model: one of them {what}, one does not.")
+        raise UsageError(f"{folder} and {other} cannot share a model: one of them {what}, one does not.")
     return backbone

@@ -82,7 +82,7 @@ PORTUGUESE = {
     "The study's results could not be read when this was written, and nothing of them is said here.": "Os resultados do estudo não puderam ser lidos quando isto foi escrito, e nada deles se diz aqui.",
     "What it was trained and tested on is not known to this card beyond what stands here.": "Em que foi treinado e testado este cartão não sabe além do que está aqui.",
     "Nobody looked with Afina, as far as this card knows, for training texts that it may give away, for bias, or for drift (`afina audit`).": "Que este cartão saiba, ninguém procurou com o Afina textos de treino que ele possa revelar, vieses ou desvios (`afina audit`).",
-    "Limits": "Limites",
+    "ServeLimits": "Limites",
     "Which languages its texts are in is not known; on others than those it is untested.": "Não se sabe em que línguas estão os seus textos; em outras além dessas não foi testado.",
     "Languages of its train texts, told by their words: {languages}; on others it is untested.": "Línguas dos textos de treino, reconhecidas pelas palavras: {languages}; em outras não foi testado.",
     "It reads the first {length} tokens of a text, and nothing behind them.": "Lê os primeiros {length} tokens de um texto, e nada depois deles.",

@@ -1,0 +1,104 @@
+"""`afina serve` puts a base and its adapters behind the interfaces of OpenAI and others."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from afina.cli.command import PANELS, command
+from afina.cli.options import Device, Precision
+from afina.cli.terminal import is_quiet
+
+if TYPE_CHECKING:
+    from afina.serve.http.server import Served
+
+__all__ = ["serve"]
+
+
+@command("serve", panel=PANELS[2])
+def serve(
+    base: Annotated[
+        str | None, typer.Argument(metavar="BASE", help="The model; left out, that which the adapters name.")
+    ] = None,
+    adapters: Annotated[
+        Path | None, typer.Option("--adapters", metavar="DIR", help="A folder of adapters; each has its folder's name.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to answer at; 0.0.0.0 is every one of this machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port to answer at; 0 is any free one.")] = 8000,
+    preload: Annotated[
+        bool, typer.Option("--preload", help="Load all adapters before the first request, not when first asked for.")
+    ] = False,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", metavar="FILE", help="A YAML list of keys: name, key, adapters, admin, rate."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option("--api-key", help="The key to ask with; better by AFINA_API_KEY, which ps shows to nobody."),
+    ] = None,
+    admin_key: Annotated[
+        str | None, typer.Option("--admin-key", help="The key to load and unload with (AFINA_ADMIN_KEY).")
+    ] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Requests a minute that a key may make.")] = None,
+    queue: Annotated[int, typer.Option("--queue", min=1, help="Texts that may wait; beyond them it is 429.")] = 512,
+    body: Annotated[int, typer.Option("--max-body", min=1, help="Bytes that a request may have.")] = 8 << 20,
+    deadline: Annotated[float, typer.Option("--deadline", help="Seconds within which a request is answered.")] = 120.0,
+    grace: Annotated[
+        float, typer.Option("--grace", help="Seconds that what runs has to end when told to stop.")
+    ] = 30.0,
+    log: Annotated[
+        str,
+        typer.Option("--log", metavar="FILE", help="Where a line of JSON goes for each request; - is standard output."),
+    ] = "-",
+    log_text: Annotated[bool, typer.Option("--log-text", help="Write down what was asked, too.")] = False,
+    same: Annotated[
+        list[str] | None,
+        typer.Option("--same", metavar="NAME", help="Another name of BASE in adapters; several times."),
+    ] = None,
+    device: Device = "auto",
+    precision: Precision = None,
+) -> None:
+    """Serve a model and any number of its adapters, of any method, by one process: chats, labels, vectors.
+
+    Example: `afina serve minilm --adapters support/runs --port 8000`
+
+    Programs ask as they ask OpenAI (`base_url="http://127.0.0.1:8000/v1"`): the adapter is the `model`. New, changed and
+    removed folders are noticed. Ctrl-C or SIGTERM stops it when what runs has ended; a second one at once.
+    """
+    from afina import api
+    from afina.serve.http.house import ServeLimits
+
+    served = api.serve(
+        base, adapters=adapters, host=host, port=port, preload=preload, keys=keys,
+        api_key=api_key or os.environ.get("AFINA_API_KEY") or None,
+        admin_key=admin_key or os.environ.get("AFINA_ADMIN_KEY") or None, rate=rate,
+        limits=ServeLimits(queue=queue, body=body, deadline=deadline), grace=grace, log=log, log_text=log_text,
+        same=same or (), precision=precision, device=device, tell=_tell,
+    )  # fmt: skip
+    names = served.house.shelf.names()
+    _tell(f"{served.house.bases.name} and {len(names)} adapters at {served.url} (API: {served.url}/v1)")
+    if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
+        _tell("Whoever reaches this address may ask: there is no key (--api-key, --keys).")
+    _until_told(served)
+
+
+def _tell(sentence: str) -> None:
+    if not is_quiet():
+        print(f"afina: {sentence}", file=sys.stderr, flush=True)
+
+
+def _until_told(served: "Served") -> None:
+    """Wait until the server ends, which the first signal asks it to do and the second makes it."""
+
+    def told(number: int, frame: object) -> None:
+        served.ask_to_stop(at_once=served.house.draining)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, told)
+    while not served.wait(0.5):  # not without an end: a signal is looked at between two waits
+        pass

@@ -1,0 +1,263 @@
+"""Keep adapters at hand by name: loaded when first asked for, in versions that are counted, of folders that may change.
+
+A request takes a version and gives it back; it has that one to its end, whatever becomes of the folder meanwhile. A version
+that no longer stands for its name goes from memory when the last request has given it back.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock, RLock
+
+from afina.adapters.format import format_of
+from afina.errors import AfinaError, UsageError
+from afina.predictor.load import load
+from afina.predictor.predictor import Predictor
+from afina.serve.bases import Bases
+from afina.serve.folders import Stamp, is_adapter, named_in, stamp_of
+
+__all__ = ["NoSuchAdapter", "Shelf", "Version"]
+
+Tell = Callable[[str], None]
+
+
+class NoSuchAdapter(AfinaError):
+    """Nothing of this name can be asked; where a folder has it, the sentence says what is wrong with that."""
+
+
+@dataclass(eq=False)
+class Version:
+    """An adapter as its folder was when it was loaded."""
+
+    name: str
+    number: int
+    """Counts the versions of all names, so that no two are the same."""
+    stamp: Stamp
+    predictor: Predictor | None
+    """None once it went from memory."""
+    users: int = 0
+    retired: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Return what its weights take."""
+        return 0 if self.predictor is None else sum(own.nbytes for own in self.predictor.adapter.parameters())
+
+    def loaded(self) -> Predictor:
+        """Return what answers; only of one that somebody has taken."""
+        assert self.predictor is not None, "a version is taken before it is asked"
+        return self.predictor
+
+
+@dataclass(eq=False)
+class _Place:
+    folder: Path
+    stamp: Stamp
+    seen: Stamp
+    """What the last look saw: only what two looks see alike is settled, and taken for the folder's contents."""
+    current: Version | None = None
+    problem: tuple[Stamp, str] | None = None
+    """What was wrong with these contents."""
+    given: bool = False
+    """Whether it was named by a person, not found in the folder of adapters."""
+    hidden: bool = False
+    """Whether a person took it away; it comes back when its folder changes."""
+
+
+@dataclass
+class Shelf:
+    """Holds the adapters of a folder by name; all may be called from any thread."""
+
+    bases: Bases
+    folder: Path | None = None
+    precision: str | None = None
+    """That in which all are taken, whatever they were trained in."""
+    tell: Tell = lambda sentence: None
+    _places: dict[str, _Place] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+    _versions: int = 0
+    _lock: RLock = field(default_factory=RLock)
+    _loading: Lock = field(default_factory=Lock)
+
+    def names(self) -> list[str]:
+        """Return the names that can be asked for."""
+        with self._lock:
+            return sorted(name for name, place in self._places.items() if not place.hidden)
+
+    def there(self) -> list[Version]:
+        """Return the versions that stand for their names now and are in memory."""
+        with self._lock:
+            return [place.current for place in self._places.values() if place.current is not None]
+
+    def current(self, name: str) -> Version | None:
+        """Return the version that a name stands for, without taking it; None where none is in memory."""
+        with self._lock:
+            place = self._places.get(name)
+            return None if place is None else place.current
+
+    def look(self) -> None:
+        """Look at the folders again: take up what is new, note what has changed, let go of what is not there."""
+        found = named_in(self.folder) if self.folder is not None else {}
+        with self._lock:
+            for name, folders in found.items():
+                self._see(name, folders)
+            for name, place in list(self._places.items()):
+                if place.given:
+                    self._see_change(place)
+                elif name not in found:
+                    self._retire(place.current)
+                    del self._places[name]
+                    self.tell(f"{name} is no longer there.")
+
+    def _see(self, name: str, folders: list[Path]) -> None:
+        """Take up a name that stands in the folder; one that two adapters have stays with the one that had it first."""
+        place = self._places.get(name)
+        if name == self.bases.name:
+            self._say_once(f"{folders[0]} has the name of the base model and is not served; rename it.")
+        elif len(folders) > 1 and (place is None or place.folder not in folders):
+            both = " and ".join(map(str, folders))
+            self._say_once(f"{both} are both called {name}, and neither is served; rename one.")
+        elif place is None:
+            stamp = stamp_of(folders[0])
+            self._places[name] = _Place(folders[0], stamp, stamp)
+        elif not place.given:
+            if place.folder not in folders:
+                place.folder = folders[0]
+            self._see_change(place)
+
+    def _see_change(self, place: _Place) -> None:
+        """Note contents that have changed and are settled."""
+        now = stamp_of(place.folder)
+        if now != place.stamp and now == place.seen:
+            place.stamp, place.hidden = now, False
+        place.seen = now
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self.tell(sentence)
+
+    def ready(self, name: str) -> Version | None:
+        """Take the version of a name where that takes no time, None where it has to be loaded first."""
+        with self._lock:
+            place = self._places.get(name)
+            if place is None or place.hidden or place.current is None or place.current.stamp != place.stamp:
+                return None
+            place.current.users += 1
+            return place.current
+
+    def take(self, name: str) -> Version:
+        """Take the version that a name stands for now, to be given back; raises `NoSuchAdapter` where there is none."""
+        if (there := self.ready(name)) is not None:
+            return there
+        with self._loading:
+            if name not in self.names():
+                self.look()
+            if (there := self.ready(name)) is not None:
+                return there
+            with self._lock:
+                place = self._places.get(name)
+                if place is None or place.hidden:
+                    raise NoSuchAdapter(f"There is no model '{name}' here.")
+            self._load(name, place)
+        return self.take(name)
+
+    def give_back(self, version: Version) -> None:
+        """Give a version back; it goes from memory if it is an old one and this was its last user."""
+        with self._lock:
+            version.users -= 1
+            self._free(version)
+
+    def put(self, name: str, folder: Path) -> None:
+        """Take up a folder under a name that a person chose, and load it; what had the name is retired.
+
+        Raises `UsageError` for a name that is the base model's or a folder that is no adapter, `NoSuchAdapter` for one that
+        cannot be loaded, after which the name stands for what it did.
+        """
+        if name == self.bases.name:
+            raise UsageError(f"'{name}' is the base model's name; choose another.")
+        if not is_adapter(folder):
+            raise UsageError(f"{folder} is no adapter: it has neither afina.json nor adapter_config.json.")
+        with self._loading:
+            stamp = stamp_of(folder)
+            place = _Place(folder, stamp, stamp, given=True)
+            self._load(name, place)
+            with self._lock:
+                before = self._places.get(name)
+                self._retire(before.current if before else None)
+                self._places[name] = place
+
+    def drop(self, name: str) -> None:
+        """Let go of a name; requests that have its version keep it. Raises `NoSuchAdapter` where there is none."""
+        with self._lock:
+            place = self._places.get(name)
+            if place is None or place.hidden:
+                raise NoSuchAdapter(f"There is no model '{name}' here.")
+            self._retire(place.current)
+            if place.given:
+                del self._places[name]
+            else:
+                place.current, place.hidden = None, True
+
+    # -- what happens under the locks
+
+    def _load(self, name: str, place: _Place) -> None:
+        """Load a place's folder as it is now, all of it of one time, and retire what stood for it."""
+        with self._lock:
+            stamp, problem = place.stamp, place.problem
+        if problem is not None and problem[0] == stamp:
+            raise NoSuchAdapter(problem[1])
+        try:
+            predictor = self._read(name, place.folder)
+        except Exception as error:  # a foreign file may make anything go wrong in there
+            # A path of this machine is nothing for whoever asks over a network.
+            sentence = f"'{name}' cannot be loaded: {str(error).replace(str(place.folder), name)}"
+            with self._lock:
+                place.problem = stamp, sentence
+            self.tell(f"{place.folder} cannot be loaded: {error}")
+            raise NoSuchAdapter(sentence) from None
+        after = stamp_of(place.folder)
+        with self._lock:
+            if after != stamp:  # it was written to meanwhile: its files may be of two times
+                place.stamp = place.seen = after
+                return
+            before, place.problem = place.current, None
+            self._versions += 1
+            place.current = Version(name, self._versions, stamp, predictor)
+            self._retire(before)
+        for note in predictor.notes:
+            self._say_once(f"{name}: {note}.")
+        self.tell(f"{name} is loaded: {predictor.record.method}, {predictor.task.name}.")
+
+    def _read(self, name: str, folder: Path) -> Predictor:
+        """Load a folder onto the base; raises `AfinaError` in a sentence for one that does not stand on it."""
+        form = format_of(folder)
+        record = form.record(folder)
+        if form.method(record).owns_backbone:
+            raise UsageError(
+                f"{folder} has changed the whole model, and here one model serves all; serve what it became by itself."
+            )
+        if record.model != _UNNAMED and not self.bases.is_called(record.model):
+            raise UsageError(
+                f"{folder} adapts {record.model}, not {self.bases.name}, which is served here; if that is the same model "
+                f"elsewhere, say so by --same {record.model}."
+            )
+        if record.model == _UNNAMED:
+            self._say_once(f"{name} names no base model, and is taken for one of {self.bases.name}.")
+        else:
+            form.check_base(folder, record)
+        standing = self.bases.standing(form.base(record))
+        return load(folder, model=standing.backbone.name, precision=self.precision, beside=standing)
+
+    def _retire(self, version: Version | None) -> None:
+        if version is not None:
+            version.retired = True
+            self._free(version)
+
+    def _free(self, version: Version) -> None:
+        if version.retired and version.users <= 0:
+            version.predictor = None
+
+
+_UNNAMED = "(unnamed)"
+"""What a record says of a base that the folder does not name."""

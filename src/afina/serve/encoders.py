@@ -1,0 +1,306 @@
+"""Answer texts with a label, a number, tags or a vector: rows of many adapters, whatever their heads, in one pass.
+
+Requests are gathered for a few milliseconds. A pass holds the row that has waited longest and those of like length, so that
+there is little padding and nobody waits for ever. An answer is the same in any pass, to rounding.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import torch
+
+from afina.adapters.adapter import Adapter
+from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.head import Head, Hidden
+from afina.backbone.load import Backbone
+from afina.backbone.pooling import pooled
+from afina.data.tokens.tokenize import tokenize
+from afina.data.tokens.tokens import IGNORED, Tokens
+from afina.errors import UsageError
+from afina.predictor.predictor import Predictor, rows_of
+from afina.serve.owner import Owner
+
+__all__ = ["Ask", "Encoders", "Gathering", "Reader", "TooLong", "reads_labels", "reads_states"]
+
+_WHOLE = 1 << 30
+"""More tokens than a text has."""
+
+
+class TooLong(UsageError):
+    """Refuses a text that is longer than is read, where it is not to be cut."""
+
+    def __init__(self, tokens: int, most: int) -> None:
+        super().__init__(f"A text has {tokens} tokens, and the model takes {most}; shorten it.")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Says how texts are read and what is asked of them: a head's outputs, or a vector of their states."""
+
+    backbone: Backbone
+    adapter: Adapter | None
+    pooling: str | None
+    """How a vector is made of a text; None for what the adapter's head says."""
+    read: Callable[[Sequence[Any], Sequence[str] | None], Tokens]
+    whole: Callable[[Sequence[Any], Sequence[str] | None], Tokens]
+    """Reads texts with nothing cut, to say how long they are."""
+    most: int
+    """The tokens of a text that are read."""
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """Return what rows of one reader, and of no other, have in common."""
+        return id(self.backbone), id(self.adapter), self.pooling or ""
+
+
+def reads_labels(predictor: Predictor) -> Reader:
+    """Return what asks an adapter's head; raises `UsageError` for one that writes."""
+
+    def read(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
+        found: Tokens | None = predictor.read(texts, pairs, None)  # type: ignore[attr-defined]
+        assert found is not None, "a request has a text at least"
+        return found
+
+    def whole(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
+        return predictor.task.tokenize(predictor.tokenizer, rows_of(texts, pairs), _WHOLE)
+
+    pooling = "mean" if predictor.task.embeds else None
+    return Reader(predictor.backbone, predictor.adapter, pooling, read, whole, predictor.longest)
+
+
+def reads_states(predictor: Predictor | None, backbone: Backbone, pooling: str) -> Reader:
+    """Return what makes vectors of texts, with an adapter or by the bare model."""
+    tokenizer = backbone.tokenizer if predictor is None else predictor.tokenizer
+    words, most = (0, backbone.context) if predictor is None else (predictor.adapter.words, predictor.longest)
+
+    def cut(texts: Sequence[Any], pairs: Sequence[str] | None, longest: int) -> Tokens:
+        tokens = tokenize(tokenizer, rows_of(texts, pairs), longest)
+        backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", tokenizer, words)
+        return tokens
+
+    adapter = None if predictor is None else predictor.adapter
+    return Reader(
+        backbone, adapter, pooling, lambda texts, pairs: cut(texts, pairs, most),
+        lambda texts, pairs: cut(texts, pairs, _WHOLE), most,
+    )  # fmt: skip
+
+
+@dataclass(eq=False)
+class Ask:
+    """Asks of texts what a reader says; `done` is called once, by the thread that owns the model."""
+
+    reader: Reader
+    texts: Sequence[Any]
+    pairs: Sequence[str] | None
+    done: Callable[["Ask"], None]
+    may_cut: bool = True
+    """Whether texts that are too long are cut, as in training, or fail."""
+    tokens: Tokens | None = None
+    error: Exception | None = None
+    cancelled: bool = False
+    """Set by whoever no longer wants the answer: rows that are not on their way are left out."""
+    since: float = field(default_factory=time.monotonic)
+    _parts: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def take(self, row: int, output: np.ndarray) -> None:
+        """Take what was said of a row, and be done with the last."""
+        self._parts[row] = output
+        if len(self._parts) == len(self.texts):
+            self.done(self)
+
+    def fail(self, error: Exception) -> None:
+        """End with an error."""
+        if self.error is None:
+            self.error = error
+            self.done(self)
+
+    def outputs(self) -> np.ndarray:
+        """Return what was said of all rows: (N, K), or of all words one after another."""
+        each = [self._parts[row] for row in range(len(self.texts))]
+        assert self.tokens is not None, "who is done was read"
+        together: np.ndarray = np.concatenate(each) if self.tokens.by_word else np.stack(each)
+        return together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathering:
+    """Says how rows come together in a pass."""
+
+    seconds: float = 0.003
+    """How long the first request waits for others."""
+    rows: int = 64
+    """Most rows of a pass."""
+    tokens: int = 4096
+    """Most tokens of a pass, padding counted, where it is more than one row."""
+    ahead: int = 256
+    """Rows that are looked at for those of like length."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    ask: Ask
+    row: int
+    length: int
+
+    @property
+    def kind(self) -> tuple[int, type, bool]:
+        """Return what the rows of a pass have in common."""
+        segments = getattr(self.ask.tokens, "segments", None) is not None
+        return id(self.ask.reader.backbone), type(self.ask.tokens), segments
+
+
+class Encoders(Owner):
+    """Owns models that write nothing, and answers what is asked of them."""
+
+    def __init__(
+        self, gathering: Gathering | None = None, *, told: Callable[[int, float], None] = lambda rows, seconds: None
+    ) -> None:
+        """Call `told` after each pass with its rows and what it took."""
+        super().__init__("afina-encoders")
+        self.gathering, self._told = gathering or Gathering(), told
+        self._waiting: list[_Row] = []
+        self._rows_in = 0
+
+    @property
+    def rows_waiting(self) -> int:
+        """Return how many rows have no answer yet and are not on their way, those not read yet counted by text."""
+        return self._rows_in
+
+    def submit(self, ask: Ask) -> None:
+        """Put a request into the inbox; whoever calls sees to it that there are not too many."""
+        self._rows_in += len(ask.texts)
+        self._inbox.put(ask)
+
+    def accept(self, thing: Ask) -> None:
+        if thing.cancelled:
+            self._rows_in -= len(thing.texts)
+            return
+        try:
+            thing.tokens = thing.reader.read(thing.texts, thing.pairs)
+            if thing.tokens.cut and not thing.may_cut:
+                lengths = thing.reader.whole(thing.texts, thing.pairs).lengths
+                raise TooLong(int(lengths.max()), thing.reader.most)
+        except Exception as error:  # what is wrong with one request is no fault of the others
+            self._rows_in -= len(thing.texts)
+            thing.fail(error)
+            return
+        self._waiting += [_Row(thing, row, int(length)) for row, length in enumerate(thing.tokens.lengths)]
+
+    def idle(self) -> bool:
+        return not self._waiting
+
+    def gather(self) -> None:
+        """Take what is there; where nothing waited, give others a moment to come too."""
+        fresh = self.idle()
+        super().gather()
+        if not fresh or self.idle():
+            return
+        ends = time.monotonic() + self.gathering.seconds
+        with suppress(Empty):
+            while (left := ends - time.monotonic()) > 0 and len(self._waiting) < self.gathering.rows:
+                self.opened(self._inbox.get(timeout=left))
+
+    def turn(self) -> None:
+        self._drop(lambda row: row.ask.cancelled or row.ask.error is not None)
+        if self._waiting:
+            chosen = self._chosen()
+            taken = set(map(id, chosen))
+            self._drop(lambda row: id(row) in taken)
+            began = time.monotonic()
+            self._answer(chosen)
+            self._told(len(chosen), time.monotonic() - began)
+
+    def _drop(self, gone: Callable[[_Row], bool]) -> None:
+        before = len(self._waiting)
+        self._waiting = [row for row in self._waiting if not gone(row)]
+        self._rows_in -= before - len(self._waiting)
+
+    def _chosen(self) -> list[_Row]:
+        """Return the row that has waited longest and those nearest to it in length, by length."""
+        oldest, how = self._waiting[0], self.gathering
+        among = sorted(
+            (row for row in self._waiting[: how.ahead] if row.kind == oldest.kind), key=lambda row: row.length
+        )
+        low = next(place for place, row in enumerate(among) if row is oldest)
+        high = low + 1
+        while high - low < how.rows:
+            # One more short row is padded up to the longest; one more long row pads all the others.
+            down = among[high - 1].length - among[low - 1].length if low else None
+            up = (among[high].length - among[high - 1].length) * (high - low) if high < len(among) else None
+            if down is None and up is None:
+                break
+            goes_down = up is None or (down is not None and down <= up)
+            longest = among[high - 1].length if goes_down else among[high].length
+            if longest * (high - low + 1) > how.tokens:
+                break
+            low, high = (low - 1, high) if goes_down else (low, high + 1)
+        return among[low:high]
+
+    def _answer(self, rows: Sequence[_Row]) -> None:
+        """Send rows through the model and give each its answer; if that fails, each request by itself."""
+        try:
+            outputs = _passed(rows)
+        except Exception as error:
+            asks = list({id(row.ask): row.ask for row in rows}.values())
+            if len(asks) == 1:
+                asks[0].fail(error)
+                return
+            for ask in asks:
+                self._answer([row for row in rows if row.ask is ask])
+            return
+        for row, output in zip(rows, outputs, strict=True):
+            row.ask.take(row.row, output)
+
+
+class _Member:
+    """Stands for an adapter, or for none, in a pass."""
+
+    def __init__(self, reader: Reader) -> None:
+        adapter, self.pooling = reader.adapter, reader.pooling
+        # Some heads let the last layer skip the tokens that they do not read; vectors are made of all.
+        headless = self.pooling is not None or adapter is None
+        self.head: Head = Head(reader.backbone.config, 0) if headless else adapter.head  # type: ignore[union-attr]
+        self.placed: Any = (lambda: ()) if adapter is None else adapter.placed
+
+    def said(self, hidden: Hidden, *, causal: bool) -> torch.Tensor:
+        return self.head(hidden) if self.pooling is None else pooled(hidden, self.pooling, causal=causal)
+
+
+def _passed(rows: Sequence[_Row]) -> list[np.ndarray]:
+    """Return what is said of each row, from one pass."""
+    order = sorted(range(len(rows)), key=lambda place: rows[place].ask.reader.key)
+    sorted_rows = [rows[place] for place in order]
+    members: list[_Member] = []
+    counts: list[int] = []
+    pieces: list[tuple[Tokens, np.ndarray]] = []
+    for _, its in groupby(sorted_rows, key=lambda row: row.ask.reader.key):
+        own = list(its)
+        members.append(_Member(own[0].ask.reader))
+        counts.append(len(own))
+        pieces += [(row.ask.tokens, np.array([row.row])) for row in own]  # type: ignore[misc]
+    backbone = rows[0].ask.reader.backbone
+    attachables: list[Attachable] = list(members)
+    with Attachment(backbone, attachables) as attached, torch.inference_mode():
+        batch = attached.batch(pieces)
+        stops = np.cumsum(counts).tolist()
+        parts = [slice(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
+        hidden = attached.hidden(batch.inputs, parts)
+        causal = backbone.anatomy.row.causal
+        said = [
+            member.said(hidden.rows(part), causal=causal).float().cpu().numpy()
+            for member, part in zip(members, parts, strict=True)
+        ]
+    each = [output for outputs in said for output in outputs]
+    if sorted_rows[0].ask.tokens.by_word:  # type: ignore[union-attr]
+        words = [(labels[0] != IGNORED).cpu().numpy() for labels in batch.labels]
+        each = [output[: len(own)][own] for output, own in zip(each, words, strict=True)]
+    back: list[np.ndarray] = [np.empty(0)] * len(rows)
+    for place, output in zip(order, each, strict=True):
+        back[place] = output
+    return back

@@ -1,0 +1,68 @@
+"""Label texts by an adapter, with the labels and probabilities that `afina predict` gives."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from afina.predictor.predictor import Predictor
+from afina.serve.encoders import Ask, reads_labels
+from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.refusals import Refusal, wrong
+
+__all__ = ["Classify", "labelling"]
+
+
+class ClassifyBody(Body):
+    """Holds texts to label."""
+
+    model: Name
+    input: Text | Annotated[list[Text], Field(min_length=1)]
+    pairs: Text | list[Text] | None = None
+    """The second text of each, for adapters that learned pairs."""
+    at_least: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Below this probability a text has no label and is left to a person."""
+
+
+@endpoint("/v1/classify")
+class Classify(Endpoint):
+    """Gives each text its label, or its number, labels, entities."""
+
+    body = ClassifyBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: ClassifyBody) -> dict[str, Any]:
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        pairs = [body.pairs] if isinstance(body.pairs, str) else body.pairs
+        async with call.model(body.model) as predictor:
+            own = labelling(predictor, body.model)
+            if body.at_least is not None and own.task.answers_with is not None:
+                raise wrong(
+                    f"at_least is for labels with a probability; {body.model} answers with {own.task.answers_with}.",
+                    "at_least",
+                )
+            ask = await call.read(reads_labels(own), texts, pairs)
+            found = own.task.predictions(texts, ask.tokens, ask.outputs())  # type: ignore[arg-type]
+        data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(found)]
+        return {
+            "id": call.number, "object": "list", "model": body.model, "data": data, "cut": _cut(ask),
+            "usage": {"prompt_tokens": call.tokens_in, "total_tokens": call.tokens_in},
+        }  # fmt: skip
+
+
+def labelling(predictor: Predictor | None, name: str) -> Predictor:
+    """Return an adapter that says something of texts; raises `Refusal` for the base, and for one that writes."""
+    if predictor is None:
+        raise wrong(f"{name} is the base model, which has no labels of its own; ask one of its adapters.", "model")
+    if predictor.task.speaks:
+        raise wrong(f"{name} was trained to {predictor.trained_to}; ask it at /v1/chat/completions.", "model")
+    if predictor.backbone.anatomy.row.inputs != "text":
+        raise Refusal(400, f"{name} takes {predictor.backbone.anatomy.row.inputs}, not texts.", "invalid_value")
+    return predictor
+
+
+def _cut(ask: Ask) -> int:
+    """Return how many texts were longer than is read and were cut, as in training."""
+    assert ask.tokens is not None, "who is done was read"
+    return ask.tokens.cut

@@ -1,0 +1,73 @@
+"""Make vectors of texts, by the base or an adapter, as OpenAI's clients ask for them; each has length 1."""
+
+import base64
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from afina.adapters.format import Base
+from afina.predictor.predictor import Predictor
+from afina.serve.encoders import Reader, reads_states
+from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.refusals import wrong
+
+__all__ = ["Embeddings", "reading", "unit"]
+
+
+class EmbeddingsBody(Body):
+    """Holds texts to make vectors of."""
+
+    model: Name
+    input: Text | Annotated[list[Text], Field(min_length=1)]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    pooling: Literal["mean", "cls"] = "mean"
+    """Whether a vector is the mean of all tokens' states, or the first's (of a decoder the last's)."""
+
+
+@endpoint("/v1/embeddings")
+class Embeddings(Endpoint):
+    """Gives each text its vector."""
+
+    body = EmbeddingsBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: EmbeddingsBody) -> dict[str, Any]:
+        texts = [body.input] if isinstance(body.input, str) else body.input
+        async with call.model(body.model) as predictor:
+            reader = reading(call, predictor, body.pooling)
+            width = reader.backbone.anatomy.width
+            if body.dimensions not in (None, width):
+                raise wrong(f"The vectors have {width} numbers and are not shortened.", "dimensions")
+            ask = await call.read(reader, texts, may_cut=False)
+            vectors = unit(ask.outputs())
+        data = [
+            {"object": "embedding", "index": place, "embedding": _written(own, body.encoding_format)}
+            for place, own in enumerate(vectors)
+        ]
+        return {
+            "object": "list", "model": body.model, "data": data,
+            "usage": {"prompt_tokens": call.tokens_in, "total_tokens": call.tokens_in},
+        }  # fmt: skip
+
+
+def reading(call: Call, predictor: Predictor | None, pooling: str) -> Reader:
+    """Return what makes vectors; raises `Refusal` for an adapter whose model writes, which the other loop owns."""
+    if predictor is not None and predictor.task.speaks:
+        raise wrong(f"{call.adapter} was trained to {predictor.trained_to}; vectors are made by others.", "model")
+    if predictor is None:
+        return reads_states(None, call.house.bases.backbone(Base(speaks=False, tags=False)), pooling)
+    return reads_states(predictor, predictor.backbone, pooling)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (N, D) with the length 1."""
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return scaled
+
+
+def _written(vector: np.ndarray, form: str) -> Any:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if form == "base64" else vector.tolist()

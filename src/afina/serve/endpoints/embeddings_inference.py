@@ -1,0 +1,122 @@
+"""Answer the clients of text-embeddings-inference: /predict and /embed, at the root and under an adapter's name."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from afina.serve.encoders import reads_labels
+from afina.serve.endpoints.classify import labelling
+from afina.serve.endpoints.embeddings import reading, unit
+from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.refusals import wrong
+
+__all__ = ["Embed", "EmbedUnder", "Predict", "PredictUnder"]
+
+Pair = Annotated[list[Text], Field(min_length=1, max_length=2)]
+
+
+class PredictBody(Body):
+    """Holds a text, a pair of texts, or a list of either, each a list then."""
+
+    inputs: Text | Pair | Annotated[list[Pair], Field(min_length=1)]
+    model: Name | None = None
+    truncate: bool = False
+    raw_scores: bool = False
+    """Logits instead of probabilities."""
+
+
+class EmbedBody(Body):
+    """Holds texts to make vectors of."""
+
+    inputs: Text | Annotated[list[Text], Field(min_length=1)]
+    model: Name | None = None
+    truncate: bool = False
+    normalize: bool = True
+
+
+@endpoint("/predict")
+class Predict(Endpoint):
+    """Gives all labels of each text with their scores, the highest first."""
+
+    body = PredictBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: PredictBody) -> list[Any]:
+        given, name = body.inputs, cls.named(call, body.model)
+        several = isinstance(given, list) and isinstance(given[0], list)
+        rows: list[Any] = given if several else [[given] if isinstance(given, str) else given]  # type: ignore[assignment]
+        if len({len(row) for row in rows}) > 1:
+            raise wrong("Some inputs are pairs and some are texts; ask of them apart.", "inputs")
+        pairs = [row[1] for row in rows] if len(rows[0]) == 2 else None
+        async with call.model(name) as predictor:
+            own = labelling(predictor, name)
+            names = own.task.label_names
+            if own.task.tags or own.task.embeds or not names:
+                raise wrong(f"{name} has no labels with scores; ask it at /v1/classify.", "model")
+            ask = await call.read(reads_labels(own), [row[0] for row in rows], pairs, may_cut=body.truncate)
+            scores = ask.outputs() if body.raw_scores else own.task.decode(ask.outputs()).scores
+        found = [
+            sorted(
+                ({"label": str(label), "score": float(score)} for label, score in zip(names, one, strict=True)),
+                key=lambda each: -each["score"],  # type: ignore[operator]
+            )
+            for one in scores
+        ]
+        return found if several else found[0]
+
+    @classmethod
+    def named(cls, call: Call, given: str | None) -> str:
+        """Return which adapter is asked: the one that is named, or the only one that the caller may ask."""
+        names = [name for name in call.house.shelf.names() if call.caller.may(name)]
+        if given is None and len(names) != 1:
+            raise wrong(f"Say which adapter by `model`, or ask at /adapters/NAME{cls.name}.", "model")
+        return given or names[0]
+
+
+@endpoint("/adapters/{model}/predict")
+class PredictUnder(Predict):
+    """Is asked at an adapter's own address."""
+
+    @classmethod
+    def named(cls, call: Call, given: str | None) -> str:
+        return _of_path(call, given)
+
+
+@endpoint("/embed")
+class Embed(Endpoint):
+    """Gives each text its vector, by the base unless an adapter is named."""
+
+    body = EmbedBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: EmbedBody) -> list[Any]:
+        texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+        async with call.model(cls.named(call, body.model)) as predictor:
+            reader = reading(call, predictor, "mean")
+            ask = await call.read(reader, texts, may_cut=body.truncate)
+            vectors = ask.outputs()
+        found: list[Any] = (unit(vectors) if body.normalize else vectors).tolist()
+        return found
+
+    @classmethod
+    def named(cls, call: Call, given: str | None) -> str:
+        """Return which model is asked."""
+        return given or call.house.bases.name
+
+
+@endpoint("/adapters/{model}/embed")
+class EmbedUnder(Embed):
+    """Is asked at an adapter's own address."""
+
+    @classmethod
+    def named(cls, call: Call, given: str | None) -> str:
+        return _of_path(call, given)
+
+
+def _of_path(call: Call, given: str | None) -> str:
+    name: str = call.request.path_params["model"]
+    if given not in (None, name):
+        raise wrong(f"The address names {name} and the body another model.", "model")
+    return name

@@ -1,0 +1,52 @@
+"""Say which models can be asked: the base and the adapters, each with its parent, as OpenAI lists them."""
+
+from typing import Any
+
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.house import House
+from afina.serve.http.refusals import not_here
+
+__all__ = ["Model", "Models"]
+
+
+@endpoint("/v1/models")
+class Models(Endpoint):
+    """Lists what the caller may ask."""
+
+    method = "GET"
+
+    @classmethod
+    async def answer(cls, call: Call, body: None) -> dict[str, Any]:
+        house = call.house
+        names = [name for name in (house.bases.name, *house.shelf.names()) if call.caller.may(name)]
+        return {"object": "list", "data": [_told(house, name) for name in names]}
+
+
+@endpoint("/v1/models/{model:path}")
+class Model(Endpoint):
+    """Describes one of them."""
+
+    method = "GET"
+
+    @classmethod
+    async def answer(cls, call: Call, body: None) -> dict[str, Any]:
+        name, house = call.request.path_params["model"], call.house
+        if not call.caller.may(name) or name not in (house.bases.name, *house.shelf.names()):
+            raise not_here(name)
+        return _told(house, name)
+
+
+def _told(house: House, name: str) -> dict[str, Any]:
+    """Return what is known of a model; an adapter that nobody has asked for yet is known by its name alone."""
+    is_base = name == house.bases.name
+    about: dict[str, Any] = {
+        "id": name, "object": "model", "created": int(house.since), "owned_by": "afina", "root": name,
+        "parent": None if is_base else house.bases.name,
+    }  # fmt: skip
+    version = None if is_base else house.shelf.current(name)
+    if version is not None and (predictor := version.predictor) is not None:
+        task = predictor.task
+        labels = None if task.label_names is None else list(task.label_names)
+        about |= {"method": predictor.record.method, "task": task.name, "labels": labels, "version": version.number}
+    return about

@@ -1,0 +1,79 @@
+"""Order documents by how well they fit a query: by an adapter's number or probability of the pair, else by vectors."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from afina.errors import nearest
+from afina.predictor.predictor import Predictor
+from afina.serve.encoders import reads_labels
+from afina.serve.endpoints.embeddings import reading, unit
+from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.refusals import wrong
+
+__all__ = ["Rerank"]
+
+
+class RerankBody(Body):
+    """Holds a query and documents."""
+
+    model: Name
+    query: Text
+    documents: Annotated[list[Text], Field(min_length=1)]
+    top_n: Annotated[int, Field(ge=1)] | None = None
+    return_documents: bool = False
+    label: Text | None = None
+    """The label whose probability is the score; of two labels the second, unless given."""
+
+
+@endpoint("/v1/rerank")
+class Rerank(Endpoint):
+    """Gives the documents' places, best first, each with its score."""
+
+    body = RerankBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: RerankBody) -> dict[str, Any]:
+        documents = body.documents
+        async with call.model(body.model) as predictor:
+            if predictor is None or predictor.task.embeds:
+                reader = reading(call, predictor, "mean")
+                ask = await call.read(reader, [body.query, *documents], may_cut=False)
+                first, *others = unit(ask.outputs())
+                scores, by = (np.stack(others) @ first).tolist(), "cosine"
+            else:
+                label = _scored(predictor, body)
+                ask = await call.read(reads_labels(predictor), [body.query] * len(documents), documents, may_cut=False)
+                found = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
+                scores = [own.label if label is None else (own.probabilities or {})[label] for own in found]
+                by = label or "number"
+        order = sorted(range(len(documents)), key=lambda place: -scores[place])[: body.top_n]
+        results = [
+            {"index": place, "relevance_score": scores[place]}
+            | ({"document": {"text": documents[place]}} if body.return_documents else {})
+            for place in order
+        ]
+        return {
+            "id": call.number, "model": body.model, "results": results, "score": by,
+            "usage": {"prompt_tokens": call.tokens_in, "total_tokens": call.tokens_in},
+        }  # fmt: skip
+
+
+def _scored(predictor: Predictor, body: RerankBody) -> str | None:
+    """Return the label whose probability a document's score is, None where it is a number."""
+    task, names = predictor.task, predictor.task.label_names or ()
+    if task.speaks or task.tags:
+        raise wrong(f"{body.model} was trained to {predictor.trained_to}; it has no score for a pair.", "model")
+    if not names:
+        if body.label is not None:
+            raise wrong(f"{body.model} answers with a number, and has no labels.", "label")
+        return None
+    if body.label is None and len(names) == 2:
+        return str(names[1])
+    if body.label not in names:
+        hint = nearest(body.label or "", map(str, names))
+        raise wrong(f"Say by `label` which of {body.model}'s labels the score is of{hint}", "label")
+    return body.label

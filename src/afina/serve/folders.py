@@ -1,0 +1,79 @@
+"""Find adapters by name in folders: each alone, in a run's folder, or in a study's."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from afina.errors import UsageError
+
+__all__ = ["Stamp", "adapters_in", "named_in", "stamp_of"]
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""Of each file of a folder its name, its size, when it was written, and which file it is."""
+
+
+def adapters_in(paths: list[Path]) -> dict[str, Path]:
+    """Return adapters by name: folders that are one, and those inside the others.
+
+    An adapter that a study left is named after its run. Raises `UsageError` for a folder with none.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        inside = (
+            [path]
+            if is_adapter(path)
+            else sorted({own.parent for own in path.rglob("*.json") if is_adapter(own.parent)})
+        )
+        if not inside:
+            raise UsageError(f"{path} is no adapter and holds none: there is no adapter_config.json.")
+        for folder in (own.resolve() for own in inside):
+            if folder not in found.values():
+                name = name_of(folder)
+                number = sum(other.partition("~")[0] == name for other in found)
+                found[f"{name}~{number + 1}" if number else name] = folder
+    return found
+
+
+def named_in(folder: Path) -> dict[str, list[Path]]:
+    """Return the adapters that stand in a folder, by name; a name that several have is nobody's, and has them all.
+
+    They are DIR/NAME, DIR/NAME/adapter as a run leaves it, and DIR/runs/NAME/adapter as a study does.
+    """
+    found: dict[str, list[Path]] = {}
+    for place in _places(folder):
+        found.setdefault(name_of(place), []).append(place)
+    return found
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    for inside in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if inside.name.startswith(".") or not inside.is_dir():
+            continue  # what begins with a dot is still being written
+        if is_adapter(inside):
+            yield inside
+        elif is_adapter(inside / "adapter"):
+            yield inside / "adapter"
+        elif inside.name == "runs":
+            yield from (own / "adapter" for own in sorted(inside.iterdir()) if is_adapter(own / "adapter"))
+
+
+def name_of(folder: Path) -> str:
+    """Return an adapter's name: its folder's, or of one that a study left its run's."""
+    return folder.parent.name if folder.name == "adapter" else folder.name
+
+
+def is_adapter(path: Path) -> bool:
+    """Return whether a folder holds the file by which an adapter is known."""
+    return (path / "adapter_config.json").is_file() or (path / "afina.json").is_file()
+
+
+def stamp_of(folder: Path) -> Stamp:
+    """Return what tells a folder's contents from those that it had before, without reading them."""
+    found = []
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            state = file.stat()
+        except FileNotFoundError:
+            continue  # gone since the folder was listed
+        if file.is_file():
+            found.append((file.name, state.st_size, state.st_mtime_ns, state.st_ino))
+    return tuple(found)

@@ -1,0 +1,175 @@
+"""Answer requests: each is checked, given to its endpoint, bounded in time, counted, and written down when it has ended."""
+
+import asyncio
+import json
+import re
+import secrets
+import time
+import traceback
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from afina.serve.http.bodies import as_body, as_json
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import ENDPOINTS, Endpoint
+from afina.serve.http.house import House
+from afina.serve.http.refusals import Refusal, wrong
+
+__all__ = ["make_app"]
+
+_NUMBER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What a client may call its request, to find it in the log."""
+_GONE = 499
+"""The status, in logs alone, of a request whose client went away (nginx's)."""
+
+
+def make_app(house: House) -> Starlette:
+    """Return the application that answers with what a house holds."""
+    routes = [Route(own.name, _Door(own, house), methods=[own.method]) for own in ENDPOINTS.values()]
+
+    async def elsewhere(request: Request, error: Any) -> Response:
+        what = {404: "There is nothing at", 405: f"{request.method} is not what is done at"}
+        sentence = f"{what.get(error.status_code, error.detail)} {request.url.path[:200]}."
+        refusal = Refusal(
+            error.status_code, sentence, "not_found" if error.status_code == 404 else "method_not_allowed"
+        )
+        return _refused(refusal, secrets.token_hex(8))
+
+    return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
+
+
+class _Door:
+    """Stands before an endpoint."""
+
+    def __init__(self, endpoint: type[Endpoint], house: House) -> None:
+        self.endpoint, self.house = endpoint, house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        given = request.headers.get("x-request-id", "")
+        number = given if _NUMBER.fullmatch(given) else f"req-{secrets.token_hex(8)}"
+        call: Call | None = None
+        status, code = 200, None
+        self.house.meters.running.inc()
+        began = time.monotonic()
+        try:
+            call = self._call(request, number)
+            response = await self._response(call, receive)
+        except Refusal as refusal:
+            response, status, code = _refused(refusal, number), refusal.status, refusal.code
+        except (ClientDisconnect, asyncio.CancelledError):
+            response, status, code = Response(status_code=_GONE), _GONE, "client_gone"
+        except Exception:  # a fault of ours: its trace is for whoever runs the server, never for whoever asks
+            self.house.shelf.tell(f"Request {number} failed:\n{traceback.format_exc()}")
+            fault = Refusal(500, "Something went wrong here; the server's log has it.", "internal", kind="server_error")
+            response, status, code = _refused(fault, number), 500, "internal"
+        status = response.status_code if code is None else status
+        try:
+            if status != _GONE:
+                response.headers["x-request-id"] = number
+                await response(scope, receive, send)
+        finally:
+            self.house.meters.running.dec()
+            self._write(request, call, number, (status, code, time.monotonic() - began))
+
+    def _call(self, request: Request, number: str) -> Call:
+        """Return the call of whoever may ask here; raises `Refusal` for others, and while the server is stopping."""
+        house, endpoint = self.house, self.endpoint
+        caller = None
+        if not endpoint.unguarded:
+            caller = house.keys.who(request.headers.get("authorization"))
+            if endpoint.admin and not (caller.admin or (endpoint.free and not house.keys.guards)):
+                what = "" if house.keys.has_admin else "; the server was started without an --admin-key"
+                raise Refusal(403, f"This is for an admin's key{what}.", "admin_only")
+            if house.draining:
+                raise Refusal(503, "The server is stopping.", "stopping", kind="server_error", retry_after=10.0)
+            if endpoint.body is not None:
+                caller.count()
+        return Call(house, request, caller or house.keys.nobody, number)
+
+    async def _response(self, call: Call, receive: Receive) -> Response:
+        """Return the endpoint's answer, unless it takes too long or the client goes away before it is there."""
+        body = await self._body(call.request)
+        answering = asyncio.ensure_future(self.endpoint.answer(call, body))
+        leaving = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait(
+                {answering, leaving}, timeout=call.deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+            )
+            if answering.done():
+                found = answering.result()
+                return found if isinstance(found, Response) else _Json(found)
+            if leaving.done():
+                raise ClientDisconnect
+            raise Refusal(
+                504, f"This was not answered within {self.house.limits.deadline:g} seconds.", "deadline",
+                kind="server_error",
+            )  # fmt: skip
+        finally:
+            answering.cancel()
+            leaving.cancel()
+
+    async def _body(self, request: Request) -> Any:
+        kind, most = self.endpoint.body, self.house.limits.body
+        if (
+            kind is not None
+            and request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json"
+        ):
+            raise Refusal(415, "The body should be JSON, with the header content-type: application/json.", "not_json")
+        raw = bytearray()
+        async for piece in request.stream():
+            raw += piece
+            if len(raw) > most:
+                raise Refusal(413, f"The body has more than the {most:,} bytes that are taken.", "body_too_large")
+        if kind is None:
+            return None
+        if not raw:
+            raise wrong("The body is empty.", code="invalid_json")
+        return as_body(kind, as_json(bytes(raw)))
+
+    def _write(self, request: Request, call: Call | None, number: str, ended: tuple[int, str | None, float]) -> None:
+        """Count a request that has ended, and write it down."""
+        house, (status, code, seconds) = self.house, ended
+        adapter = call.adapter if call else ""
+        if not self.endpoint.unguarded:
+            house.meters.requests.labels(adapter, self.endpoint.name, str(status)).inc()
+        if code is not None:
+            house.meters.rejections.labels(code).inc()
+        if call is not None and adapter and code is None:
+            house.meters.seconds.labels(adapter).observe(seconds)
+            house.meters.tokens_in.labels(adapter).inc(call.tokens_in)
+            house.meters.tokens_out.labels(adapter).inc(call.tokens_out)
+            house.meters.rows.labels(adapter).inc(call.rows)
+        if self.endpoint.unguarded:
+            return
+        more: dict[str, Any] = {}
+        if call is not None:
+            more = {"key": call.caller.name, "adapter": adapter or None, "version": call.version, "finish": call.finish}
+            more |= {name: getattr(call, name) or None for name in ("rows", "tokens_in", "tokens_out")}
+            more["first_token_seconds"] = None if call.first is None else round(call.first, 4)
+            more["text"] = call.texts if house.journal.with_text else None
+        house.journal.write(
+            request=number, method=request.method, path=self.endpoint.name, status=status, error=code,
+            seconds=round(seconds, 4), client=request.client.host if request.client else None, **more,
+        )  # fmt: skip
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Json(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+
+
+def _refused(refusal: Refusal, number: str) -> Response:
+    return _Json(refusal.body(), refusal.status, {**refusal.headers(), "x-request-id": number})

@@ -1,0 +1,74 @@
+"""Read what a request holds: JSON of known keys alone, each of its type, and text that can be written."""
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from afina.errors import nearest, shown
+from afina.serve.http.refusals import Refusal, wrong
+
+__all__ = ["Body", "Name", "Text", "as_body", "as_json"]
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
+Text = Annotated[str, StringConstraints(max_length=4_000_000)]
+
+
+class Body(BaseModel):
+    """Holds what one kind of request has; a key that it has not is refused, never passed over."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, protected_namespaces=())
+
+    user: Annotated[str, Field(max_length=400)] | None = None
+    """Who asks, in the asker's own words: it changes nothing."""
+
+
+def as_json(raw: bytes) -> Any:
+    """Return what a body's bytes say; raises `Refusal` for no JSON, a key given twice, or text that cannot be written."""
+    try:
+        found = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        if b"\\ud" in raw.lower():
+            json.dumps(found, ensure_ascii=False).encode("utf-8")  # half a character
+    except RecursionError:
+        raise wrong("The body's JSON is nested too deeply.", code="invalid_json") from None
+    except UnicodeEncodeError:
+        raise wrong("A text in the body holds half of a character (a lone surrogate).", code="invalid_json") from None
+    except ValueError as error:  # of which JSON's and Unicode's are kinds
+        reason = str(error).split(";")[0][:200]
+        raise wrong(f"The body is not JSON that can be read: {reason}.", code="invalid_json") from None
+    return found
+
+
+def as_body(kind: type[Body], found: Any) -> Any:
+    """Return what was read as a body of a kind; raises `Refusal` that names the first key that is wrong."""
+    if not isinstance(found, dict):
+        raise wrong(f"The body should be an object with keys, not {shown(found)}.", code="invalid_json")
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        raise _refusal(kind, first, len(others)) from None
+
+
+def _refusal(kind: type[Body], problem: Any, others: int) -> Refusal:
+    """Return what is said of a key: where it stands, and what is wrong with it."""
+    where = ".".join(map(str, problem["loc"]))[:200]
+    more = f" ({others} more are wrong)" if others else ""
+    if problem["type"] == "extra_forbidden":
+        hint = nearest(str(problem["loc"][-1])[:80], kind.model_fields) if len(problem["loc"]) == 1 else "."
+        return wrong(f"Unknown key '{where}'{hint}{more}", where, "unknown_parameter")
+    if problem["type"] == "missing":
+        return wrong(f"'{where}' is required{more}.", where, "missing_required_parameter")
+    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return wrong(f"'{where}': {text}, not {shown(problem['input'])}{more}.", where)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number in JSON")

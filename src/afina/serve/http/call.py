@@ -1,0 +1,128 @@
+"""Hold one request while it is answered: who asks, of which model, and what there is to count when it has ended."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from afina.errors import UsageError
+from afina.predictor.predictor import Predictor
+from afina.serve.adapters import NoSuchAdapter, Shelf, Version
+from afina.serve.encoders import Ask, Reader, TooLong
+from afina.serve.http.house import House
+from afina.serve.http.keys import Caller
+from afina.serve.http.refusals import busy, no_model, not_here, wrong
+
+__all__ = ["Call"]
+
+
+@dataclass(eq=False)
+class Call:
+    """A request on its way; what an endpoint learns of it is written here, for the log and the meters."""
+
+    house: House
+    request: Request
+    caller: Caller
+    number: str
+    began: float = field(default_factory=time.monotonic)
+    adapter: str = ""
+    """The model's name, once it is known to be one of ours."""
+    version: int | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    rows: int = 0
+    finish: str | None = None
+    first: float | None = None
+    """Seconds to the first token."""
+    texts: Any = None
+    """What was asked, for a log that is to have it."""
+
+    @property
+    def deadline(self) -> float:
+        """Return when it has to be answered, by the monotonic clock."""
+        return self.began + self.house.limits.deadline
+
+    @asynccontextmanager
+    async def model(self, name: str) -> AsyncIterator[Predictor | None]:
+        """Hold for a block the adapter that a name stands for now, None for the base.
+
+        Raises `Refusal` (404) for a name that is not there, not to be loaded, or not for this caller.
+        """
+        if not self.caller.may(name):
+            raise not_here(name)
+        if name == self.house.bases.name:
+            self.adapter = name
+            yield None
+            return
+        version = await self._taken(name)
+        try:
+            self.adapter, self.version = name, version.number
+            yield version.loaded()
+        finally:
+            self.house.shelf.give_back(version)
+
+    async def _taken(self, name: str) -> Version:
+        shelf = self.house.shelf
+        if (there := shelf.ready(name)) is not None:
+            return there
+        loading = asyncio.get_running_loop().run_in_executor(None, shelf.take, name)
+        try:
+            return await asyncio.shield(loading)
+        except NoSuchAdapter as error:
+            raise no_model(str(error)) from None
+        except asyncio.CancelledError:  # who asked is gone; what is taken for them has to be given back
+            loading.add_done_callback(lambda done: _give_back(shelf, done))
+            raise
+
+    async def read(
+        self, reader: Reader, texts: Sequence[Any], pairs: Sequence[str] | None = None, *, may_cut: bool = True
+    ) -> Ask:
+        """Return what is said of texts; raises `Refusal` where there are too many, or one is wrong or not to be cut."""
+        limits, encoders = self.house.limits, self.house.encoders
+        if not texts:
+            raise wrong("There is no text.", "input")
+        if len(texts) > limits.texts:
+            raise wrong(f"There are {len(texts):,} texts, and a request takes {limits.texts:,}; split them.", "input")
+        if pairs is not None and len(pairs) != len(texts):
+            raise wrong(f"There are {len(pairs)} second texts for {len(texts)} texts.", "pairs")
+        if encoders.rows_waiting + len(texts) > limits.queue and encoders.rows_waiting:
+            raise busy(f"{encoders.rows_waiting} texts wait already; ask again a little later.", 1.0, "queue_full")
+        self.texts = texts if pairs is None else list(zip(texts, pairs, strict=True))
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        def done(own: Ask) -> None:
+            loop.call_soon_threadsafe(end)
+
+        ask = Ask(reader, texts, pairs, done, may_cut)
+        encoders.submit(ask)
+        try:
+            await ended
+        finally:
+            ask.cancelled = True  # of one that is done it says nothing more
+        return self._checked(ask)
+
+    def _checked(self, ask: Ask) -> Ask:
+        if isinstance(ask.error, TooLong):
+            raise wrong(str(ask.error), "input", "context_length_exceeded")
+        if isinstance(ask.error, UsageError):
+            raise wrong(str(ask.error), "input")
+        if ask.error is not None:
+            raise ask.error
+        assert ask.tokens is not None, "who is done was read"
+        self.tokens_in += int(ask.tokens.offsets[-1])
+        self.rows += len(ask.texts)
+        return ask
+
+
+def _give_back(shelf: Shelf, loaded: "asyncio.Future[Version]") -> None:
+    if not loaded.cancelled() and loaded.exception() is None:
+        shelf.give_back(loaded.result())

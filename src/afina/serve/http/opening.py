@@ -1,0 +1,104 @@
+"""Open a house: find out which base its adapters are of, load it, and look at what stands in the folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from afina.adapters.format import Base, format_of
+from afina.adapters.record import AdapterRecord
+from afina.backbone.files import device_named
+from afina.errors import AfinaError, UsageError
+from afina.precision import EXACT
+from afina.serve.adapters import NoSuchAdapter, Shelf
+from afina.serve.bases import Bases
+from afina.serve.folders import named_in
+from afina.serve.http.house import House, ServeLimits, folder_of_adapters
+from afina.serve.http.journal import Journal
+from afina.serve.http.keys import read_keys
+
+__all__ = ["Opening", "open_house"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """Says what is to be served, and to whom."""
+
+    base: str | None = None
+    """The model; None where the adapters name it."""
+    adapters: Path | None = None
+    """The folder of adapters."""
+    precision: str | None = None
+    device: str = "auto"
+    preload: bool = False
+    """Whether all adapters are loaded before the first request, and one that cannot be keeps the server from starting."""
+    same: tuple[str, ...] = ()
+    api_key: str | None = None
+    admin_key: str | None = None
+    keys: Path | None = None
+    rate: float | None = None
+    log: str | None = "-"
+    log_text: bool = False
+    limits: ServeLimits = field(default_factory=ServeLimits)
+
+
+def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None) -> House:
+    """Load the base and take up the adapters; raises `UsageError` in one sentence for what cannot be served.
+
+    `tell` is called with what happens to adapters, then and later, from any thread.
+    """
+    keys = read_keys(how.keys, how.api_key, how.admin_key, how.rate)
+    folder = folder_of_adapters(how.adapters)
+    records = _records(folder, tell)
+    model = how.base or _base_of(records, how.adapters)
+    precision = how.precision or _precision_of(records)
+    bases = Bases(model, precision, device_named(how.device), same=how.same)
+    shelf = Shelf(bases, folder, how.precision, tell)
+    shelf.look()
+    bases.backbone(_first_form(records))
+    if how.preload:
+        for name in shelf.names():
+            try:
+                shelf.give_back(shelf.take(name))
+            except NoSuchAdapter as error:
+                raise UsageError(str(error)) from None
+    return House(bases, shelf, keys, Journal(how.log, with_text=how.log_text), how.limits)
+
+
+def _records(folder: Path | None, tell: Callable[[str], None]) -> list[tuple[AdapterRecord, Base]]:
+    """Return what the adapters of a folder say of themselves; what cannot be read is told, and is none."""
+    found: list[tuple[AdapterRecord, Base]] = []
+    for places in named_in(folder).values() if folder is not None else ():
+        for place in places:
+            try:
+                form = format_of(place)
+                record = form.record(place)
+                found.append((record, form.base(record)))
+            except AfinaError as error:
+                tell(f"{place} cannot be served: {error}")
+    return found
+
+
+def _base_of(records: list[tuple[AdapterRecord, Base]], folder: Path | None) -> str:
+    """Return the model that all adapters name; raises `UsageError` where they name several, or none."""
+    names = sorted({record.model for record, _ in records})
+    if folder is None:
+        raise UsageError("Say which model is to be served, BASE, or which adapters, by --adapters DIR.")
+    if not names:
+        raise UsageError(f"No adapter in {folder} says which model it adapts; give it as BASE.")
+    if len(names) > 1:
+        raise UsageError(
+            f"The adapters in {folder} are of several models ({', '.join(names)}); give one of them as BASE."
+        )
+    return names[0]
+
+
+def _precision_of(records: list[tuple[AdapterRecord, Base]]) -> str:
+    """Return the precision that all adapters were trained in, else the exact one."""
+    kinds = {record.precision for record, _ in records}
+    return kinds.pop() if len(kinds) == 1 else EXACT
+
+
+def _first_form(records: list[tuple[AdapterRecord, Base]]) -> Base:
+    """Return the form of the base that most adapters want."""
+    forms = [form for _, form in records]
+    return max(forms, key=forms.count) if forms else Base(speaks=False, tags=False)

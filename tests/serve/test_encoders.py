@@ -1,0 +1,141 @@
+"""Encoders answer rows of many adapters in one pass as `predict` and `embed` do alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+import afina
+from afina.adapters.adapter import Adapter
+from afina.predictor.predictor import Predictor
+from afina.serve.encoders import Ask, Encoders, Gathering, Reader, reads_labels, reads_states
+from served import save
+
+Loader = Callable[..., Path]
+TEXTS = ["my parcel is late", "where is the lamp please help", "the kettle", "my lamp is broken and my parcel is late"]
+TASKS = {
+    "three": ("lora", {"name": "classification", "label_names": ["a", "b", "c"]}),
+    "two": ("ia3", {"name": "classification", "label_names": ["late", "broken"]}),
+    "number": ("prefix", {"name": "regression", "mean": 2.0, "deviation": 3.0}),
+    "several": ("bitfit", {"name": "multilabel", "label_names": ["x", "y", "z", "w"]}),
+}
+
+
+@pytest.fixture(scope="module")
+def adapters(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Predictor]:
+    """Give adapters of one base: heads of several sizes and tasks, by four methods."""
+    base, folder = family_folder("bert"), tmp_path_factory.mktemp("shelf")
+    loaded: dict[str, Predictor] = {}
+    for name, (method, state) in TASKS.items():
+        first = next(iter(loaded.values()), None)
+        loaded[name] = afina.load(save(base, folder / name, method, state), beside=first)
+    return loaded
+
+
+def asked(encoders: Encoders, wanted: Sequence[tuple[Reader, Sequence[str]]]) -> list[Ask]:
+    """Ask all at once and wait for the answers."""
+    ended = Event()
+    done: list[Ask] = []
+
+    def take(ask: Ask) -> None:
+        done.append(ask)
+        if len(done) == len(wanted):
+            ended.set()
+
+    asks = [Ask(reader, texts, None, take) for reader, texts in wanted]
+    for ask in asks:
+        encoders.submit(ask)
+    encoders.start()
+    assert ended.wait(60)
+    encoders.stop()
+    return asks
+
+
+def test_rows_of_many_heads_and_vectors_share_a_pass(adapters: dict[str, Predictor]) -> None:
+    rows: list[int] = []
+    encoders = Encoders(told=lambda count, seconds: rows.append(count))
+    wanted: list[tuple[Reader, Sequence[str]]] = [(reads_labels(own), TEXTS) for own in adapters.values()]
+    wanted += [(reads_states(own, own.backbone, "mean"), TEXTS[:2]) for own in adapters.values()]
+    backbone = adapters["two"].backbone
+    wanted.append((reads_states(None, backbone, "cls"), TEXTS))
+    asks = asked(encoders, wanted)
+    assert rows == [4 * len(TEXTS) + 4 * 2 + len(TEXTS)]
+    for own, ask in zip(adapters.values(), asks, strict=False):
+        np.testing.assert_allclose(ask.outputs(), own.logits(TEXTS), atol=2e-5)
+        shown = own.task.predictions(TEXTS, ask.tokens, ask.outputs())
+        for one, alone in zip(shown, own.predict(TEXTS), strict=True):
+            assert one.label == (pytest.approx(alone.label, abs=1e-4) if one.probabilities is None else alone.label)
+    for own, ask in zip(adapters.values(), asks[4:], strict=False):
+        np.testing.assert_allclose(ask.outputs(), own.embed(TEXTS[:2]), atol=2e-5)
+    assert asks[-1].outputs().shape == (len(TEXTS), backbone.anatomy.width)
+
+
+def test_a_pass_takes_who_waited_longest_and_the_like(adapters: dict[str, Predictor]) -> None:
+    passes: list[int] = []
+    encoders = Encoders(Gathering(rows=4), told=lambda count, seconds: passes.append(count))
+    reader = reads_labels(adapters["two"])
+    texts = [" ".join(["parcel"] * length) for length in (30, 1, 2, 29, 28, 3, 4)]
+    done: list[str] = []
+    asks = [Ask(reader, [text], None, lambda ask: done.append(ask.texts[0])) for text in texts]
+    for ask in asks:
+        encoders.submit(ask)
+    encoders.gather()
+    while not encoders.idle():
+        encoders.turn()
+    lengths = [text.count("parcel") for text in done]
+    assert sorted(lengths[:4]) == [4, 28, 29, 30] and sorted(lengths[4:]) == [1, 2, 3]
+    assert encoders.rows_waiting == 0 and passes == [4, 3]
+
+
+def test_who_asks_wrongly_or_went_away_costs_the_others_nothing(adapters: dict[str, Predictor]) -> None:
+    own = adapters["three"]
+    reader = reads_labels(own)
+    encoders = Encoders()
+    gone = Ask(reader, TEXTS, None, lambda ask: None, cancelled=True)
+    encoders.submit(gone)
+    empty, right = asked(encoders, [(reader, ["the kettle", " "]), (reader, TEXTS)])
+    assert "Text 2 of 2 is empty" in str(empty.error) and gone.tokens is None
+    np.testing.assert_allclose(right.outputs(), own.logits(TEXTS), atol=2e-5)
+    assert encoders.rows_waiting == 0
+
+
+def test_a_pass_that_fails_fails_only_for_whose_fault_it_is(adapters: dict[str, Predictor]) -> None:
+    class Poisoned(Adapter):
+        def __init__(self, sound: Any) -> None:
+            super().__init__(sound.method, [], sound.head)
+
+        def placed(self) -> Any:
+            raise RuntimeError("poison")
+
+    own = adapters["two"]
+    sound = reads_labels(own)
+    bad = replace(sound, adapter=Poisoned(own.adapter))
+    first, second = asked(Encoders(), [(bad, TEXTS), (sound, TEXTS)])
+    assert str(first.error) == "poison"
+    np.testing.assert_allclose(second.outputs(), own.logits(TEXTS), atol=2e-5)
+
+
+def test_tags_come_for_each_word(family_folder: Loader, tmp_path: Path) -> None:
+    base = family_folder("bert", tags=True)
+    state = {"name": "tagging", "label_names": ["O", "B-X", "I-X"]}
+    own = afina.load(save(base, tmp_path / "tags", "lora", state))
+    texts = [text.split() for text in TEXTS]
+    (ask,) = asked(Encoders(), [(reads_labels(own), TEXTS)])
+    assert [one.shown(None).answer for one in own.task.predictions(TEXTS, ask.tokens, ask.outputs())] == [
+        one.shown(None).answer for one in own.predict(TEXTS)
+    ]
+    (ask,) = asked(Encoders(), [(reads_labels(own), texts)])
+    np.testing.assert_allclose(ask.outputs(), own.logits(texts), atol=2e-5)
+
+
+def test_the_thread_says_that_it_lives() -> None:
+    encoders = Encoders()
+    assert not encoders.alive
+    encoders.start()
+    encoders.ping().result(5)
+    encoders.stop()
+    assert not encoders.alive
