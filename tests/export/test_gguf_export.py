@@ -1,13 +1,11 @@
 """GGUF files that are exported: what was tested, in llama.cpp and in transformers, or nothing."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
 from afina.backbone.gguf_file import read_gguf
@@ -26,9 +24,9 @@ from afina.export.gguf.settings import form_of, model_header
 from afina.export.gguf.vocabulary import vocabulary
 from afina.export.opened import open_export
 from afina.methods.base import make_method
+from exports import chatting, save_talks
 from families import configuration
 from gguf_files import ARCHITECTURES, save_speaker
-from pairs import stir
 
 Speakers = Callable[[str], Path]
 
@@ -46,38 +44,9 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> Speakers:
     return folder
 
 
-def chatting(
-    base: str | Path, folder: Path, method: str = "lora", template: str | None = None, **settings: Any
-) -> Path:
-    """Save an adapter that was as if trained on conversations."""
-    backbone = load_backbone(str(base), speaks=True)
-    own = make_method(method, settings, {"rank": 3})
-    adapter = build_adapter(own, backbone, outputs=0, seed=0)
-    stir(adapter)
-    if str(base) == "afina-small":  # which speaks, and still should
-        with torch.no_grad():
-            for value in adapter.parameters():
-                value.mul_(0.3)
-    task = {"name": "chat", "template": make_template(template, backbone.tokenizer).state()}
-    record = AdapterRecord(
-        model=str(base), method=method, settings=own.settings(), max_length=60, precision="fp32", task=task, seed=0,
-        total_steps=10,
-    )  # fmt: skip
-    save_adapter(folder / "adapter", adapter, backbone, record)
-    return folder / "adapter"
-
-
 @pytest.fixture(scope="module")
 def talks(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("talks") / "talks.jsonl"
-    said = [
-        ("Where is my parcel?", "It's late: 3 days."),
-        ("O café é bom?", "Não sei.\nTalvez!"),
-        ("Why?", "Because. 🙂"),
-    ]
-    rows = [{"messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]} for a, b in said * 9]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
+    return save_talks(tmp_path_factory.mktemp("talks") / "talks.jsonl")
 
 
 def exported(folder: Path, talks: str, out: Path, to: str = "gguf", **options: Any) -> Exported:

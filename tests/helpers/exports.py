@@ -11,12 +11,14 @@ import torch
 
 from afina.adapters.adapter import build_adapter, save_adapter
 from afina.adapters.record import AdapterRecord
+from afina.backbone.load import load_backbone
+from afina.data.templates.named import make_template
 from afina.methods.base import make_method
 from afina.tasks.base import restore
 from families import load_family
 from pairs import stir
 
-__all__ = ["CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "folder_of"]
+__all__ = ["CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "chatting", "folder_of", "save_talks", "written_alone"]
 
 CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 NUMBER = {"name": "regression", "mean": 30.0, "deviation": 7.0}
@@ -46,6 +48,39 @@ def folder_of(
     return folder / "adapter"
 
 
+def chatting(
+    base: str | Path, folder: Path, method: str = "lora", template: str | None = None, **settings: Any
+) -> Path:
+    """Save an adapter that was as if trained on conversations."""
+    backbone = load_backbone(str(base), speaks=True)
+    own = make_method(method, settings, {"rank": 3})
+    adapter = build_adapter(own, backbone, outputs=0, seed=0)
+    stir(adapter)
+    if str(base) == "afina-small":  # which speaks, and still should
+        with torch.no_grad():
+            for value in adapter.parameters():
+                value.mul_(0.3)
+    task = {"name": "chat", "template": make_template(template, backbone.tokenizer).state()}
+    record = AdapterRecord(
+        model=str(base), method=method, settings=own.settings(), max_length=60, precision="fp32", task=task, seed=0,
+        total_steps=10,
+    )  # fmt: skip
+    save_adapter(folder / "adapter", adapter, backbone, record)
+    return folder / "adapter"
+
+
+def save_talks(path: Path) -> str:
+    """Save a few short conversations, as training has them."""
+    said = [
+        ("Where is my parcel?", "It's late: 3 days."),
+        ("O café é bom?", "Não sei.\nTalvez!"),
+        ("Why?", "Because. 🙂"),
+    ]
+    rows = [{"messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]} for a, b in said * 9]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
 _ALONE = """
 import runpy, sys
 
@@ -62,7 +97,14 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def alone(folder: Path, *given: str, lacking: tuple[str, ...] = ("torch", "transformers", "afina")) -> list[Any]:
     """Run an export's own script where none of these packages can be imported, and return what it says of each row."""
-    command = [sys.executable, "-c", _ALONE.replace("{lacking}", repr(lacking)), str(folder / "predict.py"), *given]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return [json.loads(line) for line in written_alone(folder / "predict.py", *given, lacking=lacking).splitlines()]
+
+
+def written_alone(
+    script: Path, *given: str, asked: str = "", lacking: tuple[str, ...] = ("torch", "transformers", "afina")
+) -> str:
+    """Run a script where none of these packages can be imported, and return what it prints."""
+    command = [sys.executable, "-c", _ALONE.replace("{lacking}", repr(lacking)), str(script), *given]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout

@@ -13,7 +13,7 @@ from afina.export.runtime import RUNTIMES
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task
 
-__all__ = ["write_beside"]
+__all__ = ["script_of", "write_beside"]
 
 
 def write_beside(loaded: Predictor, folder: Path, *, runtime: str) -> Mapping[str, Any]:
@@ -43,11 +43,11 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str) -> Mapping[st
             reading["words_with_space"] = words_with_space(tokenizer)
         reading["answers"] = _answers(loaded.task)
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
-    (folder / "predict.py").write_text(_script(runtime, kind), encoding="utf-8")
+    (folder / "predict.py").write_text(script_of(runtime, kind), encoding="utf-8")
     return reading
 
 
-def _script(runtime: str, kind: str) -> str:
+def script_of(runtime: str, kind: str) -> str:
     """Return a script that predicts by a graph in a runtime: what it imports and how it runs is the runtime's own file."""
     scripts = resources.files("afina.export").joinpath("scripts")
     imported, _, runs = scripts.joinpath(f"{runtime}.txt").read_text(encoding="utf-8").partition("\n\n")

@@ -47,7 +47,7 @@ def write_export_card(
         problem = f"{earlier[0] / CARD} was not taken over: {error}."
         texts, cards = [], []
     form = Form(
-        target=target.name, library=target.library, ways=target.ways, has_base=target.has_base,
+        target=target.name, library=target.library, ways=target.ways_of(adapter), has_base=target.has_base,
         compared=said.compared, rows=said.rows, said=[*said.sentences, _held(folder, words)],
     )  # fmt: skip
     made = generated(known, form, words.language, carried=cards[-1] if cards else None)

@@ -1,14 +1,28 @@
 """The chat template that goes with a model to other programs: the one that an adapter was trained with, in Jinja."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
 from afina.data.templates.chat_template import CONTENT, ChatTemplate
+from afina.data.templates.foreign import render_template
 from afina.data.templates.named import Merged, Turns
 from afina.data.templates.tokenizer_template import Written
+from afina.errors import UsageError
 
-__all__ = ["chat_template_of", "jinja_of", "with_template"]
+__all__ = ["TALKS", "Messages", "chat_template_of", "jinja_of", "rendered", "with_template"]
+
+Messages = Sequence[Mapping[str, str]]
+TALKS: tuple[Messages, ...] = (
+    ({"role": "user", "content": "Where's my  kettle?\n"},),
+    (
+        {"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "É tarde?"},
+        {"role": "assistant", "content": "Não."}, {"role": "user", "content": "Why {not}? 🙂"},
+    ),
+)  # fmt: skip
+"""Conversations by which it is seen whether two write them alike."""
 
 
 def chat_template_of(task: Any, tokenizer: Any) -> str | None:
@@ -54,6 +68,15 @@ def jinja_of(template: ChatTemplate) -> str:
     begin = _quoted(template.assistant.partition(CONTENT)[0].rstrip(" "))
     asked = f"{{% if add_generation_prompt %}}{{{{ {begin} }}}}{{% endif %}}"
     return f"{first}{{% for message in messages %}}{turns}{{% endif %}}{{% endfor %}}{asked}"
+
+
+def rendered(source: str, specials: Mapping[str, str], messages: Messages, *, answer: bool = True) -> str:
+    """Return a conversation as a Jinja template writes it; raises `UsageError` for one that it refuses."""
+    given = {"messages": [dict(own) for own in messages], "tools": None, "documents": None, **specials}
+    try:
+        return render_template(source, {**given, "add_generation_prompt": answer}, what="The chat template")
+    except TemplateError as error:
+        raise UsageError(f"the chat template refuses the conversation: {error}") from None
 
 
 _MERGE = (

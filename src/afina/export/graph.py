@@ -5,9 +5,9 @@ What does not depend on the input (LoReFT's rotation, a prefix's network) is com
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from afina.backbone.head import Head, mean_pool
 from afina.errors import AfinaError
 from afina.predictor.predictor import Predictor
 
-__all__ = ["Parts", "Traced", "folded", "headless", "known_ahead", "traced"]
+__all__ = ["Parts", "Traced", "folded", "headless", "known_ahead", "program_of", "traced", "with_names"]
 
 _VIEWS = frozenset({
     "permute", "t", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "detach", "alias",
@@ -47,10 +47,13 @@ class Traced:
 
     program: torch.export.ExportedProgram
     inputs: tuple[str, ...]
-    """Their names, in order; the first axis is the rows, and of texts the second their length."""
-    output: str
+    """Their names, in order."""
+    outputs: tuple[str, ...]
+    """Theirs, likewise."""
     merged: bool
     """Whether the weights have the branches in them."""
+    sizes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By input or output, what its axes of any size are called; else the first is the rows, the second a text's length."""
 
 
 @contextmanager
@@ -61,13 +64,20 @@ def folded(loaded: Predictor) -> Iterator[Attachable]:
     """
     with ExitStack() as stack:
         own: Attachable = loaded.adapter
-        # Words that the embedding has no rows for are no weights of it.
-        if not any(isinstance(branch, Branch) and branch.words for _, branch in loaded.adapter.placed()):
+        if not any(_at_words(loaded, *put) for put in loaded.adapter.placed()):
             # Where there is no equal layer, or none with a weight at all, they stay branches.
             with suppress(AfinaError, AttributeError):
                 stack.enter_context(Merged(loaded.backbone, loaded.adapter))
                 own = Parts(loaded.adapter.head)
         yield own
+
+
+def _at_words(loaded: Predictor, site: Site, branch: Placed) -> bool:
+    """Return whether a branch is at the embedding and no weight of it: of new words, or not meant for a language head."""
+    if not isinstance(branch, Branch):
+        return False
+    embedding = isinstance(loaded.backbone.model.get_submodule(site.module), nn.Embedding)
+    return bool(branch.words) or (embedding and loaded.task.speaks)
 
 
 class _Attached(nn.Module):
@@ -80,19 +90,24 @@ class _Attached(nn.Module):
         embeds = loaded.task.embeds
         self.attached = Attachment(loaded.backbone, [headless(loaded, attachable) if embeds else attachable])
 
-        def forward(**given: Tensor) -> Tensor:
-            return self.outputs(given)
-
-        # `torch.export` reads the names of the inputs from the signature.
-        names = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
-        forward.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
-        self.forward = forward
+        self.forward = with_names(inputs, self.outputs)
 
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return logits (B, K), of tags (B, T, K), vectors (B, D) of what embeds."""
         if self.task.embeds:
             return mean_pool(self.attached.hidden(inputs)).float()
         return self.task.compared(self.attached(inputs)[0])
+
+
+def with_names(inputs: Sequence[str], outputs: Callable[[Mapping[str, Tensor]], Any]) -> Callable[..., Any]:
+    """Return a forward with inputs of these names, which `torch.export` reads from its signature."""
+
+    def forward(**given: Tensor) -> Any:
+        return outputs(given)
+
+    names = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
+    forward.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+    return forward
 
 
 def headless(loaded: Predictor, own: Attachable) -> Parts:
@@ -110,25 +125,34 @@ def traced(loaded: Predictor, example: Mapping[str, Tensor], most: tuple[int, in
     names = tuple(example)
     free = [torch.export.Dim.DYNAMIC] * 2 if most is None else [torch.export.Dim.DYNAMIC(max=size) for size in most]
     sizes = {name: dict(enumerate(free[: 2 if value.ndim == 2 else 1])) for name, value in example.items()}
+    with folded(loaded) as attachable:
+        module = _Attached(loaded, attachable, names).eval()
+        with module.attached, torch.no_grad():
+            program = program_of(loaded, module, example, sizes)
+        output = "embedding" if loaded.task.embeds else "logits"
+        yield Traced(program, names, (output,), merged=isinstance(attachable, Parts))
+
+
+def program_of(
+    loaded: Predictor, module: nn.Module, example: Mapping[str, Tensor], sizes: Mapping[str, Any]
+) -> torch.export.ExportedProgram:
+    """Return the graph of an attached module, with what depends on no input computed; `sizes` says which axes are free.
+
+    Raises `AfinaError` where torch cannot trace it.
+    """
 
     def exported(own: nn.Module) -> torch.export.ExportedProgram:
         try:
-            return torch.export.export(own, (), dict(example), dynamic_shapes=sizes, strict=False)
+            return torch.export.export(own, (), dict(example), dynamic_shapes=dict(sizes), strict=False)
         except Exception as error:  # of many kinds, which torch does not name
             raise AfinaError(
                 f"torch.export cannot trace {loaded.record.method} on {loaded.backbone.anatomy.model_type} "
                 f"({str(error).splitlines()[0][:300]}). Please report this."
             ) from error
 
-    with folded(loaded) as attachable:
-        module = _Attached(loaded, attachable, names).eval()
-        with module.attached, torch.no_grad():
-            program = exported(module)
-            plain = program.module(check_guards=False)
-            if known_ahead(plain):
-                program = exported(plain)
-        output = "embedding" if loaded.task.embeds else "logits"
-        yield Traced(program, names, output, merged=isinstance(attachable, Parts))
+    program = exported(module)
+    plain = program.module(check_guards=False)
+    return exported(plain) if known_ahead(plain) else program
 
 
 def known_ahead(graph: Any) -> int:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from afina.errors import UsageError
 from afina.export.runtime_target import RuntimeTarget
@@ -22,6 +22,8 @@ class GraphTarget(RuntimeTarget):
     """Writes a graph, merged where the method has an equal layer, else with its branches; a subclass says in what form."""
 
     has_base = True
+    writers: ClassVar[bool] = True
+    """Whether a graph may take and give keys and values, which what writes needs."""
 
     def graph(self, traced: "Traced", path: Path) -> None:
         """Write a traced adapter into a file; raises `AfinaError` for what its form has no word for."""
@@ -37,24 +39,40 @@ class GraphTarget(RuntimeTarget):
         if kind == "sound":
             raise UsageError(f"--to {self.name} is for texts and images; {tested.record.model} takes {kind}.")
         if tested.task.speaks:
-            raise UsageError(
-                f"--to {self.name} is for labels, numbers and vectors; {tested.folder} was trained for {tested.task.name}, "
-                "by the model's language head: export it --to merged."
-            )
+            from afina.export.writing.beside import check_writer
+
+            if tested.task.writes and not self.writers:
+                raise UsageError(
+                    f"--to {self.name} has no form yet for what writes; export it --to onnx or --to openvino."
+                )
+            check_writer(tested, self.name)
+
+    def ways_of(self, adapter: "Predictor") -> Mapping[str, str]:
+        if not adapter.task.writes:
+            return self.ways
+        written = {"predict.py": "generate.py", "afina predict": "afina generate"}
+        found = dict(self.ways)
+        for old, new in written.items():
+            found = {runtime: lines.replace(old, new) for runtime, lines in found.items()}
+        return found
 
     def files(self, adapter: "Predictor", folder: Path) -> Mapping[str, Any]:
         from afina.export.beside import write_beside
         from afina.export.graph import traced
         from afina.export.held import example_inputs
         from afina.export.runtime import RUNTIMES
+        from afina.export.writing.beside import write_beside_writer
+        from afina.export.writing.graph import traced_writer
 
-        most = self.most(adapter)
+        most, writes = self.most(adapter), adapter.task.writes
         with warnings.catch_warnings():
             # Of torch's own exporter, whenever a program is copied.
             warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
-            with traced(adapter, example_inputs(adapter), most) as graph:
+            tracing = traced_writer(adapter, most) if writes else traced(adapter, example_inputs(adapter), most)
+            with tracing as graph:
                 self.graph(graph, folder / RUNTIMES[self.runtime].file)
-        reading = dict(write_beside(adapter, folder, runtime=self.runtime))
+        beside = write_beside_writer if writes else write_beside
+        reading = dict(beside(adapter, folder, runtime=self.runtime))
         if most is not None:
             reading["most"] = {"rows": most[0], "length": most[1]}
         return {"inputs": list(graph.inputs), "reading": reading, "precision": EXACT}

@@ -29,11 +29,11 @@ from afina.export.opened import OpenedExport, arrays
 from afina.export.parity import Parity, parity_of
 from afina.predictor.predictor import Predictor
 
-__all__ = ["PROBE", "check_tokens", "example_inputs", "hold", "longest", "probe_again"]
+__all__ = ["PROBE", "TEXTS", "check_tokens", "example_inputs", "hold", "longest", "probe_again"]
 
 PROBE = "probe.npz"
 _ROWS, _LENGTHS = (1, 3, 8), (4, 9, 21)
-_TEXTS = (
+TEXTS = (
     "Where is my parcel?", "Meu pedido não chegou: já faz três dias, e ninguém me responde à noite.", "3.14159 2,718 1e-9 №7",
     "great 🎉👩‍👩‍👧 naïve café", "<s> [CLS] </s> [SEP] <pad> <|endoftext|>", "one line\r\nanother\ttab\r\n",
     "", " ", "a " * 600,
@@ -56,7 +56,7 @@ def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows |
         check_tokens(tested, opened)
     batches = list(_batches(tested))
     expected = [_inside(exact, batch) for batch in batches]
-    given = [torch.from_numpy(opened.session.outputs(arrays(batch, opened.manifest.inputs))) for batch in batches]
+    given = [torch.from_numpy(opened.session.outputs(arrays(batch, opened.asked))) for batch in batches]
     _keep(opened.folder / PROBE, batches, expected, given)
     apart = _furthest(exact, batches, expected, given)
     if tokens is None:
@@ -129,7 +129,7 @@ def longest(loaded: Predictor) -> int:
 
 def _own_tokens(loaded: Predictor) -> LabelledTokens:
     """Return the texts that have tokens in every tokenizer, every other one beside its neighbour as a pair."""
-    texts = _TEXTS[:6]
+    texts = TEXTS[:6]
     read = [
         loaded.tokenizer(text, texts[index - 1] if index % 2 else None, return_token_type_ids=True)
         for index, text in enumerate(texts)
@@ -174,7 +174,7 @@ def check_tokens(tested: Predictor, opened: OpenedExport) -> None:
     alone = Tokenizer.from_file(str(opened.folder / "tokenizer.json"))
     alone.enable_truncation(longest, direction=opened.manifest.reading.get("truncation_side", "right"))
     alone.no_padding()
-    for text in _TEXTS:
+    for text in TEXTS:
         ours, theirs = (
             own(text, truncation=True, max_length=longest)["input_ids"] for own in (tested.tokenizer, opened.tokenizer)
         )
@@ -208,7 +208,7 @@ def probe_again(opened: OpenedExport) -> tuple[float, float, int]:
             name.partition(".")[2]: torch.from_numpy(value)
             for name, value in values.items() if name.startswith(f"{index}.")
         }  # fmt: skip
-        found = torch.from_numpy(opened.session.outputs(arrays(inputs, opened.manifest.inputs)))
+        found = torch.from_numpy(opened.session.outputs(arrays(inputs, opened.asked)))
         for kind in apart:
             before = torch.from_numpy(values[f"{index}/{kind}"])
             apart[kind] = max(apart[kind], float(_apart(inputs, before, found, opened.task.tags)))

@@ -27,7 +27,7 @@ def write_onnx(traced: Traced, path: Path) -> None:
         try:
             program: Any = torch.onnx.export(
                 traced.program, (), dynamo=True, verbose=False, optimize=True,
-                input_names=list(traced.inputs), output_names=[traced.output],
+                input_names=list(traced.inputs), output_names=list(traced.outputs),
             )  # fmt: skip
         except torch.onnx.errors.OnnxExporterError as error:
             reason = next(
@@ -56,14 +56,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _name_sizes(graph: Any, traced: Traced) -> None:
-    """Call the sizes of inputs and outputs `rows` and `length`, which the exporter has numbered."""
+    """Give the sizes of inputs and outputs their names, which the exporter has numbered."""
     import onnx_ir
 
-    names = ("rows", "length")
     for value in (*graph.inputs, *graph.outputs):
         if value.shape is None:
             continue
+        names = traced.sizes.get(value.name, {0: "rows", 1: "length"})
         free = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
         for axis in free:
-            if axis < len(names):
+            if axis in names:
                 value.shape[axis] = onnx_ir.SymbolicDim(names[axis])

@@ -21,6 +21,8 @@ from afina.tasks.predictions import Prediction
 
 __all__ = ["OpenedExport", "arrays", "open_export"]
 
+_BATCH = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
+
 
 @dataclass(eq=False)
 class OpenedExport:
@@ -94,11 +96,16 @@ class OpenedExport:
         order: list[np.ndarray] = []
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = collate([(tokens, rows)], self.pad, most=self.manifest.max_length)
-            found = self.session.outputs(arrays(batch.inputs, self.manifest.inputs))
+            found = self.session.outputs(arrays(batch.inputs, self.asked))
             parts.append(found[batch.labels[0].numpy() != IGNORED] if tokens.by_word else found)
             order.append(np.repeat(rows, tokens.trained[rows]) if tokens.by_word else rows)
         back = np.argsort(np.concatenate(order), kind="stable")
         return np.concatenate(parts)[back]
+
+    @property
+    def asked(self) -> list[str]:
+        """Return what a batch is made of; what a graph takes of the tokens before is its session's."""
+        return [name for name in self.manifest.inputs if name in _BATCH]
 
     @property
     def pad(self) -> int:

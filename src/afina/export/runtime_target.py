@@ -48,9 +48,11 @@ class RuntimeTarget(ExportTarget):
         from afina.export.held import hold
         from afina.export.manifest import write_manifest
         from afina.export.opened import open_export
+        from afina.export.writing.held import hold_writer
 
         opened = open_export(folder)
-        parity, effect = hold(tested, exact, opened, rows)
+        holding = hold_writer if tested.task.writes else hold
+        parity, effect = holding(tested, exact, opened, rows)
         manifest = opened.manifest  # `hold` has written what it asked since
         found = {
             "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,

@@ -42,6 +42,10 @@ class ExportTarget:
     ways: ClassVar[Mapping[str, str]] = {}
     """By runtime, the few lines that load and ask what it writes, for its card, with $places (`card.form.lines`)."""
 
+    def ways_of(self, adapter: "Predictor") -> Mapping[str, str]:
+        """Return the ways to load what is written of this adapter."""
+        return self.ways
+
     def rounded_to(self, precision: str) -> str | None:
         """Return the quantised precision whose weights the exported model has, for an adapter of this one; None for no."""
         return None

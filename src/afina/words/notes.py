@@ -181,6 +181,8 @@ NOTES = {
     "{count} texts": "{count} textos",
     "chat template in llama.cpp": "modelo de conversa em llama.cpp",
     "equal to the byte in {count} conversations": "igual byte a byte em {count} conversas",
+    "largest difference of logits of what may follow": "maior diferença dos logits do que pode vir a seguir",
+    "conversations written alike, to the byte": "conversas escritas igual, byte a byte",
     "written alike, taking the likeliest token": "escrito igual, tomando o token mais provável",
     "{some} of {of} tokens": "{some} de {of} tokens",
     "size of {name}": "tamanho de {name}",

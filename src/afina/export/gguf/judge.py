@@ -6,7 +6,7 @@ computes from the file what transformers does, to its own rounding, reads the sa
 stops at the end tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from afina.backbone.gguf_tensors import gguf_names
 from afina.errors import AfinaError, UsageError
+from afina.export.chat import TALKS, rendered
 from afina.export.gguf.compare import divergence, far, logits, reread, round_like, samples
 from afina.export.gguf.file import own_shapes
 from afina.export.gguf.llama_cpp import INSTALL, LlamaCpp, llama_cpp_there
-from afina.export.gguf.modelfile import rendered
 from afina.export.gguf.settings import Form
 from afina.export.gguf.types import TYPES
 from afina.export.gguf.vocabulary import TEXTS, with_special
@@ -172,15 +172,6 @@ def _reads(cpp: LlamaCpp, spoken: Spoken) -> tuple[str, str]:
         if list(ours) != theirs:
             raise parted(f"of {text!r} llama.cpp makes the tokens {theirs[:12]}, the tokenizer {list(ours)[:12]}")
     return "read alike in llama.cpp", f"{len(texts)} texts"
-
-
-TALKS: tuple[Sequence[Mapping[str, str]], ...] = (
-    ({"role": "user", "content": "Where's my  kettle?\n"},),
-    (
-        {"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "É tarde?"},
-        {"role": "assistant", "content": "Não."}, {"role": "user", "content": "Why {not}? 🙂"},
-    ),
-)  # fmt: skip
 
 
 def _writes(cpp: LlamaCpp, spoken: Spoken) -> tuple[str, str | None]:

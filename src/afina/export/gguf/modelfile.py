@@ -7,19 +7,15 @@ form is kept only if, put together again, it gives what the template gives, to t
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from jinja2 import TemplateError
-
-from afina.data.templates.foreign import render_template
 from afina.errors import UsageError
+from afina.export.chat import Messages, rendered
 
-__all__ = ["NO_TEMPLATE", "Around", "around_of", "modelfile", "rendered"]
+__all__ = ["NO_TEMPLATE", "Around", "around_of", "modelfile"]
 
 NO_TEMPLATE = (
     "Modelfile: the chat template does more than write turns, so that it is not there; Ollama goes by what it knows of the "
     "model."
 )
-
-Messages = Sequence[Mapping[str, str]]
 
 
 class Around(NamedTuple):
@@ -38,15 +34,6 @@ class Around(NamedTuple):
             given.insert(0, {"role": "system", "content": self.default})
         parts = [f"{self.roles[own['role']][0]}{own['content']}{self.roles[own['role']][1]}" for own in given]
         return self.begin + "".join(parts) + self.answer
-
-
-def rendered(source: str, specials: Mapping[str, str], messages: Messages, *, answer: bool = True) -> str:
-    """Return a conversation as a Jinja template writes it; raises `UsageError` for one that it refuses."""
-    given = {"messages": [dict(own) for own in messages], "tools": None, "documents": None, **specials}
-    try:
-        return render_template(source, {**given, "add_generation_prompt": answer}, what="The chat template")
-    except TemplateError as error:
-        raise UsageError(f"the chat template refuses the conversation: {error}") from None
 
 
 _A, _B, _C, _S = (f"\u2063{letter}\u2063" for letter in "abcs")

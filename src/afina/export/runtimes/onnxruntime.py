@@ -9,6 +9,7 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime
+from afina.export.writing.session import WritingSession
 
 __all__ = ["OnnxRuntime", "OnnxSession"]
 
@@ -34,7 +35,7 @@ class OnnxRuntime(Runtime):
     file = "model.onnx"
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest) -> OnnxSession:
+    def open(cls, folder: Path, manifest: Manifest) -> Session:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
@@ -54,4 +55,6 @@ class OnnxRuntime(Runtime):
             raise AfinaError(
                 f"{folder / 'model.onnx'} takes other inputs than its manifest says: {sorted(strange)[0]!r}."
             )
+        if "kept" in manifest.reading:
+            return WritingSession(lambda given: session.run(None, dict(given)), manifest)
         return OnnxSession(session)

@@ -10,6 +10,7 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime
+from afina.export.writing.session import WritingSession
 
 __all__ = ["EXACTLY", "OpenvinoRuntime", "OpenvinoSession", "quiet"]
 
@@ -51,7 +52,7 @@ class OpenvinoRuntime(Runtime):
     file = "model.xml"
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest) -> OpenvinoSession:
+    def open(cls, folder: Path, manifest: Manifest) -> Session:
         openvino = quiet()
         try:
             model = openvino.Core().compile_model(folder / cls.file, "CPU", EXACTLY)
@@ -61,4 +62,6 @@ class OpenvinoRuntime(Runtime):
         found = {own.get_any_name() for own in model.inputs}
         if strange := set(manifest.inputs) ^ found:
             raise AfinaError(f"{folder / cls.file} takes other inputs than its manifest says: {sorted(strange)[0]!r}.")
+        if "kept" in manifest.reading:
+            return WritingSession(lambda given: list(model(dict(given)).values()), manifest)
         return OpenvinoSession(model)

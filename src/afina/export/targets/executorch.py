@@ -25,6 +25,7 @@ class ExecutorchTarget(GraphTarget):
 
     needs: ClassVar = {"executorch": "'afina[executorch]'"}
     runtime: ClassVar = "executorch"
+    writers = False
     library = "executorch"
     ways: ClassVar = {
         "ExecuTorch": (

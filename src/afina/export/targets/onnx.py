@@ -43,6 +43,14 @@ class OnnxTarget(GraphTarget):
             raise UsageError(f"--at-most should be from 0 to 1, not {self.at_most:g}.")
         object.__setattr__(self, "lossy", self.int8)  # what is rounded is judged by its metric, in `compare`
 
+    def check(self, tested: "Predictor") -> None:
+        super().check(tested)
+        if self.int8 and tested.task.writes:
+            raise UsageError(
+                "--int8 is judged by labels, numbers or vectors, which what writes does not give: leave it out, or export it "
+                "--to gguf --type q8_0."
+            )
+
     def graph(self, traced: "Traced", path: Path) -> None:
         from afina.export.onnx_file import write_onnx
 

@@ -32,13 +32,19 @@ class OpenvinoTarget(GraphTarget):
         from afina.export.runtimes.openvino import EXACTLY, quiet
 
         openvino = quiet()
+        from openvino.frontend import GeneralFailure, NotImplementedFailure, OpConversionFailure, OpValidationFailure
+
         try:
             model = openvino.convert_model(traced.program)
-        except RuntimeError as error:  # so are all of OpenVINO's
+        except (
+            RuntimeError, GeneralFailure, NotImplementedFailure, OpConversionFailure, OpValidationFailure,
+        ) as error:  # fmt: skip
             raise AfinaError(
                 f"OpenVINO has no word for what the adapter does ({str(error).strip().splitlines()[-1]}). Please report this."
             ) from error
-        model.outputs[0].get_tensor().set_names({traced.output})
+        for names, places in ((traced.inputs, model.inputs), (traced.outputs, model.outputs)):
+            for name, place in zip(names, places, strict=True):
+                place.get_tensor().set_names({name})
         for name, value in EXACTLY.items():
             # For who opens it without a word on precision, on a processor that would round to 16 bits of itself.
             model.set_rt_info(value, ["runtime_options", name])

@@ -1,0 +1,94 @@
+"""Write with a graph that takes and gives keys and values, in whatever runtime runs it.
+
+Rows of a batch stand at the end of its width, as everywhere where texts are gone on from: what is before them is not seen.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from afina.errors import AfinaError
+from afina.export.manifest import Manifest
+from afina.export.runtime import Session
+from afina.export.writing.names import GIVEN, kept_names
+
+__all__ = ["Call", "Going", "WritingSession"]
+
+Call = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+"""Runs a graph once: inputs by name, outputs in their order."""
+
+
+class Going:
+    """The rows of one batch that a graph writes: what is kept of their tokens from one step to the next."""
+
+    def __init__(
+        self, call: Call, prompts: Sequence[Sequence[int]], shapes: Sequence[tuple[int, int]], pad: int
+    ) -> None:
+        """Read prompts; `every` (B, T, V) is then what may follow each token, `logits` (B, V) what follows the last."""
+        self._call, self._names = call, kept_names(len(shapes))[0]
+        width, rows = max(map(len, prompts)), len(prompts)
+        ids, self._mask = np.full((rows, width), pad, np.int64), np.zeros((rows, width), np.int64)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :], self._mask[row, width - len(prompt) :] = prompt, 1
+        nothing = [np.zeros((rows, heads, 0, size), np.float32) for heads, size in shapes for _ in range(2)]
+        self._kept: Sequence[np.ndarray] = nothing
+        self._run(ids, np.maximum(self._mask.cumsum(axis=1) - 1, 0))
+
+    def go_on(self, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Add a token (B,) to each row, or several (B, T); return logits (B, V) of the next."""
+        added = np.asarray(tokens, np.int64).reshape(len(self._mask), -1)
+        places = self._mask.sum(axis=1, keepdims=True) + np.arange(added.shape[1])
+        self._mask = np.concatenate([self._mask, np.ones_like(added)], axis=1)
+        self._run(added, places)
+        return self.logits
+
+    def _run(self, ids: np.ndarray, places: np.ndarray) -> None:
+        given = dict(zip(GIVEN, (ids, self._mask, places), strict=True))
+        self.every, *self._kept = self._call(given | dict(zip(self._names, self._kept, strict=True)))
+        self.logits: np.ndarray = self.every[:, -1]
+
+
+class WritingSession(Session):
+    """Writes in a runtime that runs a graph by `call`."""
+
+    def __init__(self, call: Call, manifest: Manifest) -> None:
+        self._call, self._pad = call, int(manifest.reading["pad_token_id"])
+        self._shapes = [(int(heads), int(width)) for heads, width in manifest.reading["kept"]]
+        self.context = int(manifest.reading["context"])
+
+    def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the logits (B, V) of what follows each row of `input_ids` (B, T), padded on either side."""
+        mask = inputs["attention_mask"].astype(bool)
+        prompts = [row[own].tolist() for row, own in zip(inputs["input_ids"], mask, strict=True)]
+        return self.begin(prompts).logits
+
+    def begin(self, prompts: Sequence[Sequence[int]]) -> Going:
+        """Read prompts in one batch, to go on from; raises `AfinaError` for one that is empty or too long."""
+        if not all(0 < len(prompt) <= self.context for prompt in prompts):
+            longest = max(map(len, prompts))
+            raise AfinaError(
+                f"A text has {longest} tokens; this model reads from 1 to {self.context}, with what it writes."
+            )
+        return Going(self._call, prompts, self._shapes, self._pad)
+
+    def next_logits(self, tokens: Sequence[int], read: int | None = None) -> np.ndarray:
+        """Return the logits (T, V) of what follows each token of a text, whose first `read` are read as a prompt is."""
+        first = len(tokens) if read is None else read
+        going = self.begin([tokens[:first]])
+        parts = [going.every[0]]
+        if first < len(tokens):
+            going.go_on(np.array(tokens[first:]))
+            parts.append(going.every[0])
+        return np.concatenate(parts)
+
+    def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
+        going, said = self.begin([tokens]), list[int]()
+        room = min(most, self.context - len(tokens))
+        while len(said) < room:
+            token = int(going.logits[0].argmax())
+            if token in ends:
+                break
+            said.append(token)
+            if len(said) < room:
+                going.go_on([token])
+        return said

@@ -1,0 +1,162 @@
+"""What writes leaves as a graph with kept keys and values, and writes there what it writes here, without torch and Afina."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+import afina
+from afina import api
+from afina.errors import AfinaError
+from afina.export.export import Exported
+from afina.export.manifest import read_manifest
+from afina.export.opened import open_export
+from afina.export.sample import sample_rows
+from afina.export.writing.held import hold_writer
+from commands import afina as run_afina
+from commands import refused
+from exports import chatting, save_talks, written_alone
+from families import DECODERS
+from gguf_files import save_speaker
+from pairs import TRAINED
+from saved_adapters import saved
+
+QUICK = [("openvino", "loreft", "gpt2"), ("onnx", "prompt", "gemma2")]
+"""What acts at a text's ends; virtual tokens under a window of four; each in another runtime."""
+SHORT = {"prompt", "ptuning", "prefix"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take a few of each kind; `make conformance` takes the whole product."""
+    if "kind" in metafunc.fixturenames:
+        whole = metafunc.config.getoption("--conformance") is not None
+        every = [("onnx", name, family) for family in DECODERS for name in TRAINED]
+        kinds = [*QUICK, *every] if whole else QUICK
+        metafunc.parametrize("kind", kinds, ids=["-".join(kind) for kind in kinds])
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_talks(tmp_path_factory.mktemp("talks") / "talks.jsonl")
+
+
+def exported(source: Path, talks: str, to: str = "onnx", **options: Any) -> Exported:
+    """Export an adapter; the folder stands only where the graph gives what the adapter gives, step by step, padded."""
+    return api.export(source, to, source.parent / "out", data=talks, rows=3, **options)
+
+
+def test_a_graph_goes_on_as_its_adapter(kind: tuple[str, str, str], talks: str, tmp_path: Path) -> None:
+    to, name, family = kind
+    pytest.importorskip(to)
+    base = save_speaker(family, tmp_path / "base")
+    settings = {"length": 3} if name in SHORT else {}
+    made = exported(chatting(base, tmp_path, name, **settings), talks, to)
+    told = dict(made.rows())
+    apart, _, _, scale = told["largest difference of logits of what may follow"].strip(")").split()
+    assert float(apart) < 1e-4
+    assert float(scale) > 0.1
+    same, _, written, _ = told["written alike, taking the likeliest token"].split()
+    assert int(same) > 0.9 * int(written) > 20
+    assert made.effect is None or made.effect > 0.01, "an adapter that changes nothing cannot be missed"
+    found = api.check_export(made.folder)
+    assert (found.batches, found.difference < 1e-5, found.from_adapter < 1e-4) == (3, True, True)
+
+
+@pytest.fixture(scope="module")
+def made(talks: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an export whose prefix moves positions, as PEFT's do."""
+    folder = tmp_path_factory.mktemp("made")
+    source = chatting(
+        save_speaker("llama", folder / "base", max_position_embeddings=900),
+        folder,
+        "prefix",
+        length=3,
+        positions="moved",
+    )
+    return exported(source, talks).folder
+
+
+@pytest.fixture(scope="module")
+def ours(made: Path) -> Any:
+    """Give its adapter."""
+    return afina.load(made.parent / "adapter", precision="fp32")
+
+
+def test_its_own_script_writes_and_chats_the_same(made: Path, ours: Any) -> None:
+    (wanted,) = ours.generate(["Once upon a time"], max_new_tokens=256)
+    assert written_alone(made / "generate.py", "Once upon a time") == f"{wanted.text}\n"
+    asked = ["Where is my parcel?", "É tarde? 🙂"]
+    messages: list[dict[str, str]] = []
+    for question in asked:
+        messages.append({"role": "user", "content": question})
+        (answer,) = ours.generate([messages], max_new_tokens=256)
+        messages.append({"role": "assistant", "content": answer.text})
+    said = written_alone(made / "generate.py", "--chat", asked="".join(f"{own}\n" for own in asked))
+    assert said == "".join(f"{own['content']}\n" for own in messages[1::2])
+
+
+def test_an_end_token_ends_what_a_graph_writes(made: Path, ours: Any) -> None:
+    opened = open_export(made)
+    ends = opened.manifest.reading["ends"]
+    assert ours.tokenizer.eos_token_id in ends
+    prompt = ours.tokenizer("Once upon a time")["input_ids"]
+    free = opened.session.greedy(prompt, 12, [])
+    assert opened.session.greedy(prompt, 12, [free[5]]) == free[: free.index(free[5])]
+
+
+def test_a_graph_says_what_goes_in_and_out(made: Path) -> None:
+    model, facts = onnx.load(made / "model.onnx"), read_manifest(made)
+    sizes = {
+        own.name: [size.dim_param or size.dim_value for size in own.type.tensor_type.shape.dim]
+        for own in (*model.graph.input, *model.graph.output)
+    }
+    assert [own.name for own in model.graph.input] == facts.inputs
+    assert sizes["input_ids"] == ["rows", "length"]
+    assert sizes["attention_mask"] == ["rows", "whole_length"]
+    assert sizes["past_key_values.1.value"] == ["rows", 2, "past_length", 6]
+    assert sizes["present.1.value"] == ["rows", 2, "whole_length", 6]
+    assert sizes["logits"] == ["rows", "length", 2560]
+
+
+def test_a_graph_that_is_not_the_adapter_is_refused(made: Path, ours: Any, talks: str, tmp_path: Path) -> None:
+    """The graph is held against an adapter that is another one in what a graph gets wrong most easily."""
+    opened = open_export(made)
+    rows = sample_rows(ours, talks, 2)[0]
+    opened = replace(opened, folder=Path(shutil.copytree(made, tmp_path / "copied")))
+    hold_writer(ours, ours, opened, rows)
+    branches = [branch for _, branch in ours.adapter.placed()]
+
+    class Forgets(type(branches[0])):  # type: ignore[misc]
+        """Stands before a text's first tokens alone."""
+
+        def before(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
+            return super().before(q, k, v, mask) if q.shape[2] == k.shape[2] else (q, k, v, mask)
+
+    def fault(kind: type, moves: int) -> None:
+        for branch in branches:
+            branch.__class__, branch.moves = kind, moves
+
+    for kind, moves in ((Forgets, 3), (type(branches[0]), 0)):
+        before = type(branches[0])
+        fault(kind, moves)
+        with pytest.raises(AfinaError, match="not what was tested: what may follow parts"):
+            hold_writer(ours, ours, opened, rows)
+        fault(before, 3)
+    (opened.folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    with pytest.raises(AfinaError, match="not what was tested: it is asked"):
+        hold_writer(ours, ours, opened, rows)
+
+
+def test_what_writes_in_two_halves_or_chooses_is_refused_by_name(
+    speaker: Callable[[str], Path], tmp_path: Path
+) -> None:
+    both = chatting(speaker("t5"), tmp_path / "both", "lora", "plain")
+    refused(run_afina("export", both, "--to", "onnx"), "t5 reads with one half and writes with another")
+    choosing = saved("lora", speaker("gpt2"), tmp_path / "choosing")
+    refused(
+        run_afina("export", choosing, "--to", "onnx"), "was trained for choices, to choose by the model's language head"
+    )
