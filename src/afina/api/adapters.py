@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afina.evaluation.answers import Answering
-    from afina.evaluation.evaluate import Evaluation
+    from afina.evaluation.evaluate import Battery, Evaluation
     from afina.export.check import Checked
     from afina.export.export import Exported
+    from afina.export.opened import OpenedExport
     from afina.export.push import Pushed
     from afina.generation.settings import GenerationSettings
-    from afina.predictor.writer import Writer
+    from afina.generation.writes import Writes
     from afina.serve.session import Chat
 
 __all__ = ["Generated", "Reply", "chat", "check_export", "evaluate", "export", "generate", "push"]
@@ -77,11 +78,9 @@ def generate(
         from afina.data.labelled import read_texts
 
         texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
-    from afina.predictor.loading import Loading
-    from afina.predictor.writer import writer_of
+    from afina.generation.writes import writes_of
 
-    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    loaded = writer_of(loading.load(adapter))
+    loaded = writes_of(_loaded(adapter, model, device, precision, trust_remote_code))
     asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
     if write is not None and len(asked) == 1:
         replies = [_piece_by_piece(loaded, asked[0], texts[0], how, write, bare=bare)]
@@ -89,27 +88,39 @@ def generate(
         own = [None if bare else loaded] * len(asked)
         found = loaded.generate(asked, how, adapters=own, batch_size=batch_size)
         replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, found, strict=True)]
-    assumed = () if bare else loaded.notes
+    assumed = () if bare else loaded.notes_for(how)
     if not texts or any(reply.text.strip() for reply in replies):
         return Generated(replies, assumed=assumed)
     form = (
         "; it was taught conversations, whose form --chat gives a prompt" if _taught_chat(loaded, chat or bare) else ""
     )
-    return Generated(replies, f"{loaded.record.model if bare else adapter} wrote no word{form}.", assumed)
+    return Generated(replies, f"{'The bare model' if bare else adapter} wrote no word{form}.", assumed)
 
 
-def _taught_chat(loaded: "Writer", asked_so: bool) -> bool:
+def _loaded(adapter: str | Path, model: str | None, device: str, precision: str | None, trust_remote_code: bool) -> Any:
+    """Load an adapter on its base, or open what was exported in its runtime."""
+    from afina.export.runtime import is_run
+
+    if is_run(adapter):
+        from afina.api.prediction import opened
+
+        return opened(adapter, model=model, precision=precision, device=device)
+    from afina.predictor.loading import Loading
+
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    return loading.load(adapter)
+
+
+def _taught_chat(loaded: "Writes", asked_so: bool) -> bool:
     """Return whether an adapter was taught conversations and is asked in another form."""
     return loaded.task.template is not None and not asked_so
 
 
 def _piece_by_piece(
-    loaded: "Writer", asked: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None], *, bare: bool
+    loaded: "Writes", asked: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None], *, bare: bool
 ) -> Reply:  # fmt: skip
-    from afina.generation.generate import write
-
     reply = None
-    for piece in write(loaded.backbone, [loaded.request(asked, None if bare else loaded)], how):
+    for piece in loaded.write([loaded.request(asked, None if bare else loaded)], how):
         tell(piece.text)
         reply = piece.written or reply
     assert reply is not None
@@ -133,11 +144,10 @@ def chat(
     model. With `merge_system` what the system says stands before the first question. Raises `UsageError` for an adapter that
     does not write.
     """
-    from afina.predictor.loading import Loading
     from afina.serve.session import Chat
 
-    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    made = Chat(loading.load(adapter), system=system, settings=settings)
+    loaded = _loaded(adapter, model, device, precision, trust_remote_code)
+    made = Chat(loaded, system=system, settings=settings)
     made.adapter.merge_system = merge_system
     return made
 
@@ -174,16 +184,11 @@ def evaluate(
 
     if out is not None and not Path(out).resolve().parent.is_dir():
         raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
-    from afina.export.manifest import is_export
-
-    if is_export(adapter):
-        raise UsageError(
-            f"{adapter} was exported, and what is evaluated here are language models; `afina export --check {adapter} --data "
-            "FILE` measures what it answers."
-        )
+    from afina.api.prediction import opened
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
     from afina.evaluation.evaluate import evaluate as measure
+    from afina.export.runtime import is_run
     from afina.predictor.loading import Loading
     from afina.whole_file import write_json
 
@@ -191,13 +196,43 @@ def evaluate(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,
         chat=chat, limit=limit,
     )  # fmt: skip
-    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    found = measure(
-        adapter, battery, against_base=against_base, loading=loading, batch_size=batch_size, context=context, tell=tell
-    )
+    if is_run(adapter):
+        found = _evaluated(
+            opened(adapter, model=model, precision=precision, device=device), battery, context=context, tell=tell
+        )
+    else:
+        loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+        found = measure(
+            adapter,
+            battery,
+            against_base=against_base,
+            loading=loading,
+            batch_size=batch_size,
+            context=context,
+            tell=tell,
+        )
     if out is not None:
         write_json(Path(out), found.as_dict())
     return found
+
+
+def _evaluated(found: "OpenedExport", battery: "Battery", *, context: int | None, tell: Tell) -> "Evaluation":
+    """Measure what was exported, in its runtime and alone: its base is not beside it."""
+    from afina.errors import UsageError
+    from afina.evaluation.evaluate import evaluate_alone
+    from afina.export.opened import WritingExport
+    from afina.export.speech import ExportSpeaker
+
+    if not isinstance(found, WritingExport):
+        raise UsageError(
+            f"{found.folder} was exported, and what is evaluated here are language models; `afina export --check "
+            f"{found.folder} --data FILE` measures what it answers."
+        )
+    speaker = ExportSpeaker(found, context=context, tick=lambda done, total: tell(f"{done:,} of {total:,}"))
+    return evaluate_alone(
+        str(found.folder), speaker, battery, template=None if found.task.template is None else found.template,
+        facts={"runtime": found.runs_in, "precision": found.manifest.precision}, notes=found.notes,
+    )  # fmt: skip
 
 
 def export(

@@ -1,6 +1,6 @@
 """Predictions: what an adapter answers to texts, or to the rows of a file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from afina.predictor.predictor import Predictor
     from afina.serve.predict import Answers, Counts
 
-__all__ = ["predict", "predict_file"]
+__all__ = ["opened", "predict", "predict_file"]
 
 Tick = Callable[[int, int | None], None]
 
@@ -59,13 +59,13 @@ def predict(
     else:
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
     kept = kept_columns(asked, keep, form or "jsonl")
-    from afina.export.manifest import is_export
+    from afina.export.runtime import is_run
     from afina.predictor.loading import Loading
     from afina.serve.predict import Answers, RowByRow
 
     answering: Any = adapter
-    if isinstance(adapter, str | Path) and is_export(adapter):
-        answering = _opened(folder, {"--model": model, "--precision": precision, "--choice": choice})
+    if isinstance(adapter, str | Path) and is_run(adapter):
+        answering = opened(adapter, model=model, precision=precision, device=device)
     elif isinstance(adapter, str | Path):
         loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
         answering = loading.load(adapter)
@@ -76,14 +76,21 @@ def predict(
     return answers
 
 
-def _opened(folder: Path, settings: Mapping[str, Any]) -> "OpenedExport":
-    """Open what was exported in its runtime; raises `UsageError` for settings of an adapter's base model."""
+def opened(
+    place: str | Path, *, model: str | None = None, precision: str | None = None, device: str = "auto"
+) -> "OpenedExport":
+    """Open what was exported in its runtime; `model` is the base's file of an adapter alone.
+
+    Raises `UsageError` for settings of an adapter's base model.
+    """
     from afina.errors import UsageError
     from afina.export.opened import open_export
 
-    if strange := [name for name, value in settings.items() if value is not None]:
-        raise UsageError(f"{folder} is an export, which holds its model as it is: it takes no {strange[0]}.")
-    return open_export(folder)
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"{place} is an export, and runs on the processor here: it takes no --device {device}.")
+    if precision is not None:
+        raise UsageError(f"{place} is an export, which holds its weights as they are: it takes no --precision.")
+    return open_export(place, base=model)
 
 
 def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":

@@ -49,6 +49,7 @@ def chat(
     keeps the conversation, /help lists the commands, /quit or Ctrl-D leaves. Questions may also come from a pipe, one a line.
     """
     from afina.cli.conversation import Conversation, system_language
+    from afina.export.runtime import is_run
     from afina.generation.settings import GenerationSettings
     from afina.serve.folders import adapters_in
 
@@ -56,7 +57,7 @@ def chat(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repetition_penalty=repetition_penalty, seed=seed, stop=tuple(stop or ()),
     )  # fmt: skip
-    folders = adapters_in([adapter, *(adapters or ())])
+    folders = adapters_in([adapter, *(adapters or ())], is_run)
     talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
     talk.open(settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision)
     talk.run()

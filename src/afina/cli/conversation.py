@@ -15,7 +15,7 @@ from afina.words.language import Words
 
 if TYPE_CHECKING:
     from afina.generation.settings import GenerationSettings
-    from afina.predictor.predictor import Predictor
+    from afina.generation.writes import Writes
 
 __all__ = ["Conversation", "Wrapped", "system_language"]
 
@@ -114,8 +114,8 @@ class Conversation:
         self.loaded[self.name] = self.chat.adapter
         self.base = {key: value for key, value in how.items() if key in ("model", "precision")}
         if self.terminal:
-            base = Path(self.chat.adapter.backbone.name).name
-            self.note("{name} on {model}. /help lists the commands, Ctrl-D leaves.", name=self.name, model=base)
+            on = self.chat.adapter.runs_on
+            self.note("{name} on {model}. /help lists the commands, Ctrl-D leaves.", name=self.name, model=on)
         self._say_notes(self.chat.adapter)
 
     def run(self) -> None:
@@ -136,7 +136,7 @@ class Conversation:
         """Say something that is no answer."""
         self.say(self.words(phrase, **values))
 
-    def _say_notes(self, adapter: "Predictor") -> None:
+    def _say_notes(self, adapter: "Writes") -> None:
         for note in adapter.notes:
             self.say(self.words.sentence(note))
 
@@ -245,13 +245,22 @@ class Conversation:
             self.note("Now answering: {name}.", name=self.words("the model without an adapter"))
         else:
             if name not in self.loaded:
-                from afina.predictor.load import load
-
-                first = self.chat.adapter
                 with self.notes.status(self.words("Loading {name} …", name=name)):
-                    self.loaded[name] = load(self.folders[name], beside=first, **self.base)
-                    self.loaded[name].merge_system = first.merge_system
-            self.chat.adapter.request("?", self.loaded[name])
-            self.name, self.chat.answering = name, self.loaded[name]
+                    self.loaded[name] = self._loaded(name)
+            self.chat.let(self.loaded[name])
+            self.name = name
             self.note("Now answering: {name}.", name=name)
             self._say_notes(self.loaded[name])
+
+    def _loaded(self, name: str) -> "Writes":
+        """Load an adapter beside the first one that has its base in memory, or open what was exported."""
+        from afina.api.prediction import opened
+        from afina.export.runtime import is_run
+        from afina.generation.writes import writes_of
+        from afina.predictor.load import load
+        from afina.predictor.writer import Writer
+
+        if is_run(self.folders[name]):
+            return writes_of(opened(self.folders[name]))
+        first = next((own for own in self.loaded.values() if isinstance(own, Writer)), None)
+        return writes_of(load(self.folders[name], beside=first, **self.base))

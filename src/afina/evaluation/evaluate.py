@@ -1,7 +1,7 @@
 """Measure a language model with and without its adapter: what was gained, and what was lost."""
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from afina.evaluation.answers import Answering, Questions, answers_of, read_ques
 from afina.evaluation.harness import load_tasks, run_tasks
 from afina.evaluation.perplexity import perplexity, read_documents
 from afina.evaluation.speaker import Speaker
+from afina.generation.asked import Asked
 from afina.generation.template import Template
 from afina.measure.bootstrap import Estimate, Measure, estimates
 from afina.precision import EXACT
@@ -19,7 +20,7 @@ from afina.predictor.loading import Loading
 from afina.predictor.writer import Writer
 from afina.words.language import Words
 
-__all__ = ["Battery", "Evaluation", "Row", "evaluate"]
+__all__ = ["Battery", "Evaluation", "Row", "evaluate", "evaluate_alone"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class _Sources:
     harness: dict[str, Any]
 
     def measure(
-        self, speaker: Speaker, template: Template | None
+        self, speaker: Asked, template: Template | None
     ) -> tuple[dict[str, list[Measure]], dict[str, list[str]]]:
         """Return the measures by source, and what was written by file of prompts, which are put in the chat template."""
         found = {name: perplexity(speaker, texts) for name, texts in self.documents.items()}
@@ -211,6 +212,25 @@ def evaluate(
             *(() if loaded is None else map(Words().sentence, loaded.notes)),
             *((_UNLIKE,) if bare is not None and not pair.same_tokens else ()),
         ),
+    )  # fmt: skip
+
+
+def evaluate_alone(
+    name: str, speaker: Asked, battery: Battery, *, template: Template | None, facts: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
+    """Measure what has no base beside it; `facts` are what is to be known of where it ran."""
+    sources = battery.read()
+    found, written = sources.measure(speaker, template)
+    return Evaluation(
+        adapter=name, model=speaker.name,
+        rows=[_row(source, measure, None) for source, measures in found.items() for measure in measures],
+        written={file: _beside(sources.questions[file], texts, None) for file, texts in written.items()},
+        facts={
+            **sources.harness, "answering": asdict(sources.answering), "context": speaker.context, **facts,
+            "versions": _versions(),
+        },
+        notes=tuple(map(Words().sentence, notes)),
     )  # fmt: skip
 
 

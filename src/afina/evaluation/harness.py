@@ -11,7 +11,8 @@ import numpy as np
 
 from afina.data.templates.foreign import render_template
 from afina.errors import UsageError, nearest
-from afina.evaluation.speaker import Pair, Speaker, windows
+from afina.evaluation.speaker import windows
+from afina.generation.asked import Asked, Pair
 from afina.measure.bootstrap import Measure, mean_of
 
 __all__ = ["as_harness_model", "load_tasks", "run_tasks"]
@@ -22,7 +23,7 @@ _MOST_NEW_TOKENS = 256
 """The harness's default for tasks that set no limit."""
 
 
-def as_harness_model(speaker: Speaker) -> Any:
+def as_harness_model(speaker: Asked) -> Any:
     """Return an `lm_eval.api.model.LM` that answers through a speaker; raises `UsageError` without the harness."""
     _need_harness()
     from lm_eval.api.model import TemplateLM
@@ -35,7 +36,7 @@ def as_harness_model(speaker: Speaker) -> Any:
         eot_token_id = speaker.tokenizer.eos_token_id
         prefix_token_id = speaker.prefix
         max_length = speaker.context
-        tokenizer_name = speaker.backbone.name.replace("/", "__")
+        tokenizer_name = speaker.name.replace("/", "__")
 
         def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
             return speaker.encode(string, marks=add_special_tokens)
@@ -167,7 +168,7 @@ def _take(loaded: dict[str, Any], more: Any) -> None:
 
 
 def run_tasks(
-    speaker: Speaker,
+    speaker: Asked,
     loaded: dict[str, Any],
     *,
     fewshot: int | None = None,
@@ -182,7 +183,7 @@ def run_tasks(
     from lm_eval.evaluator import evaluate
 
     if chat and speaker.tokenizer.chat_template is None:
-        raise UsageError(f"The tokenizer of {speaker.backbone.name} has no chat template.")
+        raise UsageError(f"The tokenizer of {speaker.name} has no chat template.")
     if chat:
         _try_template(speaker.tokenizer)
     for task in loaded["tasks"].values():

@@ -8,7 +8,8 @@ import numpy as np
 from afina.data.files.tables import is_table, read_text
 from afina.data.labelled import read_texts
 from afina.errors import UsageError
-from afina.evaluation.speaker import Speaker, windows
+from afina.evaluation.speaker import windows
+from afina.generation.asked import Asked
 from afina.measure.bootstrap import Measure, perplexity_of
 
 __all__ = ["perplexity", "read_documents"]
@@ -31,7 +32,7 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
     return found
 
 
-def perplexity(speaker: Speaker, documents: list[str]) -> list[Measure]:
+def perplexity(speaker: Asked, documents: list[str]) -> list[Measure]:
     """Return the perplexity per token over documents, and bits per byte, which compare across tokenizers.
 
     A document's first token comes after the tokenizer's start mark (or end mark, where it has none); marks do not count.

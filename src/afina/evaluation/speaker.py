@@ -10,6 +10,7 @@ from afina.backbone.attachment import Attachment
 from afina.data.tokens.batching import evaluation_batches, padded_width
 from afina.data.tokens.tokens import IGNORED
 from afina.errors import UsageError
+from afina.generation.asked import Asked, Pair
 from afina.predictor.language_model import LanguageModel
 
 __all__ = ["Speaker", "windows"]
@@ -17,19 +18,13 @@ __all__ = ["Speaker", "windows"]
 _LOGITS = 1 << 25
 """Most logits computed at once, positions times vocabulary (128 MiB)."""
 
-Pair = tuple[Sequence[int], Sequence[int]]
-"""Tokens that are read, and tokens that are scored after them; at least one of each."""
 
-
-class Speaker(LanguageModel):
+class Speaker(LanguageModel, Asked):
     """Scores and writes texts with a language model and at most one adapter."""
 
     @property
-    def prefix(self) -> int:
-        """Return the token that comes before a text without context: the start mark, or else the end mark."""
-        tokenizer = self.tokenizer
-        found = next((one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None), None)
-        return int(tokenizer.pad_token_id if found is None else found)
+    def name(self) -> str:
+        return self.backbone.name
 
     def likelihoods(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         """Return each pair's log-probability of the scored tokens (N,), and whether greedy decoding gives them (N,) bool.
@@ -66,32 +61,6 @@ class Speaker(LanguageModel):
                 done += len(owners)
                 self.tick(done, len(pairs))
         return total, greedy_too
-
-    def write(self, prompts: Sequence[str], *, stop: Sequence[str], most: int, marks: bool | None = None) -> list[str]:
-        """Return what the model writes after each prompt, up to its end mark, a stop text or `most` tokens.
-
-        A prompt that is too long is cut at its start. Raises `UsageError` where `most` leaves no room for a prompt.
-        """
-        if most >= self.context:
-            raise UsageError(
-                f"To write {most} tokens leaves none of the {self.context} that the model takes to read a prompt."
-            )
-        ids = [self.encode(prompt, marks=marks)[most - self.context :] or [self.prefix] for prompt in prompts]
-        texts: list[str] = []
-        for found in self.go_on(ids, [most] * len(ids), stop):
-            # Decoded without the prompt, as the harness does: a tokenizer may then drop the leading space.
-            text = self.tokenizer.decode(found.tokens, skip_special_tokens=True)
-            ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
-            texts.append(text[: min(ends, default=len(text))])
-        return texts
-
-    def encode(self, text: str, *, marks: bool | None = None) -> list[int]:
-        """Return a text's tokens; `marks` None adds the tokenizer's marks unless the text has the start mark."""
-        start = self.tokenizer.bos_token
-        if marks is None:
-            marks = not (start and text.startswith(start))
-        found: list[int] = self.tokenizer.encode(text, add_special_tokens=marks)
-        return found
 
     def _attached(self) -> Attachment:
         return Attachment(self.backbone, [] if self.adapter is None else [self.adapter])

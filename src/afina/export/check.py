@@ -11,7 +11,6 @@ from afina.errors import AfinaError, UsageError, nearest
 from afina.export.held import probe_again
 from afina.export.opened import OpenedExport, open_export
 from afina.export.parity import TOLERANCE
-from afina.export.runtime import RUNTIMES
 from afina.measure.shown import html_of
 from afina.tasks.reading import load_text_dataset
 from afina.words.language import Words
@@ -63,14 +62,13 @@ def check_export(folder: str | Path, data: str | None = None) -> Checked:
     opened = open_export(folder)
     then, adapter, batches = probe_again(opened)
     manifest = opened.manifest
-    here = RUNTIMES[manifest.runtime].version()
     if then > TOLERANCE * max(1.0, float(manifest.parity.get("largest_output", 1.0))):
         raise AfinaError(
-            f"{opened.folder} gives other outputs than when it was exported, by up to {then:.2g}, in {manifest.runtime} "
-            f"{here} (then {manifest.runtime_version}): export the adapter again for this version, or go back to that one."
+            f"{opened.folder} gives other outputs than when it was exported, by up to {then:.2g}, in {opened.runs_in} "
+            f"(then {manifest.runtime_version}): export the adapter again for this version, or go back to that one."
         )
     count, metrics = (0, {}) if data is None else measure(opened, data)
-    return Checked(opened.folder, f"{manifest.runtime} {here}", batches, then, adapter, count, metrics)
+    return Checked(opened.folder, opened.runs_in, batches, then, adapter, count, metrics)
 
 
 def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:
@@ -79,9 +77,10 @@ def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:
     Raises `UsageError` for rows that are not this task's, or have a label that it does not know.
     """
     task = opened.task
-    if task.embeds or task.speaks:
+    if task.embeds or task.writes:
+        more = f"; `afina evaluate {opened.folder}` measures what it writes" if task.writes else ""
         raise UsageError(
-            f"{opened.folder} gives no labels (task: {task.name}), and there is nothing to measure on --data."
+            f"{opened.folder} gives no labels (task: {task.name}), and there is nothing to measure on --data{more}."
         )
     found = load_text_dataset(DatasetSpec(path=data), task=task.name)
     rows, names = found.test, opened.manifest.labels

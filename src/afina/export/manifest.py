@@ -15,7 +15,7 @@ from afina.adapters.record_file import check_fields, check_task
 from afina.errors import AfinaError, likewise
 from afina.json_files import read_json_object
 
-__all__ = ["MANIFEST", "Manifest", "digest_of", "is_export", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "Manifest", "digest_of", "export_at", "is_export", "read_manifest", "write_manifest"]
 
 MANIFEST = "afina_export.json"
 _AGAIN = "export the adapter again, or get the folder again"
@@ -63,6 +63,16 @@ class Manifest:
 def is_export(folder: str | Path) -> bool:
     """Return whether a folder was written by an export that a runtime opens."""
     return (Path(folder) / MANIFEST).is_file()
+
+
+def export_at(place: str | Path) -> Path | None:
+    """Return the folder of an export, of it or of a file in it; None for anything else."""
+    place = Path(place)
+    if is_export(place):
+        return place
+    if place.is_file() and is_export(place.parent):
+        return place.parent
+    return None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

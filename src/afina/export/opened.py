@@ -1,7 +1,7 @@
 """Answer with an exported folder in its runtime, as the adapter that it came from does: the same verbs, the same answers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from afina.data.labels.tags import untagged, words_of
 from afina.data.rows import Rows
 from afina.data.tokens.batching import collate, evaluation_batches
 from afina.data.tokens.tokens import IGNORED, Tokens
-from afina.errors import UsageError
-from afina.export.manifest import Manifest, read_manifest
-from afina.export.runtime import Session, runtime_of
+from afina.errors import AfinaError, UsageError
+from afina.export.manifest import MANIFEST, Manifest, export_at, read_manifest
+from afina.export.runtime import RUNTIMES, Session, runner_of, runtime_of
+from afina.export.speech import RuntimeWrites, answer_scores
+from afina.predictor.predictor import rows_of
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Prediction
 
-__all__ = ["OpenedExport", "arrays", "open_export"]
+__all__ = ["OpenedExport", "WritingExport", "arrays", "open_export"]
 
 _BATCH = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
 
@@ -42,6 +44,11 @@ class OpenedExport:
         own = self.manifest
         return f"OpenedExport('{self.folder}': {own.target} of {own.source.get('method')}, {self.task.name})"
 
+    @property
+    def runs_in(self) -> str:
+        """Return the runtime with its version."""
+        return f"{self.manifest.runtime} {RUNTIMES[self.manifest.runtime].version()}"
+
     def predict(
         self,
         texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
@@ -51,19 +58,24 @@ class OpenedExport:
         batch_size: int = 32,
     ) -> Sequence[Prediction]:
         """Return one prediction a text (or pair), or an image of uint8; raises `UsageError` as an adapter's `predict`."""
-        if self.task.speaks:
-            raise UsageError(f"{self.folder} writes (task: {self.task.name}); it has no labels to predict.")
-        if choices is not None:
-            raise UsageError("This export wants no choices.")
-        tokens = self.read(texts, text_pairs)
+        tokens = self.read(texts, text_pairs, choices)
         if tokens is None:
             return []
-        return self.task.predictions(list(texts), tokens, self.logits(tokens, batch_size=batch_size))
+        return self.task.predictions(list(texts), tokens, self.logits(tokens, batch_size=batch_size), choices)
+
+    def writes_not(self) -> UsageError:
+        """Return the sentence for whoever asks it to write."""
+        return UsageError(f"{self.folder} was trained for {self.task.name}, not to write; use predict.")
 
     def read(
-        self, texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray, text_pairs: Sequence[str] | None = None
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
+        text_pairs: Sequence[str] | None = None,
+        choices: Sequence[Sequence[str]] | None = None,
     ) -> Tokens | None:
         """Return what was given as the graph takes it, None for nothing; raises `UsageError` for what it does not take."""
+        if choices is not None:
+            raise UsageError("This export wants no choices.")
         if isinstance(texts, str):
             raise UsageError("predict takes a list of texts, not one text.")
         if isinstance(texts, np.ndarray) != ("pixel_values" in self.manifest.inputs):
@@ -75,10 +87,7 @@ class OpenedExport:
             return None
         if self.task.tags:
             return self.tokens(untagged(words_of(texts)))
-        if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
-            raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
-        pairs = None if text_pairs is None else list(text_pairs)
-        return self.tokens(Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64)))
+        return self.tokens(rows_of(texts, text_pairs))
 
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them, by the folder's own tokenizer."""
@@ -123,18 +132,75 @@ def arrays(inputs: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, np.nda
     return {name: found[name] for name in wanted}
 
 
-def open_export(folder: str | Path) -> OpenedExport:
-    """Open an exported folder in its runtime.
+@dataclass(eq=False, repr=False)
+class WritingExport(RuntimeWrites, OpenedExport):
+    """An exported folder that writes; one that was trained to choose says which answer is the likeliest, too."""
 
-    Raises `AfinaError` in one sentence for a folder that is damaged or incomplete, and for a runtime that is not here or is
-    of another major version.
+    merge_system: bool = False
+
+    def read(
+        self,
+        texts: Sequence[str] | Sequence[Sequence[str]] | np.ndarray,
+        text_pairs: Sequence[str] | None = None,
+        choices: Sequence[Sequence[str]] | None = None,
+    ) -> Tokens | None:
+        if self.task.writes:
+            raise UsageError(
+                f"{self.folder} writes (task: {self.task.name}); it has no labels to predict: ask it by `afina generate` or "
+                "`afina chat`."
+            )
+        if (choices is not None) != self.task.wants_choices:
+            wanted = "each text's answers; give them as choices" if self.task.wants_choices else "no choices"
+            raise UsageError(f"This export wants {wanted}.")
+        if isinstance(texts, str | np.ndarray):
+            raise UsageError(f"{self.folder} takes a list of texts.")
+        if not texts:
+            return None
+        return self.tokens(rows_of(texts, text_pairs, None if choices is None else [list(own) for own in choices]))
+
+    def tokens(self, rows: Rows) -> Tokens:
+        task = self.task if rows.choices is None else self.task.choosing(rows.choices)
+        return task.tokenize(self.tokenizer, rows, self.manifest.max_length)
+
+    def logits(self, tokens: Tokens, *, batch_size: int = 32) -> np.ndarray:
+        return answer_scores(self.session, tokens, self.pad)
+
+
+def open_export(place: str | Path, *, base: str | Path | None = None) -> OpenedExport:
+    """Open an exported folder in its runtime, a file in it, or a file that a runtime takes as it is.
+
+    An adapter alone runs on its `base`, a file of that runtime, where that is not in the folder. Raises `AfinaError` in one
+    sentence for what is damaged or incomplete, and for a runtime that is not here or is of another major version.
     """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    found = runtime_of(folder, manifest)
-    has_tokenizer, has_config = any(folder.glob("tokenizer*")), (folder / "config.json").is_file()
-    return OpenedExport(
-        folder, manifest, found.open(folder, manifest), restore(manifest.task),
-        tokenizer_at(str(folder), str(folder), False) if has_tokenizer else None,
-        read_config(str(folder)) if has_config else None,
-    )  # fmt: skip
+    place = Path(place)
+    folder = export_at(place)
+    if folder is not None:
+        return _opened(folder, _on(read_manifest(folder), folder, base))
+    if not place.is_file():
+        read_manifest(place)  # which says what is wrong
+    found = runner_of(place)
+    if found is None:
+        raise AfinaError(f"{place} is no export: there is no {MANIFEST} beside it.")
+    found.version()
+    return replace(_opened(place.parent, found.alone(place)), folder=place)
+
+
+def _on(manifest: Manifest, folder: Path, base: str | Path | None) -> Manifest:
+    """Return the manifest of an adapter alone with its base; raises `UsageError` for the base of what holds its own."""
+    if base is None:
+        return manifest
+    if "adapter" not in manifest.reading:
+        raise UsageError(f"{folder} is an export, which holds its model as it is: it takes no --model.")
+    if not Path(base).is_file():
+        raise UsageError(f"{base} does not exist; give the base model's file.")
+    return replace(manifest, reading=manifest.reading | {"base": str(Path(base).resolve())})
+
+
+def _opened(folder: Path, manifest: Manifest) -> OpenedExport:
+    session, task = runtime_of(folder, manifest).open(folder, manifest), restore(manifest.task)
+    tokenizer, has_config = session.tokenizer, (folder / "config.json").is_file()
+    if tokenizer is None and any(folder.glob("tokenizer*")):
+        tokenizer = tokenizer_at(str(folder), str(folder), False)
+    kind = WritingExport if task.speaks else OpenedExport
+    config = read_config(str(folder)) if has_config else None
+    return kind(folder, manifest, session, task, tokenizer, config, session.notes)

@@ -6,21 +6,32 @@ folder stands there, and again whenever `afina predict`, `afina evaluate` or `af
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from afina.errors import AfinaError, UsageError
-from afina.export.manifest import Manifest
+from afina.export.manifest import Manifest, export_at
 from afina.registry import Registry
 
-__all__ = ["RUNTIMES", "Runtime", "Session", "runtime", "runtime_of"]
+if TYPE_CHECKING:
+    from afina.generation.rows import Row, Said
+    from afina.generation.template import Template
+
+__all__ = ["RUNTIMES", "Runtime", "Session", "is_run", "runner_of", "runtime", "runtime_of"]
 
 
 class Session:
     """An exported folder, open in its runtime; a runtime overrides what its exports can do."""
+
+    tokenizer: Any = None
+    """What reads texts, where the runtime does that itself; else it is the folder's."""
+    template: "Template | None" = None
+    """What writes conversations, where the runtime does that itself; else it is the task's, or the tokenizer's."""
+    notes: tuple[str, ...] = ()
+    """What whoever asks it has to know."""
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return what the export gives for a batch: logits (B, K), of tags (B, T, K), vectors (B, D), float32.
@@ -34,9 +45,42 @@ class Session:
         """Return the logits (T, V) of what follows each token of a text, float32."""
         raise NotImplementedError(f"{type(self).__name__} does not write")
 
+    # -- what follows from `next_logits`, which a runtime does faster where it can
+
+    def following(self, tokens: Sequence[int]) -> np.ndarray:
+        """Return the logits (V,) of what follows a text, which mostly is the last one that was asked and a token more."""
+        found: np.ndarray = self.next_logits(tokens)[-1]
+        return found
+
+    def said(self, tokens: Sequence[int], start: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log-probability of each token from `start` (1 or more) on, and whether it was the likeliest."""
+        logits = self.next_logits(tokens[:-1])[start - 1 :].astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        chosen = logits[np.arange(len(logits)), tokens[start:]]
+        return chosen - np.log(np.exp(logits).sum(axis=1)), chosen == 0
+
+    def go_on(self, row: "Row") -> "Iterator[Said]":
+        """Yield the tokens that follow a row's own, chosen by its settings and its random numbers, while it takes them.
+
+        It stops where the runtime itself ends a text; who asks stops where else one ends.
+        """
+        import torch
+
+        from afina.generation.sampling import choose
+
+        while True:
+            logits = torch.from_numpy(self.following([*row.request.prompt, *row.tokens]))[None]
+            (said,) = choose([row], logits)
+            if said is None:
+                raise AfinaError("What was exported scores the next token by what is no number.")
+            yield said
+
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
         """Return the likeliest tokens after these, one after another, until one of `ends` (left out) or `most`."""
-        raise NotImplementedError(f"{type(self).__name__} does not write")
+        written: list[int] = []
+        while len(written) < most and (token := int(self.following([*tokens, *written]).argmax())) not in ends:
+            written.append(token)
+        return written
 
 
 class Runtime:
@@ -51,6 +95,10 @@ class Runtime:
     """Afina's extra that installs it."""
     file: ClassVar[str] = ""
     """What a folder's graph is called."""
+    suffix: ClassVar[str] = ""
+    """Of files that it runs as they are, whoever wrote them."""
+    draws: ClassVar[bool] = False
+    """Whether it draws tokens by numbers of its own, so that a seed gives other texts than it gives the adapter."""
     imports: ClassVar[tuple[str, ...]] = ()
     """What a program that runs it has to have besides, of what it would else do without."""
 
@@ -58,6 +106,11 @@ class Runtime:
     def open(cls, folder: Path, manifest: Manifest) -> Session:
         """Return a session with a folder whose files are whole; raises `AfinaError` for what it cannot open."""
         raise NotImplementedError(f"{cls.name} opens nothing")
+
+    @classmethod
+    def alone(cls, path: Path) -> Manifest:
+        """Return what there is to know of a file (of its `suffix`) that no export of Afina's stands around."""
+        raise NotImplementedError(f"{cls.name} opens folders")
 
     @classmethod
     def version(cls) -> str:
@@ -94,3 +147,15 @@ def runtime_of(folder: Path, manifest: Manifest) -> type[Runtime]:
     found = RUNTIMES[manifest.runtime]
     found.check_version(folder, manifest)
     return found
+
+
+def runner_of(file: Path) -> type[Runtime] | None:
+    """Return the runtime that takes a file as it is, whoever wrote it; None where none does."""
+    if not file.is_file():
+        return None
+    return next((own for own in RUNTIMES.values() if own.suffix and own.suffix == file.suffix.lower()), None)
+
+
+def is_run(place: str | Path) -> bool:
+    """Return whether a runtime, not torch, answers for what is there: an export's folder, a file in it, another's file."""
+    return export_at(place) is not None or runner_of(Path(place)) is not None

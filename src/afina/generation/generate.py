@@ -9,7 +9,7 @@ from afina.generation.batch import Batch
 from afina.generation.rows import Piece, Request, Row
 from afina.generation.settings import GenerationSettings
 
-__all__ = ["encode_prompt", "write"]
+__all__ = ["encode_prompt", "prompt_tokens", "write"]
 
 
 def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
@@ -32,12 +32,20 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
 def encode_prompt(
     backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None, words: int = 0
 ) -> list[int]:
-    """Return a prompt's tokens: with the tokenizer's start marks (`marks`) unless the text has them, without an end mark."""
+    """Return a prompt's tokens, all of which the backbone, or an adapter's `words`, have vectors for."""
     tokenizer = tokenizer or backbone.tokenizer
+    backbone.check_tokens(tokenizer(text, add_special_tokens=False)["input_ids"], "in the prompt", tokenizer, words)
+    return prompt_tokens(tokenizer, text, marks=marks, apart=bool(backbone.anatomy.row.further))
+
+
+def prompt_tokens(tokenizer: Any, text: str, *, marks: bool = True, apart: bool = False) -> list[int]:
+    """Return a prompt's tokens: with the tokenizer's start marks (`marks`) unless the text has them, without an end mark.
+
+    A text that is read `apart` from its answer keeps its end mark.
+    """
     plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    backbone.check_tokens(plain, "in the prompt", tokenizer, words)
     if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
     marked: list[int] = tokenizer(text)["input_ids"]
-    ends = not backbone.anatomy.row.further and marked[-1:] == [tokenizer.eos_token_id] != plain[-1:]
+    ends = not apart and marked[-1:] == [tokenizer.eos_token_id] != plain[-1:]
     return marked[:-1] if ends else marked

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 
@@ -13,7 +13,7 @@ from afina.errors import UsageError
 from afina.generation.settings import GenerationSettings
 from afina.generation.text import TextStream
 
-__all__ = ["Finish", "Piece", "PromptTooLong", "Request", "Row", "Said", "Written", "longest_prompt"]
+__all__ = ["Finish", "Piece", "Place", "PromptTooLong", "Request", "Row", "Said", "Written", "longest_prompt"]
 
 Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
 
@@ -86,20 +86,41 @@ def longest_prompt(backbone: Backbone, adapter: Attachable | None) -> int:
     return backbone.context - taken - (0 if backbone.anatomy.row.further else 1)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Says of what writes all that a row has to know: what it has room for, how it reads, and where it ends."""
+
+    context: int
+    prompt: int
+    """The most tokens of a prompt."""
+    tokenizer: Any
+    ends: tuple[int, ...]
+    """Tokens that end a text, beside the tokenizer's own end mark."""
+    apart: bool = False
+    """Whether the answer stands apart from the prompt (an encoder-decoder's)."""
+
+    @classmethod
+    def on(cls, backbone: Backbone, request: Request) -> Self:
+        own = getattr(backbone.generation, "eos_token_id", None)
+        ends = tuple(end for end in (own if isinstance(own, list | tuple) else [own]) if end is not None)
+        most = longest_prompt(backbone, request.adapter)
+        return cls(backbone.context, most, backbone.tokenizer, ends, bool(backbone.anatomy.row.further))
+
+
 class Row:
     """One answer while it is written."""
 
-    def __init__(self, backbone: Backbone, request: Request, settings: GenerationSettings) -> None:
+    def __init__(self, model: Backbone | Place, request: Request, settings: GenerationSettings) -> None:
         """Raise `UsageError` for a prompt that is empty, `PromptTooLong` for one that leaves no room in the context."""
-        prompt, place = request.prompt, f"Prompt {request.number + 1}"
+        prompt, name = request.prompt, f"Prompt {request.number + 1}"
+        place = model if isinstance(model, Place) else Place.on(model, request)
         if not len(prompt):
-            raise UsageError(f"{place} is empty; the model needs a token to go on from.")
-        if len(prompt) > (most := longest_prompt(backbone, request.adapter)):
-            raise PromptTooLong(place, len(prompt), most, backbone.context)
+            raise UsageError(f"{name} is empty; the model needs a token to go on from.")
+        if len(prompt) > place.prompt:
+            raise PromptTooLong(name, len(prompt), place.prompt, place.context)
         self.request, self.settings = request, settings
-        self.apart = bool(backbone.anatomy.row.further)
-        """Whether the answer stands apart from the prompt (an encoder-decoder's)."""
-        self.room = min(settings.max_new_tokens, backbone.context if self.apart else most + 1 - len(prompt))
+        self.apart = place.apart
+        self.room = min(settings.max_new_tokens, place.context if self.apart else place.prompt + 1 - len(prompt))
         """The most tokens that will be written."""
         self.places = len(prompt) + (0 if request.adapter is None else places_taken(request.adapter))
         """What the prompt takes of the model's positions."""
@@ -108,9 +129,9 @@ class Row:
             self.draws.seed()
         else:
             self.draws.manual_seed(settings.seed + request.number)
-        tokenizer, stop = request.tokenizer or backbone.tokenizer, (*settings.stop, *request.stop)
+        tokenizer, stop = request.tokenizer or place.tokenizer, (*settings.stop, *request.stop)
         self._stream = TextStream(tokenizer, stop, () if self.apart else prompt)
-        self._ends = _stop_tokens(backbone, tokenizer, stop)
+        self._ends = frozenset(place.ends) | _stop_tokens(tokenizer, stop)
         self.tokens: list[int] = []
         self._said: list[tuple[int, Said]] = []
         """What is not given out yet, each with the place in the text where it begins."""
@@ -123,7 +144,7 @@ class Row:
     def take(self, said: Said) -> Piece:
         """Add a token; return what has become final with it."""
         if said.token in self._ends:
-            return self._ended(self._stream.end(cut=False), "stop")
+            return self.stop()
         self.tokens.append(said.token)
         self._said.append((self._stream.seen, said))
         text = self._stream.add(said.token)
@@ -132,6 +153,10 @@ class Row:
         if len(self.tokens) == self.room:
             return self._ended(text + self._stream.end(cut=True), "length")
         return Piece(self.request.number, text, None, self._given())
+
+    def stop(self) -> Piece:
+        """Return the last piece of an answer that is whole, as behind an end token."""
+        return self._ended(self._stream.end(cut=False), "stop")
 
     def end(self, finish: Finish, problem: str = "") -> Piece:
         """Return the last piece of an answer that is broken off."""
@@ -150,13 +175,11 @@ class Row:
         return tuple(said for _, said in given)
 
 
-def _stop_tokens(backbone: Backbone, tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
-    """Return the tokens that end an answer: the model's and the tokenizer's end marks, and stops that are special tokens.
+def _stop_tokens(tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
+    """Return the tokens that end an answer: the tokenizer's end mark, and stops that are special tokens.
 
     A stop that is one special token never shows in the text, so that it has to be recognised as a token.
     """
-    own = getattr(backbone.generation, "eos_token_id", None)
-    found = {tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own])}
     special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
-    found |= {special.get(text, tokenizer.get_added_vocab().get(text)) for text in stop}
+    found = {tokenizer.eos_token_id, *(special.get(text, tokenizer.get_added_vocab().get(text)) for text in stop)}
     return frozenset(token for token in found if token is not None)

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afina.errors import UsageError
 from afina.generation.generate import encode_prompt, write
-from afina.generation.rows import Request, Written
+from afina.generation.rows import Piece, Request, longest_prompt
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, check_messages, template_of
+from afina.generation.writes import Writes
 from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
 
 __all__ = ["Writer", "writer_of"]
@@ -18,53 +20,36 @@ __all__ = ["Writer", "writer_of"]
 
 @predictor("writer")
 @dataclass(eq=False, repr=False)
-class Writer(Predictor):
+class Writer(Writes, Predictor):
     """Answers with text."""
 
     trained_to = "write"
 
     merge_system: bool = False
-    """Whether what the system says is put before the user's first words, for a template that takes no system turn."""
+
+    @property
+    def context(self) -> int:
+        return self.backbone.context
+
+    @property
+    def runs_on(self) -> str:
+        return Path(self.backbone.name).name
+
+    def stands_beside(self, other: Writes) -> bool:
+        return isinstance(other, Writer) and other.backbone is self.backbone
 
     @property
     def template(self) -> Template:
         """Return how a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
         return template_of(self.task, self.tokenizer, merge_system=self.merge_system)
 
-    def generate(
-        self,
-        prompts: Sequence[str | Sequence[Message]],
-        settings: GenerationSettings | None = None,
-        *,
-        adapters: Sequence[Predictor | None] | None = None,
-        batch_size: int = 16,
-        **changes: Any,
-    ) -> list[Written]:
-        settings = (settings or GenerationSettings()).changed(**changes)
-        if isinstance(prompts, str):
-            raise UsageError("generate takes a list of prompts, not one text.")
-        each = [self] * len(prompts) if adapters is None else list(adapters)
-        if len(each) != len(prompts):
-            raise UsageError(f"There are {len(each)} adapters for {len(prompts)} prompts; give one for each.")
-        requests = [
-            self.request(prompt, who, number) for number, (prompt, who) in enumerate(zip(prompts, each, strict=True))
-        ]
-        written: dict[int, Written] = {}
-        requests.sort(key=lambda request: len(request.prompt))  # rows of like length together
-        for start in range(0, len(requests), batch_size):
-            for piece in write(self.backbone, requests[start : start + batch_size], settings):
-                if piece.written is not None:
-                    written[piece.number] = piece.written
-        return [written[number] for number in range(len(prompts))]
+    def longest_prompt(self, request: Request) -> int:
+        return longest_prompt(self.backbone, request.adapter)
 
-    def stream(
-        self, prompt: str | Sequence[Message], settings: GenerationSettings | None = None, **changes: Any
-    ) -> Iterator[str]:
-        settings = (settings or GenerationSettings()).changed(**changes)
-        request = self.request(prompt, self)  # now, not with the first piece: what is wrong with it is said here
-        return (piece.text for piece in write(self.backbone, [request], settings))
+    def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
+        return write(self.backbone, requests, settings)
 
-    def request(self, prompt: str | Sequence[Message], adapter: Predictor | None, number: int = 0) -> Request:
+    def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
         """Return what `write` takes for a prompt and one of the adapters on this one's backbone, or none.
 
         Raises `UsageError` for adapters that do not write or stand on another backbone.

@@ -1,6 +1,6 @@
 """Find adapters by name in folders: each alone, in a run's folder, or in a study's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from afina.errors import UsageError
@@ -11,18 +11,18 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 """Of each file of a folder its name, its size, when it was written, and which file it is."""
 
 
-def adapters_in(paths: list[Path]) -> dict[str, Path]:
-    """Return adapters by name: folders that are one, and those inside the others.
+def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda path: False) -> dict[str, Path]:
+    """Return adapters by name: folders that are one, and those inside the others; and what was `exported` of some.
 
     An adapter that a study left is named after its run. Raises `UsageError` for a folder with none.
     """
+
+    def is_one(path: Path) -> bool:
+        return is_adapter(path) or exported(path)
+
     found: dict[str, Path] = {}
     for path in paths:
-        inside = (
-            [path]
-            if is_adapter(path)
-            else sorted({own.parent for own in path.rglob("*.json") if is_adapter(own.parent)})
-        )
+        inside = [path] if is_one(path) else sorted({own.parent for own in path.rglob("*.json") if is_one(own.parent)})
         if not inside:
             raise UsageError(f"{path} is no adapter and holds none: there is no adapter_config.json.")
         for folder in (own.resolve() for own in inside):
@@ -58,6 +58,8 @@ def _places(folder: Path) -> Iterator[Path]:
 
 def name_of(folder: Path) -> str:
     """Return an adapter's name: its folder's, or of one that a study left its run's."""
+    if folder.is_file():
+        return folder.stem
     return folder.parent.name if folder.name == "adapter" else folder.name
 
 

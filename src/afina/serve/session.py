@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from afina.errors import UsageError
-from afina.generation.generate import write
-from afina.generation.rows import Written, longest_prompt
+from afina.generation.rows import Written
 from afina.generation.settings import GenerationSettings
-from afina.predictor.predictor import Predictor
-from afina.predictor.writer import writer_of
+from afina.generation.writes import Writes, writes_of
 from afina.whole_file import whole_file
 
 __all__ = ["Chat", "TooLong"]
@@ -26,15 +25,13 @@ class TooLong(UsageError):
 class Chat:
     """A conversation with a model; `messages` is its history, which nothing shortens."""
 
-    def __init__(
-        self, adapter: Predictor, *, system: str | None = None, settings: GenerationSettings | None = None
-    ) -> None:
-        """Let `adapter` answer first, whose form the conversation takes; `system` stands before all.
+    def __init__(self, adapter: Any, *, system: str | None = None, settings: GenerationSettings | None = None) -> None:
+        """Let `adapter`, or what was exported of one, answer first; the conversation takes its form.
 
-        Raises `UsageError` for an adapter that does not write.
+        What `system` says stands before all. Raises `UsageError` for what does not write.
         """
-        self.adapter = writer_of(adapter)
-        self.answering: Predictor | None = adapter
+        self.adapter = writes_of(adapter)
+        self.answering: Writes | None = adapter
         """Who answers; None for the bare model, in the form of `adapter`. It may change between questions."""
         self.system, self.settings = system, settings or GenerationSettings()
         self.messages: list[dict[str, str]] = []
@@ -52,13 +49,13 @@ class Chat:
         self.messages.append({"role": "user", "content": text})
         try:
             request = self.adapter.request(self._fitting(), self.answering)
-            if (tokens := len(request.prompt)) > (most := longest_prompt(self.adapter.backbone, request.adapter)):
+            if (tokens := len(request.prompt)) > (most := self.adapter.longest_prompt(request)):
                 raise TooLong(tokens, most)
         except UsageError:
             self.messages.pop()
             raise
         answer, self.last = "", None
-        pieces = write(self.adapter.backbone, [request], self.settings)
+        pieces = self.adapter.write([request], self.settings)
         try:
             for piece in pieces:
                 fresh = piece.text if answer else piece.text.lstrip()
@@ -69,6 +66,19 @@ class Chat:
         finally:
             pieces.close()  # type: ignore[attr-defined]
             self.messages.append({"role": "assistant", "content": answer.rstrip()})
+
+    def let(self, other: Any) -> None:
+        """Let another answer from now on: beside the first on its base, or in its stead where it is a model of its own.
+
+        Raises `UsageError` for what does not write.
+        """
+        other = writes_of(other)
+        other.merge_system = self.adapter.merge_system
+        if self.adapter.stands_beside(other):
+            self.adapter.request("?", other)  # whether it can
+            self.answering = other
+        else:
+            self.adapter = self.answering = other
 
     def reset(self) -> None:
         """Begin anew; what stands before the conversation stays."""
@@ -105,11 +115,10 @@ class Chat:
             if not turns[index]["content"]:
                 del turns[index - 1 : index + 1]
         whole = len(turns)
-        backbone = self.adapter.backbone
-        room = min(self.settings.max_new_tokens, backbone.context // 4)
+        room = min(self.settings.max_new_tokens, self.adapter.context // 4)
         while len(turns) > 1:
             request = self.adapter.request([*system, *turns], self.answering)
-            if len(request.prompt) + room <= longest_prompt(backbone, request.adapter) + 1:
+            if len(request.prompt) + room <= self.adapter.longest_prompt(request) + 1:
                 break
             del turns[:2]
         self.left_out = whole - len(turns)

@@ -17,6 +17,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import numpy as np
 
 from afina.errors import AfinaError, UsageError
+from afina.generation.settings import GenerationSettings
 
 __all__ = ["INSTALL", "LlamaCpp", "Said", "llama_cpp_there"]
 
@@ -79,6 +80,10 @@ class LlamaCpp:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, and of the memory that it takes."""
         del self._server
 
     def ask(self, path: str, given: Mapping[str, Any] | None = None) -> Any:
@@ -103,6 +108,10 @@ class LlamaCpp:
         found = self.ask("/tokenize", {"content": text, "add_special": marks, "parse_special": True})
         return list(found["tokens"])
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens; bytes that are no whole character are the replacement character."""
+        return str(self.ask("/detokenize", {"tokens": list(tokens)})["content"]) if tokens else ""
+
     def rendered(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Return a conversation as the file's template writes it, up to where the assistant writes."""
         return str(self.ask("/apply-template", {"messages": list(messages)})["prompt"])
@@ -123,6 +132,26 @@ class LlamaCpp:
         values = np.full(max(entry["id"] for entry in best) + 1, -np.inf)
         values[[entry["id"] for entry in best]] = [entry["logprob"] for entry in best]
         return values
+
+    def log_probability(self, ids: Sequence[int], token: int) -> tuple[float, bool]:
+        """Return the logarithm of how likely one token follows these, and whether it is the likeliest."""
+        made = {**_GREEDY, "prompt": list(ids), "n_predict": 1, "n_probs": 1, "logit_bias": [[token, 1000.0]]}
+        told = self.ask("/completion", made).get("completion_probabilities")
+        if told and told[0]["id"] == token:
+            return float(told[0]["logprob"]), told[0]["top_logprobs"][0]["id"] == token
+        # The server says it neither of an end token nor of one that is no whole character.
+        values = self.log_probabilities(ids)
+        return float(values[token]) if token < len(values) else -np.inf, int(values.argmax()) == token
+
+    def next_token(self, ids: Sequence[int], settings: GenerationSettings, seed: int) -> Said:
+        """Return one token that follows these, chosen as settings say in their order; no token where the text ends."""
+        how: dict[str, Any] = {
+            "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
+            "temperature": settings.temperature, "repeat_penalty": settings.repetition_penalty, "repeat_last_n": len(ids),
+            "top_k": settings.top_k or 0, "top_p": 1.0 if settings.top_p is None else settings.top_p,
+            "min_p": settings.min_p or 0.0, "seed": seed,
+        }  # fmt: skip
+        return self.greedy(ids, 1, **how)
 
     def greedy(self, ids: Sequence[int], count: int, **more: Any) -> Said:
         """Return what follows these tokens when the likeliest is taken each time."""

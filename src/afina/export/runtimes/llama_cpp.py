@@ -1,41 +1,95 @@
-"""Run a `model.gguf` in llama.cpp, by the wheel xllamacpp."""
+"""Run GGUF files in llama.cpp, by the wheel xllamacpp: a whole model, or an adapter on its base's file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from afina.backbone.gguf_file import read_gguf
+from afina.backbone.gguf_tokenizer import end_tokens
+from afina.errors import AfinaError, UsageError
 from afina.export.gguf.llama_cpp import LlamaCpp
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime
+from afina.tasks.base import restore, the
+
+if TYPE_CHECKING:
+    from afina.generation.rows import Row, Said
 
 __all__ = ["LlamaCppRuntime", "LlamaCppSession"]
 
 _LEAST = -100.0
 """The logarithm of what llama.cpp holds for impossible, as it is compared."""
+_CONTEXT = 1024
+"""Tokens that there is room for at first: what is kept of each takes memory."""
 
 
 class LlamaCppSession(Session):
-    """Asks llama.cpp for what comes next; the model is open as long as this is kept."""
+    """Asks llama.cpp for what comes next; the file is open as long as this is kept.
 
-    def __init__(self, model: LlamaCpp) -> None:
-        self.model = model
+    Tokens are asked for one at a time: of a stream the server leaves out those that are no whole character. What it has
+    read it keeps, so that each costs one token's work.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, lora: Path | None = None) -> None:
+        import torch
+
+        from afina.export.gguf.reading import FileTemplate, LlamaCppTokenizer
+
+        self._path, self._lora = path, lora
+        self._most, self._threads = int(manifest.reading["context"]), torch.get_num_threads()
+        self._cpp = self._opened(min(self._most, _CONTEXT))
+        self.tokenizer = LlamaCppTokenizer(lambda: self._cpp, read_gguf(path))
+        if lora is None and self.tokenizer.chat_template:
+            trained = restore(manifest.task).template
+            self.template = FileTemplate(lambda: self._cpp, () if trained is None else trained.stop)
+
+    def _opened(self, context: int) -> LlamaCpp:
+        return LlamaCpp(self._path, lora=self._lora, context=context, threads=self._threads, exact=True).start()
+
+    def _with_room(self, tokens: int) -> LlamaCpp:
+        """Return what runs the file, opened anew where its room does not suffice."""
+        if tokens >= self._cpp.context < self._most:
+            wanted = min(self._most, max(2 * self._cpp.context, tokens + 256))
+            self._cpp.close()
+            self._cpp = self._opened(wanted)
+        return self._cpp
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the logarithms of what may follow each row of `input_ids` (B, T), (B, V)."""
-        return _stacked([self.model.log_probabilities(row.tolist()) for row in inputs["input_ids"]])
+        return np.stack([self.following(row.tolist()) for row in inputs["input_ids"]])
 
     def next_logits(self, tokens: Sequence[int]) -> np.ndarray:
-        return _stacked([self.model.log_probabilities(tokens[: end + 1]) for end in range(len(tokens))])
+        return np.stack([self.following(tokens[: end + 1]) for end in range(len(tokens))])
+
+    def following(self, tokens: Sequence[int]) -> np.ndarray:
+        found: np.ndarray = np.maximum(self._with_room(len(tokens)).log_probabilities(tokens), _LEAST)
+        return found.astype(np.float32)
+
+    def said(self, tokens: Sequence[int], start: int) -> tuple[np.ndarray, np.ndarray]:
+        cpp = self._with_room(len(tokens))
+        found = [cpp.log_probability(tokens[:place], tokens[place]) for place in range(start, len(tokens))]
+        return np.array([value for value, _ in found]), np.array([best for _, best in found], dtype=bool)
+
+    def go_on(self, row: "Row") -> "Iterator[Said]":
+        from afina.generation.rows import Said
+
+        how, prompt = row.settings, list(row.request.prompt)
+        if how.log_probabilities is not None or how.presence_penalty or how.frequency_penalty:
+            yield from super().go_on(row)  # llama.cpp would count the prompt's tokens, too
+            return
+        seed = row.draws.initial_seed()
+        while True:
+            place = len(prompt) + len(row.tokens)
+            said = self._with_room(place).next_token([*prompt, *row.tokens], how, (seed + place) % (1 << 32))
+            if not said.tokens:
+                return
+            yield Said(said.tokens[0])
 
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
-        found = self.model.greedy(tokens, most).tokens
+        found = self._with_room(len(tokens) + most).greedy(tokens, most).tokens
         return found[: next((place for place, token in enumerate(found) if token in ends), len(found))]
-
-
-def _stacked(rows: list[np.ndarray]) -> np.ndarray:
-    found: np.ndarray = np.maximum(np.stack(rows), _LEAST).astype(np.float32)
-    return found
 
 
 @runtime("llama.cpp")
@@ -44,8 +98,33 @@ class LlamaCppRuntime(Runtime):
 
     package = "xllamacpp"
     extra = "llama-cpp"
+    file = "model.gguf"
+    suffix = ".gguf"
+    draws = True
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> LlamaCppSession:
-        context = min(int(manifest.reading["context"]), 1024)
-        return LlamaCppSession(LlamaCpp(folder / "model.gguf", context=context, threads=1, exact=True).start())
+        reading = manifest.reading
+        if "adapter" not in reading:
+            return LlamaCppSession(folder / reading.get("file", cls.file), manifest)
+        base = folder / reading["base"] if reading.get("base") else None
+        if base is None or not base.is_file():
+            raise AfinaError(f"{folder} is an adapter alone; give the base model's file by --model BASE.gguf.")
+        return LlamaCppSession(base, manifest, folder / reading["adapter"])
+
+    @classmethod
+    def alone(cls, path: Path) -> Manifest:
+        file = read_gguf(path)
+        if file.settings.get("general.type") == "adapter":
+            raise UsageError(
+                f"{path} is an adapter alone, which runs on its base; give the folder that it was exported to."
+            )
+        context = file.settings.get(f"{file.architecture}.context_length")
+        if not isinstance(context, int):
+            raise UsageError(f"{path} does not say how many tokens its model reads, and is no language model.")
+        task = the(writes=True, lines="texts").of_text(None)
+        return Manifest(
+            target="gguf", runtime=cls.name, runtime_version=cls.version(), source={}, task=task.state(),
+            max_length=context, precision=", ".join(file.kinds), inputs=["input_ids"],
+            reading={"context": context, "ends": end_tokens(file), "file": path.name},
+        )  # fmt: skip

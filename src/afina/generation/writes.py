@@ -1,0 +1,102 @@
+"""Say what all that writes can do, an adapter on its base as well as what was exported of one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from afina.errors import UsageError
+from afina.generation.rows import Piece, Request, Written
+from afina.generation.settings import GenerationSettings
+from afina.generation.template import Message, Template
+
+__all__ = ["Writes", "writes_of"]
+
+
+class Writes(ABC):
+    """Answers with text."""
+
+    task: Any
+    """What it was trained for."""
+    notes: tuple[str, ...]
+    merge_system: bool = False
+    """Whether what the system says is put before the user's first words, for a template that takes no system turn."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Return how many tokens a prompt and its answer may have together."""
+
+    @property
+    @abstractmethod
+    def runs_on(self) -> str:
+        """Return what it runs on, as a person would call it: the base model, or a runtime."""
+
+    def stands_beside(self, other: "Writes") -> bool:
+        """Return whether both use one model in memory, so that they may answer by turns, in one form."""
+        return self is other
+
+    @property
+    @abstractmethod
+    def template(self) -> Template:
+        """Return how a conversation becomes a prompt."""
+
+    def notes_for(self, settings: GenerationSettings) -> tuple[str, ...]:
+        """Return what a reader of what it writes by these settings has to know."""
+        return self.notes
+
+    @abstractmethod
+    def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
+        """Return what `write` takes for a prompt and who is to answer it, None for the bare model.
+
+        Raises `UsageError` for who cannot, and for messages that are none.
+        """
+
+    @abstractmethod
+    def longest_prompt(self, request: Request) -> int:
+        """Return the most tokens that a request's prompt may have."""
+
+    @abstractmethod
+    def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
+        """Continue all prompts, and yield pieces of text as they come."""
+
+    def generate(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        settings: GenerationSettings | None = None,
+        *,
+        adapters: Sequence[Any] | None = None,
+        batch_size: int = 16,
+        **changes: Any,
+    ) -> list[Written]:
+        """Write what follows each prompt, in their order; `adapters` gives each its own (None: the bare model)."""
+        settings = (settings or GenerationSettings()).changed(**changes)
+        if isinstance(prompts, str):
+            raise UsageError("generate takes a list of prompts, not one text.")
+        each = [self] * len(prompts) if adapters is None else list(adapters)
+        if len(each) != len(prompts):
+            raise UsageError(f"There are {len(each)} adapters for {len(prompts)} prompts; give one for each.")
+        requests = [
+            self.request(prompt, who, number) for number, (prompt, who) in enumerate(zip(prompts, each, strict=True))
+        ]
+        written: dict[int, Written] = {}
+        requests.sort(key=lambda request: len(request.prompt))  # rows of like length together
+        for start in range(0, len(requests), batch_size):
+            for piece in self.write(requests[start : start + batch_size], settings):
+                if piece.written is not None:
+                    written[piece.number] = piece.written
+        return [written[number] for number in range(len(prompts))]
+
+    def stream(
+        self, prompt: str | Sequence[Message], settings: GenerationSettings | None = None, **changes: Any
+    ) -> Iterator[str]:
+        """Yield the text that follows a prompt, in pieces of whole characters as they come."""
+        settings = (settings or GenerationSettings()).changed(**changes)
+        request = self.request(prompt, self)  # now, not with the first piece: what is wrong with it is said here
+        return (piece.text for piece in self.write([request], settings))
+
+
+def writes_of(adapter: Any) -> Writes:
+    """Return what writes as what it is; raises `UsageError`, with what it is for, where it does not."""
+    if not isinstance(adapter, Writes):
+        raise adapter.writes_not()
+    return adapter
