@@ -45,7 +45,7 @@ class LlamaCpp:
     def __init__(
         self, model: Path, *, lora: Path | None = None, context: int = 2048, threads: int = 0, exact: bool = False
     ) -> None:
-        """Choose what to open; with `exact`, keys and values are kept in float32, where the server's default is float16."""
+        """Choose what to open; with `exact`, attention is computed in float32, which of itself the server rounds."""
         if not llama_cpp_there():
             raise UsageError(f"To run {model} in llama.cpp, xllamacpp has to be there: {INSTALL}.")
         self.model, self.lora, self.context, self.threads, self.exact = model, lora, context, threads, exact
@@ -69,6 +69,7 @@ class LlamaCpp:
             given.cpuparams.n_threads = given.cpuparams_batch.n_threads = self.threads
         if self.exact:
             given.cache_type_k = given.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+            given.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         try:
             self._server = xllamacpp.Server(given)
         except Exception as error:  # whatever the wheel raises for a file that it does not take

@@ -13,15 +13,15 @@ class Type(NamedTuple):
     file_type: str
     """What a file of such weights is called by GGUF."""
     apart: float
-    """Nats a token by which llama.cpp may part from transformers on the same file; of quantised weights it rounds the other
-    factor of each product to eight bits too."""
+    """Nats a token by which llama.cpp may part from transformers on the same file; it rounds the other factor
+    of each product as the weights are, to eight bits where these have fewer."""
 
 
-_PLAIN, _QUANTISED = 1e-3, 0.02
+_EXACT, _PLAIN, _QUANTISED = 1e-6, 1e-3, 0.02
 TYPES = {
     "f16": Type("MOSTLY_F16", _PLAIN), "bf16": Type("MOSTLY_BF16", _PLAIN), "q8_0": Type("MOSTLY_Q8_0", _QUANTISED),
     "q5_1": Type("MOSTLY_Q5_1", _QUANTISED), "q5_0": Type("MOSTLY_Q5_0", _QUANTISED),
-    "q4_1": Type("MOSTLY_Q4_1", _QUANTISED), "q4_0": Type("MOSTLY_Q4_0", _QUANTISED), "f32": Type("ALL_F32", _PLAIN),
+    "q4_1": Type("MOSTLY_Q4_1", _QUANTISED), "q4_0": Type("MOSTLY_Q4_0", _QUANTISED), "f32": Type("ALL_F32", _EXACT),
 }  # fmt: skip
 """What the package gguf quantises to."""
 KQUANTS = ("q2_k", "q3_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k", "q4_k_s", "q4_k_m", "q5_k", "q5_k_s", "q5_k_m", "q6_k")
