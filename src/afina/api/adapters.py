@@ -203,14 +203,8 @@ def evaluate(
     else:
         loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
         found = measure(
-            adapter,
-            battery,
-            against_base=against_base,
-            loading=loading,
-            batch_size=batch_size,
-            context=context,
-            tell=tell,
-        )
+            adapter, battery, against_base=against_base, loading=loading, batch_size=batch_size, context=context, tell=tell,
+        )  # fmt: skip
     if out is not None:
         write_json(Path(out), found.as_dict())
     return found
