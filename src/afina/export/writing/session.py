@@ -55,6 +55,8 @@ class WritingSession(Session):
         self._call, self._pad = call, int(manifest.reading["pad_token_id"])
         self._shapes = [(int(heads), int(width)) for heads, width in manifest.reading["kept"]]
         self.context = int(manifest.reading["context"])
+        self._last: tuple[list[int], Going] | None = None
+        """The text that was asked last, and what is kept of it."""
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the logits (B, V) of what follows each row of `input_ids` (B, T), padded on either side."""
@@ -80,6 +82,17 @@ class WritingSession(Session):
             going.go_on(np.array(tokens[first:]))
             parts.append(going.every[0])
         return np.concatenate(parts)
+
+    def following(self, tokens: Sequence[int]) -> np.ndarray:
+        read, going = self._last or ([], None)
+        given = list(tokens)
+        if going is not None and len(read) < len(given) <= self.context and given[: len(read)] == read:
+            going.go_on(given[len(read) :])
+        else:
+            going = self.begin([given])
+        self._last = given, going
+        logits: np.ndarray = going.logits[0]
+        return logits
 
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
         going, said = self.begin([tokens]), list[int]()
