@@ -73,6 +73,8 @@ class Shelf:
     precision: str | None = None
     """That in which all are taken, whatever they were trained in."""
     tell: Tell = lambda sentence: None
+    freed: Callable[[Predictor], None] = lambda predictor: None
+    """Called with what goes from memory, for whoever else holds it."""
     _places: dict[str, _Place] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
     _versions: int = 0
@@ -255,7 +257,8 @@ class Shelf:
             self._free(version)
 
     def _free(self, version: Version) -> None:
-        if version.retired and version.users <= 0:
+        if version.retired and version.users <= 0 and version.predictor is not None:
+            self.freed(version.predictor)
             version.predictor = None
 
 

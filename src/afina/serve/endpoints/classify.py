@@ -35,15 +35,15 @@ class Classify(Endpoint):
     async def answer(cls, call: Call, body: ClassifyBody) -> dict[str, Any]:
         texts = [body.input] if isinstance(body.input, str) else body.input
         pairs = [body.pairs] if isinstance(body.pairs, str) else body.pairs
-        async with call.model(body.model) as predictor:
-            own = labelling(predictor, body.model)
-            if body.at_least is not None and own.task.answers_with is not None:
-                raise wrong(
-                    f"at_least is for labels with a probability; {body.model} answers with {own.task.answers_with}.",
-                    "at_least",
-                )
-            ask = await call.read(reads_labels(own), texts, pairs)
-            found = own.task.predictions(texts, ask.tokens, ask.outputs())  # type: ignore[arg-type]
+        predictor = await call.model(body.model)
+        own = labelling(predictor, body.model)
+        if body.at_least is not None and own.task.answers_with is not None:
+            raise wrong(
+                f"at_least is for labels with a probability; {body.model} answers with {own.task.answers_with}.",
+                "at_least",
+            )
+        ask = await call.read(reads_labels(own), texts, pairs)
+        found = own.task.predictions(texts, ask.tokens, ask.outputs())  # type: ignore[arg-type]
         data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(found)]
         return {
             "id": call.number, "object": "list", "model": body.model, "data": data, "cut": _cut(ask),

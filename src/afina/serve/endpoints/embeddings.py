@@ -37,13 +37,13 @@ class Embeddings(Endpoint):
     @classmethod
     async def answer(cls, call: Call, body: EmbeddingsBody) -> dict[str, Any]:
         texts = [body.input] if isinstance(body.input, str) else body.input
-        async with call.model(body.model) as predictor:
-            reader = reading(call, predictor, body.pooling)
-            width = reader.backbone.anatomy.width
-            if body.dimensions not in (None, width):
-                raise wrong(f"The vectors have {width} numbers and are not shortened.", "dimensions")
-            ask = await call.read(reader, texts, may_cut=False)
-            vectors = unit(ask.outputs())
+        predictor = await call.model(body.model)
+        reader = reading(call, predictor, body.pooling)
+        width = reader.backbone.anatomy.width
+        if body.dimensions not in (None, width):
+            raise wrong(f"The vectors have {width} numbers and are not shortened.", "dimensions")
+        ask = await call.read(reader, texts, may_cut=False)
+        vectors = unit(ask.outputs())
         data = [
             {"object": "embedding", "index": place, "embedding": _written(own, body.encoding_format)}
             for place, own in enumerate(vectors)

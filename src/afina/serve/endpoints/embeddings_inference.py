@@ -50,13 +50,13 @@ class Predict(Endpoint):
         if len({len(row) for row in rows}) > 1:
             raise wrong("Some inputs are pairs and some are texts; ask of them apart.", "inputs")
         pairs = [row[1] for row in rows] if len(rows[0]) == 2 else None
-        async with call.model(name) as predictor:
-            own = labelling(predictor, name)
-            names = own.task.label_names
-            if own.task.tags or own.task.embeds or not names:
-                raise wrong(f"{name} has no labels with scores; ask it at /v1/classify.", "model")
-            ask = await call.read(reads_labels(own), [row[0] for row in rows], pairs, may_cut=body.truncate)
-            scores = ask.outputs() if body.raw_scores else own.task.decode(ask.outputs()).scores
+        predictor = await call.model(name)
+        own = labelling(predictor, name)
+        names = own.task.label_names
+        if own.task.tags or own.task.embeds or not names:
+            raise wrong(f"{name} has no labels with scores; ask it at /v1/classify.", "model")
+        ask = await call.read(reads_labels(own), [row[0] for row in rows], pairs, may_cut=body.truncate)
+        scores = ask.outputs() if body.raw_scores else own.task.decode(ask.outputs()).scores
         found = [
             sorted(
                 ({"label": str(label), "score": float(score)} for label, score in zip(names, one, strict=True)),
@@ -93,10 +93,10 @@ class Embed(Endpoint):
     @classmethod
     async def answer(cls, call: Call, body: EmbedBody) -> list[Any]:
         texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-        async with call.model(cls.named(call, body.model)) as predictor:
-            reader = reading(call, predictor, "mean")
-            ask = await call.read(reader, texts, may_cut=body.truncate)
-            vectors = ask.outputs()
+        predictor = await call.model(cls.named(call, body.model))
+        reader = reading(call, predictor, "mean")
+        ask = await call.read(reader, texts, may_cut=body.truncate)
+        vectors = ask.outputs()
         found: list[Any] = (unit(vectors) if body.normalize else vectors).tolist()
         return found
 

@@ -38,18 +38,18 @@ class Rerank(Endpoint):
     @classmethod
     async def answer(cls, call: Call, body: RerankBody) -> dict[str, Any]:
         documents = body.documents
-        async with call.model(body.model) as predictor:
-            if predictor is None or predictor.task.embeds:
-                reader = reading(call, predictor, "mean")
-                ask = await call.read(reader, [body.query, *documents], may_cut=False)
-                first, *others = unit(ask.outputs())
-                scores, by = (np.stack(others) @ first).tolist(), "cosine"
-            else:
-                label = _scored(predictor, body)
-                ask = await call.read(reads_labels(predictor), [body.query] * len(documents), documents, may_cut=False)
-                found = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
-                scores = [own.label if label is None else (own.probabilities or {})[label] for own in found]
-                by = label or "number"
+        predictor = await call.model(body.model)
+        if predictor is None or predictor.task.embeds:
+            reader = reading(call, predictor, "mean")
+            ask = await call.read(reader, [body.query, *documents], may_cut=False)
+            first, *others = unit(ask.outputs())
+            scores, by = (np.stack(others) @ first).tolist(), "cosine"
+        else:
+            label = _scored(predictor, body)
+            ask = await call.read(reads_labels(predictor), [body.query] * len(documents), documents, may_cut=False)
+            found = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
+            scores = [own.label if label is None else (own.probabilities or {})[label] for own in found]
+            by = label or "number"
         order = sorted(range(len(documents)), key=lambda place: -scores[place])[: body.top_n]
         results = [
             {"index": place, "relevance_score": scores[place]}

@@ -75,6 +75,8 @@ class _Door:
                 response.headers["x-request-id"] = number
                 await response(scope, receive, send)
         finally:
+            if call is not None:
+                call.ends.close()
             self.house.meters.running.dec()
             self._write(request, call, number, (status, code, time.monotonic() - began))
 

@@ -1,7 +1,7 @@
 """Read what a request holds: JSON of known keys alone, each of its type, and text that can be written."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -18,6 +18,12 @@ class Body(BaseModel):
     """Holds what one kind of request has; a key that it has not is refused, never passed over."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, protected_namespaces=())
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({
+        "audio", "function_call", "functions", "logit_bias", "metadata", "modalities", "parallel_tool_calls", "prediction",
+        "reasoning_effort", "service_tier", "store", "suffix", "tool_choice", "tools", "verbosity", "web_search_options",
+    })  # fmt: skip
+    """Keys that OpenAI has and nobody here obeys; only where they say nothing they may stand."""
 
     user: Annotated[str, Field(max_length=400)] | None = None
     """Who asks, in the asker's own words: it changes nothing."""
@@ -43,6 +49,9 @@ def as_body(kind: type[Body], found: Any) -> Any:
     """Return what was read as a body of a kind; raises `Refusal` that names the first key that is wrong."""
     if not isinstance(found, dict):
         raise wrong(f"The body should be an object with keys, not {shown(found)}.", code="invalid_json")
+    for key in kind.unsupported & found.keys():
+        if found.pop(key) not in (None, False, [], {}):
+            raise wrong(f"'{key}' is not supported here; leave it out.", key, "unsupported_parameter")
     try:
         return kind.model_validate(found)
     except ValidationError as error:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,15 +40,16 @@ class Call:
     """Seconds to the first token."""
     texts: Any = None
     """What was asked, for a log that is to have it."""
+    ends: ExitStack = field(default_factory=ExitStack)
+    """What is done when the request has ended, however it did."""
 
     @property
     def deadline(self) -> float:
         """Return when it has to be answered, by the monotonic clock."""
         return self.began + self.house.limits.deadline
 
-    @asynccontextmanager
-    async def model(self, name: str) -> AsyncIterator[Predictor | None]:
-        """Hold for a block the adapter that a name stands for now, None for the base.
+    async def model(self, name: str) -> Predictor | None:
+        """Hold to the end of the request the adapter that a name stands for now; return it, None for the base.
 
         Raises `Refusal` (404) for a name that is not there, not to be loaded, or not for this caller.
         """
@@ -56,14 +57,11 @@ class Call:
             raise not_here(name)
         if name == self.house.bases.name:
             self.adapter = name
-            yield None
-            return
+            return None
         version = await self._taken(name)
-        try:
-            self.adapter, self.version = name, version.number
-            yield version.loaded()
-        finally:
-            self.house.shelf.give_back(version)
+        self.ends.callback(self.house.shelf.give_back, version)
+        self.adapter, self.version = name, version.number
+        return version.loaded()
 
     async def _taken(self, name: str) -> Version:
         shelf = self.house.shelf

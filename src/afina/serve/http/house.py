@@ -4,16 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from afina.adapters.format import Base
 from afina.errors import UsageError
+from afina.predictor.predictor import Predictor
 from afina.serve.adapters import Shelf
 from afina.serve.bases import Bases
 from afina.serve.encoders import Encoders, Gathering
+from afina.serve.engine import Engine
 from afina.serve.http.journal import Journal
 from afina.serve.http.keys import Keys
 from afina.serve.http.meters import Meters, process_bytes
+from afina.serve.reply import Closing
 
 __all__ = ["House", "ServeLimits"]
 
@@ -36,6 +41,8 @@ class ServeLimits:
     """Seconds between two looks at the folder of adapters."""
     gather: float = 0.003
     """Seconds for which the first of several requests waits for the others."""
+    answer: int = 1024
+    """Most tokens of an answer whose request says no number."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -60,6 +67,9 @@ class House:
         self.encoders = Encoders(Gathering(seconds=self.limits.gather), told=self._stepped("encoders"))
         self.since = time.time()
         self._ends = threading.Event()
+        self._engine: Engine | None = None
+        self._making = threading.Lock()
+        self.shelf.freed = self._freed
         self._watcher = threading.Thread(target=self._watch, name="afina-watch", daemon=True)
         meters = self.meters
         meters.watch("queue_rows", "Rows that wait for the model", self._queues, "loop")
@@ -71,9 +81,27 @@ class House:
         self.encoders.start()
         self._watcher.start()
 
+    def engine(self) -> Engine:
+        """Return what writes, made when it is first asked for; raises `UsageError` where the base writes nothing."""
+        with self._making:
+            if self._engine is None:
+                backbone = self.bases.backbone(Base(speaks=True, tags=False))
+                self._engine = Engine(backbone, most_waiting=self.limits.queue).start()
+                self.meters.follow(self._engine.counters)
+            return self._engine
+
+    def _freed(self, predictor: Predictor) -> None:
+        """Have the engine let go of an adapter that went from memory."""
+        engine = self._engine
+        if engine is not None and predictor.backbone is engine.backbone:
+            with suppress(Closing):
+                engine.unload(predictor.adapter)
+
     def close(self) -> None:
         """End the threads; what runs by then is broken off."""
         self._ends.set()
+        if self._engine is not None:
+            self._engine.close()
         self.encoders.stop()
         self.journal.close()
 
@@ -94,22 +122,30 @@ class House:
         return told
 
     def _queues(self) -> dict[str, float]:
-        return {"encoders": float(self.encoders.rows_waiting)}
+        own = {"encoders": float(self.encoders.rows_waiting)}
+        return own if self._engine is None else own | {"engine": float(self._engine.waiting)}
 
     def _memory(self) -> dict[str, float]:
         adapters = float(sum(version.bytes for version in self.shelf.there()))
-        return {"process": process_bytes(), "base": float(self.bases.bytes()), "adapters": adapters}
+        kept = 0.0 if self._engine is None else float(self._engine.kept_bytes)
+        base = float(self.bases.bytes())
+        return {"process": process_bytes(), "base": base, "adapters": adapters, "keys_and_values": kept}
 
     def _adapters(self) -> dict[str, float]:
         return {"named": float(len(self.shelf.names())), "loaded": float(len(self.shelf.there()))}
 
     def dead(self) -> str | None:
         """Return which thread that owns a model is dead, None where none is."""
-        return None if self.encoders.alive else "The thread that answers is dead."
+        alive = self.encoders.alive and (self._engine is None or self._engine.is_alive)
+        return None if alive else "A thread that owns the model is dead."
 
     def signs(self) -> "list[Future[None]]":
         """Ask each of them for a sign of life, which comes between two of its turns."""
-        return [self.encoders.ping()]
+        signs = [self.encoders.ping()]
+        if self._engine is not None:
+            with suppress(Closing):
+                signs.append(self._engine.do(lambda: None))
+        return signs
 
 
 def folder_of_adapters(folder: Path | None) -> Path | None:

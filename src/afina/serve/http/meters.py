@@ -1,12 +1,15 @@
 """Count and time what is served, by adapter, in Prometheus' form."""
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-__all__ = ["Meters"]
+from afina.serve.counters import Counters
+
+__all__ = ["Meters", "process_bytes"]
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -30,8 +33,6 @@ class Meters:
         self.tokens_out = counter("tokens_out", "Tokens written", "adapter")
         self.rows = counter("rows", "Texts answered, or choices written", "adapter")
         self.seconds = histogram("request_seconds", "From a request to the end of its answer", "adapter")
-        self.first = histogram("time_to_first_token_seconds", "From a request to its first token", "adapter")
-        self.between = histogram("time_between_tokens_seconds", "From a token to the next", "adapter")
         self.step_rows = histogram("rows_a_step", "Rows of a pass through the model", "loop", buckets=_ROWS)
         self.step_seconds = histogram("step_seconds", "What a pass through the model took", "loop")
         self.running = Gauge("afina_requests_running", "Requests that are being answered", registry=self.registry)
@@ -39,6 +40,10 @@ class Meters:
     def watch(self, name: str, what: str, values: Callable[[], dict[str, float]], label: str) -> None:
         """Have a gauge asked for its values when it is read."""
         self.registry.register(_Watched(f"afina_{name}", what, values, label))
+
+    def follow(self, counters: Counters) -> None:
+        """Tell with the others what an engine counts."""
+        self.registry.register(_Engine(counters))
 
     def text(self) -> bytes:
         """Return all of it as Prometheus reads it."""
@@ -58,6 +63,30 @@ class _Watched:
         for key, value in self._values().items():
             found.add_metric([key], value)
         yield found
+
+
+class _Engine:
+    """An engine's own counts: its steps with their rows, and by adapter how long tokens take."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Any:
+        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+
+        with self._counters.steady() as now:
+            yield CounterMetricFamily("afina_steps", "Steps of the model that write", now.steps)
+            yield CounterMetricFamily("afina_rows_stepped", "Rows of all these steps together", now.rows_stepped)
+            for name, what, each in (
+                ("time_to_first_token", "From a request to its first token", now.first_token),
+                ("time_between_tokens", "From a token to the next", now.between_tokens),
+            ):
+                found = HistogramMetricFamily(f"afina_{name}_seconds", what, labels=["adapter"])
+                for adapter, took in each.items():
+                    sums = list(accumulate(took.counts))
+                    bounds = [*map(str, took.bounds), "+Inf"]
+                    found.add_metric([adapter], list(zip(bounds, map(float, sums), strict=True)), took.seconds)
+                yield found
 
 
 def process_bytes() -> float:

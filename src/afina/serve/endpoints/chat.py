@@ -1,0 +1,140 @@
+"""Answer conversations as OpenAI's /v1/chat/completions does, whole or as they are written."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.responses import Response
+
+from afina.serve.http.bodies import Text
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.events import streamed
+from afina.serve.http.refusals import wrong
+from afina.serve.http.writing import WritingBody, begin, pieces, told, usage
+from afina.serve.reply import Reply
+
+__all__ = ["ChatCompletions"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["text"]
+    text: Text
+
+
+class Message(BaseModel):
+    """Holds a turn; what is said in parts has texts alone."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Text | Annotated[list[_Part], Field(min_length=1)] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as templates take it."""
+        content = self.content
+        text = "".join(part.text for part in content) if isinstance(content, list) else content
+        role = "system" if self.role == "developer" else self.role
+        more = {"tool_calls": self.tool_calls, "tool_call_id": self.tool_call_id}
+        return {"role": role, "content": text} | {key: value for key, value in more.items() if value is not None}
+
+
+class _Format(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    type: str
+
+    @field_validator("type")
+    @classmethod
+    def _text(cls, value: str) -> str:
+        if value != "text":
+            raise ValueError("answers are text; no other form is enforced here, so that none is promised")
+        return value
+
+
+class ChatBody(WritingBody):
+    """Holds a conversation, and how its next turn is to be written."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    response_format: _Format | None = None
+
+
+@endpoint("/v1/chat/completions")
+class ChatCompletions(Endpoint):
+    """Writes the assistant's next turn."""
+
+    body = ChatBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: ChatBody) -> Response | dict[str, Any]:
+        if body.top_logprobs is not None and not body.logprobs:
+            raise wrong("top_logprobs wants logprobs: true.", "top_logprobs")
+        if body.stream_options is not None and not body.stream:
+            raise wrong("stream_options wants stream: true.", "stream_options")
+        if None not in (body.max_tokens, body.max_completion_tokens):
+            raise wrong("max_tokens is max_completion_tokens' old name; give one of the two.", "max_tokens")
+        most = body.max_completion_tokens or body.max_tokens or call.house.limits.answer
+        log = (body.top_logprobs or 0) if body.logprobs else None
+        replies = await begin(call, body, [[message.plain() for message in body.messages]], most, log)
+        if body.stream:
+            return streamed(call, _events(call, body, replies))
+        return await _whole(call, body, replies)
+
+
+async def _whole(call: Call, body: ChatBody, replies: Sequence[Reply]) -> dict[str, Any]:
+    """Return all answers when they are there."""
+    said: list[list[dict[str, Any]]] = [[] for _ in replies]
+    choices: list[dict[str, Any]] = [{} for _ in replies]
+    async for event in pieces(call, replies):
+        if event is None:
+            continue
+        place, piece = event
+        tokenizer = replies[place].ask.tokenizer
+        if body.logprobs:
+            said[place] += [told(tokenizer, one) for one in piece.said]
+        if (written := piece.written) is not None:
+            choices[place] = {
+                "index": place, "message": {"role": "assistant", "content": written.text, "refusal": None},
+                "logprobs": {"content": said[place], "refusal": None} if body.logprobs else None,
+                "finish_reason": written.finish,
+            }  # fmt: skip
+    return {
+        "id": f"chatcmpl-{call.number}", "object": "chat.completion", "created": int(time.time()), "model": body.model,
+        "choices": choices, "usage": usage(call),
+    }  # fmt: skip
+
+
+async def _events(call: Call, body: ChatBody, replies: Sequence[Reply]) -> AsyncIterator[Any]:
+    """Yield the answers' pieces as they come, and what was used at the end."""
+    start = {
+        "id": f"chatcmpl-{call.number}", "object": "chat.completion.chunk", "created": int(time.time()),
+        "model": body.model,
+    }  # fmt: skip
+    none = {"usage": None} if body.with_usage else {}
+
+    def chunk(place: int, delta: dict[str, Any], said: Any = None, finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": place, "delta": delta, "logprobs": said, "finish_reason": finish}
+        return {**start, "choices": [choice], **none}
+
+    for place in range(len(replies)):
+        yield chunk(place, {"role": "assistant", "content": ""})
+    async for event in pieces(call, replies):
+        if event is None:
+            yield None
+            continue
+        place, piece = event
+        said = [told(replies[place].ask.tokenizer, one) for one in piece.said] if body.logprobs else []
+        if piece.text or said:
+            yield chunk(place, {"content": piece.text}, {"content": said, "refusal": None} if body.logprobs else None)
+        if piece.written is not None:
+            yield chunk(place, {}, None, piece.written.finish)
+    if body.with_usage:
+        yield {**start, "choices": [], "usage": usage(call)}

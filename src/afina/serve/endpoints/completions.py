@@ -1,0 +1,110 @@
+"""Go on from texts, or from tokens, as OpenAI's /v1/completions does."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.responses import Response
+
+from afina.generation.rows import Said
+from afina.serve.http.bodies import Text
+from afina.serve.http.call import Call
+from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.events import streamed
+from afina.serve.http.refusals import wrong
+from afina.serve.http.writing import WritingBody, begin, pieces, told, usage
+from afina.serve.reply import Reply
+
+__all__ = ["Completions"]
+
+_Token = Annotated[int, Field(ge=0, le=1 << 31)]
+_Tokens = Annotated[list[_Token], Field(min_length=1)]
+
+
+class CompletionBody(WritingBody):
+    """Holds prompts, and how what follows them is to be written."""
+
+    prompt: Text | Annotated[list[Text], Field(min_length=1)] | _Tokens | Annotated[list[_Tokens], Field(min_length=1)]
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    echo: bool | None = None
+    best_of: int | None = None
+
+
+@endpoint("/v1/completions")
+class Completions(Endpoint):
+    """Writes what follows each prompt."""
+
+    body = CompletionBody
+
+    @classmethod
+    async def answer(cls, call: Call, body: CompletionBody) -> Response | dict[str, Any]:
+        if body.echo:
+            raise wrong("The prompt is not given back here (echo).", "echo", "unsupported_value")
+        if body.best_of not in (None, body.choices):
+            raise wrong("All that is written is given (best_of is n).", "best_of", "unsupported_value")
+        if body.stream_options is not None and not body.stream:
+            raise wrong("stream_options wants stream: true.", "stream_options")
+        given: Any = body.prompt
+        prompts: list[Any] = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+        if len(prompts) * body.choices > call.house.limits.texts:
+            raise wrong(f"That is more than {call.house.limits.texts} answers for one request; split it.", "prompt")
+        most = body.max_tokens or 16  # OpenAI's
+        replies = await begin(call, body, prompts, most, body.logprobs)
+        if body.stream:
+            return streamed(call, _events(call, body, replies))
+        return await _whole(call, body, replies)
+
+
+async def _whole(call: Call, body: CompletionBody, replies: Sequence[Reply]) -> dict[str, Any]:
+    said: list[list[Said]] = [[] for _ in replies]
+    choices: list[dict[str, Any]] = [{} for _ in replies]
+    async for event in pieces(call, replies):
+        if event is None:
+            continue
+        place, piece = event
+        said[place] += piece.said
+        if (written := piece.written) is not None:
+            choices[place] = {
+                "index": place, "text": written.text, "logprobs": _said(body, replies[place], said[place], 0),
+                "finish_reason": written.finish,
+            }  # fmt: skip
+    return {**_start(call, body), "choices": choices, "usage": usage(call)}
+
+
+async def _events(call: Call, body: CompletionBody, replies: Sequence[Reply]) -> AsyncIterator[Any]:
+    start, none = _start(call, body), {"usage": None} if body.with_usage else {}
+    offsets = [0] * len(replies)
+    async for event in pieces(call, replies):
+        if event is None:
+            yield None
+            continue
+        place, piece = event
+        finish = None if piece.written is None else piece.written.finish
+        log = _said(body, replies[place], piece.said, offsets[place])
+        offsets[place] += len(piece.text)
+        choice = {"index": place, "text": piece.text, "logprobs": log, "finish_reason": finish}
+        yield {**start, "choices": [choice], **none}
+    if body.with_usage:
+        yield {**start, "choices": [], "usage": usage(call)}
+
+
+def _start(call: Call, body: CompletionBody) -> dict[str, Any]:
+    return {
+        "id": f"cmpl-{call.number}", "object": "text_completion", "created": int(time.time()), "model": body.model,
+    }  # fmt: skip
+
+
+def _said(body: CompletionBody, reply: Reply, said: Sequence[Said], offset: int) -> dict[str, Any] | None:
+    """Return how likely tokens were, as OpenAI's completions have it; offsets count letters of the answer."""
+    if body.logprobs is None:
+        return None
+    each = [told(reply.ask.tokenizer, one) for one in said]
+    offsets = [offset]
+    for one in each[:-1]:
+        offsets.append(offsets[-1] + len(one["token"]))
+    return {
+        "tokens": [one["token"] for one in each], "token_logprobs": [one["logprob"] for one in each],
+        "top_logprobs": [{top["token"]: top["logprob"] for top in one["top_logprobs"]} for one in each],
+        "text_offset": offsets[: len(each)],
+    }  # fmt: skip

@@ -1,0 +1,204 @@
+"""Have prompts written on: what a request's keys mean to the engine, and the pieces of all its answers as they come."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from afina.errors import UsageError
+from afina.generation.generate import encode_prompt
+from afina.generation.rows import Piece, PromptTooLong, Request, Said
+from afina.generation.settings import GenerationSettings
+from afina.generation.template import check_messages, template_of
+from afina.predictor.predictor import Predictor
+from afina.predictor.writer import Writer
+from afina.serve.engine import Engine
+from afina.serve.http.bodies import Body, Name
+from afina.serve.http.call import Call
+from afina.serve.http.refusals import Refusal, busy, wrong
+from afina.serve.reply import Ask, Busy, Closing, Reply
+
+__all__ = ["WritingBody", "begin", "pieces", "prompt_of", "told", "usage"]
+
+_PING = 15.0
+"""Seconds of silence after which a stream says that it is still there."""
+_STOPS = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class StreamOptions(BaseModel):
+    """Says what a stream brings beside the text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    include_usage: bool = False
+
+
+class WritingBody(Body):
+    """Holds what all requests that write have in common."""
+
+    model: Name
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
+    n: Annotated[int, Field(ge=1, le=16)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 62), le=1 << 62)] | None = None
+    stop: _STOPS | Annotated[list[_STOPS], Field(max_length=16)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def choices(self) -> int:
+        """Return how many answers a prompt gets."""
+        return self.n or 1
+
+    @property
+    def with_usage(self) -> bool:
+        """Return whether a stream ends with what was used."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def settings(self, number: int, most: int, log_probabilities: int | None) -> GenerationSettings:
+        """Return what is set of a prompt's answer of a number; as OpenAI has it, tokens are drawn unless told otherwise."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or ()
+        return GenerationSettings(
+            max_new_tokens=most, temperature=1.0 if self.temperature is None else self.temperature, top_k=self.top_k,
+            top_p=self.top_p, min_p=self.min_p, repetition_penalty=self.repetition_penalty or 1.0,
+            presence_penalty=self.presence_penalty or 0.0, frequency_penalty=self.frequency_penalty or 0.0,
+            seed=None if self.seed is None else (self.seed + number) % (1 << 63), stop=tuple(stops),
+            log_probabilities=log_probabilities,
+        )  # fmt: skip
+
+
+def prompt_of(
+    engine: Engine, predictor: Predictor | None, given: str | Sequence[int] | Sequence[Mapping[str, Any]], name: str
+) -> Request:
+    """Return a text, a conversation or tokens as the engine takes them; raises `Refusal` for what it cannot be."""
+    if predictor is not None and not isinstance(predictor, Writer):
+        raise wrong(f"{name} was trained to {predictor.trained_to}, not to write; ask it at /v1/classify.", "model")
+    is_chat = not isinstance(given, str) and isinstance(given[0], Mapping)
+    try:
+        if not is_chat and not isinstance(given, str):
+            tokens: list[int] = list(given)  # type: ignore[arg-type]
+            tokenizer = engine.backbone.tokenizer if predictor is None else predictor.tokenizer
+            words = 0 if predictor is None else predictor.adapter.words
+            engine.backbone.check_tokens(tokens, "in the prompt", tokenizer, words)
+            return Request(tokens, None if predictor is None else predictor.adapter, (), 0, tokenizer)
+        if predictor is not None:
+            return predictor.request(given, predictor)  # type: ignore[arg-type]
+        stop, marks, text = (), True, given
+        if is_chat:
+            template = template_of(None, engine.backbone.tokenizer)
+            text, stop, marks = template.prompt(check_messages(given)), template.stop, template.marks  # type: ignore[arg-type, assignment]
+        encoded = encode_prompt(engine.backbone, str(text), marks=marks)
+        return Request(encoded, None, stop, 0, engine.backbone.tokenizer)
+    except UsageError as error:
+        raise wrong(str(error), "messages" if is_chat else "prompt") from None
+
+
+async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, log: int | None) -> list[Reply]:
+    """Ask for all answers of a request, that of each prompt in its turn; they are cancelled when the request ends.
+
+    Raises `Refusal` for a model that does not write, prompts that are too long, and where too many wait already.
+    """
+    predictor = await call.model(body.model)
+    try:
+        engine = await asyncio.get_running_loop().run_in_executor(None, call.house.engine)
+    except UsageError as error:
+        raise wrong(str(error), "model") from None
+    call.texts = given
+    replies: list[Reply] = []
+    for prompt in given:
+        made = prompt_of(engine, predictor, prompt, body.model)
+        call.tokens_in += len(made.prompt)
+        for number in range(body.choices):
+            ask = Ask(
+                prompt=made.prompt, adapter=made.adapter, name=call.adapter, tokenizer=made.tokenizer, stop=made.stop,
+                settings=body.settings(number, most, log), deadline=call.deadline,
+            )  # fmt: skip
+            replies.append(_submitted(engine, ask))
+            call.ends.callback(replies[-1].cancel)
+    call.rows = len(replies)
+    return replies
+
+
+def _submitted(engine: Engine, ask: Ask) -> Reply:
+    """Return the reply to an ask; raises `Refusal` where it gets none."""
+    try:
+        return engine.submit(ask)
+    except PromptTooLong as error:
+        raise wrong(
+            f"The prompt has {error.tokens} tokens, and the model takes {error.most}; shorten it.", None,
+            "context_length_exceeded",
+        ) from None  # fmt: skip
+    except Busy as error:
+        raise busy(str(error), error.retry_after, "queue_full") from None
+    except Closing:
+        raise Refusal(
+            503, "What writes here is not running.", "stopping", kind="server_error", retry_after=10
+        ) from None
+    except UsageError as error:
+        raise wrong(str(error)) from None
+
+
+async def pieces(call: Call, replies: Sequence[Reply]) -> AsyncIterator[tuple[int, Piece] | None]:
+    """Yield the pieces of all replies with their places, as they come; None where nothing came for a while.
+
+    Raises `Refusal` for an answer that is not there in time, or that failed.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
+
+    def listening(place: int) -> Any:
+        return lambda piece: loop.call_soon_threadsafe(queue.put_nowait, (place, piece))
+
+    for place, reply in enumerate(replies):
+        reply.listen(listening(place))
+    left = len(replies)
+    while left:
+        try:
+            place, piece = await asyncio.wait_for(queue.get(), _PING)
+        except TimeoutError:
+            yield None
+            continue
+        if call.first is None:
+            call.first = time.monotonic() - call.began
+        if piece.written is not None:
+            left -= 1
+            call.tokens_out += len(piece.written.tokens)
+            call.finish = piece.written.finish
+            if piece.written.finish == "deadline":
+                limit = call.house.limits.deadline
+                raise Refusal(504, f"This was not answered within {limit:g} seconds.", "deadline", kind="server_error")
+            if piece.written.finish in ("error", "cancelled"):
+                call.house.shelf.tell(f"Request {call.number} was broken off: {piece.written.problem}")
+                raise Refusal(
+                    503, "The answer was broken off; ask again.", "broken_off", kind="server_error", retry_after=1
+                )
+        yield place, piece
+
+
+def usage(call: Call) -> dict[str, int]:
+    """Return what a request used."""
+    return {
+        "prompt_tokens": call.tokens_in, "completion_tokens": call.tokens_out,
+        "total_tokens": call.tokens_in + call.tokens_out,
+    }  # fmt: skip
+
+
+def told(tokenizer: Any, said: Said) -> dict[str, Any]:
+    """Return how likely a token was, as OpenAI's chats have it."""
+
+    def one(token: int, log_probability: float) -> dict[str, Any]:
+        text = tokenizer.decode([token])
+        # A token may be a part of a character, which is no text.
+        whole = None if "\ufffd" in text else list(text.encode("utf-8"))
+        return {"token": text, "logprob": max(log_probability, -9999.0), "bytes": whole}
+
+    top = [one(*each) for each in said.likeliest]
+    return {**one(said.token, said.log_probability or 0.0), "top_logprobs": top}
