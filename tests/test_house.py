@@ -171,7 +171,9 @@ ALSO = {
     ("choices", "preset_columns.py"),  # a column
     ("classification", "adapters_library.py"),  # a kind of that library's heads
     ("embedding", "anatomy.py"),  # a role of a module
-    ("embedding", "embeddings.py"),  # a key of OpenAI's answers
+    ("choices", "chat.py"),
+    ("choices", "completions.py"),
+    ("embedding", "embeddings.py"),  # keys of OpenAI's answers
 }
 """Words that are a task's name and stand for another thing in these files."""
 
