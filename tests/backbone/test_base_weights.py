@@ -102,7 +102,10 @@ def test_a_prefix_of_all_names_is_taken_off_and_said(
         logits(own, build_adapter(make_method("head", {}), own, 2, 0, LABELS), batch(family))
         for own in (backbone, plain)
     )
-    assert torch.equal(found, expected)
+    weights = plain.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in backbone.model.state_dict().items())
+    # Where weights lie in memory is another matter with names of another length, and decides the last bit of a product.
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
