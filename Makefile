@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # A file of tests stays with one worker, so that what its tests share is made once.
 SPREAD = -n auto --dist loadfile --no-loadscope-reorder
+# Each worker, and each process that a test starts, would compile the package and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check conformance docs reference clean
 
