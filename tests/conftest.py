@@ -14,6 +14,8 @@ from hypothesis import settings
 # Nothing of what is imported and collected is ever garbage, and to look through it again and again takes a tenth of the
 # time; looking begins when all is collected (`pytest_collection_finish`).
 gc.disable()
+# Nobody pulls the plug on a test, and to wait for the disk at each of some thousand small files takes a while.
+os.fsync = lambda file: None
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 # Studies run here: a process for each run costs more than the run. Tests of processes ask for them (`processes`).
