@@ -175,6 +175,7 @@ def test_doubts_are_said_beside_the_differences(
     assert [phrase for phrase in every if phrase in page] == [phrase for phrase in every if phrase in english]
     if "Rates" in english:
         assert english in (folder / "tables" / "differences-m-d.md").read_text()
+        assert (folder / "report.html").read_text().count(english) == 1
     assert portuguese in said_by(folder, "pt")
     (doubt,) = recommend(folder).doubts
     assert english in doubt

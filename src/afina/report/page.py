@@ -75,7 +75,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         f"<h2>{escape(words('The answer'))}</h2>",
         *(_answer_box(group, words) for group in material.groups),
         f"<h2>{escape(words('Comparison'))}</h2>",
-        *(html_table(comparison_table(group, words)) for group in material.groups),
+        *(html_table(comparison_table(group, words, alone=False)) for group in material.groups),
         *_figures(material, words),
     ]
     tested = [group for group in material.groups if group.comparisons]
@@ -85,7 +85,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         parts += [html_table(own) for own in by_type]
     if tested:
         parts.append(f"<h2>{escape(words('Which differences are real'))}</h2>")
-        parts += [html_table(difference_table(group, words)) for group in tested]
+        parts += [html_table(difference_table(group, words, alone=False)) for group in tested]
     wrong = [group for group in material.groups if group.mistakes is not None]
     if wrong:
         parts.append(f"<h2>{escape(words('What the best one gets wrong'))}</h2>")

@@ -48,8 +48,8 @@ def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
     return scaled(cell.metric) * sum(values) / len(values) if values else None
 
 
-def comparison_table(group: Group, words: Words) -> Table:
-    """Return one row a method: metric, costs, size, rate."""
+def comparison_table(group: Group, words: Words, *, alone: bool = True) -> Table:
+    """Return one row a method: metric, costs, size, rate; `alone` it says too that the rates are defaults."""
     energy = any(run.energy_joules is not None for cell in group.cells for run in cell.runs)
     metric = group.metric
     unit = " (%)" if scaled(metric) == 100 else ""
@@ -98,7 +98,7 @@ def comparison_table(group: Group, words: Words) -> Table:
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
     assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.assumed)
-    doubted = doubts(group.cells).rates(words)
+    doubted = doubts(group.cells).rates(words) if alone else ""
     note = " ".join(filter(None, (note, _untried_note(group, words), doubted, *map(words.sentence, assumed))))
     return Table(f"comparison-{group.slug}", group.title, columns, rows, note, frozenset(strong))
 
@@ -133,8 +133,8 @@ def _over(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def difference_table(group: Group, words: Words) -> Table:
-    """Return one row a pair of methods."""
+def difference_table(group: Group, words: Words, *, alone: bool = True) -> Table:
+    """Return one row a pair of methods; `alone` it says too that the rates are defaults."""
     metric = group.metric
     rows = [difference_row(entry, metric, words) for entry in group.comparisons]
     columns = [words(c) for c in ("first", "second", "difference", "95% interval", "p (Holm)", "verdict")]
@@ -144,7 +144,8 @@ def difference_table(group: Group, words: Words) -> Table:
             f" ({', '.join(sorted({words(entry.test) for entry in group.comparisons}))}, "
             f"n = {words.number(group.comparisons[0].items)})"
         )
-    note = f"{note} {doubts(group.cells).rates(words)}".strip()
+    if alone:
+        note = f"{note} {doubts(group.cells).rates(words)}".strip()
     return Table(f"differences-{group.slug}", group.title, columns, rows, note, words=2)
 
 
