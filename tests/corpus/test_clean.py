@@ -26,6 +26,7 @@ from afina.corpus.rules import CleanSettings, repetition
 from afina.data.dialogues.conversations import Columns
 from afina.data.dialogues.speakers import Speakers
 from afina.errors import UsageError
+from afina.words.language import Words
 from commands import afina, refused
 from data_commands import rows_of, run
 
@@ -526,11 +527,11 @@ def test_inspection_counts_what_is_there(tmp_path: Path) -> None:
     assert found.lengths["question"].total == 4 + 4 + 0 + 3
     assert sum(found.lengths["row"].counts) == 4
     assert inspect_file(path, tokens=len, tokenizer="letters").lengths["answer"].longest == len(rows[3]["answer"])
-    page = inspection_page(found)
+    page = inspection_page(found, Words())
     assert "nina@example.com" in page
     assert "http" not in page
     html = write(tmp_path / "x.jsonl", [{"question": "<script>alert(1)</script> a@b.com", "answer": "x"}])
-    assert "<script>" not in inspection_page(inspect_file(html))
+    assert "<script>" not in inspection_page(inspect_file(html), Words())
 
 
 def test_labels_of_real_texts(shared: Path) -> None:

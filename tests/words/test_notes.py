@@ -26,6 +26,11 @@ LISTS = ("notes", "told", "said")
 WRITTEN_OUT = (
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     "audit/leak.py",
+    "audit/run.py",
+    "api/adapters.py",
+    "export/export.py",
+    "export/push.py",
+    "study/catalogue.py",
     "evaluation/evaluate.py",
     "study/executors/in_process.py",
     "study/plan.py",

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from string import Formatter
 
@@ -13,7 +14,9 @@ import pytest
 
 import afina
 import afina.words
+from afina.cli.command import COMMANDS
 from afina.errors import UsageError
+from afina.methods.base import METHODS, registry
 from afina.words.language import Words, phrases
 from afina.words.notes import NOTES
 
@@ -60,8 +63,8 @@ def test_every_phrase_that_is_said_has_its_portuguese(trees: dict[Path, ast.Modu
     assert not spoken - phrases().keys()
 
 
-IN_BOTH = ("evaluate", "export", "learned", "members", "plan", "predict", "progress", "recommend")
-"""Files of cli/ whose answers and progress take `--language`."""
+CLI = sorted(path.stem for path in (SOURCE / "cli").glob("*.py") if path.stem not in ("__init__", "main"))
+"""Files of cli/ but `main`, which speaks before any language is known."""
 PRINTS = (
     "print",
     "note",
@@ -75,6 +78,9 @@ PRINTS = (
     "tell",
     "working",
     "steps_bar",
+    "show_file",
+    "table_of",
+    "add_task",
 )
 
 
@@ -97,18 +103,33 @@ def printed(tree: ast.AST) -> Iterator[str]:
                 yield from plain(child)
 
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in PRINTS:
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) == "self.note":  # which says it in its language
+            continue
+        if getattr(node.func, "id", getattr(node.func, "attr", "")) in PRINTS:
             for each in node.args:
                 yield from plain(each)
 
 
-@pytest.mark.parametrize("name", IN_BOTH)
+@pytest.mark.parametrize("name", CLI)
 def test_nothing_is_printed_in_english_alone(name: str, trees: dict[Path, ast.Module]) -> None:
     styles = {"dim", "bold", "red", "green", "yellow", "right", "left", "default"}
-    units = {"GB", "MB", "min", "adapter"}
+    units = {"GB", "MB", "min", "adapter", "Markdown", "CSV", "LaTeX", "tables"}
     for text in printed(trees[SOURCE / "cli" / f"{name}.py"]):
-        words = set(re.findall(r"[A-Za-z]{2,}", text)) - styles - units
+        typed = re.sub(r"\bafina [a-z]+|--\w+ best", "", text)  # what a person is to type
+        words = set(re.findall(r"[A-Za-z]{2,}", typed)) - styles - units
         assert not words, text
+
+
+def test_every_command_takes_a_language() -> None:
+    """But for those that are only the name before other commands."""
+    without = {name for name, run in COMMANDS.items() if "language" not in signature(run).parameters}
+    assert without == {"audit", "data"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_is_in_portuguese(name: str) -> None:
+    """It stands in the method's own file; what only inherits it would say what another is."""
+    assert vars(registry()[name]).get("portuguese")
 
 
 def test_every_phrase_is_said_somewhere(trees: dict[Path, ast.Module]) -> None:

@@ -34,23 +34,25 @@ def inspect(
     columns: "Columns | None" = None,
     tokens: Count | None = None,
     tick: Tick | None = None,
+    language: str = "en",
 ) -> "Inspection":
     """Say what a file holds, read once: lengths, duplicates, empty sides, labels, languages, personal data.
 
-    `html` and `json_file` are written as well. Lengths are in tokens of the `tokenizer`'s model, or as `tokens` counts a
-    text's, and in words unless either is given.
+    `html`, in this language, and `json_file` are written as well. Lengths are in tokens of the `tokenizer`'s model, or as
+    `tokens` counts a text's, and in words unless either is given.
     """
     from afina.corpus.inspect import inspect_file
     from afina.corpus.inspect_page import inspection_page
     from afina.corpus.reading import Reading
     from afina.whole_file import whole_file
+    from afina.words.language import Words
 
     found = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
         similarity=similarity, tick=tick,
     )  # fmt: skip
     figures = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)
-    for path, content in ((html, inspection_page(found)), (json_file, figures)):
+    for path, content in ((html, inspection_page(found, Words(language))), (json_file, figures)):
         if path is not None:
             with whole_file(Path(path)) as partial:
                 partial.write_text(content, encoding="utf-8")

@@ -7,7 +7,7 @@ import typer
 
 from afina.cli.audit import columns_of
 from afina.cli.command import PANELS, command
-from afina.cli.options import Force, Messages, Seed, Target, Text
+from afina.cli.options import Force, Language, Messages, Seed, Target, Text
 from afina.cli.terminal import show_file
 
 __all__ = ["canaries"]
@@ -27,6 +27,7 @@ def canaries(
     answer: Target = None,
     messages: Messages = None,
     seed: Seed = 0,
+    language: Language = "en",
     force: Force = False,
 ) -> None:
     """Plant rows with random secrets in a copy of training data, in the data's own form.
@@ -39,6 +40,7 @@ def canaries(
 
     from afina import api
     from afina.errors import UsageError
+    from afina.words.language import Words
 
     try:
         times = [int(part) for part in repeat.split(",")]
@@ -48,7 +50,11 @@ def canaries(
         data, out, count=count, repeat=times, symbols=symbols, length=length, seed=seed, force=force,
         columns=columns_of(data, text, answer, messages),
     )  # fmt: skip
-    console = Console()
-    console.print(f"{count * len(times):,} canaries, {count * sum(times):,} rows planted", highlight=False)
+    console, words = Console(), Words(language)
+    planted = words(
+        "{canaries} canaries, {rows} rows planted",
+        canaries=words.number(count * len(times)), rows=words.number(count * sum(times)),
+    )  # fmt: skip
+    console.print(planted, highlight=False)
     for path in (out, manifest):
         show_file(console, path)

@@ -68,7 +68,8 @@ def leak(
     settings = LeakSettings(
         rows=rows, prefix=prefix, most=tokens, references=references, batch_size=batch_size, seed=seed
     )  # fmt: skip
-    with working(console) as tell:
+    words = Words(language)
+    with working(console, words("starting"), words) as tell:
         found = api.audit.leak(
             target, settings, train=train, held_out=held_out, canaries=canaries,
             columns=columns_of(train, text, answer, messages), model=model, device=device, precision=precision, out=out,
@@ -77,7 +78,7 @@ def leak(
     if format == "json":
         print_json(found.as_dict())
     else:
-        _show(console, found, Words(language))
+        _show(console, found, words)
     for path in () if out is None else leak_files(out):
         show_file(console, path)
 

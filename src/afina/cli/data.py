@@ -10,6 +10,8 @@ from afina.cli.terminal import working
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from afina.words.language import Words
+
 __all__ = ["columns_of", "counting", "data", "speakers_of"]
 
 
@@ -36,7 +38,7 @@ def columns_of(question: str | None, answer: str | None, text: str | None, label
 
 
 @contextmanager
-def counting(console: "Console", what: str) -> Iterator[Callable[[int], None]]:
+def counting(console: "Console", what: str, words: "Words") -> Iterator[Callable[[int], None]]:
     """Show at a terminal how many rows were read; yields what is told so."""
-    with working(console, what) as tell:
-        yield lambda rows: tell(f"{what}: {rows:,} rows")
+    with working(console, what, words) as tell:
+        yield lambda rows: tell(f"{what}: {words.counted(rows, '{count} row', '{count} rows')}")

@@ -14,6 +14,7 @@ from afina.cli.options import (
     DataFile,
     Force,
     Format,
+    Language,
     Plain,
     Question,
     Separator,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.corpus.clean import CleanReport
+    from afina.words.language import Words
 
 __all__ = ["clean"]
 
@@ -61,6 +63,7 @@ def clean(
     answer: Answer = None,
     text: Text = None,
     force: Force = False,
+    language: Language = "en",
     format: Format = "table",
 ) -> None:
     """Make clean interactions of a file; what goes is kept in OUT.rejects with the reason.
@@ -71,15 +74,17 @@ def clean(
     rows of several dialogues are divided, duplicates and near-duplicates (MinHash) of earlier rows go. Exit code 2: nothing
     could be kept.
     """
-    console = console_for(format)
     from afina import api
     from afina.corpus.rules import CleanSettings
+    from afina.words.language import Words
+
+    console, words = console_for(format), Words(language)
 
     settings = CleanSettings(
         several=several, pairs=pairs, personal=personal, near_duplicates=similarity or None, min_words=min_words,
         max_words=max_words or None, max_tokens=max_tokens, max_repetition=max_repetition or None,
     )  # fmt: skip
-    with counting(console, f"cleaning {file.name}") as tick:
+    with counting(console, words("cleaning {file}", file=file.name), words) as tick:
         report = api.data.clean(
             file, out, settings, tokenizer=tokenizer, plain=plain, speakers=speakers_of(user, assistant, separator),
             columns=columns_of(question, answer, text), force=force, tick=tick,
@@ -87,15 +92,19 @@ def clean(
     if format == "json":
         print_json(report.as_dict())
     else:
-        _show(console, report)
+        _show(console, report, words)
 
 
-def _show(console: "Console", report: "CleanReport") -> None:
-    table = table_of("rule", "what it does", "changed", "added", "removed")
+def _show(console: "Console", report: "CleanReport", words: "Words") -> None:
+    columns = ("rule", "what it does", "changed", "added", "removed")
+    table = table_of(*map(words, columns), texts=2)
     for rule in report.rules:
-        table.add_row(rule.name, rule.does, *(f"{n:,}" if n else "·" for n in (rule.changed, rule.added, rule.removed)))
+        counts = (rule.changed, rule.added, rule.removed)
+        table.add_row(words(rule.name), words.note(rule.does), *(words.number(n) if n else "·" for n in counts))
     console.print(table)
-    show_notes(console, report.seen)
-    made = f", {report.generated:,} of them written by a model" if report.generated else ""
-    console.print(f"{report.kept:,} of {report.read:,} rows kept{made}", highlight=False)
-    show_files(console, report.out, report.rejects)
+    show_notes(console, report.seen, words)
+    result = words("{kept} of {read} rows kept", kept=words.number(report.kept), read=words.number(report.read))
+    if report.generated:
+        result += words(", {count} of them written by a model", count=words.number(report.generated))
+    console.print(result, highlight=False)
+    show_files(console, report.out, report.rejects, words)

@@ -8,7 +8,20 @@ import typer
 from afina.cli.command import PANELS, command
 from afina.cli.data import columns_of, counting, speakers_of
 from afina.cli.data_shown import show_files, show_notes
-from afina.cli.options import Answer, Assistant, DataFile, Force, Format, Label, Plain, Question, Separator, Text, User
+from afina.cli.options import (
+    Answer,
+    Assistant,
+    DataFile,
+    Force,
+    Format,
+    Label,
+    Language,
+    Plain,
+    Question,
+    Separator,
+    Text,
+    User,
+)
 from afina.cli.terminal import console_for, print_json
 
 __all__ = ["convert"]
@@ -27,6 +40,7 @@ def convert(
     text: Text = None,
     label: Label = None,
     force: Force = False,
+    language: Language = "en",
     format: Format = "table",
 ) -> None:
     """Write dialogues of any known form as one: a column `messages` of role and content (texts: a column `text`).
@@ -37,9 +51,10 @@ def convert(
     one turn a row. What cannot be read is kept in OUT.rejects with the reason.
     """
     from afina import api
+    from afina.words.language import Words
 
-    console = console_for(format)
-    with counting(console, f"converting {file.name}") as tick:
+    console, words = console_for(format), Words(language)
+    with counting(console, words("converting {file}", file=file.name), words) as tick:
         report = api.data.convert(
             file, out, plain=plain, speakers=speakers_of(user, assistant, separator),
             columns=columns_of(question, answer, text, label), force=force, tick=tick,
@@ -47,7 +62,11 @@ def convert(
     if format == "json":
         print_json(report.as_dict())
         return
-    forms = ", ".join(f"{form} ({count:,})" for form, count in report.forms.items())
-    console.print(f"{report.written:,} rows written, {report.rejected:,} rejected; read as {forms}", highlight=False)
-    show_notes(console, report.seen)
-    show_files(console, report.out, report.rejects)
+    forms = ", ".join(f"{words.note(form)} ({words.number(count)})" for form, count in report.forms.items())
+    result = words(
+        "{written} rows written, {rejected} rejected; read as {forms}",
+        written=words.number(report.written), rejected=words.number(report.rejected), forms=forms,
+    )  # fmt: skip
+    console.print(result, highlight=False)
+    show_notes(console, report.seen, words)
+    show_files(console, report.out, report.rejects, words)

@@ -10,13 +10,14 @@ import typer
 
 from afina.cli.command import PANELS, command
 from afina.cli.data_shown import show_files, table_of
-from afina.cli.options import Device, Format, Seed, Similarity
+from afina.cli.options import Device, Format, Language, Seed, Similarity
 from afina.cli.terminal import console_for, is_quiet, note, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.corpus.generate import GenerateReport
+    from afina.words.language import Words
 
 __all__ = ["generate"]
 
@@ -43,6 +44,7 @@ def generate(
     similarity: Similarity = 0.8,
     seed: Seed = 0,
     device: Device = "auto",
+    language: Language = "en",
     format: Format = "table",
 ) -> None:
     """Have a model write interactions: deduplicated as they come, resumable, with figures that show a collapse.
@@ -52,10 +54,12 @@ def generate(
 
     Every row has `generated: true`. Exit code 1: the model stopped answering; what it wrote is kept.
     """
-    console = console_for(format)
     from afina import api
     from afina.corpus.rules import CleanSettings
     from afina.corpus.writers import Endpoint, Writer
+    from afina.words.language import Words
+
+    console, words = console_for(format), Words(language)
 
     writer: Writer
     if endpoint is not None:
@@ -69,7 +73,7 @@ def generate(
         writer = LocalModel(
             name=model, temperature=temperature, max_tokens=max_tokens, device=device
         )  # fmt: skip
-    with _rows_bar(console, count) as observe:
+    with _rows_bar(console, count, words) as observe:
         report = api.data.generate(
             _read(prompt), out, writer, count=count, settings=CleanSettings(near_duplicates=similarity or None),
             topics=[] if topics is None else [line.strip() for line in _read(topics).splitlines() if line.strip()],
@@ -78,25 +82,34 @@ def generate(
     if format == "json":
         print_json(report.as_dict())
     else:
-        _show(console, report)
+        _show(console, report, words)
 
 
-def _show(console: "Console", report: "GenerateReport") -> None:
+def _show(console: "Console", report: "GenerateReport", words: "Words") -> None:
     figures = report.diversity
     if figures is not None:
-        table = table_of("diversity of the answers", "", "varied text has")
-        table.add_row("different words", f"{100 * figures.distinct_1:.0f}%", "above 25%")
-        table.add_row("different word pairs (distinct-2)", f"{100 * figures.distinct_2:.0f}%", "above 60%")
-        table.add_row("different word triples (distinct-3)", f"{100 * figures.distinct_3:.0f}%", "above 80%")
-        table.add_row("self-BLEU", f"{figures.self_bleu:.2f}", "below 0.4")
-        table.add_row("embedding spread", f"{figures.spread:.2f}", "above 0.6")
+        table = table_of(words("diversity of the answers"), "", words("varied text has"))
+        shares = {
+            "different words": (figures.distinct_1, 25),
+            "different word pairs (distinct-2)": (figures.distinct_2, 60),
+            "different word triples (distinct-3)": (figures.distinct_3, 80),
+        }
+        for name, (share, varied) in shares.items():
+            table.add_row(words(name), f"{100 * share:.0f}%", words("above {value}", value=f"{varied}%"))
+        below = words("below {value}", value=words.number(0.4, 1))
+        table.add_row(words("self-BLEU"), words.number(figures.self_bleu, 2), below)
+        if figures.spread is not None:
+            above = words("above {value}", value=words.number(0.6, 1))
+            table.add_row(words("embedding spread"), words.number(figures.spread, 2), above)
         console.print(table)
     for warning in report.warnings:
-        note(console, f"{warning[0].upper()}{warning[1:]}.")
+        note(console, words.sentence(warning))
     for reason, rows in report.reasons.items():
-        note(console, f"{rows:,} rejected: {reason}", "dim")
-    console.print(f"{report.rows:,} rows in {report.requests:,} requests", highlight=False)
-    show_files(console, report.out, report.rejects)
+        rejected = words("{count} rejected: {reason}", count=words.number(rows), reason=words.note(reason))
+        note(console, rejected, "dim")
+    rows_made, asked = words.number(report.rows), words.number(report.requests)
+    console.print(words("{rows} rows in {requests} requests", rows=rows_made, requests=asked), highlight=False)
+    show_files(console, report.out, report.rejects, words)
 
 
 def _read(path: Path) -> str:
@@ -108,15 +121,18 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def _rows_bar(console: "Console", count: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _rows_bar(console: "Console", count: int, words: "Words") -> Iterator[Callable[[Mapping[str, Any]], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=is_quiet()) as bar:
-        task = bar.add_task("waiting for the first answer", total=count)
+        task = bar.add_task(words("waiting for the first answer"), total=count)
 
         def observe(event: Mapping[str, Any]) -> None:
-            said = f"{event['requests']:,} requests, {event['rejected']:,} rejected"
-            bar.update(task, completed=event["rows"], description=said)
+            so_far = words(
+                "{requests} requests, {rejected} rejected",
+                requests=words.number(event["requests"]), rejected=words.number(event["rejected"]),
+            )  # fmt: skip
+            bar.update(task, completed=event["rows"], description=so_far)
 
         yield observe

@@ -14,6 +14,7 @@ from afina.cli.options import (
     DataFile,
     Format,
     Label,
+    Language,
     Plain,
     Question,
     Separator,
@@ -43,6 +44,7 @@ def inspect(
     answer: Answer = None,
     text: Text = None,
     label: Label = None,
+    language: Language = "en",
     format: Format = "table",
 ) -> None:
     """Say what a file holds: lengths, duplicates, empty sides, labels, languages, personal data.
@@ -50,17 +52,19 @@ def inspect(
     Example: `afina data inspect chats.txt --html chats.html --tokenizer minilm`
     """
     from afina import api
+    from afina.words.language import Words
 
-    console = console_for(format)
-    with counting(console, f"reading {file.name}") as tick:
+    console, words = console_for(format), Words(language)
+    with counting(console, words("reading {file}", file=file.name), words) as tick:
         found = api.data.inspect(
             file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, plain=plain,
             speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), tick=tick,
+            language=language,
         )  # fmt: skip
     if format == "json":
         print_json(found.as_dict())
         return
-    show_inspection(console, found)
+    show_inspection(console, found, words)
     for path in (html, json_file):
         if path is not None:
             show_file(console, path)

@@ -99,7 +99,7 @@ def evaluate(
         stop=[_lines(one) for one in stop or []], max_new_tokens=max_new_tokens, metrics=_listed(metrics),
     )  # fmt: skip
     words = Words(language)
-    with working(console, words("starting")) as tell:
+    with working(console, words("starting"), words) as tell:
         found = api.evaluate(
             adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
             column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, model=model, device=device,

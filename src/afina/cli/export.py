@@ -88,7 +88,7 @@ def export(
     if check is not None:
         if strange := [name for name, value in {"--to": to, "--out": out, "an adapter": adapter}.items() if value]:
             raise UsageError(f"--check looks at what was exported, and takes no {strange[0].removeprefix('an ')}.")
-        with working(console, words("opening what was exported")):
+        with working(console, words("opening what was exported"), words):
             found = api.check_export(check, data)
         _table(
             console,
@@ -99,7 +99,7 @@ def export(
         return
     if adapter is None or to is None:
         raise UsageError("Give an adapter and --to what to export it, or --check with the folder of an export.")
-    with working(console, words("loading the adapter")) as tell:
+    with working(console, words("loading the adapter"), words) as tell:
         # Unless another language was asked for, the card is in that of the adapter's.
         tongue = None if language == "en" else language
         made = api.export(

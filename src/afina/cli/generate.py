@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Adapter, AnySeed, BaseModel, BatchSize, Device, Precision, Stop, Temperature, TopP
+from afina.cli.options import (
+    Adapter,
+    AnySeed,
+    BaseModel,
+    BatchSize,
+    Device,
+    Language,
+    Precision,
+    Stop,
+    Temperature,
+    TopP,
+)
 from afina.cli.terminal import console_for, note
 
 __all__ = ["generate"]
@@ -36,6 +47,7 @@ def generate(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    language: Language = "en",
     format: Annotated[
         str, typer.Option("--format", help="text, or jsonl: an object a line with prompt, text, finish and tokens.")
     ] = "text",
@@ -50,6 +62,7 @@ def generate(
     from afina.generation.settings import GenerationSettings
     from afina.words.language import Words
 
+    words = Words(language)
     console_for(format, forms=("text", "jsonl"))
     for_program = as_json or format == "jsonl"
     settings = GenerationSettings(
@@ -64,7 +77,7 @@ def generate(
         print()
     for reply in () if pieces else found.replies:
         print(json.dumps(reply.as_dict(), ensure_ascii=False) if for_program else reply.text)
-    for sentence in (*map(Words().sentence, found.assumed), *filter(None, (found.note,))):
+    for sentence in map(words.sentence, (*found.assumed, *filter(None, (found.note,)))):
         note(Console(stderr=True), sentence)
 
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from afina.cli.command import command
+from afina.cli.options import Language
 from afina.cli.terminal import console_for
 
 if TYPE_CHECKING:
     from afina.study.catalogue import Entry
+    from afina.words.language import Words
 
 __all__ = ["methods"]
 
@@ -23,6 +25,7 @@ def methods(
     classes: Annotated[
         int, typer.Option("--classes", min=1, max=1_000_000, help="Classes of the head that is counted along.")
     ] = 2,
+    language: Language = "en",
     format: Annotated[str, typer.Option("--format", help="table, or jsonl for a program to read.")] = "table",
 ) -> None:
     """List the methods; with a model, the numbers each would train there, without loading its weights.
@@ -30,31 +33,35 @@ def methods(
     Example: `afina methods --model roberta-base`
     """
     from afina import api
+    from afina.words.language import Words
 
+    words = Words(language)
     console_for(format, forms=("table", "jsonl"))
     entries = api.methods(model, rank=rank, classes=classes)
     if format == "table":
-        _show(entries, counted=bool(model))
+        _show(entries, words, counted=bool(model))
         return
     for entry in entries:
-        print(json.dumps(vars(entry) | {"trainable_percent": entry.trainable_percent}))
+        values = vars(entry) | {"trainable_percent": entry.trainable_percent}
+        del values["portuguese"]
+        print(json.dumps(values))
 
 
-def _show(entries: "list[Entry]", *, counted: bool) -> None:
+def _show(entries: "list[Entry]", words: "Words", *, counted: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("method", "what it is", title=None)
+    table = Table(words("method"), words("what it is"), title=None)
     if counted:
-        table.add_column("trainable", justify="right")
+        table.add_column(words("trainable"), justify="right")
         table.add_column("%", justify="right")
-    table.add_column("merges")
-    table.add_column("PEFT type", overflow="fold")
+    table.add_column(words("merges"))
+    table.add_column(words("PEFT type"), overflow="fold")
     for entry in entries:
         counts = ["–", "–"]
         if entry.trainable_parameters is not None:
-            counts = [f"{entry.trainable_parameters:,}", f"{entry.trainable_percent:.3g}"]
-        told = f"{entry.summary} ({entry.reason})" if entry.reason else entry.summary
-        row = [entry.name, told, *(counts if counted else [])]
-        table.add_row(*row, "yes" if entry.mergeable else "", entry.peft_type or "")
+            share = words.written(f"{entry.trainable_percent:.3g}")
+            counts = [words.number(entry.trainable_parameters), share]
+        row = [entry.name, entry.told(words), *(counts if counted else [])]
+        table.add_row(*row, words("yes") if entry.mergeable else "", entry.peft_type or "")
     Console().print(table)

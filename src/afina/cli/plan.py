@@ -34,7 +34,7 @@ def plan(
     from afina.words.language import Words
 
     console, words = console_for(format), Words(language)
-    with working(console, words("reading the data")) as tell:
+    with working(console, words("reading the data"), words) as tell:
         found = api.plan(
             file, ahead=lambda known: _show_ahead(console, known, words),
             tell=lambda what: tell(words("timing {what}", what=what)),

@@ -40,7 +40,7 @@ def push(
     from afina.words.language import Words
 
     console, words = Console(), Words(language)
-    with working(console, words("asking the hub")) as tell:
+    with working(console, words("asking the hub"), words) as tell:
         made = api.push(folder, name, public=public, model=model, tell=tell)
     show_pushed(console, made, words)
 

@@ -12,6 +12,8 @@ from afina.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from afina.words.language import Words
+
 __all__ = [
     "console_for", "is_quiet", "note", "print_json", "quietly", "show_file", "steps_bar", "working",
 ]  # fmt: skip
@@ -64,13 +66,13 @@ def show_file(console: "Console", path: Path, remark: str = "") -> None:
 
 
 @contextmanager
-def working(console: "Console", what: str = "starting") -> Iterator[Callable[[str], None]]:
-    """Show at a terminal what is being done; yields what is told of each next thing."""
+def working(console: "Console", what: str, words: "Words") -> Iterator[Callable[[str], None]]:
+    """Show at a terminal what is being done; yields what is told of each next thing, in English."""
     if is_quiet():
         yield lambda status: None
         return
     with console.status(what) as status:
-        yield status.update
+        yield lambda text: status.update(words.note(text))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ __all__ = ["Inspection", "Lengths", "inspect_file"]
 _EXAMPLES = 5
 _SHOWN = 160
 _MOST_LABELS = 200
+_WITHOUT = {"text": "no text", "question": "no question", "answer": "no answer"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class _Tally:
 
     def _is_empty(self, row: Interaction, side: str) -> None:
         self.empty[side] += 1
-        self.example(f"no {side}", row.place, row.all_text)
+        self.example(_WITHOUT[side], row.place, row.all_text)
 
 
 def inspect_file(

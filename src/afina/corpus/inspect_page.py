@@ -5,8 +5,9 @@ from html import escape
 from pathlib import Path
 
 from afina.corpus.inspect import Inspection, Lengths
+from afina.words.language import Words
 
-__all__ = ["findings", "inspection_page"]
+__all__ = ["COLUMNS", "findings", "inspection_page", "kind_of", "unit_of"]
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--bar:#0b62a3;--warn:#8a4b00}
@@ -23,74 +24,114 @@ td.text{text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}
 """
 
 
-def findings(found: Inspection) -> list[tuple[bool, str]]:
+COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
+"""What is said of lengths."""
+
+
+def kind_of(found: Inspection, words: Words) -> str:
+    """Say whether a file holds dialogues, and how long, or texts."""
+    if not found.dialogues:
+        return words("texts")
+    counted = words.counted(found.dialogues, "{count} dialogue", "{count} dialogues")
+    turns = words(", {turns} turns each", turns=words.number(found.turns, 1)) if found.turns else ""
+    return counted + turns
+
+
+def unit_of(found: Inspection, words: Words) -> str:
+    """Say in what lengths are counted."""
+    model = found.unit.removeprefix("tokens of ")
+    return words("length in words") if found.unit == "words" else words("length in tokens of {model}", model=model)
+
+
+def findings(found: Inspection, words: Words) -> list[tuple[bool, str]]:
     """Say what was found, a line each, and whether it asks for cleaning."""
     readable = found.rows - found.unreadable
+    near = words(
+        "near-duplicates of an earlier row (similarity from {similarity})",
+        similarity=words.written(f"{found.similarity:g}"),
+    )
     told = [
-        (True, found.unreadable, "rows that cannot be read"),
-        (True, found.duplicates, "duplicates of an earlier row"),
-        (True, found.near_duplicates, f"near-duplicates of an earlier row (similarity from {found.similarity:g})"),
-        *((True, count, f"rows without {side}") for side, count in found.empty.items()),
-        (True, found.several, "rows that run several dialogues together"),
-        (True, found.personal_rows, "rows with personal data"),
-        (False, found.generated, f"rows that a model wrote, of {readable:,}"),
-        *((False, count, what) for what, count in found.seen.items()),
+        (True, found.unreadable, words("rows that cannot be read")),
+        (True, found.duplicates, words("duplicates of an earlier row")),
+        (True, found.near_duplicates, near),
+        *((True, count, words("rows without {side}", side=words(side))) for side, count in found.empty.items()),
+        (True, found.several, words("rows that run several dialogues together")),
+        (True, found.personal_rows, words("rows with personal data")),
+        (False, found.generated, words("rows that a model wrote, of {rows}", rows=words.number(readable))),
+        *((False, count, words.note(what)) for what, count in found.seen.items()),
     ]
-    return [(warn, f"{what}: {count:,}") for warn, count, what in told if count] or [
-        (False, "nothing that asks for cleaning")
+    return [(warn, f"{what}: {words.number(count)}") for warn, count, what in told if count] or [
+        (False, words("nothing that asks for cleaning"))
     ]
 
 
-def inspection_page(found: Inspection) -> str:
+def inspection_page(found: Inspection, words: Words) -> str:
     """Return the whole HTML document."""
-    kinds = f"{found.dialogues:,} dialogues, {found.turns:.1f} turns each" if found.turns else "texts"
-    listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(told)}</li>" for warn, told in findings(found))
+    rows = words.counted(found.rows, "{count} row", "{count} rows")
+    listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(told)}</li>" for warn, told in findings(found, words))
+    forms = ", ".join(words.note(form) for form in found.forms)
     parts = [
-        f"<h1>{escape(Path(found.path).name)}</h1><p class=soft>{found.rows:,} rows · {escape(kinds)} · "
-        f"{escape(', '.join(found.forms))}</p>",
-        f"<h2>What was found</h2><ul>{listed}</ul>",
-        f"<h2>Lengths in {escape(found.unit)}</h2>",
-        _lengths(found.lengths),
-        *(f"<h3>{escape(name.capitalize())}</h3>{_histogram(lengths)}" for name, lengths in found.lengths.items()),
+        f"<h1>{escape(Path(found.path).name)}</h1><p class=soft>{escape(rows)} · {escape(kind_of(found, words))} · "
+        f"{escape(forms)}</p>",
+        f"<h2>{escape(words('What was found'))}</h2><ul>{listed}</ul>",
+        f"<h2>{escape(_begun(unit_of(found, words)))}</h2>",
+        _lengths(found.lengths, words),
+        *(
+            f"<h3>{escape(_begun(words(name)))}</h3>{_histogram(lengths, words)}"
+            for name, lengths in found.lengths.items()
+        ),
     ]
     for title, counts in (
-        ("Labels", found.labels), ("Languages", found.languages), ("Personal data, occurrences", found.personal),
-        ("Forms", found.forms), ("Rows that cannot be read", found.problems),
+        ("labels", found.labels), ("languages", found.languages), ("personal data, occurrences", found.personal),
+        ("forms", _noted(found.forms, words)), ("rows that cannot be read", _noted(found.problems, words)),
     ):  # fmt: skip
         if counts:
-            parts.append(f"<h2>{title}</h2>{_bars(counts)}")
+            parts.append(f"<h2>{escape(_begun(words(title)))}</h2>{_bars(counts, words)}")
     if found.examples:
-        parts.append("<h2>Examples</h2>")
-        for kind, rows in found.examples.items():
-            body = "".join(f"<tr><td>{escape(at)}</td><td class=text>{escape(said)}</td></tr>" for at, said in rows)
-            parts.append(f"<h3>{escape(kind.capitalize())}</h3><table>{body}</table>")
+        parts.append(f"<h2>{escape(words('Examples'))}</h2>")
+        for kind, shown in found.examples.items():
+            body = "".join(f"<tr><td>{escape(at)}</td><td class=text>{escape(said)}</td></tr>" for at, said in shown)
+            parts.append(f"<h3>{escape(_begun(words(kind)))}</h3><table>{body}</table>")
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
+        f'<!doctype html>\n<html lang="{words("en")}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
         f'initial-scale=1"><title>{escape(Path(found.path).name)}</title><style>{_STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
 
-def _lengths(lengths: Mapping[str, Lengths]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{each.mean:,.1f}</td><td>{each.median:,.0f}</td><td>{each.p95:,.0f}</td>"
-        f"<td>{each.longest:,}</td><td>{each.total:,}</td></tr>"
-        for name, each in lengths.items()
-    )
-    head = "<tr><th></th><th>mean</th><th>median</th><th>95% up to</th><th>longest</th><th>all</th></tr>"
-    return f"<table>{head}{rows}</table>"
+def _noted(counts: Mapping[str, int], words: Words) -> dict[str, int]:
+    return {words.note(what): count for what, count in counts.items()}
 
 
-def _histogram(lengths: Lengths) -> str:
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _lengths(lengths: Mapping[str, Lengths], words: Words) -> str:
+    rows = ""
+    for name, each in lengths.items():
+        figures = map(words.number, (each.median, each.p95, each.longest, each.total))
+        cells = "".join(f"<td>{figure}</td>" for figure in (words.number(each.mean, 1), *figures))
+        rows += f"<tr><td>{escape(words(name))}</td>{cells}</tr>"
+    head = "".join(f"<th>{escape(words(column))}</th>" for column in COLUMNS)
+    return f"<table><tr><th></th>{head}</tr>{rows}</table>"
+
+
+def _histogram(lengths: Lengths, words: Words) -> str:
     starts = [0, *(end + 1 for end in lengths.ends[:-1])]
     steps = zip(starts, lengths.ends, lengths.counts, strict=True)
-    return _bars({f"{start:,} to {end:,}": count for start, end, count in steps})
+    ranges = {
+        words("{first} to {last}", first=words.number(start), last=words.number(end)): count
+        for start, end, count in steps
+    }
+    return _bars(ranges, words)
 
 
-def _bars(counts: Mapping[str, int]) -> str:
+def _bars(counts: Mapping[str, int], words: Words) -> str:
     most, total = max(counts.values()), sum(counts.values())
     body = "".join(
-        f"<tr><td>{escape(str(name))}</td><td>{count:,}</td><td>{100 * count / max(1, total):.1f}%</td>"
+        f"<tr><td>{escape(str(name))}</td><td>{words.number(count)}</td>"
+        f"<td>{words.number(100 * count / max(1, total), 1)}%</td>"
         f'<td class=bar><i style="width:{100 * count / max(1, most):.1f}%"></i></td></tr>'
         for name, count in counts.items()
     )

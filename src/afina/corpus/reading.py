@@ -63,7 +63,7 @@ def read_interactions(source: Source, how: Reading | None = None) -> Iterator[In
     if beside:
         names = ", ".join(f"'{name}'" for name in beside)
         what = f"rows with columns beside those that are read, which stand in 'extra' afterwards: {names}"
-        source.seen[what] = max(beside.values())
+        source.seen[what] += max(beside.values())
 
 
 def settled(source: Source, how: Reading | None = None) -> Reading:
@@ -107,7 +107,7 @@ def _rows_are_texts(source: Source, speakers: Speakers, columns: Columns) -> boo
         raise UsageError(_undecided(source, dialogues, texts, "rows"))
     if share >= _MOST and texts:
         what = f"of the first {len(first)} rows no dialogues; most are, and the file is read so (--plain reads texts)"
-        source.seen[what] = texts
+        source.seen[what] += texts
     return share < _MOST
 
 
@@ -177,12 +177,12 @@ def _columns_meant(source: Source, columns: Columns, speakers: Speakers) -> Colu
         return columns
     answers = {str(values.get(answer)) for values in rows}
     labels = 2 * len(answers) <= len(rows)
-    what = (
-        f"labels (--question {question} --answer {answer} reads them as answers)"
+    first = f"different values of '{answer}' in the first {len(rows)} rows, taken for"
+    source.seen[
+        f"{first} labels (--question {question} --answer {answer} reads them as answers)"
         if labels
-        else f"answers to '{question}' (--text {question} --label {answer} reads them as labels)"
-    )
-    source.seen[f"different values of '{answer}' in the first {len(rows)} rows, taken for {what}"] = len(answers)
+        else f"{first} answers to '{question}' (--text {question} --label {answer} reads them as labels)"
+    ] += len(answers)
     return columns if labels else replace(columns, pairs=(*PAIRS, *EITHER_PAIRS))
 
 

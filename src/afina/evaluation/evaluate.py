@@ -167,7 +167,7 @@ class _Pair:
         own = self.loaded.tokenizer if self.loaded is not None and (adapter is not None or self.same_tokens) else None
         return Speaker(
             backbone, adapter, batch_size=self.batch_size, context=context, tokenizer=own,
-            tick=lambda done, total: self.tell(f"{who}: {done:,} of {total:,}"),
+            tick=lambda done, total: self.tell(f"{who}: {done:,}/{total:,}"),
         )  # fmt: skip
 
 

@@ -95,6 +95,8 @@ class AdaLoRAForm(PeftForm):
 class AdaLoRA(Method):
     """Adapts by low-rank updates whose ranks are re-allotted by importance."""
 
+    portuguese = "Adapta por atualizações de posto baixo cujos postos são redistribuídos por importância."
+
     mergeable = True
     peft = AdaLoRAForm(
         "ADALORA", {"q": "lora_A", "l": "lora_E", "p": "lora_B"}, {"q": "rank", "l": "rank", "p": "block"}

@@ -65,6 +65,8 @@ class Method:
     """A way of adapting a backbone; subclasses add their settings as fields and say what they can do."""
 
     name: ClassVar[str] = ""
+    portuguese: ClassVar[str] = ""
+    """What its docstring's first line says, to who reads Portuguese."""
     mergeable: ClassVar[bool] = False
     """Whether every branch has a `fold`."""
     owns_backbone: ClassVar[bool] = False

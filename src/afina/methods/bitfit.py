@@ -47,6 +47,8 @@ class AddBias(Branch):
 class BitFit(Method):
     """Trains the biases of linear layers and norms."""
 
+    portuguese = "Treina os vieses das camadas lineares e das normas."
+
     mergeable = True
     rates = RateRule(1.8e-3, by_steps=0.5, by_width=0.5)
     """The largest of the four that the paper searches, 1e-3 (section 4), is for thousands of steps."""

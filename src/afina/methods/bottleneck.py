@@ -170,6 +170,8 @@ class Bottleneck(Method):
 class Houlsby(Bottleneck):
     """Puts adapters after both sublayers."""
 
+    portuguese = "Põe adaptadores depois das duas subcamadas."
+
     rates = RateRule(1.4e-3, by_steps=0.5, by_width=0.5)
     """The three that the paper searches (section 3.2: 3e-5 to 3e-3) have 3e-4 in the middle."""
 
@@ -191,6 +193,8 @@ class Houlsby(Bottleneck):
 class Pfeiffer(Bottleneck):
     """Puts adapters after the feed-forward layer."""
 
+    portuguese = "Põe adaptadores depois da camada feed-forward."
+
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.closings()
 
@@ -202,6 +206,8 @@ class Pfeiffer(Bottleneck):
 @dataclass(frozen=True, kw_only=True)
 class Parallel(Bottleneck):
     """Puts scaled adapters beside the feed-forward layer."""
+
+    portuguese = "Põe adaptadores com escala ao lado da camada feed-forward."
 
     rates = RateRule(2e-4, by_steps=0.5, by_width=0.5)
     """Eight times the weights of the other two, times `scale`: at 1e-3, on SNLI at 8e-4, it no longer learns."""

@@ -111,6 +111,10 @@ class DoRAForm(LoRAForm):
 class DoRA(LoRA):
     """Adapts by a low-rank update with weights decomposed into magnitude and direction; LoRA's settings."""
 
+    portuguese = (
+        "Adapta por uma atualização de posto baixo com os pesos decompostos em magnitude e direção; ajustes da LoRA."
+    )
+
     peft = DoRAForm(
         "LORA",
         {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"},

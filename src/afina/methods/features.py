@@ -23,6 +23,8 @@ class Features(FittedMethod):
     For regression its regressor twin is fitted.
     """
 
+    portuguese = "Ajusta um modelo clássico sobre vetores congelados e guardados."
+
     model: Literal["logistic", "forest", "xgboost"] = "logistic"
     """`logistic` regression (for numbers: ridge), random `forest`, or `xgboost` (an extra)."""
     pooling: Literal["mean", "cls"] = "mean"

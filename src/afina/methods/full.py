@@ -20,6 +20,8 @@ __all__ = ["Full"]
 class Full(Method):
     """All weights; it owns the backbone and so runs alone."""
 
+    portuguese = "Treina todos os pesos; fica com o modelo só para si e por isso roda sozinho."
+
     owns_backbone = True
     mergeable = True
     rates = RateRule(8e-5, by_steps=0.4, by_width=0.75)

@@ -20,6 +20,8 @@ __all__ = ["HeadOnly"]
 class HeadOnly(Method):
     """Nothing but the head is trained."""
 
+    portuguese = "Treina só a cabeça."
+
     mergeable = True
     head_alone = True
     rates = RateRule(6e-2, by_steps=0.0, by_width=1)

@@ -87,6 +87,8 @@ class IA3Form(PeftForm):
 class IA3(Method):
     """Learned scales on keys, values and the feed-forward layer's hidden units."""
 
+    portuguese = "Aprende escalas de chaves, valores e unidades ocultas da camada feed-forward."
+
     mergeable = True
     peft = IA3Form("IA3", {"scale": "ia3_l"}, {"scale": "ones"})
     rates = RateRule(1.5e-2, by_steps=0.4, by_width=0.5)

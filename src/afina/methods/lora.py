@@ -65,6 +65,8 @@ def scale_remarks(method: Any, written: Collection[str], rank: int, scale: float
 class LoRA(Method):
     """Adapts linear layers by low-rank updates."""
 
+    portuguese = "Adapta camadas lineares por atualizações de posto baixo."
+
     mergeable = True
     probe = True
     peft = LoRAForm("LORA", {"a": "lora_A.weight", "b": "lora_B.weight"}, {"a": "rank", "b": "block"})

@@ -60,6 +60,8 @@ class Intervention(Branch):
 class LoReFT(Method):
     """Low-rank edits of hidden states at a text's ends."""
 
+    portuguese = "Edita com posto baixo os estados ocultos nas pontas de um texto."
+
     rates = RateRule(7e-3, by_steps=0.5, by_width=0.5)
     """The example of the authors' library has 4e-3."""
 

@@ -79,6 +79,8 @@ class NormForm(PeftForm):
 class Norms(Method):
     """Scales and shifts of all norms."""
 
+    portuguese = "Treina escalas e deslocamentos de todas as normas."
+
     mergeable = True
     peft = NormForm("LN_TUNING", {"weight": "ln_tuning_layers.weight", "bias": "ln_tuning_layers.bias"})
     rates = RateRule(3.5e-3, by_steps=0.5, by_width=0.5)

@@ -112,6 +112,8 @@ class PrefixForm(PeftForm):
 class Prefix(Method):
     """Puts trainable keys and values in every layer."""
 
+    portuguese = "Põe chaves e valores treináveis em cada camada."
+
     identity_start = False
     peft = PrefixForm("PREFIX_TUNING")
     rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)

@@ -87,6 +87,8 @@ class PromptForm(PeftForm):
 class Prompt(Method):
     """Puts trainable vectors before the text."""
 
+    portuguese = "Põe vetores treináveis antes do texto."
+
     identity_start = False
     peft = PromptForm("PROMPT_TUNING")
     rates = RateRule(2e-2, by_steps=0.5, by_width=0.5)

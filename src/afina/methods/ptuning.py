@@ -66,6 +66,8 @@ class MadePromptForm(PromptForm):
 class PTuning(Method):
     """Puts vectors before the text that a network makes."""
 
+    portuguese = "Põe antes do texto vetores que uma rede produz."
+
     identity_start = False
     peft = MadePromptForm("P_TUNING")
     rates = RateRule(1.2e-2, by_steps=0.5, by_width=0.5)

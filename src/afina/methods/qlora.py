@@ -18,6 +18,8 @@ __all__ = ["QLoRA"]
 class QLoRA(LoRA):
     """Adapts all linear layers by low-rank updates, on a base in 4 bits."""
 
+    portuguese = "Adapta todas as camadas lineares por atualizações de posto baixo, sobre uma base em 4 bits."
+
     quantised = True
     paged = True
     rates = RateRule(1e-3, by_steps=0.6, by_width=0.75)

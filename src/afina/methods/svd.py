@@ -48,6 +48,8 @@ class Factors(Branch):
 class SVD(Method):
     """Replaces linear layers by low-rank factors, and trains on."""
 
+    portuguese = "Troca camadas lineares por fatores de posto baixo e segue treinando."
+
     identity_start = False
     mergeable = True
     rates = RateRule(2.5e-3, by_steps=0.6, by_width=0.75)

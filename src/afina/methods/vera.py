@@ -133,6 +133,8 @@ class VeRAForm(PeftForm):
 class VeRA(Method):
     """Vectors that scale random matrices, which all layers share."""
 
+    portuguese = "Aprende vetores que dão escala a matrizes aleatórias que todas as camadas compartilham."
+
     mergeable = True
     peft = VeRAForm(
         "VERA",

@@ -6,6 +6,7 @@ from typing import Any
 
 from afina.errors import AfinaError
 from afina.methods.base import make_method, registry
+from afina.words.language import Words
 
 __all__ = ["Entry", "catalogue"]
 
@@ -21,6 +22,13 @@ class Entry:
     trainable_parameters: int | None = None
     total_parameters: int | None = None
     reason: str | None = None
+    portuguese: str = ""
+    """The summary in Portuguese."""
+
+    def told(self, words: Words) -> str:
+        """Say what it is, and why it cannot be, if so."""
+        summary = self.portuguese if words.language == "pt" and self.portuguese else self.summary
+        return f"{summary} ({words.note(self.reason)})" if self.reason else summary
 
     @property
     def trainable_percent(self) -> float | None:
@@ -46,7 +54,9 @@ def catalogue(
     for name, cls in sorted(registry().items()):
         summary = (cls.__doc__ or "").strip().splitlines()[0]
         peft_type = cls.peft.peft_type if cls.peft and cls.peft.direct else None
-        entries.append(Entry(name, summary, cls.mergeable, peft_type, **counts.get(name, {})))
+        entries.append(
+            Entry(name, summary, cls.mergeable, peft_type, portuguese=cls.portuguese, **counts.get(name, {}))
+        )
     return entries
 
 
