@@ -30,6 +30,7 @@ WRITTEN_OUT = (
     "api/adapters.py",
     "export/export.py",
     "export/push.py",
+    "export/writing/held.py",
     "study/catalogue.py",
     "evaluation/evaluate.py",
     "study/executors/in_process.py",
