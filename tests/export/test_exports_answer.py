@@ -99,7 +99,7 @@ def test_a_runtime_that_only_scores_writes_the_same(writer: WritingExport) -> No
     """What a session does of itself is what llama.cpp does faster: texts, likelihoods, the token that is likeliest."""
 
     class Plain(Session):
-        def next_logits(self, tokens: Sequence[int]) -> np.ndarray:
+        def next_logits(self, tokens: Sequence[int], read: int | None = None) -> np.ndarray:
             return writer.session.next_logits(tokens)
 
     prompt = writer.tokenizer("Bees make")["input_ids"]

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
 import afina
 from afina import api
+from afina.data.tokens.batching import collate
+from afina.data.tokens.tokens import IGNORED
 from afina.errors import AfinaError
 from afina.export.export import Exported
 from afina.export.manifest import read_manifest
@@ -64,6 +67,20 @@ def test_a_graph_goes_on_as_its_adapter(kind: tuple[str, str, str], talks: str, 
     assert made.effect is None or made.effect > 0.01, "an adapter that changes nothing cannot be missed"
     found = api.check_export(made.folder)
     assert (found.batches, found.difference < 1e-5, found.from_adapter < 1e-4) == (3, True, True)
+    scores_an_answer_alike(made.folder, afina.load(tmp_path / "adapter", precision="fp32"), talks)
+
+
+def scores_an_answer_alike(folder: Path, ours: Any, talks: str) -> None:
+    """What an export is measured by: how likely an answer is behind its question, at whose ends a method may act."""
+    tokens = ours.tokens(sample_rows(ours, talks, 1)[0])
+    ((loss, count, _),) = ours.outputs(tokens, 1)
+    batch = collate([(tokens, np.array([0]))], 0, most=1)
+    assert batch.targets is not None
+    ids, targets = batch.inputs["input_ids"][0].tolist(), batch.targets[0]
+    places = (targets != IGNORED).nonzero()[:, 0].tolist()
+    said, _ = open_export(folder).session.said([*ids[: places[0] + 1], *targets[places].tolist()], places[0] + 1)
+    assert len(said) == count > 2
+    assert -said.sum() == pytest.approx(loss, abs=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,11 @@ class Session:
         """
         raise NotImplementedError(f"{type(self).__name__} has no outputs of batches")
 
-    def next_logits(self, tokens: Sequence[int]) -> np.ndarray:
-        """Return the logits (T, V) of what follows each token of a text, float32."""
+    def next_logits(self, tokens: Sequence[int], read: int | None = None) -> np.ndarray:
+        """Return the logits (T, V) of what follows each token of a text, float32.
+
+        Its first `read` tokens, all unless given, are read as a prompt is, whose ends some methods act at.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not write")
 
     # -- what follows from `next_logits`, which a runtime does faster where it can
@@ -54,7 +57,7 @@ class Session:
 
     def said(self, tokens: Sequence[int], start: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-probability of each token from `start` (1 or more) on, and whether it was the likeliest."""
-        logits = self.next_logits(tokens[:-1])[start - 1 :].astype(np.float64)
+        logits = self.next_logits(tokens[:-1], start)[start - 1 :].astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         chosen = logits[np.arange(len(logits)), tokens[start:]]
         return chosen - np.log(np.exp(logits).sum(axis=1)), chosen == 0

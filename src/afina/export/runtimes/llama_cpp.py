@@ -60,7 +60,7 @@ class LlamaCppSession(Session):
         """Return the logarithms of what may follow each row of `input_ids` (B, T), (B, V)."""
         return np.stack([self.following(row.tolist()) for row in inputs["input_ids"]])
 
-    def next_logits(self, tokens: Sequence[int]) -> np.ndarray:
+    def next_logits(self, tokens: Sequence[int], read: int | None = None) -> np.ndarray:
         return np.stack([self.following(tokens[: end + 1]) for end in range(len(tokens))])
 
     def following(self, tokens: Sequence[int]) -> np.ndarray:

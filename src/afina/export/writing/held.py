@@ -141,14 +141,15 @@ def _one_by_one(session: WritingSession, prompt: Sequence[int]) -> float:
 
 def _check_greedy(exact: Predictor, session: WritingSession, opened: OpenedExport, prompts: Prompts) -> str:
     """Compare what both write of some prompts; where they part, both tokens have to be as likely."""
-    ends, same, count, ended = opened.manifest.reading["ends"], 0, 0, False
+    ends, same, count = opened.manifest.reading["ends"], 0, 0
     for prompt in [own[: max(1, len(own) // 2)] for own in prompts[:3]]:
-        settings = GenerationSettings(max_new_tokens=_GREEDY, temperature=0.0)
+        most = min(_GREEDY, session.context - len(prompt))
+        settings = GenerationSettings(max_new_tokens=most, temperature=0.0)
         request = Request(prompt, exact.adapter, (), 0, exact.tokenizer)
         (ours,) = [own.written.tokens for own in write(exact.backbone, [request], settings) if own.written is not None]
-        theirs = session.greedy(prompt, _GREEDY, ends)
+        theirs = session.greedy(prompt, most, ends)
         alike = next((place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
-        if alike is None and len(ours) != len(theirs) and not ended:
+        if alike is None and len(ours) != len(theirs):
             alike = min(len(ours), len(theirs))
         if alike is not None:
             logits = session.next_logits([*prompt, *ours[:alike]], len(prompt))[-1]

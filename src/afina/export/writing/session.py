@@ -86,22 +86,11 @@ class WritingSession(Session):
     def following(self, tokens: Sequence[int]) -> np.ndarray:
         read, going = self._last or ([], None)
         given = list(tokens)
-        if going is not None and len(read) < len(given) <= self.context and given[: len(read)] == read:
-            going.go_on(given[len(read) :])
+        # More than one token more is another prompt, whose ends are elsewhere.
+        if going is not None and len(read) + 1 == len(given) <= self.context and given[:-1] == read:
+            going.go_on(given[-1:])
         else:
             going = self.begin([given])
         self._last = given, going
         logits: np.ndarray = going.logits[0]
         return logits
-
-    def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
-        going, said = self.begin([tokens]), list[int]()
-        room = min(most, self.context - len(tokens))
-        while len(said) < room:
-            token = int(going.logits[0].argmax())
-            if token in ends:
-                break
-            said.append(token)
-            if len(said) < room:
-                going.go_on([token])
-        return said
