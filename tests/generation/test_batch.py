@@ -98,6 +98,19 @@ def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
         assert lives is not None or done[index].tokens == whole
 
 
+def test_a_prompt_read_in_pieces_knows_its_ends_beside_one_with_virtual_tokens(desk: Callable[[str], Desk]) -> None:
+    """Those take places in every row of a pass; LoReFT acts at the first and last of a text's own."""
+    at = desk("llama")
+    virtual, ends = (1 + FROZEN.index(name) for name in ("prompt", "loreft"))
+    rows = [at.row(virtual, 2, 9, 0.0, 0), at.row(ends, 9, 5, 0.0, 0)]
+    with Batch(at.backbone, prompt_tokens=8) as batch:
+        for row in rows:
+            batch.add(row)
+        while batch.rows:
+            batch.turn()
+    assert [row.tokens for row in rows] == [at.alone(virtual, 2, 9, 0.0, 0), at.alone(ends, 9, 5, 0.0, 0)]
+
+
 def test_a_row_that_leaves_frees_its_memory_in_the_same_turn(desk: Callable[[str], Desk]) -> None:
     at = desk("llama")
     rows = [at.row(number, 9, 12, 0.0, 0) for number in range(3)]

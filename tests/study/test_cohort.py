@@ -122,14 +122,13 @@ def test_branches_alike_are_computed_at_once_and_as_alone(
     assert any(branch.stack_key() for branch in placed)
     stacks: list[int] = []
     for kind in {type(branch) for branch in placed}:
-        for verb in ("before_stacked", "after_stacked"):
-            plain = getattr(kind, verb)
+        plain = kind.together
 
-            def counted(self: Any, branches: Any, *args: Any, plain: Any = plain) -> Any:
-                stacks.append(len(branches))
-                return plain(self, branches, *args)
+        def counted(self: Any, branches: Any, plain: Any = plain) -> Any:
+            stacks.append(len(branches))
+            return plain(self, branches)
 
-            monkeypatch.setattr(kind, verb, counted)
+        monkeypatch.setattr(kind, "together", counted)
     together = trained(backbone, fresh())
     whole = max(stacks)
     assert whole in (3, 4)  # all alike once the one with fewer rows has come to its end, never with it

@@ -107,6 +107,8 @@ class Branch(Placed):
 
     adds: ClassVar[bool] = False
     """Whether `fold` adds to the weight what does not depend on it, so that it may follow on other changes of the weight."""
+    answers: ClassVar[bool] = True
+    """Whether it acts on the tokens of an answer, and not on those of what is read alone."""
     words: int = 0
     """At an embedding, how many words the branch has vectors for, where they may be more than the module's."""
 
@@ -144,11 +146,15 @@ class Branch(Placed):
         """
         return None
 
-    def before_stacked(self, branches: Sequence[Any], x: Tensor) -> Tensor:
-        """Return what `before` would of each branch (this one first) for its rows, equally many each, in order."""
+    def together(self, branches: Sequence[Any]) -> Any:
+        """Return what the stacked formulas take of branches, this one first; it may be kept while these do not change."""
+        return branches
+
+    def before_stacked(self, together: Any, x: Tensor) -> Tensor:
+        """Return what `before` would of each branch in `together` for its rows, equally many each, in order."""
         return x
 
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+    def after_stacked(self, together: Any, x: Tensor, y: Tensor) -> Tensor:
         """Return what `after` would, likewise."""
         return y
 

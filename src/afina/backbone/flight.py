@@ -49,6 +49,8 @@ class Pass:
     """What the decoder of an encoder-decoder reads."""
     goes_on: bool = False
     """Whether it adds tokens to rows that were read before."""
+    ways: Any = None
+    """How the rows go through branches that do not change, one token each: `ways.Ways`, for as long as the rows stay."""
     places: Tensor | None = None
     """(B, 1): the positions of the tokens that are added, for a decoder that would count them from the longest row."""
     seen: Tensor | None = None

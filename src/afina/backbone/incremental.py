@@ -21,6 +21,7 @@ from afina.backbone.flight import Pass, Read
 from afina.backbone.given import moves_of
 from afina.backbone.kept import Kept, new_cache
 from afina.backbone.language import spoken_by
+from afina.backbone.ways import Ways
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import LabelledTokens
 
@@ -60,6 +61,7 @@ class Writing:
         self.logits: Tensor
         self._left: list[int] = []
         """What is to be read of the prompt still."""
+        self._ways: Ways | None = None
         if most is not None and not self._apart and len(prompts) == 1:
             prompts, self._left = [prompts[0][:most]], list(prompts[0][most:])
         self._read(prompts)
@@ -90,7 +92,9 @@ class Writing:
             given.inputs["decoder_input_ids"] = given.inputs["decoder_input_ids"][:, :1]
         read, length = given.read, given.read.length
         if self._left:
-            read = Read(None, length + len(self._left), (0, length))
+            more = len(self._left)
+            whole = None if read.mask is None else torch.nn.functional.pad(read.mask, (0, more), value=1)
+            read = Read(whole, length + more, (0, length))
         output = attached.run(Pass(rows, read, Read(None, 1)), given.inputs, self._kept())
         moved = torch.tensor(attached.moves)[self._of]
         if self._apart:
@@ -141,7 +145,11 @@ class Writing:
             given = {"input_ids": tokens[:, None], "position_ids": places, "attention_mask": self._mask}
         self._positions = self._positions + 1
         self._counts = [count + 1 for count in self._counts]
-        now = Pass(self.rows, nothing, nothing, goes_on=True, places=places if self._apart else None)
+        if self._ways is None:
+            self._ways = Ways(self.rows)
+        now = Pass(
+            self._ways.rows, nothing, nothing, goes_on=True, ways=self._ways, places=places if self._apart else None
+        )
         output = self.attached.run(now, given, self._kept())
         self.logits = self._say(output.last_hidden_state[:, -1])
         return self.logits
@@ -149,7 +157,7 @@ class Writing:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""
         chosen = torch.tensor(rows, dtype=torch.long, device=self._backbone.device)
-        self._of = [self._of[row] for row in rows]
+        self._of, self._ways = [self._of[row] for row in rows], None
         self._counts = [self._counts[row] for row in rows]
         self._positions = self._positions[chosen]
         for layer in self.layers:
@@ -174,7 +182,7 @@ class Writing:
         self._positions = torch.cat([self._positions, other._positions])[order]
         if self._encoded is not None and other._encoded is not None:
             self._join_encoded(other, each)
-        self._of, self._counts = [owners[row] for row in order], [both[row] for row in order]
+        self._of, self._counts, self._ways = [owners[row] for row in order], [both[row] for row in order], None
         self._mask = self._mask_now()
         return order
 
@@ -193,10 +201,16 @@ class Writing:
             seen[places, : own.shape[1]] = 1 if mask is None else mask
         self._encoded, self._seen = states, seen
 
-    def renumber(self, attached: Attachment, numbers: Sequence[int]) -> None:
-        """Go on under another attachment of the same model, in which the adapters have these numbers."""
-        self.attached, self._of = attached, [numbers[number] for number in self._of]
-        assert self._of == sorted(self._of), "rows of one adapter stand side by side, in the adapters' order"
+    def renumber(self, attached: Attachment, numbers: Sequence[int]) -> list[int]:
+        """Go on under another attachment of the same model, in which the adapters have these numbers.
+
+        Return which row stands at each place now.
+        """
+        self.attached, self._of, self._ways = attached, [numbers[number] for number in self._of], None
+        order = sorted(range(len(self)), key=self._of.__getitem__)
+        if order != list(range(len(self))):
+            self.keep(order)
+        return order
 
     @property
     def layers(self) -> list[Kept]:

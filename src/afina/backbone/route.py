@@ -1,14 +1,14 @@
 """Rows of a batch given to the branches of their adapters, and put together again."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from afina.backbone.branch import Branch
-from afina.backbone.flight import Flight, Pass, Put
+from afina.backbone.flight import Flight, Put
 from afina.backbone.lending import Loan
+from afina.backbone.ways import Crossing, Ways, after_module, before_module, changes_input, changes_output
 
 __all__ = ["cut", "hook", "join"]
 
@@ -71,29 +71,54 @@ def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -
     if isinstance(module, nn.Embedding) and any(branch.words > module.num_embeddings for branch in every):
         handles.append(_wider(module))
 
-    if any(type(branch).before is not Branch.before for branch in every):
+    coming, going = Crossing(branches, stacks, changes_input), Crossing(branches, stacks, changes_output)
 
-        def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            pieces = cut(flight.rows, branches, args[0], stacks=stacks)
-            return (join([_before_module(placed, x) for placed, (x,) in pieces]), *args[1:])
+    def before(x: Tensor) -> Tensor:
+        now = flight.now
+        ways: Ways | None = now.ways
+        if ways is not None and (way := ways.found.get(id(coming)) or ways.through(coming, x)) is not None:
+            return way.before(x) if way.acts else x
+        return join([before_module(placed, own) for placed, (own,) in cut(now.rows, branches, x, stacks=stacks)])
 
-        handles.append(module.register_forward_pre_hook(before))
+    def after(x: Tensor, y: Tensor) -> Tensor:
+        now = flight.now
+        ways: Ways | None = now.ways
+        if ways is not None and (way := ways.found.get(id(going)) or ways.through(going, y)) is not None:
+            if way.stacked is not None:
+                return way.stacked(x, y)
+            return way.after(now, x, y) if way.acts else y
+        pieces = cut(now.rows, branches, x, y, stacks=stacks)
+        return join([after_module(now, placed, *own) for placed, own in pieces])
 
-    if any(_changes_output(branch) for branch in every):
+    changes = any(map(changes_input, every)), any(map(changes_output, every))
+    if type(module) is nn.Linear or type(module).__name__ == "Conv1D":
+        return [*handles, _around(module, before if changes[0] else None, after if changes[1] else None)]
+    if changes[0]:
+        handles.append(module.register_forward_pre_hook(lambda _, args: (before(args[0]), *args[1:])))
+    if changes[1]:
 
-        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            y = output[0] if isinstance(output, tuple) else output
-            now = flight.now
-            pieces = cut(now.rows, branches, args[0], y, stacks=stacks)
-            joined = join([_after_module(now, placed, *own) for placed, own in pieces])
-            return (joined, *output[1:]) if isinstance(output, tuple) else joined
+        def follow(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if isinstance(output, tuple):
+                return (after(args[0], output[0]), *output[1:])
+            return after(args[0], output)
 
-        handles.append(module.register_forward_hook(after))
+        handles.append(module.register_forward_hook(follow))
     return handles
 
 
-def _changes_output(branch: Branch) -> bool:
-    return type(branch).after is not Branch.after or type(branch).after_here is not Branch.after_here
+def _around(
+    module: nn.Module, before: Callable[[Tensor], Tensor] | None, after: Callable[[Tensor, Tensor], Tensor] | None
+) -> Loan:
+    """Put formulas around a linear layer's own forward pass: with hooks torch takes a longer way to every module."""
+    forward = module.forward
+
+    def around(x: Tensor) -> Tensor:
+        if before is not None:
+            x = before(x)
+        y: Tensor = forward(x)
+        return y if after is None else after(x, y)
+
+    return Loan(module, around)
 
 
 def _wider(module: nn.Embedding) -> Loan:
@@ -110,31 +135,3 @@ def _wider(module: nn.Embedding) -> Loan:
 def _stack_key(placed: Sequence[Put]) -> Hashable:
     keys = tuple((put.site.part, put.branch.stack_key()) for put in placed)
     return None if any(key is None for _, key in keys) else keys
-
-
-def _before_module(adapters: Sequence[Sequence[Put]], x: Tensor) -> Tensor:
-    """Return what goes into a module in place of `x`."""
-    for placed in zip(*adapters, strict=True):
-        branches = [put.branch for put in placed]
-        x = branches[0].before(x) if len(branches) == 1 else branches[0].before_stacked(branches, x)
-    return x
-
-
-def _after_module(now: Pass, adapters: Sequence[Sequence[Put]], x: Tensor, y: Tensor) -> Tensor:
-    """Return what comes out of a module in place of `y`, a branch of a slice changing that slice alone."""
-
-    def changed(placed: Sequence[Put], y: Tensor) -> Tensor:
-        first = placed[0].branch
-        if len(placed) > 1:
-            return first.after_stacked([put.branch for put in placed], x, y)
-        if type(first).after_here is Branch.after_here:
-            return first.after(x, y)
-        return first.after_here(now.here(placed[0]), x, y)
-
-    for placed in zip(*adapters, strict=True):
-        if (part := placed[0].site.part) is None:
-            y = changed(placed, y)
-        else:
-            start, stop = part
-            y = torch.cat([y[..., :start], changed(placed, y[..., start:stop]), y[..., stop:]], dim=-1)
-    return y

@@ -219,8 +219,8 @@ class Batch:
         self._attach([*(one for one in self.attached if id(one) not in gone), *new.values()])
 
     def _attach(self, adapters: Sequence[Attachable]) -> None:
-        """Have these adapters and the bare model on the model, behind one another as they stood."""
-        before = self._attached
+        """Have these adapters and the bare model on the model, those alike side by side: they are computed at once."""
+        adapters, before = sorted(adapters, key=_kind), self._attached
         if before is not None:
             before.__exit__(None, None, None)
             self._attached = None
@@ -229,5 +229,11 @@ class Batch:
         if before is not None:
             places = {id(one): number for number, one in enumerate(attached.adapters)}
             numbers = [places.get(id(one), -1) for one in before.adapters]
-            for writing in [*([] if self._writing is None else [self._writing]), *(own for _, own in self._reading)]:
+            for _, writing in self._reading:
                 writing.renumber(attached, numbers)
+            if self._writing is not None:
+                self._rows = [self._rows[index] for index in self._writing.renumber(attached, numbers)]
+
+
+def _kind(adapter: Attachable) -> list[str]:
+    return sorted({type(branch).__qualname__ for _, branch in adapter.placed()})

@@ -33,9 +33,11 @@ class AddBias(Branch):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return y + self.bias.to(y.dtype)
 
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
-        biases = torch.stack([branch.bias for branch in branches])
-        return (shares(y, len(branches)) + biases[:, None].to(y.dtype)).view_as(y)
+    def together(self, branches: Sequence[Any]) -> Tensor:
+        return torch.stack([branch.bias for branch in branches])[:, None]
+
+    def after_stacked(self, together: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return (shares(y, len(together)) + together.to(y.dtype)).view_as(y)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         own = self.bias.to(weight.dtype)

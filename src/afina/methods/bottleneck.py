@@ -59,17 +59,20 @@ class Network(nn.Module):
         return self.activation, self.down.weight.shape
 
     @staticmethod
-    def stacked(networks: Sequence["Network"], x: Tensor) -> Tensor:
-        """Return what each network makes of its share of the rows of `x`."""
+    def together(networks: Sequence["Network"]) -> list[Tensor]:
+        """Return the networks' weights and biases, put together."""
+        layers = [[getattr(network, name) for network in networks] for name in ("down", "up")]
+        return [
+            value
+            for own in layers
+            for value in (torch.stack([each.weight for each in own]), torch.stack([each.bias for each in own])[:, None])
+        ]
 
-        def linear(x: Tensor, layers: Sequence[nn.Linear]) -> Tensor:
-            weights = torch.stack([layer.weight for layer in layers]).to(x.dtype)
-            biases = torch.stack([layer.bias for layer in layers]).to(x.dtype)
-            return torch.baddbmm(biases[:, None], x, weights.mT)
-
-        inner = linear(shares(x, len(networks)), [network.down for network in networks])
-        inner = _ACTIVATIONS[networks[0].activation](inner)
-        return linear(inner, [network.up for network in networks]).view_as(x)
+    def stacked(self, together: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return what each network, this one first, makes of its share of the rows of `x`."""
+        down, down_bias, up, up_bias = (value.to(x.dtype) for value in together)
+        inner = torch.baddbmm(down_bias, shares(x, len(down)), down.mT)
+        return torch.baddbmm(up_bias, _ACTIVATIONS[self.activation](inner), up.mT).view_as(x)
 
 
 class After(Branch):
@@ -86,8 +89,11 @@ class After(Branch):
         change: Tensor = self.network(y)
         return y + change
 
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
-        return y + Network.stacked([branch.network for branch in branches], y)
+    def together(self, branches: Sequence[Any]) -> list[Tensor]:
+        return Network.together([branch.network for branch in branches])
+
+    def after_stacked(self, together: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return y + self.network.stacked(together, y)
 
 
 class BeforeNorm(Branch):
@@ -108,8 +114,11 @@ class BeforeNorm(Branch):
         change: Tensor = self.network(self._normed(x))
         return x + change.to(x.dtype)
 
-    def before_stacked(self, branches: Sequence[Any], x: Tensor) -> Tensor:
-        return x + Network.stacked([branch.network for branch in branches], self._normed(x)).to(x.dtype)
+    def together(self, branches: Sequence[Any]) -> list[Tensor]:
+        return Network.together([branch.network for branch in branches])
+
+    def before_stacked(self, together: Sequence[Tensor], x: Tensor) -> Tensor:
+        return x + self.network.stacked(together, self._normed(x)).to(x.dtype)
 
     def _normed(self, x: Tensor) -> Tensor:
         (norm,) = self._norm

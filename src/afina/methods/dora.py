@@ -51,10 +51,13 @@ class MagnitudeDirection(LowRank):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return self._turned(super().after(x, y), self._ratio())
 
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
-        turned = super().after_stacked(branches, x, y)
-        ratios = torch.stack([branch._ratio() for branch in branches])
-        return self._turned(shares(turned, len(branches)), ratios[:, None]).view_as(y)
+    def together(self, branches: Sequence[Any]) -> Any:
+        return super().together(branches), torch.stack([branch._ratio() for branch in branches])[:, None]
+
+    def after_stacked(self, together: Any, x: Tensor, y: Tensor) -> Tensor:
+        factors, ratios = together
+        turned = super().after_stacked(factors, x, y)
+        return self._turned(shares(turned, len(ratios)), ratios).view_as(y)
 
     def _ratio(self) -> Tensor:
         return self.magnitude / self._norm()

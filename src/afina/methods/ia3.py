@@ -32,9 +32,11 @@ class ScaleOutput(Branch):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return y * self.scale[:, 0].to(y.dtype)
 
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
-        scales = torch.stack([branch.scale[:, 0] for branch in branches])
-        return (shares(y, len(branches)) * scales[:, None].to(y.dtype)).view_as(y)
+    def together(self, branches: Sequence[Any]) -> Tensor:
+        return torch.stack([branch.scale[:, 0] for branch in branches])[:, None]
+
+    def after_stacked(self, together: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        return (shares(y, len(together)) * together.to(y.dtype)).view_as(y)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         scale = self.scale.to(weight.dtype)
@@ -54,9 +56,11 @@ class ScaleInput(Branch):
     def before(self, x: Tensor) -> Tensor:
         return x * self.scale[0].to(x.dtype)
 
-    def before_stacked(self, branches: Sequence[Any], x: Tensor) -> Tensor:
-        scales = torch.stack([branch.scale for branch in branches])
-        return (shares(x, len(branches)) * scales.to(x.dtype)).view_as(x)
+    def together(self, branches: Sequence[Any]) -> Tensor:
+        return torch.stack([branch.scale for branch in branches])
+
+    def before_stacked(self, together: Tensor, x: Tensor) -> Tensor:
+        return (shares(x, len(together)) * together.to(x.dtype)).view_as(x)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return weight * self.scale.to(weight.dtype), bias

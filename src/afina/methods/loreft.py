@@ -21,7 +21,7 @@ __all__ = ["Intervention", "LoReFT"]
 class Intervention(Branch):
     """Edits the states at the first and last positions of each text."""
 
-    per_token = False
+    per_token = answers = False
 
     def __init__(self, site: Site, *, rank: int, first: int, last: int) -> None:
         super().__init__()

@@ -38,12 +38,17 @@ class Update(Branch):
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return self._updated(x, y, *self.factors())
 
-    def after_stacked(self, branches: Sequence[Any], x: Tensor, y: Tensor) -> Tensor:
+    def together(self, branches: Sequence[Any]) -> Any:
         a, b = zip(*(branch.factors() for branch in branches), strict=True)
-        return self._updated(x, y, torch.stack(a), torch.stack(b))
+        return torch.stack(a), torch.stack(b)
+
+    def after_stacked(self, together: Any, x: Tensor, y: Tensor) -> Tensor:
+        return self._updated(x, y, *together)
 
     def _updated(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        return low_rank_update(dropout(x, self.dropout, self.training), y, a, b, self.scale)
+        if self.training:
+            x = dropout(x, self.dropout)
+        return low_rank_update(x, y, a, b, self.scale)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         a, b = self.factors()

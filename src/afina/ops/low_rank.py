@@ -22,6 +22,11 @@ def low_rank_update(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scale: float) ->
     if torch.compiler.is_compiling():  # which fuses the plain form itself, and does not see through the other
         a, b = a.to(y.dtype), b.to(y.dtype)
         return y + (scale * (_shares(x, a).to(y.dtype) @ a.mT) @ b.mT).view_as(y)
+    if not torch.is_grad_enabled():
+        if a.dtype != y.dtype or x.dtype != y.dtype:
+            x, a, b = x.to(y.dtype), a.to(y.dtype), b.to(y.dtype)
+        x = _shares(x, a)
+        return _added(_shares(y, a), torch.mm(x, a.mT) if a.dim() == 2 else torch.bmm(x, a.mT), b, scale).view_as(y)
     result: Tensor = _LowRankUpdate.apply(x, y, a, b, scale)  # type: ignore[no-untyped-call]
     return result
 
@@ -29,6 +34,11 @@ def low_rank_update(x: Tensor, y: Tensor, a: Tensor, b: Tensor, scale: float) ->
 def _shares(x: Tensor, a: Tensor) -> Tensor:
     """Return rows x (..., D) as (N, D), or for the factors of M adapters as (M, N, D)."""
     return x.reshape(*a.shape[:-2], -1, x.shape[-1])
+
+
+def _added(y: Tensor, inner: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Return y + scale * inner @ b.T in one product."""
+    return (torch.addmm if b.dim() == 2 else torch.baddbmm)(y, inner, b.mT, alpha=scale)
 
 
 class _LowRankUpdate(torch.autograd.Function):
@@ -39,8 +49,7 @@ class _LowRankUpdate(torch.autograd.Function):
         x, a, b = _shares(x, a).to(y.dtype), a.to(y.dtype), b.to(y.dtype)
         inner = x @ a.mT  # (N, R) or (M, N, R)
         ctx.save_for_backward(x, inner, a, b)
-        added = torch.addmm if a.dim() == 2 else torch.baddbmm
-        return added(_shares(y, a), inner, b.mT, alpha=scale).view_as(y)
+        return _added(_shares(y, a), inner, b, scale).view_as(y)
 
     @staticmethod
     @once_differentiable

@@ -1,0 +1,206 @@
+"""Take rows through the branches at a module, and remember how while the rows that are written stay the same.
+
+Where text is written a step has one token a row, so that what Python does about branches would take longer than what they
+compute. Adapters do not change there: what branches alike need of each other is put together once for all steps, and rows of
+adapters with unlike many are padded into one product.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afina.backbone.branch import Branch
+from afina.backbone.flight import Pass, Put
+
+__all__ = ["Crossing", "Ways", "after_module", "before_module", "changes_input", "changes_output"]
+
+_KEPT = 2
+"""Groups of branches at a module whose parameters stay put together; the next one takes the place of the oldest."""
+
+
+def changes_input(branch: Branch) -> bool:
+    """Return whether a branch has a formula before the module."""
+    return type(branch).before is not Branch.before
+
+
+def changes_output(branch: Branch) -> bool:
+    """Return whether a branch has a formula behind the module."""
+    return type(branch).after is not Branch.after or type(branch).after_here is not Branch.after_here
+
+
+@dataclass(eq=False)
+class Crossing:
+    """The branches before a module or behind it: by adapter, with what those have in common that are computed at once."""
+
+    branches: Mapping[int, list[Put]]
+    stacks: Mapping[int, Hashable]
+    acts: Callable[[Branch], bool]
+    """Whether a branch does anything here."""
+    kept: list[tuple[list[list[Put]], list[Any]]] = field(default_factory=list)
+    """What was put together, with whose it is."""
+
+    def together(self, adapters: list[list[Put]], most: int) -> tuple[list[list[Put]], list[Any]]:
+        """Return what at most `most` adapters have put together, these among them in their order, and whose it is."""
+        for group, together in self.kept:
+            if len(group) <= most and all(any(own is other for other in group) for own in adapters):
+                return group, together
+        made = [placed[0].branch.together([put.branch for put in placed]) for placed in zip(*adapters, strict=True)]
+        self.kept[:] = [(adapters, made), *self.kept[: _KEPT - 1]]
+        return adapters, made
+
+
+class Ways:
+    """The ways of a batch's rows, by where they cross branches; rows of the batch belong to adapters in order."""
+
+    def __init__(self, rows: Sequence[slice]) -> None:
+        self.rows, self._count = rows, rows[-1].stop
+        self.found: dict[int, Way] = {}
+        """By what `id` has of the crossing, where a row of each tensor is one of the batch."""
+
+    def through(self, crossing: Crossing, x: Tensor) -> "Way | None":
+        """Return the way through these branches; None for what is not a row of `x` for each of the batch."""
+        if x.shape[0] != self._count:
+            return None
+        return self.found.setdefault(id(crossing), Way(crossing, self.rows))
+
+
+class Way:
+    """The legs of all rows through the branches at a module, one after another."""
+
+    def __init__(self, crossing: Crossing, rows: Sequence[slice]) -> None:
+        groups: list[tuple[Hashable, list[int]]] = []
+        for index, part in enumerate(rows):
+            if part.start == part.stop:
+                continue
+            here = [put.branch for put in crossing.branches.get(index, ())]
+            acts = any(crossing.acts(branch) and branch.answers for branch in here)
+            key = crossing.stacks.get(index) if acts else "none"
+            if groups and key is not None and groups[-1][0] == key:
+                groups[-1][1].append(index)
+            else:
+                groups.append((key, [index]))
+        self._legs = [_leg(crossing, key, [rows[index] for index in own], own) for key, own in groups]
+        self.acts = any(leg.adapters for leg in self._legs)
+        """Whether anything is changed on it."""
+        alone = self._legs[0] if len(self._legs) == 1 else None
+        self.stacked = None if alone is None or alone.spread is not None else alone.stacked
+        """The formula of all rows at once, `after_stacked` of what is put together, where there is but one."""
+
+    def before(self, x: Tensor) -> Tensor:
+        """Return what goes into the module in place of `x`."""
+        if len(self._legs) == 1:
+            return self._legs[0].before(x)
+        return torch.cat([leg.before(x[leg.rows]) for leg in self._legs])
+
+    def after(self, now: Pass, x: Tensor, y: Tensor) -> Tensor:
+        """Return what comes out of the module in place of `y`."""
+        if len(self._legs) == 1:
+            return self._legs[0].after(now, x, y)
+        if y.data_ptr() == x.data_ptr():  # a module that hands on what it was given, which others may look at still
+            y = y.clone()
+        for leg in self._legs:
+            if leg.adapters:
+                y[leg.rows] = leg.after(now, x[leg.rows], y[leg.rows])
+        return y
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """Rows that stand side by side and are computed at once."""
+
+    rows: slice
+    adapters: list[list[Put]]
+    """None where nothing is changed."""
+    together: list[Any] | None = None
+    spread: Tensor | None = None
+    """Which row stands at each place where each adapter has as many; None where they do already."""
+    back: Tensor | None = None
+    """At which of those places each row is."""
+    stacked: Callable[[Tensor, Tensor], Tensor] | None = None
+    """What `after_module` comes to, where each adapter has one branch here and that is of the module's whole width."""
+
+    def before(self, x: Tensor) -> Tensor:
+        if not self.adapters:
+            return x
+        if self.spread is None or self.back is None:
+            return before_module(self.adapters, x, self.together)
+        return before_module(self.adapters, x.index_select(0, self.spread), self.together).index_select(0, self.back)
+
+    def after(self, now: Pass, x: Tensor, y: Tensor) -> Tensor:
+        if not self.adapters:
+            return y
+        if self.spread is None or self.back is None:
+            return self._after(now, x, y)
+        x, y = x.index_select(0, self.spread), y.index_select(0, self.spread)
+        return self._after(now, x, y).index_select(0, self.back)
+
+    def _after(self, now: Pass, x: Tensor, y: Tensor) -> Tensor:
+        if self.stacked is not None:
+            return self.stacked(x, y)
+        return after_module(now, self.adapters, x, y, together=self.together)
+
+
+def _leg(crossing: Crossing, key: Hashable, parts: Sequence[slice], adapters: Sequence[int]) -> _Leg:
+    rows = slice(parts[0].start, parts[-1].stop)
+    if key == "none":
+        return _Leg(rows, [])
+    placed = [crossing.branches[index] for index in adapters]
+    if key is None:
+        return _Leg(rows, placed)
+    counts = [part.stop - part.start for part in parts]
+    # Adapters of rows that have left may stay among those that are put together, as long as they cost little.
+    group, together = crossing.together(placed, most=max(len(placed), 2 * sum(counts) // max(counts)))
+    first = group[0]
+    plain = len(first) == 1 and first[0].site.part is None
+    stacked = partial(first[0].branch.after_stacked, together[0]) if plain else None
+    if len(group) == len(placed) and len(set(counts)) == 1:
+        return _Leg(rows, placed, together, stacked=stacked)
+    start, width, back = 0, max(counts), list[int]()
+    spread = [0] * (len(group) * width)
+    for own, count in zip(placed, counts, strict=True):
+        place = width * next(number for number, other in enumerate(group) if other is own)
+        spread[place : place + width] = [start + min(row, count - 1) for row in range(width)]
+        back += range(place, place + count)
+        start += count
+    device = next(group[0][0].branch.parameters()).device
+    places = [torch.tensor(own, device=device) for own in (spread, back)]
+    return _Leg(rows, group, together, places[0], places[1], stacked)
+
+
+def before_module(adapters: Sequence[Sequence[Put]], x: Tensor, together: Sequence[Any] | None = None) -> Tensor:
+    """Return what goes into a module in place of `x`; what is put `together` of the branches is taken where it is given."""
+    for place, placed in enumerate(zip(*adapters, strict=True)):
+        branches = [put.branch for put in placed]
+        if len(branches) == 1 and together is None:
+            x = branches[0].before(x)
+        else:
+            x = branches[0].before_stacked(branches[0].together(branches) if together is None else together[place], x)
+    return x
+
+
+def after_module(
+    now: Pass, adapters: Sequence[Sequence[Put]], x: Tensor, y: Tensor, *, together: Sequence[Any] | None = None
+) -> Tensor:
+    """Return what comes out of a module in place of `y`, a branch of a slice changing that slice alone."""
+
+    def changed(place: int, placed: Sequence[Put], y: Tensor) -> Tensor:
+        first = placed[0].branch
+        if together is not None:
+            return first.after_stacked(together[place], x, y)
+        if len(placed) > 1:
+            return first.after_stacked(first.together([put.branch for put in placed]), x, y)
+        if type(first).after_here is Branch.after_here:
+            return first.after(x, y)
+        return first.after_here(now.here(placed[0]), x, y)
+
+    for place, placed in enumerate(zip(*adapters, strict=True)):
+        if (part := placed[0].site.part) is None:
+            y = changed(place, placed, y)
+        else:
+            start, stop = part
+            y = torch.cat([y[..., :start], changed(place, placed, y[..., start:stop]), y[..., stop:]], dim=-1)
+    return y
