@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py --gguf SmolLM2-135M-Instruct.Q4_1.gguf --out benchmarks/results/serve.json
 
-Requests of 24 random tokens that want 64 each, greedy, no end token, all asked at one moment; 1, 4 and 16 of them, by 0, 1, 4
+Requests of 24 random tokens that want 64 each (`--tokens`), greedy, no end token, all asked at one moment; 1, 4 and 16, by 0, 1, 4
 and 16 adapters of LoRA (rank 8, every linear layer) and by five methods (LoRA, IA3, prefix, bottlenecks, LoReFT). Medians of
 rounds in which every case has its turn: tokens a second from the first request to the last token, and the time to the first
 token, whose prompts are read together. `one by one` asks 16 requests one after another. A Llama of 20 million parameters with
@@ -39,7 +39,7 @@ MIX: dict[str, dict[str, Any]] = {
 LORA, FIVE = "lora", "five methods"
 CASES = [(1, LORA, 0), (1, LORA, 1), (4, LORA, 0), (4, LORA, 1), (4, LORA, 4), (16, LORA, 0), (16, LORA, 1), (16, LORA, 4),
          (16, LORA, 16), (4, FIVE, 4), (16, FIVE, 5)]  # fmt: skip
-PROMPT, TOKENS = 24, 64
+PROMPT = 24
 
 
 def prompts(count: int, length: int = PROMPT) -> list[list[int]]:
@@ -55,7 +55,7 @@ def made(backbone: Backbone, name: str, seed: int) -> Any:
     return adapter
 
 
-def ask_all(engine: Engine, adapters: list[Any], count: int, tokens: int = TOKENS) -> tuple[float, list[float]]:
+def ask_all(engine: Engine, adapters: list[Any], count: int, tokens: int) -> tuple[float, list[float]]:
     """Return tokens a second of all, and each one's time to its first token."""
     settings = GenerationSettings(max_new_tokens=tokens)
     began = time.perf_counter()
@@ -68,7 +68,7 @@ def ask_all(engine: Engine, adapters: list[Any], count: int, tokens: int = TOKEN
     return written / took, [(reply.first_at or 0) - reply.asked_at for reply in replies]
 
 
-def measure(name: str, backbone: Backbone, rounds: int) -> list[dict[str, Any]]:
+def measure(name: str, backbone: Backbone, rounds: int, tokens: int) -> list[dict[str, Any]]:
     backbone.generation = transformers.GenerationConfig()
     loras = [made(backbone, LORA, seed) for seed in range(16)]
     five = [made(backbone, method, 0) for method in MIX]
@@ -80,13 +80,13 @@ def measure(name: str, backbone: Backbone, rounds: int) -> list[dict[str, Any]]:
             for case in CASES:
                 count, kind, adapters = case
                 chosen = (loras if kind == LORA else five)[:adapters] or [None]
-                rate, firsts = ask_all(engine, chosen, count)
+                rate, firsts = ask_all(engine, chosen, count, tokens)
                 if round_:  # the first warms up
                     rates[case].append(rate)
                     first[case] += firsts
             began = time.perf_counter()
             written = sum(
-                len(engine.submit(Ask(prompt=ids, settings=GenerationSettings(max_new_tokens=TOKENS))).result().tokens)
+                len(engine.submit(Ask(prompt=ids, settings=GenerationSettings(max_new_tokens=tokens))).result().tokens)
                 for ids in prompts(16)
             )
             if round_:
@@ -124,7 +124,7 @@ def steps_to_first(backbone: Backbone, long: int = 2000) -> int:
         return engine.counters.steps - step
 
 
-def measure_llama_cpp(model: Path, rounds: int, threads: int) -> list[dict[str, Any]]:
+def measure_llama_cpp(model: Path, rounds: int, tokens: int, threads: int) -> list[dict[str, Any]]:
     """The same requests to llama.cpp's own server, with a slot for each."""
     import xllamacpp
 
@@ -135,7 +135,7 @@ def measure_llama_cpp(model: Path, rounds: int, threads: int) -> list[dict[str, 
     server = xllamacpp.Server(given)
 
     def ask(ids: list[int]) -> int:
-        body = {"prompt": ids, "n_predict": TOKENS, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
+        body = {"prompt": ids, "n_predict": tokens, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
         request = Request(
             f"{server.listening_address}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
@@ -160,24 +160,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", type=Path, help="a model in llama.cpp's form, for both")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=64, help="what each request wants")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     figures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        figures += measure("20M", load_backbone(str(shape_20m(Path(folder))), speaks=True), options.rounds)
+        figures += measure(
+            "20M", load_backbone(str(shape_20m(Path(folder))), speaks=True), options.rounds, options.tokens
+        )
     if options.gguf:
-        figures += measure_llama_cpp(options.gguf, options.rounds, options.threads)
+        figures += measure_llama_cpp(options.gguf, options.rounds, options.tokens, options.threads)
         backbone = load_backbone(str(options.gguf), speaks=True)
-        figures += measure("SmolLM2", backbone, options.rounds)
+        figures += measure("SmolLM2", backbone, options.rounds, options.tokens)
         steps = steps_to_first(backbone)
         print(
             f"SmolLM2: a short prompt's first token comes {steps} steps after it was asked, while 2,000 tokens are read"
         )
         figures.append({"model": "SmolLM2", "steps_to_first_token": steps})
     if options.out:
-        write_record(options.out, "xllamacpp", threads=options.threads, figures=figures)
+        write_record(options.out, "xllamacpp", threads=options.threads, tokens=options.tokens, figures=figures)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Ways:
 
 
 class Way:
-    """The legs of all rows through the branches at a module, one after another."""
+    """Takes all rows through the branches at a module, leg by leg."""
 
     def __init__(self, crossing: Crossing, rows: Sequence[slice]) -> None:
         groups: list[tuple[Hashable, list[int]]] = []
