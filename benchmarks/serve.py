@@ -2,7 +2,7 @@
 
     python benchmarks/serve.py --gguf SmolLM2-135M-Instruct.Q4_1.gguf --out benchmarks/results/serve.json
 
-Requests of 24 random tokens that want 64 each (`--tokens`), greedy, no end token, all asked at one moment; 1, 4 and 16, by 0, 1, 4
+Requests of 24 random tokens that want 64 each (`--tokens`), greedy, without end token, asked at once; 1, 4 and 16, by 0, 1, 4
 and 16 adapters of LoRA (rank 8, every linear layer) and by five methods (LoRA, IA3, prefix, bottlenecks, LoReFT). Medians of
 rounds in which every case has its turn: tokens a second from the first request to the last token, and the time to the first
 token, whose prompts are read together. `one by one` asks 16 requests one after another. A Llama of 20 million parameters with
