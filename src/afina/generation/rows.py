@@ -119,6 +119,7 @@ class Row:
         if len(prompt) > place.prompt:
             raise PromptTooLong(name, len(prompt), place.prompt, place.context)
         self.request, self.settings = request, settings
+        self.distribution = settings.distribution
         self.apart = place.apart
         self.room = min(settings.max_new_tokens, place.context if self.apart else place.prompt + 1 - len(prompt))
         """The most tokens that will be written."""

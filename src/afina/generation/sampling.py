@@ -16,7 +16,7 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[Said | None]:
     """Return a token for each row of logits (B, V); None for a row whose logits are no numbers."""
     groups: dict[GenerationSettings, list[int]] = {}
     for index, row in enumerate(rows):
-        groups.setdefault(row.settings.distribution, []).append(index)
+        groups.setdefault(row.distribution, []).append(index)
     tokens = [0] * len(rows)
     for settings, own in groups.items():
         here = [rows[index] for index in own]

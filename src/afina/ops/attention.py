@@ -49,6 +49,13 @@ def attention(
     """
     scaling, causal, dropout_probability, softcap, rows_at_once = scoring
     groups = query.shape[1] // key.shape[1]
+    alike = mask is None or mask.shape[1] == 1
+    folds = softcap is None and not torch.compiler.is_compiling() and not torch.is_grad_enabled()
+    if groups > 1 and folds and alike and query.shape[2] == 1:
+        # A single token's heads of a group look at the same keys: as tokens of one head they need no copy of those.
+        grouped = query.reshape(query.shape[0], -1, groups, query.shape[3])  # (B, Hkv, H / Hkv, D/H)
+        rest = scoring._replace(causal=False)
+        return attention(grouped, key, value, mask, rest, source=source).reshape(query.shape)
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     causal = causal and mask is None
