@@ -32,6 +32,7 @@ if "CI" not in os.environ:  # there hypothesis has a profile of its own, always 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos", type=int, default=240, help="requests of tests/serve/test_chaos.py")
     parser.addoption("--conformance", type=Path, help="write the table of methods and architectures into this file")
 
 

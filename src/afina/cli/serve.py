@@ -73,23 +73,27 @@ def serve(
     from afina import api
     from afina.serve.http.house import ServeLimits
 
+    tell = _quiet if is_quiet() else _tell  # now: other threads do not know of --quiet
     served = api.serve(
         base, adapters=adapters, host=host, port=port, preload=preload, keys=keys,
         api_key=api_key or os.environ.get("AFINA_API_KEY") or None,
         admin_key=admin_key or os.environ.get("AFINA_ADMIN_KEY") or None, rate=rate,
         limits=ServeLimits(queue=queue, body=body, deadline=deadline), grace=grace, log=log, log_text=log_text,
-        same=same or (), precision=precision, device=device, tell=_tell,
+        same=same or (), precision=precision, device=device, tell=tell,
     )  # fmt: skip
     names = served.house.shelf.names()
-    _tell(f"{served.house.bases.name} and {len(names)} adapters at {served.url} (API: {served.url}/v1)")
+    tell(f"{served.house.bases.name} and {len(names)} adapters at {served.url} (API: {served.url}/v1)")
     if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
-        _tell("Whoever reaches this address may ask: there is no key (--api-key, --keys).")
+        tell("Whoever reaches this address may ask: there is no key (--api-key, --keys).")
     _until_told(served)
 
 
 def _tell(sentence: str) -> None:
-    if not is_quiet():
-        print(f"afina: {sentence}", file=sys.stderr, flush=True)
+    print(f"afina: {sentence}", file=sys.stderr, flush=True)
+
+
+def _quiet(sentence: str) -> None:
+    pass
 
 
 def _until_told(served: "Served") -> None:

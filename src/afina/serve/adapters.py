@@ -60,6 +60,8 @@ class _Place:
     """What was wrong with these contents."""
     given: bool = False
     """Whether it was named by a person, not found in the folder of adapters."""
+    missed: bool = False
+    """Whether the last look did not find it."""
     hidden: bool = False
     """Whether a person took it away; it comes back when its folder changes."""
 
@@ -106,7 +108,11 @@ class Shelf:
             for name, place in list(self._places.items()):
                 if place.given:
                     self._see_change(place)
-                elif name not in found:
+                elif name in found:
+                    place.missed = False
+                elif not place.missed:
+                    place.missed = True  # a folder that takes another's place is not there for a moment
+                else:
                     self._retire(place.current)
                     del self._places[name]
                     self.tell(f"{name} is no longer there.")
