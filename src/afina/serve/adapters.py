@@ -4,6 +4,7 @@ A request takes a version and gives it back; it has that one to its end, whateve
 that no longer stands for its name goes from memory when the last request has given it back.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,27 +216,39 @@ class Shelf:
             stamp, problem = place.stamp, place.problem
         if problem is not None and problem[0] == stamp:
             raise NoSuchAdapter(problem[1])
-        try:
-            predictor = self._read(name, place.folder)
-        except Exception as error:  # a foreign file may make anything go wrong in there
-            # A path of this machine is nothing for whoever asks over a network.
-            sentence = f"'{name}' cannot be loaded: {str(error).replace(str(place.folder), name)}"
-            with self._lock:
-                place.problem = stamp, sentence
-            self.tell(f"{place.folder} cannot be loaded: {error}")
-            raise NoSuchAdapter(sentence) from None
-        after = stamp_of(place.folder)
+        for left in reversed(range(_TRIES)):
+            stamp = stamp_of(place.folder)
+            try:
+                predictor = self._read(name, place.folder)
+            except Exception as error:  # a foreign file may make anything go wrong in there
+                # Where nobody is writing to it, it is as wrong as it will be.
+                if not left or (stamp and stamp_of(place.folder) == stamp):
+                    raise self._refused(name, place, stamp, error) from None
+            else:
+                if stamp_of(place.folder) == stamp:
+                    break
+            if not left:
+                raise NoSuchAdapter(f"'{name}' is being written to; ask again when it is whole.")
+            time.sleep(_PAUSE)  # its files may be of two times
         with self._lock:
-            if after != stamp:  # it was written to meanwhile: its files may be of two times
-                place.stamp = place.seen = after
-                return
             before, place.problem = place.current, None
+            place.stamp = place.seen = stamp
             self._versions += 1
             place.current = Version(name, self._versions, stamp, predictor)
             self._retire(before)
         for note in predictor.notes:
             self._say_once(f"{name}: {note}.")
         self.tell(f"{name} is loaded: {predictor.record.method}, {predictor.task.name}.")
+
+    def _refused(self, name: str, place: _Place, stamp: Stamp, error: Exception) -> NoSuchAdapter:
+        """Remember what is wrong with a folder's contents, and return what is said of it to whoever asks."""
+        # A path of this machine is nothing for whoever asks over a network.
+        sentence = f"'{name}' cannot be loaded: {str(error).replace(str(place.folder), name)}"
+        with self._lock:
+            place.stamp = place.seen = stamp
+            place.problem = stamp, sentence
+        self.tell(f"{place.folder} cannot be loaded: {error}")
+        return NoSuchAdapter(sentence)
 
     def _read(self, name: str, folder: Path) -> Predictor:
         """Load a folder onto the base; raises `AfinaError` in a sentence for one that does not stand on it."""
@@ -268,5 +281,7 @@ class Shelf:
             version.predictor = None
 
 
+_TRIES, _PAUSE = 10, 0.1
+"""How often a folder that is being written to is read again, after so many seconds."""
 _UNNAMED = "(unnamed)"
 """What a record says of a base that the folder does not name."""

@@ -99,6 +99,8 @@ class _Door:
         """Return the endpoint's answer, unless it takes too long or the client goes away before it is there."""
         body = await self._body(call.request)
         answering = asyncio.ensure_future(self.endpoint.answer(call, body))
+        # Where nobody waits any longer for what it raises, nobody is to be told of it.
+        answering.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         leaving = asyncio.ensure_future(_gone(receive))
         try:
             await asyncio.wait(
