@@ -270,15 +270,16 @@ def export(
     return made if place is None else replace(made, pushed=upload(made.folder, place, tell=tell))
 
 
-def check_export(folder: str | Path, data: str | None = None) -> "Checked":
+def check_export(folder: str | Path, data: str | None = None, *, model: str | None = None) -> "Checked":
     """Look again at a folder that `export` wrote for another program, at any later time and without the adapter.
 
     Its files are held against their digests, it is opened in its runtime and asked what it was asked then; with `data` it is
-    measured on the data set's test rows. Raises `AfinaError` where it is damaged or gives something else than it did.
+    measured on the data set's test rows. An adapter alone is put onto its base, or onto `model`, a file of that. Raises
+    `AfinaError` where it is damaged or gives something else than it did.
     """
     from afina.export.check import check_export as check
 
-    return check(folder, data)
+    return check(folder, data, base=model)
 
 
 def push(

@@ -89,7 +89,7 @@ def export(
         if strange := [name for name, value in {"--to": to, "--out": out, "an adapter": adapter}.items() if value]:
             raise UsageError(f"--check looks at what was exported, and takes no {strange[0].removeprefix('an ')}.")
         with working(console, words("opening what was exported"), words):
-            found = api.check_export(check, data)
+            found = api.check_export(check, data, model=model)
         _table(
             console,
             words("checked"),

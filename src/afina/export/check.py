@@ -54,18 +54,25 @@ class Checked:
         return html_of(str(self.folder), ("", ""), self.rows())
 
 
-def check_export(folder: str | Path, data: str | None = None) -> Checked:
+def check_export(folder: str | Path, data: str | None = None, *, base: str | None = None) -> Checked:
     """Open an exported folder, ask it what it was asked when it was written, and measure it on the rows of `data`.
+
+    An adapter alone is asked on its `base`, a file of the runtime, or on its base model, written anew for that.
 
     Raises `AfinaError` where it is damaged or incomplete, cannot be opened, or gives something else than it did.
     """
-    opened = open_export(folder)
+    opened = open_export(folder, base=base)
     then, adapter, batches = probe_again(opened)
     manifest = opened.manifest
     if then > TOLERANCE * max(1.0, float(manifest.parity.get("largest_output", 1.0))):
         raise AfinaError(
             f"{opened.folder} gives other outputs than when it was exported, by up to {then:.2g}, in {opened.runs_in} "
-            f"(then {manifest.runtime_version}): export the adapter again for this version, or go back to that one."
+            f"(then {manifest.runtime_version}): "
+            + (
+                "export the adapter again for this version, or go back to that one."
+                if base is None
+                else f"{base} is another base than it was tried on, or in another type."
+            )
         )
     count, metrics = (0, {}) if data is None else measure(opened, data)
     return Checked(opened.folder, opened.runs_in, batches, then, adapter, count, metrics)

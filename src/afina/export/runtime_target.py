@@ -36,10 +36,11 @@ class RuntimeTarget(ExportTarget):
         """Write all files but the manifest into `folder`; return the manifest's `inputs`, `reading` and `precision`."""
         raise NotImplementedError(f"{self.name} writes nothing")
 
-    def write(self, adapter: "Predictor", folder: Path) -> None:
+    def write(self, adapter: "Predictor", folder: Path) -> Mapping[str, float] | None:
         from afina.export.manifest import write_manifest
 
         write_manifest(folder, self.manifest(adapter, self.files(adapter, folder)))
+        return None
 
     def compare(
         self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"

@@ -7,28 +7,33 @@ alpha too, so that the scale is 1 in whatever reads the file.
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from afina.backbone.files import check_weights, model_path
 from afina.backbone.gguf_file import read_gguf
 from afina.backbone.gguf_tensors import as_gguf, as_transformers, gguf_names
+from afina.backbone.load import load_tokenizer, model_class, read_config
+from afina.backbone.weights import read_weights
 from afina.errors import AfinaError, UsageError
 from afina.export.chat import with_template
 from afina.export.gguf.compare import divergence, logits, round_like, samples
 from afina.export.gguf.file import own_shapes, write_file
 from afina.export.gguf.judge import Judgement, Spoken, judge_in_llama_cpp, parted
-from afina.export.gguf.model import check_base, facts_of, settings_of, write_modelfile
+from afina.export.gguf.later import asked_again, keep_answers, told_later
+from afina.export.gguf.llama_cpp import LlamaCpp, llama_cpp_there
+from afina.export.gguf.model import Facts, check_base, facts_of, settings_of, write_modelfile
 from afina.export.gguf.settings import form_of, model_header
 from afina.export.low_rank import low_rank_changes
 from afina.export.merge import base_classifier
 from afina.export.parity import Parity, check_parity
 from afina.predictor.predictor import Predictor
 
-__all__ = ["LORA", "check_lora", "compare_lora", "write_lora"]
+__all__ = ["LORA", "check_lora", "compare_lora", "write_base_alone", "write_lora"]
 
 LORA, _BASE = "adapter.gguf", "base.gguf"
 _CHECKED = "f16"
@@ -91,15 +96,29 @@ def write_lora(loaded: Predictor, folder: Path, rank: int, base_type: str | None
 
 def _write_base(loaded: Predictor, path: Path, kind: str) -> None:
     """Write the base model, with the template that the adapter was trained with."""
-    form, model = form_of(loaded.backbone.config), base_classifier(loaded)
-    header, tensors = model_header(form, model.config, own_shapes(model))
-    name = Path(loaded.record.model).name
-    settings = header | settings_of(loaded.tokenizer, facts_of(loaded, form), model.config.vocab_size, name)
-    write_file(path, form, model, kind, settings, tensors)
+    _write(base_classifier(loaded), loaded.tokenizer, facts_of(loaded, form_of(loaded.backbone.config)), path, kind,
+           Path(loaded.record.model).name)  # fmt: skip
 
 
-def compare_lora(tested: Predictor, exact: Predictor, folder: Path, rows: Any, base_type: str | None) -> Parity:
-    """Return how near base and file are to the adapter.
+def write_base_alone(model: str, path: Path, kind: str, ends: Sequence[int]) -> None:
+    """Write a base model by its name, without an adapter at hand; raises `AfinaError` where it is not here."""
+    config = read_config(model)
+    place = model_path(model)
+    check_weights(model, place)
+    read = read_weights(model, place, model_class(config, speaks=True), {"dtype": torch.float32}, speaks=True).model
+    _write(read, load_tokenizer(model)[0], Facts(form_of(config), None, tuple(ends), ()), path, kind, Path(model).name)
+
+
+def _write(model: Any, tokenizer: Any, facts: Facts, path: Path, kind: str, name: str) -> None:
+    header, tensors = model_header(facts.form, model.config, own_shapes(model))
+    settings = header | settings_of(tokenizer, facts, model.config.vocab_size, name)
+    write_file(path, facts.form, model, kind, settings, tensors)
+
+
+def compare_lora(
+    tested: Predictor, exact: Predictor, folder: Path, rows: Any, base_type: str | None
+) -> tuple[Parity, dict[str, Any] | None]:
+    """Return how near base and file are to the adapter, and what the folder's manifest says, None without llama.cpp.
 
     Raises `AfinaError` where they part though the rank leaves nothing out, and where llama.cpp computes something else.
     """
@@ -120,6 +139,10 @@ def compare_lora(tested: Predictor, exact: Predictor, folder: Path, rows: Any, b
         wanted = logits(again, ids)
         lost = divergence(logits(outside, ids), wanted)
         judged: Judgement = judge_in_llama_cpp(base, spoken, exact, ids, wanted, lost=lost, lora=folder / LORA)
+        if asked := llama_cpp_there():
+            prompts, room = asked_again(exact), min(exact.backbone.context, 1024)
+            with LlamaCpp(base, lora=folder / LORA, context=room, threads=1, exact=True) as cpp:
+                keep_answers(folder, prompts, logits(again, prompts), cpp)
     size = (folder / LORA).stat().st_size
     effect = f"{divergence(wanted, bare):.2g} nats a token"
     told = (
@@ -130,7 +153,12 @@ def compare_lora(tested: Predictor, exact: Predictor, folder: Path, rows: Any, b
     notes = [f"Put it onto {Path(exact.record.model).name} as GGUF: llama-server -m base.gguf --lora adapter.gguf."]
     if base_type is None:
         notes.append(f"It was tried on a base of type {kind}, which was not kept.")
-    return dataclasses.replace(parity, told=told, notes=(*judged.notes, *notes))
+    parity = dataclasses.replace(parity, told=told, notes=(*judged.notes, *notes))
+    reading = {
+        "context": exact.backbone.context, "ends": list(facts.ends), "adapter": LORA, "base_type": kind,
+        "base": None if base_type is None else _BASE,
+    }  # fmt: skip
+    return parity, told_later(parity, kind, **reading) if asked else None
 
 
 @contextlib.contextmanager

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from afina.backbone.load import model_class
 from afina.errors import UsageError
 from afina.export.chat import chat_template_of, with_template
 from afina.export.gguf.file import own_shapes, write_file
 from afina.export.gguf.judge import Spoken, judge_model
+from afina.export.gguf.later import asked_again, keep_answers, told_later
 from afina.export.gguf.llama_cpp import LlamaCpp
 from afina.export.gguf.modelfile import NO_TEMPLATE, modelfile
 from afina.export.gguf.settings import Form, form_of, model_header
@@ -128,38 +127,14 @@ def write_modelfile(loaded: Predictor, folder: Path, facts: Facts, *, base: str,
     (folder / "Modelfile").write_text(text, encoding="utf-8")
 
 
-def facts_for_later(exact: Predictor, folder: Path, rows: Any, kind: str, parity: Parity) -> dict[str, Any]:
-    """Write what llama.cpp gives for some prompts beside what transformers does of the file, to ask again at any time.
+def facts_for_later(exact: Predictor, folder: Path, kind: str, parity: Parity) -> dict[str, Any]:
+    """Ask llama.cpp what it is asked again at any later time; return what the folder's manifest says of it."""
+    from afina.export.gguf.compare import logits, reread
 
-    Returns what the folder's manifest says of it.
-    """
-    import torch
-
-    from afina.export.gguf.compare import logits, reread, samples
-    from afina.export.held import PROBE
-
-    prompts = [row[: max(1, len(row) // 2)] for row in samples(exact.tokens(rows))[:3]]
-    found = [own[-1].log_softmax(-1) for own in logits(reread(folder / MODEL), prompts)]
-    values: dict[str, Any] = {}
-    with LlamaCpp(folder / MODEL, context=min(exact.backbone.context, 1024), threads=1, exact=True) as cpp:
-        for index, (prompt, ours) in enumerate(zip(prompts, found, strict=True)):
-            theirs = cpp.log_probabilities(prompt)[None]
-            values[f"{index}.input_ids"] = torch.tensor([prompt]).numpy()
-            values[f"{index}/adapter"] = ours[None].clamp(min=-100).numpy()
-            values[f"{index}/export"] = np.maximum(theirs, -100.0).astype(np.float32)
-    with (folder / PROBE).open("wb") as file:
-        np.savez_compressed(file, **values)
-    told: dict[str, Any] = {
-        "rows": parity.rows,
-        "largest_difference": parity.exact_difference,
-        "largest_output": parity.scale,
-    }
-    told |= {
-        "metrics": {name: list(own) for name, own in parity.metrics.items()},
-        "told": [list(own) for own in parity.told],
-    }
-    reading = {"context": exact.backbone.context, "ends": list(facts_of(exact, form_of(exact.backbone.config)).ends)}
-    return {"inputs": ["input_ids"], "reading": reading, "precision": kind, "parity": told}
+    prompts, context = asked_again(exact), exact.backbone.context
+    with LlamaCpp(folder / MODEL, context=min(context, 1024), threads=1, exact=True) as cpp:
+        keep_answers(folder, prompts, logits(reread(folder / MODEL), prompts), cpp)
+    return told_later(parity, kind, context=context, ends=list(facts_of(exact, form_of(exact.backbone.config)).ends))
 
 
 def compare_model(tested: Predictor, exact: Predictor, folder: Path, rows: Any, kind: str) -> Parity:

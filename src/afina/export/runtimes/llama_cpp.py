@@ -1,5 +1,7 @@
 """Run GGUF files in llama.cpp, by the wheel xllamacpp: a whole model, or an adapter on its base's file."""
 
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +10,7 @@ import numpy as np
 
 from afina.backbone.gguf_file import read_gguf
 from afina.backbone.gguf_tokenizer import end_tokens
-from afina.errors import AfinaError, UsageError
+from afina.errors import UsageError
 from afina.export.gguf.llama_cpp import LlamaCpp
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime
@@ -40,10 +42,17 @@ class LlamaCppSession(Session):
         self._path, self._lora = path, lora
         self._most, self._threads = int(manifest.reading["context"]), torch.get_num_threads()
         self._cpp = self._opened(min(self._most, _CONTEXT))
-        self.tokenizer = LlamaCppTokenizer(lambda: self._cpp, read_gguf(path))
+        me = weakref.ref(self)  # what the session holds may not hold the session, or its file would stay open
+
+        def cpp() -> LlamaCpp:
+            own = me()
+            assert own is not None, "asked by what a session left"
+            return own._cpp
+
+        self.tokenizer = LlamaCppTokenizer(cpp, read_gguf(path))
         if lora is None and self.tokenizer.chat_template:
             trained = restore(manifest.task).template
-            self.template = FileTemplate(lambda: self._cpp, () if trained is None else trained.stop)
+            self.template = FileTemplate(cpp, () if trained is None else trained.stop)
 
     def _opened(self, context: int) -> LlamaCpp:
         return LlamaCpp(self._path, lora=self._lora, context=context, threads=self._threads, exact=True).start()
@@ -107,10 +116,25 @@ class LlamaCppRuntime(Runtime):
         reading = manifest.reading
         if "adapter" not in reading:
             return LlamaCppSession(folder / reading.get("file", cls.file), manifest)
-        base = folder / reading["base"] if reading.get("base") else None
-        if base is None or not base.is_file():
-            raise AfinaError(f"{folder} is an adapter alone; give the base model's file by --model BASE.gguf.")
-        return LlamaCppSession(base, manifest, folder / reading["adapter"])
+        if reading.get("base"):
+            return LlamaCppSession(folder / reading["base"], manifest, folder / reading["adapter"])
+        return cls._on_a_base_made_anew(folder, manifest)
+
+    @classmethod
+    def _on_a_base_made_anew(cls, folder: Path, manifest: Manifest) -> LlamaCppSession:
+        """Return a session of an adapter alone on its base model, which is written for as long as the session is kept."""
+        from afina.export.gguf.lora import write_base_alone
+
+        reading, place = manifest.reading, tempfile.TemporaryDirectory(prefix="afina-base-")
+        base = Path(place.name) / "base.gguf"
+        try:
+            write_base_alone(str(manifest.source["model"]), base, reading["base_type"], reading["ends"])
+            session = LlamaCppSession(base, manifest, folder / reading["adapter"])
+        except BaseException:
+            place.cleanup()
+            raise
+        weakref.finalize(session, place.cleanup)
+        return session
 
     @classmethod
     def alone(cls, path: Path) -> Manifest:

@@ -60,7 +60,7 @@ class GgufTarget(MergedTarget, RuntimeTarget):
 
         parity = compare_model(tested, exact, folder, rows, self.type)
         if llama_cpp_there():  # without it nothing was asked that could be asked again
-            later = facts_for_later(exact, folder, rows, self.type, parity)
+            later = facts_for_later(exact, folder, self.type, parity)
             write_manifest(folder, self.manifest(tested, later))
         return parity, None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from afina.export.runtime_target import RuntimeTarget
 from afina.export.target import export_target
 from afina.export.targets.lora import LoRATarget
 
@@ -18,7 +19,7 @@ __all__ = ["GgufLoRATarget"]
 
 @export_target("gguf-lora")
 @dataclass(frozen=True, kw_only=True)
-class GgufLoRATarget(LoRATarget):
+class GgufLoRATarget(LoRATarget, RuntimeTarget):
     """Writes `adapter.gguf`, a LoRA of at most a rank by truncated SVD, and a Modelfile for Ollama."""
 
     needs: ClassVar = {"gguf": "'afina[gguf]'"}
@@ -27,6 +28,9 @@ class GgufLoRATarget(LoRATarget):
         "llama.cpp": "llama-cli -m path/to/base.gguf --lora adapter.gguf -p $asked",
         "Ollama": "ollama create tuned -f Modelfile\nollama run tuned $asked",
     }
+
+    runtime: ClassVar = "llama.cpp"
+    made_with: ClassVar = ("torch", "transformers", "gguf")
 
     base_type: str = field(
         default="none", metadata={"help": "write the base model beside it in this type (f16, q8_0 and so on), or none."}
@@ -54,8 +58,15 @@ class GgufLoRATarget(LoRATarget):
         self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
     ) -> "tuple[Parity, float | None]":
         from afina.export.gguf.lora import compare_lora
+        from afina.export.manifest import write_manifest
 
-        return compare_lora(tested, exact, folder, rows, self._base), None
+        parity, later = compare_lora(tested, exact, folder, rows, self._base)
+        if later is not None:
+            write_manifest(folder, self.manifest(tested, later))
+        return parity, None
+
+    def rounded_to(self, precision: str) -> str | None:
+        return None  # a LoRA goes onto the original weights
 
     @property
     def _base(self) -> str | None:
