@@ -14,15 +14,12 @@ import torch
 import afina
 from afina import api
 from afina.data.rows import Rows
-from afina.errors import AfinaError, UsageError
-from afina.export import int8
+from afina.errors import AfinaError
 from afina.export.held import PROBE, hold
-from afina.export.int8 import loss_of
 from afina.export.manifest import MANIFEST
 from afina.export.opened import open_export
 from afina.export.parity import Parity
 from afina.export.targets.onnx import OnnxTarget
-from afina.measure.bootstrap import Estimate
 from commands import afina as run_afina
 from commands import refused
 from exports import CLASSES, NUMBER, SEVERAL, TAGS, alone, folder_of
@@ -237,31 +234,3 @@ def test_what_parted_leaves_no_folder(family_folder: Loader, tmp_path: Path, mon
     with pytest.raises(AfinaError, match="What was exported is not what was tested: logits part"):
         api.export(source, "onnx", tmp_path / "out", rows=9)
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
-
-
-def test_what_rounding_loses_is_measured_and_bounded(family_folder: Loader, tmp_path: Path, capfd: Any) -> None:
-    source = folder_of("lora", "bert", family_folder, tmp_path)
-    rows = [f"{text} {word},{label}" for text in TEXTS for word in ("a", "b", "team") for label in ("no", "yes")]
-    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows * 6]))
-    made = api.export(source, "onnx", tmp_path / "out", data=str(tmp_path / "rows.csv"), int8=True, at_most=1.0)
-    found = made.parity.narrowed
-    assert found.after.size < found.before.size
-    assert found.loss.low <= found.loss.value <= found.loss.high
-    assert 1e-4 < made.parity.exact_difference < 0.3 * made.parity.scale, "rounded, and not to nonsense"
-    assert "layers are rounded to eight bits; in float stay the head's last layer" in (made.merging or "")
-    opened = open_export(made.folder)
-    assert opened.manifest.precision.startswith("int8")
-    assert api.check_export(made.folder).difference == 0
-
-    def worse(task: Any, tokens: Any, before: Any, after: Any) -> Any:
-        return loss_of(task, tokens, np.eye(2)[tokens.labels], np.eye(2)[1 - tokens.labels])
-
-    tokens = opened.tokens(Rows(TEXTS, None, np.array([0, 1, 0, 1])))
-    metric, values, loss = worse(opened.task, tokens, None, None)
-    assert (metric, values, loss) == ("accuracy", (1.0, 0.0), Estimate(1.0, 1.0, 1.0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "loss_of", worse)
-        with pytest.raises(AfinaError, match=r"accuracy falls from 1\.0000 to 0\.0000 on 4 rows, by 1\.0000 at least"):
-            int8.narrow(afina.load(source), opened, Rows(TEXTS, None, np.array([0, 1, 0, 1])), 0.01)
-    with pytest.raises(UsageError, match="measured on rows with labels, and none are here"):
-        int8.narrow(afina.load(source), opened, Rows(TEXTS, None, np.full(4, -1)), 0.01)

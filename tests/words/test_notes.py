@@ -33,6 +33,7 @@ WRITTEN_OUT = (
     "export/writing/held.py",
     "study/catalogue.py",
     "evaluation/evaluate.py",
+    "export/int8_target.py",
     "study/executors/in_process.py",
     "study/plan.py",
 )

@@ -93,6 +93,8 @@ class Exported:
         why = words("what the rank left out")
         if not lossy:
             why = words("rounding, {precision} against float32", precision=self.precision)
+        if parity.narrowed is not None:
+            why = words("rounding to eight bits")
         changed, of = words.number(parity.outputs - parity.agreeing), words.number(parity.outputs)
         return words("{some} of {of} labels changed: {why}.", some=changed, of=of, why=why)
 
@@ -149,6 +151,7 @@ def export_adapter(
         exact = load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
+        target = target.reading(tested, data)
         for own in (tested, exact):
             as_compared(own, task)
         tell(f"writing {place}")

@@ -1,14 +1,13 @@
-"""Round an ONNX graph's weights to eight bits, and measure what that gains and what it loses on the same rows.
+"""Measure what rounding an exported graph's weights to eight bits gains and what it loses, on the same rows.
 
-Weights are rounded by channel (embeddings by table), to seven of the eight bits: on processors without VNNI the products of
-full eight-bit numbers overflow, and nobody knows on which processor the graph will run. What is multiplied with them is
-rounded as it comes (dynamic quantisation), so that there is nothing to calibrate.
+How a graph is rounded is its target's (`int8_target.py`). What it takes is measured by the folder's own script, in a process
+that does nothing else, as whoever gets the folder runs it.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,29 +24,32 @@ from afina.measure.metrics.base import Answers
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task
 
-__all__ = ["Cost", "Narrowed", "Rounded", "cost_of", "loss_of", "narrow", "open_again", "round_weights"]
+__all__ = ["Cost", "Narrowed", "Rounded", "cost_of", "inputs_of", "loss_of", "narrow", "open_again"]
 
-_KINDS = ("Gather", "Gemm", "MatMul")
-"""Embeddings and linear layers; what multiplies two inputs has no weight to round."""
 _TIMED = """
-import json, resource, statistics, sys, time
-import numpy as np, onnxruntime
+import json, re, resource, runpy, statistics, sys, time
+import numpy as np
 
-settings = onnxruntime.SessionOptions()
-settings.log_severity_level = 3
-session = onnxruntime.InferenceSession(sys.argv[1], settings, providers=["CPUExecutionProvider"])
+run = runpy.run_path(sys.argv[1])["run"]
 with np.load(sys.argv[2], allow_pickle=False) as file:
-    batches = [{own.name: file[f"{kind}.{own.name}"] for own in session.get_inputs()} for kind in ("one", "many")]
+    batches = [
+        {name.partition(".")[2]: file[name] for name in file.files if name.startswith(kind)} for kind in ("one.", "many.")
+    ]
 found = []
 for batch, times in zip(batches, (30, 7)):
-    session.run(None, batch)
+    run(batch)
     taken = []
     for _ in range(times):
         begin = time.perf_counter()
-        session.run(None, batch)
+        run(batch)
         taken.append(time.perf_counter() - begin)
     found.append(statistics.median(taken))
-print(json.dumps([*found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+try:  # not `ru_maxrss`, which on Linux begins with what the process had that started this one
+    with open("/proc/self/status") as status:
+        memory = int(re.search(r"VmHWM:\\s+(\\d+)", status.read())[1]) * 1024
+except OSError:
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([*found, memory]))
 """
 
 
@@ -62,10 +64,10 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Cost:
-    """Holds what a graph takes, in a process of its own."""
+    """Holds what a graph takes, in a process of its own with the folder's script."""
 
     size: int
-    """Bytes of its file."""
+    """Bytes of its files."""
     one: float
     """Seconds for a row: the median of 30."""
     many: float
@@ -88,69 +90,51 @@ class Narrowed:
     """How much worse the metric is, with its paired interval over the rows."""
 
 
-def round_weights(source: Path, target: Path) -> Rounded:
-    """Write a graph with the weights of its embeddings and linear layers, but the last, rounded to eight bits."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    graph = onnx.load(str(source), load_external_data=False).graph
-    weights = {own.name: own for own in graph.initializer if own.data_type == onnx.TensorProto.FLOAT}
-    wanted = [
-        node for node in graph.node
-        if node.op_type in _KINDS and any(name in weights and len(weights[name].dims) == 2 for name in node.input)
-    ]  # fmt: skip
-    linear = [node.name for node in wanted if node.op_type != "Gather"]
-    if len(linear) < 2:
-        raise AfinaError(f"{source.name} has no linear layers but its head; there is nothing to round to eight bits.")
-    quantize_dynamic(
-        str(source), str(target), op_types_to_quantize=list(_KINDS), nodes_to_quantize=[
-            node.name for node in wanted if node.name != linear[-1]
-        ],
-        per_channel=True, reduce_range=True, weight_type=QuantType.QInt8,
-        use_external_data_format=(source.with_name(f"{source.name}.data")).exists(),
-    )  # fmt: skip
-    return Rounded(
-        len(wanted) - 1, ("the head's last layer", "layer norms", "softmax", "products of two inputs in attention")
-    )
+def inputs_of(opened: OpenedExport, rows: Rows | None) -> list[dict[str, np.ndarray]]:
+    """Return rows as an export's graph takes them, each alone and so without padding; none for no rows."""
+    if rows is None:
+        return []
+    tokens = opened.images(rows) if rows.pixels is not None else opened.tokens(rows)
+    return [_batch(opened, tokens, np.array([row])) for row in range(len(tokens))]
 
 
-def cost_of(model: Path, rows: Mapping[str, np.ndarray], scratch: Path) -> Cost:
-    """Return what a graph takes for one row and for 32, in a process that does nothing else."""
+def _batch(opened: OpenedExport, tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
+    return arrays(collate([(tokens, rows)], opened.pad, most=opened.manifest.max_length).inputs, opened.manifest.inputs)
+
+
+def cost_of(folder: Path, graph: str, rows: Mapping[str, np.ndarray]) -> Cost:
+    """Return what a folder's graph takes for one row and for 32, in a process that does nothing else."""
     count = len(next(iter(rows.values())))
     given = {f"one.{name}": value[:1] for name, value in rows.items()}
     given |= {f"many.{name}": value[np.arange(32) % count] for name, value in rows.items()}
+    scratch = folder / "timed.npz"
     with scratch.open("wb") as file:
         np.savez(file, **given)  # type: ignore[arg-type]
-    command = [sys.executable, "-c", _TIMED, str(model), str(scratch)]
+    command = [sys.executable, "-c", _TIMED, str(folder / "predict.py"), str(scratch)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     scratch.unlink()
     if done.returncode:
-        raise AfinaError(
-            f"{model.name} cannot be timed ({(done.stderr.strip() or 'it was ended').splitlines()[-1][:300]})."
-        )
+        raise AfinaError(f"{graph} cannot be timed ({(done.stderr.strip() or 'it was ended').splitlines()[-1][:300]}).")
     one, many, memory = json.loads(done.stdout)
-    size = sum(path.stat().st_size for path in (model, model.with_name(f"{model.name}.data")) if path.exists())
+    size = sum(path.stat().st_size for path in folder.glob(f"{Path(graph).stem}.*"))
     return Cost(size, one, many, int(memory))
 
 
-def narrow(tested: Predictor, opened: OpenedExport, rows: Rows | None, at_most: float) -> Narrowed:
-    """Round the weights of an opened folder's graph, in place, and return what that gained and lost on these rows.
+def narrow(
+    tested: Predictor, opened: OpenedExport, rows: Rows | None, at_most: float, rounding: Callable[[Path], Rounded]
+) -> Narrowed:
+    """Have the graph of an opened folder rounded, in place, and return what that gained and lost on these rows.
 
     Raises `UsageError` where the rows do not say how good an answer is, and `AfinaError` where the metric is surely worse by
     more than `at_most`: where the whole interval of its loss is.
     """
     tokens = _judged(tested, rows)
-    model, rounded = opened.folder / "model.onnx", opened.folder / "rounded.onnx"
+    graph = RUNTIMES[opened.manifest.runtime].file
     before = opened.logits(tokens)
-    layers = round_weights(model, rounded)
-    some = np.argsort(tokens.lengths, kind="stable")[-32:]
-    batch = arrays(
-        collate([(tokens, some)], opened.pad, most=opened.manifest.max_length).inputs, opened.manifest.inputs
-    )
-    costs = [cost_of(path, batch, opened.folder / "timed.npz") for path in (model, rounded)]
-    rounded.replace(model)
-    if (whole := model.with_name(f"{model.name}.data")).exists():
-        whole.unlink()  # the rounded ones have a file of their own
+    batch = _batch(opened, tokens, np.argsort(tokens.lengths, kind="stable")[-32:])
+    costs = [cost_of(opened.folder, graph, batch)]
+    layers = rounding(opened.folder)
+    costs.append(cost_of(opened.folder, graph, batch))
     after = open_again(opened).logits(tokens)
     metric, values, loss = loss_of(opened.task, tokens, before, after)
     if loss.low is not None and loss.low > at_most:

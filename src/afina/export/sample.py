@@ -16,7 +16,7 @@ from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task, the
 from afina.tasks.reading import load_text_dataset
 
-__all__ = ["as_compared", "sample_rows"]
+__all__ = ["as_compared", "sample_rows", "train_rows"]
 
 
 def sample_rows(loaded: Predictor, data: str | None, count: int) -> tuple[Rows | None, Task]:
@@ -49,6 +49,24 @@ def sample_rows(loaded: Predictor, data: str | None, count: int) -> tuple[Rows |
     if loaded.task.tags:
         return untagged([text.split() for text in texts]), loaded.task
     return _rows(texts), loaded.task
+
+
+def train_rows(loaded: Predictor, data: str | None, count: int) -> Rows:
+    """Return at most `count` train rows of an adapter, or of other data, always the same ones; their labels say nothing.
+
+    Raises `UsageError` where there are none.
+    """
+    source = loaded.record.facts.get("source")
+    if data is not None and loaded.task.embeds:
+        return _rows(_texts(data, count))
+    spec = DatasetSpec(path=data) if data is not None else DatasetSpec(**source) if source else None
+    if spec is None:
+        raise UsageError(
+            "--int8 static rounds by what train rows show, and those of this adapter are not here; give --data with them."
+        )
+    rows = load_text_dataset(spec, task=loaded.record.task["name"]).train
+    drawn = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:count]))
+    return drawn if loaded.task.tags else replace(drawn, label=np.minimum(drawn.label, -1))
 
 
 def as_compared(loaded: Predictor, task: Task) -> None:

@@ -60,6 +60,10 @@ class ExportTarget:
     def check(self, tested: "Predictor") -> None:
         """Raise `UsageError` for an adapter that has no such form, before any work is done."""
 
+    def reading(self, tested: "Predictor", data: str | None) -> "ExportTarget":
+        """Return the target with the rows that it needs besides those to compare on; raises `UsageError` for none."""
+        return self
+
     def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         """Return model and tokenizer of what was written, as another program would load them."""
         raise NotImplementedError(f"{self.name} cannot be compared")

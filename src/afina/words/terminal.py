@@ -52,6 +52,7 @@ PORTUGUESE = {
     "left out of the changes, at most": "deixado de fora das mudanças, no máximo",
     "what the rank left out": "o que o posto deixou de fora",
     "rounding, {precision} against float32": "arredondamento, {precision} contra float32",
+    "rounding to eight bits": "arredondamento para oito bits",
     "{some} of {of} labels changed: {why}.": "{some} de {of} rótulos mudaram: {why}.",
     # -- afina predict
     "predicting": "prevendo",

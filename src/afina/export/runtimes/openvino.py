@@ -1,5 +1,6 @@
 """Run a `model.xml` in OpenVINO, on the processor."""
 
+import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,15 +19,13 @@ EXACTLY = {"INFERENCE_PRECISION_HINT": "f32"}
 """How a graph is run that is to give what was tested: of itself OpenVINO rounds to 16 bits where a processor has them."""
 
 
-def quiet() -> Any:
-    """Return the module, imported without its telemetry, which would report imports and conversions to its maker."""
+def quiet(name: str = "openvino") -> Any:
+    """Return OpenVINO's module or nncf, imported without its telemetry, which would report each use to its maker."""
     telemetry = sys.modules.get("openvino_telemetry")
     if telemetry is None:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        import openvino
-
-        return openvino
+        return importlib.import_module(name)
     finally:
         if telemetry is None:
             del sys.modules["openvino_telemetry"]

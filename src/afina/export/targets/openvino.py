@@ -1,23 +1,27 @@
 """Write a folder with the adapted model in OpenVINO's form and all that predicting by it takes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from afina.errors import AfinaError
-from afina.export.graph_target import GraphTarget
+from afina.export.int8_target import Int8Target
 from afina.export.target import export_target
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from afina.export.graph import Traced
+    from afina.export.int8 import Rounded
 
 __all__ = ["OpenvinoTarget"]
 
 
 @export_target("openvino")
 @dataclass(frozen=True, kw_only=True)
-class OpenvinoTarget(GraphTarget):
-    """Writes `model.xml` and `model.bin`, in float32."""
+class OpenvinoTarget(Int8Target):
+    """Writes `model.xml` and `model.bin`, in float32 or rounded to eight bits."""
 
     needs: ClassVar = {"openvino": "'afina[openvino]'"}
     runtime: ClassVar = "openvino"
@@ -27,6 +31,8 @@ class OpenvinoTarget(GraphTarget):
         "Afina": "pip install 'afina[openvino]'\nafina predict . $asked",
     }
     made_with: ClassVar = ("torch", "transformers", "openvino")
+    int8_ways: ClassVar = ("static",)
+    int8_needs: ClassVar = {"nncf": "'afina[openvino-int8]'"}
 
     def graph(self, traced: "Traced", path: Path) -> None:
         from afina.export.runtimes.openvino import EXACTLY, quiet
@@ -49,3 +55,8 @@ class OpenvinoTarget(GraphTarget):
             # For who opens it without a word on precision, on a processor that would round to 16 bits of itself.
             model.set_rt_info(value, ["runtime_options", name])
         openvino.save_model(model, path, compress_to_fp16=False)
+
+    def narrowed(self, folder: Path, calibration: "Sequence[Mapping[str, np.ndarray]]") -> "Rounded":
+        from afina.export.openvino_int8 import round_openvino
+
+        return round_openvino(folder, calibration)

@@ -1,0 +1,132 @@
+"""Share what export targets need whose graph may be rounded to eight bits: the options, what it costs, what is said of it."""
+
+import copy
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from afina.errors import AfinaError, UsageError, nearest, shown
+from afina.export.graph_target import GraphTarget
+
+if TYPE_CHECKING:
+    from afina.data.rows import Rows
+    from afina.export.int8 import Narrowed, Rounded
+    from afina.export.parity import Parity
+    from afina.predictor.predictor import Predictor
+
+__all__ = ["CALIBRATION", "Int8Target"]
+
+CALIBRATION = 128
+"""Train rows from which static rounding learns how large things are; drawn with a seed, so that they are always the same."""
+_NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Target(GraphTarget):
+    """Writes a graph, rounded if asked; a subclass says in which ways it can be (`int8_ways`), and does it (`narrowed`)."""
+
+    int8_ways: ClassVar[tuple[str, ...]] = ()
+    """The ways in which its runtime takes rounded products, the best one first."""
+    int8_needs: ClassVar[Mapping[str, str]] = {}
+    """Packages that rounding does not go without, and what installs each."""
+
+    int8: str = field(
+        default=_NONE,
+        metadata={
+            "help": "round weights to eight bits, and what they are multiplied with as it comes (dynamic; onnx alone) or by "
+            "what train rows show (static), and say what that gains and loses on the rows."
+        },
+    )
+    at_most: float = field(
+        default=0.01, metadata={"help": "with --int8, the most by which the metric may surely be worse."}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.at_most <= 1:
+            raise UsageError(f"--at-most should be from 0 to 1, not {self.at_most:g}.")
+        if self.int8 not in (_NONE, *self.int8_ways):
+            raise UsageError(
+                f"--int8 of --to {self.name} is {' or '.join((*self.int8_ways, _NONE))}, not {shown(self.int8)}"
+                f"{nearest(str(self.int8)[:80], self.int8_ways)}"
+            )
+        if self.int8 != _NONE:
+            for package, install in self.int8_needs.items():
+                if importlib.util.find_spec(package) is None:
+                    raise UsageError(
+                        f"To round to eight bits --to {self.name}, {package} has to be there: pip install {install}."
+                    )
+        object.__setattr__(self, "lossy", self.int8 != _NONE)  # what is rounded is judged by its metric, in `compare`
+        object.__setattr__(self, "calibrated_by", None)
+
+    def check(self, tested: "Predictor") -> None:
+        super().check(tested)
+        if self.int8 != _NONE and tested.task.writes:
+            raise UsageError(
+                "--int8 is judged by labels, numbers or vectors, which what writes does not give: leave it out, or export it "
+                "--to gguf --type q8_0."
+            )
+
+    def reading(self, tested: "Predictor", data: str | None) -> "Int8Target":
+        if self.int8 != "static":
+            return self
+        from afina.export.sample import train_rows
+
+        made = copy.copy(self)
+        object.__setattr__(made, "calibrated_by", train_rows(tested, data, CALIBRATION))
+        return made
+
+    def narrowed(self, folder: Path, calibration: "Sequence[Mapping[str, np.ndarray]]") -> "Rounded":
+        """Round a folder's graph, in place; `calibration` holds what train rows are as its inputs, each alone."""
+        raise NotImplementedError(f"{self.name} rounds nothing")
+
+    def compare(
+        self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
+    ) -> "tuple[Parity, float | None]":
+        parity, effect = super().compare(tested, exact, folder, rows)
+        if self.int8 == _NONE:
+            return parity, effect
+        if not parity.equal:
+            raise AfinaError(
+                "What was exported, before it was rounded, is not what was tested: logits part by up to "
+                f"{parity.exact_difference:.2g} (they reach {parity.scale:.2g}); nothing was written. Please report this."
+            )
+        from afina.export.int8 import inputs_of, narrow
+        from afina.export.manifest import read_manifest, write_manifest
+        from afina.export.opened import open_export
+
+        opened = open_export(folder)
+        calibration = inputs_of(opened, getattr(self, "calibrated_by", None))
+        found = narrow(tested, opened, rows, self.at_most, lambda place: self.narrowed(place, calibration))
+        precision = f"int8 weights, products rounded {'as they come' if self.int8 == 'dynamic' else 'by train rows'}"
+        write_manifest(folder, replace(read_manifest(folder, files=False), precision=precision))
+        parity, effect = super().compare(tested, exact, folder, rows)
+        return replace(parity, narrowed=found), effect
+
+    def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
+        if (found := parity.narrowed) is None:
+            return super().remark(tested, exact, parity)
+        return _told(found, getattr(self, "calibrated_by", None))
+
+
+def _told(found: "Narrowed", calibrated: "Rows | None") -> str:
+    """Return what rounding gained and lost, in words."""
+    before, after, loss = found.before, found.after, found.loss
+    count, left = found.rounded.layers, ", ".join(found.rounded.left)
+    if calibrated is None:
+        rounded = f"{count} layers are rounded to eight bits; in float stay {left}. "
+    else:
+        rounded = (
+            f"{count} layers are rounded to eight bits, by what {len(calibrated)} train rows (drawn with seed 0) show; "
+            f"in float stay {left}. "
+        )
+    return rounded + (
+        f"{before.size / 1e6:,.1f} MB became {after.size / 1e6:,.1f}; a row takes {1e3 * after.one:.2f} ms, before "
+        f"{1e3 * before.one:.2f}; 32 rows {1e3 * after.many:.1f} ms, before {1e3 * before.many:.1f}; the process "
+        f"{after.memory / 1e6:,.0f} MB, before {before.memory / 1e6:,.0f}. On {found.rows:,} rows {found.metric} is "
+        f"{found.values[1]:.4f}, before {found.values[0]:.4f}: worse by {loss.value:.4f} "
+        f"(95%: {loss.low:.4f} to {loss.high:.4f})."
+    )
