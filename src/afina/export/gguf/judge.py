@@ -18,7 +18,7 @@ from torch import Tensor
 from afina.backbone.gguf_tensors import gguf_names
 from afina.errors import AfinaError, UsageError
 from afina.export.chat import TALKS, rendered
-from afina.export.gguf.compare import divergence, far, logits, reread, round_like, samples
+from afina.export.gguf.compare import divergence, far, logits, round_like, samples
 from afina.export.gguf.file import own_shapes
 from afina.export.gguf.llama_cpp import INSTALL, LlamaCpp, llama_cpp_there
 from afina.export.gguf.settings import Form
@@ -57,10 +57,10 @@ class Spoken:
         return {key: str(value) for key, value in self.tokenizer.special_tokens_map.items() if value}
 
 
-def judge_model(path: Path, spoken: Spoken, merged: Any, exact: Predictor, sample: Any) -> Judgement:
+def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predictor, sample: Any) -> Judgement:
     """Return what was compared; raises `AfinaError` where the file is not what was tested.
 
-    Changes the merged model in place.
+    `read` is the model that transformers reads from it. Changes the merged model in place.
     """
     few = sample.take(np.arange(min(8, len(sample))))
     parity = check_parity(exact, exact, merged, exact.tokenizer, few)
@@ -70,8 +70,7 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, exact: Predictor, sampl
     whole, base = logits(merged, ids), bare_logits(exact, ids)
     shapes = own_shapes(merged)
     round_like(merged, spoken.form, spoken.kind, shapes, gguf_names(spoken.form.row, list(shapes)))
-    wanted, read = logits(merged, ids), reread(path)
-    found = logits(read, ids)
+    wanted, found = logits(merged, ids), logits(read, ids)
     difference, scale = far(wanted, found)
     if difference > TOLERANCE * max(1.0, scale):
         raise parted(f"read back by transformers, logits part by up to {difference:.2g} (they reach {scale:.2g})")

@@ -145,8 +145,9 @@ def compare_model(tested: Predictor, exact: Predictor, folder: Path, rows: Any, 
     facts, merged = facts_of(exact, form), merged_model(exact).eval()
     tokenizer = with_template(exact.tokenizer, exact.task)
     spoken = Spoken(form, kind, tokenizer, facts.template, facts.ends)
-    judged = judge_model(folder / MODEL, spoken, merged, exact, rows)
-    parity = check_parity(tested, exact, reread(folder / MODEL), tested.tokenizer, rows)
+    read = reread(folder / MODEL)
+    judged = judge_model(folder / MODEL, spoken, merged, read, exact, rows)
+    parity = check_parity(tested, exact, read, tested.tokenizer, rows)
     size = (folder / MODEL).stat().st_size
     notes = judged.notes + (NO_TEMPLATE,) * (NO_TEMPLATE in (folder / "Modelfile").read_text("utf-8"))
     window = getattr(exact.backbone.config, "sliding_window", None)
