@@ -6,13 +6,18 @@ import os
 import subprocess
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from afina.cli.main import main
 
 __all__ = ["afina", "afina_apart", "refused"]
+
+# A process of its own makes its options once; made anew at every call, they take longer than most of what is called.
+typer.main.get_command = cache(typer.main.get_command)
 
 
 def afina(
