@@ -3,6 +3,7 @@
 import importlib.metadata
 import io
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -518,11 +519,11 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(study_folder: Path, famil
     """A limit on the size of files stands for a disk without room: the tokens of the second study cannot be written."""
     study = settings(family_folder, study_folder, methods=["head"], max_length=16) | {"dataset": "mail.csv"}
     (study_folder / "full.yaml").write_text(yaml.safe_dump(study))
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))\n"
-        "sys.argv = ['afina', 'study', 'full.yaml', '--out', 'full']\n"
-        "from afina.cli.main import main; main()"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=study_folder, check=False)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, limits[1]))
+    try:
+        result = afina("study", "full.yaml", "--out", "full", cwd=study_folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     refused(result, "Writing to full failed", "run the same command again", code=1)
     assert afina("study", "full.yaml", "--out", "full", cwd=study_folder).returncode == 0
