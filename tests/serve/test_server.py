@@ -1,9 +1,11 @@
 """A server answers as the commands do, tells adapters and callers apart, and refuses in OpenAI's form."""
 
+import gc
 import json
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -266,6 +268,21 @@ def test_an_admin_loads_and_unloads(family_folder: Loader, tmp_path: Path) -> No
         assert gone.status_code == 200 and labels() == 404
 
 
+def test_versions_that_nobody_holds_leave_memory(family_folder: Loader, tmp_path: Path) -> None:
+    base = family_folder("bert")
+    one, other = save(base, tmp_path / "one", "lora", TWO), save(base, tmp_path / "other", "prefix", THREE)
+    with served(base) as (server, client):
+        shelf, gone = server.house.shelf, []
+        for turn in range(20):
+            shelf.put("own", (one, other)[turn % 2])
+            answer = client.post("/v1/classify", json={"model": "own", "input": "the kettle"}).json()
+            assert len(answer["data"][0]["probabilities"]) == 2 + turn % 2
+            gone.append(weakref.ref(shelf.current("own").loaded().adapter))
+        shelf.drop("own")
+        assert until(lambda: gc.collect() >= 0 and not any(own() is not None for own in gone))
+        assert not shelf.there() and shelf.names() == []
+
+
 def test_limits_are_said_with_their_status(family_folder: Loader, shelf: Path) -> None:
     limits = ServeLimits(queue=4, body=2000, deadline=0.5, stuck=0.2)
     with served(family_folder("bert"), adapters=shelf, limits=limits) as (server, client):
@@ -294,7 +311,7 @@ def test_limits_are_said_with_their_status(family_folder: Loader, shelf: Path) -
         go_on.set()
         assert until(lambda: client.get("/health").status_code == 200)
         server.house.encoders.stop()
-        assert client.get("/ready").status_code == 503
+        assert client.get("/ready").status_code == 503 and ask("the kettle").status_code == 503
 
 
 def test_what_runs_is_finished_when_told_to_stop(family_folder: Loader, shelf: Path) -> None:

@@ -17,7 +17,7 @@ from afina.predictor.predictor import Predictor
 from afina.serve.bases import Bases
 from afina.serve.folders import Stamp, is_adapter, named_in, stamp_of
 
-__all__ = ["NoSuchAdapter", "Shelf", "Version"]
+__all__ = ["UNNAMED", "NoSuchAdapter", "Shelf", "Version"]
 
 Tell = Callable[[str], None]
 
@@ -258,12 +258,12 @@ class Shelf:
             raise UsageError(
                 f"{folder} has changed the whole model, and here one model serves all; serve what it became by itself."
             )
-        if record.model != _UNNAMED and not self.bases.is_called(record.model):
+        if record.model != UNNAMED and not self.bases.is_called(record.model):
             raise UsageError(
                 f"{folder} adapts {record.model}, not {self.bases.name}, which is served here; if that is the same model "
                 f"elsewhere, say so by --same {record.model}."
             )
-        if record.model == _UNNAMED:
+        if record.model == UNNAMED:
             self._say_once(f"{name} names no base model, and is taken for one of {self.bases.name}.")
         else:
             form.check_base(folder, record)
@@ -283,5 +283,5 @@ class Shelf:
 
 _TRIES, _PAUSE = 10, 0.1
 """How often a folder that is being written to is read again, after so many seconds."""
-_UNNAMED = "(unnamed)"
+UNNAMED = "(unnamed)"
 """What a record says of a base that the folder does not name."""

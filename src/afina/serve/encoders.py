@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from queue import Empty
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,7 @@ class Encoders(Owner):
         self.gathering, self._told = gathering or Gathering(), told
         self._waiting: list[_Row] = []
         self._rows_in = 0
+        self._counting = Lock()
 
     @property
     def rows_waiting(self) -> int:
@@ -174,12 +176,16 @@ class Encoders(Owner):
 
     def submit(self, ask: Ask) -> None:
         """Put a request into the inbox; whoever calls sees to it that there are not too many."""
-        self._rows_in += len(ask.texts)
+        self._count(len(ask.texts))
         self._inbox.put(ask)
+
+    def _count(self, rows: int) -> None:
+        with self._counting:  # both who asks and who answers count
+            self._rows_in += rows
 
     def accept(self, thing: Ask) -> None:
         if thing.cancelled:
-            self._rows_in -= len(thing.texts)
+            self._count(-len(thing.texts))
             return
         try:
             thing.tokens = thing.reader.read(thing.texts, thing.pairs)
@@ -187,7 +193,7 @@ class Encoders(Owner):
                 lengths = thing.reader.whole(thing.texts, thing.pairs).lengths
                 raise TooLong(int(lengths.max()), thing.reader.most)
         except Exception as error:  # what is wrong with one request is no fault of the others
-            self._rows_in -= len(thing.texts)
+            self._count(-len(thing.texts))
             thing.fail(error)
             return
         self._waiting += [_Row(thing, row, int(length)) for row, length in enumerate(thing.tokens.lengths)]
@@ -219,7 +225,7 @@ class Encoders(Owner):
     def _drop(self, gone: Callable[[_Row], bool]) -> None:
         before = len(self._waiting)
         self._waiting = [row for row in self._waiting if not gone(row)]
-        self._rows_in -= before - len(self._waiting)
+        self._count(len(self._waiting) - before)
 
     def _chosen(self) -> list[_Row]:
         """Return the row that has waited longest and those nearest to it in length, by length."""

@@ -39,7 +39,12 @@ def make_app(house: House) -> Starlette:
         refusal = Refusal(
             error.status_code, sentence, "not_found" if error.status_code == 404 else "method_not_allowed"
         )
-        return _refused(refusal, secrets.token_hex(8))
+        number = f"req-{secrets.token_hex(8)}"
+        house.journal.write(
+            request=number, method=request.method, path=request.url.path[:200], status=refusal.status, error=refusal.code,
+            client=request.client.host if request.client else None,
+        )  # fmt: skip
+        return _refused(refusal, number)
 
     return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
 
@@ -97,7 +102,10 @@ class _Door:
 
     async def _response(self, call: Call, receive: Receive) -> Response:
         """Return the endpoint's answer, unless it takes too long or the client goes away before it is there."""
-        body = await self._body(call.request)
+        try:
+            body = await asyncio.wait_for(self._body(call.request), self.house.limits.deadline)
+        except TimeoutError:
+            raise Refusal(408, "The request did not come to its end in time.", "request_timeout") from None
         answering = asyncio.ensure_future(self.endpoint.answer(call, body))
         # Where nobody waits any longer for what it raises, nobody is to be told of it.
         answering.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

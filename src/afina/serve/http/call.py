@@ -15,7 +15,7 @@ from afina.serve.adapters import NoSuchAdapter, Shelf, Version
 from afina.serve.encoders import Ask, Reader, TooLong
 from afina.serve.http.house import House
 from afina.serve.http.keys import Caller
-from afina.serve.http.refusals import busy, no_model, not_here, wrong
+from afina.serve.http.refusals import Refusal, busy, no_model, not_here, wrong
 
 __all__ = ["Call"]
 
@@ -87,6 +87,8 @@ class Call:
             raise wrong(f"There are {len(texts):,} texts, and a request takes {limits.texts:,}; split them.", "input")
         if pairs is not None and len(pairs) != len(texts):
             raise wrong(f"There are {len(pairs)} second texts for {len(texts)} texts.", "pairs")
+        if not encoders.alive:
+            raise Refusal(503, "What answers here is not running.", "stopping", kind="server_error", retry_after=10)
         if encoders.rows_waiting + len(texts) > limits.queue and encoders.rows_waiting:
             raise busy(f"{encoders.rows_waiting} texts wait already; ask again a little later.", 1.0, "queue_full")
         self.texts = texts if pairs is None else list(zip(texts, pairs, strict=True))

@@ -78,6 +78,8 @@ class House:
 
     def start(self) -> None:
         """Begin to answer."""
+        if any(backbone.language is not None for backbone in self.bases.loaded()):
+            self.engine()
         self.encoders.start()
         self._watcher.start()
 
@@ -104,6 +106,11 @@ class House:
             self._engine.close()
         self.encoders.stop()
         self.journal.close()
+
+    @property
+    def lingers(self) -> bool:
+        """Return whether a thread that owns a model is still there."""
+        return self.encoders.alive or (self._engine is not None and self._engine.is_alive)
 
     def _watch(self) -> None:
         while not self._ends.wait(self.limits.watch):

@@ -9,7 +9,7 @@ from afina.adapters.record import AdapterRecord
 from afina.backbone.files import device_named
 from afina.errors import AfinaError, UsageError
 from afina.precision import EXACT
-from afina.serve.adapters import NoSuchAdapter, Shelf
+from afina.serve.adapters import UNNAMED, NoSuchAdapter, Shelf
 from afina.serve.bases import Bases
 from afina.serve.folders import named_in
 from afina.serve.http.house import House, ServeLimits, folder_of_adapters
@@ -54,7 +54,12 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
     bases = Bases(model, precision, device_named(how.device), same=how.same)
     shelf = Shelf(bases, folder, how.precision, tell)
     shelf.look()
-    bases.backbone(_first_form(records))
+    for record, _ in records:
+        if record.model != UNNAMED and not bases.is_called(record.model):
+            tell(
+                f"An adapter of {record.model} will be refused: {bases.name} is served (--same says that they are one)."
+            )
+    _load_first(bases, [form for _, form in records])
     if how.preload:
         for name in shelf.names():
             try:
@@ -98,7 +103,12 @@ def _precision_of(records: list[tuple[AdapterRecord, Base]]) -> str:
     return kinds.pop() if len(kinds) == 1 else EXACT
 
 
-def _first_form(records: list[tuple[AdapterRecord, Base]]) -> Base:
-    """Return the form of the base that most adapters want."""
-    forms = [form for _, form in records]
-    return max(forms, key=forms.count) if forms else Base(speaks=False, tags=False)
+def _load_first(bases: Bases, forms: list[Base]) -> None:
+    """Load the base in the form that most adapters want; where there is none, as what writes, if it does."""
+    if forms:
+        bases.backbone(max(forms, key=forms.count))
+        return
+    try:
+        bases.backbone(Base(speaks=True, tags=False))
+    except UsageError:
+        bases.backbone(Base(speaks=False, tags=False))  # what is wrong with both is said of this one
