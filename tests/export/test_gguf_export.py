@@ -227,9 +227,16 @@ def refused(folder: Path, talks: str, tmp_path: Path, words: str, to: str = "ggu
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
 
-def test_what_llama_cpp_could_not_run_is_refused(
-    speakers: Speakers, family_folder: Speakers, talks: str, tmp_path: Path
+def test_what_llama_cpp_could_not_run_is_refused_before_the_base_is_loaded(
+    speakers: Speakers, family_folder: Speakers, talks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    biased = chatting(speakers("qwen2"), tmp_path / "bias", "bitfit")
+    refused(biased, talks, tmp_path, "bitfit (changes|adds)", "gguf-lora")  # which its weights say
+
+    def load(*_: Any, **__: Any) -> None:
+        raise AssertionError("the base was loaded")
+
+    monkeypatch.setattr("afina.export.export.load", load)
     small = chatting("afina-small", tmp_path)
     refused(small, talks, tmp_path, "K-quants, which llama.cpp's own tool .*llama-quantize model.gguf", type="q4_k_m")
     refused(small, talks, tmp_path, "--type is one of f16, .*did you mean 'q8_0'", type="q8")
@@ -237,8 +244,6 @@ def test_what_llama_cpp_could_not_run_is_refused(
     prefix = chatting("afina-small", tmp_path / "prefix", "prefix")
     refused(prefix, talks, tmp_path, "prefix has no merged form, which --to gguf writes")
     refused(prefix, talks, tmp_path, "prefix has no low-rank form", "gguf-lora")
-    biased = chatting(speakers("qwen2"), tmp_path / "bias", "bitfit")
-    refused(biased, talks, tmp_path, "bitfit (changes|adds)", "gguf-lora")
     task = {"name": "classification", "label_names": ["no", "yes"]}
     own = make_method("lora", {}, {"rank": 3})
     for family, words in {"llama": "is for classification and writes no text", "bert": "is for classification"}.items():

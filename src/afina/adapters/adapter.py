@@ -135,8 +135,12 @@ class partial_folder:
             card = self.target / "README.md"
             if card.is_file() and not card.is_symlink() and not (self.partial / card.name).exists():
                 shutil.copy(card, self.partial / card.name)
-            shutil.rmtree(self.target, ignore_errors=True)
+            # Away first: what is half removed when the process is killed does not stand under its name.
+            before = partial_of(self.target.with_name(f"{self.target.name}.before"))
+            if self.target.exists():
+                self.target.rename(before)
             self.partial.replace(self.target)
+            shutil.rmtree(before, ignore_errors=True)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
 

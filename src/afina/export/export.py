@@ -11,11 +11,12 @@ from afina.errors import AfinaError
 from afina.export.card import Said, write_export_card
 from afina.export.parity import TOLERANCE, Parity
 from afina.export.push import Pushed
+from afina.export.room import room_for
 from afina.export.sample import as_compared, sample_rows
 from afina.export.target import folder_of, make_target
 from afina.measure.shown import html_of
 from afina.precision import EXACT
-from afina.predictor.load import load
+from afina.predictor.load import load, told_by
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
@@ -143,8 +144,9 @@ def export_adapter(
     folder, target = Path(adapter), make_target(to, options)
     out = out if isinstance(out, Out) else Out(out)
     place = folder_of(folder, target.name, None if out.folder is None else Path(out.folder), force=out.force)
+    target.foresee(told_by(folder, model))
     tell("loading the adapter")
-    with partial_folder(place) as partial:
+    with room_for(place), partial_folder(place) as partial, room_for(place):
         tested = load(folder, model=model)
         target.check(tested)
         rounded_to = target.rounded_to(tested.record.precision)

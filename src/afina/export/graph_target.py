@@ -12,6 +12,7 @@ from afina.precision import EXACT
 
 if TYPE_CHECKING:
     from afina.export.graph import Traced
+    from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
 __all__ = ["GraphTarget"]
@@ -33,6 +34,11 @@ class GraphTarget(RuntimeTarget):
         """Return the most rows and the most tokens that a graph takes, where it has to be told."""
         return None
 
+    def foresee(self, told: "Told") -> None:
+        super().foresee(told)
+        if told.writes and not self.writers:
+            raise UsageError(f"--to {self.name} has no form yet for what writes; export it --to onnx or --to openvino.")
+
     def check(self, tested: "Predictor") -> None:
         super().check(tested)
         kind = tested.backbone.anatomy.row.inputs
@@ -41,10 +47,6 @@ class GraphTarget(RuntimeTarget):
         if tested.task.speaks:
             from afina.export.writing.beside import check_writer
 
-            if tested.task.writes and not self.writers:
-                raise UsageError(
-                    f"--to {self.name} has no form yet for what writes; export it --to onnx or --to openvino."
-                )
             check_writer(tested, self.name)
 
     def ways_of(self, adapter: "Predictor") -> Mapping[str, str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from afina.data.rows import Rows
     from afina.export.manifest import Manifest
     from afina.export.parity import Parity
+    from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
 __all__ = ["RuntimeTarget"]
@@ -81,12 +82,12 @@ class RuntimeTarget(ExportTarget):
             versions=versions, **facts,
         )  # fmt: skip
 
-    def check(self, tested: "Predictor") -> None:
+    def foresee(self, told: "Told") -> None:
         from afina.export.runtime import RUNTIMES
 
         RUNTIMES[self.runtime].version()
-        if tested.method.gradient_free:
+        if told.method.gradient_free:
             raise UsageError(
-                f"{tested.record.method} is a classical model on embeddings, which --to {self.name} has no form for; use it "
+                f"{told.record.method} is a classical model on embeddings, which --to {self.name} has no form for; use it "
                 "with `afina predict`."
             )

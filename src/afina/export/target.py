@@ -18,6 +18,7 @@ from afina.registry import Registry
 if TYPE_CHECKING:
     from afina.data.rows import Rows
     from afina.export.parity import Parity
+    from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
 __all__ = ["TARGETS", "ExportTarget", "Option", "export_target", "folder_of", "make_target", "options"]
@@ -56,6 +57,9 @@ class ExportTarget:
         Raises `UsageError` for an adapter that has no such form.
         """
         raise NotImplementedError(f"{self.name} writes nothing")
+
+    def foresee(self, told: "Told") -> None:
+        """Raise `UsageError` for an adapter that has no such form, as far as its folder says, before its base is loaded."""
 
     def check(self, tested: "Predictor") -> None:
         """Raise `UsageError` for an adapter that has no such form, before any work is done."""

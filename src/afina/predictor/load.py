@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from afina.adapters.format import Base, format_of
+from afina.adapters.format import AdapterFormat, Base, format_of
 from afina.adapters.record import AdapterRecord
 from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
@@ -16,7 +16,7 @@ from afina.precision import EXACT
 from afina.predictor.predictor import PREDICTORS, Predictor
 from afina.tasks.base import restore
 
-__all__ = ["Standing", "load"]
+__all__ = ["Standing", "Told", "load", "told_by"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,35 @@ class Standing:
     def of(cls, other: Predictor) -> "Standing":
         """Return that of an adapter."""
         return cls(other.backbone, other.record.precision, str(other.folder), other.method.owns_backbone)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Holds what an adapter's folder says of it, before its base is loaded."""
+
+    folder: Path
+    form: type[AdapterFormat]
+    record: AdapterRecord
+    method: Method
+
+    @property
+    def speaks(self) -> bool:
+        return self.form.base(self.record).speaks
+
+    @property
+    def writes(self) -> bool:
+        return restore(self.record.task).writes
+
+
+def told_by(folder: Path, model: str | None = None) -> Told:
+    """Read what an adapter's folder says; raises `UsageError` where its base is not there or is not the one."""
+    form = format_of(folder)
+    record = form.record(folder)
+    record = replace(record, model=model or record.model)
+    if model is None:
+        form.check_base(folder, record)
+    _check_place(folder, record)
+    return Told(folder, form, record, form.method(record))
 
 
 def load(

@@ -99,7 +99,7 @@ def write_file(
             writer.write_tensor_data(np.ascontiguousarray(value.float().numpy()))
     except OSError as error:
         raise AfinaError(
-            f"{path} cannot be written ({error.strerror or error}); make room there, or choose another --out."
+            f"{path} cannot be written ({error.strerror or 'the disk is full'}); make room there, or choose another --out."
         ) from error
     finally:
         writer.close()

@@ -40,6 +40,8 @@ class Judgement:
 
     rows: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    effect: float | None = None
+    """How much the adapter changes its base's logits, where that was looked at."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,13 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
         (f"lost by rounding to {spoken.kind}, of what the adapter changed", f"{lost:.2g} of {moved:.2g} nats a token"),
     ]
     notes = []
-    if moved < _NOTHING:
-        notes.append("On these rows the adapter changes nothing: the file is its base model.")
-    elif lost >= moved:
+    if lost >= moved > _NOTHING:
         notes.append(
             f"Rounding to {spoken.kind} loses {lost:.2g} nats a token and the adapter changed less ({moved:.2g}): take a "
             "type with more bits."
         )
     own = judge_in_llama_cpp(path, spoken, exact, ids, found, lost=lost)
-    return Judgement((*rows, *own.rows), (*notes, *own.notes))
+    return Judgement((*rows, *own.rows), (*notes, *own.notes), far(whole, base)[0])
 
 
 def bare_logits(loaded: Predictor, ids: Sequence[Sequence[int]]) -> list[Tensor]:

@@ -21,12 +21,12 @@ from afina.backbone.load import load_tokenizer, model_class, read_config
 from afina.backbone.weights import read_weights
 from afina.errors import AfinaError, UsageError
 from afina.export.chat import with_template
-from afina.export.gguf.compare import divergence, logits, round_like, samples
+from afina.export.gguf.compare import divergence, far, logits, round_like, samples
 from afina.export.gguf.file import own_shapes, write_file
 from afina.export.gguf.judge import Judgement, Spoken, judge_in_llama_cpp, parted
 from afina.export.gguf.later import asked_again, keep_answers, told_later
 from afina.export.gguf.llama_cpp import LlamaCpp, llama_cpp_there
-from afina.export.gguf.model import Facts, check_base, facts_of, settings_of, write_modelfile
+from afina.export.gguf.model import Facts, facts_of, settings_of, write_modelfile
 from afina.export.gguf.settings import form_of, model_header
 from afina.export.low_rank import low_rank_changes
 from afina.export.merge import base_classifier
@@ -44,7 +44,6 @@ _LEFT_OUT, _LOSSLESS = "afina.left_out", 1e-5
 
 def check_lora(tested: Predictor) -> None:
     """Raise `UsageError` for an adapter that a LoRA's file has no place for, as far as is seen before its weights are."""
-    check_base(tested, "gguf-lora")
     base = tested.backbone.tokenizer
     if tested.tokenizer is not base and tested.tokenizer.get_vocab() != base.get_vocab():
         raise UsageError(
@@ -85,7 +84,9 @@ def write_lora(loaded: Predictor, folder: Path, rank: int, base_type: str | None
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
     except OSError as error:
-        raise AfinaError(f"{folder / LORA} cannot be written ({error.strerror or error}); make room there.") from error
+        raise AfinaError(
+            f"{folder / LORA} cannot be written ({error.strerror or 'the disk is full'}); make room there."
+        ) from error
     finally:
         writer.close()
     if base_type is not None:
@@ -117,8 +118,10 @@ def _write(model: Any, tokenizer: Any, facts: Facts, path: Path, kind: str, name
 
 def compare_lora(
     tested: Predictor, exact: Predictor, folder: Path, rows: Any, base_type: str | None
-) -> tuple[Parity, dict[str, Any] | None]:
-    """Return how near base and file are to the adapter, and what the folder's manifest says, None without llama.cpp.
+) -> tuple[Parity, float, dict[str, Any] | None]:
+    """Return how near base and file are to the adapter, how much that changes its base, and what the manifest says.
+
+    That is None where llama.cpp is not there to be asked again.
 
     Raises `AfinaError` where they part though the rank leaves nothing out, and where llama.cpp computes something else.
     """
@@ -158,7 +161,7 @@ def compare_lora(
         "context": exact.backbone.context, "ends": list(facts.ends), "adapter": LORA, "base_type": kind,
         "base": None if base_type is None else _BASE,
     }  # fmt: skip
-    return parity, told_later(parity, kind, **reading) if asked else None
+    return parity, far(wanted, bare)[0], told_later(parity, kind, **reading) if asked else None
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from afina.backbone.load import model_class
-from afina.errors import UsageError
 from afina.export.chat import chat_template_of, with_template
 from afina.export.gguf.file import own_shapes, write_file
 from afina.export.gguf.judge import Spoken, judge_model
@@ -23,7 +22,6 @@ from afina.predictor.predictor import Predictor
 __all__ = [
     "MODEL",
     "Facts",
-    "check_base",
     "check_model",
     "compare_model",
     "facts_for_later",
@@ -46,27 +44,11 @@ class Facts:
     stops: tuple[str, ...]
 
 
-def check_base(tested: Predictor, to: str) -> Form:
-    """Return GGUF's form of an adapter's base; raises `UsageError` for what llama.cpp could not run."""
-    if tested.method.gradient_free or not tested.task.speaks:
-        what = "a classical model on embeddings" if tested.method.gradient_free else f"for {tested.task.name}"
-        raise UsageError(
-            f"{tested.folder} is {what} and writes no text, which is what llama.cpp is run for; --to {to} is for adapters "
-            "that write."
-        )
-    return form_of(tested.backbone.config)
-
-
 def check_model(tested: Predictor) -> None:
     """Raise `UsageError` for an adapter that cannot become a GGUF model, before anything is written."""
     import torch
 
-    form = check_base(tested, "gguf")
-    if not tested.method.mergeable and tested.format.name == "afina":
-        raise UsageError(
-            f"{tested.record.method} has no merged form, which --to gguf writes: what it adds depends on each input; use it "
-            "here, or export it --to peft where PEFT knows it."
-        )
+    form = form_of(tested.backbone.config)
     config = tested.backbone.config
     with torch.device("meta"):
         model = model_class(config, speaks=True).from_config(config)
@@ -137,8 +119,13 @@ def facts_for_later(exact: Predictor, folder: Path, kind: str, parity: Parity) -
     return told_later(parity, kind, context=context, ends=list(facts_of(exact, form_of(exact.backbone.config)).ends))
 
 
-def compare_model(tested: Predictor, exact: Predictor, folder: Path, rows: Any, kind: str) -> Parity:
-    """Return how near the file is to the adapter; raises `AfinaError` where it is not what was tested."""
+def compare_model(
+    tested: Predictor, exact: Predictor, folder: Path, rows: Any, kind: str
+) -> tuple[Parity, float | None]:
+    """Return how near the file is to the adapter, and how much that changes its base.
+
+    Raises `AfinaError` where it is not what was tested.
+    """
     from afina.export.gguf.compare import reread
 
     form = form_of(exact.backbone.config)
@@ -153,4 +140,5 @@ def compare_model(tested: Predictor, exact: Predictor, folder: Path, rows: Any, 
     window = getattr(exact.backbone.config, "sliding_window", None)
     if form.row.whole and window and window < exact.backbone.context:
         notes += (f"llama.cpp reads all of a text, and the model a window of {window:,} tokens: longer texts differ.",)
-    return dataclasses.replace(parity, told=(*judged.rows, (f"size of {MODEL}", f"{size / 1e6:,.1f} MB")), notes=notes)
+    told = (*judged.rows, (f"size of {MODEL}", f"{size / 1e6:,.1f} MB"))
+    return dataclasses.replace(parity, told=told, notes=notes), judged.effect

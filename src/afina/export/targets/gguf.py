@@ -11,6 +11,7 @@ from afina.export.targets.merged import MergedTarget
 if TYPE_CHECKING:
     from afina.data.rows import Rows
     from afina.export.parity import Parity
+    from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
 __all__ = ["GgufTarget"]
@@ -41,6 +42,11 @@ class GgufTarget(MergedTarget, RuntimeTarget):
         super().__post_init__()
         object.__setattr__(self, "type", check_type(self.type))
 
+    def foresee(self, told: "Told") -> None:
+        from afina.export.gguf.foreseen import foresee_model
+
+        foresee_model(told)
+
     def check(self, tested: "Predictor") -> None:
         from afina.export.gguf.model import check_model
 
@@ -58,11 +64,11 @@ class GgufTarget(MergedTarget, RuntimeTarget):
         from afina.export.gguf.model import compare_model, facts_for_later
         from afina.export.manifest import write_manifest
 
-        parity = compare_model(tested, exact, folder, rows, self.type)
+        parity, effect = compare_model(tested, exact, folder, rows, self.type)
         if llama_cpp_there():  # without it nothing was asked that could be asked again
             later = facts_for_later(exact, folder, self.type, parity)
             write_manifest(folder, self.manifest(tested, later))
-        return parity, None
+        return parity, effect
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         from afina.backbone.quantise import packed

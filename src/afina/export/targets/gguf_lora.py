@@ -12,6 +12,7 @@ from afina.export.targets.lora import LoRATarget
 if TYPE_CHECKING:
     from afina.data.rows import Rows
     from afina.export.parity import Parity
+    from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
 __all__ = ["GgufLoRATarget"]
@@ -44,6 +45,11 @@ class GgufLoRATarget(LoRATarget, RuntimeTarget):
             object.__setattr__(self, "base_type", check_type(self.base_type, "--base-type"))
             object.__setattr__(self, "has_base", True)
 
+    def foresee(self, told: "Told") -> None:
+        from afina.export.gguf.foreseen import foresee_lora
+
+        foresee_lora(told)
+
     def check(self, tested: "Predictor") -> None:
         from afina.export.gguf.lora import check_lora
 
@@ -60,10 +66,10 @@ class GgufLoRATarget(LoRATarget, RuntimeTarget):
         from afina.export.gguf.lora import compare_lora
         from afina.export.manifest import write_manifest
 
-        parity, later = compare_lora(tested, exact, folder, rows, self._base)
+        parity, effect, later = compare_lora(tested, exact, folder, rows, self._base)
         if later is not None:
             write_manifest(folder, self.manifest(tested, later))
-        return parity, None
+        return parity, effect
 
     def rounded_to(self, precision: str) -> str | None:
         return None  # a LoRA goes onto the original weights

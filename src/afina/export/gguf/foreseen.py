@@ -1,0 +1,42 @@
+"""Say before a base model is loaded what of an adapter llama.cpp could not run: its method, architecture or tokenizer."""
+
+from afina.backbone.load import load_tokenizer, read_config
+from afina.backbone.own_tokenizer import own_tokenizer
+from afina.errors import UsageError
+from afina.export.gguf.settings import form_of
+from afina.export.gguf.vocabulary import vocabulary
+from afina.predictor.load import Told
+
+__all__ = ["foresee_lora", "foresee_model"]
+
+
+def foresee_model(told: Told) -> None:
+    """Raise `UsageError` for an adapter that cannot become a GGUF model, as far as its folder says."""
+    architecture = _runs(told, "gguf")
+    if not told.method.mergeable and told.form.name == "afina":
+        raise UsageError(
+            f"{told.record.method} has no merged form, which --to gguf writes: what it adds depends on each input; use it "
+            "here, or export it --to peft where PEFT knows it."
+        )
+    name = told.record.model
+    tokenizer = own_tokenizer(told.folder, load_tokenizer(name)[0])
+    ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    vocabulary(tokenizer, max(read_config(name).vocab_size, len(tokenizer)), ends, architecture)
+
+
+def foresee_lora(told: Told) -> None:
+    """Raise `UsageError` for an adapter that a LoRA's file has no place for, as far as its folder says."""
+    _runs(told, "gguf-lora")
+    if not told.method.mergeable and told.form.name == "afina":
+        raise UsageError(f"{told.record.method} has no low-rank form: what it adds depends on each input.")
+
+
+def _runs(told: Told, to: str) -> str:
+    """Return GGUF's name of a base's architecture; raises `UsageError` for what llama.cpp could not run."""
+    if told.method.gradient_free or not told.speaks:
+        what = "a classical model on embeddings" if told.method.gradient_free else f"for {told.record.task['name']}"
+        raise UsageError(
+            f"{told.folder} is {what} and writes no text, which is what llama.cpp is run for; --to {to} is for adapters "
+            "that write."
+        )
+    return form_of(read_config(told.record.model)).architecture
