@@ -15,8 +15,8 @@ import afina
 from afina import api
 from afina.data.rows import Rows
 from afina.errors import AfinaError
-from afina.export.held import PROBE, hold
-from afina.export.manifest import MANIFEST
+from afina.export.held import hold
+from afina.export.manifest import MANIFEST, PROBE
 from afina.export.opened import open_export
 from afina.export.parity import Parity
 from afina.export.targets.onnx import OnnxTarget

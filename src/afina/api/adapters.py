@@ -230,7 +230,7 @@ def _evaluated(found: "OpenedExport", battery: "Battery", *, context: int | None
 
 
 def export(
-    adapter: str | Path,
+    adapter: str | Path | Sequence[str | Path],
     to: str,
     out: str | Path | None = None,
     *,
@@ -248,14 +248,18 @@ def export(
 
     Its card (README.md) is in `language`, else in that of the adapter's; with `force` an export that is there is replaced,
     what a person wrote into its card kept. With `push` it is then uploaded to the hub under that name, where only its
-    owner sees it unless `public`. `options` are the target's own, such as `rank` of "lora". Raises `AfinaError`, and leaves
-    no folder, where what is exported is not what was tested.
+    owner sees it unless `public`. `options` are the target's own, such as `rank` of "lora". Several adapters of one base
+    become one graph, which takes each row's by its number. Raises `AfinaError`, and leaves no folder, where what is exported
+    is not what was tested.
     """
     from afina.errors import UsageError
     from afina.export.target import folder_of, make_target
 
+    several = [adapter] if isinstance(adapter, str | Path) else list(adapter)
+    if len(several) > 1 and data is not None:
+        raise UsageError("Several adapters are compared each on its own test rows: leave out --data.")
     # What is wrong is said before torch is imported, which takes seconds.
-    folder_of(Path(adapter), make_target(to, options).name, None if out is None else Path(out), force=force)
+    folder_of(Path(several[0]), make_target(to, options).name, None if out is None else Path(out), force=force)
     if public and push is None:
         raise UsageError("--public says who sees what --push uploads; give the two together.")
     from afina.export.push import place_for
@@ -264,9 +268,13 @@ def export(
     place = None if push is None else place_for(push, public=public)
     from afina.export.export import Out, export_adapter
 
-    made = export_adapter(
-        adapter, to, out=Out(out, force, language), data=data, rows=rows, model=model, tell=tell, **options
-    )
+    where = Out(out, force, language)
+    if len(several) > 1:
+        from afina.export.export_several import export_several
+
+        made = export_several(several, to, out=where, rows=rows, model=model, tell=tell, **options)
+    else:
+        made = export_adapter(several[0], to, out=where, data=data, rows=rows, model=model, tell=tell, **options)
     return made if place is None else replace(made, pushed=upload(made.folder, place, tell=tell))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afina.data.predicting.asked import Asked
     from afina.export.opened import OpenedExport
+    from afina.predictor.loading import Loading
     from afina.predictor.predictor import Predictor
     from afina.serve.predict import Answers, Counts
 
@@ -36,6 +37,7 @@ def predict(
     device: str = "auto",
     precision: str | None = None,
     trust_remote_code: bool = False,
+    one: str | None = None,
     tick: Tick = lambda done, total: None,
 ) -> "Answers":
     """Predict labels with their probabilities (numbers, entities) for texts, each with its `pair`, or a `file`'s rows.
@@ -43,8 +45,8 @@ def predict(
     A file's columns are `text` and `text_pair`, of those that are left out the adapter's own; `file_separator` and `encoding`
     are recognised. `choice` are answers to choose from; below `at_least` a row gets no label and is left to a person. The
     answers come as they are looked at; with `out` all of them are written there in its ending's `format`, with the columns
-    that are to be kept, and `separator` between columns. Raises `UsageError` for what is wrong with texts or file, before
-    the adapter is loaded.
+    that are to be kept, and `separator` between columns. Of an export that holds several adapters `one` names who answers.
+    Raises `UsageError` for what is wrong with texts or file, before the adapter is loaded.
     """
     from afina.data.predicting.predicted import check_at_least, check_out, check_separator, form_of, kept_columns
 
@@ -59,16 +61,11 @@ def predict(
     else:
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
     kept = kept_columns(asked, keep, form or "jsonl")
-    from afina.export.runtime import is_run
     from afina.predictor.loading import Loading
     from afina.serve.predict import Answers, RowByRow
 
-    answering: Any = adapter
-    if isinstance(adapter, str | Path) and is_run(adapter):
-        answering = opened(adapter, model=model, precision=precision, device=device)
-    elif isinstance(adapter, str | Path):
-        loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-        answering = loading.load(adapter)
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    answering = _answering(adapter, loading, one)
     answers = Answers(RowByRow(answering, at_least, batch_size, choice), asked, kept, own)
     if target is not None:
         assert form is not None
@@ -76,10 +73,23 @@ def predict(
     return answers
 
 
+def _answering(adapter: "Predictor | str | Path", loading: "Loading", one: str | None) -> Any:
+    """Return what answers: an adapter, an export, or `one` of an export's."""
+    from afina.errors import UsageError
+    from afina.export.runtime import is_run
+
+    if isinstance(adapter, str | Path) and is_run(adapter):
+        return opened(adapter, model=loading.model, precision=loading.precision, device=loading.device, one=one)
+    if one is not None:
+        raise UsageError(f"{adapter} is no export of several adapters: leave out --adapter {one}.")
+    return loading.load(adapter) if isinstance(adapter, str | Path) else adapter
+
+
 def opened(
-    place: str | Path, *, model: str | None = None, precision: str | None = None, device: str = "auto"
-) -> "OpenedExport":
-    """Open what was exported in its runtime; `model` is the base's file of an adapter alone.
+    place: str | Path, *, model: str | None = None, precision: str | None = None, device: str = "auto",
+    one: str | None = None,
+) -> "OpenedExport":  # fmt: skip
+    """Open what was exported in its runtime; `model` is the base's file of an adapter alone, `one` is which of several.
 
     Raises `UsageError` for settings of an adapter's base model.
     """
@@ -90,7 +100,7 @@ def opened(
         raise UsageError(f"{place} is an export, and runs on the processor here: it takes no --device {device}.")
     if precision is not None:
         raise UsageError(f"{place} is an export, which holds its weights as they are: it takes no --precision.")
-    return open_export(place, base=model)
+    return open_export(place, base=model, adapter=one)
 
 
 def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":

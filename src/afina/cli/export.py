@@ -40,7 +40,10 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 @_with_options
 def export(
     adapter: Annotated[
-        Path | None, typer.Argument(metavar="ADAPTER", help="An adapter's folder, Afina's or PEFT's.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="ADAPTER...", help="An adapter's folder, Afina's or PEFT's; several of one base for one graph."
+        ),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")] = None,
     check: Annotated[
@@ -77,6 +80,7 @@ def export(
     An adapter of a quantised base is merged into float32 weights, and what that changes is said. With `--check` a folder
     that another program opens is opened again, whenever: is it whole, and does it answer as it did. Its README.md says
     what it is, what it is worth and how it is loaded; what you write into it stays when you export over it (`--force`).
+    Several adapters of one base become one ONNX or OpenVINO graph, which takes each row's by its number.
     """
     from rich.console import Console
 
@@ -97,7 +101,7 @@ def export(
             found.rows(words),
         )
         return
-    if adapter is None or to is None:
+    if not adapter or to is None:
         raise UsageError("Give an adapter and --to what to export it, or --check with the folder of an export.")
     with working(console, words("loading the adapter"), words) as tell:
         # Unless another language was asked for, the card is in that of the adapter's.

@@ -82,6 +82,9 @@ def predict(
     device: Device = "auto",
     precision: Precision = None,
     language: Language = "en",
+    one: Annotated[
+        str | None, typer.Option("--adapter", metavar="NAME", help="Who answers, of an export of several adapters.")
+    ] = None,
 ) -> None:
     """Predict labels with their probabilities (numbers, or entities) for texts, with an adapter that Afina or PEFT saved.
 
@@ -110,7 +113,7 @@ def predict(
             adapter, _given(texts or [], file), pair=pair, file=file, text=text, text_pair=text_pair,
             file_separator=file_separator, encoding=encoding, choice=choice, format=form, out=out,
             keep=None if keep is None else keep.split(","), at_least=at_least, separator=separator,
-            batch_size=batch_size, model=model, device=device, precision=precision, tick=tick,
+            batch_size=batch_size, model=model, device=device, precision=precision, one=one, tick=tick,
         )  # fmt: skip
     if out is not None:
         show_file(console, out)

@@ -13,17 +13,19 @@ from afina.export.runtime import RUNTIMES
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task
 
-__all__ = ["script_of", "write_beside"]
+__all__ = ["answers_of", "script_of", "write_beside"]
 
 
-def write_beside(loaded: Predictor, folder: Path, *, runtime: str) -> Mapping[str, Any]:
+def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool = False) -> Mapping[str, Any]:
     """Write all but the graph and the manifest; return what of reading inputs a program without Afina has to know.
+
+    Where it is one of `several` adapters in a graph its labels are not the folder's.
 
     The script is that of what it reads, with the lines of the `runtime`, both in `scripts/`. Raises `UsageError` for a
     tokenizer that is no tokenizer.json.
     """
     config = loaded.backbone.config
-    names = list(loaded.task.label_names or ()) or ["number"]
+    names = ["see afina_export.json"] if several else list(loaded.task.label_names or ()) or ["number"]
     config = type(config).from_dict(config.to_dict())
     config.id2label, config.label2id = dict(enumerate(names)), {name: index for index, name in enumerate(names)}
     config.save_pretrained(folder)
@@ -41,7 +43,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str) -> Mapping[st
         reading = {"pad_token_id": int(tokenizer.pad_token_id), "truncation_side": tokenizer.truncation_side}
         if loaded.task.tags:
             reading["words_with_space"] = words_with_space(tokenizer)
-        reading["answers"] = _answers(loaded.task)
+        reading["answers"] = answers_of(loaded.task)
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
     (folder / "predict.py").write_text(script_of(runtime, kind), encoding="utf-8")
     return reading
@@ -59,7 +61,7 @@ def script_of(runtime: str, kind: str) -> str:
     return text
 
 
-def _answers(task: Task) -> str:
+def answers_of(task: Task) -> str:
     """Return what a script makes of outputs: one label, any of several labels, a number or a vector."""
     if task.embeds:
         return "vector"

@@ -9,6 +9,7 @@ import numpy as np
 from afina.dataset_spec import DatasetSpec
 from afina.errors import AfinaError, UsageError, nearest
 from afina.export.held import probe_again
+from afina.export.manifest import MANIFEST, read_manifest
 from afina.export.opened import OpenedExport, open_export
 from afina.export.parity import TOLERANCE
 from afina.measure.shown import html_of
@@ -61,7 +62,19 @@ def check_export(folder: str | Path, data: str | None = None, *, base: str | Non
 
     Raises `AfinaError` where it is damaged or incomplete, cannot be opened, or gives something else than it did.
     """
-    opened = open_export(folder, base=base)
+    several = list(read_manifest(Path(folder)).adapters) if (Path(folder) / MANIFEST).is_file() else []
+    if several:
+        if data is not None:
+            raise UsageError(f"{folder} holds {', '.join(several)}: predict --data by each of them, and compare.")
+        found = [_checked(open_export(folder, adapter=name), None) for name in several]
+        worst = max(found, key=lambda own: own.difference)
+        return replace(
+            worst, batches=sum(own.batches for own in found), from_adapter=max(own.from_adapter for own in found)
+        )
+    return _checked(open_export(folder, base=base), data, base)
+
+
+def _checked(opened: OpenedExport, data: str | None, base: str | None = None) -> Checked:
     then, adapter, batches = probe_again(opened)
     manifest = opened.manifest
     if then > TOLERANCE * max(1.0, float(manifest.parity.get("largest_output", 1.0))):

@@ -1,7 +1,8 @@
 """Share what export targets need that write an adapter as one graph: of what adapters, and what stands beside it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,8 @@ class GraphTarget(RuntimeTarget):
     has_base = True
     writers: ClassVar[bool] = True
     """Whether a graph may take and give keys and values, which what writes needs."""
+    several: ClassVar[bool] = True
+    """Whether several adapters may be in one graph."""
 
     def graph(self, traced: "Traced", path: Path) -> None:
         """Write a traced adapter into a file; raises `AfinaError` for what its form has no word for."""
@@ -58,6 +61,18 @@ class GraphTarget(RuntimeTarget):
             found = {runtime: lines.replace(old, new) for runtime, lines in found.items()}
         return found
 
+    def files_of_several(self, each: Sequence["Predictor"], folder: Path) -> Mapping[str, Any]:
+        """Write one graph of adapters on one backbone, and what stands beside it; return the same as `files`."""
+        from afina.export.beside import write_beside
+        from afina.export.held import example_inputs
+        from afina.export.runtime import RUNTIMES
+        from afina.export.several import traced_several
+
+        with _quietly(), traced_several(each, example_inputs(each[0])) as graph:
+            self.graph(graph, folder / RUNTIMES[self.runtime].file)
+        reading = dict(write_beside(each[0], folder, runtime=self.runtime, several=True))
+        return {"inputs": list(graph.inputs), "reading": reading, "precision": EXACT}
+
     def files(self, adapter: "Predictor", folder: Path) -> Mapping[str, Any]:
         from afina.export.beside import write_beside
         from afina.export.graph import traced
@@ -67,14 +82,19 @@ class GraphTarget(RuntimeTarget):
         from afina.export.writing.graph import traced_writer
 
         most, writes = self.most(adapter), adapter.task.writes
-        with warnings.catch_warnings():
-            # Of torch's own exporter, whenever a program is copied.
-            warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
-            tracing = traced_writer(adapter, most) if writes else traced(adapter, example_inputs(adapter), most)
-            with tracing as graph:
-                self.graph(graph, folder / RUNTIMES[self.runtime].file)
+        tracing = traced_writer(adapter, most) if writes else traced(adapter, example_inputs(adapter), most)
+        with _quietly(), tracing as graph:
+            self.graph(graph, folder / RUNTIMES[self.runtime].file)
         beside = write_beside_writer if writes else write_beside
         reading = dict(beside(adapter, folder, runtime=self.runtime))
         if most is not None:
             reading["most"] = {"rows": most[0], "length": most[1]}
         return {"inputs": list(graph.inputs), "reading": reading, "precision": EXACT}
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Leave out what torch's exporter warns of its own code whenever a program is copied."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*LeafSpec.*is deprecated", FutureWarning)
+        yield

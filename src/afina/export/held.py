@@ -29,9 +29,8 @@ from afina.export.opened import OpenedExport, arrays
 from afina.export.parity import Parity, parity_of
 from afina.predictor.predictor import Predictor
 
-__all__ = ["PROBE", "TEXTS", "check_tokens", "example_inputs", "hold", "longest", "probe_again"]
+__all__ = ["TEXTS", "check_tokens", "example_inputs", "hold", "longest", "probe_again"]
 
-PROBE = "probe.npz"
 _ROWS, _LENGTHS = (1, 3, 8), (4, 9, 21)
 TEXTS = (
     "Where is my parcel?", "Meu pedido não chegou: já faz três dias, e ninguém me responde à noite.", "3.14159 2,718 1e-9 №7",
@@ -57,7 +56,7 @@ def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows |
     batches = list(_batches(tested))
     expected = [_inside(exact, batch) for batch in batches]
     given = [torch.from_numpy(opened.session.outputs(arrays(batch, opened.asked))) for batch in batches]
-    _keep(opened.folder / PROBE, batches, expected, given)
+    _keep(opened.folder / opened.probe, batches, expected, given)
     apart = _furthest(exact, batches, expected, given)
     if tokens is None:
         flat = [torch.cat([value.flatten(0, -2) for value in values]) for values in (expected, given)]
@@ -199,7 +198,7 @@ def probe_again(opened: OpenedExport) -> tuple[float, float, int]:
 
     Returns the largest difference from what it gave then and from what the adapter gave, and how many batches there were.
     """
-    with (opened.folder / PROBE).open("rb") as file, np.load(file, allow_pickle=False) as kept:
+    with (opened.folder / opened.probe).open("rb") as file, np.load(file, allow_pickle=False) as kept:
         values = {name: kept[name] for name in kept}
     count = sum(name.endswith("/export") for name in values)
     apart = {"export": 0.0, "adapter": 0.0}

@@ -15,9 +15,11 @@ from afina.adapters.record_file import check_fields, check_task
 from afina.errors import AfinaError, likewise
 from afina.json_files import read_json_object
 
-__all__ = ["MANIFEST", "Manifest", "digest_of", "export_at", "is_export", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "PROBE", "Manifest", "digest_of", "export_at", "is_export", "read_manifest", "write_manifest"]
 
 MANIFEST = "afina_export.json"
+PROBE = "probe.npz"
+"""What an export was asked and answered when it was written."""
 _AGAIN = "export the adapter again, or get the folder again"
 _PERSONS = ("README.md",)
 """What people write in: it may change, or go."""
@@ -49,6 +51,9 @@ class Manifest:
     """How near it was to the adapter when it was written."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of the programs that wrote it."""
+    adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Where it holds several adapters, by name and in the order of their numbers, of each `source`, `task`, `max_length`,
+    `reading`, `parity` and how many `outputs` are its own (None: all); what is said above is then of the first."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By path: `bytes` and `sha256` of every other file, but those that people write in."""
     format: int = 1

@@ -14,7 +14,8 @@ from afina.data.rows import Rows
 from afina.data.tokens.batching import collate, evaluation_batches
 from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.errors import AfinaError, UsageError
-from afina.export.manifest import MANIFEST, Manifest, export_at, read_manifest
+from afina.export.chosen import OneOfSeveral, manifest_of
+from afina.export.manifest import MANIFEST, PROBE, Manifest, export_at, read_manifest
 from afina.export.runtime import RUNTIMES, Session, runner_of, runtime_of
 from afina.export.speech import RuntimeWrites, answer_scores
 from afina.predictor.predictor import rows_of
@@ -39,6 +40,8 @@ class OpenedExport:
     config: Any
     """The base model's configuration, None where the folder has none."""
     notes: tuple[str, ...] = ()
+    probe: str = PROBE
+    """Where it keeps what it was asked and answered when it was written."""
 
     def __repr__(self) -> str:
         own = self.manifest
@@ -166,16 +169,17 @@ class WritingExport(RuntimeWrites, OpenedExport):
         return answer_scores(self.session, tokens, self.pad)
 
 
-def open_export(place: str | Path, *, base: str | Path | None = None) -> OpenedExport:
+def open_export(place: str | Path, *, base: str | Path | None = None, adapter: str | None = None) -> OpenedExport:
     """Open an exported folder in its runtime, a file in it, or a file that a runtime takes as it is.
 
-    An adapter alone runs on its `base`, a file of that runtime, where that is not in the folder. Raises `AfinaError` in one
+    An adapter alone runs on its `base`, a file of that runtime, where that is not in the folder. Of a folder that holds
+    several adapters `adapter` names the one that answers. Raises `AfinaError` in one
     sentence for what is damaged or incomplete, and for a runtime that is not here or is of another major version.
     """
     place = Path(place)
     folder = export_at(place)
     if folder is not None:
-        return _opened(folder, _on(read_manifest(folder), folder, base))
+        return _opened(folder, _on(read_manifest(folder), folder, base), adapter)
     if not place.is_file():
         read_manifest(place)  # which says what is wrong
     found = runner_of(place)
@@ -196,11 +200,16 @@ def _on(manifest: Manifest, folder: Path, base: str | Path | None) -> Manifest:
     return replace(manifest, reading=manifest.reading | {"base": str(Path(base).resolve())})
 
 
-def _opened(folder: Path, manifest: Manifest) -> OpenedExport:
+def _opened(folder: Path, manifest: Manifest, adapter: str | None = None) -> OpenedExport:
+    manifest, number = manifest_of(manifest, folder, adapter)
     session, task = runtime_of(folder, manifest).open(folder, manifest), restore(manifest.task)
     tokenizer, has_config = session.tokenizer, (folder / "config.json").is_file()
     if tokenizer is None and any(folder.glob("tokenizer*")):
         tokenizer = tokenizer_at(str(folder), str(folder), False)
     kind = WritingExport if task.speaks else OpenedExport
     config = read_config(str(folder)) if has_config else None
-    return kind(folder, manifest, session, task, tokenizer, config, session.notes)
+    opened = kind(folder, manifest, session, task, tokenizer, config, session.notes)
+    if number is None:
+        return opened
+    own = manifest.adapters[str(adapter)]
+    return replace(opened, session=OneOfSeveral(session, number, own["outputs"]), probe=own["probe"])

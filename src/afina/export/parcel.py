@@ -23,6 +23,8 @@ _KINDS = {
 }  # fmt: skip
 """Of what kinds the files are that go; rows and predictions are of none of them."""
 _NAMES = {"LICENSE", "LICENCE", "NOTICE", "Modelfile"}
+_PROBES = "probe*.npz"
+"""What an export, or each adapter of one, was asked when it was written."""
 _WEIGHTS = {".safetensors", ".onnx", ".gguf", ".pte", ".bin", ".mlmodel"}
 _VOCABULARIES = {"tokenizer.json", "vocab.json"}
 """Files of a tokenizer's words, among which nothing is a path."""
@@ -44,8 +46,6 @@ def parcel_of(folder: Path, name: str, card_there: str | None = None) -> Parcel:
 
     Raises `UsageError` for a folder that holds no model, and for one without a card or with one that cannot be read.
     """
-    from afina.export.held import PROBE
-
     files: dict[str, Path | bytes] = {}
     stays = []
     for path in sorted(folder.rglob("*")):
@@ -53,7 +53,7 @@ def parcel_of(folder: Path, name: str, card_there: str | None = None) -> Parcel:
         if path.is_symlink() or any(part.startswith(".") for part in Path(inside).parts):
             stays.append(inside)
         elif path.is_file():
-            if path.suffix.lower() in _KINDS or path.name in {*_NAMES, PROBE}:
+            if path.suffix.lower() in _KINDS or path.name in _NAMES or path.match(_PROBES):
                 files[inside] = path
             else:
                 stays.append(inside)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from afina.export.gguf.llama_cpp import LlamaCpp
-from afina.export.held import PROBE, TEXTS
+from afina.export.held import TEXTS
+from afina.export.manifest import PROBE
 from afina.export.parity import Parity
 from afina.predictor.predictor import Predictor
 

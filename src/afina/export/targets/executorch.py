@@ -26,6 +26,7 @@ class ExecutorchTarget(GraphTarget):
     needs: ClassVar = {"executorch": "'afina[executorch]'"}
     runtime: ClassVar = "executorch"
     writers = False
+    several = False
     library = "executorch"
     ways: ClassVar = {
         "ExecuTorch": (

@@ -19,7 +19,7 @@ from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED
 from afina.errors import AfinaError, UsageError
 from afina.export.chat import TALKS, rendered
-from afina.export.held import PROBE, TEXTS, check_tokens
+from afina.export.held import TEXTS, check_tokens
 from afina.export.opened import OpenedExport
 from afina.export.parity import TOLERANCE, Parity, parity_of
 from afina.export.writing.beside import ends_of
@@ -197,7 +197,7 @@ def _keep(
             ids[row, : len(prompt)], mask[row, : len(prompt)] = prompt, 1
         values |= {f"{index}.input_ids": ids, f"{index}.attention_mask": mask}
         values |= {f"{index}/adapter": expected[place][0].numpy(), f"{index}/export": given[place][0].numpy()}
-    with (opened.folder / PROBE).open("wb") as file:
+    with (opened.folder / opened.probe).open("wb") as file:
         np.savez_compressed(file, **values)  # type: ignore[arg-type]
 
 
