@@ -110,6 +110,19 @@ FAULTS = (
           "test_study killed_and_resumed and adalora"),
     Fault("resume: dropout", "dropout.py", "            pool.used = used\n            self._pools[probability",
           "            self._pools[probability", "test_ops dropout"),
+    # -- what a server answers, and to whom --
+    Fault("serve: old weights", "serve/adapters.py", "place.current is None or place.current.stamp != place.stamp",
+          "place.current is None", "test_server noticed"),
+    Fault("serve: another's adapter", "keys.py", "return self.adapters is None or model in self.adapters", "return True",
+          "test_server keys_see"),
+    Fault("serve: another's row", "encoders.py", "in zip(order, each, strict=True)", "in enumerate(each)",
+          "test_encoders share_a_pass"),
+    Fault("serve: a row that stays", "serve/http/writing.py", "call.ends.callback(replies[-1].cancel)", "pass",
+          "test_completions goes_away"),
+    Fault("serve: a version that stays", "serve/http/call.py", "self.ends.callback(self.house.shelf.give_back, version)",
+          "pass", "test_server leave_memory"),
+    Fault("serve: the base for an unknown name", "serve/http/call.py", "if name == self.house.bases.name:",
+          "if name not in self.house.shelf.names():", "test_server refused_in_openais_form"),
 )  # fmt: skip
 
 

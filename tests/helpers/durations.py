@@ -11,6 +11,7 @@ _SECONDS = {
     "test_rates": 11, "test_cli": 13, "test_clean": 12, "test_generation": 11, "test_peft_files": 10, "test_gguf": 9,
     "test_images": 9, "test_peft": 9, "test_base_weights": 9, "test_docs": 9, "test_damaged": 8, "test_multilabel": 8,
     "test_executors": 7, "test_choices": 7, "test_audit": 7, "test_language": 6, "test_house": 6,
+    "test_server": 20, "test_chaos": 20, "test_fuzz": 10, "test_completions": 9,
 }  # fmt: skip
 """Of one core, by the files' names. That they have changed since costs waiting, and nothing else."""
 _USUAL = 2

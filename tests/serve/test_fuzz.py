@@ -44,7 +44,7 @@ def client(speaker: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_is_a_fault(client: httpx2.Client, place: str, data: st.DataObject) -> None:
     own = ENDPOINTS[place].body

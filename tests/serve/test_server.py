@@ -272,13 +272,15 @@ def test_versions_that_nobody_holds_leave_memory(family_folder: Loader, tmp_path
     base = family_folder("bert")
     one, other = save(base, tmp_path / "one", "lora", TWO), save(base, tmp_path / "other", "prefix", THREE)
     with served(base) as (server, client):
-        shelf, gone = server.house.shelf, []
+        shelf, gone, versions = server.house.shelf, [], []
         for turn in range(20):
             shelf.put("own", (one, other)[turn % 2])
             answer = client.post("/v1/classify", json={"model": "own", "input": "the kettle"}).json()
             assert len(answer["data"][0]["probabilities"]) == 2 + turn % 2
-            gone.append(weakref.ref(shelf.current("own").loaded().adapter))
+            versions.append(shelf.current("own"))
+            gone.append(weakref.ref(versions[-1].loaded().adapter))
         shelf.drop("own")
+        assert until(lambda: all(own.users == 0 and own.predictor is None for own in versions))
         assert until(lambda: gc.collect() >= 0 and not any(own() is not None for own in gone))
         assert not shelf.there() and shelf.names() == []
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,19 +151,27 @@ def test_what_changes_nothing_may_be_said(running: Any) -> None:
     assert long.status_code == 400 and "100 tokens" in long.text and "takes 6" in long.text
 
 
-def test_who_goes_away_frees_the_row(running: Any) -> None:
+def test_who_goes_away_frees_the_row(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     server, client = running
     engine = server.house.engine()
+    turn = engine._batch.turn
+
+    def slowly() -> Any:
+        time.sleep(0.02)  # 50 tokens take a second: nobody ends by being done
+        return turn()
+
+    monkeypatch.setattr(engine._batch, "turn", slowly)
     body = {"model": "bert", "prompt": "a cat", "max_tokens": 50, "temperature": 0, "stream": True}
-    slow = threading.Event()
     for _ in range(3):
         with client.stream("POST", "/v1/completions", json=body) as response:
-            engine.do(lambda: slow.wait(0.2))
             assert next(response.iter_lines()).startswith("data: ")
-        ends = time.monotonic() + 10
-        while engine.running and time.monotonic() < ends:
-            time.sleep(0.01)
-        assert not engine.running
+    with pytest.raises(httpx2.ReadTimeout):
+        client.post("/v1/completions", json=body | {"stream": False}, timeout=0.2)
+    ends = time.monotonic() + 10
+    while (engine.running or engine.waiting) and time.monotonic() < ends:
+        time.sleep(0.01)
+    with engine.counters.steady() as counts:
+        assert counts.ended["bert", "cancelled"] == 4
     assert not any(version.users for version in server.house.shelf.there())
 
 
