@@ -176,12 +176,12 @@ def test_who_goes_away_frees_the_row(running: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_deadline_ends_what_is_written(speaker: Callable[[str], Path], shelf: Path) -> None:
-    with served(speaker("llama"), adapters=shelf, limits=ServeLimits(deadline=0.6)) as (server, client):
+    with served(speaker("llama"), adapters=shelf, preload=True, limits=ServeLimits(deadline=1.5)) as (server, client):
         body = {"model": "anna", "prompt": "a cat", "max_tokens": 50, "temperature": 0}
         assert client.post("/v1/completions", json=body | {"max_tokens": 1}).status_code == 200
         engine = server.house.engine()
         for stream in (False, True):
-            engine.do(lambda: time.sleep(0.8))
+            engine.do(lambda: time.sleep(1.7))
             found = client.post("/v1/completions", json=body | {"stream": stream})
             text = found.text.removeprefix("data: ").partition("\n\n")[0] if stream else found.text
             assert json.loads(text)["error"]["code"] == "deadline", found.text

@@ -286,8 +286,9 @@ def test_versions_that_nobody_holds_leave_memory(family_folder: Loader, tmp_path
 
 
 def test_limits_are_said_with_their_status(family_folder: Loader, shelf: Path) -> None:
-    limits = ServeLimits(queue=4, body=2000, deadline=0.5, stuck=0.2)
+    limits = ServeLimits(queue=4, body=2000, deadline=1.5, stuck=0.3)
     with served(family_folder("bert"), adapters=shelf, limits=limits) as (server, client):
+        server.house.shelf.give_back(server.house.shelf.take("two"))
 
         def ask(text: str | list[str]) -> httpx2.Response:
             return client.post("/v1/classify", json={"model": "two", "input": text})
