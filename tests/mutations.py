@@ -123,6 +123,21 @@ FAULTS = (
           "pass", "test_server leave_memory"),
     Fault("serve: the base for an unknown name", "serve/http/call.py", "if name == self.house.bases.name:",
           "if name not in self.house.shelf.names():", "test_server refused_in_openais_form"),
+    # -- rows that are written at one time --
+    Fault("writing: joins at the end", "kept.py", "start = 0 if behind else width - own.shape[2]", "start = 0",
+          "test_batch random and llama"),
+    Fault("writing: order of rows", "incremental.py", "torch.cat([self._positions, other._positions])[order]",
+          "torch.cat([self._positions, other._positions])", "test_batch random and llama"),
+    Fault("writing: pieces", "incremental.py", "(0, more), value=1)", "(0, more), value=0)", "test_batch virtual_tokens"),
+    Fault("writing: decoder's places", "places.py", "settings | {\"position_ids\": places}",
+          "settings | {\"position_ids\": places.max().expand_as(places)}", "test_batch random and bart"),
+    Fault("writing: rows spread", "ways.py", "[start + min(row, count - 1) for", "[start for", "test_batch unlike_many"),
+    Fault("writing: own numbers", "sampling.py", "[row.draws for row in here]", "[here[0].draws for row in here]",
+          "test_batch random and llama"),
+    Fault("engine: lets go", "engine.py", "self._batch.release([adapter])", "pass", "test_engine unloading"),
+    Fault("engine: memory", "engine.py", "if self._replies and self.memory", "if not self._replies and self.memory",
+          "test_engine does_not_fit"),
+    Fault("engine: cancels", "engine.py", "if reply.cancelled]", "if False]", "test_engine cancels_leaves"),
 )  # fmt: skip
 
 

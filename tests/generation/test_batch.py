@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
@@ -25,6 +25,8 @@ from afina.methods.base import make_method
 from conformance import can_be
 from pairs import FROZEN, stir
 
+ALIKE = ("lora", "pfeiffer", "ia3", "dora")
+"""Of these there are two, which are computed at once."""
 TEXT = "where is my parcel and the lamp please help a cat the film is broken"
 
 
@@ -35,10 +37,14 @@ class Desk:
         self.backbone: Backbone = load_backbone(str(folder), speaks=True)
         self.backbone.generation = type(self.backbone.generation)(eos_token_id=None)
         self.adapters: list[Any] = [None]
-        for name in FROZEN:
+        for seed, name in enumerate([*FROZEN, *ALIKE]):
             if can_be(name, family):
-                made = build_adapter(make_method(name, {}, {"rank": 3, "length": 3}), self.backbone, 1, seed=0)
+                made = build_adapter(make_method(name, {}, {"rank": 3, "length": 3}), self.backbone, 1, seed=seed)
                 stir(made)
+                if seed >= len(FROZEN):
+                    with torch.no_grad():
+                        for value in made.parameters():
+                            value.mul_(0.6)
                 self.adapters.append(made)
         self.ids = encode_prompt(self.backbone, TEXT)
         self.alone = cache(self._alone)
@@ -69,6 +75,14 @@ JOINS = st.lists(
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart", "gemma2"])
 @settings(max_examples=25)
+@example(
+    joins=[
+        (turn, 3 if turn == 2 else None, (2 * turn + 1, [1, 9, 5, 14, 2][turn % 5], 4 + turn, 1.5 * (turn % 2), 0))
+        for turn in (0, 0, 1, 2, 3, 3, 4, 6)
+    ],
+    prompt_tokens=8,
+    most_idle=1,
+)
 @given(joins=JOINS, prompt_tokens=st.none() | st.sampled_from([1, 3, 8]), most_idle=st.integers(0, 3))
 def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
     family: str, desk: Callable[[str], Desk], joins: list[Any], prompt_tokens: int | None, most_idle: int
@@ -98,17 +112,38 @@ def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
         assert lives is not None or done[index].tokens == whole
 
 
-def test_a_prompt_read_in_pieces_knows_its_ends_beside_one_with_virtual_tokens(desk: Callable[[str], Desk]) -> None:
-    """Those take places in every row of a pass; LoReFT acts at the first and last of a text's own."""
-    at = desk("llama")
-    virtual, ends = (1 + FROZEN.index(name) for name in ("prompt", "loreft"))
-    rows = [at.row(virtual, 2, 9, 0.0, 0), at.row(ends, 9, 5, 0.0, 0)]
-    with Batch(at.backbone, prompt_tokens=8) as batch:
+def test_adapters_alike_with_unlike_many_rows_are_computed_at_once(desk: Callable[[str], Desk]) -> None:
+    at, last = desk("llama"), len(desk("llama").adapters)
+    pairs = [(1 + FROZEN.index(name), last - len(ALIKE) + place) for place, name in enumerate(ALIKE)]
+    asked = [(one, length, 6 + length, 0.0, 0) for one, _ in pairs for length in (1, 5, 9)]
+    asked += [(other, length, 9, 0.0, 0) for _, other in pairs for length in (2, 14)]
+    rows = [at.row(*one) for one in asked]
+    with Batch(at.backbone) as batch:
         for row in rows:
             batch.add(row)
         while batch.rows:
             batch.turn()
-    assert [row.tokens for row in rows] == [at.alone(virtual, 2, 9, 0.0, 0), at.alone(ends, 9, 5, 0.0, 0)]
+    assert [row.tokens for row in rows] == [at.alone(*one) for one in asked]
+    assert all(at.alone(one, 9, 12, 0.0, 0) != at.alone(other, 9, 12, 0.0, 0) for one, other in pairs)
+
+
+def test_a_prompt_read_in_pieces_knows_its_ends_beside_one_with_virtual_tokens(desk: Callable[[str], Desk]) -> None:
+    """Those take places in every row of a pass; LoReFT acts at the first and last of a text's own."""
+    at = desk("llama")
+    virtual, ends = (at.adapters[1 + FROZEN.index(name)] for name in ("prompt", "loreft"))
+    asked = GenerationSettings(max_new_tokens=5, log_probabilities=0)
+    request = Request(at.ids[:9], ends)
+    said = [one for piece in write(at.backbone, [request], asked) for one in piece.said]
+    row, beside = Row(at.backbone, request, asked), Row(at.backbone, Request(at.ids[:2], virtual), asked)
+    pieces = []
+    with Batch(at.backbone, prompt_tokens=12) as batch:  # seven tokens are read first, beside five places of the other
+        for each in (beside, row):
+            batch.add(each)
+        while batch.rows:
+            pieces += [piece for own, piece in batch.turn() if own is row]
+    again = [one for piece in pieces for one in piece.said]
+    assert [one.token for one in again] == [one.token for one in said]
+    assert [one.log_probability for one in again] == pytest.approx([one.log_probability for one in said], abs=1e-4)
 
 
 def test_a_row_that_leaves_frees_its_memory_in_the_same_turn(desk: Callable[[str], Desk]) -> None:
