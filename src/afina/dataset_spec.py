@@ -25,7 +25,11 @@ _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "s
 
 
 class DatasetSpec(Checked):
-    """Says where the rows are and which columns mean what; columns left out are found by their usual names."""
+    """Says where the rows are and which columns mean what; columns left out are found by their usual names.
+
+    What only some tasks read stands here too, since the readers of `data/` take it for whichever task asks (`prompt` for
+    two, `messages` for chats and for audits). `Task.reads` says whose a key is, and refuses it to others.
+    """
 
     path: str
     """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""

@@ -27,7 +27,7 @@ TALKS: tuple[Messages, ...] = (
 
 def chat_template_of(task: Any, tokenizer: Any) -> str | None:
     """Return the template that a task was trained with, else the tokenizer's own, as Jinja; None where there is none."""
-    own = getattr(task, "template", None)
+    own = None if task is None else task.template
     return _own_template(tokenizer) if own is None else jinja_of(own)
 
 
