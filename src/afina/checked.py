@@ -89,13 +89,13 @@ class Checked(BaseModel):
     def refusal(cls, error: ValidationError, start: str = "") -> UsageError:
         """Return the one sentence that says what pydantic found."""
         problems: list[str] = []
-        found = list(dict.fromkeys(map(cls._sentence, error.errors())))
-        for problem in found[:_NAMED]:
+        sentences = list(dict.fromkeys(map(cls._sentence, error.errors())))
+        for problem in sentences[:_NAMED]:
             # All that may be said is named once, however many keys are wrong.
             _, mark, names = problem.partition("; possible: ")
             problems = [*(said.removesuffix(mark + names) for said in problems), problem]
-        if len(found) > _NAMED:
-            problems.append(f"and {len(found) - _NAMED:,} more")
+        if len(sentences) > _NAMED:
+            problems.append(f"and {len(sentences) - _NAMED:,} more")
         return UsageError(f"{start}{'; '.join(problems)}")
 
     @classmethod

@@ -273,12 +273,12 @@ class _Study(Checked):
 
 def _settings_of_tasks() -> tuple[type[Checked], ...]:
     """Return the classes of the tasks' own keys, each once; raises `UsageError` where two of them have one key."""
-    found = tuple(dict.fromkeys(task.Settings for task in TASKS.values() if task.Settings.model_fields))
-    each: tuple[type[Checked], ...] = (_Study, *found)
+    settings = tuple(dict.fromkeys(task.Settings for task in TASKS.values() if task.Settings.model_fields))
+    each: tuple[type[Checked], ...] = (_Study, *settings)
     keys = [key for own in each for key in own.model_fields]
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise UsageError(f"Two tasks have a setting '{twice[0]}', or a task has one that is every study's; rename it.")
-    return found
+    return settings
 
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def read_json_object(path: Path, *, what_to_do: str = "get it again") -> dict[st
     try:
         if path.stat().st_size > _LARGEST:
             raise AfinaError(f"{path} has {path.stat().st_size:,} bytes, too many for a description; {what_to_do}.")
-        found = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
+        values = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_once)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
     except RecursionError:
@@ -39,18 +39,18 @@ def read_json_object(path: Path, *, what_to_do: str = "get it again") -> dict[st
     except (OSError, ValueError) as error:  # of which JSON's and Unicode's are kinds
         reason = str(error).split(";")[0]  # Python goes on about a limit on digits that it lets programs raise
         raise AfinaError(f"{path} is damaged ({reason}); {what_to_do}.") from None
-    if not isinstance(found, dict):
-        raise AfinaError(f"{path} is damaged: it holds no object with keys, but {_kind(found)}; {what_to_do}.")
-    return found
+    if not isinstance(values, dict):
+        raise AfinaError(f"{path} is damaged: it holds no object with keys, but {_kind(values)}; {what_to_do}.")
+    return values
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice[:80]!r} is given twice")
-    return found
+    return values
 
 
 def _kind(value: Any) -> str:

@@ -48,7 +48,7 @@ def listing(package: str, decorator: str) -> Mapping[str, Entry]:
     """
     home = importlib.util.find_spec(package)
     assert home is not None and home.submodule_search_locations is not None, f"{package} is no package"
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for info in pkgutil.iter_modules(home.submodule_search_locations, f"{package}."):
         spec: Any = importlib.util.find_spec(info.name)
         source = spec.loader.get_source(info.name)  # also out of a zip file
@@ -57,14 +57,14 @@ def listing(package: str, decorator: str) -> Mapping[str, Entry]:
                 f"{info.name} is installed without its source, from which names are read; reinstall afina."
             )
         if f"@{decorator}(" in source:
-            found += _entries(ast.parse(source), decorator, info.name)
+            entries += _entries(ast.parse(source), decorator, info.name)
     taken: dict[str, Entry] = {}
-    for entry in found:
+    for entry in entries:
         for name in (entry.name, *entry.others):
             if name in taken:
                 raise UsageError(_twice(decorator, name, taken[name].module, entry.module))
             taken[name] = entry
-    return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.name)}
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
 def _entries(tree: ast.Module, decorator: str, module: str) -> Iterator[Entry]:
@@ -81,12 +81,12 @@ def _entries(tree: ast.Module, decorator: str, module: str) -> Iterator[Entry]:
 
 
 def _constants(node: ast.ClassDef | ast.FunctionDef) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    constants: dict[str, Any] = {}
     for line in node.body:
         if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
             with suppress(ValueError):  # a call, or a name
-                found[line.targets[0].id] = ast.literal_eval(line.value)
-    return found
+                constants[line.targets[0].id] = ast.literal_eval(line.value)
+    return constants
 
 
 def _twice(kind: str, name: str, first: str, second: str) -> str:

@@ -71,10 +71,10 @@ class Adapter(nn.Module):
 
     def trainable(self, backbone: Backbone) -> dict[str, nn.Parameter]:
         """Return what a run of this adapter trains, by name."""
-        own = dict(self.named_parameters())
+        parameters = dict(self.named_parameters())
         if self.method.owns_backbone:
-            own |= {_BACKBONE + name: value for name, value in backbone.model.named_parameters()}
-        return own
+            parameters |= {_BACKBONE + name: value for name, value in backbone.model.named_parameters()}
+        return parameters
 
 
 def build_adapter(
@@ -214,10 +214,10 @@ def stored_tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
 
 def _apart(stored: dict[str, Tensor], adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     """Undo what `stored_tensors` joined."""
-    own = _tensors(adapter, backbone)
+    tensors = _tensors(adapter, backbone)
     for key, (kind, names, sites) in _fused(adapter, backbone).items():
         if key in stored:
-            ranks = [own[name].shape[1 if kind == "block" else 0] for name in names]
+            ranks = [tensors[name].shape[1 if kind == "block" else 0] for name in names]
             stored |= zip(names, split(kind, stored.pop(key), sites, ranks), strict=True)
     return stored
 

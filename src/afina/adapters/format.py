@@ -93,8 +93,8 @@ adapter_format = FORMATS.register
 def format_of(folder: Path) -> type[AdapterFormat]:
     """Return the form of an adapter's folder; raises `UsageError` for a folder that is of none, or not there."""
     ranked = sorted(FORMATS.values(), key=lambda kind: -kind.precedence)
-    if (found := next((kind for kind in ranked if kind.recognises(folder)), None)) is not None:
-        return found
+    if (fitting := next((kind for kind in ranked if kind.recognises(folder)), None)) is not None:
+        return fitting
     if not folder.is_dir():
         raise UsageError(f"{folder} does not exist; give the folder of an adapter.")
     files = " or ".join(dict.fromkeys(kind.file for kind in ranked))

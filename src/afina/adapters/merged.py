@@ -70,8 +70,8 @@ class Merged:
     ) -> None:
         modules = dict(self.backbone.model.named_modules())
         with torch.no_grad():
-            for name, kept in self._before.items():
-                for key, value in kept.items():
+            for name, weight in self._before.items():
+                for key, value in weight.items():
                     if value is not None:
                         modules[name].get_parameter(key).copy_(value)
                     elif getattr(modules[name], key, None) is not None:

@@ -25,8 +25,8 @@ class OwnTokens(Branch):
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         hits = x[..., None] == torch.tensor(self.indices, device=x.device)  # (..., N)
-        own = self.vectors[hits.int().argmax(dim=-1)] * self.output_scale
-        return torch.where(hits.any(dim=-1)[..., None], own.to(y.dtype), y)
+        vectors = self.vectors[hits.int().argmax(dim=-1)] * self.output_scale
+        return torch.where(hits.any(dim=-1)[..., None], vectors.to(y.dtype), y)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         places = torch.tensor(self.indices, device=weight.device)
@@ -55,8 +55,8 @@ class Replaced(Branch):
         return result
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        own = dict(zip(self.names, self.own, strict=True))
-        return own["weight"].to(weight.dtype) if "weight" in own else weight, own.get("bias", bias)
+        tensors = dict(zip(self.names, self.own, strict=True))
+        return tensors["weight"].to(weight.dtype) if "weight" in tensors else weight, tensors.get("bias", bias)
 
 
 class _Bare(nn.Module):

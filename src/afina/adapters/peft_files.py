@@ -88,10 +88,10 @@ def _body(parts: Parts, reading: Reading, root: str) -> dict[str, tuple[Site, Pl
     made: dict[str, tuple[Site, Placed]] = {}
     for place, values in zip(places, parts.body.values(), strict=True):
         branches = reading.branches(replace(place, shared=reading.shared), values)
-        for own, its in _shared(backbone, place.site, branches, there, folder):
+        for ours, its in _shared(backbone, place.site, branches, there, folder):
             for index, branch in enumerate(its):
-                key = own.name if index == 0 else f"{own.name}:{index}"
-                made[key] = (replace(own, name=key), branch)
+                key = ours.name if index == 0 else f"{ours.name}:{index}"
+                made[key] = (replace(ours, name=key), branch)
     return made
 
 

@@ -28,10 +28,10 @@ def task_head(parts: Parts, reading: Reading) -> tuple[Head, tuple[str, ...]]:
     Raises `AfinaError` where there is no head, and `UsageError` for an adapter on it that is not read.
     """
     backbone, folder = reading.backbone, reading.folder
-    own = {**backbone.pretrained_head, **parts.head}
-    outputs = _outputs(own, folder)
+    tensors = {**backbone.pretrained_head, **parts.head}
+    outputs = _outputs(tensors, folder)
     head = backbone.new_head(outputs)
-    take_head(head, own, folder)
+    take_head(head, tensors, folder)
     for name, values in parts.beside_head.items():
         module = head.get_submodule(name)
         if not isinstance(module, nn.Linear):
@@ -96,17 +96,17 @@ def language_head(parts: Parts, reading: Reading, made: Mapping[str, tuple[Site,
                 )
             branches = [*tokens, *branches]  # PEFT's LoRA stands around the head with those tokens
     else:
-        kept = "base_layer.weight" in parts.body.get(embedding.module, {})
-        branches = [own for own in shared if isinstance(own, OwnTokens) or (kept and isinstance(own, Replaced))]
+        has_base = "base_layer.weight" in parts.body.get(embedding.module, {})
+        branches = [own for own in shared if isinstance(own, OwnTokens) or (has_base and isinstance(own, Replaced))]
     if not branches:
         return None
-    own: Any = nn.Linear(base.weight.shape[1], base.weight.shape[0], bias=False, device="meta")
-    own.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
-    own.bias = None if base.bias is None else nn.Parameter(base.bias.detach().clone(), requires_grad=False)
-    _folded(own, branches, backbone, name)
-    more = len(own.weight) - len(base.weight)
+    untied: Any = nn.Linear(base.weight.shape[1], base.weight.shape[0], bias=False, device="meta")
+    untied.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
+    untied.bias = None if base.bias is None else nn.Parameter(base.bias.detach().clone(), requires_grad=False)
+    _folded(untied, branches, backbone, name)
+    more = len(untied.weight) - len(base.weight)
     bias = language.bias if language.bias is None or more <= 0 else nn.functional.pad(language.bias, (0, more))
-    return replace(language, linear=own, bias=bias if bias is None else bias[: len(own.weight)])
+    return replace(language, linear=untied, bias=bias if bias is None else bias[: len(untied.weight)])
 
 
 def _outputs(head: Mapping[str, Tensor], folder: Path) -> int:
@@ -125,10 +125,10 @@ def _labels(config: Any, outputs: int, folder: Path) -> tuple[str, ...]:
     names = getattr(config, "id2label", None) or {}
     if len(names) != outputs:
         return tuple(f"LABEL_{index}" for index in range(outputs))
-    found = tuple(str(names[index]) for index in sorted(names))
-    if len(set(found)) < outputs:
-        twice = next(name for name in found if found.count(name) > 1)
+    labels = tuple(str(names[index]) for index in sorted(names))
+    if len(set(labels)) < outputs:
+        twice = next(name for name in labels if labels.count(name) > 1)
         raise UsageError(
             f"{folder}: its base model's id2label calls two labels '{twice}'; name them apart in config.json."
         )
-    return found
+    return labels

@@ -28,12 +28,12 @@ _NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 
 def forms() -> Mapping[str, tuple[PeftForm, ...]]:
     """Return, by PEFT's type, the forms of all methods of that type: LoRA and DoRA share one, and each reads its part."""
-    found: dict[str, list[PeftForm]] = {}
+    by_type: dict[str, list[PeftForm]] = {}
     for cls in METHODS.values():
         form = cls.peft
-        if form is not None and form not in found.setdefault(form.peft_type, []):
-            found[form.peft_type].append(form)
-    return MappingProxyType({kind: tuple(own) for kind, own in sorted(found.items())})
+        if form is not None and form not in by_type.setdefault(form.peft_type, []):
+            by_type[form.peft_type].append(form)
+    return MappingProxyType({kind: tuple(own) for kind, own in sorted(by_type.items())})
 
 
 def forms_of(kind: str) -> tuple[PeftForm, ...]:
@@ -49,11 +49,11 @@ def keys_of(kind: str) -> Mapping[str, Key]:
 def keys_table() -> str:
     """Return the table for the docs: every key once a meaning, with the types that have it."""
     rows: dict[tuple[str, Meaning, str], list[str]] = {}
-    own: dict[tuple[str, Meaning, str], Key] = {}
+    keys: dict[tuple[str, Meaning, str], Key] = {}
     for kind in forms():
         for key in keys_of(kind).values():
             place = (key.name, key.meaning, key.why)
-            own[place] = key
+            keys[place] = key
             rows.setdefault(place, []).append(kind)
     words = {
         "read": "read", "tensors": "done, as the tensors show it", "nothing": "changes nothing that was trained",
@@ -61,7 +61,7 @@ def keys_table() -> str:
     }  # fmt: skip
     lines = ["| key | of | here | what it says |", "|---|---|---|---|"]
     for place, kinds in sorted(rows.items()):
-        key, types = own[place], "all" if len(kinds) == len(forms()) else ", ".join(kinds)
+        key, types = keys[place], "all" if len(kinds) == len(forms()) else ", ".join(kinds)
         plain = f" unless {_said(key.plain[0])}" if key.meaning == "refused" else ""
         lines.append(f"| `{key.name}` | {types} | {words[key.meaning]}{plain} | {key.why} |")
     return "\n".join(lines)

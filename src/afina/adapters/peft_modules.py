@@ -23,8 +23,8 @@ _TOKENS = "token_adapter.trainable_tokens_delta"
 
 def endings_of(forms: Sequence[PeftForm]) -> tuple[str, ...]:
     """Return how the names of tensors at a module end, beside those of its own weights; the longest first."""
-    own = {ending for form in forms for ending in (*form.parameters.values(), *form.endings)}
-    return tuple(sorted({*own, "base_layer.weight", "base_layer.bias", _TOKENS}, key=lambda name: (-len(name), name)))
+    endings = {ending for form in forms for ending in (*form.parameters.values(), *form.endings)}
+    return tuple(sorted({*endings, "base_layer.weight", "base_layer.bias", _TOKENS}, key=lambda name: (-len(name), name)))
 
 
 @dataclass
@@ -83,15 +83,15 @@ def _own_weights(place: Place, values: dict[str, Tensor]) -> list[Placed]:
             f"{place.folder} fits {place.model}, but has '{unknown[0]}' at '{place.path}', a kind of adapter that is not "
             "read."
         )
-    own: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name in list(values):
         whole = weight_shape(place.module) if name == "weight" else tuple(place.module.get_parameter(name).shape)
         # An embedding may have more words than the base's, or fewer.
         grows = name == "weight" and (isinstance(place.module, nn.Embedding) or place.path.endswith("lm_head"))
-        own[name] = place.take(values, name, (None, *whole[1:]) if grows else whole).float()
+        weights[name] = place.take(values, name, (None, *whole[1:]) if grows else whole).float()
     same = all(
         name in dict(place.module.named_parameters())
         and torch.equal(value, place.module.get_parameter(name).detach().float().cpu())
-        for name, value in own.items()
+        for name, value in weights.items()
     )
-    return [] if same else [Replaced(own)]
+    return [] if same else [Replaced(weights)]

@@ -85,9 +85,9 @@ def generate(
     if write is not None and len(asked) == 1:
         replies = [_piece_by_piece(loaded, asked[0], texts[0], how, write, bare=bare)]
     else:
-        own = [None if bare else loaded] * len(asked)
-        found = loaded.generate(asked, how, adapters=own, batch_size=batch_size)
-        replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, found, strict=True)]
+        routed = [None if bare else loaded] * len(asked)
+        written = loaded.generate(asked, how, adapters=routed, batch_size=batch_size)
+        replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, written, strict=True)]
     assumed = () if bare else loaded.notes_for(how)
     if not texts or any(reply.text.strip() for reply in replies):
         return Generated(replies, assumed=assumed)
@@ -197,35 +197,35 @@ def evaluate(
         chat=chat, limit=limit,
     )  # fmt: skip
     if is_run(adapter):
-        found = _evaluated(
+        evaluation = _evaluated(
             opened(adapter, model=model, precision=precision, device=device), battery, context=context, tell=tell
         )
     else:
         loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-        found = measure(
+        evaluation = measure(
             adapter, battery, against_base=against_base, loading=loading, batch_size=batch_size, context=context, tell=tell,
         )  # fmt: skip
     if out is not None:
-        write_json(Path(out), found.as_dict())
-    return found
+        write_json(Path(out), evaluation.as_dict())
+    return evaluation
 
 
-def _evaluated(found: "OpenedExport", battery: "Battery", *, context: int | None, tell: Tell) -> "Evaluation":
+def _evaluated(export: "OpenedExport", battery: "Battery", *, context: int | None, tell: Tell) -> "Evaluation":
     """Measure what was exported, in its runtime and alone: its base is not beside it."""
     from afina.errors import UsageError
     from afina.evaluation.evaluate import evaluate_alone
     from afina.export.opened import WritingExport
     from afina.export.speech import ExportSpeaker
 
-    if not isinstance(found, WritingExport):
+    if not isinstance(export, WritingExport):
         raise UsageError(
-            f"{found.folder} was exported, and what is evaluated here are language models; `afina export --check "
-            f"{found.folder} --data FILE` measures what it answers."
+            f"{export.folder} was exported, and what is evaluated here are language models; `afina export --check "
+            f"{export.folder} --data FILE` measures what it answers."
         )
-    speaker = ExportSpeaker(found, context=context, tick=lambda done, total: tell(f"{done:,} of {total:,}"))
+    speaker = ExportSpeaker(export, context=context, tick=lambda done, total: tell(f"{done:,} of {total:,}"))
     return evaluate_alone(
-        str(found.folder), speaker, battery, template=None if found.task.template is None else found.template,
-        facts={"runtime": found.runs_in, "precision": found.manifest.precision}, notes=found.notes,
+        str(export.folder), speaker, battery, template=None if export.task.template is None else export.template,
+        facts={"runtime": export.runs_in, "precision": export.manifest.precision}, notes=export.notes,
     )  # fmt: skip
 
 

@@ -43,16 +43,16 @@ def leak(
 
     check_language(language)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    found = audit_leak(
+    audit = audit_leak(
         target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
         tell=tell,
     )  # fmt: skip
     if out is not None:
-        values = json.dumps(found.as_dict(), ensure_ascii=False, indent=2) + "\n"
+        values = json.dumps(audit.as_dict(), ensure_ascii=False, indent=2) + "\n"
         for path in leak_files(out):
             with whole_file(path) as partial:
-                partial.write_text(leak_page(found, language) if path.suffix == ".html" else values, encoding="utf-8")
-    return found
+                partial.write_text(leak_page(audit, language) if path.suffix == ".html" else values, encoding="utf-8")
+    return audit
 
 
 def leak_files(out: str | Path) -> list[Path]:

@@ -47,16 +47,16 @@ def inspect(
     from afina.whole_file import whole_file
     from afina.words.language import Words
 
-    found = inspect_file(
+    inspection = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
         similarity=similarity, tick=tick,
     )  # fmt: skip
-    figures = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)
-    for path, content in ((html, inspection_page(found, Words(language))), (json_file, figures)):
+    figures = json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2)
+    for path, content in ((html, inspection_page(inspection, Words(language))), (json_file, figures)):
         if path is not None:
             with whole_file(Path(path)) as partial:
                 partial.write_text(content, encoding="utf-8")
-    return found
+    return inspection
 
 
 def clean(

@@ -144,7 +144,7 @@ def _before(model: str) -> tuple[Examination, Examined]:
     from afina.precision import EXACT
 
     larger = model != SMALL
-    kept = next((kind.name for kind in worth_trying("cpu")), EXACT) if larger else EXACT
-    base = load_backbone(model, speaks=True, precision=kept)
+    precision = next((kind.name for kind in worth_trying("cpu")), EXACT) if larger else EXACT
+    base = load_backbone(model, speaks=True, precision=precision)
     questions = examination(make_template(None, base.tokenizer), larger=larger)
     return questions, questions.of(Path(model).name, base)

@@ -58,14 +58,14 @@ class Examination:
         answers = answer_perplexity(speaker, Questions(self.questions, self.answers), self.template)
         general = perplexity(speaker, self.texts)[0]
         world: list[str] = []
-        kept: list[bool] = []
+        retained: list[bool] = []
         if self.world:
             asked = Questions([question for question, _ in self.world], [key for _, key in self.world])
-            world, (found,) = answers_of(speaker, asked, how, self.template)
-            kept = [bool(right) for right in found.parts[:, 0]]
+            world, (answered,) = answers_of(speaker, asked, how, self.template)
+            retained = [bool(right) for right in answered.parts[:, 0]]
         return Examined(
             name, written, [bool(right) for right in facts.parts[:, 0]], facts.overall, answers.overall, general.overall,
-            world, kept,
+            world, retained,
         )  # fmt: skip
 
 

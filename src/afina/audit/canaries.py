@@ -256,5 +256,5 @@ def _write(path: Path, table: arrow.Table) -> None:
             return
         with partial.open("w", encoding="utf-8") as file:
             for row in table.to_pylist():
-                kept = {key: value for key, value in row.items() if value is not None}
-                file.write(json.dumps(kept, ensure_ascii=False, default=str) + "\n")
+                filled = {key: value for key, value in row.items() if value is not None}
+                file.write(json.dumps(filled, ensure_ascii=False, default=str) + "\n")

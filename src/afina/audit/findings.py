@@ -78,21 +78,21 @@ class Leak:
     @property
     def learned(self) -> dict[int, float]:
         """Return the p-value of the canaries' ranks if nothing was learned, by number of repetitions."""
-        found: dict[int, list[Rank]] = {}
+        by_times: dict[int, list[Rank]] = {}
         for each in self.exposures:
-            found.setdefault(each.repeat, []).append(Rank(each.rank, each.of))
-        return {repeat: chance(ranks) for repeat, ranks in sorted(found.items())}
+            by_times.setdefault(each.repeat, []).append(Rank(each.rank, each.of))
+        return {repeat: chance(ranks) for repeat, ranks in sorted(by_times.items())}
 
     @property
     def leaks(self) -> dict[str, bool]:
         """Return whether each test found a leak; tests that could not be made are absent."""
         low = self.membership.learned_gap.low
-        found = {"membership": low is not None and low > 0}
+        answers = {"membership": low is not None and low > 0}
         if self.recitation is not None:
-            found["recitation"] = self.recitation.excess.low is not None and self.recitation.excess.low > 0
+            answers["recitation"] = self.recitation.excess.low is not None and self.recitation.excess.low > 0
         if planted := [chance for repeat, chance in self.learned.items() if repeat]:
-            found["canaries"] = min(planted) < _CHANCE / len(planted)
-        return found
+            answers["canaries"] = min(planted) < _CHANCE / len(planted)
+        return answers
 
     @property
     def verdict(self) -> list[str]:
@@ -147,11 +147,11 @@ class Leak:
         parts = []
         for repeat, probability in planted.items():
             bits = float(np.mean([each.bits for each in self.exposures if each.repeat == repeat]))
-            said = words(
+            sentence = words(
                 "{bits} bits where planted {repeat} time" if repeat == 1 else "{bits} bits where planted {repeat} times",
                 bits=words.number(bits, 1), repeat=repeat,
             )  # fmt: skip
-            parts.append(said if probability < limit else f"{said} ({words('as by chance')})")
+            parts.append(sentence if probability < limit else f"{sentence} ({words('as by chance')})")
         return words(
             "Exposure of the canaries' secrets, of {most} bits at the most: {parts}.",
             most=words.number(self.exposures[0].most_bits, 1), parts=", ".join(parts),

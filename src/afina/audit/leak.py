@@ -75,7 +75,7 @@ class Material:
                 if both == 1
                 else f"{both:,} held-out rows are among the train rows too and left out."
             )
-        kept = []
+        drawn = []
         for what, rows, keep in (
             ("train", self.train, plain(self.train)), ("held-out", self.held_out, unseen & plain(self.held_out)),
         ):  # fmt: skip
@@ -83,8 +83,8 @@ class Material:
                 raise UsageError(f"There are {left} {what} rows to look at; at least {_FEWEST} are needed to compare.")
             random = np.random.default_rng(settings.seed)
             places = np.flatnonzero(keep)
-            kept.append(rows.take(np.sort(random.choice(places, min(settings.rows, left), replace=False))))
-        return Material(kept[0], kept[1], self.manifest), notes
+            drawn.append(rows.take(np.sort(random.choice(places, min(settings.rows, left), replace=False))))
+        return Material(drawn[0], drawn[1], self.manifest), notes
 
     def times(self, canary: Canary) -> int:
         """Return how many train rows hold a canary: a split may have put some of its rows among the test rows."""
@@ -227,7 +227,7 @@ def _to_rank(
     loaded: Predictor, material: Material, settings: LeakSettings, limit: int
 ) -> list[tuple[Canary, Sequences]]:
     """Pair each canary with its own row and, behind it, the rows of other secrets."""
-    manifest, found = material.manifest, []
+    manifest, to_rank = material.manifest, []
     for place, canary in enumerate(() if manifest is None else manifest.canaries):
         assert manifest is not None
         if manifest.space <= settings.references + 1:
@@ -242,8 +242,8 @@ def _to_rank(
         candidates = sequences(loaded, rows, limit)
         if len(candidates.owner) < len(secrets):
             raise UsageError(f"A canary does not fit within {limit} tokens; raise max_length.")
-        found.append((canary, candidates))
-    return found
+        to_rank.append((canary, candidates))
+    return to_rank
 
 
 def _exposure(canary: Canary, material: Material, losses: np.ndarray, base: np.ndarray) -> Exposure:
@@ -272,14 +272,14 @@ def _at_risk(loaded: Predictor, questions: _Questions, adapter: _Answers, base: 
         beyond = float(runs[place[row]] - base_runs[place[row]]) if row in place else 0.0
         return beyond, float(base_losses[row] - losses[row])
 
-    found = []
+    risks = []
     for row in sorted(set(read.owner.tolist()), key=risk, reverse=True)[:count]:
         start = int(np.flatnonzero(read.owner == row)[0])
         tokens = read.tokens
         targets = tokens.targets[tokens.offsets[start] : tokens.offsets[start + 1]]
         text = loaded.tokenizer.decode(targets[targets >= 0].tolist(), skip_special_tokens=True).strip()
         there = row in place
-        found.append(
+        risks.append(
             RiskyRow(
                 text=text if len(text) <= _SHOWN else f"{text[:_SHOWN].rstrip()} …",
                 verbatim=int(runs[place[row]]) if there else None,
@@ -288,14 +288,14 @@ def _at_risk(loaded: Predictor, questions: _Questions, adapter: _Answers, base: 
                 loss=float(losses[row]), base_loss=float(base_losses[row]),
             )
         )  # fmt: skip
-    return found
+    return risks
 
 
 def _per_token(model: LanguageModel, read: Sequences) -> np.ndarray:
     """Return losses (rows,) in nats a token; nan for a row without a token to learn."""
     total, count = losses(model, read)
-    found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-    return found
+    means: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return means
 
 
 def _by_epoch(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:

@@ -95,16 +95,16 @@ def longest_run(written: Sequence[int], truth: Sequence[int]) -> int:
 
 def recitation(verbatim: np.ndarray, base: np.ndarray, length: np.ndarray, member: np.ndarray) -> Recitation:
     """Compare the longest verbatim runs (N,) of the adapter and of its base, as shares of the continuations' lengths (N,)."""
-    own, bare = verbatim / length, base / length
-    (excess,), _ = estimates([_advantage("excess", own - bare, member)], groups=member)
+    share, bare = verbatim / length, base / length
+    (excess,), _ = estimates([_advantage("excess", share - bare, member)], groups=member)
     shares = []
     for tokens in VERBATIM:
         train, held = member & (length >= tokens), ~member & (length >= tokens)
         counts = [int((runs[group] >= tokens).sum()) for group in (train, held) for runs in (verbatim, base)]
         shares.append(Share(tokens, int(train.sum()), counts[0], counts[1], int(held.sum()), counts[2], counts[3]))
     return Recitation(
-        train_rows=int(member.sum()), held_out_rows=int((~member).sum()), train_share=float(own[member].mean()),
-        held_out_share=float(own[~member].mean()), base_train_share=float(bare[member].mean()),
+        train_rows=int(member.sum()), held_out_rows=int((~member).sum()), train_share=float(share[member].mean()),
+        held_out_share=float(share[~member].mean()), base_train_share=float(bare[member].mean()),
         base_held_out_share=float(bare[~member].mean()), excess=excess, longest=int(verbatim[member].max()),
         shares=shares,
     )  # fmt: skip

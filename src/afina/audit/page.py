@@ -71,57 +71,57 @@ def leak_rows(leaks: Sequence[Leak], words: Words) -> Cells:
         "canaries",
         "leaks",
     )
-    found: Cells = [tuple(map(words, head))]
+    cells: Cells = [tuple(map(words, head))]
     for leak in leaks:
-        own, recited = leak.membership, leak.recitation
+        membership, recited = leak.membership, leak.recitation
         best = max((each.repeat for each in leak.exposures), default=0)
         bits = [each.bits for each in leak.exposures if each.repeat == best]
-        found.append((
+        cells.append((
             leak.method, _or_dash(leak.rank), _or_dash(leak.epochs), str(leak.seed), leak.model.rsplit("/", 1)[-1],
-            leak.dataset or "–", interval(own.learned_gap), f"{own.calibrated_auc:.2f}",
+            leak.dataset or "–", interval(membership.learned_gap), f"{membership.calibrated_auc:.2f}",
             "–" if recited is None else f"{100 * recited.train_share:.0f}%",
             "–" if recited is None else f"{100 * recited.held_out_share:.0f}%",
             words("{bits} bits at {repeat}", bits=words.number(sum(bits) / len(bits), 1), repeat=best) if best else "–",
             ", ".join(words(name) for name, there in leak.leaks.items() if there) or words("none found"),
         ))  # fmt: skip
-    return found
+    return cells
 
 
 def share_rows(leak: Leak, words: Words) -> Cells:
     """Return how many rows are recited, by length of the verbatim run, beside held-out rows and the base."""
     assert leak.recitation is not None
     head = ("tokens in one run", "train rows", "by the base", "held-out rows", "by the base")
-    found: Cells = [tuple(map(words, head))]
+    cells: Cells = [tuple(map(words, head))]
     for share in leak.recitation.shares:
-        found.append((
+        cells.append((
             words("{tokens} or more", tokens=share.tokens), _of(words, share.train_recited, share.train_rows),
             str(share.base_train_recited),
             _of(words, share.held_out_recited, share.held_out_rows), str(share.base_held_out_recited),
         ))  # fmt: skip
-    return found
+    return cells
 
 
 def canary_rows(exposures: Sequence[Exposure], words: Words) -> Cells:
     """Return a row for each canary, those planted most often first."""
     head = ("secret of", "planted", "rank", "exposure, bits", "at most", "modelled", "of", "base")
-    found: Cells = [tuple(map(words, head))]
+    cells: Cells = [tuple(map(words, head))]
     for each in sorted(exposures, key=lambda each: -each.repeat):
-        found.append((
+        cells.append((
             each.key, f"{each.repeat}", _of(words, each.rank, each.of), f"{each.bits:.1f}", f"{each.most_bits:.1f}",
             f"{each.modelled_bits:.1f}", f"{each.space_bits:.1f}", f"{each.base_bits:.1f}",
         ))  # fmt: skip
-    return found
+    return cells
 
 
 def risk_rows(rows: Sequence[RiskyRow], words: Words) -> Cells:
     """Return a row for each train row at risk."""
-    found: Cells = [tuple(map(words, ("row", "verbatim", "by the base", "loss", "base loss")))]
+    cells: Cells = [tuple(map(words, ("row", "verbatim", "by the base", "loss", "base loss")))]
     for each in rows:
         runs = ("–", "–")
         if each.continuation is not None:
             runs = (_of(words, each.verbatim, each.continuation), str(each.base_verbatim))
-        found.append((each.text, *runs, f"{each.loss:.3f}", f"{each.base_loss:.3f}"))
-    return found
+        cells.append((each.text, *runs, f"{each.loss:.3f}", f"{each.base_loss:.3f}"))
+    return cells
 
 
 def _of(words: Words, some: int | None, of: int) -> str:

@@ -103,10 +103,10 @@ def _of_study(folder: Path) -> list[Result] | None:
             raise UsageError(f"{folder} is neither an adapter (no afina.json) nor a study (no study.yaml).")
         return None
     done = [result for result in read_results(folder) if result.is_finished and result.adapter]
-    found = [result for result in done if restore(read_record(folder / str(result.adapter)).task).writes]
-    if not found:
+    writers = [result for result in done if restore(read_record(folder / str(result.adapter)).task).writes]
+    if not writers:
         raise UsageError(f"{folder} has no finished run of a task that writes; only what writes can recite.")
-    return found
+    return writers
 
 
 def _material(
@@ -116,8 +116,8 @@ def _material(
     if train is not None and held_out is not None:
         source = record.facts.get("source")
         spec = columns or (DatasetSpec(**source) if source else DatasetSpec(path=str(train)))
-        own, other = (_read(Path(file), spec, record.task["name"]) for file in (train, held_out))
-        return Material(own, other, manifest)
+        train_rows, other = (_read(Path(file), spec, record.task["name"]) for file in (train, held_out))
+        return Material(train_rows, other, manifest)
     study = path.resolve().parents[2] / "study.yaml"  # study/runs/run/adapter
     if "source" not in record.facts or not study.is_file():
         raise UsageError(f"{path} lies in no study's folder; say on what it was trained with --train and --held-out.")

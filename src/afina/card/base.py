@@ -67,8 +67,8 @@ def _folder(name: str, hub: str | None) -> Path | None:
     if hub is not None:  # a model of the hub: what its cache holds, and no question to the hub itself
         from huggingface_hub import try_to_load_from_cache
 
-        found = [try_to_load_from_cache(hub, file) for file in ("README.md", "config.json")]
-        return next((Path(file).parent for file in found if isinstance(file, str)), None)
+        files = [try_to_load_from_cache(hub, file) for file in ("README.md", "config.json")]
+        return next((Path(file).parent for file in files if isinstance(file, str)), None)
     try:
         return Path(model_path(name, weights=False))
     except AfinaError:

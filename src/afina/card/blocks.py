@@ -70,14 +70,14 @@ def parse(text: str) -> Parsed:
     """Read a card; raises `UsageError` for metadata that is no YAML mapping."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     metadata: Any = {}
-    if (found := _METADATA.match(text)) is not None:
+    if (match := _METADATA.match(text)) is not None:
         try:
-            metadata = yaml.safe_load(found["yaml"]) or {}
+            metadata = yaml.safe_load(match["yaml"]) or {}
         except (yaml.YAMLError, RecursionError) as error:
             raise UsageError(f"its metadata is no YAML ({' '.join(str(error).split())[:120]})") from None
         if not isinstance(metadata, dict):
             raise UsageError("its metadata is no mapping of keys to values")
-        text = text[found.end() :]
+        text = text[match.end() :]
     record, text = _record(text)
     return Parsed(metadata, _pieces(text), {key: record.get(key, {}) for key in ("blocks", "metadata") if record}, (
         language if isinstance(language := record.get("lang"), str) else None
@@ -86,14 +86,14 @@ def parse(text: str) -> Parsed:
 
 def _record(text: str) -> tuple[dict[str, Any], str]:
     """Return the record at the end of a card, empty where there is none, and the text without it."""
-    found = _RECORD.search(text)
-    if found is None:
+    match = _RECORD.search(text)
+    if match is None:
         return {}, text
     try:
-        record = json.loads(found["record"])
+        record = json.loads(match["record"])
     except (ValueError, RecursionError):
         record = None
-    rest = text[: found.start()] + text[found.end() :]
+    rest = text[: match.start()] + text[match.end() :]
     whole = isinstance(record, dict) and all(isinstance(record.get(key), dict) for key in ("blocks", "metadata"))
     return (record if whole else {}), rest
 
@@ -101,14 +101,14 @@ def _record(text: str) -> tuple[dict[str, Any], str]:
 def _pieces(text: str) -> list[tuple[str | None, str]]:
     pieces: list[tuple[str | None, str]] = []
     at = 0
-    for found in _BLOCK.finditer(text):
-        if text[at : found.start()].strip():
-            pieces.append((None, text[at : found.start()].strip("\n")))
-        name = found["name"]
+    for match in _BLOCK.finditer(text):
+        if text[at : match.start()].strip():
+            pieces.append((None, text[at : match.start()].strip("\n")))
+        name = match["name"]
         # A part that stands there twice was copied by a person.
         again = any(name == other for other, _ in pieces)
-        pieces.append((None, found[0].strip("\n")) if again else (name, found["text"].strip("\n")))
-        at = found.end()
+        pieces.append((None, match[0].strip("\n")) if again else (name, match["text"].strip("\n")))
+        at = match.end()
     if text[at:].strip():
         pieces.append((None, text[at:].strip("\n")))
     return pieces
@@ -122,14 +122,14 @@ def merge(old: str | None, new: Generated) -> Merged:
     before = parse(old or "")
     known = before.digests.get("blocks", {})
     pieces: list[tuple[str | None, str]] = []
-    kept: list[str] = []
+    merged: list[str] = []
     digests: dict[str, str] = {}
     for name, text in before.pieces:
         if name is None or name in digests:
             pieces.append((None, text))
         elif text.strip() and _digest(text) != known.get(name):
             pieces.append((name, text))
-            kept.append(name)
+            merged.append(name)
             digests[name] = known.get(name, "")
         elif name in new.blocks:
             pieces.append((name, new.blocks[name]))
@@ -145,15 +145,15 @@ def merge(old: str | None, new: Generated) -> Merged:
     text = "\n\n".join(body if name is None else _between(name, body) for name, body in pieces)
     yaml_text = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
     ending = f"<!-- afina: record {json.dumps(record, sort_keys=True)} -->\n"
-    return Merged(f"---\n{yaml_text}---\n\n{text}\n\n{ending}", (*kept, *changed), (*left_out, *gone))
+    return Merged(f"---\n{yaml_text}---\n\n{text}\n\n{ending}", (*merged, *changed), (*left_out, *gone))
 
 
 def united(there: str, here: str) -> Merged:
     """Return the card `here` with what a person wrote into another copy of it, which is `there`; raises as `merge` does."""
-    own = parse(here)
-    made = merge(there, Generated(own.metadata, own.blocks, own.language or "en"))
+    parsed = parse(here)
+    made = merge(there, Generated(parsed.metadata, parsed.blocks, parsed.language or "en"))
     text, before = made.text, None
-    for name, piece in own.pieces:
+    for name, piece in parsed.pieces:
         if name is None and piece.strip() not in text:
             # Behind the part that it stands behind here, at the beginning where it stands before all of them.
             mark = text.find(f"<!-- afina: {before} -->" if before else "<!-- afina: ")
@@ -165,11 +165,11 @@ def united(there: str, here: str) -> Merged:
 
 def changed(card: str, name: str, change: Callable[[str, str], str]) -> str:
     """Return a card with one of its parts changed, given its text and the card's language, if it is as Afina wrote it."""
-    found = parse(card)
-    body, known = found.blocks.get(name), found.digests.get("blocks", {}).get(name)
+    parsed = parse(card)
+    body, known = parsed.blocks.get(name), parsed.digests.get("blocks", {}).get(name)
     if body is None or _digest(body) != known:
         return card
-    new = change(body, found.language or "en")
+    new = change(body, parsed.language or "en")
     return card.replace(body, new, 1).replace(f'"{name}": "{known}"', f'"{name}": "{_digest(new)}"', 1)
 
 

@@ -64,10 +64,10 @@ def lines(way: str, known: "Known") -> tuple[str, str]:
     base, text = known.base, known.base.inputs == "text"
     of_base = f'"{base.hub if base.hub is not None and base.same_weights else f"path/to/{base.name}"}"'
     pairs = "text_pair" in (known.record.facts.get("columns") or {})
-    own = "" if known.task.speaks or known.task.embeds else f", num_labels={known.task.outputs}"
+    labels = "" if known.task.speaks or known.task.embeds else f", num_labels={known.task.outputs}"
     places = {
         "at": _HERE, "base": of_base, "auto": _auto(known),
-        "labels": own, "example": known.task.example(pairs=pairs) if text else "predict(images)",
+        "labels": labels, "example": known.task.example(pairs=pairs) if text else "predict(images)",
         "reader": "AutoTokenizer" if text else "AutoImageProcessor", "reading": "tokenizer" if text else "processor",
         "reads": _HERE if text else of_base, "run": _run(known), "asked": '"A text."' if text else "image.png",
     }  # fmt: skip

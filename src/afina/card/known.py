@@ -84,8 +84,8 @@ def known_of(
         group = None
         if result is None:
             material = material or gather(study)
-            own = folder.resolve().relative_to(study.resolve()).as_posix()
-            result = next((entry for entry in material.results if entry.adapter == own and entry.is_finished), None)
+            relative = folder.resolve().relative_to(study.resolve()).as_posix()
+            result = next((entry for entry in material.results if entry.adapter == relative and entry.is_finished), None)
         if result is None:
             return Known(record, task, base)
         if material is not None:
@@ -103,6 +103,6 @@ def known_of(
 
 def _data(settings: StudyFile, result: Result) -> KnownData | None:
     """Return what is known of the run's data as its model reads them."""
-    found = {} if settings.resolved is None else settings.resolved.data
+    data = {} if settings.resolved is None else settings.resolved.data
     names = (result.model, Path(result.model).name)
-    return next((own for key, own in found.items() if key in {f"{name} / {result.dataset}" for name in names}), None)
+    return next((own for key, own in data.items() if key in {f"{name} / {result.dataset}" for name in names}), None)

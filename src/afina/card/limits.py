@@ -16,20 +16,20 @@ _FEW = 200
 
 def limits(known: Known, form: Form, words: Words) -> str:
     """Write the part on limits."""
-    said = [_languages(known, words), _lengths(known, words), *_doubts(known, words), _chance(known, words)]
+    sentences = [_languages(known, words), _lengths(known, words), *_doubts(known, words), _chance(known, words)]
     if known.trouble is not None:
-        said.append(
+        sentences.append(
             words("The study's results could not be read when this was written, and nothing of them is said here.")
         )
     elif known.run is None:
-        said.append(words("What it was trained and tested on is not known to this card beyond what stands here."))
-    said.append(
+        sentences.append(words("What it was trained and tested on is not known to this card beyond what stands here."))
+    sentences.append(
         words(
             "Nobody looked with Afina, as far as this card knows, for training texts that it may give away, for bias, or for "
             "drift (`afina audit`)."
         )
     )
-    return f"## {words('ServeLimits')}\n\n" + "\n".join(f"- {sentence}" for sentence in said if sentence)
+    return f"## {words('ServeLimits')}\n\n" + "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
 def _languages(known: Known, words: Words) -> str:
@@ -58,23 +58,23 @@ def _doubts(known: Known, words: Words) -> list[str]:
     """Say what the report doubts of this method."""
     if known.group is None:
         return []
-    found, own = doubts(known.group.cells), (known.method,)
-    kept = replace(
-        found,
-        by_default=own if known.method in found.by_default else (),
-        rising=own if known.method in found.rising else (),
-        below_head=own if known.method in found.below_head else (),
+    doubted, this = doubts(known.group.cells), (known.method,)
+    of_this = replace(
+        doubted,
+        by_default=this if known.method in doubted.by_default else (),
+        rising=this if known.method in doubted.rising else (),
+        below_head=this if known.method in doubted.below_head else (),
     )
-    return [kept.rates(words), *kept.learning(words)]
+    return [of_this.rates(words), *of_this.learning(words)]
 
 
 def _chance(known: Known, words: Words) -> str:
     run, cell = known.run, known.cell
     if run is None:
         return ""
-    said = []
+    sentences = []
     if cell is not None and len(cell.runs) == 1:
-        said.append(words("One seed only: training's own chance is not in the intervals."))
+        sentences.append(words("One seed only: training's own chance is not in the intervals."))
     if (run.test_rows or 0) < _FEW:
-        said.append(words("{rows} test rows are few: the interval is wide.", rows=words.number(run.test_rows)))
-    return " ".join(said)
+        sentences.append(words("{rows} test rows are few: the interval is wide.", rows=words.number(run.test_rows)))
+    return " ".join(sentences)

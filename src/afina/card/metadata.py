@@ -36,8 +36,8 @@ def metadata(known: Known, form: Form) -> dict[str, Any]:
     )  # fmt: skip
     if base.hub is not None:
         data["base_model_relation"] = "finetune" if form.has_base else "adapter"
-    found: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
-    return found
+    values: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
+    return values
 
 
 def pipeline_tag(known: Known) -> str:

@@ -33,11 +33,11 @@ def _link(name: str, hub: str | None, kind: str = "") -> str:
 
 
 def _notice(known: Known, form: Form, words: Words) -> str:
-    said = words(
+    sentence = words(
         "Afina writes the parts between these marks, and writes them again when it reports or exports once more. Whatever "
         "you write outside of them stays, and so does a part that you change; empty a part to have it written anew."
     )
-    return f"<!-- {said} -->"
+    return f"<!-- {sentence} -->"
 
 
 def _title(known: Known, form: Form, words: Words) -> str:
@@ -45,17 +45,17 @@ def _title(known: Known, form: Form, words: Words) -> str:
     method, data = f"`{known.method}`", known.record.facts.get("dataset")
     if data:
         where = _link(str(data), dataset_on_hub(known), "datasets/")
-        said = words(
+        sentence = words(
             "An adapter of {base}, trained on {data} by the method {method}.", base=base, data=where, method=method
         )
     else:
-        said = words("An adapter of {base}, trained by the method {method}.", base=base, method=method)
+        sentence = words("An adapter of {base}, trained by the method {method}.", base=base, method=method)
     if form.target is not None:
-        said += " " + words(
+        sentence += " " + words(
             "This folder is what `afina export --to {target}` made of it, compared with it before it was written.",
             target=form.target,
         )
-    return f"# {known.name}\n\n{said} {_does(known, words)}{_worth(known, words)}"
+    return f"# {known.name}\n\n{sentence} {_does(known, words)}{_worth(known, words)}"
 
 
 def _does(known: Known, words: Words) -> str:
@@ -92,9 +92,9 @@ def _export(known: Known, form: Form, words: Words) -> str:
     if not form.compared:
         return ""
     columns = [words("compared on"), words.counted(form.rows, "{count} row", "{count} rows")]
-    said = words("It was opened by its own library and compared with the adapter before it was written here.")
+    sentence = words("It was opened by its own library and compared with the adapter before it was written here.")
     title = f"## {words('How near it is to the adapter')}"
-    return "\n\n".join([title, said, table(columns, form.compared, numbers=1), *form.said])
+    return "\n\n".join([title, sentence, table(columns, form.compared, numbers=1), *form.said])
 
 
 def _results(known: Known, form: Form, words: Words) -> str:
@@ -108,14 +108,14 @@ def _results(known: Known, form: Form, words: Words) -> str:
         unit += "" if higher_is_better(name) else f", {words('lower is better')}"
         tested = with_interval(known.value, name, words) if name == first else _number(run.tested(name), name, words)
         rows.append([f"{_named(name, words)}{unit}", tested, _number(run.train_metrics.get(name), name, words)])
-    said = [
+    sentences = [
         words(
             "Test rows: {rows}; train rows are those that it learned from. [ ]: 95% interval by the test rows.",
             rows=words.number(run.test_rows),
         )
     ]
     if cell is not None and cell.test is not None and len(cell.runs) > 1:
-        said.append(
+        sentences.append(
             words(
                 "This is seed {seed} of {count}; over all seeds of the method {metric} is {value}.",
                 seed=run.seed, count=len(cell.runs), metric=_named(first, words),
@@ -123,11 +123,11 @@ def _results(known: Known, form: Form, words: Words) -> str:
             )
         )  # fmt: skip
     if run.best_epoch is not None:
-        said.append(
+        sentences.append(
             words("Its weights are those of epoch {epoch}, the best on the development split.", epoch=run.best_epoch)
         )
     columns = [words("metric"), words("test"), words("train")]
-    return f"## {words('What it is worth')}\n\n{table(columns, rows, numbers=2)}\n\n{' '.join(said)}"
+    return f"## {words('What it is worth')}\n\n{table(columns, rows, numbers=2)}\n\n{' '.join(sentences)}"
 
 
 def _named(metric: str, words: Words) -> str:
@@ -141,11 +141,11 @@ def _number(value: float | None, metric: str, words: Words) -> str:
 
 
 def _comparison(known: Known, form: Form, words: Words) -> str:
-    group, own = known.group, known.method
+    group, method = known.group, known.method
     if group is None:
         return ""
     title = f"## {words('What it was compared with')}"
-    entries = [entry for entry in group.comparisons if own in (entry.first, entry.second)]
+    entries = [entry for entry in group.comparisons if method in (entry.first, entry.second)]
     if len(group.cells) < 2:
         return f"{title}\n\n{words('Nothing: this method alone was trained on these data.')}"
     parts = [title, answer(group, words)]
@@ -183,15 +183,15 @@ def _data(known: Known, form: Form, words: Words) -> str:
 
 def _limited(known: Known, words: Words) -> str:
     """Say to how many rows a study limited itself, and how they were chosen."""
-    said = []
+    sentences = []
     for key, split in (("train_limit", "train"), ("test_limit", "test")):
         if (most := known.setting(key)) is not None:
             given = {"count": words.number(most), "split": words(split)}
             if known.task.stratified and known.task.label_names and not known.task.tags:
-                said.append(words("Limited to {count} rows in {split}, each label with its share.", **given))
+                sentences.append(words("Limited to {count} rows in {split}, each label with its share.", **given))
             else:
-                said.append(words("Limited to {count} rows in {split}.", **given))
-    return " ".join(said)
+                sentences.append(words("Limited to {count} rows in {split}.", **given))
+    return " ".join(sentences)
 
 
 def _development(known: Known) -> int | None:
@@ -200,10 +200,10 @@ def _development(known: Known) -> int | None:
 
 def _columns(facts: Mapping[str, Any], words: Words) -> str:
     columns = facts.get("columns") or {}
-    told = [f"{words(key)} `{value if isinstance(value, str) else ', '.join(map(str, value))}`" for key, value in (
+    listed = [f"{words(key)} `{value if isinstance(value, str) else ', '.join(map(str, value))}`" for key, value in (
         (key, columns.get(key)) for key in ("text", "text_pair", "label")
     ) if value]  # fmt: skip
-    return f" ({words('columns')}: {'; '.join(told)})" if told else ""
+    return f" ({words('columns')}: {'; '.join(listed)})" if listed else ""
 
 
 def _training(known: Known, form: Form, words: Words) -> str:
@@ -215,11 +215,11 @@ def _training(known: Known, form: Form, words: Words) -> str:
         origin = f" ({words(run.rate)})" if run is not None else ""
         rows.append([words("learning rate"), f"{words.shortest(float(rate))}{origin}"])
     if run is not None:
-        told = {
+        facts = {
             "epochs": run.epochs, "batch size": run.batch_size, "optimiser steps": run.steps, "optimiser": run.optimiser,
             "tokens of a text, at most": run.max_length,
         }  # fmt: skip
-        rows += [[words(key), _plain(value, words)] for key, value in told.items() if value is not None]
+        rows += [[words(key), _plain(value, words)] for key, value in facts.items() if value is not None]
     rows.append([words("seed"), str(record.seed)])
     rows.append([words("precision of the base"), record.precision])
     rows += [[f"`{key}`", _plain(value, words)] for key, value in settings.items() if value is not None]
@@ -254,12 +254,12 @@ def _costs(known: Known, form: Form, words: Words) -> str:
     gpus = [str(gpu.get("name")) for gpu in hardware.get("gpus") or ()] if str(run.device).startswith("cuda") else []
     machine = ", ".join(gpus) or str(hardware.get("cpu") or run.device)
     cores = "" if gpus else f", {hardware['cores']} {words('cores')}" if hardware.get("cores") else ""
-    said = words("Of training alone, on {machine}.", machine=f"{machine}{cores}")
+    sentence = words("Of training alone, on {machine}.", machine=f"{machine}{cores}")
     if run.measured == "profile":
-        said += " " + words(
+        sentence += " " + words(
             "It trained together with others: time, memory and energy are those of steps of its method alone."
         )
-    return f"## {words('Costs')}\n\n{table([words('what'), words('how much')], rows, numbers=1)}\n\n{said}"
+    return f"## {words('Costs')}\n\n{table([words('what'), words('how much')], rows, numbers=1)}\n\n{sentence}"
 
 
 def _base(known: Known, form: Form, words: Words) -> str:

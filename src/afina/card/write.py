@@ -63,8 +63,8 @@ def generated(known: Known, form: Form, language: str, *, carried: Parsed | None
     data = metadata(known, form)
     if known.run is None and carried is not None and carried.is_ours:
         earlier = {name: text for name, text in carried.blocks.items() if name not in _OF_THE_FORM}
-        found = {name: earlier.get(name) or blocks.get(name, "") for name in SECTIONS}
-        blocks = {name: text for name, text in found.items() if text}
+        texts = {name: earlier.get(name) or blocks.get(name, "") for name in SECTIONS}
+        blocks = {name: text for name, text in texts.items() if text}
         data = {**data, **{key: carried.metadata[key] for key in _OF_THE_RUN if key in carried.metadata}}
     return Generated(data, blocks, language)
 

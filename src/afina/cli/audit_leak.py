@@ -70,20 +70,20 @@ def leak(
     )  # fmt: skip
     words = Words(language)
     with working(console, words("starting"), words) as tell:
-        found = api.audit.leak(
+        audit = api.audit.leak(
             target, settings, train=train, held_out=held_out, canaries=canaries,
             columns=columns_of(train, text, answer, messages), model=model, device=device, precision=precision, out=out,
             language=language, tell=tell,
         )  # fmt: skip
     if format == "json":
-        print_json(found.as_dict())
+        print_json(audit.as_dict())
     else:
-        _show(console, found, words)
+        _show(console, audit, words)
     for path in () if out is None else leak_files(out):
         show_file(console, path)
 
 
-def _show(console: "Console", found: "LeakAudit", words: "Words") -> None:
+def _show(console: "Console", audit: "LeakAudit", words: "Words") -> None:
     from rich.table import Table
 
     from afina.audit.page import canary_rows, leak_rows, risk_rows
@@ -100,10 +100,10 @@ def _show(console: "Console", found: "LeakAudit", words: "Words") -> None:
             table.add_row(*(Plain(cell) for cell in row))
         console.print(table)
 
-    for sentence in found.notes:
+    for sentence in audit.notes:
         note(console, words.sentence(sentence))
-    show("", leak_rows(found.leaks, words))
-    for each in found.leaks:
+    show("", leak_rows(audit.leaks, words))
+    for each in audit.leaks:
         console.print(f"\n{each.adapter}", style="bold", soft_wrap=True, highlight=False, markup=False)
         for sentence in each.told(words):
             console.print(f"  {sentence}", highlight=False, markup=False)

@@ -67,9 +67,9 @@ def _with_quiet(run: Command) -> Command:
         with quietly(quiet):
             run(*values, **named)
 
-    own = inspect.signature(run)
+    signature = inspect.signature(run)
     more = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
-    outer.__signature__ = own.replace(parameters=[*own.parameters.values(), more])  # type: ignore[attr-defined]
+    outer.__signature__ = signature.replace(parameters=[*signature.parameters.values(), more])  # type: ignore[attr-defined]
     outer.__annotations__ = {**run.__annotations__, "quiet": Quiet}
     return outer
 

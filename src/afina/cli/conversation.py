@@ -181,23 +181,23 @@ class Conversation:
     def _write(self, pieces: Iterator[str]) -> None:
         label = f"{self._label()}> " if self.terminal else ""
         out = Wrapped(sys.stdout, self.notes.width if self.terminal else sys.maxsize, len(label))
-        stopped = said = False
+        stopped = any_text = False
         try:
             with _asked_to_stop() as asked:
                 for piece in pieces:
-                    if not said and label:
+                    if not any_text and label:
                         sys.stdout.write(f"\033[1;32m{label}\033[0m")
-                    said = True
+                    any_text = True
                     out.write(piece)
                     if stopped := asked():
                         break
         except KeyboardInterrupt:
             stopped = True
-        if said or not self.terminal:
+        if any_text or not self.terminal:
             out.end()
         if stopped:
             self.note("(stopped; the conversation is kept)")
-        elif not said:
+        elif not any_text:
             self.note("(no answer)")
 
     def _label(self) -> str:

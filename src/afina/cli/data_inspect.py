@@ -56,15 +56,15 @@ def inspect(
 
     console, words = console_for(format), Words(language)
     with counting(console, words("reading {file}", file=file.name), words) as tick:
-        found = api.data.inspect(
+        inspection = api.data.inspect(
             file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, plain=plain,
             speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), tick=tick,
             language=language,
         )  # fmt: skip
     if format == "json":
-        print_json(found.as_dict())
+        print_json(inspection.as_dict())
         return
-    show_inspection(console, found, words)
+    show_inspection(console, inspection, words)
     for path in (html, json_file):
         if path is not None:
             show_file(console, path)

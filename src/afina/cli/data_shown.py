@@ -37,23 +37,23 @@ def show_files(console: "Console", out: Path, rejects: Path | None, words: "Word
         show_file(console, rejects, words("what was removed, with the reason"))
 
 
-def show_inspection(console: "Console", found: Any, words: "Words") -> None:
+def show_inspection(console: "Console", inspection: Any, words: "Words") -> None:
     """Print what a file holds (`afina.corpus.inspect.Inspection`)."""
     from afina.corpus.inspect_page import COLUMNS, findings, kind_of, unit_of
 
-    rows = words.counted(found.rows, "{count} row", "{count} rows")
-    forms = ", ".join(words.note(form) for form in found.forms)
-    console.print(f"[bold]{rows}[/bold]: {kind_of(found, words)} ({forms})", highlight=False)
-    table = table_of(unit_of(found, words), *map(words, COLUMNS))
-    for name, each in found.lengths.items():
+    rows = words.counted(inspection.rows, "{count} row", "{count} rows")
+    forms = ", ".join(words.note(form) for form in inspection.forms)
+    console.print(f"[bold]{rows}[/bold]: {kind_of(inspection, words)} ({forms})", highlight=False)
+    table = table_of(unit_of(inspection, words), *map(words, COLUMNS))
+    for name, each in inspection.lengths.items():
         figures = (each.median, each.p95, each.longest, each.total)
         table.add_row(words(name), words.number(each.mean, 1), *map(words.number, figures))
     console.print(table)
-    for warn, told in findings(found, words):
-        console.print(f"  {told}", style="yellow" if warn else "", highlight=False)
-    for problem, count in list(found.problems.items())[:3]:
+    for warn, line in findings(inspection, words):
+        console.print(f"  {line}", style="yellow" if warn else "", highlight=False)
+    for problem, count in list(inspection.problems.items())[:3]:
         console.print(f"    {words.number(count)}: {words.note(problem)}", style="dim", highlight=False)
-    for name, counts in (("languages", found.languages), ("labels", found.labels), ("personal data", found.personal)):
+    for name, counts in (("languages", inspection.languages), ("labels", inspection.labels), ("personal data", inspection.personal)):
         if counts:
             console.print(f"{words(name)}: {_listed(counts, words)}", highlight=False)
 

@@ -100,15 +100,15 @@ def evaluate(
     )  # fmt: skip
     words = Words(language)
     with working(console, words("starting"), words) as tell:
-        found = api.evaluate(
+        evaluation = api.evaluate(
             adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
             column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, model=model, device=device,
             precision=precision, batch_size=batch_size, context=context, out=out, tell=tell,
         )  # fmt: skip
     if format == "json":
-        print_json(found.as_dict())
+        print_json(evaluation.as_dict())
     else:
-        _show(console, found, words)
+        _show(console, evaluation, words)
     if out is not None:
         console.print(str(out), soft_wrap=True)
 
@@ -121,17 +121,17 @@ def _lines(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-def _show(console: "Console", found: "Evaluation", words: "Words") -> None:
+def _show(console: "Console", evaluation: "Evaluation", words: "Words") -> None:
     from rich.table import Table
 
-    compared = any(row.base is not None for row in found.rows)
+    compared = any(row.base is not None for row in evaluation.rows)
     table = Table(words("on"), words("measure"), title=None)
     figures = ("base", "adapter", "difference [95%]") if compared else ("value [95%]",)
     for name in ("items", *figures):
         table.add_column(words(name), justify="right")
     colours = {"better": "green", "worse": "red"}
     before = None
-    for row in found.rows:
+    for row in evaluation.rows:
         if before not in (None, row.source):
             table.add_section()
         shown = "" if row.source == before else Path(row.source).name
@@ -144,7 +144,7 @@ def _show(console: "Console", found: "Evaluation", words: "Words") -> None:
             cells = [_number(row.base.value, words), _number(row.value.value, words), difference.rstrip()]
         table.add_row(shown, words(row.measure), words.number(row.items), *cells)
     console.print(table)
-    for sentence in found.notes:
+    for sentence in evaluation.notes:
         note(console, words.note(sentence))
 
 

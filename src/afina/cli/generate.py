@@ -69,15 +69,15 @@ def generate(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop or ())
     )
     pieces: list[str] = []
-    found = api.generate(
+    written = api.generate(
         adapter, prompts or (), settings, file=file, text=text, chat=chat, bare=bare, batch_size=batch_size, model=model,
         device=device, precision=precision, write=None if for_program or bare else lambda piece: _write(piece, pieces),
     )  # fmt: skip
     if pieces:
         print()
-    for reply in () if pieces else found.replies:
+    for reply in () if pieces else written.replies:
         print(json.dumps(reply.as_dict(), ensure_ascii=False) if for_program else reply.text)
-    for sentence in map(words.sentence, (*found.assumed, *filter(None, (found.note,)))):
+    for sentence in map(words.sentence, (*written.assumed, *filter(None, (written.note,)))):
         note(Console(stderr=True), sentence)
 
 

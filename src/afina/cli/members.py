@@ -61,8 +61,8 @@ def ranges(members: Mapping[str, Member], words: Words) -> Iterator[str]:
             values.setdefault("loss", []).append(member.loss)
         if member.test is not None:
             values.setdefault(member.metric, []).append(member.test)
-    for name, found in values.items():
-        low, high = words.number(min(found), 4), words.number(max(found), 4)
+    for name, several in values.items():
+        low, high = words.number(min(several), 4), words.number(max(several), 4)
         yield (
             f"{words(name)} {low}"
             if low == high

@@ -35,19 +35,19 @@ def plan(
 
     console, words = console_for(format), Words(language)
     with working(console, words("reading the data"), words) as tell:
-        found = api.plan(
+        planned = api.plan(
             file, ahead=lambda known: _show_ahead(console, known, words),
             tell=lambda what: tell(words("timing {what}", what=what)),
         )  # fmt: skip
     if format == "json":
-        print_json(found.as_dict())
+        print_json(planned.as_dict())
     else:
-        _show(console, found.estimates, words)
-        _show_sums(console, found, words)
-    for run, why in {run.label + run.model: (run, why) for run, why in found.failed}.values():
-        told = words("{method} on {model} cannot run: {why}", method=run.label, model=Path(run.model).name, why=why)
-        console.print(told, style="red", markup=False)
-    if found.failed:
+        _show(console, planned.estimates, words)
+        _show_sums(console, planned, words)
+    for run, why in {run.label + run.model: (run, why) for run, why in planned.failed}.values():
+        sentence = words("{method} on {model} cannot run: {why}", method=run.label, model=Path(run.model).name, why=why)
+        console.print(sentence, style="red", markup=False)
+    if planned.failed:
         raise typer.Exit(1)
 
 
@@ -96,30 +96,30 @@ def _show(console: "Console", estimates: "Sequence[Estimate]", words: "Words") -
             note(console, f"{words('learning rates')}: {', '.join(rates[title])}", "dim")
 
 
-def _show_sums(console: "Console", found: "Plan", words: "Words") -> None:
+def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
     """Say what all runs take, what a search adds and what a race saves."""
-    seeds = len({entry.run.seed for entry in found.estimates})
+    seeds = len({entry.run.seed for entry in planned.estimates})
     sentences = [
         words(
             "{runs} ({seeds} each): {time} in all, one after another; at most {memory} GB of memory and {disk} GB of disk.",
-            runs=words.counted(len(found.estimates), "{count} run", "{count} runs"),
-            seeds=words.counted(seeds, "{count} seed", "{count} seeds"), time=_time(found.seconds, words),
-            memory=words.number(found.peak_memory_bytes / 1e9, 2), disk=words.number(found.disk_bytes / 1e9, 2),
+            runs=words.counted(len(planned.estimates), "{count} run", "{count} runs"),
+            seeds=words.counted(seeds, "{count} seed", "{count} seeds"), time=_time(planned.seconds, words),
+            memory=words.number(planned.peak_memory_bytes / 1e9, 2), disk=words.number(planned.disk_bytes / 1e9, 2),
         )
     ]  # fmt: skip
-    if found.trials_seconds:
+    if planned.trials_seconds:
         sentences.append(
             words(
                 "learning_rate: search tries {rates} rates a method first: {time} more.",
-                rates=found.rates, time=_time(found.trials_seconds, words),
+                rates=planned.rates, time=_time(planned.trials_seconds, words),
             )
         )  # fmt: skip
-    if found.race_share is not None:
-        seconds = found.race_share * sum(entry.train_seconds for entry in found.estimates)
+    if planned.race_share is not None:
+        seconds = planned.race_share * sum(entry.train_seconds for entry in planned.estimates)
         sentences.append(
             words(
                 "race: of {count} candidates the worse leave early, which leaves {share}% of the steps: {time} of training.",
-                count=found.candidates, share=words.number(100 * found.race_share), time=_time(seconds, words),
+                count=planned.candidates, share=words.number(100 * planned.race_share), time=_time(seconds, words),
             )
         )  # fmt: skip
     for sentence in sentences:

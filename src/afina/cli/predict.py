@@ -158,14 +158,14 @@ def _show(rows: "Iterator[Predicted]", thresholded: bool, words: "Words") -> Non
     table = Table(*(words(name) for name in ("text", "label", "probability")))
     justify: Literal["right"] = "right"
     table.columns[2].justify = justify
-    for own in rows:
+    for answer in rows:
         probability, label = "", ""
-        if (found := own.found) is not None:
-            probability = "" if found.probabilities is None else words.number(max(found.probabilities.values()), 3)
-            label = found.label if isinstance(found.label, str) else words.written(f"{found.label:.4g}")
-            if thresholded and own.answer["label"] is None:
+        if (prediction := answer.found) is not None:
+            probability = "" if prediction.probabilities is None else words.number(max(prediction.probabilities.values()), 3)
+            label = prediction.label if isinstance(prediction.label, str) else words.written(f"{prediction.label:.4g}")
+            if thresholded and answer.answer["label"] is None:
                 label = f"- ({label}?)"  # left to a person
-        table.add_row(_short(own.text), Text(label), probability)
+        table.add_row(_short(answer.text), Text(label), probability)
     Console().print(table)
 
 
@@ -177,13 +177,13 @@ def _show_entities(rows: "Iterator[Predicted]", thresholded: bool, words: "Words
     table = Table(*(words(name) for name in ("text", "entity", "type", "from", "to", "probability")))
     for column in table.columns[3:]:
         column.justify = "right"
-    for own in rows:
-        shown, found = _short(own.text), own.found.entities if own.found is not None else ()
-        for entity in found:
+    for answer in rows:
+        shown, entities = _short(answer.text), answer.found.entities if answer.found is not None else ()
+        for entity in entities:
             place = (str(entity.start), str(entity.end), words.number(entity.probability, 3))
             table.add_row(shown, Text(entity.text), Text(entity.type), *place)
             shown = Text("")
-        if not found:
+        if not entities:
             table.add_row(shown, *[""] * 5)
     Console().print(table)
 

@@ -126,23 +126,23 @@ class Progress:
             show_learned(self.console, event.learned, self.words("what is learned"), self.words)
 
     def _unread(self, event: "events.Unread") -> None:
-        told = self.words(
+        sentence = self.words(
             "the rows of {dataset} cannot be read any more, so whether they are still those that these results are of is "
             "not known. {why}",
             dataset=event.dataset, why=event.why,
         )  # fmt: skip
-        self._say(f"  {told}", "yellow")
+        self._say(f"  {sentence}", "yellow")
 
     def _missing(self, event: "events.Missing") -> None:
         if event.again:
-            told = self.words("{run} had finished, and its folder is gone: it is trained again", run=event.run)
+            sentence = self.words("{run} had finished, and its folder is gone: it is trained again", run=event.run)
         else:
-            told = self.words(
+            sentence = self.words(
                 "{run} had finished, and its adapter ({file}) is gone: to train it again delete runs/{run} and run the "
                 "same command",
                 run=event.run, file=event.result.adapter,
             )  # fmt: skip
-        self._say(f"  {told}", "yellow")
+        self._say(f"  {sentence}", "yellow")
 
     def _remade(self, event: "events.Remade") -> None:
         self._say(f"  {self.words('{file} was damaged and is made again', file=event.path)}", "yellow")
@@ -180,19 +180,19 @@ class Progress:
         self._reset(words("loading"))
 
     def _search(self, event: "events.Search") -> None:
-        told = self.words("trying learning rates on the development split: {trials} trials", trials=event.trials)
-        self._say(told, "dim")
+        sentence = self.words("trying learning rates on the development split: {trials} trials", trials=event.trials)
+        self._say(sentence, "dim")
 
     def _again(self, event: "events.Again") -> None:
         self._say(f"  {self.words('{why} It is started once more.', why=event.why)}", "yellow")
 
     def _untried(self, event: "events.Untried") -> None:
-        told = self.words(
+        sentence = self.words(
             "{method} on {dataset}, {model}: {rates} of {of} rates could not be tried, so another may be better than the "
             "one that is taken. {why}",
             method=event.label, dataset=event.dataset, model=event.model, rates=event.rates, of=event.of, why=event.why,
         )  # fmt: skip
-        self._say(f"  {told}", "yellow")
+        self._say(f"  {sentence}", "yellow")
 
     def _profiling(self, event: "events.Profiling") -> None:
         self._reset(self.words("what {method} costs alone", method=event.run.label))

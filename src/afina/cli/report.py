@@ -66,7 +66,7 @@ def _show(directory: Path, files: "ReportFiles", language: str) -> None:
     console.print(terminal_report(directory, language=language))
     if files.has_mistakes:
         note(console, f"{Words(language)('What went wrong')}: afina report {directory} --errors best", "dim")
-    for said in files.notes:
-        note(console, said, "dim")
+    for sentence in files.notes:
+        note(console, sentence, "dim")
     show_file(console, files.html)
     show_file(console, files.html.parent / "tables", "Markdown, CSV, LaTeX")

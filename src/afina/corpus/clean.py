@@ -107,11 +107,11 @@ def clean(
         for values in sieve.kept():
             result.write(values)
             generated += bool(values["generated"])
-        kept, without = result.rows, not rejects.rows
+        count, without = result.rows, not rejects.rows
     if without:
         rejects_path(out).unlink()
     return CleanReport(
-        path, out, None if without else rejects_path(out), sieve.read, kept, generated, list(sieve.reports.values()),
+        path, out, None if without else rejects_path(out), sieve.read, count, generated, list(sieve.reports.values()),
         dict(sieve.forms), dict(source.seen),
     )  # fmt: skip
 
@@ -147,10 +147,10 @@ class _Sieve:
                 self.reasons[rest.problem] += 1
                 self.rejects.write(as_values(rest, self.source, rest.problem))
                 continue
-            said = rest.all_text
-            self.digests.append(digest(said))
+            text = rest.all_text
+            self.digests.append(digest(text))
             if self.near_duplicates is not None:
-                self._marks.write(signature(said).tobytes())
+                self._marks.write(signature(text).tobytes())
             self._waiting.write(json.dumps(as_values(rest, self.source)) + "\n")
 
     def kept(self) -> Iterator[dict[str, Any]]:
@@ -198,8 +198,8 @@ def _first(digests: np.ndarray, signatures: np.ndarray | None, threshold: float 
     if signatures is not None and threshold is not None:
         return first_of_each(signatures, threshold)
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
-    found: np.ndarray = first[inverse]
-    return found
+    earliest: np.ndarray = first[inverse]
+    return earliest
 
 
 def _told_apart(waiting: Any, digests: "array[int]", first: np.ndarray) -> Iterator[tuple[dict[str, Any], str | None]]:

@@ -74,5 +74,5 @@ def convert(
             raise UsageError(f"{path}: none of its {read:,} rows can be read ({problem or 'it holds none'}).")
     if not rejects.rows:
         rejects_path(out).unlink()
-    kept = rejects_path(out) if rejects.rows else None
-    return ConvertReport(path, out, kept, result.rows, rejects.rows, generated, dict(forms), dict(source.seen))
+    beside = rejects_path(out) if rejects.rows else None
+    return ConvertReport(path, out, beside, result.rows, rejects.rows, generated, dict(forms), dict(source.seen))

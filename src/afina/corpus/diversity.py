@@ -58,9 +58,9 @@ def self_bleu(texts: Sequence[str]) -> float:
     tops = [_two_highest([own[n] for own in grams]) for n in range(4)]
     lengths = np.array([len(each) for each in words])
     scores = []
-    for row, own in enumerate(grams):
+    for row, of_text in enumerate(grams):
         logs = []
-        for n, counts in enumerate(own):
+        for n, counts in enumerate(of_text):
             if total := sum(counts.values()):
                 hits = sum(min(count, _most_elsewhere(tops[n][gram], row)) for gram, count in counts.items())
                 logs.append(math.log((hits or 0.5) / total))
@@ -78,12 +78,12 @@ def _grams(words: Sequence[str], n: int) -> "Counter[tuple[str, ...]]":
 
 def _two_highest(counters: Sequence[Counter[tuple[str, ...]]]) -> dict[tuple[str, ...], tuple[int, int, int]]:
     """Return for each n-gram its highest count in a text, that text's number, and its highest in any other."""
-    found: dict[tuple[str, ...], tuple[int, int, int]] = {}
+    highest: dict[tuple[str, ...], tuple[int, int, int]] = {}
     for row, counts in enumerate(counters):
         for gram, count in counts.items():
-            most, where, next_most = found.get(gram, (0, -1, 0))
-            found[gram] = (count, row, most) if count > most else (most, where, max(next_most, count))
-    return found
+            most, where, next_most = highest.get(gram, (0, -1, 0))
+            highest[gram] = (count, row, most) if count > most else (most, where, max(next_most, count))
+    return highest
 
 
 def _most_elsewhere(top: tuple[int, int, int], row: int) -> int:
@@ -103,15 +103,15 @@ def embedding_spread(vectors: np.ndarray) -> float:
 
 def collapse_warnings(now: Diversity, before: Diversity | None = None) -> list[str]:
     """Say what in the figures speaks for a collapse; `before` are those of the rows written first."""
-    told = []
+    warnings = []
     if now.distinct_2 < 0.35:
-        told.append(f"only {100 * now.distinct_2:.0f}% of the word pairs differ (varied text: above 60%)")
+        warnings.append(f"only {100 * now.distinct_2:.0f}% of the word pairs differ (varied text: above 60%)")
     if now.self_bleu > 0.7:
-        told.append(f"texts are made of one another's phrases: self-BLEU {now.self_bleu:.2f} (varied text: below 0.4)")
+        warnings.append(f"texts are made of one another's phrases: self-BLEU {now.self_bleu:.2f} (varied text: below 0.4)")
     if now.spread is not None and now.spread < 0.3:
-        told.append(f"texts mean nearly the same: embedding spread {now.spread:.2f} (varied text: above 0.6)")
+        warnings.append(f"texts mean nearly the same: embedding spread {now.spread:.2f} (varied text: above 0.6)")
     if before is not None and now.distinct_2 < 0.75 * before.distinct_2:
-        told.append(
+        warnings.append(
             f"it falls: {100 * before.distinct_2:.0f}% of the word pairs differed at first, {100 * now.distinct_2:.0f}% now"
         )
-    return told
+    return warnings

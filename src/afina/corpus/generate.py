@@ -140,8 +140,8 @@ def _hash(text: str) -> str:
 def _stopped(failed: BaseException, rows: int, count: int, out: Path) -> BaseException:
     if not isinstance(failed, AfinaError):
         return failed
-    kept = f"{rows:,} of {count:,} rows are in {out}, and the same call goes on from there"
-    return type(failed)(f"{str(failed).rstrip('.')}; {kept}.")
+    so_far = f"{rows:,} of {count:,} rows are in {out}, and the same call goes on from there"
+    return type(failed)(f"{str(failed).rstrip('.')}; {so_far}.")
 
 
 def _together(writer: Writer, calls: Mapping[int, tuple[str, int]]) -> Iterator[tuple[int, Written | BaseException]]:
@@ -149,13 +149,13 @@ def _together(writer: Writer, calls: Mapping[int, tuple[str, int]]) -> Iterator[
 
     The threads are daemons: a stalled endpoint does not keep a person from leaving.
     """
-    found: dict[int, Written | BaseException] = {}
+    results: dict[int, Written | BaseException] = {}
 
     def call(number: int) -> None:
         try:
-            found[number] = writer.write(*calls[number])
+            results[number] = writer.write(*calls[number])
         except BaseException as error:
-            found[number] = error
+            results[number] = error
 
     threads = [threading.Thread(target=call, args=(number,), daemon=True) for number in calls]
     for thread in threads:
@@ -166,7 +166,7 @@ def _together(writer: Writer, calls: Mapping[int, tuple[str, int]]) -> Iterator[
             thread.join()
     except KeyboardInterrupt as error:
         interrupted = error
-    yield from sorted(found.items())
+    yield from sorted(results.items())
     if interrupted is not None:
         raise interrupted
 
@@ -215,11 +215,11 @@ def _judged(
     for one in read:
         for row in ruled(one, rules, reports):
             if not row.problem:
-                own = signature(row.all_text)
-                problem = known.problem(own) or ("more rows than were asked for" if known.count >= count else "")
+                marks = signature(row.all_text)
+                problem = known.problem(marks) or ("more rows than were asked for" if known.count >= count else "")
                 row = replace(row, problem=problem)
                 if not problem:
-                    known.add(own)
+                    known.add(marks)
             extra = {"request": number} | ({} if topic is None else {"topic": topic})
             rows.append(replace(row, place=f"request {number}", generated=True, extra=extra))
     return rows

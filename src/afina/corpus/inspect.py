@@ -105,9 +105,9 @@ class _Tally:
         self.examples: dict[str, list[list[str]]] = {}
 
     def example(self, kind: str, place: str, text: str) -> None:
-        kept = self.examples.setdefault(kind, [])
-        if len(kept) < _EXAMPLES:
-            kept.append([place, text if len(text) <= _SHOWN else text[:_SHOWN] + "..."])
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < _EXAMPLES:
+            examples.append([place, text if len(text) <= _SHOWN else text[:_SHOWN] + "..."])
 
     def add(self, row: Interaction) -> str | None:
         """Take a row; returns its text, or None for one that cannot be read."""
@@ -121,8 +121,8 @@ class _Tally:
         self.digests.append(digest(text))
         self.generated += row.generated
         self.languages[language_of(text)] += 1
-        if found := find_personal(text):
-            self.personal += found
+        if personal := find_personal(text):
+            self.personal += personal
             self.personal_rows += 1
             self.example("personal data", row.place, text)
         if row.label is not None:
@@ -142,9 +142,9 @@ class _Tally:
             self.several += 1
             self.example("several dialogues", row.place, row.all_text)
         for side, role, lengths in (("question", "user", self.question), ("answer", "assistant", self.answer)):
-            said = "\n".join(message["content"] for message in row.messages if message["role"] == role)
-            lengths.append(self.count(said))
-            if not said.strip():
+            text = "\n".join(message["content"] for message in row.messages if message["role"] == role)
+            lengths.append(self.count(text))
+            if not text.strip():
                 self._is_empty(row, side)
 
     def _is_empty(self, row: Interaction, side: str) -> None:

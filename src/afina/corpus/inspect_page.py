@@ -28,73 +28,73 @@ COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
 """What is said of lengths."""
 
 
-def kind_of(found: Inspection, words: Words) -> str:
+def kind_of(inspection: Inspection, words: Words) -> str:
     """Say whether a file holds dialogues, and how long, or texts."""
-    if not found.dialogues:
+    if not inspection.dialogues:
         return words("texts")
-    counted = words.counted(found.dialogues, "{count} dialogue", "{count} dialogues")
-    turns = words(", {turns} turns each", turns=words.number(found.turns, 1)) if found.turns else ""
+    counted = words.counted(inspection.dialogues, "{count} dialogue", "{count} dialogues")
+    turns = words(", {turns} turns each", turns=words.number(inspection.turns, 1)) if inspection.turns else ""
     return counted + turns
 
 
-def unit_of(found: Inspection, words: Words) -> str:
+def unit_of(inspection: Inspection, words: Words) -> str:
     """Say in what lengths are counted."""
-    model = found.unit.removeprefix("tokens of ")
-    return words("length in words") if found.unit == "words" else words("length in tokens of {model}", model=model)
+    model = inspection.unit.removeprefix("tokens of ")
+    return words("length in words") if inspection.unit == "words" else words("length in tokens of {model}", model=model)
 
 
-def findings(found: Inspection, words: Words) -> list[tuple[bool, str]]:
+def findings(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
     """Say what was found, a line each, and whether it asks for cleaning."""
-    readable = found.rows - found.unreadable
+    readable = inspection.rows - inspection.unreadable
     near = words(
         "near-duplicates of an earlier row (similarity from {similarity})",
-        similarity=words.written(f"{found.similarity:g}"),
+        similarity=words.written(f"{inspection.similarity:g}"),
     )
-    told = [
-        (True, found.unreadable, words("rows that cannot be read")),
-        (True, found.duplicates, words("duplicates of an earlier row")),
-        (True, found.near_duplicates, near),
-        *((True, count, words("rows without {side}", side=words(side))) for side, count in found.empty.items()),
-        (True, found.several, words("rows that run several dialogues together")),
-        (True, found.personal_rows, words("rows with personal data")),
-        (False, found.generated, words("rows that a model wrote, of {rows}", rows=words.number(readable))),
-        *((False, count, words.note(what)) for what, count in found.seen.items()),
+    counts = [
+        (True, inspection.unreadable, words("rows that cannot be read")),
+        (True, inspection.duplicates, words("duplicates of an earlier row")),
+        (True, inspection.near_duplicates, near),
+        *((True, count, words("rows without {side}", side=words(side))) for side, count in inspection.empty.items()),
+        (True, inspection.several, words("rows that run several dialogues together")),
+        (True, inspection.personal_rows, words("rows with personal data")),
+        (False, inspection.generated, words("rows that a model wrote, of {rows}", rows=words.number(readable))),
+        *((False, count, words.note(what)) for what, count in inspection.seen.items()),
     ]
-    return [(warn, f"{what}: {words.number(count)}") for warn, count, what in told if count] or [
+    return [(warn, f"{what}: {words.number(count)}") for warn, count, what in counts if count] or [
         (False, words("nothing that asks for cleaning"))
     ]
 
 
-def inspection_page(found: Inspection, words: Words) -> str:
+def inspection_page(inspection: Inspection, words: Words) -> str:
     """Return the whole HTML document."""
-    rows = words.counted(found.rows, "{count} row", "{count} rows")
-    listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(told)}</li>" for warn, told in findings(found, words))
-    forms = ", ".join(words.note(form) for form in found.forms)
+    rows = words.counted(inspection.rows, "{count} row", "{count} rows")
+    listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(told)}</li>" for warn, told in findings(inspection, words))
+    forms = ", ".join(words.note(form) for form in inspection.forms)
     parts = [
-        f"<h1>{escape(Path(found.path).name)}</h1><p class=soft>{escape(rows)} · {escape(kind_of(found, words))} · "
+        f"<h1>{escape(Path(inspection.path).name)}</h1><p class=soft>{escape(rows)} · {escape(kind_of(inspection, words))} · "
         f"{escape(forms)}</p>",
         f"<h2>{escape(words('What was found'))}</h2><ul>{listed}</ul>",
-        f"<h2>{escape(_begun(unit_of(found, words)))}</h2>",
-        _lengths(found.lengths, words),
+        f"<h2>{escape(_begun(unit_of(inspection, words)))}</h2>",
+        _lengths(inspection.lengths, words),
         *(
             f"<h3>{escape(_begun(words(name)))}</h3>{_histogram(lengths, words)}"
-            for name, lengths in found.lengths.items()
+            for name, lengths in inspection.lengths.items()
         ),
     ]
     for title, counts in (
-        ("labels", found.labels), ("languages", found.languages), ("personal data, occurrences", found.personal),
-        ("forms", _noted(found.forms, words)), ("rows that cannot be read", _noted(found.problems, words)),
+        ("labels", inspection.labels), ("languages", inspection.languages), ("personal data, occurrences", inspection.personal),
+        ("forms", _noted(inspection.forms, words)), ("rows that cannot be read", _noted(inspection.problems, words)),
     ):  # fmt: skip
         if counts:
             parts.append(f"<h2>{escape(_begun(words(title)))}</h2>{_bars(counts, words)}")
-    if found.examples:
+    if inspection.examples:
         parts.append(f"<h2>{escape(words('Examples'))}</h2>")
-        for kind, shown in found.examples.items():
+        for kind, shown in inspection.examples.items():
             body = "".join(f"<tr><td>{escape(at)}</td><td class=text>{escape(said)}</td></tr>" for at, said in shown)
             parts.append(f"<h3>{escape(_begun(words(kind)))}</h3><table>{body}</table>")
     return (
         f'<!doctype html>\n<html lang="{words("en")}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,'
-        f'initial-scale=1"><title>{escape(Path(found.path).name)}</title><style>{_STYLE}</style></head>'
+        f'initial-scale=1"><title>{escape(Path(inspection.path).name)}</title><style>{_STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 

@@ -49,8 +49,8 @@ class InteractionFile:
     def __init__(self, path: Path, suffix: str, *, plain: bool, rejects: bool = False) -> None:
         """Take rows as texts with `plain`; `rejects` have both columns and a `reason`."""
         self.path, self.rows = path, 0
-        said = ["messages", "text"] if rejects else ["text", "label"] if plain else ["messages"]
-        self.columns = [*said, "generated", "source", "extra", *(["reason"] if rejects else [])]
+        contents = ["messages", "text"] if rejects else ["text", "label"] if plain else ["messages"]
+        self.columns = [*contents, "generated", "source", "extra", *(["reason"] if rejects else [])]
         self._waiting: list[Mapping[str, Any]] = []
         self._letters = 0
         self._parquet = suffix.lower() == ".parquet"
@@ -85,9 +85,9 @@ class InteractionFile:
     def _schema(self) -> Any:
         import pyarrow as arrow
 
-        said = [("role", arrow.string()), ("content", arrow.string())]
+        message = [("role", arrow.string()), ("content", arrow.string())]
         kinds = {
-            "messages": arrow.list_(arrow.struct([*said, *((name, _DETAILS[name]()) for name in self._details)])),
+            "messages": arrow.list_(arrow.struct([*message, *((name, _DETAILS[name]()) for name in self._details)])),
             "generated": arrow.bool_(),
         }
         return arrow.schema([(name, kinds.get(name, arrow.string())) for name in self.columns])
@@ -102,19 +102,19 @@ class InteractionFile:
             self._file.write_table(self._table(table, self._schema()))
             return
         for row in rows:
-            own = {name: row[name] for name in self.columns if row[name] is not None}
-            if "extra" in own:
-                own["extra"] = json.loads(own["extra"])
-            self._file.write(json.dumps(_clean(own), ensure_ascii=False) + "\n")
+            values = {name: row[name] for name in self.columns if row[name] is not None}
+            if "extra" in values:
+                values["extra"] = json.loads(values["extra"])
+            self._file.write(json.dumps(_clean(values), ensure_ascii=False) + "\n")
 
-    def _widen(self, found: set[str]) -> None:
+    def _widen(self, keys: set[str]) -> None:
         """Make place for what messages have more than those before; what is written already is written again."""
-        if found <= set(self._details):
+        if keys <= set(self._details):
             return
         from pyarrow import parquet
 
         self._file.close()
-        self._details = [name for name in _DETAILS if name in {*found, *self._details}]
+        self._details = [name for name in _DETAILS if name in {*keys, *self._details}]
         before = self.path.rename(self.path.with_name(f"{self.path.name}.narrow"))
         self._file = parquet.ParquetWriter(self.path, self._schema(), compression="zstd")
         try:

@@ -113,8 +113,8 @@ def _script(words: list[str]) -> str | None:
     for word in words[:200]:
         if not word[0].isascii():
             name = unicodedata.name(word[0], "")
-            if found := next((language for start, language in _SCRIPTS if name.startswith(start)), None):
-                counts[found] += 1
+            if written_in := next((language for start, language in _SCRIPTS if name.startswith(start)), None):
+                counts[written_in] += 1
     if any("\u3040" <= letter <= "\u30ff" for word in words[:200] for letter in word):
         counts["ja"] += 1
     if not counts or 3 * sum(counts.values()) < len(words[:200]):

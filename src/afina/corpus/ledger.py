@@ -64,29 +64,29 @@ class Ledger:
 
     def next_numbers(self, most: int) -> list[int]:
         """Return the first numbers of requests that were not made."""
-        found: list[int] = []
+        numbers: list[int] = []
         number = 0
-        while len(found) < max(1, most):
+        while len(numbers) < max(1, most):
             if number not in self.done:
-                found.append(number)
+                numbers.append(number)
             number += 1
-        return found
+        return numbers
 
     def add(self, number: int, rows: Iterable[Interaction]) -> None:
         """Write a request's rows, then that it was made."""
-        kept: list[dict[str, Any]] = []
+        accepted: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []
         for row in rows:
             source = self.record["model"]
             values = as_values(row, source, row.problem) if row.problem else as_values(row, source)
             values["extra"] = dict(row.extra)
-            (refused if row.problem else kept).append(
+            (refused if row.problem else accepted).append(
                 {name: value for name, value in values.items() if value is not None}
             )
         self.reasons.update(row["reason"] for row in refused)
-        for path, lines in ((self.refused, refused), (self.out, kept)):
+        for path, lines in ((self.refused, refused), (self.out, accepted)):
             _append(path, lines)
-        _append(self.log, [{"request": number, "rows": len(kept), "rejects": len(refused)}])
+        _append(self.log, [{"request": number, "rows": len(accepted), "rejects": len(refused)}])
         self.done.add(number)
 
 

@@ -60,14 +60,14 @@ def _decoded(data: bytes, source: Source) -> str:
 
 def open_decoded(source: Source) -> BinaryIO | io.TextIOWrapper:
     """Open a file behind its byte order mark: as bytes where lines can be told apart in them, else as text."""
-    found = encoding_of(source.path)
+    encoding = encoding_of(source.path)
     file = opened(source.path)
-    if found.codec in _BY_LINE:
-        if found.codec == "utf-8-sig":
+    if encoding.codec in _BY_LINE:
+        if encoding.codec == "utf-8-sig":
             file.read(3)
         return file
-    source.seen[found.note] = 1
-    return io.TextIOWrapper(file, encoding=found.codec, errors="replace", newline="\n")
+    source.seen[encoding.note] = 1
+    return io.TextIOWrapper(file, encoding=encoding.codec, errors="replace", newline="\n")
 
 
 def lines_of(source: Source) -> Iterator[tuple[int, str, str]]:

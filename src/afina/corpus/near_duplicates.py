@@ -86,16 +86,16 @@ def first_of_each(signatures: np.ndarray, threshold: float) -> np.ndarray:
 
 def _candidates(signatures: np.ndarray) -> np.ndarray:
     """Return pairs (later, earlier) of rows that share a band, sorted and each once."""
-    found = np.zeros((0, 2), dtype=np.int64)
+    candidates = np.zeros((0, 2), dtype=np.int64)
     for band in range(0, PERMUTATIONS, _ROWS):
         keys = np.ascontiguousarray(signatures[:, band : band + _ROWS]).view(np.uint64)[:, 0]
         order = np.argsort(keys, kind="stable")
         ends = np.flatnonzero(np.diff(keys[order], append=keys[order[-1:]] + np.uint64(1))) + 1
         begins = np.concatenate([[0], ends[:-1]])
         several = ends - begins > 1
-        pairs = [found, *(_pairs(order[i:j]) for i, j in zip(begins[several], ends[several], strict=True))]
-        found = np.unique(np.concatenate(pairs), axis=0)
-    return found
+        pairs = [candidates, *(_pairs(order[i:j]) for i, j in zip(begins[several], ends[several], strict=True))]
+        candidates = np.unique(np.concatenate(pairs), axis=0)
+    return candidates
 
 
 def _pairs(group: np.ndarray) -> np.ndarray:

@@ -189,13 +189,13 @@ def _order(row: Interaction) -> list[Interaction]:
         return [row] if not (asked and answered) else [_rejected(row, "the answer stands before the question")]
     before = [message for message in joined[: asked[0]] if message["role"] != "system"]
     system = [message for message in joined[: asked[0]] if message["role"] == "system"]
-    kept, after = [*system, *joined[asked[0] : answered[-1] + 1]], joined[answered[-1] + 1 :]
+    middle, after = [*system, *joined[asked[0] : answered[-1] + 1]], joined[answered[-1] + 1 :]
     pieces = [
         replace(row, messages=part, text=None, problem=problem)
         for part, problem in ((before, "an answer without a question"), (after, "a question without an answer"))
         if part
     ]
-    return [row if kept == list(row.messages) else replace(row, messages=kept), *pieces]
+    return [row if middle == list(row.messages) else replace(row, messages=middle), *pieces]
 
 
 def _one_side(row: Interaction, role: str, problem: str) -> list[Interaction]:
@@ -205,16 +205,16 @@ def _one_side(row: Interaction, role: str, problem: str) -> list[Interaction]:
 
 def _pairs(row: Interaction) -> list[Interaction]:
     system = [message for message in row.messages if message["role"] == "system"]
-    found: list[list[Message]] = []
+    pairs: list[list[Message]] = []
     for message in row.messages:
         if message["role"] == "system":
             continue
-        if message["role"] == "user" or not found:
-            found.append([*system])
-        found[-1].append(message)
-    if len(found) < 2:
+        if message["role"] == "user" or not pairs:
+            pairs.append([*system])
+        pairs[-1].append(message)
+    if len(pairs) < 2:
         return [row]
-    numbered = [replace(row, messages=pair, place=f"{row.place}, pair {n}") for n, pair in enumerate(found, start=1)]
+    numbered = [replace(row, messages=pair, place=f"{row.place}, pair {n}") for n, pair in enumerate(pairs, start=1)]
     return [_rejected(pair, "no answer") if pair.messages[-1]["role"] != "assistant" else pair for pair in numbered]
 
 
@@ -222,8 +222,8 @@ def _pairs(row: Interaction) -> list[Interaction]:
 
 
 def _answers(row: Interaction) -> list[str]:
-    said = [dialogue_text([message]) for message in row.messages if message["role"] == "assistant"]
-    return said if row.messages else [row.text or ""]
+    answers = [dialogue_text([message]) for message in row.messages if message["role"] == "assistant"]
+    return answers if row.messages else [row.text or ""]
 
 
 def _length(row: Interaction, settings: CleanSettings, tokens: Callable[[str], int] | None) -> list[Interaction]:
@@ -263,10 +263,10 @@ def _repetition(row: Interaction, settings: CleanSettings) -> list[Interaction]:
 
 
 def _echoes(messages: Iterable[Message]) -> bool:
-    said = [(message["role"], " ".join(message["content"].lower().split())) for message in messages]
+    turns = [(message["role"], " ".join(message["content"].lower().split())) for message in messages]
     return any(
         asked == answer and len(asked.split()) > 3
-        for (role, asked), (next_role, answer) in itertools.pairwise(said)
+        for (role, asked), (next_role, answer) in itertools.pairwise(turns)
         if (role, next_role) == ("user", "assistant")
     )
 
@@ -274,6 +274,6 @@ def _echoes(messages: Iterable[Message]) -> bool:
 def _personal(row: Interaction, settings: CleanSettings) -> list[Interaction]:
     if settings.personal == "mask":
         return [_each(row, mask_personal)]
-    found: Counter[str] = find_personal(row.all_text)
-    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
-    return [_rejected(row, f"personal data ({listed})") if found else row]
+    counts: Counter[str] = find_personal(row.all_text)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return [_rejected(row, f"personal data ({listed})") if counts else row]

@@ -112,8 +112,8 @@ class Endpoint:
             asked = response.headers.get("retry-after", "")
             return None, f"status {status}", float(asked) if asked.isascii() and asked.isdigit() else 0.0
         if status >= 300:
-            said = " ".join(data.decode("utf-8", "replace").split())[:200]
-            raise UsageError(f"{self.url} refuses the request (status {status}: {said}).")
+            reason = " ".join(data.decode("utf-8", "replace").split())[:200]
+            raise UsageError(f"{self.url} refuses the request (status {status}: {reason}).")
         return _content(data)
 
 

@@ -44,9 +44,9 @@ def joined(
     """
     first = next(iter(tables.values()))
     names = [name for name in first.column_names if name != ROW]
-    if spec.text is None and (found := title_and_body(names)) and spec.messages is None and spec.target is None:
-        spec = spec.model_copy(update={"text": " + ".join(found), "joined": found})
-        notes.append(f"the texts are {' and '.join(found)}, joined; to read one alone, say so with text:")
+    if spec.text is None and (pair := title_and_body(names)) and spec.messages is None and spec.target is None:
+        spec = spec.model_copy(update={"text": " + ".join(pair), "joined": pair})
+        notes.append(f"the texts are {' and '.join(pair)}, joined; to read one alone, say so with text:")
     if not spec.joined:
         return dict(tables), spec
     assert spec.text is not None
@@ -77,17 +77,17 @@ def find_columns(
     """Return the columns for `text`, `text_pair` (where there are pairs) and `label`, the same in every table."""
     names = [name for name in next(iter(tables.values())).column_names if name != ROW]
     first, second = _find_texts(names, spec)
-    found = {"text": first, "text_pair": second}
+    columns = {"text": first, "text_pair": second}
     if with_label:
-        found["label"] = spec.label or find_label([name for name in names if name not in (first, second)])
+        columns["label"] = spec.label or find_label([name for name in names if name not in (first, second)])
     listed = ", ".join(names)
-    for key in found:
-        if found[key] is None and key != "text_pair":
+    for key in columns:
+        if columns[key] is None and key != "text_pair":
             several = _several_labels(tables, names) if key == "label" else ""
             raise UsageError(
                 f"{where} has no column that looks like a {key}{several}; say which with {key}: ({listed}){_nameless(names)}."
             )
-    chosen = {key: name for key, name in found.items() if name is not None}
+    chosen = {key: name for key, name in columns.items() if name is not None}
     for split, table in tables.items():
         further = set(_own(table)) - set(names)
         for key, name in chosen.items():
@@ -111,11 +111,11 @@ def _own(table: arrow.Table) -> list[str]:
 
 
 def _check_there(names: list[str], table: arrow.Table, where: str, key: str) -> None:
-    own = _own(table)
+    there = _own(table)
     for name in names:
-        if name not in own:
-            close = nearest(name, own)
-            among = "" if "possible" in close else f" (its columns: {', '.join(own)})"
+        if name not in there:
+            close = nearest(name, there)
+            among = "" if "possible" in close else f" (its columns: {', '.join(there)})"
             raise UsageError(f"{where} has no column '{name}' for {key}{close}{among}")
 
 
@@ -142,15 +142,15 @@ def _flags(column: arrow.ChunkedArray) -> bool:
 def left_out(table: arrow.Table, columns: Mapping[str, str]) -> list[str]:
     """Say which columns look as if they were meant too: a title beside the text, a second label."""
     names = [name for name in _own(table) if name not in columns.values()]
-    said = []
+    sentences = []
     title = usual_name(names, TITLES)
     if title is not None and "text_pair" not in columns and not columns["text"].startswith(f"{title} + "):
-        said.append(
+        sentences.append(
             f"the texts are '{columns['text']}' alone; to read '{title}' too, write text: [{title}, {columns['text']}]"
         )
     if (other := find_label(names)) is not None and "label" in columns:
-        said.append(f"the labels are '{columns['label']}'; '{other}' looks like labels too, and is not read")
-    return said
+        sentences.append(f"the labels are '{columns['label']}'; '{other}' looks like labels too, and is not read")
+    return sentences
 
 
 def _find_texts(names: list[str], spec: DatasetSpec) -> tuple[str | None, str | None]:

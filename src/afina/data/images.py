@@ -44,8 +44,8 @@ def load_images(spec: DatasetSpec, task: str, *, train_limit: int | None, test_l
     if spec.path in PACKAGED_IMAGES:
         from sklearn.datasets import load_digits
 
-        found = load_digits()
-        every = _rows((found.images * (255 / 16)).round().astype(np.uint8), found.target.astype(np.int64))
+        digits = load_digits()
+        every = _rows((digits.images * (255 / 16)).round().astype(np.uint8), digits.target.astype(np.int64))
         splits = dict(zip(("train", "test"), divided(every), strict=True))
         names = tuple(str(digit) for digit in range(10))
     elif path.is_dir():
@@ -67,7 +67,7 @@ def read_images(path: Path) -> np.ndarray:
     return _read(path, labelled=False)[0]
 
 
-def image_tokens(rows: Rows, config: Any, model: str, said: Mapping[str, Any] | None = None) -> Pixels:
+def image_tokens(rows: Rows, config: Any, model: str, preprocessing: Mapping[str, Any] | None = None) -> Pixels:
     """Return images as a model of this configuration takes them, (N, C, H, W) float32: resized, scaled, normalised.
 
     Mean and deviation are `said`, or those of the preprocessor_config.json of `model` (a folder or a hub name), else 0.5,
@@ -85,16 +85,16 @@ def image_tokens(rows: Rows, config: Any, model: str, said: Mapping[str, Any] | 
     size = _size(config)
     if pixels.shape[2:] != size:
         pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-    known = preprocessing_of(config, model, said)
+    known = preprocessing_of(config, model, preprocessing)
     mean, deviation = (torch.tensor(known[key]).view(1, -1, 1, 1) for key in ("mean", "deviation"))
     values = ((pixels - mean) / deviation).contiguous().numpy()
     return Pixels(values, np.arange(len(rows) + 1) * patches_of(config), rows.label)
 
 
-def preprocessing_of(config: Any, model: str, said: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def preprocessing_of(config: Any, model: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the `size`, `channels`, `mean` and `deviation` to which a model of this configuration has images brought."""
-    said, wanted = _preprocessing(model) if said is None else said, int(config.num_channels)
-    mean, deviation = (list(said.get(key) or [0.5] * wanted) for key in ("image_mean", "image_std"))
+    given, wanted = _preprocessing(model) if given is None else given, int(config.num_channels)
+    mean, deviation = (list(given.get(key) or [0.5] * wanted) for key in ("image_mean", "image_std"))
     return {"size": list(_size(config)), "channels": wanted, "mean": mean, "deviation": deviation}
 
 
@@ -114,10 +114,10 @@ def _preprocessing(model: str) -> dict[str, Any]:
     from transformers.image_processing_base import ImageProcessingMixin
 
     try:
-        said, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=local_only(model))
+        values, _ = ImageProcessingMixin.get_image_processor_dict(model, local_files_only=local_only(model))
     except OSError:  # it has none
         return {}
-    return dict(said)
+    return dict(values)
 
 
 def _read(path: Path, *, labelled: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -80,8 +80,8 @@ class Labelled:
         train_limit: int | None, test_limit: int | None,
     ) -> TextDataset:  # fmt: skip
         """Return the data set of these rows, which says of what columns they are."""
-        told = {**self.columns, "text": list(self.parts.spec.joined) or self.columns["text"]}
-        return replace(finished(spec, task, names, splits, self.notes, train_limit, test_limit), columns=told)
+        columns = {**self.columns, "text": list(self.parts.spec.joined) or self.columns["text"]}
+        return replace(finished(spec, task, names, splits, self.notes, train_limit, test_limit), columns=columns)
 
 
 def read_labelled(parts: Parts, *, apart: bool = True, answers: bool = False, advise: bool = False) -> Labelled:
@@ -99,8 +99,8 @@ def read_labelled(parts: Parts, *, apart: bool = True, answers: bool = False, ad
         meant = task_meant(parts.tables["train"], parts.spec, parts.where) if left else ""
         raise UsageError(meant or str(error)) from None
     column = columns["label"]
-    if answers and (own := find_answers(parts.tables, parts.spec, parts.where)) is not None:
-        columns["choices"] = own
+    if answers and (answer_column := find_answers(parts.tables, parts.spec, parts.where)) is not None:
+        columns["choices"] = answer_column
     else:
         notes += left_out(parts.tables["train"], columns)
         parts = replace(parts, tables=tidied(parts.tables, column, parts.spec, parts.where, notes))
@@ -112,15 +112,15 @@ def read_labelled(parts: Parts, *, apart: bool = True, answers: bool = False, ad
 def with_columns(parts: Parts, notes: list[str]) -> Parts:
     """Return the parts with lines of text files as tables, and with columns that are joined as one."""
     parts = replace(parts, tables=tables_of_lines(parts.tables, "labelled", parts.where, notes))
-    tables, own = joined(parts.tables, parts.spec, parts.where, notes)
-    return replace(parts, tables=tables, spec=own)
+    tables, spec = joined(parts.tables, parts.spec, parts.where, notes)
+    return replace(parts, tables=tables, spec=spec)
 
 
 def with_both(parts: Parts, columns: Mapping[str, str], notes: list[str]) -> Labelled:
     """Return the rows that have a text and a label; how many have not is noted."""
-    kept, first, second = _drop(parts, columns, notes)
+    tables, first, second = _drop(parts, columns, notes)
     given = parts.label_names or same_label_names(parts.tables, columns["label"], parts.where)
-    return Labelled(parts, columns, kept, first, second, given, notes)
+    return Labelled(parts, columns, tables, first, second, given, notes)
 
 
 def read_texts(
@@ -171,8 +171,8 @@ def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apar
         order = np.concatenate([order[~single], order[single]])
     test = np.sort(order[: max(1, round(0.2 * len(order)))])
     train = np.setdiff1d(np.arange(len(order)), test)
-    told = f"{len(train):,} rows to train on, {len(test):,} to test on"
-    notes.append(f"{parts.where} has no test part: {told} (80/20, always the same)")
+    how_many = f"{len(train):,} rows to train on, {len(test):,} to test on"
+    notes.append(f"{parts.where} has no test part: {how_many} (80/20, always the same)")
     tables = {**parts.tables, "train": table.take(train), "test": table.take(test)}
     return replace(parts, tables=tables)
 
@@ -181,11 +181,11 @@ def _drop(
     parts: Parts, columns: Mapping[str, str], notes: list[str]
 ) -> tuple[dict[str, arrow.Table], dict[str, list[str]], dict[str, list[str]]]:
     """Leave out rows without a text or a label, and note how many; return labels, texts and second texts by split."""
-    kept: dict[str, arrow.Table] = {}
+    without: dict[str, arrow.Table] = {}
     both: dict[str, dict[str, list[str]]] = {"text": {}, "text_pair": {}}
     for split, table in parts.tables.items():
-        own = {key: texts(table, columns[key], parts.place(split)) for key in both if key in columns}
-        filled = {key: np.array([bool(text.strip()) for text in column], dtype=bool) for key, column in own.items()}
+        columns_of_text = {key: texts(table, columns[key], parts.place(split)) for key in both if key in columns}
+        filled = {key: np.array([bool(text.strip()) for text in column], dtype=bool) for key, column in columns_of_text.items()}
         for key, there in filled.items():
             if not there.any():
                 raise UsageError(f"{parts.where} ({split}): every text in column '{columns[key]}' is empty.")
@@ -198,21 +198,21 @@ def _drop(
         for bad, what in ((~full, "an empty text"), (~labelled, "no label")):
             if bad.any():
                 notes.append(_left_out(int(bad.sum()), f"{split} ", what))
-        notes += _written_out(own["text"], split)
+        notes += _written_out(columns_of_text["text"], split)
         keep = np.flatnonzero(full & labelled)
-        kept[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(keep)
-        for key, column in own.items():
+        without[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(keep)
+        for key, column in columns_of_text.items():
             both[key][split] = column if len(keep) == len(column) else [column[row] for row in keep]
-    return kept, both["text"], both["text_pair"]
+    return without, both["text"], both["text_pair"]
 
 
 def _written_out(column: list[str], split: str) -> list[str]:
     """Say so where texts are what programs write for a missing value: they may be texts all the same."""
-    found = [text for text in column if text.strip() in MISSING]
-    rows = "1 text" if len(found) == 1 else f"{len(found):,} texts"
+    missing = [text for text in column if text.strip() in MISSING]
+    rows = "1 text" if len(missing) == 1 else f"{len(missing):,} texts"
     return (
-        [f"{rows} of {split} say '{found[0].strip()}', as a missing value is written, and are read as texts"]
-        if found
+        [f"{rows} of {split} say '{missing[0].strip()}', as a missing value is written, and are read as texts"]
+        if missing
         else []
     )
 

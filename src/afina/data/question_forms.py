@@ -20,11 +20,11 @@ def unfolded(
     """Return tables in which what is read and what is written are columns, and the spec that names these."""
     for form in FORMS:
         made = {split: form(table, spec, place(split)) for split, table in tables.items()}
-        found = {split: own for split, own in made.items() if own is not None}
-        if len(found) == len(tables):
-            told, columns, _ = next(iter(found.values()))
-            notes.append(told)
-            return {split: own[2] for split, own in found.items()}, spec.model_copy(update=columns)
+        fitting = {split: own for split, own in made.items() if own is not None}
+        if len(fitting) == len(tables):
+            sentence, columns, _ = next(iter(fitting.values()))
+            notes.append(sentence)
+            return {split: own[2] for split, own in fitting.items()}, spec.model_copy(update=columns)
     return tables, spec
 
 
@@ -62,8 +62,8 @@ def _translated(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | No
             raise UsageError(f"{place} has no language '{name}' in its translations ({', '.join(languages)}).")
     columns = {name: [(value or {}).get(name) for value in values] for name in languages}
     made = arrow.table({**columns, ROW: _numbers(table)})
-    told = f"translated from '{source}' to '{target}'; text: and target: say another direction"
-    return told, {"text": str(source), "target": str(target)}, made
+    note = f"translated from '{source}' to '{target}'; text: and target: say another direction"
+    return note, {"text": str(source), "target": str(target)}, made
 
 
 def _answered(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None:
@@ -84,10 +84,10 @@ def _answered(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None
     sources = [f"question: {asked or ''} context: {passage or ''}" for asked, passage in columns]
     targets = [str(own[0]) if own else "" for own in given]
     several = sum(len(set(own or ())) > 1 for own in given)
-    told = "read as 'question: ... context: ...', and the first of its answers written"
-    told += f" ({several:,} rows have others)" if several else ""
+    note = "read as 'question: ... context: ...', and the first of its answers written"
+    note += f" ({several:,} rows have others)" if several else ""
     made = arrow.table({"text": sources, "target": targets, ROW: _numbers(table)})
-    return told, {"text": "text", "target": "target"}, made
+    return note, {"text": "text", "target": "target"}, made
 
 
 def _paragraphs(table: arrow.Table) -> arrow.Table:
@@ -107,8 +107,8 @@ def _paragraphs(table: arrow.Table) -> arrow.Table:
 
 
 def _asked(paragraphs: Any) -> Sequence[tuple[Any, dict[str, Any]]]:
-    own = [each for each in paragraphs if isinstance(each, dict)] if isinstance(paragraphs, list) else []
-    return [(each.get("context"), asked) for each in own for asked in each.get("qas") or () if isinstance(asked, dict)]
+    objects = [each for each in paragraphs if isinstance(each, dict)] if isinstance(paragraphs, list) else []
+    return [(each.get("context"), asked) for each in objects for asked in each.get("qas") or () if isinstance(asked, dict)]
 
 
 FORMS: tuple[Callable[[arrow.Table, DatasetSpec, str], _Form | None], ...] = (_translated, _answered)

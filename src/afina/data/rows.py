@@ -77,8 +77,8 @@ class TextDataset:
 
 def most_answers(data: TextDataset) -> int:
     """Return the largest number of answers to choose from that a row has: its own, or one for each label."""
-    own = [len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()]
-    return max(own, default=len(data.label_names or ()))
+    counts = [len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()]
+    return max(counts, default=len(data.label_names or ()))
 
 
 def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -125,8 +125,8 @@ def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None) -> str:
         for text, pair in _keys(rows):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0" + pair.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(np.ascontiguousarray(rows.label).tobytes())
-        for own in rows.choices or rows.words or ():
-            digest.update("\0".join(own).encode("utf-8", "surrogatepass") + b"\0\0")
+        for texts in rows.choices or rows.words or ():
+            digest.update("\0".join(texts).encode("utf-8", "surrogatepass") + b"\0\0")
     return digest.hexdigest()
 
 
@@ -152,11 +152,11 @@ def finished(
         "train": _limit(splits["train"], train_limit, names, "train_limit"),
         "test": _limit(splits["test"], test_limit, names, "test_limit"),
     }
-    told = list(notes)
+    all_notes = list(notes)
     if overlap := len(set(_keys(limited["train"])) & set(_keys(limited["test"]))):
         what = "text" if limited["train"].pixels is None else "image"
-        told.append(f"{overlap:,} {what + ' stands' if overlap == 1 else what + 's stand'} in both train and test")
+        all_notes.append(f"{overlap:,} {what + ' stands' if overlap == 1 else what + 's stand'} in both train and test")
     return TextDataset(
         name=spec.label_name, task=task, label_names=names, train=limited["train"], test=limited["test"],
-        validation=limited.get("validation"), notes=tuple(told), digest=_digest(limited, names),
+        validation=limited.get("validation"), notes=tuple(all_notes), digest=_digest(limited, names),
     )  # fmt: skip

@@ -23,13 +23,13 @@ def task_meant(table: arrow.Table, spec: DatasetSpec, where: str) -> str:
         pass
     else:  # what is wrong is wrong with another split
         return ""
-    rows, told = table.slice(0, _LOOKED_AT), list[str]()
+    rows, notes = table.slice(0, _LOOKED_AT), list[str]()
     try:
-        unfolded({"train": rows}, spec, lambda split: where, told)
+        unfolded({"train": rows}, spec, lambda split: where, notes)
         forms = dialogue_forms(rows, spec, where)
     except UsageError:
-        told, forms = [], Counter()
-    if told:
+        notes, forms = [], Counter()
+    if notes:
         return (
             f"{where} holds texts to read and to write, not texts with a label; write task: seq2seq (for a decoder, task: "
             "chat)."

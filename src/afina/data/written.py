@@ -182,8 +182,8 @@ def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: C
         if row.problem:
             wrong.append((row.place, row.problem))
             continue
-        for said in (row.messages, *row.others):
-            messages, problem = ordered(said, seen)
+        for talk in (row.messages, *row.others):
+            messages, problem = ordered(talk, seen)
             if problem:
                 wrong.append((row.place, problem))
             made.append(written_out(row, messages) if not problem else "")
@@ -204,14 +204,14 @@ def _interactions(table: arrow.Table, spec: DatasetSpec, place: str, seen: Count
         )
         yield from transcripts(lines, speakers, seen)
         return
-    own = [name for name in table.column_names if name != ROW]
+    names = [name for name in table.column_names if name != ROW]
     column = None if spec.text else spec.messages
-    if column is not None and column not in own:
-        raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, own)}")
+    if column is not None and column not in names:
+        raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, names)}")
     question, answer = (find_pair(table, spec, place) if spec.text or spec.target else None) or (None, None)
     columns = Columns(messages=column, question=question, answer=answer, pairs=(*PAIRS, *EITHER_PAIRS))
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
-    values = table.select(own).to_pylist()
+    values = table.select(names).to_pylist()
     rows = (RawRow(f"row {number}", each) for number, each in zip(numbers, values, strict=True))
     yield from interactions(rows, place, speakers, columns, seen)
 

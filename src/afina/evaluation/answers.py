@@ -59,15 +59,15 @@ def read_questions(path: Path, how: Answering) -> Questions:
     names = list(table.column_names)
 
     def column(given: str | None, usual: Sequence[str], what: str) -> list[str]:
-        found = given or usual_name(names, usual)
-        if found is None:
+        name = given or usual_name(names, usual)
+        if name is None:
             raise UsageError(f"{path} has no column that looks like a {what}; say which ({', '.join(names)}).")
-        if found not in names:
-            raise UsageError(f"{path} has no column '{found}'{nearest(found, names)}")
-        values = texts(table, found, str(path))
+        if name not in names:
+            raise UsageError(f"{path} has no column '{name}'{nearest(name, names)}")
+        values = texts(table, name, str(path))
         if empty := [row for row, value in enumerate(values, start=1) if not value.strip()]:
             others = likewise([(f"row {row}", "") for row in empty])
-            raise UsageError(f"{path}, row {empty[0]}: the {what} in column '{found}' is empty{others}.")
+            raise UsageError(f"{path}, row {empty[0]}: the {what} in column '{name}' is empty{others}.")
         return values
 
     return Questions(column(how.prompt, PROMPTS, "prompt"), column(how.reference, REFERENCES, "reference"))
@@ -93,8 +93,8 @@ def answer_perplexity(speaker: Asked, questions: Questions, template: ChatTempla
     for prompt, reference in zip(questions.prompts, questions.references, strict=True):
         asked = Message("user", prompt)
         pieces = template.render([asked, Message("assistant", reference)])
-        said = "".join(text for text, trained in pieces if trained)
+        answer = "".join(text for text, trained in pieces if trained)
         read = speaker.encode(template.prompt([asked]), marks=template.marks)
-        pairs.append((read, speaker.encode(said, marks=False)))
+        pairs.append((read, speaker.encode(answer, marks=False)))
     counts = np.array([len(said) for _, said in pairs], dtype=np.float64)
     return perplexity_of("answer_perplexity", -speaker.likelihoods(pairs)[0], counts)

@@ -124,11 +124,11 @@ class _Sources:
         self, speaker: Asked, template: Template | None
     ) -> tuple[dict[str, list[Measure]], dict[str, list[str]]]:
         """Return the measures by source, and what was written by file of prompts, which are put in the chat template."""
-        found = {name: perplexity(speaker, texts) for name, texts in self.documents.items()}
+        measured = {name: perplexity(speaker, texts) for name, texts in self.documents.items()}
         written: dict[str, list[str]] = {}
         for name, questions in self.questions.items():
-            written[name], found[name] = answers_of(speaker, questions, self.answering, template)
-        return found | (run_tasks(speaker, self.tasks, **self.harness) if self.tasks else {}), written
+            written[name], measured[name] = answers_of(speaker, questions, self.answering, template)
+        return measured | (run_tasks(speaker, self.tasks, **self.harness) if self.tasks else {}), written
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ class _Pair:
         return self._speaker("base", self.bare, None, context)
 
     def _speaker(self, who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
-        own = self.loaded.tokenizer if self.loaded is not None and (adapter is not None or self.same_tokens) else None
+        tokenizer = self.loaded.tokenizer if self.loaded is not None and (adapter is not None or self.same_tokens) else None
         return Speaker(
-            backbone, adapter, batch_size=self.batch_size, context=context, tokenizer=own,
+            backbone, adapter, batch_size=self.batch_size, context=context, tokenizer=tokenizer,
             tick=lambda done, total: self.tell(f"{who}: {done:,}/{total:,}"),
         )  # fmt: skip
 
@@ -188,7 +188,7 @@ def evaluate(
     bare = loaded.bare(trust_remote_code=at.trust_remote_code) if loaded is not None and against_base else None
     pair = _Pair(loaded, backbone, bare, batch_size, tell)
     ours = pair.ours(context)
-    found, written = sources.measure(ours, pair.template)
+    measured, written = sources.measure(ours, pair.template)
     theirs: dict[str, list[Measure]] = {}
     by_base: dict[str, list[str]] = {}
     if bare is not None:
@@ -198,7 +198,7 @@ def evaluate(
         adapter=str(adapter), model=backbone.name,
         rows=[
             _row(source, measure, theirs[source][place] if theirs else None)
-            for source, measures in found.items() for place, measure in enumerate(measures)
+            for source, measures in measured.items() for place, measure in enumerate(measures)
         ],
         written={
             name: _beside(sources.questions[name], texts, by_base.get(name)) for name, texts in written.items()
@@ -221,10 +221,10 @@ def evaluate_alone(
 ) -> Evaluation:  # fmt: skip
     """Measure what has no base beside it; `facts` are what is to be known of where it ran."""
     sources = battery.read()
-    found, written = sources.measure(speaker, template)
+    measured, written = sources.measure(speaker, template)
     return Evaluation(
         adapter=name, model=speaker.name,
-        rows=[_row(source, measure, None) for source, measures in found.items() for measure in measures],
+        rows=[_row(source, measure, None) for source, measures in measured.items() for measure in measures],
         written={file: _beside(sources.questions[file], texts, None) for file, texts in written.items()},
         facts={
             **sources.harness, "answering": asdict(sources.answering), "context": speaker.context, **facts,
@@ -262,10 +262,10 @@ def _beside(questions: Questions, written: list[str], by_base: list[str] | None)
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in ("afina", "torch", "transformers", "lm_eval", "sacrebleu", "rouge-score"):
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

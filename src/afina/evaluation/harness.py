@@ -42,8 +42,8 @@ def as_harness_model(speaker: Asked) -> Any:
             return speaker.encode(string, marks=add_special_tokens)
 
         def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
-            found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
-            return found
+            likelihoods: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+            return likelihoods
 
         def _loglikelihood_tokens(
             self, requests: list[tuple[Any, list[int], list[int]]], **_: Any
@@ -55,9 +55,9 @@ def as_harness_model(speaker: Asked) -> Any:
             pairs: list[Pair] = []
             owners: list[int] = []
             for index, request in enumerate(requests):
-                own = list(windows(self.tok_encode(request.args[0]), speaker.prefix, speaker.context))
-                pairs += own
-                owners += [index] * len(own)
+                pieces = list(windows(self.tok_encode(request.args[0]), speaker.prefix, speaker.context))
+                pairs += pieces
+                owners += [index] * len(pieces)
             total = np.zeros(len(requests))
             np.add.at(total, owners, speaker.likelihoods(pairs)[0])
             return [float(value) for value in total]
@@ -71,11 +71,11 @@ def as_harness_model(speaker: Asked) -> Any:
             return written
 
         def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-            found: str = self.tokenizer.apply_chat_template(
+            text: str = self.tokenizer.apply_chat_template(
                 chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
                 continue_final_message=not add_generation_prompt,
             )  # fmt: skip
-            return found
+            return text
 
     return Spoken()
 
@@ -163,8 +163,8 @@ def _loaded(manager: Any, names: list[str], folder: Path, where: str) -> Any:
 def _take(loaded: dict[str, Any], more: Any) -> None:
     if twice := sorted(set(loaded["tasks"]) & set(more["tasks"])):
         raise UsageError(f"The task '{twice[0]}' is asked for twice.")
-    for key, own in loaded.items():
-        own.update(more.get(key) or {})
+    for key, part in loaded.items():
+        part.update(more.get(key) or {})
 
 
 def run_tasks(
@@ -187,15 +187,15 @@ def run_tasks(
     if chat:
         _try_template(speaker.tokenizer)
     for task in loaded["tasks"].values():
-        own = task.get_config("num_fewshot")
-        task.set_config(key="num_fewshot", value=own or 0 if fewshot is None or own == 0 else fewshot)
+        examples = task.get_config("num_fewshot")
+        task.set_config(key="num_fewshot", value=examples or 0 if fewshot is None or examples == 0 else fewshot)
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
     with _quiet():
-        found = evaluate(
+        results = evaluate(
             as_harness_model(speaker), loaded, limit=limit, bootstrap_iters=0, apply_chat_template=chat,
             fewshot_as_multiturn=chat,
         )  # fmt: skip
-    return {name: list(_measures(name, found)) for name in [*found.get("groups", {}), *loaded["tasks"]]}
+    return {name: list(_measures(name, results)) for name in [*results.get("groups", {}), *loaded["tasks"]]}
 
 
 def _try_template(tokenizer: Any) -> None:
@@ -206,17 +206,17 @@ def _try_template(tokenizer: Any) -> None:
     )
 
 
-def _measures(name: str, found: Any) -> Iterator[Measure]:
+def _measures(name: str, results: Any) -> Iterator[Measure]:
     """Yield a task's or a group's measures; one that is not a mean over items has its value alone, without an interval."""
-    members = _members(name, found["group_subtasks"]) if name in found["group_subtasks"] else [name]
-    for key, value in found["results"][name].items():
+    members = _members(name, results["group_subtasks"]) if name in results["group_subtasks"] else [name]
+    for key, value in results["results"][name].items():
         metric, _, filtered = key.partition(",")
         if not filtered or metric.endswith("_stderr") or not isinstance(value, int | float):
             continue
-        higher = bool((found["higher_is_better"].get(name) or {}).get(metric, True))
+        higher = bool((results["higher_is_better"].get(name) or {}).get(metric, True))
         title = metric if filtered == "none" else f"{metric} ({filtered})"
         samples = [
-            sample[metric] for member in members for sample in found["samples"].get(member, ())
+            sample[metric] for member in members for sample in results["samples"].get(member, ())
             if sample["filter"] == filtered and metric in sample
         ]  # fmt: skip
         numbers = np.array(samples, dtype=np.float64) if all(np.isscalar(one) for one in samples) else np.zeros(0)
@@ -228,8 +228,8 @@ def _measures(name: str, found: Any) -> Iterator[Measure]:
 
 def _members(group: str, children: Any) -> list[str]:
     """Return the tasks of a group, and of the groups in it."""
-    found = [_members(child, children) if child in children else [child] for child in children[group]]
-    return [name for own in found for name in own]
+    members = [_members(child, children) if child in children else [child] for child in children[group]]
+    return [name for own in members for name in own]
 
 
 def _need_harness() -> None:

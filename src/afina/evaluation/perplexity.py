@@ -27,9 +27,9 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
         whole = read_text(path, []).strip()
         if _BLANK_LINE.search(whole):
             texts = _BLANK_LINE.split(whole)
-    if not (found := [text.strip() for text in texts if text.strip()]):
+    if not (documents := [text.strip() for text in texts if text.strip()]):
         raise UsageError(f"{path} holds no text.")
-    return found
+    return documents
 
 
 def perplexity(speaker: Asked, documents: list[str]) -> list[Measure]:
@@ -42,9 +42,9 @@ def perplexity(speaker: Asked, documents: list[str]) -> list[Measure]:
     for index, text in enumerate(documents):
         tokens = speaker.encode(text, marks=False)
         count[index] = len(tokens)
-        own = list(windows(tokens, speaker.prefix, speaker.context))
-        pairs += own
-        owners += [index] * len(own)
+        pieces = list(windows(tokens, speaker.prefix, speaker.context))
+        pairs += pieces
+        owners += [index] * len(pieces)
     lost = np.zeros(len(documents))
     np.subtract.at(lost, owners, speaker.likelihoods(pairs)[0])
     size = np.array([len(text.encode()) for text in documents], dtype=np.float64)

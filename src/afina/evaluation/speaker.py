@@ -33,13 +33,13 @@ class Speaker(LanguageModel, Asked):
         letters of a multiple choice, are computed once. Raises `UsageError` where the scored tokens exceed the context.
         """
         rows: dict[tuple[tuple[int, ...], int], list[int]] = {}
-        for index, (read, said) in enumerate(pairs):
-            if len(said) > self.context:
+        for index, (read, continued) in enumerate(pairs):
+            if len(continued) > self.context:
                 raise UsageError(
-                    f"An answer of {len(said)} tokens is longer than the {self.context} that are read at once."
+                    f"An answer of {len(continued)} tokens is longer than the {self.context} that are read at once."
                 )
-            given = (*read, *said)[-self.context - 1 : -1]
-            rows.setdefault((given, len(said)), []).append(index)
+            given = (*read, *continued)[-self.context - 1 : -1]
+            rows.setdefault((given, len(continued)), []).append(index)
         unique = list(rows.items())
         total, greedy_too = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)
         done = 0
@@ -70,9 +70,9 @@ class Speaker(LanguageModel, Asked):
         width = padded_width(max(len(ids) for ids, _ in rows), self.context)
         ids = np.full((len(rows), width), self.tokenizer.pad_token_id, dtype=np.int64)
         targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
-        for place, (own, said) in enumerate(rows):
-            ids[place, : len(own)] = own
-            targets[place, len(own) - len(said) : len(own)] = said
+        for place, (context, continued) in enumerate(rows):
+            ids[place, : len(context)] = context
+            targets[place, len(context) - len(continued) : len(context)] = continued
         lengths = np.array([len(own) for own, _ in rows])
         arrays = {"input_ids": ids}
         if (lengths != width).any():

@@ -85,14 +85,14 @@ def redrawn(
     for start in range(0, resamples, _AT_ONCE):
         rows = _drawn(random, min(_AT_ONCE, resamples - start), items, groups)
         counts = None
-        for own, figure in zip(drawn, figures, strict=True):
+        for values, figure in zip(drawn, figures, strict=True):
             if isinstance(figure, Measure):
                 if counts is None:
                     counts = np.stack([np.bincount(row, minlength=items) for row in rows]).astype(np.float64)
-                found = [figure.value(sums) for sums in counts @ figure.parts]
+                results = [figure.value(sums) for sums in counts @ figure.parts]
             else:
-                found = [figure(row) for row in rows]
-            own[start : start + len(rows)] = found
+                results = [figure(row) for row in rows]
+            values[start : start + len(rows)] = results
     return drawn
 
 
@@ -105,8 +105,8 @@ def interval_of(drawn: np.ndarray) -> tuple[float, float]:
 def _drawn(random: np.random.Generator, times: int, items: int, groups: np.ndarray | None) -> np.ndarray:
     if groups is None:
         return random.integers(0, items, (times, items))
-    own = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    return np.concatenate([places[random.integers(0, len(places), (times, len(places)))] for places in own], axis=1)
+    by_group = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    return np.concatenate([places[random.integers(0, len(places), (times, len(places)))] for places in by_group], axis=1)
 
 
 def _intervals(values: np.ndarray, drawn: np.ndarray) -> list[Estimate]:

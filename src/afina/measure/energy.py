@@ -118,10 +118,10 @@ def _rapl_counter(folder: Path) -> _Counter:
 
 
 def _nvml_counters(device: str) -> list[_Counter]:
-    found = nvml_device(device)
-    if found is None:
+    opened = nvml_device(device)
+    if opened is None:
         return []
-    nvml, handle = found
+    nvml, handle = opened
 
     def read() -> float:
         return int(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3

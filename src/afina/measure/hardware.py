@@ -110,13 +110,13 @@ def nvml_device(device: str) -> tuple[Any, Any] | None:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of every installed package that results depend on."""
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            numbers[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 @cache

@@ -130,10 +130,10 @@ class MemoryMonitor:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Add the peaks and samples of an earlier part of the same run."""
         for phase, peaks in state["peaks"].items():
-            own = self._peaks.setdefault(phase, dict.fromkeys(peaks))
+            highest = self._peaks.setdefault(phase, dict.fromkeys(peaks))
             for key, value in peaks.items():
                 if value is not None:
-                    own[key] = max(own.get(key) or 0, value)
+                    highest[key] = max(highest.get(key) or 0, value)
         self._sum, self._count = self._sum + state["sum"], self._count + state["count"]
 
 
@@ -156,11 +156,11 @@ def _gpu_reading(device: str) -> Callable[[], int]:
 
     # This starts CUDA; until then the allocator keeps no peaks, and resetting them fails.
     torch.cuda.current_device()
-    found = nvml_device(device)
+    opened = nvml_device(device)
 
     def read() -> int:
-        if found is not None:
-            nvml, handle = found
+        if opened is not None:
+            nvml, handle = opened
             try:
                 processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
             except nvml.NVMLError:  # not on every system (WSL)

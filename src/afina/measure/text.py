@@ -37,11 +37,11 @@ def exact_match(prediction: str, reference: str) -> float:
 
 def token_f1(prediction: str, reference: str) -> float:
     """Return the harmonic mean of precision and recall of the reference's words, in SQuAD's normal form."""
-    said, wanted = _words(prediction), _words(reference)
-    if not said or not wanted:
-        return float(said == wanted)
-    common = (Counter(said) & Counter(wanted)).total()
-    return 2 * common / (len(said) + len(wanted))
+    predicted, wanted = _words(prediction), _words(reference)
+    if not predicted or not wanted:
+        return float(predicted == wanted)
+    common = (Counter(predicted) & Counter(wanted)).total()
+    return 2 * common / (len(predicted) + len(wanted))
 
 
 def contains(prediction: str, reference: str) -> float:

@@ -235,9 +235,9 @@ def method(name: str) -> Callable[[type[Method]], type[Method]]:
     return register
 
 
-def _described(own: Method) -> str:
+def _described(made: Method) -> str:
     """Describe a method as it would be written: the class with what differs from its defaults."""
-    return f"{type(own).__name__}({', '.join(f'{key}={value!r}' for key, value in own.changed_settings().items())})"
+    return f"{type(made).__name__}({', '.join(f'{key}={value!r}' for key, value in made.changed_settings().items())})"
 
 
 def registry() -> Mapping[str, type[Method]]:

@@ -40,8 +40,8 @@ class AddBias(Branch):
         return (shares(y, len(together)) + together.to(y.dtype)).view_as(y)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        own = self.bias.to(weight.dtype)
-        return weight, own if bias is None else bias + own
+        change = self.bias.to(weight.dtype)
+        return weight, change if bias is None else bias + change
 
 
 @method("bitfit")

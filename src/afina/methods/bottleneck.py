@@ -241,7 +241,7 @@ class Parallel(Bottleneck):
         return Rejoin(self.scale) if site.role == "ffn_down" else Beside(self.network(site.width_in))
 
     def connect(self, branches: Mapping[str, Placed], shared: nn.Module | None) -> None:
-        kept = [branch for branch in branches.values() if isinstance(branch, Beside)]
+        scaled = [branch for branch in branches.values() if isinstance(branch, Beside)]
         joined = [branch for branch in branches.values() if isinstance(branch, Rejoin)]
-        for beside, rejoin in zip(kept, joined, strict=True):
+        for beside, rejoin in zip(scaled, joined, strict=True):
             rejoin.beside = (beside,)

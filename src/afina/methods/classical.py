@@ -67,8 +67,8 @@ class ClassicalHead(Head):
         return hidden.states if self._by_word else pooled(hidden, self._pooling, causal=self._causal)
 
     def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
-        found = self.fitted.logits(pooled.flatten(0, -2).cpu().numpy())
-        return torch.from_numpy(found.astype(np.float32)).view(*pooled.shape[:-1], -1)
+        logits = self.fitted.logits(pooled.flatten(0, -2).cpu().numpy())
+        return torch.from_numpy(logits.astype(np.float32)).view(*pooled.shape[:-1], -1)
 
 
 class FittedMethod(Method):
@@ -140,8 +140,8 @@ def _fit_forest(trees: int, x: np.ndarray, labels: np.ndarray, classes: int, see
 
 
 def _children(children: np.ndarray, start: int) -> np.ndarray:
-    own = np.arange(len(children))
-    result: np.ndarray = np.where(children < 0, own, children) + start
+    places = np.arange(len(children))
+    result: np.ndarray = np.where(children < 0, places, children) + start
     return result
 
 

@@ -45,8 +45,8 @@ class MagnitudeDirection(LowRank):
             assert self._linear is not None, "start is called before the first pass"
             a, b, weight = self.a, self.b, self._linear.weight
             shared = ((weight @ a.T.to(weight.dtype)).float() * b).sum(dim=1)
-            own = ((b @ (a @ a.T)) * b).sum(dim=1)
-            return (self._squared_norm + 2 * self.scale * shared + self.scale**2 * own).clamp_min_(0).sqrt()
+            update = ((b @ (a @ a.T)) * b).sum(dim=1)
+            return (self._squared_norm + 2 * self.scale * shared + self.scale**2 * update).clamp_min_(0).sqrt()
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         return self._turned(super().after(x, y), self._ratio())

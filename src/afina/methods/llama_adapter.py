@@ -47,8 +47,8 @@ class GatedPrompt(AttentionBranch):
             .expand(query.shape[0], -1, -1, -1)  # (B, heads, length, head width)
             for linear in self._projections
         )
-        own = attention(query, key, value, None, Scoring(self._scaling))
-        return output + self.gate.to(own.dtype) * own
+        attended = attention(query, key, value, None, Scoring(self._scaling))
+        return output + self.gate.to(attended.dtype) * attended
 
 
 _FAMILIES = ("llama", "mistral")

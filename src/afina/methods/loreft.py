@@ -47,12 +47,12 @@ class Intervention(Branch):
     def _chosen(self, here: Here) -> Tensor:
         """Return (rows, length of the part, 1): whether a place is one of a text's first or last."""
         if here.mask is None:
-            own = torch.ones(here.rows, here.length, dtype=torch.long, device=self.bias.device)
+            text = torch.ones(here.rows, here.length, dtype=torch.long, device=self.bias.device)
         else:
-            own = here.mask.long()
-        place = own.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
+            text = here.mask.long()
+        place = text.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
         chosen = (place <= self.first) | (place > place[:, -1:] - self.last)
-        return (chosen & (own == 1))[:, slice(*here.part), None]
+        return (chosen & (text == 1))[:, slice(*here.part), None]
 
 
 @method("loreft")

@@ -63,15 +63,15 @@ class NormForm(PeftForm):
     keys = (*EVERY, *TARGETS)
 
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
-        own: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for name, there in self.parameters.items():
             if there in values:
-                own[name] = place.take(values, there, (place.site.width,))
-        if not own:
+                tensors[name] = place.take(values, there, (place.site.width,))
+        if not tensors:
             return []
-        if ("bias" in own) != place.site.biased or "weight" not in own:
+        if ("bias" in tensors) != place.site.biased or "weight" not in tensors:
             raise AfinaError(f"{place.folder}: the norm '{place.path}' and that of {place.model} have unlike weights.")
-        return [filled(OwnNorm(place.site), **own)]
+        return [filled(OwnNorm(place.site), **tensors)]
 
 
 @method("norms")

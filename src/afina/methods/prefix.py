@@ -79,8 +79,8 @@ class PrefixForm(PeftForm):
             )
         check_prompt(len(whole), folder)
         branches = [KeysAndValues(site, length=len(whole), hidden=None, moves=True) for site in sites]
-        for branch, own in zip(branches, whole.view(len(whole), len(sites), width).unbind(1), strict=True):
-            branch.embedding.data.copy_(own)
+        for branch, part in zip(branches, whole.view(len(whole), len(sites), width).unbind(1), strict=True):
+            branch.embedding.data.copy_(part)
         return list(zip(sites, branches, strict=True))
 
     def reading_note(self, backbone: Backbone) -> str | None:

@@ -159,6 +159,6 @@ def _by_head(x: Tensor, shape: torch.Size) -> Tensor:
 def _product(left: Tensor, right: Tensor, each: int, scale: float = 1.0) -> Tensor:
     """Return scale * left @ right, `each` matrices of the batch at a time, with the scale inside the product."""
     result = left.new_empty(*left.shape[:2], right.shape[2])
-    for own, a, b in zip(*(torch.split(x, each) for x in (result, left, right)), strict=True):
-        torch.baddbmm(own, a, b, beta=0, alpha=scale, out=own)
+    for target, a, b in zip(*(torch.split(x, each) for x in (result, left, right)), strict=True):
+        torch.baddbmm(target, a, b, beta=0, alpha=scale, out=target)
     return result

@@ -54,9 +54,9 @@ class DropoutSource:
         matching = 1 - 1 / factor.item()
         met = matching if abs(matching - probability) <= probability / 10 else probability
         limit = torch.tensor(round(met * _STEPS) - 1, dtype=torch.int16)
-        kept = torch.sub(limit, draws.bitwise_and_(_STEPS - 1), out=draws).bitwise_right_shift_(15)
+        mask = torch.sub(limit, draws.bitwise_and_(_STEPS - 1), out=draws).bitwise_right_shift_(15)
         lane = _LANE[dtype.itemsize]
-        return _Pool(state, kept.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
+        return _Pool(state, mask.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
 
     def replayed(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return two blocks: the second, run later, draws the same factors as the first and then restores the state."""

@@ -28,14 +28,14 @@ _LEAST_ROWS = 16
 
 def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenLinear"]:
     """Return the products that stand for those of these models' linear layers; none where torch's own are as good."""
-    found = _linears(models)
-    weights = [module.weight for module in found]
+    linears = _linears(models)
+    weights = [module.weight for module in linears]
     if any(own.device.type != "cpu" or not _has_onednn(own.dtype) for own in weights):
         return {}
     copies = _fit(weights)
     if not copies and any(own.dtype != torch.float32 or _of_intel() for own in weights):
         return {}
-    return {module: FrozenLinear(module, copies=copies) for module in found}
+    return {module: FrozenLinear(module, copies=copies) for module in linears}
 
 
 def copied_bytes(*models: nn.Module) -> int:
@@ -91,12 +91,12 @@ class FrozenLinear:
         if not self._copies:
             return wanted
         state = weight.data_ptr(), weight._version
-        kept = self._laid_out.get(back)
-        if kept is None or kept[0] != state:
+        stored = self._laid_out.get(back)
+        if stored is None or stored[0] != state:
             with torch.inference_mode(mode=False), torch.no_grad():
                 laid_out = torch.ops.mkldnn._reorder_linear_weight(wanted.contiguous(), None)
-            kept = self._laid_out[back] = state, laid_out
-        return kept[1]
+            stored = self._laid_out[back] = state, laid_out
+        return stored[1]
 
 
 class _Product(torch.autograd.Function):

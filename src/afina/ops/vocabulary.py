@@ -41,8 +41,8 @@ def token_losses(
     paid for with a second pass over the logits. `bias` (V,) has none. `chunk` is how many places make one.
     """
     places = chunk or max(1, _LOGITS[states.device.type] // len(weight))
-    found: tuple[Tensor, Tensor] = _TokenLosses.apply(states, targets, weight, scale, bias, softcap, places)  # type: ignore[no-untyped-call]
-    return found
+    losses: tuple[Tensor, Tensor] = _TokenLosses.apply(states, targets, weight, scale, bias, softcap, places)  # type: ignore[no-untyped-call]
+    return losses
 
 
 class _TokenLosses(torch.autograd.Function):

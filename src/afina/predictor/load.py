@@ -103,12 +103,12 @@ def load(
         )  # fmt: skip
     if method.owns_backbone:
         backbone.autocast = STORAGES[record.precision].autocast()
-    found = form.read(folder, backbone, record)
-    task = restore(found.task)
+    loaded = form.read(folder, backbone, record)
+    task = restore(loaded.task)
     made = PREDICTORS[task.predictor](
-        folder=folder, format=form, record=replace(record, task=found.task), method=found.adapter.method,
-        backbone=backbone, adapter=found.adapter, task=task, tokenizer=own_tokenizer(folder, backbone.tokenizer),
-        notes=(*backbone.notes, *found.notes),
+        folder=folder, format=form, record=replace(record, task=loaded.task), method=loaded.adapter.method,
+        backbone=backbone, adapter=loaded.adapter, task=task, tokenizer=own_tokenizer(folder, backbone.tokenizer),
+        notes=(*backbone.notes, *loaded.notes),
     )  # fmt: skip
     _check_vocabulary(made)
     return made

@@ -165,8 +165,8 @@ class Predictor:
     def own_language(self) -> LanguageHead | None:
         """Return the language head that the adapter brought, None where it speaks with the model's or not at all."""
         language = self.backbone.language
-        own = None if language is None else spoken_by(self.adapter.head, language)
-        return None if own is language else own
+        head = None if language is None else spoken_by(self.adapter.head, language)
+        return None if head is language else head
 
     def bare(self, *, trust_remote_code: bool = False) -> Backbone:
         """Return the backbone as it is without the adapter: loaded again where the method changed it in place."""

@@ -193,12 +193,12 @@ def cost_figure(group: Group, cost: str, words: Words, colours: Sequence[str]) -
 
 def coverage_figure(mistakes: Mistakes, words: Words) -> str:
     """Draw the accuracy of answers that are sure enough by the share of rows that they are; a mark a threshold."""
-    found = [own for own in mistakes.coverage() if own.answered]
+    points = [own for own in mistakes.coverage() if own.answered]
     sure = np.sort(mistakes.probability)[::-1] if mistakes.probability is not None else np.zeros(0)
     every = mistakes.coverage(sorted(set(sure[:: max(1, len(sure) // 60)].tolist()), reverse=True))
     width, height, left, bottom = 560.0, 330.0, 56.0, 46.0
     x = Axis(0.0, 103.0, left, width - 14)
-    shares = [100 * own.right / own.answered for own in [*found, *every] if own.answered >= _FEW_ANSWERED] or [
+    shares = [100 * own.right / own.answered for own in [*points, *every] if own.answered >= _FEW_ANSWERED] or [
         0.0,
         100.0,
     ]
@@ -215,12 +215,12 @@ def coverage_figure(mistakes: Mistakes, words: Words) -> str:
         for own in every if own.answered >= _FEW_ANSWERED
     )  # fmt: skip
     parts.append(f'<polyline points="{line}" class="curve s0"/>')
-    marked = [own for own in found if own.answered >= _FEW_ANSWERED]
+    marked = [own for own in points if own.answered >= _FEW_ANSWERED]
     places = [(x.at(100 * own.share), y.at(100 * own.right / own.answered)) for own in marked]
     taken = [(at - 7, up_ - 7, 14.0, 14.0) for at, up_ in places]
-    for own, (at, up) in zip(marked, places, strict=True):
-        name = words.shortest(own.at_least) if own.at_least else words("all")
-        tip = f"{name}: {words.number(100 * own.share, 1)}%, {words.number(100 * own.right / own.answered, 1)}%"
+    for point, (at, up) in zip(marked, places, strict=True):
+        name = words.shortest(point.at_least) if point.at_least else words("all")
+        tip = f"{name}: {words.number(100 * point.share, 1)}%, {words.number(100 * point.right / point.answered, 1)}%"
         parts.append(_mark(at, up, 0, 0, tip))
         parts.append(_place_label(at, up, name, taken, width, height))
     return svg(width, height, parts, words("Answers that are sure enough"))
@@ -318,9 +318,9 @@ def timeline_figure(cohort: CohortReport, words: Words) -> str:
     parts.append(svg_text((left + width - 20) / 2, height - 8, words("seconds of training steps"), "name", "middle"))
     y = top
     for place, label in enumerate(labels):
-        own = [member for member in members if member.label == label]
-        parts.append(svg_text(left - 10, y + step * len(own) / 2 + 5, label, "", "end"))
-        for member in own:
+        with_label = [member for member in members if member.label == label]
+        parts.append(svg_text(left - 10, y + step * len(with_label) / 2 + 5, label, "", "end"))
+        for member in with_label:
             y += step
             until = member.until or 0.0
             tip = f"{member.run}: {_ending(member, words)}, {words.number(until, 1)} s"

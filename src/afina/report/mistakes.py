@@ -58,13 +58,13 @@ def confusion_table(mistakes: Mistakes, words: Words) -> Table:
 def threshold_table(mistakes: Mistakes, words: Words) -> Table:
     """Return one row a threshold: how much is answered, how much of it rightly, and how much is left to a person."""
     rows = []
-    for own in mistakes.coverage():
-        low, high = (words.number(100 * bound, 1) for bound in own.interval)
-        accuracy = words.number(None if own.accuracy is None else 100 * own.accuracy, 1)
+    for point in mistakes.coverage():
+        low, high = (words.number(100 * bound, 1) for bound in point.interval)
+        accuracy = words.number(None if point.accuracy is None else 100 * point.accuracy, 1)
         rows.append([
-            words.shortest(own.at_least) if own.at_least else words("all"), words.number(100 * own.share, 1),
-            f"{accuracy} [{low}{words.between}{high}]" if own.answered else "—", words.number(own.answered - own.right),
-            words.number(own.rows - own.answered),
+            words.shortest(point.at_least) if point.at_least else words("all"), words.number(100 * point.share, 1),
+            f"{accuracy} [{low}{words.between}{high}]" if point.answered else "—", words.number(point.answered - point.right),
+            words.number(point.rows - point.answered),
         ])  # fmt: skip
     columns = ["at least", "answered (%)", "accuracy of these (%)", "of these wrong", "left to a person"]
     note = words(

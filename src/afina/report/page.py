@@ -118,14 +118,14 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
 def _answer_box(group: Group, words: Words) -> str:
     warning = ""
     if not group.comparable:
-        said = words(
+        sentence = words(
             "These results do not share one fingerprint (data, evaluator, versions, hardware or protocol differ); compare "
             "them with care. No differences are tested across fingerprints."
         )
-        warning = f"<div class=warning>{escape(said)}</div>"
-    own = doubts(group.cells)
+        warning = f"<div class=warning>{escape(sentence)}</div>"
+    doubted = doubts(group.cells)
     warning += "".join(
-        f"<div class=warning>{escape(doubt)}</div>" for doubt in (own.rates(words), *own.learning(words)) if doubt
+        f"<div class=warning>{escape(doubt)}</div>" for doubt in (doubted.rates(words), *doubted.learning(words)) if doubt
     )
     return f"<div class=answer><b>{escape(group.title)}</b><br>{escape(answer(group, words))}</div>{warning}"
 

@@ -59,8 +59,8 @@ class Reference:
 
     def parameters(self, model: str, method: str) -> list[float] | None:
         """Return [count, percent], or None."""
-        own = (self.values.get("trainable_parameters") or {}).get(self.methods.get(method, method)) or {}
-        return own.get(self._model(model) or "")
+        counts = (self.values.get("trainable_parameters") or {}).get(self.methods.get(method, method)) or {}
+        return counts.get(self._model(model) or "")
 
 
 def published_tables(material: Material, words: Words, reference: Reference) -> list[Table]:
@@ -90,8 +90,8 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
 
 def _metric(words: Words, groups: Sequence[Group]) -> str:
     """Name the one metric of all these groups with its unit, or each data set's."""
-    found = {group.dataset: group.metric for group in groups}
-    named = {data: words(metric) + (" (%)" if scaled(metric) == 100 else "") for data, metric in found.items()}
+    metrics = {group.dataset: group.metric for group in groups}
+    named = {data: words(metric) + (" (%)" if scaled(metric) == 100 else "") for data, metric in metrics.items()}
     if len(set(named.values())) == 1:
         return next(iter(named.values()))
     return f"{words('metric')} [{'; '.join(f'{data}: {metric}' for data, metric in named.items())}]"
@@ -133,7 +133,7 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
     rows: list[list[str]] = []
     last = max((run.epochs or 1 for run in material.results if run.model == model and run.is_finished), default=1)
     groups = [group for group in material.groups if group.model == model]
-    own = [group for group in groups if any(cell.runs for cell in group.cells)] or groups
+    with_runs = [group for group in groups if any(cell.runs for cell in group.cells)] or groups
     for dataset in material.datasets:
         for method in material.methods:
             cell = material.find(model, dataset, method)
@@ -148,14 +148,14 @@ def _by_epoch(material: Material, words: Words, reference: Reference, number: st
                     row.append(_beside(ours, published[place] if published else None, words, 1))
             rows.append(row)
     heads = [f"{words('epoch')} {e} {words(s)}" for e in range(1, last + 1) for s in ("train", "test")]
-    title = words("{metric} by epoch, {model}", metric=_metric(words, own), model=Path(model).name)
+    title = words("{metric} by epoch, {model}", metric=_metric(words, with_runs), model=Path(model).name)
     return _table(number, title, [words("data set"), words("method"), *heads], rows, words, count=2)
 
 
 def _parameters(material: Material, words: Words, reference: Reference) -> Table:
     def cells(model: str, method: str) -> dict[str, Cell]:
-        found = {dataset: material.find(model, dataset, method) for dataset in material.datasets}
-        return {dataset: cell for dataset, cell in found.items() if cell is not None}
+        by_dataset = {dataset: material.find(model, dataset, method) for dataset in material.datasets}
+        return {dataset: cell for dataset, cell in by_dataset.items() if cell is not None}
 
     # A head has as many rows as a data set has classes: where these differ, each data set has columns of its own.
     alike = all(
@@ -171,8 +171,8 @@ def _parameters(material: Material, words: Words, reference: Reference) -> Table
     for method in material.methods:
         row = [method]
         for model, dataset in places:
-            own = cells(model, method)
-            cell = next(iter(own.values()), None) if dataset is None else own.get(dataset)
+            by_dataset = cells(model, method)
+            cell = next(iter(by_dataset.values()), None) if dataset is None else by_dataset.get(dataset)
             published: Sequence[float | None] = reference.parameters(model, method) or (None, None)
             percent = cell.runs[0].trainable_percent if cell else None
             row.append(_beside(words.number(cell.trainable_parameters if cell else None), published[0], words, 0))

@@ -114,11 +114,11 @@ def _untried_note(group: Group, words: Words) -> str:
     """Say of which methods not all rates could be tried, and why."""
     sentences = []
     for cell in group.cells:
-        if own := next((run.untried for run in cell.runs if run.untried), None):
+        if untried := next((run.untried for run in cell.runs if run.untried), None):
             sentences.append(
                 words(
                     "† {method}: {rates} of {of} rates could not be tried, so another may be better than this one ({why})",
-                    method=cell.method, rates=own.rates, of=own.of, why=own.why.rstrip("."),
+                    method=cell.method, rates=untried.rates, of=untried.of, why=untried.why.rstrip("."),
                 )
             )  # fmt: skip
     return " ".join(f"{sentence}." for sentence in sentences)
@@ -218,8 +218,8 @@ def changed_table(material: Material, words: Words) -> Table:
     # As a study's folder has them: seeds as a list, though the file may say how many.
     usual = {key: own.default for key, own in fields.items() if not own.is_required()}
     rows = [[key, _plain(value)] for key, value in study.items() if key not in usual or usual[key] != value]
-    for name, own in material.resolved.data.items():
-        rows += [[f"{words('data')}: {name}", words.note(str(note))] for note in own.notes]
+    for name, details in material.resolved.data.items():
+        rows += [[f"{words('data')}: {name}", words.note(str(note))] for note in details.notes]
     return Table("chosen", words("What was chosen"), [words("key"), words("value")], rows, words=2)
 
 

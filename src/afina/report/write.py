@@ -126,8 +126,8 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     material = gather(directory)
     parts: list[RenderableType] = []
     for group in material.groups:
-        said = [Text(answer(group, words)), *(Text(d, style="yellow") for d in doubts(group.cells).learning(words))]
-        parts += [_shown(_narrow(comparison_table(group, words))), Padding(Stack(*said), (0, 0, 1, 1))]
+        sentences = [Text(answer(group, words)), *(Text(d, style="yellow") for d in doubts(group.cells).learning(words))]
+        parts += [_shown(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
     if material.left:
         parts.append(_shown(race_table(material, words)))
     if material.failed:
@@ -147,17 +147,17 @@ def terminal_mistakes(directory: Path, run: str, *, language: str = "en") -> Ren
     """
     words = Words(language)
     if run == "best":
-        found = [group.mistakes for group in gather(directory).groups if group.mistakes is not None]
-        if not found:
+        mistakes = [group.mistakes for group in gather(directory).groups if group.mistakes is not None]
+        if not mistakes:
             raise UsageError(f"{directory} has no finished run whose rows have a single answer that is right or wrong.")
     else:
-        found = [read_mistakes(directory, run)]
+        mistakes = [read_mistakes(directory, run)]
     parts: list[RenderableType] = []
-    for own in found:
-        for table in mistake_tables(own, words):
+    for of_run in mistakes:
+        for table in mistake_tables(of_run, words):
             if not table.name.startswith("errors-") and _fits(table):  # what is taken for what stands by class too
                 parts += [_shown(table), ""]
-        parts.append(_shown(_one_line(wrong_table(own, words, _WRONG_SHOWN))))
+        parts.append(_shown(_one_line(wrong_table(of_run, words, _WRONG_SHOWN))))
     return Stack(*parts)
 
 

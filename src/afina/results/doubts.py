@@ -42,9 +42,9 @@ class Doubts:
 
     def learning(self, words: Words) -> list[str]:
         """Say who had not learned enough, a sentence each."""
-        said = []
+        sentences = []
         if self.rising:
-            said.append(
+            sentences.append(
                 words(
                     "Still learning when its steps were over, as the train metric still improved steeply in the last epoch: "
                     "{methods}. More epochs or a higher rate would change its place."
@@ -55,7 +55,7 @@ class Doubts:
                 )
             )
         if self.below_head:
-            said.append(
+            sentences.append(
                 words(
                     "Below the head alone on the train rows, though it trains the head too: {methods}. Its rate is too low "
                     "or too high for so few steps."
@@ -65,7 +65,7 @@ class Doubts:
                     methods=", ".join(self.below_head),
                 )
             )
-        return said
+        return sentences
 
 
 def doubts(cells: Sequence[Cell]) -> Doubts:

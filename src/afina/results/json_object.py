@@ -82,8 +82,8 @@ class JsonObject(dict[str, Any]):
     @classmethod
     def declared(cls) -> dict[str, Key[Any]]:
         """Return the keys that are relied on, in the order in which they are declared."""
-        found = [vars(base) for base in reversed(cls.__mro__)]
-        return {name: key for own in found for name, key in own.items() if isinstance(key, Key)}
+        spaces = [vars(base) for base in reversed(cls.__mro__)]
+        return {name: key for own in spaces for name, key in own.items() if isinstance(key, Key)}
 
     @classmethod
     def check_whole(cls, value: Mapping[str, Any]) -> None:
@@ -116,8 +116,8 @@ class JsonObject(dict[str, Any]):
         """Describe each key by its docstring."""
         written = handler.resolve_ref_schema(handler(schema))
         written["description"] = inspect.cleandoc(cls.__doc__ or "")
-        for name, told in _docstrings(cls).items():
-            written["properties"][name]["description"] = told
+        for name, text in _docstrings(cls).items():
+            written["properties"][name]["description"] = text
         return written
 
     @classmethod

@@ -129,16 +129,16 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
                 raise
     comparisons = compare(loaded, done[0].metric) if same and len(done) > 1 else []
     members = [_by_rows(cell, loaded.get(cell.method, {})) for cell in members]
-    found = verdict(members, comparisons)
-    best = next((cell for cell in members if found and cell.method == found.best), None)
+    judged = verdict(members, comparisons)
+    best = next((cell for cell in members if judged and cell.method == judged.best), None)
     if best is None or best.method not in loaded:
-        return Group(model, dataset, members, comparisons, found, same)
+        return Group(model, dataset, members, comparisons, judged, same)
     first = best.runs[0]
-    own = loaded[best.method][first.seed]
+    predicted = loaded[best.method][first.seed]
     return Group(
-        model, dataset, members, comparisons, found, same, test_rows=len(own.item),
-        by_rows=_around(best.test, row_interval(own, best.metric)),
-        mistakes=mistakes_or_none(directory, first), diagrams=diagrams_of(list(first.test_metrics), own),
+        model, dataset, members, comparisons, judged, same, test_rows=len(predicted.item),
+        by_rows=_around(best.test, row_interval(predicted, best.metric)),
+        mistakes=mistakes_or_none(directory, first), diagrams=diagrams_of(list(first.test_metrics), predicted),
     )  # fmt: skip
 
 

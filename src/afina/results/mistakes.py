@@ -161,11 +161,11 @@ class Mistakes:
         """Return what is answered, and how much of that rightly, where less sure rows go to a person."""
         assert self.probability is not None
         right = self.prediction == self.label
-        found = []
+        points = []
         for least in thresholds:
             sure = self.probability >= least
-            found.append(Coverage(least, len(right), int(sure.sum()), int((right & sure).sum())))
-        return found
+            points.append(Coverage(least, len(right), int(sure.sum()), int((right & sure).sum())))
+        return points
 
 
 def mistakes_of(directory: Path, result: Result) -> Mistakes | None:
@@ -177,14 +177,14 @@ def mistakes_of(directory: Path, result: Result) -> Mistakes | None:
     judged = TASKS[kind].judged if kind in TASKS else ""
     if not judged or (judged == "class" and names is None):
         return None
-    found = read_predictions(directory, result)
+    predictions = read_predictions(directory, result)
     digest = "" if result.fingerprint is None else result.fingerprint.data
     number = judged == "number"
-    probability = None if number else found.scores.max(axis=1)
+    probability = None if number else predictions.scores.max(axis=1)
     return Mistakes(
         run=result.run, method=result.method_label, names=None if number else tuple(names or ()),
-        label=found.label, prediction=found.prediction, probability=probability,
-        texts=read_test_rows(directory, digest, len(found.label)),
+        label=predictions.label, prediction=predictions.prediction, probability=probability,
+        texts=read_test_rows(directory, digest, len(predictions.label)),
     )  # fmt: skip
 
 
@@ -194,10 +194,10 @@ def read_mistakes(directory: str | Path | InFolder, run: str) -> Mistakes:
     done = {result.run: result for result in read_results(folder) if result.is_finished}
     if run not in done:
         raise UsageError(f"{folder} has no finished run '{run}'; there are {', '.join(done) or 'none'}.")
-    found = mistakes_of(folder, done[run])
-    if found is None:
+    mistakes = mistakes_of(folder, done[run])
+    if mistakes is None:
         raise UsageError(f"{run} is of the task {done[run].task}, whose rows have no single answer to be wrong in.")
-    return found
+    return mistakes
 
 
 def mistakes_or_none(directory: Path, result: Result) -> Mistakes | None:

@@ -63,17 +63,17 @@ def read_predictions(directory: Path, result: Result) -> Predictions:
     try:
         table = parquet.read_table(path)
         scores = table["scores"].combine_chunks()
-        found = Predictions(
+        predictions = Predictions(
             item=table["item"].to_numpy(),
             label=_values(table["label"]),
             prediction=_values(table["prediction"]),
             scores=scores.flatten().to_numpy().reshape(len(table), -1),
         )
-        if not len(table) or (found.item != np.arange(len(table))).any() or found.label.dtype != found.prediction.dtype:
+        if not len(table) or (predictions.item != np.arange(len(table))).any() or predictions.label.dtype != predictions.prediction.dtype:
             raise ValueError
     except (OSError, KeyError, ValueError, TypeError, AttributeError, pyarrow.ArrowException):
         raise AfinaError(f"{path} is missing or damaged; delete runs/{result.run} and run the study again.") from None
-    return found
+    return predictions
 
 
 def _values(column: Any) -> np.ndarray:

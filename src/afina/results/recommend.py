@@ -99,9 +99,9 @@ def recommend(
     _check_limits(memory_bytes, minutes, minimum)
     words = words or Words()
     group = _group(directory, metric, model, dataset)
-    found = _chosen(directory, group, _Limits(memory_bytes, minutes, minimum), words)
-    said = doubts(group)
-    return replace(found, doubts=[doubt for doubt in (said.rates(words), *said.learning(words)) if doubt])
+    answer = _chosen(directory, group, _Limits(memory_bytes, minutes, minimum), words)
+    doubted = doubts(group)
+    return replace(answer, doubts=[doubt for doubt in (doubted.rates(words), *doubted.learning(words)) if doubt])
 
 
 @dataclass(frozen=True)
@@ -141,15 +141,15 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
         )  # fmt: skip
         return Recommendation(cheapest, others[0], reason, False, excluded)
     runner_up = ranked[1] if len(ranked) > 1 else None
-    told = {"best": _named(best, words), "metric": words(name), "value": words.number(_mean(best), 4)}
+    values = {"best": _named(best, words), "metric": words(name), "value": words.number(_mean(best), 4)}
     if runner_up is None:
-        reason = words("{best} has the best {metric}, {value} ({costs}).", **told, costs=_costs(best, words))
+        reason = words("{best} has the best {metric}, {value} ({costs}).", **values, costs=_costs(best, words))
         return Recommendation(best, None, reason, True, excluded)
     pair = {cell_name(best), cell_name(runner_up)}
     p = next(entry.p_holm for entry in comparisons if {entry.first, entry.second} == pair)
     reason = words(
         "{best} has the best {metric}, {value} ({costs}), ahead of {second} by more than chance (p = {p}).",
-        **told, costs=_costs(best, words), second=_valued(runner_up, words),
+        **values, costs=_costs(best, words), second=_valued(runner_up, words),
         p=f"{p:.3g}" if p < 1e-3 else words.number(p, 3),
     )  # fmt: skip
     return Recommendation(best, runner_up, reason, True, excluded)

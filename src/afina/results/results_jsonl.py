@@ -39,7 +39,7 @@ def read_results(directory: Path) -> list[Result]:
         if (directory / "study.yaml").exists():
             return []
         raise UsageError(f"{directory} is no study's folder: it has no results.jsonl.")
-    found: dict[str, Result] = {}
+    results: dict[str, Result] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
             value = json.loads(line)
@@ -47,8 +47,8 @@ def read_results(directory: Path) -> list[Result]:
             continue
         what_to_do = "delete that line and run the study again, which enters what is finished anew"
         result = result_of(value, f"{path}, line {number},", what_to_do)
-        found[result.run] = result
-    return list(found.values())
+        results[result.run] = result
+    return list(results.values())
 
 
 def lacks_adapter(directory: Path, result: Result) -> bool:

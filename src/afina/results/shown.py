@@ -67,25 +67,25 @@ def answer(group: Group, words: Words) -> str:
     tied = ", ".join(group.verdict.tied)
     theirs = {cell.test.mean for cell in group.cells if cell.method in group.verdict.tied and cell.test is not None}
     if theirs == {best.test.mean}:
-        said = words("{best} and {tied} have the same value ({value}).", best=best.method, tied=tied, value=value)
+        sentence = words("{best} and {tied} have the same value ({value}).", best=best.method, tied=tied, value=value)
     elif tied:
-        said = words(
+        sentence = words(
             "{best} is best by a difference that could be chance ({value}): it ties with {tied}.",
             best=best.method, value=value, tied=tied,
         )  # fmt: skip
     else:
-        said = words("{best} is best ({value}).", best=best.method, value=value)
+        sentence = words("{best} is best ({value}).", best=best.method, value=value)
     once = words("One seed only: training's own chance is not in the intervals.") if group.verdict.single_seed else ""
-    return " ".join(filter(None, (said, _by_rows(group, words), once)))
+    return " ".join(filter(None, (sentence, _by_rows(group, words), once)))
 
 
 def _by_rows(group: Group, words: Words) -> str:
     """Say how far the best value could be off because of the test rows that there happen to be."""
-    found = group.by_rows
-    if found is None or found.low is None or found.high is None:
+    interval = group.by_rows
+    if interval is None or interval.low is None or interval.high is None:
         return ""
-    low, _, high = shown_interval(found, group.metric)
-    digits = metric_digits(group.metric, found.mean)
+    low, _, high = shown_interval(interval, group.metric)
+    digits = metric_digits(group.metric, interval.mean)
     return words(
         "By its {rows} test rows alone it could lie anywhere from {low} to {high}{unit}.",
         rows=words.number(group.test_rows), low=words.number(low, digits), high=words.number(high, digits),

@@ -115,7 +115,7 @@ class Task(ABC):
         return False
 
     @classmethod
-    def claims(cls, found: "Labelled") -> bool:
+    def claims(cls, labelled: "Labelled") -> bool:
         """Return whether texts with a column of labels show by these that they are for this task.
 
         Raises `UsageError` for labels that seem a mistake.
@@ -128,7 +128,7 @@ class Task(ABC):
         """Return the data set; raises `UsageError` in one sentence for what is wrong with its rows."""
 
     @classmethod
-    def of_labelled(cls, source: Source, found: "Labelled") -> TextDataset:
+    def of_labelled(cls, source: Source, labelled: "Labelled") -> TextDataset:
         """Return the data set of texts with a column of labels; only of tasks that `claims` some."""
         raise NotImplementedError(f"{cls.name} claims labels and does not read them")
 
@@ -145,13 +145,13 @@ class Task(ABC):
     @classmethod
     def of_study(cls, data: TextDataset, config: Checked, spec: DatasetSpec, tokenizer: Any) -> "Task":
         """Make the task of a data set, with the metric that the study shows first; raises `UsageError` as `made_for`."""
-        own = TASKS[data.task]
-        if unread := own.unread(spec):
+        wanted = TASKS[data.task]
+        if unread := wanted.unread(spec):
             raise UsageError(
                 f"{spec.label_name}: {unread[0]} is for task: {', '.join(readers(unread[0]))}, and its rows are read for "
-                f"task: {own.name}; leave it out, or set the task."
+                f"task: {wanted.name}; leave it out, or set the task."
             )
-        made = own.made_for(data, config, spec, tokenizer)
+        made = wanted.made_for(data, config, spec, tokenizer)
         if data.metric is not None:
             made.put_first(data.metric)
         return made

@@ -77,23 +77,23 @@ class Choices(Task):
         return cls.of_labelled(source, read_labelled(source.parts, answers=True))
 
     @classmethod
-    def of_labelled(cls, source: Source, found: Labelled) -> TextDataset:
-        spec, where, limits = source.spec, found.where, (source.train_limit, source.test_limit)
-        if "choices" in found.columns:
-            own = {n: answers_of(t, found.columns["choices"], found.parts.place(n)) for n, t in found.kept.items()}
-            right = {n: right_answers(t, found.column, own[n], found.parts.place(n)) for n, t in found.kept.items()}
-            return found.finished(spec, cls.name, None, found.rows(right, own), *limits)
-        names, labels = classes(found.kept, found.column, where, found.given, found.notes)
-        note_dates(names, found.column, found.notes)
-        splits = found.labelled_rows(labels)
-        check_classes(names, {name: rows.label for name, rows in splits.items()}, where, found.notes)
+    def of_labelled(cls, source: Source, labelled: Labelled) -> TextDataset:
+        spec, where, limits = source.spec, labelled.where, (source.train_limit, source.test_limit)
+        if "choices" in labelled.columns:
+            answers = {n: answers_of(t, labelled.columns["choices"], labelled.parts.place(n)) for n, t in labelled.kept.items()}
+            right = {n: right_answers(t, labelled.column, answers[n], labelled.parts.place(n)) for n, t in labelled.kept.items()}
+            return labelled.finished(spec, cls.name, None, labelled.rows(right, answers), *limits)
+        names, labels = classes(labelled.kept, labelled.column, where, labelled.given, labelled.notes)
+        note_dates(names, labelled.column, labelled.notes)
+        splits = labelled.labelled_rows(labels)
+        check_classes(names, {name: rows.label for name, rows in splits.items()}, where, labelled.notes)
         if spec.answers is not None:
             if len(spec.answers) != len(names):
                 raise UsageError(
                     f"answers: there are {len(spec.answers)} for {len(names)} labels ({', '.join(names)})."
                 )
             names = tuple(spec.answers)
-        return found.finished(spec, cls.name, names, splits, *limits)
+        return labelled.finished(spec, cls.name, names, splits, *limits)
 
     @classmethod
     def published_outputs(cls, preset: Preset) -> int:

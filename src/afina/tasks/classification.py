@@ -81,17 +81,17 @@ class Classification(Task):
         return cls.of_labelled(source, read_labelled(source.parts))
 
     @classmethod
-    def claims(cls, found: Labelled) -> bool:
-        check_few_labels(found.kept["train"][found.column], found.column, found.where, found.given)
+    def claims(cls, labelled: Labelled) -> bool:
+        check_few_labels(labelled.kept["train"][labelled.column], labelled.column, labelled.where, labelled.given)
         return True
 
     @classmethod
-    def of_labelled(cls, source: Source, found: Labelled) -> TextDataset:
-        names, labels = classes(found.kept, found.column, found.where, found.given, found.notes)
-        note_dates(names, found.column, found.notes)
-        splits = found.labelled_rows(labels)
-        check_classes(names, {name: rows.label for name, rows in splits.items()}, found.where, found.notes)
-        return found.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
+    def of_labelled(cls, source: Source, labelled: Labelled) -> TextDataset:
+        names, labels = classes(labelled.kept, labelled.column, labelled.where, labelled.given, labelled.notes)
+        note_dates(names, labelled.column, labelled.notes)
+        splits = labelled.labelled_rows(labels)
+        check_classes(names, {name: rows.label for name, rows in splits.items()}, labelled.where, labelled.notes)
+        return labelled.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
 
     @classmethod
     def made_for(cls, data: TextDataset, settings: ClassSettings, spec: DatasetSpec, tokenizer: Any) -> Self:

@@ -41,8 +41,8 @@ class _Several(State):
     @model_validator(mode="after")
     def _each(self) -> "_Several":
         for key in ("weights", "thresholds"):
-            if (own := getattr(self, key)) is not None and len(own) != len(self.label_names):
-                raise ValueError(f"{key} should be {len(self.label_names)}, as many as labels, not {len(own)}")
+            if (values := getattr(self, key)) is not None and len(values) != len(self.label_names):
+                raise ValueError(f"{key} should be {len(self.label_names)}, as many as labels, not {len(values)}")
         return self
 
 
@@ -126,17 +126,17 @@ class MultiLabel(Task):
         parts, read, given = listed_labels(with_columns(source.parts, notes), notes)
         columns = find_columns(parts.tables, parts.spec, parts.where)
         parts = single_split(parts, columns["text"], columns["label"], notes, apart=True)
-        found = with_both(parts, columns, notes)
-        sets = {name: [json.loads(own) for own in t[found.column].to_pylist()] for name, t in found.kept.items()}
+        tables = with_both(parts, columns, notes)
+        sets = {name: [json.loads(own) for own in t[tables.column].to_pylist()] for name, t in tables.kept.items()}
         names = given or tuple(sorted({label for own in sets.values() for row in own for label in row}))
-        check_sets(names, sets, found.where, notes)
+        check_sets(names, sets, tables.where, notes)
         places = {name: place for place, name in enumerate(names)}
         labels = {name: np.zeros((len(own), len(names)), dtype=np.int8) for name, own in sets.items()}
-        for name, own in sets.items():
-            for row, its in enumerate(own):
+        for name, rows in sets.items():
+            for row, its in enumerate(rows):
                 labels[name][row, [places[label] for label in its]] = 1
-        splits = found.rows(labels)
-        made = found.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
+        splits = tables.rows(labels)
+        made = tables.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
         return replace(made, columns={**made.columns, "label": read if len(read) > 1 else read[0]})
 
     @classmethod

@@ -47,5 +47,5 @@ def _found(source: Source) -> TextDataset:
     meant = next((cls for cls in in_turn() if cls.is_meant(source.parts)), None)
     if meant is not None:
         return meant.read(source)
-    found = read_labelled(source.parts, advise=True)
-    return next(cls for cls in in_turn() if cls.claims(found)).of_labelled(source, found)
+    labelled = read_labelled(source.parts, advise=True)
+    return next(cls for cls in in_turn() if cls.claims(labelled)).of_labelled(source, labelled)

@@ -54,16 +54,16 @@ class Regression(Task):
         return cls.of_labelled(source, read_labelled(source.parts, apart=False))
 
     @classmethod
-    def claims(cls, found: Labelled) -> bool:
-        return found.given is None and are_quantities(found.kept, found.column)
+    def claims(cls, labelled: Labelled) -> bool:
+        return labelled.given is None and are_quantities(labelled.kept, labelled.column)
 
     @classmethod
-    def of_labelled(cls, source: Source, found: Labelled) -> TextDataset:
-        labels = {name: numbers(table, found.column, found.parts.place(name)) for name, table in found.kept.items()}
+    def of_labelled(cls, source: Source, labelled: Labelled) -> TextDataset:
+        labels = {name: numbers(table, labelled.column, labelled.parts.place(name)) for name, table in labelled.kept.items()}
         if (labels["train"] == labels["train"][0]).all():
-            raise UsageError(f"{found.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
-        splits = found.rows(labels)
-        return found.finished(source.spec, cls.name, None, splits, source.train_limit, source.test_limit)
+            raise UsageError(f"{labelled.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
+        splits = labelled.rows(labels)
+        return labelled.finished(source.spec, cls.name, None, splits, source.train_limit, source.test_limit)
 
     @classmethod
     def published_outputs(cls, preset: Preset) -> int:

@@ -48,12 +48,12 @@ class Tagged(Prediction):
     entities: tuple[Entity, ...]
 
     def __repr__(self) -> str:
-        found = ", ".join(f"{entity.type}: {entity.text!r}" for entity in self.entities)
-        return f"Tagged({len(self.words)} words; {found or 'no entity'})"
+        listed = ", ".join(f"{entity.type}: {entity.text!r}" for entity in self.entities)
+        return f"Tagged({len(self.words)} words; {listed or 'no entity'})"
 
     def as_dict(self) -> dict[str, Any]:
-        found = [vars(entity) for entity in self.entities]
-        return {"tokens": list(self.words), "tags": list(self.tags), "entities": found}
+        listed = [vars(entity) for entity in self.entities]
+        return {"tokens": list(self.words), "tags": list(self.tags), "entities": listed}
 
     def shown(self, at_least: float | None) -> Shown:
         answer = self.as_dict()
@@ -92,14 +92,14 @@ class Tagging(Classification):
         return is_tagged(parts.tables)
 
     @classmethod
-    def claims(cls, found: Labelled) -> bool:
+    def claims(cls, labelled: Labelled) -> bool:
         return False
 
     @classmethod
     def read(cls, source: Source) -> TextDataset:
         parts, notes = source.parts, list(source.parts.notes)
-        tables, own = tables_of_lists(parts.tables, parts.spec, parts.place, notes)
-        parts = replace(parts, tables=tables, spec=own)
+        tables, spec = tables_of_lists(parts.tables, parts.spec, parts.place, notes)
+        parts = replace(parts, tables=tables, spec=spec)
         columns = find_tagged(parts.tables, parts.spec, parts.where)
         parts = single_split(parts, *columns, notes, apart=False)
         places = {split: parts.place(split) for split in parts.tables}
@@ -142,13 +142,13 @@ class Tagging(Classification):
         else:
             starts = np.cumsum([0, *(len(word) + 1 for word in given)]).tolist()
             places = [(start, start + len(word)) for start, word in zip(starts, given, strict=False)]
-        found = sorted(entities(tags), key=lambda entity: entity[1]) if self.marks_entities else []
+        marked = sorted(entities(tags), key=lambda entity: entity[1]) if self.marks_entities else []
         return Tagged(
             label=" ".join(tags), probabilities=None, words=tuple(text[start:end] for start, end in places), tags=tags,
             entities=tuple(
                 Entity(kind, text[places[first][0] : places[last][1]], places[first][0], places[last][1],
                        float(sure[first : last + 1].mean()))
-                for kind, first, last in found
+                for kind, first, last in marked
             ),
         )  # fmt: skip
 

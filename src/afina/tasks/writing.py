@@ -56,8 +56,8 @@ class WritingTask(Task):
         parts, notes = source.parts, list(source.parts.notes)
         parts = replace(parts, tables=tables_of_lines(parts.tables, cls.lines, parts.where, notes))
         if parts.spec.joined:
-            tables, own = joined(parts.tables, parts.spec, parts.where, notes)
-            parts = replace(parts, tables=tables, spec=own)
+            tables, spec = joined(parts.tables, parts.spec, parts.where, notes)
+            parts = replace(parts, tables=tables, spec=spec)
         return read_written(
             parts.tables, parts.place, parts.spec, cls, parts.where, notes, source.train_limit, source.test_limit
         )

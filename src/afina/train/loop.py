@@ -164,9 +164,9 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
         pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
         batch = attached.batch(pieces, packing=passes.packing)
         outputs = attached.outputs(batch)
-        own = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
+        members = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
         losses: list[Tensor] = []
-        for member, logits, labels, rows, tokens in own:
+        for member, logits, labels, rows, tokens in members:
             if len(labels):
                 losses.append(member.loss(logits, labels, max(1, int(member.tokens.trained[rows].sum()))))
                 member.position.tokens += tokens

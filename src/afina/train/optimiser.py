@@ -94,21 +94,21 @@ class Optimiser:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for name, parameter in self.parameters.items():
-            own: dict[str, Any] = {
+            state_dict: dict[str, Any] = {
                 key.rpartition("/")[2]: value.to(parameter.device, copy=True)
                 for key, value in state.items()
                 if key.rpartition("/")[0] == name
             }
-            if own:
-                self.adamw.state[parameter] = self._as_paged(parameter, own) if self.paged else own
+            if state_dict:
+                self.adamw.state[parameter] = self._as_paged(parameter, state_dict) if self.paged else state_dict
 
     def _as_paged(self, parameter: nn.Parameter, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return a parameter's state with its moments copied into memory that may be paged out."""
-        kept: dict[str, Any] = {"step": int(state["step"])}
+        moments: dict[str, Any] = {"step": int(state["step"])}
         for key, value in state.items():
             if key != "step":
-                kept[key] = self.adamw.get_state_buffer(parameter).copy_(value)
-        return kept
+                moments[key] = self.adamw.get_state_buffer(parameter).copy_(value)
+        return moments
 
 
 def _paged_adamw(groups: list[dict[str, Any]], learning_rate: float) -> Any:

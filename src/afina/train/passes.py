@@ -74,7 +74,7 @@ class Passes:
             kind, like = self._known(member.adapter)
             halvings = int(math.log2(largest / counts[id(member)]))
             kinds.setdefault((kind, halvings), {}).setdefault(like, []).append(member)
-        found: list[list[_M]] = []
+        divided: list[list[_M]] = []
         for units in kinds.values():
             size = self.most or max(1, len(members))
             if tokens is not None and self.most_tokens is not None:
@@ -82,15 +82,15 @@ class Passes:
                 size = max(1, min(size, self.most_tokens // widest))
             apart = [own for own in units.values() if self.alike and len(own) > 1]
             rest = [member for own in units.values() if not (self.alike and len(own) > 1) for member in own]
-            found += [group for own in (*apart, rest) for group in _parts(own, size)]
-        return found
+            divided += [group for own in (*apart, rest) for group in _parts(own, size)]
+        return divided
 
     def prepare(self, members: Sequence[_M], tokens: Callable[[_M], Tokens], rows: np.ndarray | None = None) -> None:
         """Compute the hidden states of members' rows (all by default) below the lowest branch, once, before training."""
         for group in self.groups(members):
             attached = self.attached([member.adapter for member in group], training=True)
-            for own in {id(own): own for own in map(tokens, group)}.values():
-                attached.fill_trunk(own, rows)
+            for batch in {id(own): own for own in map(tokens, group)}.values():
+                attached.fill_trunk(batch, rows)
 
     def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
         """Return what decides about an adapter's group, and what sorts it within the group; computed once an adapter."""
@@ -139,8 +139,8 @@ def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
 def lowest_layer(adapter: Adapter) -> int:
     """Return the lowest layer that an adapter changes; a number beyond all layers where it changes none."""
     none = 0 if adapter.method.owns_backbone else 1 << 30
-    found = (site.layer if site.layer is not None else -1 for site, _ in adapter.placed())
-    return max(0, min(found, default=none))
+    layers = (site.layer if site.layer is not None else -1 for site, _ in adapter.placed())
+    return max(0, min(layers, default=none))
 
 
 def packing_of(wanted: str, backbone: Backbone, adapter: Adapter) -> str | None:

@@ -22,10 +22,10 @@ LANGUAGES = ("en", "pt")
 @cache
 def phrases() -> Mapping[str, str]:
     """Return the Portuguese of every phrase, by the English sentence."""
-    found: dict[str, str] = {}
+    known: dict[str, str] = {}
     for info in pkgutil.iter_modules(afina.words.__path__, "afina.words."):
-        found |= getattr(importlib.import_module(info.name), "PORTUGUESE", {})
-    return found
+        known |= getattr(importlib.import_module(info.name), "PORTUGUESE", {})
+    return known
 
 
 def check_language(language: str) -> None:
@@ -42,8 +42,8 @@ class Words:
         self.language = language
 
     def __call__(self, text: str, **values: object) -> str:
-        said = phrases().get(text, text) if self.language == "pt" else text
-        return said.format(**values) if values else said
+        phrase = phrases().get(text, text) if self.language == "pt" else text
+        return phrase.format(**values) if values else phrase
 
     def counted(self, count: int, one: str, many: str) -> str:
         """Say how many there are, in the phrase for one or in that for several, both with `{count}`."""
@@ -60,8 +60,8 @@ class Words:
 
     def sentence(self, note: str) -> str:
         """Say a note as a sentence that stands by itself."""
-        said = self.note(note)
-        return f"{said[:1].upper()}{said[1:].rstrip('.')}."
+        text = self.note(note)
+        return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
     def number(self, value: float | None, digits: int = 0) -> str:
         """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""

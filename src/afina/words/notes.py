@@ -286,19 +286,19 @@ def without_examples(note: str) -> str:
     """Return a note with what it shows of the rows left out, for whoever should not see them."""
     for pattern, names, _ in _patterns():
         for start in (0, note.find(": ") + 2):
-            if "example" in names and (found := pattern.fullmatch(note, start)) is not None:
+            if "example" in names and (match := pattern.fullmatch(note, start)) is not None:
                 place = names.index("example") + 1
-                return f"{note[: found.start(place)]}…{note[found.end(place) :]}"
+                return f"{note[: match.start(place)]}…{note[match.end(place) :]}"
     return note
 
 
 def _said(note: str) -> Iterator[str]:
     """Yield what a note may say: a known one, one followed by how many there were, or one with its file's name before it."""
     for pattern, names, other in _patterns():
-        if (found := pattern.fullmatch(note)) is not None:
-            yield other.format(**{name: _value(value) for name, value in zip(names, found.groups(), strict=True)})
-    if (found := _COUNTED.fullmatch(note)) is not None:
-        yield from (f"{what}: {_value(found['count'])}" for what in _said(found["what"]))
+        if (match := pattern.fullmatch(note)) is not None:
+            yield other.format(**{name: _value(value) for name, value in zip(names, match.groups(), strict=True)})
+    if (match := _COUNTED.fullmatch(note)) is not None:
+        yield from (f"{what}: {_value(match['count'])}" for what in _said(match["what"]))
     file, mark, rest = note.partition(": ")
     if mark:
         yield from (f"{file}: {own}" for own in _said(rest))

@@ -174,8 +174,8 @@ def _placed(
     network = Network(backbone.anatomy.width, len(values["down.weight"]), _ACTIVATIONS[settings["non_linearity"]])
     parallel = bool(settings.get("is_parallel"))
     # Beside the residual connection the network is scaled on its way out; elsewhere the scale is put into U and u.
-    own = {key: value * scale if key.startswith("up.") and not parallel else value for key, value in values.items()}
-    network.load_state_dict(own)
+    scaled = {key: value * scale if key.startswith("up.") and not parallel else value for key, value in values.items()}
+    network.load_state_dict(scaled)
     if parallel:
         if not norm_comes_last or where == "attention":
             raise UsageError(
@@ -213,9 +213,9 @@ def _head(folder: Path, backbone: Backbone) -> tuple[Head, tuple[str, ...]]:
     if inner is None:
         if head.num_labels is None:
             raise AfinaError(f"{path} says neither num_labels nor what its head is.")
-        own = backbone.new_head(head.num_labels)
-        take_head(own, {**backbone.pretrained_head, **{key: value.float() for key, value in tensors.items()}}, folder)
-        return own, _named(names, head.num_labels, path)
+        made = backbone.new_head(head.num_labels)
+        take_head(made, {**backbone.pretrained_head, **{key: value.float() for key, value in tensors.items()}}, folder)
+        return made, _named(names, head.num_labels, path)
     if inner.head_type != "classification" or inner.activation_function != "tanh":
         raise UsageError(
             f"{folder}: heads of the type {shown(inner.head_type)} are not read, only classification with tanh."
@@ -247,15 +247,15 @@ def _flexible(tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path) -
         if place is None:
             raise AfinaError(f"{folder}: '{name[:100]}' is no part of a head as they are read.")
         layers.setdefault(int(place[1]), {})[place[2]] = value.float()
-    found: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
     width = backbone.anatomy.width
-    for _, own in sorted(layers.items()):
-        weight, bias = own.get("weight"), own.get("bias")
+    for _, of_layer in sorted(layers.items()):
+        weight, bias = of_layer.get("weight"), of_layer.get("bias")
         fits = weight is not None and bias is not None and weight.ndim == 2 and weight.shape == (len(bias), width)
         if not fits or weight is None or bias is None:
             raise AfinaError(f"{folder}: its head does not fit {backbone.name}; it was trained on another base model.")
-        found.append((weight, bias))
+        pairs.append((weight, bias))
         width = len(weight)
-    if not found:
+    if not pairs:
         raise AfinaError(f"{folder} is damaged: model_head.safetensors holds no head.")
-    return found
+    return pairs

@@ -103,19 +103,19 @@ def interaction_of(
         return Interaction(place=row.place, text=str(values.get("unread", "")), problem=row.problem)
     carried = _carried(values.get("extra"))
     given = {**values, "tools": carried["tools"]} if "tools" in carried and "tools" not in values else values
-    found = (
+    dialogue = (
         _plain(values, columns, seen)
         if plain
         else read_dialogue(given, speakers, columns, Counter() if seen is None else seen)
     )
     label = columns.label or (find_label([str(name) for name in values]) if plain else None)
-    apart = {*found.used, "generated", "extra", label}
+    apart = {*dialogue.used, "generated", "extra", label}
     rest = {name: value for name, value in values.items() if name not in apart and value is not None}
-    said = values.get(label) if label else None
+    named = values.get(label) if label else None
     return Interaction(
-        place=row.place, messages=found.messages, others=found.others, text=found.text, form=found.form,
-        problem=found.problem, tools=found.tools, extra=rest | carried,
-        label=None if said is None or label in found.used else str(said),
+        place=row.place, messages=dialogue.messages, others=dialogue.others, text=dialogue.text, form=dialogue.form,
+        problem=dialogue.problem, tools=dialogue.tools, extra=rest | carried,
+        label=None if named is None or label in dialogue.used else str(named),
         generated=str(values.get("generated", "")).lower() in ("true", "1"),
     )  # fmt: skip
 
@@ -134,15 +134,15 @@ def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | Non
     if named := _named(values):
         return Found(frozenset(named), text="\n".join(part for name in named if (part := string(values[name])).strip()))
     label = columns.label or find_label([str(name) for name in values])
-    own = [name for name, value in values.items() if isinstance(value, str) and name != label]
-    if not own and (lists := [name for name, value in values.items() if _strings(value)]):
+    columns_of_text = [name for name, value in values.items() if isinstance(value, str) and name != label]
+    if not columns_of_text and (lists := [name for name, value in values.items() if _strings(value)]):
         return Found(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
-    if len(own) > 1 and seen is not None:
+    if len(columns_of_text) > 1 and seen is not None:
         seen[
-            f"texts of {' and '.join(own)} together, a label among them maybe (--text and --label say which is which)"
+            f"texts of {' and '.join(columns_of_text)} together, a label among them maybe (--text and --label say which is which)"
         ] += 1
-    text = "\n".join(values[name] for name in own)
-    return Found(frozenset(own), text=text, problem="" if own else "no column of texts")
+    text = "\n".join(values[name] for name in columns_of_text)
+    return Found(frozenset(columns_of_text), text=text, problem="" if columns_of_text else "no column of texts")
 
 
 def _named(values: Mapping[str, Any]) -> list[str]:

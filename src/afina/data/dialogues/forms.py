@@ -82,33 +82,33 @@ class _Row:
         return next((name for name in names if name in self.names), None)
 
     def listed(self, turns: Sequence[Any], form: str = "") -> Listed:
-        found = read_messages(turns, self.speakers.roles, self.seen)
-        return Listed(found.messages, form, found.problem) if form else found
+        messages = read_messages(turns, self.speakers.roles, self.seen)
+        return Listed(messages.messages, form, messages.problem) if form else messages
 
-    def found(self, own: Sequence[str], listed: Listed) -> Found:
-        text = None if listed.messages else dumped({name: self.values[name] for name in own})
-        return Found(frozenset(own), listed.messages, listed.form, listed.problem, text)
+    def found(self, used: Sequence[str], listed: Listed) -> Found:
+        text = None if listed.messages else dumped({name: self.values[name] for name in used})
+        return Found(frozenset(used), listed.messages, listed.form, listed.problem, text)
 
 
 def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Columns, seen: Counter[str]) -> Found:
     """Read a row in the first of the forms that it has; `seen` counts what was assumed."""
     names = plain_names(values)
     row = _Row(values, names, columns, speakers, seen)
-    found = next((found for form in FORMS if (found := form(row)) is not None), None)
-    if found is None:
+    dialogue = next((dialogue for form in FORMS if (dialogue := form(row)) is not None), None)
+    if dialogue is None:
         listed = ", ".join(map(str, values)) or "none"
         return Found(frozenset(), problem=f"{NO_FORM} (its columns: {listed})", text=dumped(values))
     tools = next((read_tools(row.get(name)) for name in TOOLS if row.get(name)), [])
-    return Found(found.used, found.messages, found.form, found.problem, found.text, found.others, tools)
+    return Found(dialogue.used, dialogue.messages, dialogue.form, dialogue.problem, dialogue.text, dialogue.others, tools)
 
 
 def _named_pair(row: _Row) -> Found | None:
     question, answer = row.columns.question, row.columns.answer
     if question is None or answer is None:
         return None
-    said = _said([("user", string(row.values.get(question))), ("assistant", string(row.values.get(answer)))])
+    turns = _said([("user", string(row.values.get(question))), ("assistant", string(row.values.get(answer)))])
     systems = [row.names[name] for name in SYSTEMS if name in row.names]
-    return Found(frozenset([question, answer, *systems]), [*_system(row), *said], "question and answer")
+    return Found(frozenset([question, answer, *systems]), [*_system(row), *turns], "question and answer")
 
 
 def _exported(row: _Row) -> Found | None:
@@ -116,7 +116,7 @@ def _exported(row: _Row) -> Found | None:
     mapping = row.get("mapping")
     if not isinstance(mapping, Mapping) or not all(isinstance(node, Mapping) for node in mapping.values()):
         return None
-    own = [row.names[name] for name in ("mapping", "current_node") if name in row.names]
+    used = [row.names[name] for name in ("mapping", "current_node") if name in row.names]
     branch = _branch(mapping, row.get("current_node"))
     if sum(bool(node.get("message")) for node in mapping.values()) > sum(bool(node.get("message")) for node in branch):
         row.seen["conversations with edits or other answers, of which the last branch is read"] += 1
@@ -131,8 +131,8 @@ def _exported(row: _Row) -> Found | None:
                 row.seen["messages to and from ChatGPT's own tools, left out"] += 1
             continue
         turns.append({"role": role, "content": parts} | {"weight": message.get("weight")})
-    found = row.listed(turns, "ChatGPT export")
-    return row.found(own, Listed(_joined(found.messages), found.form, found.problem))
+    listed = row.listed(turns, "ChatGPT export")
+    return row.found(used, Listed(_joined(listed.messages), listed.form, listed.problem))
 
 
 def _branch(mapping: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]:
@@ -195,12 +195,12 @@ def _preference(row: _Row) -> Found | None:
     if chosen is None:
         return None
     if prompt is None and isinstance(value := row.get(chosen), str) and (dialogues := row.speakers.dialogues(value)):
-        found: Found | None = Found(frozenset([row.names[chosen]]), dialogues[0], "preferences")
+        preferred: Found | None = Found(frozenset([row.names[chosen]]), dialogues[0], "preferences")
     else:
-        found = _asked_and_said(row, prompt or "", chosen, "preferences")
-    if found is not None and found.messages and row.usual(REJECTED) is not None:
+        preferred = _asked_and_said(row, prompt or "", chosen, "preferences")
+    if preferred is not None and preferred.messages and row.usual(REJECTED) is not None:
         row.seen["preferences, of which what was chosen is read and what was rejected is not"] += 1
-    return found
+    return preferred
 
 
 def _completed(row: _Row) -> Found | None:
@@ -210,11 +210,11 @@ def _completed(row: _Row) -> Found | None:
     return _asked_and_said(row, "prompt", "completion", "prompt and completion")
 
 
-def _asked_and_said(row: _Row, prompt: str, said: str, form: str) -> Found | None:
+def _asked_and_said(row: _Row, prompt: str, answer: str, form: str) -> Found | None:
     """Read a prompt, which may be missing, and what is said to it, each a list of messages or a text."""
-    own = [row.names[name] for name in (prompt, said, *SYSTEMS) if name in row.names]
+    used = [row.names[name] for name in (prompt, answer, *SYSTEMS) if name in row.names]
     turns: list[Any] = list(_system(row))
-    for name, role in ((prompt, "user"), (said, "assistant")):
+    for name, role in ((prompt, "user"), (answer, "assistant")):
         value = row.get(name)
         listed = as_list(value, row.seen)
         if listed is None and isinstance(value, str):
@@ -222,7 +222,7 @@ def _asked_and_said(row: _Row, prompt: str, said: str, form: str) -> Found | Non
         if listed is None and value is not None:
             return None
         turns += listed or ()
-    return row.found(own, row.listed(turns, form))
+    return row.found(used, row.listed(turns, form))
 
 
 def _system(row: _Row) -> list[Message]:
@@ -257,8 +257,8 @@ def _usual_pair(row: _Row) -> Found | None:
     form = "Alpaca" if question in INSTRUCTIONS and answer in OUTPUTS else "question and answer"
     if problem:
         return row.found(used, Listed([], form, problem))
-    said = _said([*earlier, ("user", asked), ("assistant", string(row.get(answer)))])
-    return Found(frozenset(used), [*_system(row), *said], form)
+    turns = _said([*earlier, ("user", asked), ("assistant", string(row.get(answer)))])
+    return Found(frozenset(used), [*_system(row), *turns], form)
 
 
 def _history(row: _Row) -> tuple[list[tuple[str, str]], str]:
@@ -279,11 +279,11 @@ def _transcript(row: _Row) -> Found | None:
     text = row.columns.text or next((row.names[name] for name in TRANSCRIPTS if isinstance(row.get(name), str)), None)
     if text is None:
         return None
-    said = string(row.values.get(text))
-    found = row.speakers.dialogues(said)
-    if not found:
-        return Found(frozenset([text]), form="transcript", problem=no_marks(said.split("\n")), text=said)
-    return Found(frozenset([text]), found[0], "transcript", others=tuple(found[1:]))
+    whole = string(row.values.get(text))
+    dialogues = row.speakers.dialogues(whole)
+    if not dialogues:
+        return Found(frozenset([text]), form="transcript", problem=no_marks(whole.split("\n")), text=whole)
+    return Found(frozenset([text]), dialogues[0], "transcript", others=tuple(dialogues[1:]))
 
 
 FORMS: tuple[Callable[[_Row], Found | None], ...] = (

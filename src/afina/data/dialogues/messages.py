@@ -160,11 +160,11 @@ def _weight(values: Mapping[str, Any]) -> bool | None:
             raise _Problem(
                 f"{{n}} has the key '{key}', which weighs parts of an answer; only whole answers are left out here"
             )
-    found = {key: _switch(key, values[key]) for key in (*_LEARNED, *_NOT_LEARNED) if key in values}
-    told = {key: value != (key in _NOT_LEARNED) for key, value in found.items()}
-    if len(set(told.values())) > 1:
-        raise _Problem(f"{{n}} is to be learned by one of its keys and not by another ({', '.join(told)})")
-    return next(iter(told.values()), None)
+    switches = {key: _switch(key, values[key]) for key in (*_LEARNED, *_NOT_LEARNED) if key in values}
+    learned = {key: value != (key in _NOT_LEARNED) for key, value in switches.items()}
+    if len(set(learned.values())) > 1:
+        raise _Problem(f"{{n}} is to be learned by one of its keys and not by another ({', '.join(learned)})")
+    return next(iter(learned.values()), None)
 
 
 def _switch(key: str, value: Any) -> bool:
@@ -207,8 +207,8 @@ def _call(call: Any, seen: Counter[str]) -> dict[str, Any]:
         # A parquet file has every key of one call in all, empty.
         seen["calls with arguments that are null, left out"] += 1
         arguments = {key: value for key, value in arguments.items() if value is not None}
-    own = {key: call[key] for key in ("id",) if call is not function and call.get(key) is not None}
-    return {**own, "type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
+    kept_keys = {key: call[key] for key in ("id",) if call is not function and call.get(key) is not None}
+    return {**kept_keys, "type": "function", "function": {"name": function["name"], "arguments": dict(arguments)}}
 
 
 def _called_by_text(content: str, seen: Counter[str]) -> list[dict[str, Any]]:

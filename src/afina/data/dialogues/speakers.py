@@ -64,8 +64,8 @@ class Speakers:
     def roles(self) -> dict[str, str]:
         """Return each role by name in lower case."""
         known = {name: role for role, names in ROLES.items() for name in names.split()}
-        own = {name.lower(): role for role in ("user", "assistant") for name in getattr(self, role)}
-        return known | own
+        named = {name.lower(): role for role in ("user", "assistant") for name in getattr(self, role)}
+        return known | named
 
     @cached_property
     def _mark(self) -> re.Pattern[str]:
@@ -115,8 +115,8 @@ class Speakers:
     def dialogues(self, text: str) -> list[list[Message]]:
         """Read the dialogues of a text; none where no line is marked."""
         transcript = Transcript(self)
-        found = [dialogue for line in self.lines(text) for dialogue in transcript.feed(line)]
-        return [*found, *transcript.end()]
+        ended = [dialogue for line in self.lines(text) for dialogue in transcript.feed(line)]
+        return [*ended, *transcript.end()]
 
 
 class Transcript:
@@ -154,7 +154,7 @@ class Transcript:
             else:
                 self.loose.append(line)
             return
-        role, said, weak = marked
+        role, text, weak = marked
         if weak and role in self._named and self._messages:
             # `Model: X200` in what an `Assistant:` says is no turn.
             self._lines.append(line)
@@ -168,8 +168,8 @@ class Transcript:
         if last not in (None, "system") and begins:
             yield from self.end()
         self._close()
-        self._messages.append({"role": role, "content": said})
-        self._lines, self._blank = [said], False
+        self._messages.append({"role": role, "content": text})
+        self._lines, self._blank = [text], False
 
     def end(self) -> Iterator[list[Message]]:
         """Yield the dialogue that was begun, if any."""

@@ -24,14 +24,14 @@ def grouped_rows(
     if "message_tree_id" in names and isinstance(first.get(names.get("prompt", "")), Mapping):
         return _whole_trees(rows, speakers, seen, names["prompt"])
     role = next((names[name] for name in ROLE_KEYS if name in names and isinstance(first[names[name]], str)), None)
-    said = next((names[name] for name in SAID_KEYS if name in names and isinstance(first[names[name]], str)), None)
-    if role is None or said is None:
+    content = next((names[name] for name in SAID_KEYS if name in names and isinstance(first[names[name]], str)), None)
+    if role is None or content is None:
         return None
     conversation = next((names[name] for name in CONVERSATION_IDS if name in names), None)
     if conversation is None and not _speak(beginning, role, speakers, seen):
         return None
     turn = next((names[name] for name in TURNS if name in names), None)
-    return _one_turn_a_row(rows, speakers, seen, role, said, conversation, turn)
+    return _one_turn_a_row(rows, speakers, seen, role, content, conversation, turn)
 
 
 def _speak(rows: Sequence[RawRow], role: str, speakers: Speakers, seen: Counter[str]) -> bool:
@@ -50,7 +50,7 @@ def _speak(rows: Sequence[RawRow], role: str, speakers: Speakers, seen: Counter[
 
 
 def _one_turn_a_row(
-    rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str], role: str, said: str, conversation: str | None,
+    rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str], role: str, content: str, conversation: str | None,
     turn: str | None,
 ) -> Iterator[Interaction]:  # fmt: skip
     """Put rows that follow one another and name one conversation together, by their turns' numbers where they have them."""
@@ -62,9 +62,9 @@ def _one_turn_a_row(
         if not group:
             return
         ordered = sorted(group, key=lambda row: _order(row.values.get(turn))) if turn is not None else group
-        turns = [{"role": row.values.get(role), "content": row.values.get(said)} for row in ordered]
-        found = read_messages(turns, speakers.roles, seen)
-        problem = found.problem
+        turns = [{"role": row.values.get(role), "content": row.values.get(content)} for row in ordered]
+        listed = read_messages(turns, speakers.roles, seen)
+        problem = listed.problem
         if conversation is not None:
             if hash(current) in ended:
                 problem = (
@@ -75,19 +75,19 @@ def _one_turn_a_row(
         form = "turns out of order" if ordered != group else "one turn a row"
         text = "\n".join(str(each["content"]) for each in turns) if problem else None
         yield Interaction(
-            place=group[0].place, messages=found.messages, form=form, problem=problem, extra=extra, text=text
+            place=group[0].place, messages=listed.messages, form=form, problem=problem, extra=extra, text=text
         )
 
     for row in rows:
         if row.problem:
             yield Interaction(place=row.place, text=str(row.values.get("unread", "")), problem=row.problem)
             continue
-        own = row.values.get(conversation) if conversation is not None else None
-        new = own != current if conversation is not None else _starts(row, group, speakers, role)
+        named = row.values.get(conversation) if conversation is not None else None
+        new = named != current if conversation is not None else _starts(row, group, speakers, role)
         if new:
             yield from given()
             group = []
-        current = own
+        current = named
         group.append(row)
     yield from given()
 
@@ -171,6 +171,6 @@ def _whole_trees(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str],
 
 
 def _talk(turns: Sequence[tuple[Any, Any]], place: str, speakers: Speakers, seen: Counter[str]) -> Interaction:
-    found = read_messages([{"role": role, "content": said} for role, said in turns], speakers.roles, seen)
-    row = Interaction(place=place, messages=found.messages, form="OpenAssistant", problem=found.problem)
-    return row if not found.problem else replace(row, text=dialogue_text([{"content": str(said)} for _, said in turns]))
+    listed = read_messages([{"role": role, "content": said} for role, said in turns], speakers.roles, seen)
+    row = Interaction(place=place, messages=listed.messages, form="OpenAssistant", problem=listed.problem)
+    return row if not listed.problem else replace(row, text=dialogue_text([{"content": str(said)} for _, said in turns]))

@@ -20,15 +20,15 @@ def ordered(messages: Sequence[Said], seen: Counter[str]) -> tuple[list[Message]
     None where a turn is empty or no answer is learned.
     """
     made: list[Message] = []
-    for number, said in enumerate(messages, start=1):
-        role, before = said["role"], made[-1] if made else None
+    for number, turn in enumerate(messages, start=1):
+        role, before = turn["role"], made[-1] if made else None
         if problem := _misplaced(role, before, number):
             if role == "assistant" and (before is None or before.role == "system") and len(messages) > number:
                 seen["first messages that are the assistant's, before any question, left out"] += 1
                 continue
             return [], problem
-        details = {key: value for key, value in said.items() if key not in ("role", "content")}
-        made.append(Message(role, said["content"].strip(), details))
+        details = {key: value for key, value in turn.items() if key not in ("role", "content")}
+        made.append(Message(role, turn["content"].strip(), details))
     while made and made[-1].role != "assistant":
         made.pop()
     if not all(message.content or message.details.get("tool_calls") for message in made):

@@ -61,16 +61,16 @@ def whatsapp_chats(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str
     Who answers is the assistant of `speakers`, anybody else then asks; where nobody is named, every conversation has a
     `problem` that lists the names.
     """
-    said = list(_messages(rows, seen))
-    if not said:
+    messages = list(_messages(rows, seen))
+    if not messages:
         return
-    names = Counter(each.name for each in said)
+    names = Counter(each.name for each in messages)
     roles = _roles(names, speakers)
     problem = "" if set(roles.values()) == {"user", "assistant"} else _who_answers(names, speakers)
-    day_first = _day_first(said)
+    day_first = _day_first(messages)
     talk: list[_Said] = []
     before: datetime | None = None
-    for each in said:
+    for each in messages:
         now = _moment(each.when, day_first=day_first)
         if talk and now is not None and before is not None and now - before > _PAUSE:
             yield _conversation(talk, roles, problem)
@@ -105,13 +105,13 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
         yield from _kept(last, seen)
 
 
-def _kept(said: _Said, seen: Counter[str]) -> Iterator[_Said]:
-    text = _EDITED.sub("", "\n".join(said.lines).strip())
+def _kept(message: _Said, seen: Counter[str]) -> Iterator[_Said]:
+    text = _EDITED.sub("", "\n".join(message.lines).strip())
     without = [line for line in text.split("\n") if not _MEDIA.fullmatch(line.strip())]
     if text and (media := text.count("\n") + 1 - len(without)):
         seen["pictures, sound and deleted messages, left out"] += media
     if "".join(without).strip():
-        yield _Said(said.place, said.when, said.name, ["\n".join(without).strip()])
+        yield _Said(message.place, message.when, message.name, ["\n".join(without).strip()])
 
 
 def _clean(line: str) -> str:
@@ -119,15 +119,15 @@ def _clean(line: str) -> str:
 
 
 def _roles(names: Iterable[str], speakers: Speakers) -> dict[str, str]:
-    own = {name.lower() for name in speakers.assistant}
+    assistants = {name.lower() for name in speakers.assistant}
     asking = {name.lower() for name in speakers.user}
-    found = {name: speakers.roles[name.lower()] for name in names if name.lower() in speakers.roles}
-    found |= {name: "assistant" for name in names if name.lower() in own}
-    if own and not asking:
-        found |= {name: "user" for name in names if name not in found}
-    if asking and not own:
-        found |= {name: "assistant" for name in names if name not in found}
-    return found
+    roles = {name: speakers.roles[name.lower()] for name in names if name.lower() in speakers.roles}
+    roles |= {name: "assistant" for name in names if name.lower() in assistants}
+    if assistants and not asking:
+        roles |= {name: "user" for name in names if name not in roles}
+    if asking and not assistants:
+        roles |= {name: "assistant" for name in names if name not in roles}
+    return roles
 
 
 def _who_answers(names: Counter[str], speakers: Speakers) -> str:
@@ -142,10 +142,10 @@ def _who_answers(names: Counter[str], speakers: Speakers) -> str:
     )
 
 
-def _day_first(said: Sequence[_Said]) -> bool:
+def _day_first(messages: Sequence[_Said]) -> bool:
     """Return whether a date is day and month in this order; where no date tells, it is taken to be."""
-    firsts = [int(each.when[0]) for each in said if len(each.when[0]) < 4]
-    seconds = [int(each.when[1]) for each in said]
+    firsts = [int(each.when[0]) for each in messages if len(each.when[0]) < 4]
+    seconds = [int(each.when[1]) for each in messages]
     month_first = any(number > 12 for number in seconds) and not any(number > 12 for number in firsts)
     return not month_first
 
@@ -163,9 +163,9 @@ def _moment(when: tuple[str, ...], *, day_first: bool) -> datetime | None:
 
 
 def _conversation(talk: Sequence[_Said], roles: dict[str, str], problem: str) -> Interaction:
-    found = Interaction(place=talk[0].place, form=_FORM, problem=problem)
+    conversation = Interaction(place=talk[0].place, form=_FORM, problem=problem)
     if problem:
-        return replace(found, text="\n".join(f"{each.name}: {each.lines[0]}" for each in talk))
+        return replace(conversation, text="\n".join(f"{each.name}: {each.lines[0]}" for each in talk))
     messages: list[dict[str, str]] = []
     for each in talk:
         role = roles.get(each.name, "user")
@@ -173,4 +173,4 @@ def _conversation(talk: Sequence[_Said], roles: dict[str, str], problem: str) ->
             messages[-1]["content"] += "\n" + each.lines[0]
         else:
             messages.append({"role": role, "content": each.lines[0]})
-    return replace(found, messages=messages)
+    return replace(conversation, messages=messages)

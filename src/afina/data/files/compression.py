@@ -55,7 +55,7 @@ COMPRESSED: dict[str, Callable[[Path], BinaryIO]] = {
 
 def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     """Return the one file of an archive, beside which macOS may have put its own."""
-    found = [
+    members = [
         info
         for info in archive.infolist()
         if info.filename  # damaged, it may be empty
@@ -63,10 +63,10 @@ def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
         and not info.filename.startswith("__MACOSX/")
         and not Path(info.filename).name.startswith(".")
     ]
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(info.filename for info in found[:5]) + (", ..." if len(found) > 5 else "")
-    raise UsageError(f"{path} holds {len(found)} files ({listed or 'none'}); unpack it, and give one of them.")
+    if len(members) == 1:
+        return members[0]
+    listed = ", ".join(info.filename for info in members[:5]) + (", ..." if len(members) > 5 else "")
+    raise UsageError(f"{path} holds {len(members)} files ({listed or 'none'}); unpack it, and give one of them.")
 
 
 def contents(path: Path) -> bytes:

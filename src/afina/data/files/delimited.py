@@ -129,11 +129,11 @@ def _refuse_swallowed(rows: list[tuple[int, list[str]]], dialect: Dialect, width
     if not any("\n" in field for _, row in rows for field in row):
         return
     known = _known([row for _, row in rows], width)
-    wrong = [(line, found) for line, row in rows if (found := swallowed(row, known, dialect)) is not None]
+    wrong = [(line, joins) for line, row in rows if (joins := swallowed(row, known, dialect)) is not None]
     if wrong:
         others = likewise([(f"line {line}", "") for line, _ in wrong])
-        line, found = wrong[0]
-        raise UsageError(f'{place}, line {line}: {found}; write a quotation mark within a field twice (""){others}.')
+        line, joins = wrong[0]
+        raise UsageError(f'{place}, line {line}: {joins}; write a quotation mark within a field twice (""){others}.')
 
 
 def swallowed(row: list[str], known: Sequence[set[str]], dialect: Dialect) -> str | None:
@@ -150,13 +150,13 @@ def swallowed(row: list[str], known: Sequence[set[str]], dialect: Dialect) -> st
     after = row[-1].replace("\r\n", "\n").split("\n")[1:]
     ends = [part.rpartition(mark)[2].strip() for part in before]
     starts = [part.partition(mark)[0].strip() for part in after]
-    found = [(before, ends, known[-1]), (after, starts, known[0])]
+    pieces = [(before, ends, known[-1]), (after, starts, known[0])]
     place = next(number for number, field in enumerate(row) if "\n" in field)
     behind = mark.join(row[place:]).replace("\r\n", "\n").split("\n")[1:]
     fields = [part.split(mark) for part in behind]
     if all(len(parts) == len(row) for parts in fields):
-        found += [(behind, [own[at].strip() for own in fields], known[at]) for at in range(1, len(row) - 1)]
-    for lines, values, few in found:
+        pieces += [(behind, [own[at].strip() for own in fields], known[at]) for at in range(1, len(row) - 1)]
+    for lines, values, few in pieces:
         if lines and few.issuperset(values) and all(mark in part for part in lines):
             return (
                 f"a quotation mark that is opened there is closed {len(lines)} lines later, and each line between is like a "

@@ -88,9 +88,9 @@ def dialect_of(
     """Return how a text divides fields, and note what was assumed; `whole` where nothing comes behind the text."""
     first = text[: text.find("\n") + 1] or text
     skip = 0
-    if found := re.fullmatch(r'"?sep=(.)"?\s*', first):
-        skip, separator = 1, separator or found[1]
-        notes.append(f"its first line, 'sep={_shown(found[1])}', names the separator")
+    if match := re.fullmatch(r'"?sep=(.)"?\s*', first):
+        skip, separator = 1, separator or match[1]
+        notes.append(f"its first line, 'sep={_shown(match[1])}', names the separator")
     usual = "\t" if suffix == ".tsv" else ","
     if separator is None:
         separator = _separator(text if whole else text[: text.rfind("\n") + 1], usual, place)
@@ -170,8 +170,8 @@ def _tabbed(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
         return dialect
     count = sum(field.startswith('"') for row in plain for field in row)
     what = "a field begins" if count == 1 else f"{count:,} fields begin"
-    found = re.search(r'(^|[\t\n\r])"', text)
-    line = text.count("\n", 0, found.end()) + 1 if found else 1
+    match = re.search(r'(^|[\t\n\r])"', text)
+    line = text.count("\n", 0, match.end()) + 1 if match else 1
     notes.append(f"{what} with a quotation mark (line {line}), which is read as a letter like any other")
     return letters
 

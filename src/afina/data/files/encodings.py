@@ -170,10 +170,10 @@ def _concluded(seen: _Seen) -> Encoding:
             "utf-8", "UTF-8", broken=f"{where}, though {seen.good:,} other lines are; mend that line, or save"
         )
     sample = b"\n".join(seen.sample)
-    found = _western(sample) or _elsewhere(sample)
-    if isinstance(found, str):
-        return Encoding("utf-8", "UTF-8", broken=f"{where}{found}; say which encoding it is with encoding:, or save")
-    codec, name = found
+    recognised = _western(sample) or _elsewhere(sample)
+    if isinstance(recognised, str):
+        return Encoding("utf-8", "UTF-8", broken=f"{where}{recognised}; say which encoding it is with encoding:, or save")
+    codec, name = recognised
     shown = " ".join(seen.sample[0].decode(codec, "replace").split())
     example = shown if len(shown) <= 50 else _around(seen.sample[0], codec)
     return Encoding(codec, name, f"read as {name}, since it is not UTF-8 (line {line}: {example!r})")
@@ -187,15 +187,15 @@ def _around(line: bytes, codec: str) -> str:
 
 def _western(sample: bytes) -> tuple[str, str] | None:
     """Return the code page in which a sample reads best, Windows-1252 where others are no better."""
-    best, found = 0.0, None
+    best, chosen = 0.0, None
     for codec, name in _WESTERN:
         try:
             text = sample.decode(codec)
         except UnicodeDecodeError:
             continue
         if (score := _read_as(text)) > best:
-            best, found = score, (codec, name)
-    return found
+            best, chosen = score, (codec, name)
+    return chosen
 
 
 def _read_as(text: str) -> float:
@@ -228,10 +228,10 @@ def _elsewhere(sample: bytes) -> tuple[str, str] | str:
     """Return what charset-normalizer is sure of, or what to say where it is not."""
     from charset_normalizer import from_bytes
 
-    found = [match for match in from_bytes(sample, cp_isolation=list(_OTHERS)) if match.chaos < 0.1]
-    if not found:
+    fitting = [match for match in from_bytes(sample, cp_isolation=list(_OTHERS)) if match.chaos < 0.1]
+    if not fitting:
         return ", and no encoding that is known fits the file"
-    best, *others = sorted(found, key=lambda match: (-match.coherence, match.chaos))
+    best, *others = sorted(fitting, key=lambda match: (-match.coherence, match.chaos))
     close = [match for match in others if match.coherence > best.coherence - 0.15 and str(match) != str(best)]
     if close:
         names = " or ".join(match.encoding for match in (best, *close[:2]))

@@ -71,15 +71,15 @@ def _from_first(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def _refuse_uncomputed(path: Path, rows: list[tuple[Any, ...]], sheet: Any) -> None:
     """Raise where formulas have no stored values, so that their cells would seem empty: no spreadsheet has saved the file."""
-    found = [
+    cells = [
         (value, cell)
         for values, row in zip(rows, sheet.iter_rows(), strict=False)
         for value, cell in zip(values, row, strict=False)
         if cell.data_type == "f"
     ]
-    if found and all(value is None for value, _ in found):
+    if cells and all(value is None for value, _ in cells):
         raise UsageError(
-            f"{path}, sheet '{sheet.title}', cell {found[0][1].coordinate}: the file does not hold this formula's value; "
+            f"{path}, sheet '{sheet.title}', cell {cells[0][1].coordinate}: the file does not hold this formula's value; "
             "open it in a spreadsheet and save it."
         )
 

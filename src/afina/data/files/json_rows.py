@@ -24,11 +24,11 @@ class DoubledKey(json.JSONDecodeError):
 
 def single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object's keys with their values; raises `DoubledKey` where one is there twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         seen: set[str] = set()
         raise DoubledKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
-    return found
+    return values
 
 
 def parsed(text: str) -> Any:
@@ -72,11 +72,11 @@ def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
         # One line in a file of lines is one row, whatever it looks like.
         single = lines and isinstance(document, dict)
         return [("line 1", document)] if single else rows_of_document(document, place, notes)
-    found = _lines(text)
-    if isinstance(found, list):
-        return found
-    others = likewise([(f"line {number}", why) for number, why in found.wrong])
-    number, why = found.wrong[0]
+    by_line = _lines(text)
+    if isinstance(by_line, list):
+        return by_line
+    others = likewise([(f"line {number}", why) for number, why in by_line.wrong])
+    number, why = by_line.wrong[0]
     # A file whose first line is whole is one of lines, whatever it is called.
     whole = number > next(at for at, line in enumerate(text.split("\n"), start=1) if line.strip())
     raise UsageError(f"{place}, line {number}: {why}{others}." if lines or whole else problem)

@@ -63,11 +63,11 @@ def read_table(
     Raises `UsageError` that says what is wrong and where.
     """
     check_file(path, FILES if lines else SUFFIXES)
-    own: list[str] = []
+    assumed: list[str] = []
     with reading(path):
         reader = _read_lines if format_of(path) in TEXT_FILES else READERS[format_of(path)]
-        table = reader(path, own, _Asked(separator, encoding, every_row))
-    say(path, own, notes)
+        table = reader(path, assumed, _Asked(separator, encoding, every_row))
+    say(path, assumed, notes)
     table = _without_views(table)
     if table.num_rows == 0:
         raise UsageError(f"{path} has column names and no rows.")
@@ -87,9 +87,9 @@ def _without_views(table: arrow.Table) -> arrow.Table:
     return table
 
 
-def say(path: Path, own: list[str], notes: list[str] | None) -> None:
+def say(path: Path, assumed: list[str], notes: list[str] | None) -> None:
     """Add what was assumed about a file to `notes`, with its name; without them, log it as a warning."""
-    for note in own:
+    for note in assumed:
         if notes is None:
             logging.getLogger("afina").warning("%s: %s", path.name, note)
         else:
@@ -132,12 +132,12 @@ def read_text(path: Path, notes: list[str], *, encoding: str | None = None) -> s
         data = contents(path)
     if encoding is not None:
         return _decoded(data, check_encoding(encoding), path)
-    found = recognise(io.BytesIO(data))
-    if found.broken:
-        raise UsageError(f"{path}, {found.broken} the file as UTF-8.")
-    if found.note:
-        notes.append(found.note)
-    return _decoded(data, found.codec, path)
+    recognised = recognise(io.BytesIO(data))
+    if recognised.broken:
+        raise UsageError(f"{path}, {recognised.broken} the file as UTF-8.")
+    if recognised.note:
+        notes.append(recognised.note)
+    return _decoded(data, recognised.codec, path)
 
 
 def _decoded(data: bytes, codec: str, path: Path) -> str:
@@ -254,8 +254,8 @@ FILES = (*SUFFIXES, *TEXT_FILES)
 
 def separator_of(table: arrow.Table) -> str | None:
     """Return what separated the columns of a table's file, where it was one of text."""
-    found = _stored(table, b"afina").get("separator")
-    return found if isinstance(found, str) else None
+    separator = _stored(table, b"afina").get("separator")
+    return separator if isinstance(separator, str) else None
 
 
 def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
@@ -272,11 +272,11 @@ def label_names_of(table: arrow.Table, column: str) -> tuple[str, ...] | None:
 def same_label_names(tables: Mapping[str, arrow.Table], column: str, where: str) -> tuple[str, ...] | None:
     """Return the first table's names of its labels; raises `UsageError` where another table numbers its labels otherwise."""
     (first, given), *others = ((part, label_names_of(table, column)) for part, table in tables.items())
-    for part, own in others:
-        if given is not None and own is not None and own != given:
+    for part, names in others:
+        if given is not None and names is not None and names != given:
             raise UsageError(
-                f"{where}: the labels of {part} are numbered {_numbered(own, given)}, and those of {first} "
-                f"{_numbered(given, own)}; write the names themselves into column '{column}'."
+                f"{where}: the labels of {part} are numbered {_numbered(names, given)}, and those of {first} "
+                f"{_numbered(given, names)}; write the names themselves into column '{column}'."
             )
     return given
 
@@ -290,7 +290,7 @@ def _numbered(names: tuple[str, ...], other: tuple[str, ...]) -> str:
 def _stored(table: arrow.Table, key: bytes) -> dict[str, Any]:
     """Return an object that a schema's metadata hold as JSON; another program's may hold anything."""
     try:
-        found = json.loads((table.schema.metadata or {}).get(key, b"{}"))
+        values = json.loads((table.schema.metadata or {}).get(key, b"{}"))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}

@@ -56,30 +56,30 @@ def _lines(table: arrow.Table) -> list[tuple[int, str]]:
 
 def _texts(table: arrow.Table, notes: list[str]) -> arrow.Table:
     """Read a text a line, or where blank lines divide the file, a text a paragraph."""
-    own = _lines(table)
+    filled = _lines(table)
     paragraphs: list[list[tuple[int, str]]] = []
-    for number, line in own:
+    for number, line in filled:
         if paragraphs and paragraphs[-1][-1][0] == number - 1:
             paragraphs[-1].append((number, line))
         else:
             paragraphs.append([(number, line)])
     divided = len(paragraphs) > 1
-    texts = [(part[0][0], "\n".join(line for _, line in part)) for part in paragraphs] if divided else own
+    texts = [(part[0][0], "\n".join(line for _, line in part)) for part in paragraphs] if divided else filled
     notes.append(f"{len(texts):,} {'paragraphs between blank lines' if divided else 'lines'} are a text each")
     return _table({"text": [text for _, text in texts]}, [number for number, _ in texts])
 
 
 def _all_are(form: str, lines: Mapping[str, Sequence[tuple[int, str]]]) -> bool:
-    found = [LABELLED[form].fullmatch(line) for own in lines.values() for _, line in own]
-    if not found or not all(found):
+    matches = [LABELLED[form].fullmatch(line) for own in lines.values() for _, line in own]
+    if not matches or not all(matches):
         return False
-    labels = {match["label"] for match in found if match}
-    return 2 <= len(labels) <= min(_MOST_LABELS, max(2, len(found) // 3))
+    labels = {match["label"] for match in matches if match}
+    return 2 <= len(labels) <= min(_MOST_LABELS, max(2, len(matches) // 3))
 
 
 def _labelled(lines: Sequence[tuple[int, str]], form: re.Pattern[str]) -> arrow.Table:
-    found = [match for _, line in lines if (match := form.fullmatch(line))]
-    columns = {name: [match[name].strip() for match in found] for name in ("text", "label")}
+    matches = [match for _, line in lines if (match := form.fullmatch(line))]
+    columns = {name: [match[name].strip() for match in matches] for name in ("text", "label")}
     return _table(columns, [number for number, _ in lines])
 
 

@@ -27,8 +27,8 @@ def find_answers(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: st
             )
         return spec.choices
     known = plain_names(schema.names)
-    found = (known[name] for name in ANSWERS_TO_CHOOSE if name in known)
-    return next((name for name in found if _is_list(schema.field(name).type)), None)
+    columns = (known[name] for name in ANSWERS_TO_CHOOSE if name in known)
+    return next((name for name in columns if _is_list(schema.field(name).type)), None)
 
 
 def _is_list(kind: arrow.DataType) -> bool:
@@ -52,15 +52,15 @@ def answers_of(table: arrow.Table, column: str, place: str) -> list[list[str]]:
 def right_answers(table: arrow.Table, column: str, answers: list[list[str]], place: str) -> np.ndarray:
     """Return the place (from 0) of each row's right answer, which its label gives as place, letter or text."""
     labels = table[column].to_pylist()
-    found = [_place(label, own) for label, own in zip(labels, answers, strict=True)]
-    wrong = [at for at, right in enumerate(found) if right is None]
+    places = [_place(label, own) for label, own in zip(labels, answers, strict=True)]
+    wrong = [at for at, right in enumerate(places) if right is None]
     if wrong:
         first, rows = wrong[0], _rows(table)
         raise UsageError(
             f"{place}, row {rows[first]}: the label {labels[first]!r} is none of its {len(answers[first])} answers (a place "
             f"from 0, a letter, or the answer itself){likewise([(f'row {rows[at]}', repr(labels[at])) for at in wrong])}."
         )
-    return np.array(found, dtype=np.int64)
+    return np.array(places, dtype=np.int64)
 
 
 def _place(label: object, answers: list[str]) -> int | None:

@@ -145,8 +145,8 @@ def classes(
     if names and every <= set(names):
         order, shown = list(names), names
     values = arrow.array(order, type=kind)
-    found = {split: compute.index_in(table[column], value_set=values) for split, table in tables.items()}
-    return shown, {split: part.to_numpy().astype(np.int64) for split, part in found.items()}
+    indices = {split: compute.index_in(table[column], value_set=values) for split, table in tables.items()}
+    return shown, {split: part.to_numpy().astype(np.int64) for split, part in indices.items()}
 
 
 def _indices(table: arrow.Table, column: str, where: str, split: str, names: tuple[str, ...]) -> np.ndarray:

@@ -28,10 +28,10 @@ def listed_labels(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tup
     spec = parts.spec
     flags = spec.flags or (_flags(parts) if spec.label is None and not _has_labels(parts) else ())
     if flags:
-        for split, own in parts.tables.items():
+        for split, table in parts.tables.items():
             for name in flags:
-                if name not in own.column_names:
-                    there = [column for column in own.column_names if column != ROW]
+                if name not in table.column_names:
+                    there = [column for column in table.column_names if column != ROW]
                     raise UsageError(f"{parts.where} ({split}) has no column '{name}' for label{nearest(name, there)}")
         if not spec.flags:
             notes.append(f"the labels are the columns of 0 and 1: {', '.join(flags)}")
@@ -59,8 +59,8 @@ def _relabelled(parts: Parts, sets: Mapping[str, Sequence[list[str] | None]], co
     tables = {}
     for split, table in parts.tables.items():
         texts = [None if own is None else json.dumps(sorted(set(own))) for own in sets[split]]
-        kept = table.drop_columns(list(columns))
-        tables[split] = kept.append_column(_LABELS, arrow.array(texts, type=arrow.string()))
+        others = table.drop_columns(list(columns))
+        tables[split] = others.append_column(_LABELS, arrow.array(texts, type=arrow.string()))
     return replace(parts, tables=tables, spec=parts.spec.model_copy(update={"label": _LABELS, "flags": ()}))
 
 
@@ -76,8 +76,8 @@ def _flags(parts: Parts) -> tuple[str, ...]:
     """Return the columns that hold nothing but 0 and 1, if there are two at least."""
     table = next(iter(parts.tables.values()))
     text = find_columns(parts.tables, parts.spec, parts.where, with_label=False).values()
-    found = [name for name in table.column_names if name not in (ROW, *text) and _all_flags(table[name].to_pylist())]
-    return tuple(found) if len(found) > 1 else ()
+    flags = [name for name in table.column_names if name not in (ROW, *text) and _all_flags(table[name].to_pylist())]
+    return tuple(flags) if len(flags) > 1 else ()
 
 
 def _all_flags(values: Sequence[object]) -> bool:
@@ -94,11 +94,11 @@ def _of_flags(table: arrow.Table, flags: Sequence[str], place: str) -> list[list
     columns = [table[name].to_pylist() for name in flags]
     rows: list[list[str] | None] = []
     for number, values in enumerate(zip(*columns, strict=True)):
-        own = [None if value is None else _flag(value) for value in values]
-        for name, value, flag in zip(flags, values, own, strict=True):
+        column = [None if value is None else _flag(value) for value in values]
+        for name, value, flag in zip(flags, values, column, strict=True):
             if value is not None and flag is None:
                 raise UsageError(f"{place}, row {table[ROW][number].as_py()}: '{name}' is {value!r}, neither 0 nor 1.")
-        rows.append(None if None in own else [name for name, flag in zip(flags, own, strict=True) if flag])
+        rows.append(None if None in column else [name for name, flag in zip(flags, column, strict=True) if flag])
     return rows
 
 
@@ -125,10 +125,10 @@ def _names(value: Any, mark: str | None, known: tuple[str, ...] | None) -> list[
     if value is None:
         return None
     parts = value if isinstance(value, list) else value.split(mark) if isinstance(value, str) else [value]
-    kept = [part for part in parts if part is not None]
-    if known is not None and all(isinstance(part, int) and 0 <= part < len(known) for part in kept):
-        return [known[int(part)] for part in kept]
-    names = [str(part).strip() for part in kept]
+    filled = [part for part in parts if part is not None]
+    if known is not None and all(isinstance(part, int) and 0 <= part < len(known) for part in filled):
+        return [known[int(part)] for part in filled]
+    names = [str(part).strip() for part in filled]
     return [name for name in names if name]
 
 

@@ -39,12 +39,12 @@ def tidied(
     written = {split: _strings(table[column]) for split, table in tables.items()}
     if any(values is None for values in written.values()):
         return dict(tables)
-    own = {
+    texts = {
         split: [None if value is None else visible(value) for value in values or ()]
         for split, values in written.items()
     }
-    _note_invisible([(a, b) for split in own for a, b in zip(written[split] or (), own[split], strict=True)], notes)
-    counts = Counter(value for values in own.values() for value in values if value)
+    _note_invisible([(a, b) for split in texts for a, b in zip(written[split] or (), texts[split], strict=True)], notes)
+    counts = Counter(value for values in texts.values() for value in values if value)
     _refuse_lists(counts, column, where)
     numeric = all(_NUMBER.fullmatch(label) for label in counts if label not in (*MISSING, *_DOUBTFUL))
     absent = _absent(counts, spec, numeric)
@@ -54,9 +54,9 @@ def tidied(
     if not numeric:
         _note_case(there, notes)
     final = {label: _pointed(label, decimal) if decimal else label for label in there}
-    own = {split: [final.get(value) if value else None for value in values] for split, values in own.items()}
+    texts = {split: [final.get(value) if value else None for value in values] for split, values in texts.items()}
     return {
-        split: table.set_column(table.column_names.index(column), column, arrow.array(own[split], arrow.string()))
+        split: table.set_column(table.column_names.index(column), column, arrow.array(texts[split], arrow.string()))
         for split, table in tables.items()
     }
 
@@ -67,10 +67,10 @@ def _strings(values: arrow.ChunkedArray) -> list[str | None] | None:
     if not (arrow.types.is_string(values.type) or arrow.types.is_large_string(values.type)):
         return [None] * len(values) if arrow.types.is_null(values.type) else None
     try:
-        found: list[str | None] = values.to_pylist()
+        strings: list[str | None] = values.to_pylist()
     except UnicodeDecodeError:
         return None
-    return found
+    return strings
 
 
 def visible(label: str) -> str | None:

@@ -137,22 +137,22 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
     columns = (table[name].to_pylist() for name in (word, tag, sentence))
     untagged: list[tuple[str, str]] = []
-    for own, mark, of, row in zip(*columns, numbers, strict=True):
-        if own is None and mark is None:
+    for piece, mark, of, row in zip(*columns, numbers, strict=True):
+        if piece is None and mark is None:
             continue
         if mark is None:
-            untagged.append((f"row {row}", repr(own)))
+            untagged.append((f"row {row}", repr(piece)))
             continue
         if not words or (of is not None and of != current):
             words.append([])
             tags.append([])
             starts.append(row)
         current = current if of is None else of
-        words[-1].append("" if own is None else str(own))
+        words[-1].append("" if piece is None else str(piece))
         tags[-1].append(str(mark))
     if untagged:
-        row, own = untagged[0]
-        raise UsageError(f"{place}, {row}: the word {own} has no tag{likewise(untagged)}.")
+        row, piece = untagged[0]
+        raise UsageError(f"{place}, {row}: the word {piece} has no tag{likewise(untagged)}.")
     notes.append(f"{table.num_rows:,} rows of one word each are {len(words):,} sentences by column '{sentence}'")
     return _made(words, tags, starts)
 
@@ -162,14 +162,14 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
 
 def _spanned(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) -> arrow.Table | None:
     """Read texts with spans, [[start, end, type], ...] or objects of start, end and label (doccano, spaCy, Prodigy)."""
-    found = _text_and_spans(table, spec.text, spec.label)
-    if found is None:
+    names = _text_and_spans(table, spec.text, spec.label)
+    if names is None:
         return None
-    text, column, spans = found
+    text, column, spans = names
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
     words, tags = [], []
-    for said, own, row in zip(table[text].to_pylist(), spans, numbers, strict=True):
-        pieces, marks = _tagged_pieces(str(said or ""), own or [], f"{place}, row {row}")
+    for whole, marked, row in zip(table[text].to_pylist(), spans, numbers, strict=True):
+        pieces, marks = _tagged_pieces(str(whole or ""), marked or [], f"{place}, row {row}")
         words.append(pieces)
         tags.append(marks)
     notes.append(f"spans in column '{column}' are tags of words now, with punctuation apart from them")
@@ -198,7 +198,7 @@ def _spans(value: Any) -> list[tuple[int, int, str]] | None:
         value = value["entities"]
     if not isinstance(value, list):
         return None
-    found = []
+    spans = []
     for span in value:
         if isinstance(span, dict):
             kind = span.get("label", span.get("type", span.get("labels")))
@@ -210,8 +210,8 @@ def _spans(value: Any) -> list[tuple[int, int, str]] | None:
             return None
         if not (isinstance(start, int) and isinstance(end, int) and isinstance(kind, str)):
             return None
-        found.append((start, end, kind))
-    return sorted(found)
+        spans.append((start, end, kind))
+    return sorted(spans)
 
 
 def _tagged_pieces(text: str, spans: Sequence[tuple[int, int, str]], place: str) -> tuple[list[str], list[str]]:
@@ -222,17 +222,17 @@ def _tagged_pieces(text: str, spans: Sequence[tuple[int, int, str]], place: str)
             raise UsageError(
                 f"{place}: the span {start} to {end} ({kind}) is none in a text of {len(text)} characters."
             )
-        own = text[start:end]
-        first, last = start + len(own) - len(own.lstrip()), end - len(own) + len(own.rstrip())
+        marked = text[start:end]
+        first, last = start + len(marked) - len(marked.lstrip()), end - len(marked) + len(marked.rstrip())
         inside = [index for index, (a, b) in enumerate(pieces) if a < last and b > first]
         if not inside or pieces[inside[0]][0] != first or pieces[inside[-1]][1] != last:
-            cut = next((text[a:b] for a, b in pieces if a < first < b or a < last < b), own)
+            cut = next((text[a:b] for a, b in pieces if a < first < b or a < last < b), marked)
             raise UsageError(
-                f"{place}: the span {start} to {end} ({own!r}, {kind}) cuts the word {cut!r}; spans begin and end with words."
+                f"{place}: the span {start} to {end} ({marked!r}, {kind}) cuts the word {cut!r}; spans begin and end with words."
             )
         if any(tags[index] != "O" for index in inside):
             raise UsageError(
-                f"{place}: the span {start} to {end} ({own!r}, {kind}) overlaps another; a word has one tag."
+                f"{place}: the span {start} to {end} ({marked!r}, {kind}) overlaps another; a word has one tag."
             )
         for index in inside:
             tags[index] = f"{'B' if index == inside[0] else 'I'}-{kind}"
@@ -271,8 +271,8 @@ def _as_text(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]
 def _unread(table: arrow.Table, columns: Sequence[str | None], lists: Sequence[Sequence[Any]]) -> str:
     """Say which value begins as a list does and is none; nothing where there is no such value."""
     for name, parsed in zip(columns, lists, strict=True):
-        for row, (value, own) in enumerate(zip(table[name].to_pylist(), parsed, strict=True), start=1):
-            if isinstance(value, str) and own is None and value.lstrip().startswith(("[", "(")):
+        for row, (value, listed) in enumerate(zip(table[name].to_pylist(), parsed, strict=True), start=1):
+            if isinstance(value, str) and listed is None and value.lstrip().startswith(("[", "(")):
                 return f"row {row}: column '{name}' holds {value[:60]!r}, no list that can be read; write lists as JSON does."
     return ""
 
@@ -289,12 +289,12 @@ _BILOU = re.compile(r"O|[BILU]-.+")
 
 def renamed_tags(names: Iterable[str], notes: list[str]) -> dict[str, str]:
     """Return tags by their names in BIO or BIOES: `B_LOC` as `B-LOC`, BILOU's `U-` and `L-` as `S-` and `E-`."""
-    found = {name: name for name in names}
-    if all(name == "O" or _UNDERSCORE.fullmatch(name) for name in found) and len(found) > 1:
-        found = {name: _UNDERSCORE.sub(r"\1-\2", name) for name in found}
+    renamed = {name: name for name in names}
+    if all(name == "O" or _UNDERSCORE.fullmatch(name) for name in renamed) and len(renamed) > 1:
+        renamed = {name: _UNDERSCORE.sub(r"\1-\2", name) for name in renamed}
         notes.append("tags such as B_X are read as B-X")
-    own = set(found.values())
-    if any(tag.startswith(("U-", "L-")) for tag in own) and all(map(_BILOU.fullmatch, own)):
-        found = {name: {"U-": "S-", "L-": "E-"}.get(tag[:2], tag[:2]) + tag[2:] for name, tag in found.items()}
+    results = set(renamed.values())
+    if any(tag.startswith(("U-", "L-")) for tag in results) and all(map(_BILOU.fullmatch, results)):
+        renamed = {name: {"U-": "S-", "L-": "E-"}.get(tag[:2], tag[:2]) + tag[2:] for name, tag in renamed.items()}
         notes.append("tags are BILOU's, read as BIOES: U- is S-, L- is E-")
-    return found
+    return renamed

@@ -29,18 +29,18 @@ def tables_of_lists(
     tables: Mapping[str, arrow.Table], spec: DatasetSpec, place: Callable[[str], str], notes: list[str]
 ) -> tuple[dict[str, arrow.Table], DatasetSpec]:
     """Return the tables with a list of words and one of tags a row, whatever form they had (tag_forms.py)."""
-    told: list[str] = []
-    made = {split: listed_words(table, spec, place(split), told) for split, table in tables.items()}
-    notes += dict.fromkeys(told)
+    assumed: list[str] = []
+    made = {split: listed_words(table, spec, place(split), assumed) for split, table in tables.items()}
+    notes += dict.fromkeys(assumed)
     changed = any(made[split] is not tables[split] for split in tables)
     return made, spec.model_copy(update={"text": None, "label": None}) if changed else spec
 
 
 def find_tagged(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str) -> tuple[str, str]:
     """Return the columns of words and of tags, by their usual names unless `text:` and `label:` say which."""
-    found: list[str] = []
+    columns: list[str] = []
     for split, table in tables.items():
-        found.clear()
+        columns.clear()
         names = [name for name in table.column_names if name != ROW]
         for key, given, usual in (("text", spec.text, WORDS), ("label", spec.label, TAGS)):
             name = given or _usual(table.schema, usual)
@@ -53,14 +53,14 @@ def find_tagged(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str
                 raise UsageError(f"{where} ({split}) has no column '{name}' for {key}{nearest(name, names)}")
             if not _is_list(kind := table.schema.field(name).type):
                 raise UsageError(f"{where} ({split}): column '{name}' holds {kind}, not lists; tagging needs lists.")
-            found.append(name)
-    return found[0], found[1]
+            columns.append(name)
+    return columns[0], columns[1]
 
 
 def _usual(schema: arrow.Schema, usual: Sequence[str]) -> str | None:
     known = plain_names(schema.names)
-    found = (known[name] for name in usual if name in known)
-    return next((name for name in found if _is_list(schema.field(name).type)), None)
+    usual_ones = (known[name] for name in usual if name in known)
+    return next((name for name in usual_ones if _is_list(schema.field(name).type)), None)
 
 
 def _is_list(kind: arrow.DataType) -> bool:
@@ -86,19 +86,19 @@ def read_tagged(
         rows = list(zip(*(_lists(table, column) for column in columns), _numbers(table), strict=True))
         _check_lengths(rows, places[split])
         _check_tags(rows, given, places[split])
-        kept = [(mine, theirs) for mine, theirs, _ in rows if mine]
-        if empty := len(rows) - len(kept):
+        filled = [(mine, theirs) for mine, theirs, _ in rows if mine]
+        if empty := len(rows) - len(filled):
             notes.append(f"{empty:,} {split} {'row' if empty == 1 else 'rows'} without a word left out")
-        if not kept:
+        if not filled:
             raise UsageError(f"{places[split]}: no row has a word.")
-        words[split] = [["" if word is None else str(word) for word in mine] for mine, _ in kept]
-        tags[split] = [theirs for _, theirs in kept]
-    found = {tag for own in tags.values() for row in own for tag in row}
-    read = renamed_tags(given or found, notes)
+        words[split] = [["" if word is None else str(word) for word in mine] for mine, _ in filled]
+        tags[split] = [theirs for _, theirs in filled]
+    there = {tag for own in tags.values() for row in own for tag in row}
+    read = renamed_tags(given or there, notes)
     names = tuple(read.values()) if given else tuple(sorted(set(read.values()), key=lambda tag: (tag != "O", tag)))
     _check_scheme(names, places["train"])
-    own = {name: place for place, name in enumerate(names)}
-    index = {tag: own[name] for tag, name in read.items()} | {place: place for place in range(len(names))}
+    indices = {name: place for place, name in enumerate(names)}
+    index = {tag: indices[name] for tag, name in read.items()} | {place: place for place in range(len(names))}
     splits = {}
     for split in tables:
         splits[split] = _rows(words[split], [[index[tag] for tag in row] for row in tags[split]])
@@ -164,15 +164,15 @@ def _check_scheme(names: Sequence[str], place: str) -> None:
 def _check_seen(names: Sequence[str], splits: Mapping[str, Rows], notes: list[str]) -> None:
     """Note tags of other splits that no train row has: they count as missed."""
     seen = {split: set(np.unique(rows.label).tolist()) - {IGNORED} for split, rows in splits.items()}
-    for split, own in seen.items():
-        if unseen := sorted(names[tag] for tag in own - seen["train"]):
+    for split, tags_seen in seen.items():
+        if unseen := sorted(names[tag] for tag in tags_seen - seen["train"]):
             notes.append(f"{split} has tags that no train row has, which cannot be learned: {', '.join(unseen)}")
 
 
 def _rows(words: list[list[str]], tags: Sequence[Sequence[int]]) -> Rows:
     label = np.full((len(words), max(map(len, words), default=0)), IGNORED, dtype=np.int16)
-    for row, own in zip(label, tags, strict=True):
-        row[: len(own)] = own
+    for row, row_tags in zip(label, tags, strict=True):
+        row[: len(row_tags)] = row_tags
     return Rows([" ".join(own) for own in words], None, label, words=words)
 
 

@@ -94,9 +94,9 @@ def read_asked(
     if not is_table(path):
         lines = [line for line, _ in read_texts(path, text, text_pair, encoding=encoding)]
         return Asked(lines, columns={"text": lines}, count=len(lines))
-    own, where = remembered(adapter) if adapter is not None else Remembered(), str(path)
+    memory, where = remembered(adapter) if adapter is not None else Remembered(), str(path)
     notes: list[str] = []
-    known = reading_of(path, own)
+    known = reading_of(path, memory)
     table = read_table(path, separator=separator or known[0], encoding=encoding or known[1], every_row=True)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     answers = find_answers({"train": table}, DatasetSpec(path=where), where)
@@ -105,10 +105,10 @@ def read_asked(
     first: list[str] = []
     pair: list[str] | None = None
     try:
-        table, spec = spec_for(table, where, own, text, text_pair, notes)
-        found = find_columns({"train": table}, spec, where, with_label=False)
-        first = texts(table, found["text"], where)
-        pair = texts(table, found["text_pair"], where) if "text_pair" in found else None
+        table, spec = spec_for(table, where, memory, text, text_pair, notes)
+        named = find_columns({"train": table}, spec, where, with_label=False)
+        first = texts(table, named["text"], where)
+        pair = texts(table, named["text_pair"], where) if "text_pair" in named else None
     except UsageError:
         if words is None:
             raise

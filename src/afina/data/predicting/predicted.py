@@ -65,12 +65,12 @@ class Layout:
 
     def __post_init__(self) -> None:
         taken, names = set(self.kept), {}
-        for own in ("row", *self.fields):
-            name = own
+        for column in ("row", *self.fields):
+            name = column
             while name in taken:
                 name += " (afina)"
             taken.add(name)
-            names[own] = name
+            names[column] = name
         object.__setattr__(self, "names", names)
 
     @property
@@ -171,8 +171,8 @@ def _json_row(predicted: Predicted, layout: Layout) -> dict[str, Any]:
 
 
 def _write_lines(rows: Iterable[Predicted], stream: TextIO, layout: Layout) -> None:
-    for own in rows:
-        stream.write(json.dumps(_json_row(own, layout), ensure_ascii=False, default=str) + "\n")
+    for row in rows:
+        stream.write(json.dumps(_json_row(row, layout), ensure_ascii=False, default=str) + "\n")
         stream.flush()
 
 
@@ -187,8 +187,8 @@ def _write_json(rows: Iterable[Predicted], stream: TextIO, layout: Layout) -> No
 def _write_separated(rows: Iterable[Predicted], stream: TextIO, layout: Layout) -> None:
     writer = csv.writer(stream, delimiter=layout.separator, lineterminator="\r\n")
     writer.writerow(guarded(name) for name in layout.columns)
-    for own in rows:
-        writer.writerow(_cell(value, layout.separator) for value in layout.values(own))
+    for row in rows:
+        writer.writerow(_cell(value, layout.separator) for value in layout.values(row))
 
 
 def _write_tabbed(rows: Iterable[Predicted], stream: TextIO, layout: Layout) -> None:
@@ -213,8 +213,8 @@ def _save_parquet(rows: Iterable[Predicted], path: Path, layout: Layout) -> None
     from pyarrow import parquet
 
     columns: list[list[Any]] = [[] for _ in layout.columns]
-    for own in rows:
-        for column, value in zip(columns, layout.values(own), strict=True):
+    for row in rows:
+        for column, value in zip(columns, layout.values(row), strict=True):
             column.append(value)
     table = arrow.table([arrow.array(values) for values in columns], names=layout.columns)
     parquet.write_table(table, path, compression="zstd")

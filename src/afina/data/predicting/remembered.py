@@ -46,17 +46,17 @@ def remembered(adapter: Path) -> Remembered:
     )  # fmt: skip
 
 
-def reading_of(path: Path, own: Remembered) -> tuple[str | None, str | None]:
+def reading_of(path: Path, memory: Remembered) -> tuple[str | None, str | None]:
     """Return with which separator and encoding to read a file: the adapter's, unless the file shows that it has others.
 
     What a person had to say of the file to learn from need not be true of the next one.
     """
-    separator, encoding = own.separator, own.encoding
+    separator, encoding = memory.separator, memory.encoding
     if format_of(path) not in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") or not path.is_file():
         return separator, encoding
     if encoding is not None and not encoding.lower().replace("-", "").startswith(_AS_ASCII):
-        found = encoding_of(path)
-        shown = not found.broken and found.codec.startswith("utf")
+        recognised = encoding_of(path)
+        shown = not recognised.broken and recognised.codec.startswith("utf")
         encoding = None if shown else encoding
     if separator is not None:
         with reading(path), opened(path) as file:
@@ -66,17 +66,17 @@ def reading_of(path: Path, own: Remembered) -> tuple[str | None, str | None]:
 
 
 def _object(facts: Any, key: str) -> dict[str, Any]:
-    found = facts.get(key) if isinstance(facts, dict) else None
-    return found if isinstance(found, dict) else {}
+    value = facts.get(key) if isinstance(facts, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _text(values: dict[str, Any], key: str) -> str | None:
-    found = values.get(key)
-    return found if isinstance(found, str) and found else None
+    value = values.get(key)
+    return value if isinstance(value, str) and value else None
 
 
 def spec_for(
-    table: arrow.Table, where: str, own: Remembered, text: str | None, text_pair: str | None, notes: list[str]
+    table: arrow.Table, where: str, memory: Remembered, text: str | None, text_pair: str | None, notes: list[str]
 ) -> tuple[arrow.Table, DatasetSpec]:
     """Return a table, with a column of joined texts where the adapter learned from such, and which columns to read.
 
@@ -88,21 +88,21 @@ def spec_for(
     if text is not None:
         parts = tuple(part.strip() for part in text.split(","))
         names = parts if text not in there and len(parts) > 1 else (text,)
-    elif own.text and (all(name in there for name in own.text) or len(own.text) > 1):
-        names = own.text
+    elif memory.text and (all(name in there for name in memory.text) or len(memory.text) > 1):
+        names = memory.text
         if lacking := [name for name in names if name not in there]:
             raise UsageError(
                 f"{where} has no column '{lacking[0]}', and the adapter learned from {' and '.join(names)}, joined; say with "
                 f"--text which columns are to be read{nearest(lacking[0], there)}"
             )
-    elif own.text:
+    elif memory.text:
         notes.append(
-            f"there is no column '{own.text[0]}', from which the adapter learned; its texts are found by their usual names"
+            f"there is no column '{memory.text[0]}', from which the adapter learned; its texts are found by their usual names"
         )
-    pair = text_pair or (own.text_pair if names == own.text and text is None else None)
+    pair = text_pair or (memory.text_pair if names == memory.text and text is None else None)
     if pair is not None and pair not in there and text_pair is None:
         raise UsageError(
-            f"{where} has no column '{pair}', and the adapter learned from pairs of '{own.text[0]}' and '{pair}'; say with "
+            f"{where} has no column '{pair}', and the adapter learned from pairs of '{memory.text[0]}' and '{pair}'; say with "
             f"--text and --text-pair which columns are to be read{nearest(pair, there)}"
         )
     if not names and usual_name(there, (*TEXTS, *TITLES)) is None:

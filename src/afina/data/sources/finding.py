@@ -80,21 +80,21 @@ def _packaged(spec: DatasetSpec) -> Parts:
 
 def _fill(spec: DatasetSpec, **values: Any) -> DatasetSpec:
     """Fill in keys of a spec that the person left out."""
-    own = spec.model_dump()
-    return DatasetSpec(**{**own, **{key: value for key, value in values.items() if own[key] is None}})
+    given = spec.model_dump()
+    return DatasetSpec(**{**given, **{key: value for key, value in values.items() if given[key] is None}})
 
 
 def _folder(spec: DatasetSpec, path: Path) -> Parts:
     notes: list[str] = []
-    found = parts_of(path, spec, notes)
-    tables = {part: table for part, (table, _) in found.items()}
-    return Parts(tables, str(path), spec, notes=tuple(notes), files={part: file for part, (_, file) in found.items()})
+    files = parts_of(path, spec, notes)
+    tables = {part: table for part, (table, _) in files.items()}
+    return Parts(tables, str(path), spec, notes=tuple(notes), files={part: file for part, (_, file) in files.items()})
 
 
 def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     preset = PRESETS[spec.path]
     split = {"train": preset.train_split, "test": preset.test_split} | (spec.split or {})
-    own = spec.model_copy(
+    filled = spec.model_copy(
         update={
             "path": preset.hub,
             "split": split,
@@ -102,7 +102,7 @@ def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
             "name": spec.name or spec.path,
         }
     )
-    parts = _hub(own, trust_remote_code, revision=preset.revision, label=None if spec.label else preset.label)
+    parts = _hub(filled, trust_remote_code, revision=preset.revision, label=None if spec.label else preset.label)
     if not spec.label:
         parts = _named(parts, preset, spec.path)
     if spec.text or spec.label or spec.target or spec.choices or spec.messages:
@@ -119,12 +119,12 @@ def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
 
 def _named(parts: Parts, preset: Preset, name: str) -> Parts:
     """Name a preset's labels: as the set on the hub does, whose order is the right one, or else as the preset does."""
-    own, hub = preset.label_names, parts.label_names
-    if not own or hub is None or hub == tuple(map(str, range(len(own)))):
-        return replace(parts, label_names=own or None)
-    if hub == own:
+    ours, hub = preset.label_names, parts.label_names
+    if not ours or hub is None or hub == tuple(map(str, range(len(ours)))):
+        return replace(parts, label_names=ours or None)
+    if hub == ours:
         return parts
-    note = f"the hub names the labels {', '.join(hub)}, where the preset '{name}' has {', '.join(own)}: the hub's are taken"
+    note = f"the hub names the labels {', '.join(hub)}, where the preset '{name}' has {', '.join(ours)}: the hub's are taken"
     return replace(parts, notes=(*parts.notes, note))
 
 
@@ -139,13 +139,13 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = N
     splits = {"train": "train", **given}
     try:
         with cached_only():
-            found = _loaded(spec, splits, revision)
+            loaded = _loaded(spec, splits, revision)
     except Exception as error:  # datasets raises a dozen kinds, all of which mean that the data could not be had
         raise UsageError(_not_had(spec, error)) from None
-    label = label or spec.label or find_label(found["train"].column_names)
-    feature = found["train"].features.get(label) if label else None
+    label = label or spec.label or find_label(loaded["train"].column_names)
+    feature = loaded["train"].features.get(label) if label else None
     names = getattr(getattr(feature, "feature", feature), "names", None)
-    tables = {part: data.with_format("arrow")[:] for part, data in found.items()}
+    tables = {part: data.with_format("arrow")[:] for part, data in loaded.items()}
     return Parts(tables, spec.path, spec, tuple(names) if names else None)
 
 

@@ -58,12 +58,12 @@ def tables_of(value: Any) -> dict[str, arrow.Table]:
     """Return the parts of a data set of objects as tables; raises `UsageError` for what is none."""
     if isinstance(value, Mapping) and value and all(part_named(str(key)) for key in value) and not _columns(value):
         parts: dict[str, arrow.Table] = {}
-        for key, own in value.items():
+        for key, rows in value.items():
             part = part_named(str(key))
             assert part is not None
             if part in parts:
                 raise UsageError(f"The data set has two {part} parts; one of them is '{key}'.")
-            parts[part] = _table(own, f"the {key} part")
+            parts[part] = _table(rows, f"the {key} part")
         if "train" not in parts:
             raise UsageError(f"The data set has no train part, but {', '.join(map(str, value))}.")
         if "test" not in parts and "validation" in parts:
@@ -81,14 +81,14 @@ def _columns(value: Mapping[Any, Any]) -> bool:
 
 
 def _table(value: Any, what: str) -> arrow.Table:
-    found = _converted(value, what)
-    if found.num_rows == 0:
+    converted = _converted(value, what)
+    if converted.num_rows == 0:
         raise UsageError(f"{what[0].upper()}{what[1:]} has no rows.")
-    if len(set(found.column_names)) < len(found.column_names):
+    if len(set(converted.column_names)) < len(converted.column_names):
         raise UsageError(
-            f"{what[0].upper()}{what[1:]} has two columns of the same name ({', '.join(found.column_names)})."
+            f"{what[0].upper()}{what[1:]} has two columns of the same name ({', '.join(converted.column_names)})."
         )
-    return found
+    return converted
 
 
 def _converted(value: Any, what: str) -> arrow.Table:
@@ -145,8 +145,8 @@ def _array(values: Any) -> arrow.Array:
     """Return values as a column; what is not a number (NaN) is missing, and a column of several types becomes text."""
     if type(values).__module__.split(".")[0] == "pandas":
         try:
-            found = arrow.Array.from_pandas(values)
-            return found.combine_chunks() if isinstance(found, arrow.ChunkedArray) else found
+            array = arrow.Array.from_pandas(values)
+            return array.combine_chunks() if isinstance(array, arrow.ChunkedArray) else array
         except (arrow.ArrowException, OverflowError):
             values = [None if value != value else value for value in values.tolist()]
     plain = values.tolist() if hasattr(values, "tolist") else list(values)

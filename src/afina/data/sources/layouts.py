@@ -39,10 +39,10 @@ def _declared(path: Path, config: str | None) -> dict[str, list[Path]]:
 
     try:
         text = (path / "README.md").read_text(encoding="utf-8")
-        found = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
+        front = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return {}
-    configs = found.get("configs") if isinstance(found, dict) else None
+    configs = front.get("configs") if isinstance(front, dict) else None
     named = {str(own.get("config_name", "default")): own for own in configs or () if isinstance(own, dict)}
     if not named:
         return {}
@@ -56,9 +56,9 @@ def _declared(path: Path, config: str | None) -> dict[str, list[Path]]:
         part = part_named(str(entry.get("split"))) if isinstance(entry, dict) else None
         patterns = entry.get("path") if isinstance(entry, dict) else None
         globs = [patterns] if isinstance(patterns, str) else patterns if isinstance(patterns, list) else []
-        own = sorted({file for glob in globs for file in _matching(path, glob)})
-        if part is not None and own:
-            parts[part] = own
+        matching = sorted({file for glob in globs for file in _matching(path, glob)})
+        if part is not None and matching:
+            parts[part] = matching
     return parts
 
 
@@ -101,12 +101,12 @@ def _holds(path: Path) -> str:
 
 def _snapshot(path: Path) -> Path:
     """Return the one snapshot in a folder of the hub's cache, or the folder itself."""
-    found = [folder for folder in (path / "snapshots").glob("*") if folder.is_dir()] if path.is_dir() else []
-    if len(found) > 1:
+    folders = [folder for folder in (path / "snapshots").glob("*") if folder.is_dir()] if path.is_dir() else []
+    if len(folders) > 1:
         raise UsageError(
-            f"{path} holds {len(found)} snapshots ({found[0].name[:8]}, ...); give the folder of one of them."
+            f"{path} holds {len(folders)} snapshots ({folders[0].name[:8]}, ...); give the folder of one of them."
         )
-    return found[0] if found else path
+    return folders[0] if folders else path
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -210,10 +210,10 @@ def _saved(path: Path) -> dict[str, Path]:
 
 
 def _by_part(path: Path, names: list[str]) -> dict[str, Path]:
-    found = {
+    by_part = {
         part: next((path / name for name in names if name.lower() in stems), None) for part, stems in _STEMS.items()
     }
-    parts = {part: folder for part, folder in found.items() if folder is not None}
+    parts = {part: folder for part, folder in by_part.items() if folder is not None}
     if "train" not in parts:
         raise UsageError(f"{path} has no train part, but {', '.join(names) or 'none'}.")
     if "test" not in parts and "validation" in parts:

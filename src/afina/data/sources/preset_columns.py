@@ -21,14 +21,14 @@ def preset_columns(table: arrow.Table, preset: Preset, place: str) -> tuple[arro
     """
     named: dict[str, str] = {}
     for key in ("text", "text_pair", "target"):
-        if (said := getattr(preset, key)) is None:
+        if (recipe := getattr(preset, key)) is None:
             continue
-        if said in table.column_names:
-            named[key] = said
+        if recipe in table.column_names:
+            named[key] = recipe
             continue
         named[key] = key
         values = (
-            _composed(table, said, place) if "{" in said else [_inside(v, said) for v in _column(table, said, place)]
+            _composed(table, recipe, place) if "{" in recipe else [_inside(v, recipe) for v in _column(table, recipe, place)]
         )
         texts = [None if value is None else str(value) for value in values]
         table = _with(table, key, arrow.array(texts, type=arrow.large_string()))
@@ -49,8 +49,8 @@ def _with(table: arrow.Table, name: str, values: arrow.Array) -> arrow.Table:
     return table.append_column(name, values)
 
 
-def _column(table: arrow.Table, said: str, place: str) -> list[Any]:
-    name = said.partition(".")[0]
+def _column(table: arrow.Table, recipe: str, place: str) -> list[Any]:
+    name = recipe.partition(".")[0]
     if name not in table.column_names:
         raise UsageError(
             f"{place} has no column '{name}' now, but {', '.join(table.column_names)}; name its columns yourself, with path: "
@@ -60,9 +60,9 @@ def _column(table: arrow.Table, said: str, place: str) -> list[Any]:
     return values
 
 
-def _inside(value: Any, said: str) -> Any:
+def _inside(value: Any, path: str) -> Any:
     """Return what stands in a value at the place behind its column's name, `text.0`; None where there is nothing."""
-    for key in said.split(".")[1:]:
+    for key in path.split(".")[1:]:
         if isinstance(value, Mapping):
             value = value.get(key)
         elif isinstance(value, Sequence) and not isinstance(value, str):
@@ -72,11 +72,11 @@ def _inside(value: Any, said: str) -> Any:
     return value
 
 
-def _composed(table: arrow.Table, said: str, place: str) -> list[str]:
-    names = [name for _, name, _, _ in Formatter().parse(said) if name]
+def _composed(table: arrow.Table, recipe: str, place: str) -> list[str]:
+    names = [name for _, name, _, _ in Formatter().parse(recipe) if name]
     columns = [_column(table, name, place) for name in names]
     rows = zip(*columns, strict=True)
-    return [said.format(**{name: "" if v is None else v for name, v in zip(names, row, strict=True)}) for row in rows]
+    return [recipe.format(**{name: "" if v is None else v for name, v in zip(names, row, strict=True)}) for row in rows]
 
 
 def _answers(table: arrow.Table, preset: Preset, place: str) -> list[list[str]]:
@@ -95,21 +95,21 @@ def _right(table: arrow.Table, preset: Preset, answers: list[list[str]], place: 
     keys: list[Any] = [None] * len(labels)
     if preset.keys is not None:
         keys = [_inside(value, preset.keys) for value in _column(table, preset.keys, place)]
-    found: list[int | None] = []
+    places: list[int | None] = []
     wrong: list[tuple[str, str]] = []
     first = ""
-    for row, (label, own, known) in enumerate(zip(labels, answers, keys, strict=True), start=1):
+    for row, (label, choices, known) in enumerate(zip(labels, answers, keys, strict=True), start=1):
         if label is None or str(label).strip() in ("", "-1"):
-            found.append(None)
+            places.append(None)
             continue
         if known is not None:
             right = list(known).index(label) if label in known else -1
         else:
             right = int(label) - preset.first if str(label).isdigit() else _LETTERS.find(str(label).upper())
-        if not 0 <= right < len(own):
-            wrong.append((f"row {row}", f"{label!r} of {len(own)}"))
-            first = f"{place}, row {row}: the answer {label!r} is none of its {len(own)}" if len(wrong) == 1 else first
-        found.append(right)
+        if not 0 <= right < len(choices):
+            wrong.append((f"row {row}", f"{label!r} of {len(choices)}"))
+            first = f"{place}, row {row}: the answer {label!r} is none of its {len(choices)}" if len(wrong) == 1 else first
+        places.append(right)
     if wrong:
         raise UsageError(f"{first}{likewise(wrong)}.")
-    return found
+    return places

@@ -113,8 +113,8 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         method = getattr(function, "__wrapped__", function)  # the sandbox wraps `str.format`
-        own = getattr(method, "__self__", None)
-        _check_arguments((own, *args) if isinstance(own, str | bytes | list | tuple) else args, kwargs)
+        owner = getattr(method, "__self__", None)
+        _check_arguments((owner, *args) if isinstance(owner, str | bytes | list | tuple) else args, kwargs)
         return super().call(context, function, *args, **kwargs)
 
 
@@ -219,5 +219,5 @@ def render_template(source: str, values: Mapping[str, Any], *, what: str) -> str
     except RecursionError:
         raise UsageError(f"{what} does not end as a template should: it calls itself too deeply.") from None
     except Exception as error:  # a foreign program may raise anything
-        said = " ".join(str(error).split())[:160]
-        raise UsageError(f"{what} fails ({type(error).__name__}: {said}).") from None
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(f"{what} fails ({type(error).__name__}: {reason}).") from None

@@ -63,8 +63,8 @@ class Turns(ChatTemplate):
             return [(getattr(self, message.role).replace(CONTENT, message.content), False)]
         begin = self._begin.rstrip(" ")
         end = self._end.rstrip()
-        said = self._begin[len(begin) :] + message.content + end
-        return [(begin, False), (said, message.learned), (self._end[len(end) :], False)]
+        learned = self._begin[len(begin) :] + message.content + end
+        return [(begin, False), (learned, message.learned), (self._end[len(end) :], False)]
 
     def state(self) -> dict[str, str]:
         return {"system": self.system, "user": self.user, "assistant": self.assistant, "default": self.default}

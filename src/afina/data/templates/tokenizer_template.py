@@ -63,9 +63,9 @@ class Written(ChatTemplate):
             upto = self._text(messages[: index + 1])
             end = len(upto.rstrip()) if whole.startswith(upto.rstrip()) and len(upto.rstrip()) > start else -1
         elif whole.startswith(before):
-            for said in (message.content, message.content.strip()):
-                if end < 0 and (found := whole.find(said + self._end, start)) >= 0:
-                    end = found + len(said + self._end)
+            for content in (message.content, message.content.strip()):
+                if end < 0 and (place := whole.find(content + self._end, start)) >= 0:
+                    end = place + len(content + self._end)
         if end < 0:
             raise UsageError(
                 "the tokenizer's chat template writes an answer otherwise than it prompts for it, so that what is to "
@@ -120,9 +120,9 @@ class Written(ChatTemplate):
         """Raise for a conversation of which the template would leave something out."""
         roles = {message.role for message in messages}
         if "system" in roles and not self._writes_system:
-            said = f" ({self._refusal})" if self._refusal else ""
+            why = f" ({self._refusal})" if self._refusal else ""
             raise UsageError(
-                f"the tokenizer's chat template takes no system turn{said}: merge it into the first user turn "
+                f"the tokenizer's chat template takes no system turn{why}: merge it into the first user turn "
                 "(system: merge)."
             )
         if any(message.details.get("tool_calls") for message in messages) and not self._writes_calls:

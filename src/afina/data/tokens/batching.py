@@ -188,17 +188,17 @@ def _said(texts: Sequence[tuple[TextTokens, np.ndarray]], ids: np.ndarray, place
     """Return what the token before each token of an answer is to say: the answer's own, one place earlier."""
     counts = [tokens.answers[sequences] for tokens, sequences in texts if isinstance(tokens, AnswerTokens)]
     places = np.arange(placed.width) - (placed.lengths - 1)[:, None]
-    said = (places < 0) & (places >= -np.concatenate(counts)[:, None])
-    return np.where(said, np.roll(ids, -1, axis=1), IGNORED)
+    trained = (places < 0) & (places >= -np.concatenate(counts)[:, None])
+    return np.where(trained, np.roll(ids, -1, axis=1), IGNORED)
 
 
 def _packed(lengths: np.ndarray, counts: Sequence[int], width: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Return each sequence's row and place in a batch whose pieces have rows of their own, and the rows of each piece."""
     rows, places, needed = np.zeros_like(lengths), np.zeros_like(lengths), [0]
     for part in _slices(counts):
-        own, places[part] = pack(lengths[part], width)
-        rows[part] = own + sum(needed)
-        needed.append(int(own.max(initial=-1)) + 1)
+        starts, places[part] = pack(lengths[part], width)
+        rows[part] = starts + sum(needed)
+        needed.append(int(starts.max(initial=-1)) + 1)
     return rows, places, needed[1:]
 
 

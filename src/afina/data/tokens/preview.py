@@ -35,18 +35,18 @@ class Learned:
 
     def sentences(self) -> list[str]:
         """Say it in words."""
-        said = [
+        lines = [
             f"{self.trained:,} of {self.tokens:,} tokens are trained ({100 * self.trained / self.tokens:.0f}%), in "
             f"{self.rows:,} rows"
         ]
         if not self.end:
-            said.append("the tokenizer has no end token, so that the model will not learn to stop")
+            lines.append("the tokenizer has no end token, so that the model will not learn to stop")
         else:
             share = f"{self.ended:,} of {self.looked_at:,} rows looked at"
-            said.append(f"the end {self.end!r} is trained in {share}")
+            lines.append(f"the end {self.end!r} is trained in {share}")
         if self.endless:
-            said.append(f"{self.endless:,} of {self.answers:,} answers lose their end; raise max_length to keep it")
-        return said
+            lines.append(f"{self.endless:,} of {self.answers:,} answers lose their end; raise max_length to keep it")
+        return lines
 
 
 def learned(tokens: WrittenTokens, tokenizer: Any, stop: tuple[str, ...]) -> Learned:
@@ -65,9 +65,9 @@ def learned(tokens: WrittenTokens, tokenizer: Any, stop: tuple[str, ...]) -> Lea
 
 
 def _pieces(tokens: WrittenTokens, row: int, tokenizer: Any) -> list[tuple[str, bool]]:
-    own = slice(tokens.offsets[row], tokens.offsets[row + 1])
-    ids = tokens.ids[own]
-    trained = np.concatenate([[False], tokens.targets[own][:-1] != IGNORED])
+    span = slice(tokens.offsets[row], tokens.offsets[row + 1])
+    ids = tokens.ids[span]
+    trained = np.concatenate([[False], tokens.targets[span][:-1] != IGNORED])
     cuts = [0, *(np.flatnonzero(np.diff(trained)) + 1), len(ids)]
     return [
         (tokenizer.decode(ids[start:stop], skip_special_tokens=False), bool(trained[start]))

@@ -47,9 +47,9 @@ def conversations(
         for text, learned in pieces:
             if learned:
                 made.turns += 1
-                own = (spans[:, 1] > place) & (spans[:, 0] < place + len(text)) & (spans[:, 1] > spans[:, 0])
-                trained |= own
-                made.endless += bool(own[max_length:].any())
+                inside = (spans[:, 1] > place) & (spans[:, 0] < place + len(text)) & (spans[:, 1] > spans[:, 0])
+                trained |= inside
+                made.endless += bool(inside[max_length:].any())
             place += len(text)
         targets = np.where(np.append(trained[1:], False), np.append(ids[1:], IGNORED), IGNORED)[:max_length]
         if len(ids) > max_length:
@@ -71,11 +71,11 @@ def source_and_target(tokenizer: Any, sources: Sequence[str], targets: Sequence[
         if len(read) > max_length:
             made.cut += 1
             read = tokenizer(source, truncation=True, max_length=max_length)["input_ids"]
-        said = _ended(np.array(tokenizer(text_target=target)["input_ids"], dtype=np.int32), tokenizer)
-        made.endless += len(said) > max_length
-        said = said[:max_length]
-        aligned = np.concatenate([np.full(len(read) - 1, IGNORED), said, [IGNORED]])
-        made.add(np.concatenate([read, said]), aligned)
+        written = _ended(np.array(tokenizer(text_target=target)["input_ids"], dtype=np.int32), tokenizer)
+        made.endless += len(written) > max_length
+        written = written[:max_length]
+        aligned = np.concatenate([np.full(len(read) - 1, IGNORED), written, [IGNORED]])
+        made.add(np.concatenate([read, written]), aligned)
     return made.tokens()
 
 
@@ -85,14 +85,14 @@ def encode(tokenizer: Any, text: str, *, marks: bool = True) -> tuple[np.ndarray
     An end mark is not put behind: what is written goes on. Raises `UsageError` for a tokenizer that knows no spans.
     """
     try:
-        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     except NotImplementedError:
         raise UsageError(
             "The model's tokenizer is written in Python and cannot say where its tokens stand in a text; save it as a fast "
             "tokenizer (tokenizer.json)."
         ) from None
-    ids = np.array(found["input_ids"], dtype=np.int32)
-    spans = np.array(found["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+    ids = np.array(encoded["input_ids"], dtype=np.int32)
+    spans = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     before = list(tokenizer("")["input_ids"]) if marks else []
     if before and before[-1] == tokenizer.eos_token_id:
         before.pop()

@@ -24,8 +24,8 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
     arrays: dict[str, np.ndarray] = {}
     facts: dict[str, dict[str, int | str]] = {}
     for name, tokens in splits.items():
-        own, counts = tokens.parts()
-        arrays |= {f"{name}.{field}": value for field, value in own.items()}
+        parts, counts = tokens.parts()
+        arrays |= {f"{name}.{field}": value for field, value in parts.items()}
         facts[name] = {"kind": names[type(tokens)], **counts}
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
     write_arrays(path, arrays)
@@ -37,10 +37,10 @@ def load_tokens(path: Path) -> dict[str, Tokens]:
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         facts = json.loads(file["facts"].tobytes())
         splits = {}
-        for name, own in facts.items():
-            made = KINDS[own.pop("kind")]
+        for name, value in facts.items():
+            made = KINDS[value.pop("kind")]
             fields = {
                 field.removeprefix(f"{name}."): file[field] for field in file.files if field.startswith(f"{name}.")
             }
-            splits[name] = made(**fields, **own)
+            splits[name] = made(**fields, **value)
         return splits

@@ -24,13 +24,13 @@ def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
         encoded = tokenizer(rows.text[part], *pairs, truncation=True, max_length=max_length, padding=False)
         for encoding in encoded.encodings:
             # A tokenizer that adds no marks makes nothing of a blank text; one token stands for it.
-            own = encoding.ids or [tokenizer.pad_token_id]
-            ids.append(np.array(own, dtype=np.int32))
+            text_ids = encoding.ids or [tokenizer.pad_token_id]
+            ids.append(np.array(text_ids, dtype=np.int32))
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
             cut += bool(encoding.overflowing)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
-    own = np.concatenate(segments) if uses_segments else None
-    return LabelledTokens(np.concatenate(ids), offsets, rows.label, cut, own)
+    text_ids = np.concatenate(segments) if uses_segments else None
+    return LabelledTokens(np.concatenate(ids), offsets, rows.label, cut, text_ids)
 
 
 def tokenize_answers(
@@ -48,26 +48,26 @@ def tokenize_answers(
     end = [tokenizer.eos_token_id] if apart and tokenizer.eos_token_id is not None else []
 
     def encode(text: str, **settings: Any) -> list[int]:
-        found: list[int] = tokenizer(text, **settings)["input_ids"]
+        ids: list[int] = tokenizer(text, **settings)["input_ids"]
         # What writes on must not have read an end.
-        return found[:-1] if not apart and found and found[-1] == tokenizer.eos_token_id else found
+        return ids[:-1] if not apart and ids and ids[-1] == tokenizer.eos_token_id else ids
 
     start = 0 if apart else len(encode(""))  # marks that stay where a text's start is cut
-    for number, (text, own) in enumerate(zip(rows.text, answers, strict=True), start=1):
+    for number, (text, row_answers) in enumerate(zip(rows.text, answers, strict=True), start=1):
         question = encode(text)
-        for answer in own:
+        for answer in row_answers:
             plain = encode(answer, add_special_tokens=False) if apart else encode(f"{text} {answer}")[len(question) :]
-            said, context = plain + end, question or [tokenizer.pad_token_id]
-            if not plain or len(said) >= max_length:
+            continued, context = plain + end, question or [tokenizer.pad_token_id]
+            if not plain or len(continued) >= max_length:
                 problem = f"fills all {max_length} tokens" if plain else "is no token of the model"
                 raise UsageError(f"The answer {answer!r} to row {number} {problem}; change it, or max_length.")
-            room = max_length - len(said)
+            room = max_length - len(continued)
             cut += len(context) > room
             if len(context) > room:
                 context = context[:start] + context[len(context) - room + start :]
-            ids.append(np.array(context + said, dtype=np.int32))
-            counts.append(len(said))
-        missing = choices - len(own)
+            ids.append(np.array(context + continued, dtype=np.int32))
+            counts.append(len(continued))
+        missing = choices - len(row_answers)
         ids += [np.array([tokenizer.pad_token_id], dtype=np.int32)] * missing
         counts += [0] * missing
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])

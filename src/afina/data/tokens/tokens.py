@@ -100,12 +100,12 @@ class TextTokens(Tokens):
         return {"ids": self.ids} | ({} if self.segments is None else {"segments": self.segments})
 
     def take(self, rows: np.ndarray) -> Self:
-        own = self.sequences(rows)
-        pieces = [slice(self.offsets[index], self.offsets[index + 1]) for index in own]
-        changed: dict[str, Any] = self._taken(own)
+        sequences = self.sequences(rows)
+        pieces = [slice(self.offsets[index], self.offsets[index + 1]) for index in sequences]
+        changed: dict[str, Any] = self._taken(sequences)
         for name, values in self.columns().items():
             changed[name] = np.concatenate([values[piece] for piece in pieces])
-        return replace(self, offsets=_ends(self.lengths_of(own)), labels=self.labels[rows], **changed)
+        return replace(self, offsets=_ends(self.lengths_of(sequences)), labels=self.labels[rows], **changed)
 
     def _taken(self, sequences: np.ndarray) -> dict[str, Any]:
         """Return a kind's own fields of these sequences, its counts at zero."""

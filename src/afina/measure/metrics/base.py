@@ -127,8 +127,8 @@ class RightRows(Metric):
 
     def right(self, answers: Answered) -> np.ndarray:
         """Return whether each row is right (N,)."""
-        found: np.ndarray = answers.label == answers.prediction
-        return found
+        equal: np.ndarray = answers.label == answers.prediction
+        return equal
 
     def over(self, answers: Answered) -> Callable[[Pick], float]:
         right = self.right(answers)
@@ -142,17 +142,17 @@ metric = METRICS.register
 
 def metrics_of(kind: str, outputs: int, parts: Sequence[str] = ()) -> dict[str, Metric]:
     """Return the metrics of a kind of answers with so many outputs, by name; those of single parts last."""
-    found = [cls for cls in METRICS.values() if kind in cls.of and cls.fits(outputs)]
-    of_parts = {f"{cls.name}_{part}": cls(part) for cls in found if cls.parted for part in parts}
-    return {cls.name: cls() for cls in found} | of_parts
+    fitting = [cls for cls in METRICS.values() if kind in cls.of and cls.fits(outputs)]
+    of_parts = {f"{cls.name}_{part}": cls(part) for cls in fitting if cls.parted for part in parts}
+    return {cls.name: cls() for cls in fitting} | of_parts
 
 
 def metric_named(name: str) -> Metric:
     """Return a metric by the name that results have; raises `UsageError` for one that there is not."""
-    found = _known(name)
-    if found is None:
+    known = _known(name)
+    if known is None:
         raise UsageError(f"Unknown metric '{name}'{nearest(name, METRICS)}")
-    return found
+    return known
 
 
 def _known(name: str) -> Metric | None:
@@ -170,17 +170,17 @@ def diagrams_of(names: Sequence[str], answers: Answered) -> list[Diagram]:
 
 def higher_is_better(name: str) -> bool:
     """Return whether a larger value of this metric is better; so it is taken to be of one that other programs measured."""
-    found = _known(name)
-    return found is None or found.higher_is_better
+    known = _known(name)
+    return known is None or known.higher_is_better
 
 
 def is_percent(name: str) -> bool:
     """Return whether tables show this metric in percent."""
-    found = _known(name)
-    return found is not None and found.percent
+    known = _known(name)
+    return known is not None and known.percent
 
 
 def part_of(name: str) -> str | None:
     """Return the part (type of entity, say) that a metric of this name is of, None where it is of the whole."""
-    found = _known(name)
-    return None if found is None else found.part
+    known = _known(name)
+    return None if known is None else known.part

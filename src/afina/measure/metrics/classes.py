@@ -42,10 +42,10 @@ class ByCounts(Metric):
     def _over_sets(self, answers: Answered) -> Callable[[Pick], float]:
         """Count where a row has several labels, by name."""
         names = sorted({name for own in (*answers.label, *answers.prediction) for name in own})
-        there, said = _flags(answers.label, names), _flags(answers.prediction, names)
-        right = there * said
+        there, predicted_flags = _flags(answers.label, names), _flags(answers.prediction, names)
+        right = there * predicted_flags
         return lambda pick: float(
-            self.of_counts(right[pick].sum(axis=0), there[pick].sum(axis=0), said[pick].sum(axis=0))
+            self.of_counts(right[pick].sum(axis=0), there[pick].sum(axis=0), predicted_flags[pick].sum(axis=0))
         )
 
 
