@@ -101,3 +101,47 @@ def test_comprehensions_nest_at_most_once(path: Path) -> None:
         node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, simple) and depth(node) > 2
     ]
     assert not nested
+
+
+PRIVATE = {"own", "found", "said", "kept", "told"}
+"""Names that say how a value was come by, and not what it is."""
+LEFT = {"study", "backbone", "generation", "evaluation", "export", "serve"}
+"""Rooms that still have such names."""
+
+
+def named_privately(tree: ast.AST) -> list[int]:
+    """Return the lines on which a variable has such a name for longer than a comprehension."""
+    comprehensions = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    short = {id(inner) for node in ast.walk(tree) if isinstance(node, comprehensions) for inner in ast.walk(node)}
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in short:
+            lines += [node.lineno] if node.id in PRIVATE else []
+        elif isinstance(node, ast.FunctionDef):
+            arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            fields = {"property"} & {getattr(mark, "id", "") for mark in node.decorator_list}
+            lines += [each.lineno for each in arguments if each.arg in PRIVATE and not fields]
+    return lines
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.relative_to(SOURCE).parts[0] not in LEFT],
+    ids=lambda path: str(path.relative_to(SOURCE)),
+)
+def test_variables_are_named_for_what_they_are(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    # A dataclass's field and what a class assigns to its own name is a name that callers read with the class before it.
+    fields = {each.lineno for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
+    assert not [line for line in named_privately(tree) if line not in fields]
+
+
+@pytest.mark.parametrize(
+    "text", ["found = 1", "for own in x:\n    pass", "def f(told):\n    return told", "if (said := x):\n    pass"]
+)
+def test_a_variable_that_is_named_privately_is_found(text: str) -> None:
+    assert len(named_privately(ast.parse(text))) == 1
+
+
+def test_a_comprehension_may_name_as_it_likes() -> None:
+    assert not named_privately(ast.parse("x = [own for own in y if (found := own)]"))

@@ -62,10 +62,10 @@ def __getattr__(name: str) -> Any:
     where = _PLACES.get(name) or ("" if name.startswith("_") else _methods().get(name))
     if not where:
         raise AttributeError(f"module 'afina' has no attribute '{name}'", name=name, obj=sys.modules[__name__])
-    module, _, own = where.partition(":")
+    module, _, attribute = where.partition(":")
     if module == f"afina.{name}":  # a room whose name is free of any other meaning
         return importlib.import_module(module)
-    return getattr(importlib.import_module(module), own or name)
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ RETURNS = re.compile(
     r"(_notes?|left_out|_written_out|said_of|sentences|_translated|_questions?|_answered|remarks?|lost_words|renamed)$"
 )
 """Functions whose value is a note, by their names."""
-LISTS = ("notes", "told", "said")
+LISTS = ("notes", "all_notes", "assumed", "sentences", "warnings", "told", "said")
 WRITTEN_OUT = (
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     "audit/leak.py",

@@ -24,7 +24,9 @@ _TOKENS = "token_adapter.trainable_tokens_delta"
 def endings_of(forms: Sequence[PeftForm]) -> tuple[str, ...]:
     """Return how the names of tensors at a module end, beside those of its own weights; the longest first."""
     endings = {ending for form in forms for ending in (*form.parameters.values(), *form.endings)}
-    return tuple(sorted({*endings, "base_layer.weight", "base_layer.bias", _TOKENS}, key=lambda name: (-len(name), name)))
+    return tuple(
+        sorted({*endings, "base_layer.weight", "base_layer.bias", _TOKENS}, key=lambda name: (-len(name), name))
+    )
 
 
 @dataclass

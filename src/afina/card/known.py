@@ -85,7 +85,9 @@ def known_of(
         if result is None:
             material = material or gather(study)
             relative = folder.resolve().relative_to(study.resolve()).as_posix()
-            result = next((entry for entry in material.results if entry.adapter == relative and entry.is_finished), None)
+            result = next(
+                (entry for entry in material.results if entry.adapter == relative and entry.is_finished), None
+            )
         if result is None:
             return Known(record, task, base)
         if material is not None:

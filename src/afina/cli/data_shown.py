@@ -53,7 +53,11 @@ def show_inspection(console: "Console", inspection: Any, words: "Words") -> None
         console.print(f"  {line}", style="yellow" if warn else "", highlight=False)
     for problem, count in list(inspection.problems.items())[:3]:
         console.print(f"    {words.number(count)}: {words.note(problem)}", style="dim", highlight=False)
-    for name, counts in (("languages", inspection.languages), ("labels", inspection.labels), ("personal data", inspection.personal)):
+    for name, counts in (
+        ("languages", inspection.languages),
+        ("labels", inspection.labels),
+        ("personal data", inspection.personal),
+    ):
         if counts:
             console.print(f"{words(name)}: {_listed(counts, words)}", highlight=False)
 

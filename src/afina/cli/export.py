@@ -24,14 +24,14 @@ __all__ = ["export"]
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command's signature the options of all targets in place of `**options`, as typer reads it."""
-    own, annotated = inspect.signature(command), cast(Any, Annotated)
-    fixed = [value for value in own.parameters.values() if value.kind is not value.VAR_KEYWORD]
+    signature, annotated = inspect.signature(command), cast(Any, Annotated)
+    fixed = [value for value in signature.parameters.values() if value.kind is not value.VAR_KEYWORD]
     for option in options():
         words = f"{option.help.rstrip('.')}; by default {option.default}."
         kind = annotated[option.kind | None, typer.Option(f"--{option.name.replace('_', '-')}", help=words)]
         fixed.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
         command.__annotations__[option.name] = kind
-    command.__signature__ = own.replace(parameters=fixed)  # type: ignore[attr-defined]
+    command.__signature__ = signature.replace(parameters=fixed)  # type: ignore[attr-defined]
     del command.__annotations__["options"]
     return command
 
@@ -93,12 +93,12 @@ def export(
         if strange := [name for name, value in {"--to": to, "--out": out, "an adapter": adapter}.items() if value]:
             raise UsageError(f"--check looks at what was exported, and takes no {strange[0].removeprefix('an ')}.")
         with working(console, words("opening what was exported"), words):
-            found = api.check_export(check, data, model=model)
+            checked = api.check_export(check, data, model=model)
         _table(
             console,
             words("checked"),
-            words.counted(found.batches, "{count} batch", "{count} batches"),
-            found.rows(words),
+            words.counted(checked.batches, "{count} batch", "{count} batches"),
+            checked.rows(words),
         )
         return
     if not adapter or to is None:

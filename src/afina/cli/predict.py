@@ -161,7 +161,9 @@ def _show(rows: "Iterator[Predicted]", thresholded: bool, words: "Words") -> Non
     for answer in rows:
         probability, label = "", ""
         if (prediction := answer.found) is not None:
-            probability = "" if prediction.probabilities is None else words.number(max(prediction.probabilities.values()), 3)
+            probability = (
+                "" if prediction.probabilities is None else words.number(max(prediction.probabilities.values()), 3)
+            )
             label = prediction.label if isinstance(prediction.label, str) else words.written(f"{prediction.label:.4g}")
             if thresholded and answer.answer["label"] is None:
                 label = f"- ({label}?)"  # left to a person

@@ -107,7 +107,9 @@ def collapse_warnings(now: Diversity, before: Diversity | None = None) -> list[s
     if now.distinct_2 < 0.35:
         warnings.append(f"only {100 * now.distinct_2:.0f}% of the word pairs differ (varied text: above 60%)")
     if now.self_bleu > 0.7:
-        warnings.append(f"texts are made of one another's phrases: self-BLEU {now.self_bleu:.2f} (varied text: below 0.4)")
+        warnings.append(
+            f"texts are made of one another's phrases: self-BLEU {now.self_bleu:.2f} (varied text: below 0.4)"
+        )
     if now.spread is not None and now.spread < 0.3:
         warnings.append(f"texts mean nearly the same: embedding spread {now.spread:.2f} (varied text: above 0.6)")
     if before is not None and now.distinct_2 < 0.75 * before.distinct_2:

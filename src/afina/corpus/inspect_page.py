@@ -68,7 +68,9 @@ def findings(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
 def inspection_page(inspection: Inspection, words: Words) -> str:
     """Return the whole HTML document."""
     rows = words.counted(inspection.rows, "{count} row", "{count} rows")
-    listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(told)}</li>" for warn, told in findings(inspection, words))
+    listed = "".join(
+        f"<li{' class=warn' if warn else ''}>{escape(told)}</li>" for warn, told in findings(inspection, words)
+    )
     forms = ", ".join(words.note(form) for form in inspection.forms)
     parts = [
         f"<h1>{escape(Path(inspection.path).name)}</h1><p class=soft>{escape(rows)} · {escape(kind_of(inspection, words))} · "

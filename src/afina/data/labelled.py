@@ -185,7 +185,10 @@ def _drop(
     both: dict[str, dict[str, list[str]]] = {"text": {}, "text_pair": {}}
     for split, table in parts.tables.items():
         columns_of_text = {key: texts(table, columns[key], parts.place(split)) for key in both if key in columns}
-        filled = {key: np.array([bool(text.strip()) for text in column], dtype=bool) for key, column in columns_of_text.items()}
+        filled = {
+            key: np.array([bool(text.strip()) for text in column], dtype=bool)
+            for key, column in columns_of_text.items()
+        }
         for key, there in filled.items():
             if not there.any():
                 raise UsageError(f"{parts.where} ({split}): every text in column '{columns[key]}' is empty.")
@@ -200,7 +203,9 @@ def _drop(
                 notes.append(_left_out(int(bad.sum()), f"{split} ", what))
         notes += _written_out(columns_of_text["text"], split)
         keep = np.flatnonzero(full & labelled)
-        without[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(keep)
+        without[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(
+            keep
+        )
         for key, column in columns_of_text.items():
             both[key][split] = column if len(keep) == len(column) else [column[row] for row in keep]
     return without, both["text"], both["text_pair"]

@@ -108,7 +108,9 @@ def _paragraphs(table: arrow.Table) -> arrow.Table:
 
 def _asked(paragraphs: Any) -> Sequence[tuple[Any, dict[str, Any]]]:
     objects = [each for each in paragraphs if isinstance(each, dict)] if isinstance(paragraphs, list) else []
-    return [(each.get("context"), asked) for each in objects for asked in each.get("qas") or () if isinstance(asked, dict)]
+    return [
+        (each.get("context"), asked) for each in objects for asked in each.get("qas") or () if isinstance(asked, dict)
+    ]
 
 
 FORMS: tuple[Callable[[arrow.Table, DatasetSpec, str], _Form | None], ...] = (_translated, _answered)

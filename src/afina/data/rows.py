@@ -77,7 +77,9 @@ class TextDataset:
 
 def most_answers(data: TextDataset) -> int:
     """Return the largest number of answers to choose from that a row has: its own, or one for each label."""
-    counts = [len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()]
+    counts = [
+        len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()
+    ]
     return max(counts, default=len(data.label_names or ()))
 
 

@@ -164,7 +164,9 @@ class _Pair:
         return self._speaker("base", self.bare, None, context)
 
     def _speaker(self, who: str, backbone: Backbone, adapter: Any, context: int | None) -> Speaker:
-        tokenizer = self.loaded.tokenizer if self.loaded is not None and (adapter is not None or self.same_tokens) else None
+        tokenizer = (
+            self.loaded.tokenizer if self.loaded is not None and (adapter is not None or self.same_tokens) else None
+        )
         return Speaker(
             backbone, adapter, batch_size=self.batch_size, context=context, tokenizer=tokenizer,
             tick=lambda done, total: self.tell(f"{who}: {done:,}/{total:,}"),

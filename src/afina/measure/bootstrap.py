@@ -106,7 +106,9 @@ def _drawn(random: np.random.Generator, times: int, items: int, groups: np.ndarr
     if groups is None:
         return random.integers(0, items, (times, items))
     by_group = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    return np.concatenate([places[random.integers(0, len(places), (times, len(places)))] for places in by_group], axis=1)
+    return np.concatenate(
+        [places[random.integers(0, len(places), (times, len(places)))] for places in by_group], axis=1
+    )
 
 
 def _intervals(values: np.ndarray, drawn: np.ndarray) -> list[Estimate]:

@@ -125,7 +125,9 @@ def _answer_box(group: Group, words: Words) -> str:
         warning = f"<div class=warning>{escape(sentence)}</div>"
     doubted = doubts(group.cells)
     warning += "".join(
-        f"<div class=warning>{escape(doubt)}</div>" for doubt in (doubted.rates(words), *doubted.learning(words)) if doubt
+        f"<div class=warning>{escape(doubt)}</div>"
+        for doubt in (doubted.rates(words), *doubted.learning(words))
+        if doubt
     )
     return f"<div class=answer><b>{escape(group.title)}</b><br>{escape(answer(group, words))}</div>{warning}"
 

@@ -126,7 +126,10 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     material = gather(directory)
     parts: list[RenderableType] = []
     for group in material.groups:
-        sentences = [Text(answer(group, words)), *(Text(d, style="yellow") for d in doubts(group.cells).learning(words))]
+        sentences = [
+            Text(answer(group, words)),
+            *(Text(d, style="yellow") for d in doubts(group.cells).learning(words)),
+        ]
         parts += [_shown(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
     if material.left:
         parts.append(_shown(race_table(material, words)))

@@ -69,7 +69,11 @@ def read_predictions(directory: Path, result: Result) -> Predictions:
             prediction=_values(table["prediction"]),
             scores=scores.flatten().to_numpy().reshape(len(table), -1),
         )
-        if not len(table) or (predictions.item != np.arange(len(table))).any() or predictions.label.dtype != predictions.prediction.dtype:
+        if (
+            not len(table)
+            or (predictions.item != np.arange(len(table))).any()
+            or predictions.label.dtype != predictions.prediction.dtype
+        ):
             raise ValueError
     except (OSError, KeyError, ValueError, TypeError, AttributeError, pyarrow.ArrowException):
         raise AfinaError(f"{path} is missing or damaged; delete runs/{result.run} and run the study again.") from None

@@ -80,8 +80,13 @@ class Choices(Task):
     def of_labelled(cls, source: Source, labelled: Labelled) -> TextDataset:
         spec, where, limits = source.spec, labelled.where, (source.train_limit, source.test_limit)
         if "choices" in labelled.columns:
-            answers = {n: answers_of(t, labelled.columns["choices"], labelled.parts.place(n)) for n, t in labelled.kept.items()}
-            right = {n: right_answers(t, labelled.column, answers[n], labelled.parts.place(n)) for n, t in labelled.kept.items()}
+            answers = {
+                n: answers_of(t, labelled.columns["choices"], labelled.parts.place(n)) for n, t in labelled.kept.items()
+            }
+            right = {
+                n: right_answers(t, labelled.column, answers[n], labelled.parts.place(n))
+                for n, t in labelled.kept.items()
+            }
             return labelled.finished(spec, cls.name, None, labelled.rows(right, answers), *limits)
         names, labels = classes(labelled.kept, labelled.column, where, labelled.given, labelled.notes)
         note_dates(names, labelled.column, labelled.notes)

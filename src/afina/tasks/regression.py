@@ -59,9 +59,13 @@ class Regression(Task):
 
     @classmethod
     def of_labelled(cls, source: Source, labelled: Labelled) -> TextDataset:
-        labels = {name: numbers(table, labelled.column, labelled.parts.place(name)) for name, table in labelled.kept.items()}
+        labels = {
+            name: numbers(table, labelled.column, labelled.parts.place(name)) for name, table in labelled.kept.items()
+        }
         if (labels["train"] == labels["train"][0]).all():
-            raise UsageError(f"{labelled.where}: every train label is {labels['train'][0]:g}; there is nothing to learn.")
+            raise UsageError(
+                f"{labelled.where}: every train label is {labels['train'][0]:g}; there is nothing to learn."
+            )
         splits = labelled.rows(labels)
         return labelled.finished(source.spec, cls.name, None, splits, source.train_limit, source.test_limit)
 

@@ -134,15 +134,15 @@ def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | Non
     if named := _named(values):
         return Found(frozenset(named), text="\n".join(part for name in named if (part := string(values[name])).strip()))
     label = columns.label or find_label([str(name) for name in values])
-    columns_of_text = [name for name, value in values.items() if isinstance(value, str) and name != label]
-    if not columns_of_text and (lists := [name for name, value in values.items() if _strings(value)]):
+    written = [name for name, value in values.items() if isinstance(value, str) and name != label]
+    if not written and (lists := [name for name, value in values.items() if _strings(value)]):
         return Found(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
-    if len(columns_of_text) > 1 and seen is not None:
+    if len(written) > 1 and seen is not None:
         seen[
-            f"texts of {' and '.join(columns_of_text)} together, a label among them maybe (--text and --label say which is which)"
+            f"texts of {' and '.join(written)} together, a label among them maybe (--text and --label say which is which)"
         ] += 1
-    text = "\n".join(values[name] for name in columns_of_text)
-    return Found(frozenset(columns_of_text), text=text, problem="" if columns_of_text else "no column of texts")
+    text = "\n".join(values[name] for name in written)
+    return Found(frozenset(written), text=text, problem="" if written else "no column of texts")
 
 
 def _named(values: Mapping[str, Any]) -> list[str]:

@@ -99,7 +99,9 @@ def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Column
         listed = ", ".join(map(str, values)) or "none"
         return Found(frozenset(), problem=f"{NO_FORM} (its columns: {listed})", text=dumped(values))
     tools = next((read_tools(row.get(name)) for name in TOOLS if row.get(name)), [])
-    return Found(dialogue.used, dialogue.messages, dialogue.form, dialogue.problem, dialogue.text, dialogue.others, tools)
+    return Found(
+        dialogue.used, dialogue.messages, dialogue.form, dialogue.problem, dialogue.text, dialogue.others, tools
+    )
 
 
 def _named_pair(row: _Row) -> Found | None:

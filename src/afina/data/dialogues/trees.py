@@ -173,4 +173,6 @@ def _whole_trees(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str],
 def _talk(turns: Sequence[tuple[Any, Any]], place: str, speakers: Speakers, seen: Counter[str]) -> Interaction:
     listed = read_messages([{"role": role, "content": said} for role, said in turns], speakers.roles, seen)
     row = Interaction(place=place, messages=listed.messages, form="OpenAssistant", problem=listed.problem)
-    return row if not listed.problem else replace(row, text=dialogue_text([{"content": str(said)} for _, said in turns]))
+    return (
+        row if not listed.problem else replace(row, text=dialogue_text([{"content": str(said)} for _, said in turns]))
+    )

@@ -172,7 +172,9 @@ def _concluded(seen: _Seen) -> Encoding:
     sample = b"\n".join(seen.sample)
     recognised = _western(sample) or _elsewhere(sample)
     if isinstance(recognised, str):
-        return Encoding("utf-8", "UTF-8", broken=f"{where}{recognised}; say which encoding it is with encoding:, or save")
+        return Encoding(
+            "utf-8", "UTF-8", broken=f"{where}{recognised}; say which encoding it is with encoding:, or save"
+        )
     codec, name = recognised
     shown = " ".join(seen.sample[0].decode(codec, "replace").split())
     example = shown if len(shown) <= 50 else _around(seen.sample[0], codec)

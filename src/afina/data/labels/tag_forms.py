@@ -228,7 +228,8 @@ def _tagged_pieces(text: str, spans: Sequence[tuple[int, int, str]], place: str)
         if not inside or pieces[inside[0]][0] != first or pieces[inside[-1]][1] != last:
             cut = next((text[a:b] for a, b in pieces if a < first < b or a < last < b), marked)
             raise UsageError(
-                f"{place}: the span {start} to {end} ({marked!r}, {kind}) cuts the word {cut!r}; spans begin and end with words."
+                f"{place}: the span {start} to {end} ({marked!r}, {kind}) cuts the word {cut!r}; spans begin and end with "
+                "words."
             )
         if any(tags[index] != "O" for index in inside):
             raise UsageError(

@@ -102,8 +102,8 @@ def spec_for(
     pair = text_pair or (memory.text_pair if names == memory.text and text is None else None)
     if pair is not None and pair not in there and text_pair is None:
         raise UsageError(
-            f"{where} has no column '{pair}', and the adapter learned from pairs of '{memory.text[0]}' and '{pair}'; say with "
-            f"--text and --text-pair which columns are to be read{nearest(pair, there)}"
+            f"{where} has no column '{pair}', and the adapter learned from pairs of '{memory.text[0]}' and '{pair}'; say "
+            f"with --text and --text-pair which columns are to be read{nearest(pair, there)}"
         )
     if not names and usual_name(there, (*TEXTS, *TITLES)) is None:
         # What is asked of a model that writes stands under a question's name.

@@ -28,7 +28,9 @@ def preset_columns(table: arrow.Table, preset: Preset, place: str) -> tuple[arro
             continue
         named[key] = key
         values = (
-            _composed(table, recipe, place) if "{" in recipe else [_inside(v, recipe) for v in _column(table, recipe, place)]
+            _composed(table, recipe, place)
+            if "{" in recipe
+            else [_inside(v, recipe) for v in _column(table, recipe, place)]
         )
         texts = [None if value is None else str(value) for value in values]
         table = _with(table, key, arrow.array(texts, type=arrow.large_string()))
@@ -108,7 +110,9 @@ def _right(table: arrow.Table, preset: Preset, answers: list[list[str]], place: 
             right = int(label) - preset.first if str(label).isdigit() else _LETTERS.find(str(label).upper())
         if not 0 <= right < len(choices):
             wrong.append((f"row {row}", f"{label!r} of {len(choices)}"))
-            first = f"{place}, row {row}: the answer {label!r} is none of its {len(choices)}" if len(wrong) == 1 else first
+            first = (
+                f"{place}, row {row}: the answer {label!r} is none of its {len(choices)}" if len(wrong) == 1 else first
+            )
         places.append(right)
     if wrong:
         raise UsageError(f"{first}{likewise(wrong)}.")
