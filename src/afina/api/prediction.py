@@ -51,7 +51,7 @@ def predict(
     from afina.data.predicting.predicted import check_at_least, check_out, check_separator, form_of, kept_columns
 
     check_at_least(at_least)
-    own, target = check_separator(separator), None if out is None else Path(out)
+    mark, target = check_separator(separator), None if out is None else Path(out)
     form = form_of(format, target)
     if target is not None:
         check_out(target, None if file is None else Path(file))
@@ -60,13 +60,13 @@ def predict(
         asked = _texts(texts, pair, read_so=encoding or file_separator)
     else:
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
-    kept = kept_columns(asked, keep, form or "jsonl")
+    columns = kept_columns(asked, keep, form or "jsonl")
     from afina.predictor.loading import Loading
     from afina.serve.predict import Answers, RowByRow
 
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     answering = _answering(adapter, loading, one)
-    answers = Answers(RowByRow(answering, at_least, batch_size, choice), asked, kept, own)
+    answers = Answers(RowByRow(answering, at_least, batch_size, choice), asked, columns, mark)
     if target is not None:
         assert form is not None
         answers.write(target, form, tick)
