@@ -188,7 +188,6 @@ NOTES = {
     "{some} of {of} tokens": "{some} de {of} tokens",
     "size of {name}": "tamanho de {name}",
     "Rounding to {kind} loses {lost} nats a token and the adapter changed less ({moved}): take a type with more bits.": "Arredondar para {kind} perde {lost} nats por token e o adaptador mudou menos ({moved}): escolha um tipo com mais bits.",
-    "On these rows the adapter changes nothing: the file is its base model.": "Nestas linhas o adaptador não muda nada: o arquivo é seu modelo base.",
     "xllamacpp is not installed, so that llama.cpp itself was not asked: pip install xllamacpp.": "xllamacpp não está instalado, e por isso llama.cpp mesmo não foi consultado: pip install xllamacpp.",
     "The tokenizer composes characters (NFC) before it reads them, which llama.cpp does not: give it composed texts, as keyboards write them.": "O tokenizador compõe os caracteres (NFC) antes de lê-los, o que llama.cpp não faz: dê-lhe textos compostos, como os teclados os escrevem.",
     "llama.cpp begins conversations with {mark}, which the chat template does not write; elsewhere they begin without it.": "llama.cpp começa as conversas com {mark}, que o modelo de conversa não escreve; em outros lugares elas começam sem isso.",
