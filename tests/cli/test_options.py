@@ -70,6 +70,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         ],
         "audit leak": [str(writer), "--train", chat, "--held-out", chat, "--rows", "5", "--tokens", "2", "--references", "2"],
         "audit canaries": ["--data", chat, "--out", "{out}/d.jsonl"],
+        "serve": [str(folder / "text.txt")],  # no base: one that is would be served until somebody ends it
     }  # fmt: skip
 
 
