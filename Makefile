@@ -18,8 +18,9 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest $(SPREAD)
+	@$(VENV)/bin/mypy & types=$$!; \
+	$(VENV)/bin/pytest $(SPREAD); tests=$$?; \
+	wait $$types && exit $$tests
 
 check: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
