@@ -1,0 +1,40 @@
+"""Write a folder that mlx-lm loads on Apple's machines (and on Linux by its processor): the merged model."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from afina.export.target import export_target
+from afina.export.targets.merged import MergedTarget
+
+if TYPE_CHECKING:
+    from afina.predictor.load import Told
+    from afina.predictor.predictor import Predictor
+
+__all__ = ["MlxTarget"]
+
+
+@export_target("mlx")
+@dataclass(frozen=True, kw_only=True)
+class MlxTarget(MergedTarget):
+    """Writes a merged model, in float32, which mlx-lm has opened and computed the same from."""
+
+    needs: ClassVar = {"mlx_lm": "'afina[mlx]'"}
+    library = "mlx"
+    ways: ClassVar = {
+        "mlx-lm": "mlx_lm.generate --model . --prompt $asked\nmlx_lm.convert --hf-path . -q  # four bits, in mlx_model"
+    }
+
+    onto: str = field(
+        default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}
+    )
+
+    def foresee(self, told: "Told") -> None:
+        from afina.export.mlx import foresee_mlx
+
+        foresee_mlx(told)
+
+    def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
+        from afina.export.mlx import load_mlx
+
+        return load_mlx(folder), tested.tokenizer
