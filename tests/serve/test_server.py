@@ -339,10 +339,16 @@ def test_what_cannot_be_served_is_said_in_a_sentence(family_folder: Loader, shel
         ({}, "BASE"), ({"adapters": tmp_path / "none"}, "is no folder"), ({"adapters": shelf}, "several models"),
         ({"base": str(family_folder("bert")), "adapters": shelf, "preload": True}, "adapts"),
         ({"base": str(family_folder("bert")), "host": "256.1.1.1"}, "cannot be had"), ({"port": 70000}, "--port"),
-        ({"base": "minilm", "api_key": "short"}, "too short"),
+        ({"base": "minilm", "api_key": "short"}, "too short"), ({"base": "minilm", "rate": 0.0}, "--rate"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=part):
             api.serve(**{"port": 0} | settings)
+
+
+def test_a_port_is_one_servers(running: Any) -> None:
+    port = int(running[0].url.rpartition(":")[2])
+    with pytest.raises(UsageError, match="cannot be had"):
+        api.serve("minilm", port=port)
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> bool:

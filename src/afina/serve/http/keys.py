@@ -129,6 +129,8 @@ def read_keys(file: Path | None, api_key: str | None, admin_key: str | None, rat
 
     Raises `UsageError` for a file that is none such.
     """
+    if rate is not None and not 0 < rate < 1e9:
+        raise UsageError(f"--rate should be above 0, not {rate:g}.")
     keys = Keys(rate)
     entries = [] if file is None else read_yaml(file)
     if not isinstance(entries, list):
