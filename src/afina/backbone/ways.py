@@ -114,7 +114,7 @@ class _Leg:
 
     rows: slice
     adapters: list[list[Put]]
-    """None where nothing is changed."""
+    """Whose branches they are; empty where nothing is changed."""
     together: list[Any] | None = None
     spread: Tensor | None = None
     """Which row stands at each place where each adapter has as many; None where they do already."""
