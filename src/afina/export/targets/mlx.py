@@ -22,7 +22,7 @@ class MlxTarget(MergedTarget):
     needs: ClassVar = {"mlx_lm": "'afina[mlx]'"}
     library = "mlx"
     ways: ClassVar = {
-        "mlx-lm": "mlx_lm.generate --model . --prompt $asked\nmlx_lm.convert --hf-path . -q  # four bits, in mlx_model"
+        "mlx-lm": "pip install mlx-lm\nmlx_lm.generate --model . --prompt $asked\nmlx_lm.convert --hf-path . -q  # four bits, in mlx_model"
     }
 
     onto: str = field(
