@@ -21,9 +21,7 @@ class MlxTarget(MergedTarget):
 
     needs: ClassVar = {"mlx_lm": "'afina[mlx]'"}
     library = "mlx"
-    ways: ClassVar = {
-        "mlx-lm": "pip install mlx-lm\nmlx_lm.generate --model . --prompt $asked\nmlx_lm.convert --hf-path . -q  # four bits, in mlx_model"
-    }
+    ways: ClassVar = {"mlx-lm": "pip install mlx-lm\nmlx_lm.generate --model . --prompt $asked"}
 
     onto: str = field(
         default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}
