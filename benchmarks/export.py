@@ -1,12 +1,16 @@
-"""Rows a second and the time of one row of a classifier in torch and as an ONNX graph, float and int8, at real lengths.
+"""Rows a second and the time of one row of a classifier in torch, ONNX Runtime and OpenVINO, float and int8, at real lengths.
 
-    python benchmarks/export.py --data ../shared/data/ag_news/test.parquet --out benchmarks/results/export.json
+    pip install 'afina[onnx,openvino-int8]'
+    python benchmarks/export.py ADAPTER --data ../shared/data/ag_news --out benchmarks/results/export.json
 
-Rows go in batches of like length (buckets), and again padded to the longest that the model was trained for, as those do who
-export by hand. A fresh LoRA on MiniLM stands for a trained one: the time does not depend on what its weights are.
+ADAPTER was trained on the data (MiniLM with a LoRA, say); the same test rows say how often each is right, and how much less
+than torch fp32 with a paired interval. Rows go in batches of like length (buckets), and again padded to 128 tokens, as those
+do who export by hand. Contestants take turns, once a round, on as many threads as OMP_NUM_THREADS says; the best round
+counts, as others share the machine.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,34 +24,24 @@ from torch import Tensor
 
 import afina
 from afina import api
-from afina.adapters.adapter import build_adapter, save_adapter
-from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
-from afina.backbone.load import load_backbone
 from afina.config import DatasetSpec
 from afina.data.tokens.batching import Tokens, collate, evaluation_batches
+from afina.export.int8 import loss_of
 from afina.export.opened import arrays, open_export
-from afina.methods.base import make_method
 from afina.tasks.reading import load_text_dataset
 from record import write_record
 
 Contestant = Callable[[Mapping[str, Tensor]], Any]
 MAX_LENGTH, BATCH = 128, 32
+EXPORTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "onnx fp32": ("onnx", {}), "onnx int8 dynamic": ("onnx", {"int8": "dynamic", "at_most": 1.0}),
+    "onnx int8 static": ("onnx", {"int8": "static", "at_most": 1.0}), "openvino fp32": ("openvino", {}),
+    "openvino int8 static": ("openvino", {"int8": "static", "at_most": 1.0}),
+}  # fmt: skip
 
 
-def fresh(folder: Path, names: tuple[str, ...]) -> Path:
-    """Save a LoRA on MiniLM that was not trained."""
-    backbone, method = load_backbone("minilm"), make_method("lora", {})
-    adapter = build_adapter(method, backbone, outputs=len(names), seed=0)
-    record = AdapterRecord(
-        model="minilm", method="lora", settings=method.settings(), max_length=MAX_LENGTH, precision="fp32", seed=0,
-        task={"name": "classification", "label_names": list(names)},
-    )  # fmt: skip
-    save_adapter(folder, adapter, backbone, record)
-    return folder
-
-
-def batches(tokens: Tokens, size: int, width: int | None) -> Iterator[Mapping[str, Tensor]]:
+def batches(tokens: Tokens, size: int, width: int | None) -> Iterator[tuple[np.ndarray, Mapping[str, Tensor]]]:
     """Yield all rows: in buckets of like length, or in their order and padded to a width."""
     order = (
         evaluation_batches(tokens.lengths, size) if width is None
@@ -55,76 +49,103 @@ def batches(tokens: Tokens, size: int, width: int | None) -> Iterator[Mapping[st
     )  # fmt: skip
     for rows in order:
         inputs = dict(collate([(tokens, rows)], 0, most=MAX_LENGTH).inputs)
-        inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
+        if width is not None:
+            inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
         missing = 0 if width is None else width - inputs["input_ids"].shape[1]
-        yield {name: torch.nn.functional.pad(value, (0, missing)) for name, value in inputs.items()}
+        yield rows, {name: torch.nn.functional.pad(value, (0, missing)) for name, value in inputs.items()}
 
 
-def measure(name: str, run: Contestant, tokens: Tokens, rounds: int) -> dict[str, Any]:
-    """Return rows a second, buckets and padded, and the median and 99th percentile of a single row's milliseconds."""
-    found: dict[str, Any] = {"contestant": name}
-    for kind, width in (("buckets", None), ("padded", MAX_LENGTH)):
-        given, taken = list(batches(tokens, BATCH, width)), []
-        run(given[-1])
+def seconds(run: Contestant, inputs: Mapping[str, Tensor]) -> float:
+    begin = time.perf_counter()
+    run(inputs)
+    return time.perf_counter() - begin
+
+
+def measure(
+    contestants: Mapping[str, Contestant], tokens: Tokens, padded: int, rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Return for each rows a second, in buckets and padded, and the p50 and p99 of a single row's milliseconds."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in contestants}
+    for kind, own, width in (("buckets", tokens, None), ("padded", tokens.take(np.arange(padded)), MAX_LENGTH)):
+        given = [inputs for _, inputs in batches(own, BATCH, width)]
+        taken: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(rounds):
-            begin = time.perf_counter()
-            for inputs in given:
-                run(inputs)
-            taken.append(time.perf_counter() - begin)
-        found[f"rows_per_second_{kind}"] = len(tokens) / min(taken)
-    singles = [next(batches(tokens.take(np.array([row])), 1, None)) for row in range(min(100, len(tokens)))]
-    taken = []
-    for inputs in singles:
-        run(inputs)
-        begin = time.perf_counter()
-        run(inputs)
-        taken.append(1e3 * (time.perf_counter() - begin))
-    p50, p99 = np.percentile(taken, [50, 99])
-    return found | {"one_row_ms_p50": float(p50), "one_row_ms_p99": float(p99)}
+            for name, run in contestants.items():
+                run(given[-1])
+                taken[name].append(sum(seconds(run, inputs) for inputs in given))
+        for name, values in taken.items():
+            found[name][f"rows_per_second_{kind}"] = len(own) / min(values)
+            print(kind, name, f"{len(own) / min(values):.1f}", flush=True)
+    singles: dict[str, list[float]] = {name: [] for name in contestants}
+    for row in range(min(100, len(tokens))):
+        _, inputs = next(batches(tokens.take(np.array([row])), 1, None))
+        for name, run in contestants.items():
+            run(inputs)
+            singles[name].append(1e3 * seconds(run, inputs))
+    for name, values in singles.items():
+        p50, p99 = np.percentile(values, [50, 99])
+        found[name] |= {"one_row_ms_p50": float(p50), "one_row_ms_p99": float(p99)}
+    return found
 
 
-def contestants(
-    adapter: Path, folder: Path, data: str, rows: int, stack: ExitStack
-) -> Iterator[tuple[str, Contestant]]:
+def contestants(given: argparse.Namespace, folder: Path, stack: ExitStack) -> Iterator[tuple[str, Contestant]]:
     """Yield each way to answer; what torch has attached stays so until the stack ends."""
     for precision in ("fp32", "bf16"):
-        loaded = afina.load(adapter, precision=precision)
+        loaded = afina.load(given.adapter, precision=precision)
         attached = stack.enter_context(Attachment(loaded.backbone, [loaded.adapter]))
 
         @torch.inference_mode()
-        def answer(inputs: Mapping[str, Tensor], attached: Attachment = attached) -> Any:
-            return attached(inputs)[0]
+        def answer(inputs: Mapping[str, Tensor], attached: Attachment = attached) -> np.ndarray:
+            return attached(inputs)[0].float().numpy()
 
         yield f"torch {precision}", answer
-    for name, options in (("onnx fp32", {}), ("onnx int8", {"int8": True, "at_most": 1.0})):
-        made = api.export(adapter, "onnx", folder / name.replace(" ", "-"), data=data, rows=rows, **options)
-        opened = open_export(made.folder)
+    for name, (to, options) in EXPORTS.items():
+        place = (given.exports or folder) / name.replace(" ", "-")
+        if not place.exists():
+            api.export(given.adapter, to, place, data=given.data, rows=32, **options)
+        opened = open_export(place)
 
-        def run(inputs: Mapping[str, Tensor], opened: Any = opened) -> Any:
+        def run(inputs: Mapping[str, Tensor], opened: Any = opened) -> np.ndarray:
             return opened.session.outputs(arrays(inputs, opened.manifest.inputs))
 
         yield name, run
 
 
+def outputs(run: Contestant, tokens: Tokens) -> np.ndarray:
+    """Return what a contestant gives for all rows."""
+    parts = [(rows, run(inputs)) for rows, inputs in batches(tokens, BATCH, None)]
+    return np.concatenate([part for _, part in parts])[np.argsort(np.concatenate([rows for rows, _ in parts]))]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", default="../shared/data/ag_news/test.parquet")
-    parser.add_argument("--rows", type=int, default=1000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("adapter", type=Path)
+    parser.add_argument("--data", default="../shared/data/ag_news")
+    parser.add_argument("--exports", type=Path, help="where exports are, or are written")
+    parser.add_argument("--rows", type=int, default=1000, help="timed in buckets")
+    parser.add_argument("--padded-rows", type=int, default=200, help="timed padded")
+    parser.add_argument("--test-rows", type=int, default=2000, help="on which accuracy is measured")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/export.json"))
     settings = parser.parse_args()
+    if settings.exports is not None:
+        settings.exports.mkdir(parents=True, exist_ok=True)
     found = load_text_dataset(DatasetSpec(path=settings.data), task="classification")
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
-        adapter = fresh(Path(place) / "adapter", tuple(found.label_names or ()))
-        tokens = afina.load(adapter).tokens(found.test.take(np.arange(min(settings.rows, len(found.test)))))
-        figures = []
-        for name, run in contestants(adapter, Path(place), settings.data, 100, stack):
-            figures.append(measure(name, run, tokens, settings.rounds))
-            print(figures[-1], flush=True)
-    lengths = np.percentile(tokens.lengths, [50, 90, 100]).tolist()
+        every = dict(contestants(settings, Path(place), stack))
+        loaded = afina.load(settings.adapter)
+        tokens = loaded.tokens(found.test.take(np.arange(min(settings.test_rows, len(found.test)))))
+        logits = {name: outputs(run, tokens) for name, run in every.items()}
+        timed = tokens.take(np.arange(min(settings.rows, len(tokens))))
+        figures = measure(every, timed, settings.padded_rows, settings.rounds)
+    for name, own in figures.items():
+        metric, (_, value), loss = loss_of(loaded.task, tokens, logits["torch fp32"], logits[name])
+        own |= {metric: value, "worse": [loss.value, loss.low, loss.high]}
+        print(name, own, flush=True)
     write_record(
-        settings.out, "onnx", "onnxruntime", rows=len(tokens), lengths=lengths, threads=torch.get_num_threads(),
-        figures=figures,
+        settings.out, "onnx", "onnxruntime", "openvino", "nncf", rows=len(timed), test_rows=len(tokens),
+        lengths=np.percentile(timed.lengths, [50, 90, 100]).tolist(), threads=torch.get_num_threads(),
+        load=os.getloadavg()[0], figures=figures,
     )  # fmt: skip
 
 

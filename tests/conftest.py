@@ -42,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         from conformance import Conformance
 
         config.pluginmanager.register(Conformance(path))
+        from export_table import ExportTable
+
+        config.pluginmanager.register(ExportTable(path.with_name("exports.md")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -55,11 +55,13 @@ def exported(folder: Path, talks: str, out: Path, to: str = "gguf", **options: A
 
 @pytest.mark.parametrize("family", ARCHITECTURES)
 def test_an_exported_file_is_the_adapter_in_llama_cpp(
-    family: str, speakers: Speakers, talks: str, tmp_path: Path
+    family: str, speakers: Speakers, talks: str, tmp_path: Path, record_property: Any
 ) -> None:
     made = exported(chatting(speakers(family), tmp_path), talks, tmp_path / "out")
     told = dict(made.rows())
-    assert float(told["llama.cpp against transformers on the file"].split()[0]) < 1e-4
+    apart = float(told["llama.cpp against transformers on the file"].split()[0])
+    assert apart < 1e-4
+    record_property("export", ["gguf", family, "lora", "chat", apart])
     assert told["chat template in llama.cpp"] == "equal to the byte in 2 conversations"
     same, _, written, _ = told["written alike, taking the likeliest token"].split()
     assert int(same) >= 15 and int(written) > 20  # of a model of random weights, where much is as likely

@@ -16,7 +16,7 @@ from afina import api
 from afina.data.rows import Rows
 from afina.errors import AfinaError
 from afina.export.held import hold
-from afina.export.manifest import MANIFEST, PROBE
+from afina.export.manifest import MANIFEST, PROBE, read_manifest
 from afina.export.opened import open_export
 from afina.export.parity import Parity
 from afina.export.targets.onnx import OnnxTarget
@@ -49,8 +49,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("name", "family"), pairs, ids=[f"{name}-{family}" for name, family in pairs])
 
 
-def test_an_export_answers_as_its_adapter(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
+def test_an_export_answers_as_its_adapter(
+    name: str, family: str, family_folder: Loader, tmp_path: Path, record_property: Any
+) -> None:
     ours, folder = exported(name, family, family_folder, tmp_path)
+    difference = read_manifest(folder).parity["largest_difference"]
+    record_property("export", ["onnx", family, name, "classification", difference])
     if family == "vit":
         return  # what was exported was held against the adapter
     expected = ours.predict(TEXTS)
@@ -154,9 +158,11 @@ def test_what_an_export_holds_is_not_chosen_again(made: Path) -> None:
     ],
 )
 def test_every_kind_of_answer_leaves(
-    name: str, family: str, task: dict[str, Any], family_folder: Loader, tmp_path: Path
+    name: str, family: str, task: dict[str, Any], family_folder: Loader, tmp_path: Path, record_property: Any
 ) -> None:
     ours, folder = exported(name, family, family_folder, tmp_path, task)
+    difference = read_manifest(folder).parity["largest_difference"]
+    record_property("export", ["onnx", family, name, task["name"], difference])
     if family == "vit":
         images = np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8)
         np.savez(tmp_path / "images.npz", images=images)
@@ -234,3 +240,10 @@ def test_what_parted_leaves_no_folder(family_folder: Loader, tmp_path: Path, mon
     with pytest.raises(AfinaError, match="What was exported is not what was tested: logits part"):
         api.export(source, "onnx", tmp_path / "out", rows=9)
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
+
+
+def test_a_session_has_as_many_threads_as_torch(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, threads in (("1", 1), ("", 0)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        session: Any = open_export(made).session
+        assert session.session.get_session_options().intra_op_num_threads == threads

@@ -24,6 +24,7 @@ CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 NUMBER = {"name": "regression", "mean": 30.0, "deviation": 7.0}
 SEVERAL = {"name": "multilabel", "label_names": ["late", "broken"], "thresholds": [0.4, 0.6]}
 TAGS = {"name": "tagging", "label_names": ["O", "B-ITEM"]}
+VECTORS = {"name": "embedding"}
 
 
 def folder_of(

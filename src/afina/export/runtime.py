@@ -6,6 +6,7 @@ folder stands there, and again whenever `afina predict`, `afina evaluate` or `af
 
 import importlib.metadata
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -162,3 +163,12 @@ def runner_of(file: Path) -> type[Runtime] | None:
 def is_run(place: str | Path) -> bool:
     """Return whether a runtime, not torch, answers for what is there: an export's folder, a file in it, another's file."""
     return export_at(place) is not None or runner_of(Path(place)) is not None
+
+
+def threads() -> int:
+    """Return how many threads a runtime is to have: OMP_NUM_THREADS, as torch, or 0 for its own choice.
+
+    More threads than cores that are free wait for one another: where others share them, a row may take ten times as long.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() else 0

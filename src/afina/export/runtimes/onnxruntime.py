@@ -8,7 +8,7 @@ import numpy as np
 
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
-from afina.export.runtime import Runtime, Session, runtime
+from afina.export.runtime import Runtime, Session, runtime, threads
 from afina.export.writing.session import WritingSession
 
 __all__ = ["OnnxRuntime", "OnnxSession"]
@@ -40,6 +40,7 @@ class OnnxRuntime(Runtime):
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
         settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads()
         settings.log_severity_level = 3  # errors; what it would rather have in a graph is no fault of the graph
         try:
             session = onnxruntime.InferenceSession(str(folder / cls.file), settings, providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
-from afina.export.runtime import Runtime, Session, runtime
+from afina.export.runtime import Runtime, Session, runtime, threads
 from afina.export.writing.session import WritingSession
 
 __all__ = ["EXACTLY", "OpenvinoRuntime", "OpenvinoSession", "quiet"]
@@ -53,8 +53,9 @@ class OpenvinoRuntime(Runtime):
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:
         openvino = quiet()
+        settings = EXACTLY | ({"INFERENCE_NUM_THREADS": threads()} if threads() else {})
         try:
-            model = openvino.Core().compile_model(folder / cls.file, "CPU", EXACTLY)
+            model = openvino.Core().compile_model(folder / cls.file, "CPU", settings)
         except RuntimeError as error:  # so are all of OpenVINO's
             reason = str(error).strip().splitlines()[-1]
             raise AfinaError(f"{folder / cls.file} cannot be opened by openvino ({reason}).") from None
