@@ -13,9 +13,11 @@ import pytest
 import afina
 from afina import api
 from afina.errors import AfinaError, UsageError
+from afina.export import export_several
 from afina.export.export_several import compared
 from afina.export.manifest import read_manifest, write_manifest
 from afina.export.opened import open_export
+from afina.words.language import Words
 from commands import afina as run_afina
 from commands import refused
 from exports import CLASSES, NUMBER, TAGS, alone, folder_of
@@ -91,6 +93,14 @@ def test_who_answers_has_to_be_said(made: Path, sources: list[Path]) -> None:
     refused(run_afina("predict", sources[0], "good film", "--adapter", "first"), "is no export of several adapters")
     answered = run_afina("predict", made, "good film", "--adapter", "second", "--format", "jsonl")
     assert set(json.loads(answered.stdout)["probabilities"]) == {"bad", "fair", "good"}
+
+
+def test_its_card_says_who_is_asked_and_whose_results_it_has(made: Path) -> None:
+    card = (made / "README.md").read_text(encoding="utf-8")
+    assert 'python predict.py first "A text."' in card
+    assert 'afina predict . "A text." --adapter first' in card
+    assert "are first, second, tuned, edited, gated, in this order from 0" in card
+    assert "Neste grafo estão" in Words("pt").note(export_several._remark(["a", "b"]))
 
 
 def test_all_are_asked_again_at_any_time(made: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class Said:
 
 
 def write_export_card(
-    folder: Path, adapter: Predictor, target: ExportTarget, said: Said, words: Words, *, before: Path
-) -> Written:
+    folder: Path, adapter: Predictor, target: ExportTarget, said: Said, words: Words, *, before: Path,
+    ways: Mapping[str, str] | None = None,
+) -> Written:  # fmt: skip
     """Write the card of an export into its folder, which stands nowhere yet.
 
     A person's words are those in the card of the export that it takes the place of (`before`), else in the adapter's own.
+    It is loaded in the target's own `ways` unless others are given.
     """
     known = known_of(adapter.folder, adapter.record)
     earlier = [place for place in (before, adapter.folder) if (place / CARD).is_file()]
@@ -47,7 +49,8 @@ def write_export_card(
         problem = f"{earlier[0] / CARD} was not taken over: {error}."
         texts, cards = [], []
     form = Form(
-        target=target.name, library=target.library, ways=target.ways_of(adapter), has_base=target.has_base,
+        target=target.name, library=target.library, has_base=target.has_base,
+        ways=target.ways_of(adapter) if ways is None else ways,
         compared=said.compared, rows=said.rows, said=[*said.sentences, _held(folder, words)],
     )  # fmt: skip
     made = generated(known, form, words.language, carried=cards[-1] if cards else None)

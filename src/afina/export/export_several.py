@@ -78,7 +78,9 @@ def export_several(
         notes = tuple(dict.fromkeys(note for own in tested for note in own.notes))
         made = Exported(place, tested[0].record.precision, parity, None, _remark(names), notes, least)
         words = Words(out.language or language_of_card(Path(adapters[0])))
-        written = write_export_card(partial, tested[0], target, made.said(words), words, before=place)
+        written = write_export_card(
+            partial, tested[0], target, made.said(words), words, before=place, ways=_ways(target, names[0])
+        )
     return replace(made, card=written.note)
 
 
@@ -152,4 +154,16 @@ def _row(name: str, parity: Parity) -> tuple[str, str]:
 
 
 def _remark(names: Sequence[str]) -> str:
-    return f"In this graph, by the numbers of the input adapter, are {', '.join(names)}, in this order from 0."
+    return (
+        f"In this graph, by the numbers of the input adapter, are {', '.join(names)}, in this order from 0; what a card says "
+        f"of data and results is of {names[0]}."
+    )
+
+
+def _ways(target: GraphTarget, name: str) -> dict[str, str]:
+    """Return the ways to ask such a graph, in which it has to be said who answers."""
+    said = {"predict.py $asked": f"predict.py {name} $asked", "predict . $asked": f"predict . $asked --adapter {name}"}
+    found = dict(target.ways)
+    for old, new in said.items():
+        found = {runtime: lines.replace(old, new) for runtime, lines in found.items()}
+    return found

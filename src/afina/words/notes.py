@@ -182,6 +182,7 @@ NOTES = {
     "{count} texts": "{count} textos",
     "chat template in llama.cpp": "modelo de conversa em llama.cpp",
     "equal to the byte in {count} conversations": "igual byte a byte em {count} conversas",
+    "In this graph, by the numbers of the input adapter, are {names}, in this order from 0; what a card says of data and results is of {name}.": "Neste grafo estão, pelos números da entrada adapter, {names}, nesta ordem a partir de 0; o que um cartão diz de dados e resultados é de {name}.",
     "largest difference of logits of what may follow": "maior diferença dos logits do que pode vir a seguir",
     "conversations written alike, to the byte": "conversas escritas igual, byte a byte",
     "written alike, taking the likeliest token": "escrito igual, tomando o token mais provável",
