@@ -46,7 +46,8 @@ FAULTS = (
           "test_peft peft_loads_what_we_save and lora"),
     Fault("lora: fold", "low_rank.py", "weight + self.scale * (b @ a)", "weight + (b @ a)", "test_methods merged and lora"),
     Fault("qlora: base", "qlora.py", "quantised = True", "quantised = False", "test_quantised qlora_alone"),
-    Fault("dora: norm", "dora.py", "self.scale**2 * own", "self.scale * own", "test_peft peft_loads_what_we_save and dora"),
+    Fault("dora: norm", "dora.py", "self.scale**2 * update", "self.scale * update",
+          "test_peft peft_loads_what_we_save and dora"),
     Fault("adalora: sign", "adalora.py", "return self.q * self.l, self.p", "return self.q * self.l.abs(), self.p",
           "test_peft peft_loads_what_we_save and adalora"),
     Fault("adalora: budget", "ranks.py", "left**3", "left**2", "test_peft gives_up_ranks"),
@@ -90,7 +91,7 @@ FAULTS = (
     # -- masks and places --
     Fault("mask: prompts", "given.py", 'given["attention_mask"] = mask\n', "pass\n",
           "test_methods padding and prompt"),
-    Fault("mask: loreft", "loreft.py", "own.cumsum(dim=1)", "torch.ones_like(own).cumsum(dim=1)",
+    Fault("mask: loreft", "loreft.py", "text.cumsum(dim=1)", "torch.ones_like(text).cumsum(dim=1)",
           "test_methods padding and loreft"),
     Fault("mask: T5's bias", "function.py", "bias.masked_fill(~mask, ", "bias.masked_fill(~mask & False, ",
           "test_methods padding and t5 and lora"),
