@@ -46,7 +46,19 @@ TERMINALS_OWN = {
     ("chat", "language"): "what stands between the answers",
     **{
         (name, "language"): "what stands around the figures"
-        for name in ("plan", "predict", "export", "push", "evaluate")
+        for name in (
+            "audit canaries",
+            "data clean",
+            "data convert",
+            "data generate",
+            "generate",
+            "methods",
+            "plan",
+            "predict",
+            "export",
+            "push",
+            "evaluate",
+        )
     },
     ("chat", "temperature"): "a conversation is livelier than a list of answers",
     ("chat", "top_p"): "likewise",
