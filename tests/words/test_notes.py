@@ -29,6 +29,7 @@ WRITTEN_OUT = (
     "audit/run.py",
     "api/adapters.py",
     "export/export.py",
+    "export/export_several.py",
     "export/push.py",
     "export/writing/held.py",
     "study/catalogue.py",

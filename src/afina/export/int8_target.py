@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.export.graph_target import GraphTarget
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from afina.data.rows import Rows
     from afina.export.int8 import Narrowed, Rounded
     from afina.export.parity import Parity
