@@ -19,9 +19,12 @@ from afina.errors import UsageError
 from afina.methods.base import METHODS, registry
 from afina.words.language import Words, phrases
 from afina.words.notes import NOTES
+from afina.words.page import PORTUGUESE as PAGE
 
 SOURCE = Path(afina.__file__).parent
-ONE_FORM = {"base", "tokens/s", "p (Holm)", "F1"}
+ONE_FORM = {
+    "base", "tokens/s", "{rate} tokens/s", "{name} (base)", "{count} token", "{count} tokens", "{count} ms", "p (Holm)", "F1",
+}  # fmt: skip
 """Written alike in both."""
 
 
@@ -51,6 +54,15 @@ def said(tree: ast.AST) -> Iterator[str]:
             yield from (each.value for each in branches if isinstance(each, ast.Constant))
         elif name == "counted":
             yield from (each.value for each in node.args[1:] if isinstance(each, ast.Constant))
+
+
+def page_phrases() -> set[str]:
+    """Return what the page of `afina serve` says: marked in its HTML, and handed to `say` in its script."""
+    folder = SOURCE / "serve" / "page"
+    html, script = ((folder / name).read_text(encoding="utf-8") for name in ("index.html", "script.js"))
+    marked = re.findall(r'data-say[^>]*>([^<]+)<|data-placeholder="([^"]+)"', html)
+    handed = re.findall(r'\bsay\((?:[^"()]+\? )?"([^"]+)"(?: : "([^"]+)")?', script)  # both where one of two is
+    return {text for pair in (*marked, *handed) for text in pair if text}
 
 
 def names(phrase: str) -> Counter[str]:
@@ -135,7 +147,11 @@ def test_a_method_says_what_it_is_in_portuguese(name: str) -> None:
 def test_every_phrase_is_said_somewhere(trees: dict[Path, ast.Module]) -> None:
     everywhere = {text for tree in trees.values() for text in constants(tree)}
     help_lines = {phrase for phrase in phrases() if phrase.startswith("/") and "  " in phrase}  # said by their table
-    assert not phrases().keys() - everywhere - help_lines
+    assert not phrases().keys() - everywhere - help_lines - page_phrases()
+
+
+def test_the_page_says_nothing_in_english_alone() -> None:
+    assert page_phrases() == PAGE.keys()
 
 
 @pytest.mark.parametrize("phrase", phrases())

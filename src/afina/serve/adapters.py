@@ -65,6 +65,8 @@ class _Place:
     """Whether the last look did not find it."""
     hidden: bool = False
     """Whether a person took it away; it comes back when its folder changes."""
+    writes: tuple[Stamp, bool | None] | None = None
+    """Whether these contents are of an adapter that writes."""
 
 
 @dataclass
@@ -99,6 +101,21 @@ class Shelf:
         with self._lock:
             place = self._places.get(name)
             return None if place is None else place.current
+
+    def writes(self, name: str) -> bool | None:
+        """Return whether an adapter writes, as its folder says, no weights read; None where that cannot be told."""
+        with self._lock:
+            place = self._places.get(name)
+            if place is None or (place.writes is not None and place.writes[0] == place.stamp):
+                return None if place is None or place.writes is None else place.writes[1]
+            folder, stamp = place.folder, place.stamp
+        try:
+            form = format_of(folder)
+            writes: bool | None = form.base(form.record(folder)).speaks
+        except Exception:  # what is wrong with it is said to whoever asks for it
+            writes = None
+        place.writes = stamp, writes
+        return writes
 
     def look(self) -> None:
         """Look at the folders again: take up what is new, note what has changed, let go of what is not there."""

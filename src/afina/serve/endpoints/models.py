@@ -1,5 +1,6 @@
 """Say which models can be asked: the base and the adapters, each with its parent, as OpenAI lists them."""
 
+import asyncio
 from typing import Any
 
 from afina.serve.http.call import Call
@@ -20,7 +21,7 @@ class Models(Endpoint):
     async def answer(cls, call: Call, body: None) -> dict[str, Any]:
         house = call.house
         names = [name for name in (house.bases.name, *house.shelf.names()) if call.caller.may(name)]
-        return {"object": "list", "data": [_told(house, name) for name in names]}
+        return {"object": "list", "data": await _all_told(house, names)}
 
 
 @endpoint("/v1/models/{model:path}")
@@ -34,15 +35,20 @@ class Model(Endpoint):
         name, house = call.request.path_params["model"], call.house
         if not call.caller.may(name) or name not in (house.bases.name, *house.shelf.names()):
             raise not_here(name)
-        return _told(house, name)
+        return (await _all_told(house, [name]))[0]
+
+
+async def _all_told(house: House, names: list[str]) -> list[dict[str, Any]]:
+    """Return what is known of models; folders are read on another thread."""
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: [_told(house, name) for name in names])
 
 
 def _told(house: House, name: str) -> dict[str, Any]:
-    """Return what is known of a model; an adapter that nobody has asked for yet is known by its name alone."""
+    """Return what is known of a model; of an adapter that nobody has asked for yet, whether it writes."""
     is_base = name == house.bases.name
     about: dict[str, Any] = {
         "id": name, "object": "model", "created": int(house.since), "owned_by": "afina", "root": name,
-        "parent": None if is_base else house.bases.name,
+        "parent": None if is_base else house.bases.name, "writes": house.writes if is_base else house.shelf.writes(name),
     }  # fmt: skip
     version = None if is_base else house.shelf.current(name)
     if version is not None and (predictor := version.predictor) is not None:

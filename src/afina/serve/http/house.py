@@ -92,6 +92,11 @@ class House:
                 self.meters.follow(self._engine.counters)
             return self._engine
 
+    @property
+    def writes(self) -> bool | None:
+        """Return whether the base writes; None where nobody has asked that of it yet."""
+        return None if self._engine is None else True
+
     def _freed(self, predictor: Predictor) -> None:
         """Have the engine let go of an adapter that went from memory."""
         engine = self._engine

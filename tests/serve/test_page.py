@@ -1,0 +1,164 @@
+"""A person opens the page of a real server in a real browser, and tries two adapters by keyboard."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+import afina
+from browser import Browser, browsing, chromium
+from served import save, served
+
+FOLDER = Path(afina.__file__).parent / "serve" / "page"
+HTML = "<img src=x onerror=\"document.title='broken in'\">"
+CHOICES = {"name": "choices", "answers": 2, "label_names": None, "prompt": None}
+WAITING = "!document.querySelector('.waiting') && document.querySelectorAll('.answer').length === {}"
+
+needs_browser = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def running(speaker: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    base, folder = speaker("llama"), tmp_path_factory.mktemp("page")
+    save(base, folder / "anna", "lora", CHOICES)
+    save(base, folder / "bert", "ia3", CHOICES, seed=1)
+    save(base, folder / "tickets", "lora", {"name": "classification", "label_names": ["late", HTML, "broken"]})
+    save(base, folder / "orders", "ia3", {"name": "multilabel", "label_names": ["new", "old"]})
+    with served(base, adapters=folder, api_key="secret-of-all") as both:
+        both[1].headers["authorization"] = "Bearer secret-of-all"
+        yield both
+
+
+@pytest.fixture(scope="module")
+def page(running: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Give a browser that has gone in with the key."""
+    with browsing(tmp_path_factory.mktemp("profile")) as browser:
+        enter(browser, f"{running[0].url}/")
+        yield browser
+
+
+def enter(page: Browser, url: str) -> None:
+    page("Page.navigate", url=url)
+    page.until("location.href !== 'about:blank' && document.querySelector('#door')?.hidden === false")
+    page.type("#key", "secret-of-all")
+    page.press("Enter")
+    page.until("document.querySelector('main')?.hidden === false")
+
+
+def choose(page: Browser, place: int, name: str) -> None:
+    page.run(f"""(() => {{const one = document.querySelectorAll('#choices select')[{place}];
+        one.value = {json.dumps(name)}; one.dispatchEvent(new Event('change'))}})()""")
+
+
+def ask(page: Browser, text: str) -> None:
+    page.type("#text", text)
+    page.press("Enter")
+
+
+@needs_browser
+def test_two_adapters_are_tried_beside_each_other(page: Browser, running: Any) -> None:
+    server, client = running
+    assert len(page.complaints) == 1 and "401" in page.complaints.pop()  # before there was a key
+
+    # labels, of which one looks like markup
+    page.run("document.querySelector('input[value=labels]').click()")
+    offered = page.run("[...document.querySelectorAll('#choices select')[0].options].map(one => one.value)")
+    assert offered == ["orders", "tickets"]
+    choose(page, 0, "tickets")
+    choose(page, 1, "orders")
+    ask(page, HTML)
+    page.until(WAITING.format(2))
+    body = {"model": "tickets", "input": HTML}
+    wanted = client.post("/v1/classify", json=body).json()["data"][0]
+    bars = page.run("""[...document.querySelectorAll('.log:first-child .label')].map(one => [
+        one.querySelector('.name').textContent, parseFloat(one.querySelector('.share').textContent),
+        one.classList.contains('chosen')])""")
+    assert {name for name, *_ in bars} == wanted["probabilities"].keys() and len(bars) == 3
+    for name, percent, chosen in bars:
+        assert percent == pytest.approx(100 * wanted["probabilities"][name], abs=0.06) and chosen == (
+            name == wanted["label"]
+        )
+    widths = page.run(
+        "[...document.querySelectorAll('.log:first-child .fill')].map(one => parseFloat(one.style.width))"
+    )
+    assert widths == pytest.approx(sorted((100 * one for one in wanted["probabilities"].values()), reverse=True))
+    assert page.run("document.querySelectorAll('.log:last-child .label').length") == 2
+    assert page.text(".mine .text") == HTML
+
+    # chats: each what its adapter writes to the same conversation, as it comes
+    page.run("document.querySelector('input[value=chat]').click()")
+    choose(page, 0, "anna")
+    choose(page, 1, "bert")
+    page.run("document.querySelector('#temperature').value = 0; document.querySelector('#most').value = 8")
+    messages: dict[str, list[dict[str, str]]] = {"anna": [], "bert": []}
+    for turn, text in enumerate(("where is my parcel", "the lamp is broken"), start=1):
+        ask(page, text)
+        page.until(WAITING.format(2 * turn))
+        for name, column in (("anna", "first"), ("bert", "last")):
+            messages[name].append({"role": "user", "content": text})
+            settings = {"model": name, "messages": messages[name], "temperature": 0, "max_tokens": 8}
+            said = client.post("/v1/chat/completions", json=settings).json()["choices"][0]["message"]["content"]
+            shown = page.run(f"[...document.querySelectorAll('.log:{column}-child .answer .text')].at(-1).textContent")
+            assert shown == said
+            messages[name].append({"role": "assistant", "content": said})
+    assert "tokens/s" in page.text(".answer .facts")
+
+    assert all(url.startswith(f"{server.url}/") for url in page.asked if not url.startswith("about:"))
+    assert page.complaints == [] and page.run("document.title") == "Afina"
+    assert page.run("localStorage.length + sessionStorage.length") == 0 and "secret" not in page.run("location.href")
+
+
+@needs_browser
+def test_markup_and_faults_in_a_stream_are_text(page: Browser) -> None:
+    """What no tiny model writes is put where the answer comes from: markup cut in pieces, a stream that ends early."""
+    page.run("document.querySelector('input[value=chat]').click(); document.querySelector('#clear').click()")
+    event = {"choices": [{"delta": {"content": HTML}, "finish_reason": None}]}
+    sent = f"data: {json.dumps(event)}\n\n: still there\n\n".encode()
+    pieces = [list(sent[start : start + 7]) for start in range(0, len(sent), 7)]
+    page.run(f"""window.real = window.fetch; window.fetch = async () => new Response(new ReadableStream({{start(to) {{
+        for (const piece of {pieces}) to.enqueue(new Uint8Array(piece)); to.close()}}}}))""")
+    choose(page, 1, "")
+    ask(page, "hello")
+    page.until(WAITING.format(1))
+    page.run("window.fetch = window.real")
+    assert page.text(".answer .text") == HTML and "broke off" in page.text(".answer .problem")
+    assert page.run("document.querySelectorAll('main img').length") == 0 and page.run("document.title") == "Afina"
+
+
+@needs_browser
+def test_it_speaks_portuguese_fits_a_phone_and_is_dark(page: Browser, running: Any) -> None:
+    agent = page.run("navigator.userAgent")
+    page("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage="pt-BR")
+    page("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
+    page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    enter(page, f"{running[0].url}/")
+    assert "chave" in page.run("document.querySelector('#door').textContent")
+    assert page.run("document.documentElement.lang") == "pt-BR" and page.text("#send") == "Enviar"
+    assert page.run("document.documentElement.scrollWidth") == 360
+    red = page.run("parseInt(getComputedStyle(document.body).backgroundColor.slice(4))")
+    assert red < 64
+    page.run("""(() => {const one = document.querySelector('#language'); one.value = 'en';
+        one.dispatchEvent(new Event('change'))})()""")
+    assert page.text("#send") == "Send"
+
+
+def test_the_page_comes_with_a_policy_and_sets_nothing_as_markup(running: Any) -> None:
+    server, _ = running
+    script = (FOLDER / "script.js").read_text(encoding="utf-8")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|https?:", script)
+    with httpx2.Client(base_url=server.url) as nobody:
+        for path in ("/", "/page/style.css", "/page/script.js", "/page/icon.svg", "/page/words.json"):
+            found = nobody.get(path)
+            policy = found.headers["content-security-policy"]
+            assert found.status_code == 200 and "default-src 'none'" in policy and "unsafe" not in policy
+        assert nobody.get("/page/../page.py").status_code == 404
+
+
+def test_models_say_whether_they_write(running: Any) -> None:
+    _, client = running
+    writes = {one["id"]: one["writes"] for one in client.get("/v1/models").json()["data"]}
+    assert writes == {"llama": True, "anna": True, "bert": True, "tickets": False, "orders": False}
