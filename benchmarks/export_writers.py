@@ -34,6 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", type=Path)
     parser.add_argument("--exports", type=Path, default=Path("exports"), help="where exports are, or are written")
+    parser.add_argument(
+        "--data", help="rows to compare exports on; what the adapter learned, where that is still there"
+    )
     parser.add_argument("--types", default="q8_0,q4_0")
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
@@ -45,7 +48,9 @@ def main() -> None:
         if not (place := given.exports / name).exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             own = {} if name == "merged" else {"type": name}
-            print(export(given.adapter, "merged" if name == "merged" else "gguf", place, rows=8, **own))
+            print(
+                export(given.adapter, "merged" if name == "merged" else "gguf", place, data=given.data, rows=8, **own)
+            )
     loaded = afina.load(given.adapter)
     prompts = [list(loaded.request([{"role": "user", "content": text}], loaded).prompt) for text in PROMPTS]
     contestants = {"afina": ours(loaded, given.tokens), "merged": merged(given.exports / "merged", given.tokens)}

@@ -161,6 +161,15 @@ def test_a_study_and_one_run_are_calls(
         api.study("study.yaml", methods=["head"])
 
 
+def test_an_adapter_says_by_name_what_it_learned_though_its_folder_is_called_so(
+    family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = {"model": str(family_folder("bert")), "dataset": "tickets", "train_limit": 20, "test_limit": 10, "max_length": 16}
+    done = api.train(out=Path("tickets"), method="head", epochs=1, **keys)
+    assert afina.load(done.adapters[0]).record.facts["source"]["path"] == "tickets"
+
+
 def test_quiet_prints_the_answer_alone(tmp_path: Path) -> None:
     write_csv(tmp_path / "mail.csv", 12, 0)
     shown = run_afina("data", "clean", "mail.csv", "--out", "a.jsonl", "--plain", cwd=tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from afina.config import StudyConfig
+from afina.data.sources.finding import known_by_name
 from afina.measure.hardware import versions
 from afina.study.plan import Run
 
@@ -39,7 +40,8 @@ class Job:
     def facts(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what an adapter's record says of the data and history that it comes from."""
         source = self.config.dataset[self.run.dataset].model_dump(mode="json")
-        if Path(source["path"]).exists():
+        # A data set known by its name is read by it, whatever else is called so where the command runs.
+        if not known_by_name(source["path"]) and Path(source["path"]).exists():
             source["path"] = str(Path(source["path"]).resolve())
         return {
             "dataset": self.run.dataset_name, "source": source, "columns": dict(self.columns), "history": list(history),

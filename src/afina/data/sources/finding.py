@@ -21,7 +21,7 @@ from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.hub import cached_only
 
-__all__ = ["Parts", "find"]
+__all__ = ["Parts", "find", "known_by_name"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Parts:
 
 def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     name, path = spec.path, Path(spec.path)
-    if name in PACKAGED or name in PRESETS:
+    if known_by_name(name):
         parts = _packaged(spec) if name in PACKAGED else _preset(spec, trust_remote_code)
         if path.exists():
             note = f"'{name}' is the data set known by that name; to read what is called so here, write ./{name}"
@@ -61,6 +61,11 @@ def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     if name.startswith((".", "/")) or name.count("/") > 1:
         raise UsageError(f"{name} does not exist: neither in {Path.cwd()} nor beside the study file.")
     return _hub(spec, trust_remote_code)
+
+
+def known_by_name(name: str) -> bool:
+    """Return whether a data set is read by its name alone, even where a file or folder is called so."""
+    return name in PACKAGED or name in PACKAGED_IMAGES or name in PRESETS
 
 
 def _refuse_split(spec: DatasetSpec) -> None:
