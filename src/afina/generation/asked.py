@@ -47,8 +47,8 @@ class Asked(ABC):
     def prefix(self) -> int:
         """Return the token that comes before a text without context: the start mark, or else the end mark."""
         tokenizer = self.tokenizer
-        found = next((one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None), None)
-        return int(tokenizer.pad_token_id if found is None else found)
+        first = next((one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None), None)
+        return int(tokenizer.pad_token_id if first is None else first)
 
     def write(self, prompts: Sequence[str], *, stop: Sequence[str], most: int, marks: bool | None = None) -> list[str]:
         """Return what the model writes after each prompt, up to its end mark, a stop text or `most` tokens.
@@ -61,9 +61,9 @@ class Asked(ABC):
             )
         ids = [self.encode(prompt, marks=marks)[most - self.context :] or [self.prefix] for prompt in prompts]
         texts: list[str] = []
-        for found in self.go_on(ids, [most] * len(ids), stop):
+        for written in self.go_on(ids, [most] * len(ids), stop):
             # Decoded without the prompt, as the harness does: a tokenizer may then drop the leading space.
-            text = self.tokenizer.decode(found.tokens, skip_special_tokens=True)
+            text = self.tokenizer.decode(written.tokens, skip_special_tokens=True)
             ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
             texts.append(text[: min(ends, default=len(text))])
         return texts
@@ -73,5 +73,5 @@ class Asked(ABC):
         start = self.tokenizer.bos_token
         if marks is None:
             marks = not (start and text.startswith(start))
-        found: list[int] = self.tokenizer.encode(text, add_special_tokens=marks)
-        return found
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=marks)
+        return tokens

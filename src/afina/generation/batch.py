@@ -140,8 +140,8 @@ class Batch:
     def _take(self, rows: Sequence[Row], writing: Writing, pieces: list[tuple[Row, Piece]]) -> list[int]:
         """Choose a token for each row and note its piece; return which rows go on."""
         going = []
-        for index, (row, said) in enumerate(zip(rows, choose(rows, writing.logits), strict=True)):
-            piece = row.end("error", _NO_NUMBERS) if said is None else row.take(said)
+        for index, (row, choice) in enumerate(zip(rows, choose(rows, writing.logits), strict=True)):
+            piece = row.end("error", _NO_NUMBERS) if choice is None else row.take(choice)
             if piece.written is None:
                 going.append(index)
             pieces.append((row, piece))

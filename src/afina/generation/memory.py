@@ -14,7 +14,7 @@ from afina.generation.rows import Row
 __all__ = ["Memory"]
 
 _SHARE = 0.5
-"""Of the memory that is free."""
+"""The share of free memory that may be used."""
 
 
 class Memory:

@@ -38,7 +38,7 @@ class Written:
     finish: Finish
     prompt_tokens: int
     problem: str = ""
-    """What went wrong, where it ended by an error."""
+    """The problem, if it ended by an error."""
 
     def __str__(self) -> str:
         return self.text
@@ -97,12 +97,14 @@ class Place:
     ends: tuple[int, ...]
     """Tokens that end a text, beside the tokenizer's own end mark."""
     apart: bool = False
-    """Whether the answer stands apart from the prompt (an encoder-decoder's)."""
+    """True if the answer stands apart from the prompt (an encoder-decoder's)."""
 
     @classmethod
     def on(cls, backbone: Backbone, request: Request) -> Self:
-        own = getattr(backbone.generation, "eos_token_id", None)
-        ends = tuple(end for end in (own if isinstance(own, list | tuple) else [own]) if end is not None)
+        model_ends = getattr(backbone.generation, "eos_token_id", None)
+        ends = tuple(
+            end for end in (model_ends if isinstance(model_ends, list | tuple) else [model_ends]) if end is not None
+        )
         most = longest_prompt(backbone, request.adapter)
         return cls(backbone.context, most, backbone.tokenizer, ends, bool(backbone.anatomy.row.further))
 
@@ -142,13 +144,13 @@ class Row:
         """Return the tokens that a repetition penalty looks at."""
         return self.tokens if self.apart else [*self.request.prompt, *self.tokens]
 
-    def take(self, said: Said) -> Piece:
+    def take(self, choice: Said) -> Piece:
         """Add a token; return what has become final with it."""
-        if said.token in self._ends:
+        if choice.token in self._ends:
             return self.stop()
-        self.tokens.append(said.token)
-        self._said.append((self._stream.seen, said))
-        text = self._stream.add(said.token)
+        self.tokens.append(choice.token)
+        self._said.append((self._stream.seen, choice))
+        text = self._stream.add(choice.token)
         if self._stream.stopped:
             return self._ended(text, "stop")
         if len(self.tokens) == self.room:
@@ -182,5 +184,5 @@ def _stop_tokens(tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:
     A stop that is one special token never shows in the text, so that it has to be recognised as a token.
     """
     special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
-    found = {tokenizer.eos_token_id, *(special.get(text, tokenizer.get_added_vocab().get(text)) for text in stop)}
-    return frozenset(token for token in found if token is not None)
+    tokens = {tokenizer.eos_token_id, *(special.get(text, tokenizer.get_added_vocab().get(text)) for text in stop)}
+    return frozenset(token for token in tokens if token is not None)

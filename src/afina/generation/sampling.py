@@ -18,12 +18,12 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[Said | None]:
     for index, row in enumerate(rows):
         groups.setdefault(row.distribution, []).append(index)
     tokens = [0] * len(rows)
-    for settings, own in groups.items():
-        here = [rows[index] for index in own]
-        scores = logits if len(own) == len(rows) else logits[own]
+    for settings, places in groups.items():
+        here = [rows[index] for index in places]
+        scores = logits if len(places) == len(rows) else logits[places]
         scores = _scores(settings, here, scores)
         chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in here])
-        for index, token in zip(own, chosen.tolist(), strict=True):
+        for index, token in zip(places, chosen.tolist(), strict=True):
             tokens[index] = token
     # The largest is no number where one of them is none.
     sound = torch.isfinite(logits.amax(dim=1)).tolist()
@@ -44,9 +44,9 @@ def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
 def _scores(settings: GenerationSettings, rows: Sequence[Row], logits: Tensor) -> Tensor:
     if settings.presence_penalty or settings.frequency_penalty:
         logits = logits.clone()
-        for own, row in zip(logits, rows, strict=True):
+        for scores, row in zip(logits, rows, strict=True):
             for token, count in Counter(row.tokens).items():
-                own[token] -= settings.presence_penalty + settings.frequency_penalty * count
+                scores[token] -= settings.presence_penalty + settings.frequency_penalty * count
     processors = settings.processors()
     if not processors:
         return logits
@@ -56,9 +56,9 @@ def _scores(settings: GenerationSettings, rows: Sequence[Row], logits: Tensor) -
 
 def _so_far(rows: Sequence[Row], device: torch.device) -> Tensor:
     """Return the tokens so far (B, S), for the repetition penalty; short rows are filled up with their last token."""
-    own = [row.so_far for row in rows]
-    width = max(map(len, own))
-    filled = [ids + ids[-1:] * (width - len(ids)) for ids in own]
+    sequences = [row.so_far for row in rows]
+    width = max(map(len, sequences))
+    filled = [ids + ids[-1:] * (width - len(ids)) for ids in sequences]
     return torch.tensor(filled, dtype=torch.long, device=device).view(len(rows), width)
 
 

@@ -76,19 +76,19 @@ class GenerationSettings:
         """Return transformers' logits processors in transformers' order; called with tokens (B, S) and logits (B, V)."""
         import transformers as t
 
-        found: list[Any] = []
+        processors: list[Any] = []
         if self.repetition_penalty != 1.0:
-            found.append(t.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+            processors.append(t.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
         if self.temperature > 0:
             if self.temperature != 1.0:
-                found.append(t.TemperatureLogitsWarper(self.temperature))
+                processors.append(t.TemperatureLogitsWarper(self.temperature))
             if self.top_k is not None:
-                found.append(t.TopKLogitsWarper(self.top_k))
+                processors.append(t.TopKLogitsWarper(self.top_k))
             if self.top_p is not None and self.top_p < 1:
-                found.append(t.TopPLogitsWarper(self.top_p))
+                processors.append(t.TopPLogitsWarper(self.top_p))
             if self.min_p is not None:
-                found.append(t.MinPLogitsWarper(self.min_p))
-        return t.LogitsProcessorList(found)
+                processors.append(t.MinPLogitsWarper(self.min_p))
+        return t.LogitsProcessorList(processors)
 
 
 _OF_THE_DISTRIBUTION = (

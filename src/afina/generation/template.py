@@ -73,12 +73,12 @@ def check_messages(messages: Sequence[Message]) -> list[Turn]:
             )
     if not messages or messages[-1]["role"] not in ("user", "tool"):
         raise UsageError("The last message should be the user's (or a tool's): it is what gets an answer.")
-    found = read_messages(messages, _ROLES, Counter())
-    if found.problem:
-        raise UsageError(f"{found.problem[0].upper()}{found.problem[1:]}.")
+    reading = read_messages(messages, _ROLES, Counter())
+    if reading.problem:
+        raise UsageError(f"{reading.problem[0].upper()}{reading.problem[1:]}.")
     return [
         Turn(turn["role"], turn["content"], {key: turn[key] for key in turn if key not in ("role", "content")})
-        for turn in found.messages
+        for turn in reading.messages
     ]
 
 

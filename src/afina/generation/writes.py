@@ -16,10 +16,10 @@ class Writes(ABC):
     """Answers with text."""
 
     task: Any
-    """What it was trained for."""
+    """The task it was trained for."""
     notes: tuple[str, ...]
     merge_system: bool = False
-    """Whether what the system says is put before the user's first words, for a template that takes no system turn."""
+    """True if the system's words go before the user's first words, for a template without system turns."""
 
     @property
     @abstractmethod
