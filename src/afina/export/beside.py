@@ -53,9 +53,9 @@ def script_of(runtime: str, kind: str) -> str:
     """Return a script that predicts by a graph in a runtime: what it imports and how it runs is the runtime's own file."""
     scripts = resources.files("afina.export").joinpath("scripts")
     imported, _, runs = scripts.joinpath(f"{runtime}.txt").read_text(encoding="utf-8").partition("\n\n")
-    found = RUNTIMES[runtime]
+    engine = RUNTIMES[runtime]
     text = scripts.joinpath(f"{kind}.txt").read_text(encoding="utf-8")
-    filled = {"import": imported, "runtime": runs.rstrip(), "file": found.file, "package": found.package}
+    filled = {"import": imported, "runtime": runs.rstrip(), "file": engine.file, "package": engine.package}
     for name, value in filled.items():
         text = text.replace("{{" + name + "}}", value)
     return text

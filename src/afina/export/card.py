@@ -29,7 +29,7 @@ class Said:
 
 
 def write_export_card(
-    folder: Path, adapter: Predictor, target: ExportTarget, said: Said, words: Words, *, before: Path,
+    folder: Path, adapter: Predictor, target: ExportTarget, remarks: Said, words: Words, *, before: Path,
     ways: Mapping[str, str] | None = None,
 ) -> Written:  # fmt: skip
     """Write the card of an export into its folder, which stands nowhere yet.
@@ -51,7 +51,7 @@ def write_export_card(
     form = Form(
         target=target.name, library=target.library, has_base=target.has_base,
         ways=target.ways_of(adapter) if ways is None else ways,
-        compared=said.compared, rows=said.rows, said=[*said.sentences, _held(folder, words)],
+        compared=remarks.compared, rows=remarks.rows, said=[*remarks.sentences, _held(folder, words)],
     )  # fmt: skip
     made = generated(known, form, words.language, carried=cards[-1] if cards else None)
     written = write_card(folder, made, old=texts[0] if texts else "")

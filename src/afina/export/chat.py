@@ -27,8 +27,8 @@ TALKS: tuple[Messages, ...] = (
 
 def chat_template_of(task: Any, tokenizer: Any) -> str | None:
     """Return the template that a task was trained with, else the tokenizer's own, as Jinja; None where there is none."""
-    own = None if task is None else task.template
-    return _own_template(tokenizer) if own is None else jinja_of(own)
+    template = None if task is None else task.template
+    return _own_template(tokenizer) if template is None else jinja_of(template)
 
 
 def _own_template(tokenizer: Any) -> str | None:
@@ -41,12 +41,12 @@ def _own_template(tokenizer: Any) -> str | None:
 
 def with_template(tokenizer: Any, task: Any) -> Any:
     """Return a tokenizer with the template that the task was trained with, itself where it has that (and maybe others)."""
-    found = chat_template_of(task, tokenizer)
-    if tokenizer is None or found is None or found == _own_template(tokenizer):
+    template = chat_template_of(task, tokenizer)
+    if tokenizer is None or template is None or template == _own_template(tokenizer):
         return tokenizer
-    own = copy.deepcopy(tokenizer)
-    own.chat_template = found
-    return own
+    copied = copy.deepcopy(tokenizer)
+    copied.chat_template = template
+    return copied
 
 
 def jinja_of(template: ChatTemplate) -> str:
@@ -63,8 +63,8 @@ def jinja_of(template: ChatTemplate) -> str:
     )
     first = ""
     if template.default:
-        said = _quoted(template.system.replace(CONTENT, template.default))
-        first = f"{{% if messages[0]['role'] != 'system' %}}{{{{ {said} }}}}{{% endif %}}"
+        system = _quoted(template.system.replace(CONTENT, template.default))
+        first = f"{{% if messages[0]['role'] != 'system' %}}{{{{ {system} }}}}{{% endif %}}"
     begin = _quoted(template.assistant.partition(CONTENT)[0].rstrip(" "))
     asked = f"{{% if add_generation_prompt %}}{{{{ {begin} }}}}{{% endif %}}"
     return f"{first}{{% for message in messages %}}{turns}{{% endif %}}{{% endfor %}}{asked}"

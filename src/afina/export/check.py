@@ -29,7 +29,7 @@ class Checked:
     runtime: str
     """With its version."""
     batches: int
-    """Of inputs that it was asked when it was written, and was asked again."""
+    """Number of batches that were asked again of those stored when it was written."""
     difference: float
     """Largest difference from what it gave then."""
     from_adapter: float
@@ -37,16 +37,16 @@ class Checked:
     measured: int
     """Rows."""
     metrics: Mapping[str, float]
-    """By name, on those rows."""
+    """The metrics' values by name, on those rows."""
 
     def rows(self, words: Words = _ENGLISH) -> list[tuple[str, str]]:
         """Return what was found, as a table has it."""
-        found = [
+        rows = [
             (words("runs in"), self.runtime),
             (words("difference from what it gave when it was written"), words.written(f"{self.difference:.2g}")),
             (words("difference from what the adapter gave then"), words.written(f"{self.from_adapter:.2g}")),
         ]
-        return [*found, *((words(name), words.number(value, 4)) for name, value in self.metrics.items())]
+        return [*rows, *((words(name), words.number(value, 4)) for name, value in self.metrics.items())]
 
     def __repr__(self) -> str:
         return f"Checked('{self.folder}': {'; '.join(f'{name}: {value}' for name, value in self.rows())})"
@@ -66,10 +66,10 @@ def check_export(folder: str | Path, data: str | None = None, *, base: str | Non
     if several:
         if data is not None:
             raise UsageError(f"{folder} holds {', '.join(several)}: predict --data by each of them, and compare.")
-        found = [_checked(open_export(folder, adapter=name), None) for name in several]
-        worst = max(found, key=lambda own: own.difference)
+        results = [_checked(open_export(folder, adapter=name), None) for name in several]
+        worst = max(results, key=lambda own: own.difference)
         return replace(
-            worst, batches=sum(own.batches for own in found), from_adapter=max(own.from_adapter for own in found)
+            worst, batches=sum(own.batches for own in results), from_adapter=max(own.from_adapter for own in results)
         )
     return _checked(open_export(folder, base=base), data, base)
 
@@ -102,12 +102,12 @@ def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:
         raise UsageError(
             f"{opened.folder} gives no labels (task: {task.name}), and there is nothing to measure on --data{more}."
         )
-    found = load_text_dataset(DatasetSpec(path=data), task=task.name)
-    rows, names = found.test, opened.manifest.labels
-    if names is not None and found.label_names is not None and list(found.label_names) != names:
-        if strange := [name for name in found.label_names if name not in names]:
+    dataset = load_text_dataset(DatasetSpec(path=data), task=task.name)
+    rows, names = dataset.test, opened.manifest.labels
+    if names is not None and dataset.label_names is not None and list(dataset.label_names) != names:
+        if strange := [name for name in dataset.label_names if name not in names]:
             raise UsageError(f"{data}: the label '{strange[0]}' is none of the export's{nearest(strange[0], names)}")
-        places = np.array([names.index(name) for name in found.label_names])
+        places = np.array([names.index(name) for name in dataset.label_names])
         label = rows.label
         if task.several:
             label = np.zeros((len(rows), len(names)), dtype=label.dtype)

@@ -42,9 +42,9 @@ def manifest_of(manifest: Manifest, where: Any, name: str | None) -> tuple[Manif
         raise UsageError(f"{where} holds {', '.join(names)}; say by --adapter which one answers.")
     if name not in names:
         raise UsageError(f"{where} holds no adapter '{name}'{nearest(name, names)}")
-    own = manifest.adapters[name]
-    found = replace(
-        manifest, task=own["task"], source=own["source"], max_length=own["max_length"], parity=own.get("parity", {}),
-        reading=manifest.reading | own["reading"],
+    entry = manifest.adapters[name]
+    chosen = replace(
+        manifest, task=entry["task"], source=entry["source"], max_length=entry["max_length"], parity=entry.get("parity", {}),
+        reading=manifest.reading | entry["reading"],
     )  # fmt: skip
-    return found, names.index(name)
+    return chosen, names.index(name)

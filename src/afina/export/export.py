@@ -32,9 +32,9 @@ class Out:
     folder: str | Path | None = None
     """A folder beside the adapter unless given."""
     force: bool = False
-    """Whether an export that stands there is replaced; what a person wrote into its card is kept."""
+    """Replace an export that stands there; a person's words in its card stay."""
     language: str | None = None
-    """Of the card; that of the adapter's card unless given."""
+    """The card's language; that of the adapter's card unless given."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class Exported:
     """That of the adapter as it was trained and tested."""
     parity: Parity
     loss: Mapping[str, float] | None
-    """What a conversion to LoRA left out of each change of weights, as a share of its norm."""
+    """The share of each weight change's norm that a conversion to LoRA left out."""
     merging: str | None
-    """What the target says of it (`ExportTarget.remark`): of a quantised base, what became of it."""
+    """The target's remark (`ExportTarget.remark`), for example on what became of a quantised base."""
     notes: tuple[str, ...] = ()
-    """What was assumed when the adapter was loaded."""
+    """Assumptions made when the adapter was loaded."""
     effect: float | None = None
-    """How much the adapter's branches change what its base gives with the same head, where that was looked at."""
+    """The largest change that the adapter's branches make to the base's outputs with the same head, if it was measured."""
     pushed: Pushed | None = None
     """Where it was uploaded to, where that was asked for."""
     card: str | None = None
-    """What there is to say of its card, where a person had changed the one before."""
+    """A note on its card, where a person had changed the card before."""
 
     def rows(self, words: Words = _ENGLISH) -> list[tuple[str, str]]:
         """Return what was compared, as a table has it."""
@@ -121,8 +121,8 @@ class Exported:
 
     def _repr_html_(self) -> str:
         noted = map(Words().sentence, self.notes)
-        said = " ".join(filter(None, (*noted, self.changed(), self.unnoticed(), self.merging)))
-        return html_of(str(self.folder), ("compared on", f"{self.parity.rows} rows"), self.rows(), said)
+        remarks = " ".join(filter(None, (*noted, self.changed(), self.unnoticed(), self.merging)))
+        return html_of(str(self.folder), ("compared on", f"{self.parity.rows} rows"), self.rows(), remarks)
 
 
 def export_adapter(
@@ -154,8 +154,8 @@ def export_adapter(
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         target = target.reading(tested, data)
-        for own in (tested, exact):
-            as_compared(own, task)
+        for loaded in (tested, exact):
+            as_compared(loaded, task)
         tell(f"writing {place}")
         given = load(folder, model=model, precision=EXACT) if target.consumes else exact
         loss = target.write(given, partial)

@@ -56,8 +56,8 @@ def export_several(
     with partial_folder(place) as partial:
         tested = _loaded(adapters, model)
         check_several(tested)
-        for own in tested:
-            target.check(own)
+        for loaded in tested:
+            target.check(loaded)
         exact = _loaded(adapters, model, EXACT, target.rounded_to(tested[0].record.precision))
         tell(f"writing {place}")
         facts = target.files_of_several(exact, partial)
@@ -65,16 +65,17 @@ def export_several(
         write_manifest(partial, replace(target.manifest(exact[0], facts), adapters=each))
         tell("loading it afresh to compare")
         pairs = zip(names, tested, exact, strict=True)
-        found = [compared(partial, name, ours, plain, rows) for name, ours, plain in pairs]
+        parities = [compared(partial, name, ours, plain, rows) for name, ours, plain in pairs]
         _check_mixed(partial, names, exact)
         held = {
-            name: own | {"parity": _said(parity)} for (name, own), (parity, _) in zip(each.items(), found, strict=True)
+            name: own | {"parity": _said(parity)}
+            for (name, own), (parity, _) in zip(each.items(), parities, strict=True)
         }
         write_manifest(partial, replace(read_manifest(partial, files=False), adapters=held))
-        told = [_row(name, own) for name, (own, _) in zip(names, found, strict=True)]
-        worst = max((parity for parity, _ in found), key=lambda own: own.exact_difference / max(1.0, own.scale))
-        parity = replace(worst, agreeing=None, metrics={}, told=tuple(told))
-        least = min((effect for _, effect in found if effect is not None), default=None)
+        table = [_row(name, own) for name, (own, _) in zip(names, parities, strict=True)]
+        worst = max((parity for parity, _ in parities), key=lambda own: own.exact_difference / max(1.0, own.scale))
+        parity = replace(worst, agreeing=None, metrics={}, told=tuple(table))
+        least = min((effect for _, effect in parities if effect is not None), default=None)
         notes = tuple(dict.fromkeys(note for own in tested for note in own.notes))
         made = Exported(place, tested[0].record.precision, parity, None, _remark(names), notes, least)
         words = Words(out.language or language_of_card(Path(adapters[0])))
@@ -101,12 +102,12 @@ def _loaded(
     return [first, *(load(own, model=model, precision=precision, beside=first) for own in adapters[1:])]
 
 
-def _facts(target: GraphTarget, own: Predictor, number: int) -> dict[str, Any]:
+def _facts(target: GraphTarget, loaded: Predictor, number: int) -> dict[str, Any]:
     """Return what the manifest says of one of the adapters."""
-    alone = target.manifest(own, {"precision": EXACT})
+    alone = target.manifest(loaded, {"precision": EXACT})
     return {
         "source": alone.source, "task": alone.task, "max_length": alone.max_length,
-        "reading": {"answers": answers_of(own.task)}, "outputs": None if own.task.embeds else own.task.outputs,
+        "reading": {"answers": answers_of(loaded.task)}, "outputs": None if loaded.task.embeds else loaded.task.outputs,
         "probe": f"probe-{number}.npz",
     }  # fmt: skip
 
@@ -132,8 +133,8 @@ def _check_mixed(folder: Path, names: Sequence[str], each: Sequence[Predictor]) 
     inputs = {name: np.tile(np.array(read[name], np.int64), (len(names), 1)) for name in opened[0].asked}
     numbers = np.arange(4 * len(names)) % len(names)
     mixed = first.session.outputs({**inputs, "adapter": numbers})
-    for number, own in enumerate(opened):
-        alone, rows = own.session.outputs(inputs), numbers == number
+    for number, single in enumerate(opened):
+        alone, rows = single.session.outputs(inputs), numbers == number
         apart = float(np.abs(mixed[rows][:, : alone.shape[1]] - alone[rows]).max())
         if apart > TOLERANCE * max(1.0, float(np.abs(alone).max())):
             raise AfinaError(
@@ -162,8 +163,11 @@ def _remark(names: Sequence[str]) -> str:
 
 def _ways(target: GraphTarget, name: str) -> dict[str, str]:
     """Return the ways to ask such a graph, in which it has to be said who answers."""
-    said = {"predict.py $asked": f"predict.py {name} $asked", "predict . $asked": f"predict . $asked --adapter {name}"}
-    found = dict(target.ways)
-    for old, new in said.items():
-        found = {runtime: lines.replace(old, new) for runtime, lines in found.items()}
-    return found
+    replacements = {
+        "predict.py $asked": f"predict.py {name} $asked",
+        "predict . $asked": f"predict . $asked --adapter {name}",
+    }
+    ways = dict(target.ways)
+    for old, new in replacements.items():
+        ways = {runtime: lines.replace(old, new) for runtime, lines in ways.items()}
+    return ways

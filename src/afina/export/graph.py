@@ -27,7 +27,7 @@ _VIEWS = frozenset({
     "permute", "t", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "detach", "alias",
     "numpy_T", "split_with_sizes",
 })  # fmt: skip
-"""What a graph may as well do itself: a tensor more would only make it larger."""
+"""Operations left to the graph: storing their results would only make it larger."""
 
 
 @dataclass
@@ -51,9 +51,9 @@ class Traced:
     outputs: tuple[str, ...]
     """Theirs, likewise."""
     merged: bool
-    """Whether the weights have the branches in them."""
+    """True if the branches are merged into the weights."""
     sizes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    """By input or output, what its axes of any size are called; else the first is the rows, the second a text's length."""
+    """Names of the axes of any size, by input or output; by default the first is the rows, the second a text's length."""
 
 
 @contextmanager
@@ -63,13 +63,13 @@ def folded(loaded: Predictor) -> Iterator[Attachable]:
     The backbone is as it was when the block ends.
     """
     with ExitStack() as stack:
-        own: Attachable = loaded.adapter
+        attachable: Attachable = loaded.adapter
         if not any(_at_words(loaded, *put) for put in loaded.adapter.placed()):
             # Where there is no equal layer, or none with a weight at all, they stay branches.
             with suppress(AfinaError, AttributeError):
                 stack.enter_context(Merged(loaded.backbone, loaded.adapter))
-                own = Parts(loaded.adapter.head)
-        yield own
+                attachable = Parts(loaded.adapter.head)
+        yield attachable
 
 
 def _at_words(loaded: Predictor, site: Site, branch: Placed) -> bool:
@@ -110,9 +110,9 @@ def with_names(inputs: Sequence[str], outputs: Callable[[Mapping[str, Tensor]], 
     return forward
 
 
-def headless(loaded: Predictor, own: Attachable) -> Parts:
+def headless(loaded: Predictor, attachable: Attachable) -> Parts:
     """Return what is attached of an adapter where every token's state is wanted."""
-    return Parts(Head(loaded.backbone.config, 0), own.placed())
+    return Parts(Head(loaded.backbone.config, 0), attachable.placed())
 
 
 @contextmanager
@@ -141,9 +141,9 @@ def program_of(
     Raises `AfinaError` where torch cannot trace it.
     """
 
-    def exported(own: nn.Module) -> torch.export.ExportedProgram:
+    def exported(module: nn.Module) -> torch.export.ExportedProgram:
         try:
-            return torch.export.export(own, (), dict(example), dynamic_shapes=dict(sizes), strict=False)
+            return torch.export.export(module, (), dict(example), dynamic_shapes=dict(sizes), strict=False)
         except Exception as error:  # of many kinds, which torch does not name
             raise AfinaError(
                 f"torch.export cannot trace {loaded.record.method} on {loaded.backbone.anatomy.model_type} "
@@ -172,16 +172,16 @@ def known_ahead(graph: Any) -> int:
                 values[node] = node.target(*given[0], **given[1])
             computes = getattr(node.target, "_opname", "") not in _VIEWS
             worth[node] = computes or any(worth[own] for own in node.all_input_nodes)
-    found = 0
+    count = 0
     for node in list(graph.graph.nodes):
         wanted = node.op == "call_function" and worth.get(node, False) and isinstance(values[node], Tensor)
         if wanted and any(user not in values for user in node.users):
-            graph.register_buffer(f"known_{found}", values[node].detach().clone())
+            graph.register_buffer(f"known_{count}", values[node].detach().clone())
             with graph.graph.inserting_before(node):
-                node.replace_all_uses_with(graph.graph.get_attr(f"known_{found}"))
-            found += 1
+                node.replace_all_uses_with(graph.graph.get_attr(f"known_{count}"))
+            count += 1
     for node in [node for node, value in values.items() if value is None]:
         graph.graph.erase_node(node)  # an assertion, which holds
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return found
+    return count

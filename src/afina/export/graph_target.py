@@ -25,9 +25,9 @@ class GraphTarget(RuntimeTarget):
 
     has_base = True
     writers: ClassVar[bool] = True
-    """Whether a graph may take and give keys and values, which what writes needs."""
+    """True if a graph can take and return keys and values, as adapters that write need."""
     several: ClassVar[bool] = True
-    """Whether several adapters may be in one graph."""
+    """True if one graph can hold several adapters."""
 
     def graph(self, traced: "Traced", path: Path) -> None:
         """Write a traced adapter into a file; raises `AfinaError` for what its form has no word for."""
@@ -37,9 +37,9 @@ class GraphTarget(RuntimeTarget):
         """Return the most rows and the most tokens that a graph takes, where it has to be told."""
         return None
 
-    def foresee(self, told: "Told") -> None:
-        super().foresee(told)
-        if told.writes and not self.writers:
+    def foresee(self, adapter: "Told") -> None:
+        super().foresee(adapter)
+        if adapter.writes and not self.writers:
             raise UsageError(f"--to {self.name} has no form yet for what writes; export it --to onnx or --to openvino.")
 
     def check(self, tested: "Predictor") -> None:
@@ -56,10 +56,10 @@ class GraphTarget(RuntimeTarget):
         if not adapter.task.writes:
             return self.ways
         written = {"predict.py": "generate.py", "afina predict": "afina generate"}
-        found = dict(self.ways)
+        ways = dict(self.ways)
         for old, new in written.items():
-            found = {runtime: lines.replace(old, new) for runtime, lines in found.items()}
-        return found
+            ways = {runtime: lines.replace(old, new) for runtime, lines in ways.items()}
+        return ways
 
     def files_of_several(self, each: Sequence["Predictor"], folder: Path) -> Mapping[str, Any]:
         """Write one graph of adapters on one backbone, and what stands beside it; return the same as `files`."""

@@ -79,9 +79,9 @@ def _chosen(outputs: Tensor, labels: Tensor, tokens: Tokens) -> Tensor:
     return outputs[labels != IGNORED] if tokens.by_word else outputs
 
 
-def _furthest(own: Predictor, batches: Sequence[Batch], first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+def _furthest(loaded: Predictor, batches: Sequence[Batch], first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     pairs = zip(batches, first, second, strict=True)
-    return max(float(_apart(batch, one, other, own.task.tags)) for batch, one, other in pairs)
+    return max(float(_apart(batch, one, other, loaded.task.tags)) for batch, one, other in pairs)
 
 
 def _apart(batch: Batch, first: Tensor, second: Tensor, tags: bool) -> Tensor:
@@ -93,9 +93,12 @@ def _apart(batch: Batch, first: Tensor, second: Tensor, tags: bool) -> Tensor:
 
 def _inside(loaded: Predictor, inputs: Batch, *, bare: bool = False) -> Tensor:
     """Return what the adapter gives for a batch in its task's unit, as a graph does; `bare`, its head on the base."""
-    own: Any = Parts(loaded.adapter.head) if bare else loaded.adapter
+    attachable: Any = Parts(loaded.adapter.head) if bare else loaded.adapter
     embeds = loaded.task.embeds
-    with Attachment(loaded.backbone, [headless(loaded, own) if embeds else own]) as attached, torch.inference_mode():
+    with (
+        Attachment(loaded.backbone, [headless(loaded, attachable) if embeds else attachable]) as attached,
+        torch.inference_mode(),
+    ):
         if embeds:
             return mean_pool(attached.hidden(inputs)).float()
         return loaded.task.compared(attached(inputs)[0]).float()
@@ -145,14 +148,14 @@ def _padded(loaded: Predictor, tokens: LabelledTokens, rows: int, length: int) -
     ids = np.full((rows, length), loaded.tokenizer.pad_token_id, dtype=np.int64)
     mask, segments = np.zeros_like(ids), np.zeros_like(ids)
     for row in range(rows):
-        own = max(1, length - (row * length) // 9)
+        size = max(1, length - (row * length) // 9)
         piece = slice(*tokens.offsets[row % len(tokens) : row % len(tokens) + 2])
-        ids[row, :own], mask[row, :own] = np.resize(tokens.ids[piece], own), 1
+        ids[row, :size], mask[row, :size] = np.resize(tokens.ids[piece], size), 1
         if tokens.segments is not None:
-            segments[row, :own] = np.resize(tokens.segments[piece], own)
-    found = {"input_ids": ids, "attention_mask": mask}
-    found |= {} if tokens.segments is None else {"token_type_ids": segments}
-    return {name: torch.from_numpy(value) for name, value in found.items()}
+            segments[row, :size] = np.resize(tokens.segments[piece], size)
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    inputs |= {} if tokens.segments is None else {"token_type_ids": segments}
+    return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
 
 def example_inputs(loaded: Predictor) -> Batch:
@@ -198,8 +201,8 @@ def probe_again(opened: OpenedExport) -> tuple[float, float, int]:
 
     Returns the largest difference from what it gave then and from what the adapter gave, and how many batches there were.
     """
-    with (opened.folder / opened.probe).open("rb") as file, np.load(file, allow_pickle=False) as kept:
-        values = {name: kept[name] for name in kept}
+    with (opened.folder / opened.probe).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        values = {name: stored[name] for name in stored}
     count = sum(name.endswith("/export") for name in values)
     apart = {"export": 0.0, "adapter": 0.0}
     for index in range(count):
@@ -207,8 +210,8 @@ def probe_again(opened: OpenedExport) -> tuple[float, float, int]:
             name.partition(".")[2]: torch.from_numpy(value)
             for name, value in values.items() if name.startswith(f"{index}.")
         }  # fmt: skip
-        found = torch.from_numpy(opened.session.outputs(arrays(inputs, opened.asked)))
+        outputs = torch.from_numpy(opened.session.outputs(arrays(inputs, opened.asked)))
         for kind in apart:
             before = torch.from_numpy(values[f"{index}/{kind}"])
-            apart[kind] = max(apart[kind], float(_apart(inputs, before, found, opened.task.tags)))
+            apart[kind] = max(apart[kind], float(_apart(inputs, before, outputs, opened.task.tags)))
     return apart["export"], apart["adapter"], count

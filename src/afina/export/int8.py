@@ -87,7 +87,7 @@ class Narrowed:
     rows: int
     values: tuple[float, float]
     loss: Estimate
-    """How much worse the metric is, with its paired interval over the rows."""
+    """The metric's loss, with its paired interval over the rows."""
 
 
 def inputs_of(opened: OpenedExport, rows: Rows | None) -> list[dict[str, np.ndarray]]:

@@ -100,22 +100,22 @@ class Int8Target(GraphTarget):
 
         opened = open_export(folder)
         calibration = inputs_of(opened, getattr(self, "calibrated_by", None))
-        found = narrow(tested, opened, rows, self.at_most, lambda place: self.narrowed(place, calibration))
+        narrowed = narrow(tested, opened, rows, self.at_most, lambda place: self.narrowed(place, calibration))
         precision = f"int8 weights, products rounded {'as they come' if self.int8 == 'dynamic' else 'by train rows'}"
         write_manifest(folder, replace(read_manifest(folder, files=False), precision=precision))
         parity, effect = super().compare(tested, exact, folder, rows)
-        return replace(parity, narrowed=found), effect
+        return replace(parity, narrowed=narrowed), effect
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
-        if (found := parity.narrowed) is None:
+        if (narrowed := parity.narrowed) is None:
             return super().remark(tested, exact, parity)
-        return _told(found, getattr(self, "calibrated_by", None))
+        return _told(narrowed, getattr(self, "calibrated_by", None))
 
 
-def _told(found: "Narrowed", calibrated: "Rows | None") -> str:
+def _told(narrowed: "Narrowed", calibrated: "Rows | None") -> str:
     """Return what rounding gained and lost, in words."""
-    before, after, loss = found.before, found.after, found.loss
-    count, left = found.rounded.layers, ", ".join(found.rounded.left)
+    before, after, loss = narrowed.before, narrowed.after, narrowed.loss
+    count, left = narrowed.rounded.layers, ", ".join(narrowed.rounded.left)
     if calibrated is None:
         rounded = f"{count} layers are rounded to eight bits; in float stay {left}. "
     else:
@@ -126,7 +126,7 @@ def _told(found: "Narrowed", calibrated: "Rows | None") -> str:
     return rounded + (
         f"{before.size / 1e6:,.1f} MB became {after.size / 1e6:,.1f}; a row takes {1e3 * after.one:.2f} ms, before "
         f"{1e3 * before.one:.2f}; 32 rows {1e3 * after.many:.1f} ms, before {1e3 * before.many:.1f}; the process "
-        f"{after.memory / 1e6:,.0f} MB, before {before.memory / 1e6:,.0f}. On {found.rows:,} rows {found.metric} is "
-        f"{found.values[1]:.4f}, before {found.values[0]:.4f}: worse by {loss.value:.4f} "
+        f"{after.memory / 1e6:,.0f} MB, before {before.memory / 1e6:,.0f}. On {narrowed.rows:,} rows {narrowed.metric} is "
+        f"{narrowed.values[1]:.4f}, before {narrowed.values[0]:.4f}: worse by {loss.value:.4f} "
         f"(95%: {loss.low:.4f} to {loss.high:.4f})."
     )

@@ -28,7 +28,7 @@ class Changes(NamedTuple):
     """All biases of those modules, where it changes one."""
     loss: LowRankLoss
     transposed: bool
-    """Whether the model keeps weights as (in, out)."""
+    """True if the model stores weights as (in, out)."""
 
 
 def as_lora(loaded: Predictor, folder: Path, rank: int) -> LowRankLoss:
@@ -36,10 +36,10 @@ def as_lora(loaded: Predictor, folder: Path, rank: int) -> LowRankLoss:
 
     Changes the backbone in place. Raises `UsageError` for a method that changes no matrix.
     """
-    found = low_rank_changes(loaded, rank, "lora")
+    changes = low_rank_changes(loaded, rank, "lora")
     write_tokenizer(loaded, folder)
-    write_file(folder, LoRA.peft.of_factors(found.factors, found.biases, transposed=found.transposed), loaded)
-    return found.loss
+    write_file(folder, LoRA.peft.of_factors(changes.factors, changes.biases, transposed=changes.transposed), loaded)
+    return changes.loss
 
 
 def low_rank_changes(loaded: Predictor, rank: int, to: str) -> Changes:
@@ -74,8 +74,8 @@ def low_rank_changes(loaded: Predictor, rank: int, to: str) -> Changes:
         raise UsageError(f"{loaded.record.method} changes no matrix; there is nothing for a LoRA to hold.")
     if biases:
         # PEFT trains either all of the adapted layers' biases or none.
-        own = {name: modules[name].bias for name in before}
-        biases = {f"{root}{name}": bias.detach().float() for name, bias in own.items() if bias is not None}
+        parameters = {name: modules[name].bias for name in before}
+        biases = {f"{root}{name}": bias.detach().float() for name, bias in parameters.items() if bias is not None}
     return Changes(factors, biases, loss, any(places.values()))
 
 
@@ -88,8 +88,8 @@ def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     """Return B (out, r) and A (r, in) of a change, r at most `rank` and as small as loses nothing, and the lost share."""
     u, s, v = torch.linalg.svd(change.double(), full_matrices=False)
     needed = int((s > 1e-6 * s[0]).sum()) if s[0] > 0 else 1
-    kept = max(1, min(rank, needed))
-    root = s[:kept].sqrt()
+    used = max(1, min(rank, needed))
+    root = s[:used].sqrt()
     whole = float(s.norm())
-    lost = float(s[kept:].norm()) / whole if whole > 0 else 0.0
-    return (u[:, :kept] * root).float().contiguous(), (root[:, None] * v[:kept]).float().contiguous(), lost
+    lost = float(s[used:].norm()) / whole if whole > 0 else 0.0
+    return (u[:, :used] * root).float().contiguous(), (root[:, None] * v[:used]).float().contiguous(), lost

@@ -19,10 +19,10 @@ __all__ = ["MANIFEST", "PROBE", "Manifest", "digest_of", "export_at", "is_export
 
 MANIFEST = "afina_export.json"
 PROBE = "probe.npz"
-"""What an export was asked and answered when it was written."""
+"""The file of an export's inputs and outputs at the time it was written."""
 _AGAIN = "export the adapter again, or get the folder again"
 _PERSONS = ("README.md",)
-"""What people write in: it may change, or go."""
+"""Files that people edit: they may change, or go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class Manifest:
     """Says what an exported folder is."""
 
     target: str
-    """What it was exported to: the name of an export target."""
+    """The name of its export target."""
     runtime: str
-    """What opens it: the name of a runtime."""
+    """The name of the runtime that opens it."""
     runtime_version: str
-    """Of the runtime in which it was compared with the adapter."""
+    """The version of the runtime in which it was compared with the adapter."""
     source: dict[str, Any]
     """The adapter: its folder's name, the digest of its weights, method and base model."""
     task: dict[str, Any]
@@ -42,20 +42,20 @@ class Manifest:
     max_length: int
     """Most tokens of a text."""
     precision: str
-    """Of its weights."""
+    """The precision of its weights."""
     inputs: list[str] = field(default_factory=list)
-    """What its graph takes, where it is a graph."""
+    """The names of its graph's inputs, if it is a graph."""
     reading: dict[str, Any] = field(default_factory=dict)
-    """What a program without Afina has to know to make inputs of a text or an image."""
+    """Facts that a program without Afina needs to turn a text or an image into inputs."""
     parity: dict[str, Any] = field(default_factory=dict)
-    """How near it was to the adapter when it was written."""
+    """The comparison with the adapter when it was written."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Of the programs that wrote it."""
+    """Versions of the programs that wrote it."""
     adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Where it holds several adapters, by name and in the order of their numbers, of each `source`, `task`, `max_length`,
     `reading`, `parity` and how many `outputs` are its own (None: all); what is said above is then of the first."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By path: `bytes` and `sha256` of every other file, but those that people write in."""
+    """`bytes` and `sha256` of every other file by path, without those that people edit."""
     format: int = 1
 
     @property
@@ -129,9 +129,9 @@ def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
 
 def digest_of(*paths: Path) -> str:
     """Return the SHA-256 of files, one after another."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
-                found.update(block)
-    return found.hexdigest()
+                digest.update(block)
+    return digest.hexdigest()

@@ -52,8 +52,8 @@ def merged_model(loaded: Predictor) -> Any:
             f"{loaded.record.method} has no merged form: what it adds depends on each input. Export it --to peft where "
             "PEFT knows it, or --to lora for a near form where there is one."
         ) from None
-    own = dict(model.named_parameters())
-    if added := sorted(set(own) - given):
+    parameters = dict(model.named_parameters())
+    if added := sorted(set(parameters) - given):
         raise UsageError(
             f"{loaded.record.method} adds {added[0]}, which {loaded.backbone.anatomy.model_type} has not, to {len(added)} "
             "layers; it can be used here, or exported --to peft where PEFT knows it, but not merged."
@@ -61,7 +61,7 @@ def merged_model(loaded: Predictor) -> Any:
     _take_language_head(loaded, model)
     with torch.no_grad():
         for name, value in plain_head(loaded).named_parameters():
-            own[name].copy_(value)
+            parameters[name].copy_(value)
     return model
 
 
@@ -74,11 +74,11 @@ def _untie(loaded: Predictor, model: Any, bare: Any) -> None:
         (site, branch) for site, branch in loaded.adapter.placed()
         if isinstance(bare.get_submodule(site.module), nn.Embedding) and isinstance(branch, Branch)
     ]  # fmt: skip
-    own: Any = model.get_output_embeddings() if loaded.task.speaks else None
+    output: Any = model.get_output_embeddings() if loaded.task.speaks else None
     words = max((branch.words for _, branch in embedded), default=0)
-    shared = own is not None and own.weight is model.get_input_embeddings().weight
+    shared = output is not None and output.weight is model.get_input_embeddings().weight
     if shared and (embedded or loaded.own_language is not None):
-        own.weight = nn.Parameter(own.weight.detach().clone())
+        output.weight = nn.Parameter(output.weight.detach().clone())
         model.config.tie_word_embeddings = False
     for site, _ in embedded if words else ():
         module = bare.get_submodule(site.module)
@@ -94,11 +94,11 @@ def _take_language_head(loaded: Predictor, model: Any) -> None:
     language: Any = loaded.own_language
     if language is None:
         return
-    own = model.get_output_embeddings()
-    own.weight = nn.Parameter(language.linear.weight.detach().float().clone())
-    own.out_features = len(own.weight)
+    output = model.get_output_embeddings()
+    output.weight = nn.Parameter(language.linear.weight.detach().float().clone())
+    output.out_features = len(output.weight)
     if language.linear.bias is not None:
-        own.bias = nn.Parameter(language.linear.bias.detach().float().clone())
+        output.bias = nn.Parameter(language.linear.bias.detach().float().clone())
     if language.bias is not None and len(language.bias) != model.final_logits_bias.shape[-1]:
         model.final_logits_bias = language.bias[None].clone()
 

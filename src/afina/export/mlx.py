@@ -15,20 +15,20 @@ from afina.predictor.load import Told
 __all__ = ["foresee_mlx", "load_mlx"]
 
 
-def foresee_mlx(told: Told) -> None:
+def foresee_mlx(adapter: Told) -> None:
     """Raise `UsageError` for an adapter that mlx-lm could not run, as far as its folder says."""
     from mlx_lm.utils import MODEL_REMAPPING
 
-    if told.method.gradient_free or not told.writes:
+    if adapter.method.gradient_free or not adapter.writes:
         raise UsageError(
-            f"{told.folder} writes no text, which is what mlx-lm is run for; --to mlx is for adapters that write."
+            f"{adapter.folder} writes no text, which is what mlx-lm is run for; --to mlx is for adapters that write."
         )
-    kind = read_config(told.record.model).model_type
+    kind = read_config(adapter.record.model).model_type
     if find_spec(f"mlx_lm.models.{MODEL_REMAPPING.get(kind, kind)}") is None:
         raise UsageError(f"mlx-lm has no {kind} model: export it --to merged, or --to gguf where llama.cpp has it.")
-    if not told.method.mergeable and told.form.name == "afina":
+    if not adapter.method.mergeable and adapter.form.name == "afina":
         raise UsageError(
-            f"{told.record.method} has no merged form, which --to mlx writes: what it adds depends on each input; use it "
+            f"{adapter.record.method} has no merged form, which --to mlx writes: what it adds depends on each input; use it "
             "here, or export it --to onnx."
         )
 
@@ -56,8 +56,8 @@ class _Opened:
 
         if (mask := given.get("attention_mask")) is not None and not bool(mask.all()):
             raise AfinaError("mlx-lm reads one text at a time here, without padding.")
-        found = self._model(mx.array(input_ids.numpy())).astype(mx.float32)
-        return _Given(torch.from_numpy(np.array(found)))
+        logits = self._model(mx.array(input_ids.numpy())).astype(mx.float32)
+        return _Given(torch.from_numpy(np.array(logits)))
 
 
 def load_mlx(folder: Path) -> _Opened:

@@ -78,12 +78,12 @@ def _nodes(model: Path) -> tuple[list[str], int]:
 
     graph = onnx.load(str(model), load_external_data=False).graph
     weights = {own.name: own for own in graph.initializer if own.data_type == onnx.TensorProto.FLOAT}
-    found = [
+    nodes = [
         node for node in graph.node
         if node.op_type in _KINDS and any(name in weights and len(weights[name].dims) == 2 for name in node.input)
     ]  # fmt: skip
-    linear = [node.name for node in found if node.op_type != "Gather"]
+    linear = [node.name for node in nodes if node.op_type != "Gather"]
     if len(linear) < 2:
         raise AfinaError(f"{model.name} has no linear layers but its head; there is nothing to round to eight bits.")
-    names = [node.name for node in found if node.name != linear[-1]]
+    names = [node.name for node in nodes if node.name != linear[-1]]
     return names, len(names)

@@ -35,7 +35,7 @@ class OpenedExport:
     manifest: Manifest
     session: Session
     task: Task
-    """What it was trained for; what it gives is in its own unit."""
+    """The task it was trained for; outputs are in that task's unit."""
     tokenizer: Any
     config: Any
     """The base model's configuration, None where the folder has none."""
@@ -44,8 +44,8 @@ class OpenedExport:
     """Where it keeps what it was asked and answered when it was written."""
 
     def __repr__(self) -> str:
-        own = self.manifest
-        return f"OpenedExport('{self.folder}': {own.target} of {own.source.get('method')}, {self.task.name})"
+        manifest = self.manifest
+        return f"OpenedExport('{self.folder}': {manifest.target} of {manifest.source.get('method')}, {self.task.name})"
 
     @property
     def runs_in(self) -> str:
@@ -99,8 +99,8 @@ class OpenedExport:
     def images(self, rows: Rows) -> Tokens:
         """Return images as the graph takes them."""
         image = self.manifest.reading.get("image", {})
-        said = {"image_mean": image.get("mean"), "image_std": image.get("deviation")}
-        return image_tokens(rows, self.config, str(self.folder), said)
+        normalisation = {"image_mean": image.get("mean"), "image_std": image.get("deviation")}
+        return image_tokens(rows, self.config, str(self.folder), normalisation)
 
     def logits(self, tokens: Tokens, *, batch_size: int = 32) -> np.ndarray:
         """Return logits (N, K), of all words where they are tagged, vectors (N, D) of what embeds."""
@@ -108,8 +108,8 @@ class OpenedExport:
         order: list[np.ndarray] = []
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = collate([(tokens, rows)], self.pad, most=self.manifest.max_length)
-            found = self.session.outputs(arrays(batch.inputs, self.asked))
-            parts.append(found[batch.labels[0].numpy() != IGNORED] if tokens.by_word else found)
+            outputs = self.session.outputs(arrays(batch.inputs, self.asked))
+            parts.append(outputs[batch.labels[0].numpy() != IGNORED] if tokens.by_word else outputs)
             order.append(np.repeat(rows, tokens.trained[rows]) if tokens.by_word else rows)
         back = np.argsort(np.concatenate(order), kind="stable")
         return np.concatenate(parts)[back]
@@ -127,12 +127,12 @@ class OpenedExport:
 
 def arrays(inputs: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, np.ndarray]:
     """Return a batch of tensors as arrays of the names that a graph wants; a full batch gets the mask that it needs not."""
-    found = {name: value.numpy() for name, value in inputs.items()}
-    if "attention_mask" in wanted and "attention_mask" not in found:
-        found["attention_mask"] = np.ones_like(found["input_ids"])
-    if "token_type_ids" in wanted and "token_type_ids" not in found:
-        found["token_type_ids"] = np.zeros_like(found["input_ids"])
-    return {name: found[name] for name in wanted}
+    values = {name: value.numpy() for name, value in inputs.items()}
+    if "attention_mask" in wanted and "attention_mask" not in values:
+        values["attention_mask"] = np.ones_like(values["input_ids"])
+    if "token_type_ids" in wanted and "token_type_ids" not in values:
+        values["token_type_ids"] = np.zeros_like(values["input_ids"])
+    return {name: values[name] for name in wanted}
 
 
 @dataclass(eq=False, repr=False)
@@ -182,11 +182,11 @@ def open_export(place: str | Path, *, base: str | Path | None = None, adapter: s
         return _opened(folder, _on(read_manifest(folder), folder, base), adapter)
     if not place.is_file():
         read_manifest(place)  # which says what is wrong
-    found = runner_of(place)
-    if found is None:
+    runner = runner_of(place)
+    if runner is None:
         raise AfinaError(f"{place} is no export: there is no {MANIFEST} beside it.")
-    found.version()
-    return replace(_opened(place.parent, found.alone(place)), folder=place)
+    runner.version()
+    return replace(_opened(place.parent, runner.alone(place)), folder=place)
 
 
 def _on(manifest: Manifest, folder: Path, base: str | Path | None) -> Manifest:
@@ -211,5 +211,5 @@ def _opened(folder: Path, manifest: Manifest, adapter: str | None = None) -> Ope
     opened = kind(folder, manifest, session, task, tokenizer, config, session.notes)
     if number is None:
         return opened
-    own = manifest.adapters[str(adapter)]
-    return replace(opened, session=OneOfSeveral(session, number, own["outputs"]), probe=own["probe"])
+    entry = manifest.adapters[str(adapter)]
+    return replace(opened, session=OneOfSeveral(session, number, entry["outputs"]), probe=entry["probe"])

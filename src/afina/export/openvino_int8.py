@@ -49,9 +49,9 @@ def round_openvino(folder: Path, calibration: Sequence[Mapping[str, np.ndarray]]
     return Rounded(count, ("the head's last layer", "layer norms", "softmax"))
 
 
-def _is_linear(own: Any) -> bool:
+def _is_linear(node: Any) -> bool:
     """Return whether an operation multiplies by a weight."""
-    return bool(own.get_type_name() == "MatMul" and any(_is_weight(place) for place in own.inputs()))
+    return bool(node.get_type_name() == "MatMul" and any(_is_weight(place) for place in node.inputs()))
 
 
 def _is_weight(place: Any) -> bool:
@@ -61,9 +61,9 @@ def _is_weight(place: Any) -> bool:
     return bool(source.get_type_name() == "Constant")
 
 
-def _after_rounding(own: Any) -> bool:
+def _after_rounding(node: Any) -> bool:
     """Return whether what an operation takes was rounded."""
-    for place in own.inputs():
+    for place in node.inputs():
         source = place.get_source_output().get_node()
         while source.get_type_name() in ("Convert", "Reshape", "Transpose", "Multiply", "Subtract"):
             if source.get_type_name() == "Convert" and "8" in source.input(0).get_element_type().get_type_name():

@@ -21,10 +21,10 @@ _KINDS = {
     ".bin", ".data", ".gguf", ".jinja", ".jpeg", ".jpg", ".json", ".md", ".mlmodel", ".model", ".onnx", ".onnx_data", ".png",
     ".pte", ".py", ".safetensors", ".svg", ".txt", ".webp", ".xml",
 }  # fmt: skip
-"""Of what kinds the files are that go; rows and predictions are of none of them."""
+"""Kinds of files that are uploaded; rows and predictions are of none of them."""
 _NAMES = {"LICENSE", "LICENCE", "NOTICE", "Modelfile"}
 _PROBES = "probe*.npz"
-"""What an export, or each adapter of one, was asked when it was written."""
+"""Files of the inputs that an export, or each of its adapters, was asked when it was written."""
 _WEIGHTS = {".safetensors", ".onnx", ".gguf", ".pte", ".bin", ".mlmodel"}
 _VOCABULARIES = {"tokenizer.json", "vocab.json"}
 """Files of a tokenizer's words, among which nothing is a path."""
@@ -59,8 +59,8 @@ def parcel_of(folder: Path, name: str, card_there: str | None = None) -> Parcel:
                 stays.append(inside)
     if not any(Path(inside).suffix.lower() in _WEIGHTS for inside in files):
         raise UsageError(f"{folder} holds no weights to upload; give the folder of an adapter or of an export.")
-    found = [inside for inside in files if inside.endswith(".json") and Path(inside).name not in _VOCABULARIES]
-    clean = {inside: text for inside in found if (text := _cleaned(folder / inside)) is not None}
+    names = [inside for inside in files if inside.endswith(".json") and Path(inside).name not in _VOCABULARIES]
+    clean = {inside: text for inside in names if (text := _cleaned(folder / inside)) is not None}
     if MANIFEST in files:
         clean[MANIFEST] = _manifest(folder, clean, stays)
     card, note = _card(folder, name, card_there)
@@ -71,8 +71,8 @@ def parcel_of(folder: Path, name: str, card_there: str | None = None) -> Parcel:
 def _card(folder: Path, name: str, there: str | None) -> tuple[str, str | None]:
     """Return the card as the hub is to have it, and what there is to say of it."""
     try:
-        own = read_card(folder)
-        if own is None:
+        card = read_card(folder)
+        if card is None:
             raise UsageError(
                 "it is not there; `afina report` writes those of a study's adapters, `afina export` an export's"
             )
@@ -83,14 +83,14 @@ def _card(folder: Path, name: str, there: str | None) -> tuple[str, str | None]:
             after = words("`pip install` what the first lines name; the files are fetched from the hub.")
             return on_hub(lines.replace(before, after), name)
 
-        own = changed(own, "use", there_lines)
+        card = changed(card, "use", there_lines)
         if there is None:
-            return own, None
-        both = united(there, own)
+            return card, None
+        both = united(there, card)
     except UsageError as error:
         raise UsageError(f"{folder / CARD} cannot go: {error}.") from None
-    kept = [*both.kept, *both.left_out]
-    return both.text, f"What was changed on the hub stays so in its card: {', '.join(kept)}." if kept else None
+    sections = [*both.kept, *both.left_out]
+    return both.text, f"What was changed on the hub stays so in its card: {', '.join(sections)}." if sections else None
 
 
 def _cleaned(path: Path) -> str | None:

@@ -43,15 +43,15 @@ class Parity:
     agreeing: int | None
     """Rows (of tags: words) whose label is the adapter's (tested precision); None for regression."""
     outputs: int
-    """Of how many."""
+    """Number of rows (of tags: words) compared."""
     metrics: Mapping[str, tuple[float, float]]
-    """By name, the tested adapter's and the exported model's, where the rows have labels."""
+    """Each metric's value of the tested adapter and of the exported model, where the rows have labels."""
     told: tuple[tuple[str, str], ...] = ()
-    """What else was compared, as rows of a table."""
+    """Other comparisons, as rows of a table."""
     notes: tuple[str, ...] = ()
-    """What a person should know of the exported model."""
+    """Notes on the exported model for a person."""
     narrowed: Any = None
-    """What rounding the exported weights gained and lost, where they were."""
+    """Gains and losses of rounding the exported weights, if they were rounded."""
 
     @property
     def unit(self) -> str:

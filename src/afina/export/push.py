@@ -48,7 +48,7 @@ class Pushed:
     left: tuple[str, ...]
     """Files that were there and are not the folder's."""
     note: str | None = None
-    """What of the card there was a person's, and stays."""
+    """A note on the parts of the card there that a person wrote, and that stay."""
 
     def __repr__(self) -> str:
         who = "private" if self.private else "public"
@@ -80,14 +80,14 @@ def place_for(name: str, *, public: bool = False) -> Place:
         user = str(api.whoami()["name"])
         name = name if "/" in name else f"{user}/{name}"
         try:
-            found = api.model_info(name)
+            repository = api.model_info(name)
         except RepositoryNotFoundError:
             return Place(name, private=not public)
-    files = tuple(sorted(entry.rfilename for entry in found.siblings or ()))
+    files = tuple(sorted(entry.rfilename for entry in repository.siblings or ()))
     with _sentences(name):
         card = _card_there(api, name) if CARD in files else None
-    _check_there(name, files, card, private=bool(found.private), public=public)
-    return Place(name, bool(found.private), found.sha, files, card)
+    _check_there(name, files, card, private=bool(repository.private), public=public)
+    return Place(name, bool(repository.private), repository.sha, files, card)
 
 
 def _check_there(name: str, files: tuple[str, ...], card: str | None, *, private: bool, public: bool) -> None:
@@ -187,9 +187,9 @@ def _sentences(name: str, then: str = "nothing was uploaded") -> Iterator[None]:
             first = first.__cause__
         if isinstance(first, HfHubHTTPError):
             status = first.response.status_code
-            said = " ".join(str(first.server_message or "").split())[:200].rstrip(".")
+            message = " ".join(str(first.server_message or "").split())[:200].rstrip(".")
             why = _WHY.get(status, "the hub failed; try later" if status >= 500 else "the hub refused it")
-            why += f" ({status}: {said})" if said else f" ({status})"
+            why += f" ({status}: {message})" if message else f" ({status})"
         else:
             why = f"{type(first).__name__}: {' '.join(str(first).split())[:200].rstrip('.')}"
         raise AfinaError(f"{name} was not uploaded: {why}; {then}.") from None

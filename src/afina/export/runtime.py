@@ -28,11 +28,11 @@ class Session:
     """An exported folder, open in its runtime; a runtime overrides what its exports can do."""
 
     tokenizer: Any = None
-    """What reads texts, where the runtime does that itself; else it is the folder's."""
+    """The runtime's own tokenizer, if it has one; else the folder's is used."""
     template: "Template | None" = None
-    """What writes conversations, where the runtime does that itself; else it is the task's, or the tokenizer's."""
+    """The runtime's own chat template, if it has one; else the task's or the tokenizer's is used."""
     notes: tuple[str, ...] = ()
-    """What whoever asks it has to know."""
+    """Notes for whoever asks it."""
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return what the export gives for a batch: logits (B, K), of tags (B, T, K), vectors (B, D), float32.
@@ -53,8 +53,8 @@ class Session:
 
     def following(self, tokens: Sequence[int]) -> np.ndarray:
         """Return the logits (V,) of what follows a text, which mostly is the last one that was asked and a token more."""
-        found: np.ndarray = self.next_logits(tokens)[-1]
-        return found
+        logits: np.ndarray = self.next_logits(tokens)[-1]
+        return logits
 
     def said(self, tokens: Sequence[int], start: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-probability of each token from `start` (1 or more) on, and whether it was the likeliest."""
@@ -74,10 +74,10 @@ class Session:
 
         while True:
             logits = torch.from_numpy(self.following([*row.request.prompt, *row.tokens]))[None]
-            (said,) = choose([row], logits)
-            if said is None:
+            (chosen,) = choose([row], logits)
+            if chosen is None:
                 raise AfinaError("What was exported scores the next token by what is no number.")
-            yield said
+            yield chosen
 
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
         """Return the likeliest tokens after these, one after another, until one of `ends` (left out) or `most`."""
@@ -92,19 +92,19 @@ class Runtime:
 
     name: ClassVar[str] = ""
     package: ClassVar[str] = ""
-    """What it is called by pip."""
+    """Its package's name for pip."""
     module: ClassVar[str] = ""
-    """What it is imported as, where that is another name."""
+    """The module to import, if its name differs from the package's."""
     extra: ClassVar[str] = ""
     """Afina's extra that installs it."""
     file: ClassVar[str] = ""
-    """What a folder's graph is called."""
+    """The name of the graph's file in a folder."""
     suffix: ClassVar[str] = ""
-    """Of files that it runs as they are, whoever wrote them."""
+    """The suffix of files that it runs as they are, whoever wrote them."""
     draws: ClassVar[bool] = False
-    """Whether it draws tokens by numbers of its own, so that a seed gives other texts than it gives the adapter."""
+    """True if it draws tokens by its own random numbers, so that a seed gives other texts than the adapter's."""
     imports: ClassVar[tuple[str, ...]] = ()
-    """What a program that runs it has to have besides, of what it would else do without."""
+    """Further modules that a program needs in order to run it."""
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:
@@ -148,9 +148,9 @@ def runtime_of(folder: Path, manifest: Manifest) -> type[Runtime]:
         raise AfinaError(
             f"{folder} is for the runtime {manifest.runtime!r}, which this Afina does not know; update it."
         )
-    found = RUNTIMES[manifest.runtime]
-    found.check_version(folder, manifest)
-    return found
+    runtime = RUNTIMES[manifest.runtime]
+    runtime.check_version(folder, manifest)
+    return runtime
 
 
 def runner_of(file: Path) -> type[Runtime] | None:

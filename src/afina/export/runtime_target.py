@@ -56,12 +56,12 @@ class RuntimeTarget(ExportTarget):
         holding = hold_writer if tested.task.writes else hold
         parity, effect = holding(tested, exact, opened, rows)
         manifest = opened.manifest  # `hold` has written what it asked since
-        found = {
+        facts = {
             "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
             "agreeing": parity.agreeing, "metrics": {name: list(values) for name, values in parity.metrics.items()},
         }  # fmt: skip
         source = manifest.source | {"precision": tested.record.precision}
-        write_manifest(folder, replace(manifest, parity=found, source=source))
+        write_manifest(folder, replace(manifest, parity=facts, source=source))
         return parity, effect
 
     def manifest(self, adapter: "Predictor", facts: Mapping[str, Any]) -> "Manifest":
@@ -82,12 +82,12 @@ class RuntimeTarget(ExportTarget):
             versions=versions, **facts,
         )  # fmt: skip
 
-    def foresee(self, told: "Told") -> None:
+    def foresee(self, adapter: "Told") -> None:
         from afina.export.runtime import RUNTIMES
 
         RUNTIMES[self.runtime].version()
-        if told.method.gradient_free:
+        if adapter.method.gradient_free:
             raise UsageError(
-                f"{told.record.method} is a classical model on embeddings, which --to {self.name} has no form for; use it "
+                f"{adapter.record.method} is a classical model on embeddings, which --to {self.name} has no form for; use it "
                 "with `afina predict`."
             )

@@ -32,10 +32,10 @@ def sample_rows(loaded: Predictor, data: str | None, count: int) -> tuple[Rows |
     spec = DatasetSpec(path=data) if data is not None else DatasetSpec(**source) if source else None
     if spec is not None and not loaded.task.embeds:
         try:
-            found = load_text_dataset(spec, task=loaded.record.task["name"])
-            test = found.test.take(np.arange(min(count, len(found.test))))
+            dataset = load_text_dataset(spec, task=loaded.record.task["name"])
+            test = dataset.test.take(np.arange(min(count, len(dataset.test))))
             names = loaded.record.task.get("label_names")
-            same = names is None or list(found.label_names or ()) == list(names)
+            same = names is None or list(dataset.label_names or ()) == list(names)
             return (test if same else replace(test, label=np.minimum(test.label, -1))), loaded.task
         except UsageError:
             if data is not None:
@@ -89,8 +89,8 @@ def _for_a_writer(loaded: Predictor, data: str | None, count: int) -> tuple[Rows
         return pairs.take(np.arange(min(count, len(pairs)))), plain
     try:
         talk = the(lines="transcript")
-        found = load_text_dataset(DatasetSpec(path=data), task=talk.name)
-        talks = max(found.test, found.train, key=len)  # learned or not: all that matters is that both read the same
+        dataset = load_text_dataset(DatasetSpec(path=data), task=talk.name)
+        talks = max(dataset.test, dataset.train, key=len)  # learned or not: all that matters is that both read the same
         return talks.take(np.arange(min(count, len(talks)))), talk.of_text(loaded.tokenizer)
     except UsageError:  # no conversations, then texts
         return _rows(_texts(data, count)), plain

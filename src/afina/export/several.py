@@ -34,11 +34,11 @@ class _Chosen:
     def of(self, values: Sequence[Tensor]) -> Tensor:
         """Return of each row what its own adapter made, of tensors (B or 1, ...)."""
         assert self.now is not None, "the model was called without its adapters' numbers"
-        found = values[0]
+        mixed = values[0]
         for number, value in enumerate(values[1:], start=1):
             if value is not values[0] or len(values) > 2:
-                found = torch.where(self.row(number, value), value, found)
-        return found
+                mixed = torch.where(self.row(number, value), value, mixed)
+        return mixed
 
     def row(self, number: int, like: Tensor) -> Tensor:
         """Return (B, 1, ...): whether a row is this adapter's."""
@@ -59,14 +59,14 @@ class _Branches(Branch):
         return self._chosen.of([_through(own, x) for own in self._each])
 
     def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
-        found = []
-        for own in self._each:
+        outputs = []
+        for branches in self._each:
             before, after = x, y
-            for branch in own:
+            for branch in branches:
                 before = branch.before(before)
                 after = branch.after_here(here, before, after)
-            found.append(after)
-        return self._chosen.of(found)
+            outputs.append(after)
+        return self._chosen.of(outputs)
 
 
 def _through(branches: Any, x: Tensor) -> Tensor:
@@ -91,9 +91,9 @@ class _AttentionBranches(AttentionBranch):
             mask = query.new_zeros(1, 1, 1, key.shape[2])
         mask = mask.expand(rows, *mask.shape[1:])
         keys, values, masks = [key], [value], [mask]
-        for number, own in enumerate(self._each):
+        for number, branches in enumerate(self._each):
             given: Any = (query, key, value, mask)
-            for branch in own:
+            for branch in branches:
                 given = branch.before(*given)
             count = given[1].shape[2] - key.shape[2]
             assert given[0] is query, "a branch that changes what is asked has no form here"
@@ -107,13 +107,13 @@ class _AttentionBranches(AttentionBranch):
         return query, torch.cat(keys, dim=2), torch.cat(values, dim=2), torch.cat(masks, dim=3)
 
     def after(self, query: Tensor, output: Tensor) -> Tensor:
-        found = []
-        for own in self._each:
+        outputs = []
+        for branches in self._each:
             y = output
-            for branch in reversed(own):
+            for branch in reversed(branches):
                 y = branch.after(query, y)
-            found.append(y)
-        return self._chosen.of(found)
+            outputs.append(y)
+        return self._chosen.of(outputs)
 
 
 class _Prompts(PromptBranch):
@@ -136,11 +136,13 @@ class _Attached(nn.Module):
     def __init__(self, each: Sequence[Predictor], inputs: Sequence[str]) -> None:
         super().__init__()
         first, self._chosen = each[0], _Chosen()
-        own = Parts(Head(first.backbone.config, 0), _joined([loaded.adapter.placed() for loaded in each], self._chosen))
+        parts = Parts(
+            Head(first.backbone.config, 0), _joined([loaded.adapter.placed() for loaded in each], self._chosen)
+        )
         self.backbone = first.backbone.model
-        self.branches = nn.ModuleList(branch for _, branch in own.branches)
+        self.branches = nn.ModuleList(branch for _, branch in parts.branches)
         self.heads = nn.ModuleList(loaded.adapter.head for loaded in each)
-        self.attached, self._tasks = Attachment(first.backbone, [own]), [loaded.task for loaded in each]
+        self.attached, self._tasks = Attachment(first.backbone, [parts]), [loaded.task for loaded in each]
         self.forward = with_names(inputs, self.outputs)
 
     def outputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -149,9 +151,9 @@ class _Attached(nn.Module):
         hidden = self.attached.hidden(given)
         if self._tasks[0].embeds:
             return mean_pool(hidden).float()
-        found = [task.compared(head(hidden, None)) for task, head in zip(self._tasks, self.heads, strict=True)]
-        most = max(value.shape[-1] for value in found)
-        wide = [nn.functional.pad(value, (0, most - value.shape[-1])) for value in found]
+        values = [task.compared(head(hidden, None)) for task, head in zip(self._tasks, self.heads, strict=True)]
+        most = max(value.shape[-1] for value in values)
+        wide = [nn.functional.pad(value, (0, most - value.shape[-1])) for value in values]
         logits = self._chosen.of(wide)
         self._chosen.now = None
         return logits
@@ -160,18 +162,18 @@ class _Attached(nn.Module):
 def _joined(each: Sequence[Sequence[tuple[Site, Placed]]], chosen: _Chosen) -> list[tuple[Site, Placed]]:
     """Return for each site one branch that has all adapters' in it."""
     placed: dict[tuple[Site, type], list[list[Any]]] = defaultdict(lambda: [[] for _ in each])
-    for number, own in enumerate(each):
-        for site, branch in own:
+    for number, adapter in enumerate(each):
+        for site, branch in adapter:
             kind: type = next(kind for kind in (AttentionBranch, PromptBranch, Branch) if isinstance(branch, kind))
             placed[site, kind][number].append(branch)
-    found: list[tuple[Site, Placed]] = []
+    parts: list[tuple[Site, Placed]] = []
     for (site, kind), branches in placed.items():
         if kind is PromptBranch:
-            found.append((site, _Prompts([own[0] for own in branches], chosen)))
+            parts.append((site, _Prompts([own[0] for own in branches], chosen)))
         else:
             joined = _AttentionBranches if kind is AttentionBranch else _Branches
-            found.append((site, joined(branches, chosen)))
-    return found
+            parts.append((site, joined(branches, chosen)))
+    return parts
 
 
 def check_several(each: Sequence[Predictor]) -> None:

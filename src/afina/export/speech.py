@@ -85,8 +85,8 @@ class RuntimeWrites(Writes):
 
     def _written(self, row: Row) -> Iterator[Piece]:
         with closing(self.session.go_on(row)) as chosen:  # type: ignore[type-var]
-            for said in chosen:
-                piece = row.take(said)
+            for choice in chosen:
+                piece = row.take(choice)
                 if piece.text or piece.written is not None:
                     yield piece
                 if piece.written is not None:
@@ -99,13 +99,13 @@ def answer_scores(session: Session, tokens: Tokens, pad: int) -> np.ndarray:
 
     That is what a head that speaks gives (`backbone.language.answer_scores`).
     """
-    found = []
+    scores = []
     for row in range(len(tokens)):
         batch = collate([(tokens, np.array([row]))], pad, most=1)
         assert batch.targets is not None
         pairs = zip(batch.inputs["input_ids"].tolist(), batch.targets.tolist(), strict=True)
-        found.append([_answer(session, ids, targets) for ids, targets in pairs])
-    return np.array(found, dtype=np.float32)
+        scores.append([_answer(session, ids, targets) for ids, targets in pairs])
+    return np.array(scores, dtype=np.float32)
 
 
 def _answer(session: Session, ids: Sequence[int], targets: Sequence[int]) -> tuple[float, float, float, int]:
@@ -136,13 +136,13 @@ class ExportSpeaker(Asked):
 
     def likelihoods(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         total, greedy_too = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)
-        for index, (read, said) in enumerate(pairs):
-            if len(said) > self.context:
+        for index, (read, answer) in enumerate(pairs):
+            if len(answer) > self.context:
                 raise UsageError(
-                    f"An answer of {len(said)} tokens is longer than the {self.context} that are read at once."
+                    f"An answer of {len(answer)} tokens is longer than the {self.context} that are read at once."
                 )
-            tokens = (*read, *said)[-self.context - 1 :]
-            values, likeliest = self.writer.session.said(tokens, len(tokens) - len(said))
+            tokens = (*read, *answer)[-self.context - 1 :]
+            values, likeliest = self.writer.session.said(tokens, len(tokens) - len(answer))
             total[index], greedy_too[index] = values.sum(), likeliest.all()
             self.tick(index + 1, len(pairs))
         return total, greedy_too

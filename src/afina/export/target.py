@@ -32,16 +32,16 @@ class ExportTarget:
     needs: ClassVar[Mapping[str, str]] = {}
     """Packages that it does not go without, and what installs each."""
     lossy: ClassVar[bool] = False
-    """Whether it may leave something out: then how near it is is said, and not judged."""
+    """True if it may leave something out: its distance from the adapter is then reported, and not judged."""
     consumes: ClassVar[bool] = False
-    """Whether writing changes the adapter that it is given, which then is one of its own."""
+    """True if writing changes the adapter that it is given, so that it needs a copy to itself."""
 
     library: ClassVar[str | None] = None
     """The library that the hub loads it by."""
     has_base: ClassVar[bool] = False
-    """Whether the base model's weights are in what it writes."""
+    """True if its files contain the base model's weights."""
     ways: ClassVar[Mapping[str, str]] = {}
-    """By runtime, the few lines that load and ask what it writes, for its card, with $places (`card.form.lines`)."""
+    """The lines by runtime that load and ask the export, for its card, with $places (`card.form.lines`)."""
 
     def ways_of(self, adapter: "Predictor") -> Mapping[str, str]:
         """Return the ways to load what is written of this adapter."""
@@ -58,7 +58,7 @@ class ExportTarget:
         """
         raise NotImplementedError(f"{self.name} writes nothing")
 
-    def foresee(self, told: "Told") -> None:
+    def foresee(self, adapter: "Told") -> None:
         """Raise `UsageError` for an adapter that has no such form, as far as its folder says, before its base is loaded."""
 
     def check(self, tested: "Predictor") -> None:
@@ -106,12 +106,12 @@ class Option:
 
 def options() -> Iterator[Option]:
     """Yield the options of all targets, each once."""
-    found: dict[str, list[tuple[str, Any, Any, str]]] = {}
+    by_name: dict[str, list[tuple[str, Any, Any, str]]] = {}
     for name, cls in TARGETS.items():
         hints = typing.get_type_hints(cls)
         for entry in dataclasses.fields(cls):
-            found.setdefault(entry.name, []).append((name, hints[entry.name], entry.default, entry.metadata["help"]))
-    for key, places in found.items():
+            by_name.setdefault(entry.name, []).append((name, hints[entry.name], entry.default, entry.metadata["help"]))
+    for key, places in by_name.items():
         takers: dict[str, list[str]] = {}
         for name, _, _, words in places:
             takers.setdefault(words, []).append(name)
@@ -128,8 +128,8 @@ def make_target(to: str, settings: Mapping[str, Any]) -> ExportTarget:
     if name not in TARGETS:
         raise UsageError(f"--to is {', '.join(TARGETS)}, not {shown(to)}{nearest(to[:80], TARGETS)}")
     cls, given = TARGETS[name], {key: value for key, value in settings.items() if value is not None}
-    own = {entry.name for entry in dataclasses.fields(cls)}
-    if strange := [key for key in given if key not in own]:
+    known = {entry.name for entry in dataclasses.fields(cls)}
+    if strange := [key for key in given if key not in known]:
         takers = [other for other, kind in TARGETS.items() if strange[0] in {f.name for f in dataclasses.fields(kind)}]
         who = f"; it is for --to {' and '.join(takers)}" if takers else ""
         raise UsageError(f"--to {name} takes no --{strange[0].replace('_', '-')}{who}.")

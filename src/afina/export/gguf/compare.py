@@ -42,10 +42,10 @@ def far(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> tuple[float, float]
 def divergence(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
     """Return the mean Kullback-Leibler divergence of theirs from ours, in nats a token."""
     total, count = 0.0, 0
-    for own, other in zip(ours, theirs, strict=True):
-        first, second = own.double().log_softmax(-1), other.double().log_softmax(-1)
+    for one, other in zip(ours, theirs, strict=True):
+        first, second = one.double().log_softmax(-1), other.double().log_softmax(-1)
         total += float((first.exp() * (first - second)).sum())
-        count += len(own)
+        count += len(one)
     return max(total / max(count, 1), 0.0)
 
 

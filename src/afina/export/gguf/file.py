@@ -35,16 +35,16 @@ def tensor_types(form: Form, shapes: Mapping[str, tuple[int, ...]], kind: str) -
     """
     named = {called: shapes[name] for name, called in gguf_names(form.row, list(shapes)).items()}
     last = "output.weight" if "output.weight" in named else "token_embd.weight"
-    found = {}
+    types = {}
     for called, shape in named.items():
-        own = kind
+        chosen = kind
         if len(shape) < 2 or called in _PLAIN:
-            own = "f32"
+            chosen = "f32"
         elif kind.startswith("q"):
             width = shape[0] if called.split(".")[-2] in form.row.transposed else shape[-1]
-            own = "f16" if width % 32 else "q8_0" if called == last else kind
-        found[called] = own
-    return found
+            chosen = "f16" if width % 32 else "q8_0" if called == last else kind
+        types[called] = chosen
+    return types
 
 
 def rounded(value: Any, kind: str) -> Any:
@@ -70,16 +70,16 @@ def write_file(
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, quants
 
-    own, row = _tensors(model), form.row
-    names = gguf_names(row, list(own))
-    kinds = tensor_types(form, {key: tuple(value.shape) for key, value in own.items()}, kind)
+    weights, row = _tensors(model), form.row
+    names = gguf_names(row, list(weights))
+    kinds = tensor_types(form, {key: tuple(value.shape) for key, value in weights.items()}, kind)
     writer = GGUFWriter(path, form.architecture)
     writer.add_type("model")
     writer.add_file_type(LlamaFileType[TYPES[kind].file_type])
     writer.add_quantization_version(2)
     for key, value in settings.items():
         add_setting(writer, key, value)
-    shapes = {names[key]: _kept(row, names[key], value) for key, value in own.items()}
+    shapes = {names[key]: _kept(row, names[key], value) for key, value in weights.items()}
     for key, shape in (shapes | {key: tuple(value.shape) for key, value in tensors.items()}).items():
         packed = GGMLQuantizationType[kinds.get(key, "f32").upper()]
         sizes = quants.quant_shape_to_byte_shape(shape, packed) if packed > 1 else shape
@@ -89,7 +89,7 @@ def write_file(
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for key, value in own.items():
+        for key, value in weights.items():
             called = names[key]
             plain = np.ascontiguousarray(as_gguf(row, called, value.detach().float(), model.config).numpy())
             if kinds[called] == "f16" and np.abs(plain).max(initial=0) > np.finfo(np.float16).max:

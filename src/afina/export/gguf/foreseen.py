@@ -10,33 +10,35 @@ from afina.predictor.load import Told
 __all__ = ["foresee_lora", "foresee_model"]
 
 
-def foresee_model(told: Told) -> None:
+def foresee_model(adapter: Told) -> None:
     """Raise `UsageError` for an adapter that cannot become a GGUF model, as far as its folder says."""
-    architecture = _runs(told, "gguf")
-    if not told.method.mergeable and told.form.name == "afina":
+    architecture = _runs(adapter, "gguf")
+    if not adapter.method.mergeable and adapter.form.name == "afina":
         raise UsageError(
-            f"{told.record.method} has no merged form, which --to gguf writes: what it adds depends on each input; use it "
+            f"{adapter.record.method} has no merged form, which --to gguf writes: what it adds depends on each input; use it "
             "here, or export it --to peft where PEFT knows it."
         )
-    name = told.record.model
-    tokenizer = own_tokenizer(told.folder, load_tokenizer(name)[0])
+    name = adapter.record.model
+    tokenizer = own_tokenizer(adapter.folder, load_tokenizer(name)[0])
     ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     vocabulary(tokenizer, max(read_config(name).vocab_size, len(tokenizer)), ends, architecture)
 
 
-def foresee_lora(told: Told) -> None:
+def foresee_lora(adapter: Told) -> None:
     """Raise `UsageError` for an adapter that a LoRA's file has no place for, as far as its folder says."""
-    _runs(told, "gguf-lora")
-    if not told.method.mergeable and told.form.name == "afina":
-        raise UsageError(f"{told.record.method} has no low-rank form: what it adds depends on each input.")
+    _runs(adapter, "gguf-lora")
+    if not adapter.method.mergeable and adapter.form.name == "afina":
+        raise UsageError(f"{adapter.record.method} has no low-rank form: what it adds depends on each input.")
 
 
-def _runs(told: Told, to: str) -> str:
+def _runs(adapter: Told, to: str) -> str:
     """Return GGUF's name of a base's architecture; raises `UsageError` for what llama.cpp could not run."""
-    if told.method.gradient_free or not told.speaks:
-        what = "a classical model on embeddings" if told.method.gradient_free else f"for {told.record.task['name']}"
+    if adapter.method.gradient_free or not adapter.speaks:
+        what = (
+            "a classical model on embeddings" if adapter.method.gradient_free else f"for {adapter.record.task['name']}"
+        )
         raise UsageError(
-            f"{told.folder} is {what} and writes no text, which is what llama.cpp is run for; --to {to} is for adapters "
+            f"{adapter.folder} is {what} and writes no text, which is what llama.cpp is run for; --to {to} is for adapters "
             "that write."
         )
-    return form_of(read_config(told.record.model)).architecture
+    return form_of(read_config(adapter.record.model)).architecture

@@ -41,7 +41,7 @@ class Judgement:
     rows: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     effect: float | None = None
-    """How much the adapter changes its base's logits, where that was looked at."""
+    """The largest change that the adapter makes to its base's logits, if it was measured."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
     whole, base = logits(merged, ids), bare_logits(exact, ids)
     shapes = own_shapes(merged)
     round_like(merged, spoken.form, spoken.kind, shapes, gguf_names(spoken.form.row, list(shapes)))
-    wanted, found = logits(merged, ids), logits(read, ids)
-    difference, scale = far(wanted, found)
+    wanted, actual = logits(merged, ids), logits(read, ids)
+    difference, scale = far(wanted, actual)
     if difference > TOLERANCE * max(1.0, scale):
         raise parted(f"read back by transformers, logits part by up to {difference:.2g} (they reach {scale:.2g})")
-    lost, moved = divergence(whole, found), divergence(whole, base)
+    lost, moved = divergence(whole, actual), divergence(whole, base)
     rows = [
         (f"lost by rounding to {spoken.kind}, of what the adapter changed", f"{lost:.2g} of {moved:.2g} nats a token"),
     ]
@@ -86,8 +86,8 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
             f"Rounding to {spoken.kind} loses {lost:.2g} nats a token and the adapter changed less ({moved:.2g}): take a "
             "type with more bits."
         )
-    own = judge_in_llama_cpp(path, spoken, exact, ids, found, lost=lost)
-    return Judgement((*rows, *own.rows), (*notes, *own.notes), far(whole, base)[0])
+    in_llama_cpp = judge_in_llama_cpp(path, spoken, exact, ids, actual, lost=lost)
+    return Judgement((*rows, *in_llama_cpp.rows), (*notes, *in_llama_cpp.notes), far(whole, base)[0])
 
 
 def bare_logits(loaded: Predictor, ids: Sequence[Sequence[int]]) -> list[Tensor]:
@@ -117,8 +117,8 @@ def judge_in_llama_cpp(
         rows = [_computes(cpp, most, ids, wanted), _reads(cpp, spoken)]
         notes = [note for note in (_composes(spoken),) if note]
         if spoken.template is not None:
-            told, note = _writes(cpp, spoken)
-            rows.append(("chat template in llama.cpp", told))
+            verdict, note = _writes(cpp, spoken)
+            rows.append(("chat template in llama.cpp", verdict))
             notes += [note] if note else []
         rows.append(_goes_on(cpp, exact, ids))
         if spoken.ends:
@@ -135,8 +135,8 @@ def _computes(cpp: LlamaCpp, most: float, ids: Sequence[Sequence[int]], wanted: 
         if len(theirs) != len(ours):
             raise parted(f"llama.cpp has {len(theirs):,} tokens to choose from, where the model has {len(ours):,}")
         # What llama.cpp leaves out it holds for impossible.
-        own = float((ours.exp() * (ours - theirs.clamp(min=-1e3))).sum())
-        worst, total = max(worst, own), total + max(own, 0.0)
+        value = float((ours.exp() * (ours - theirs.clamp(min=-1e3))).sum())
+        worst, total = max(worst, value), total + max(value, 0.0)
     mean = total / len(places)
     if not mean <= most:
         raise parted(
@@ -224,12 +224,12 @@ def _goes_on(cpp: LlamaCpp, exact: Predictor, ids: Sequence[Sequence[int]]) -> t
 
 def _ends(cpp: LlamaCpp, spoken: Spoken, prompt: Sequence[int]) -> None:
     """Have each end token come, and see that the text ends there; the first is what the file says."""
-    first, own = spoken.tokenizer.decode(spoken.ends[:1]), cpp.ask("/props").get("eos_token")
-    if first != own:
-        raise parted(f"llama.cpp ends texts at {own!r}, the tokenizer at {first!r}")
+    first, theirs = spoken.tokenizer.decode(spoken.ends[:1]), cpp.ask("/props").get("eos_token")
+    if first != theirs:
+        raise parted(f"llama.cpp ends texts at {theirs!r}, the tokenizer at {first!r}")
     for end in spoken.ends:
-        said = cpp.greedy(prompt[: max(1, len(prompt) // 2)], 3, logit_bias=[[end, 1000.0]])
-        if not said.ended:
+        answer = cpp.greedy(prompt[: max(1, len(prompt) // 2)], 3, logit_bias=[[end, 1000.0]])
+        if not answer.ended:
             raise parted(f"llama.cpp writes on after the end token {spoken.tokenizer.convert_ids_to_tokens(end)}")
 
 

@@ -22,16 +22,16 @@ _LEAST = -100.0
 def asked_again(loaded: Predictor) -> list[list[int]]:
     """Return the prompts that are asked: of our own texts, as others are given the folder, and not a person's rows."""
     most = min(loaded.backbone.context, 64) - 1
-    found = [loaded.tokenizer(text)["input_ids"][:most] for text in TEXTS[:4]]
-    return [ids for ids in found if ids]
+    prompts = [loaded.tokenizer(text)["input_ids"][:most] for text in TEXTS[:4]]
+    return [ids for ids in prompts if ids]
 
 
 def keep_answers(folder: Path, prompts: Sequence[Sequence[int]], logits: Sequence[Tensor], cpp: LlamaCpp) -> None:
     """Write what llama.cpp finds may follow prompts, beside what transformers' logits (T, V) of the same weights say."""
     values: dict[str, np.ndarray] = {}
-    for index, (prompt, own) in enumerate(zip(prompts, logits, strict=True)):
+    for index, (prompt, scores) in enumerate(zip(prompts, logits, strict=True)):
         values[f"{index}.input_ids"] = torch.tensor([list(prompt)]).numpy()
-        values[f"{index}/adapter"] = own[-1].log_softmax(-1)[None].clamp(min=_LEAST).numpy()
+        values[f"{index}/adapter"] = scores[-1].log_softmax(-1)[None].clamp(min=_LEAST).numpy()
         values[f"{index}/export"] = np.maximum(cpp.log_probabilities(prompt)[None], _LEAST).astype(np.float32)
     with (folder / PROBE).open("wb") as file:
         np.savez_compressed(file, **values)  # type: ignore[arg-type]
@@ -39,8 +39,8 @@ def keep_answers(folder: Path, prompts: Sequence[Sequence[int]], logits: Sequenc
 
 def told_later(parity: Parity, kind: str, **reading: Any) -> dict[str, Any]:
     """Return what a folder's manifest says of weights of a type, and of what a runtime has to know to read with them."""
-    told = {
+    compared = {
         "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
         "metrics": {name: list(own) for name, own in parity.metrics.items()}, "told": [list(own) for own in parity.told],
     }  # fmt: skip
-    return {"inputs": ["input_ids"], "reading": reading, "precision": kind, "parity": told}
+    return {"inputs": ["input_ids"], "reading": reading, "precision": kind, "parity": compared}

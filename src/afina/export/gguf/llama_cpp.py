@@ -106,8 +106,8 @@ class LlamaCpp:
 
     def tokens(self, text: str, *, marks: bool = True) -> list[int]:
         """Return a text's tokens, special tokens in it as such, between the marks that its texts have."""
-        found = self.ask("/tokenize", {"content": text, "add_special": marks, "parse_special": True})
-        return list(found["tokens"])
+        reply = self.ask("/tokenize", {"content": text, "add_special": marks, "parse_special": True})
+        return list(reply["tokens"])
 
     def text(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; bytes that are no whole character are the replacement character."""
@@ -128,8 +128,8 @@ class LlamaCpp:
         asked = {
             **_GREEDY, "prompt": list(ids), "n_predict": 1, "n_probs": _ALL, "logit_bias": [[self._plain, 1000.0]],
         }  # fmt: skip
-        found = self.ask("/completion", asked)
-        best = found["completion_probabilities"][0]["top_logprobs"]
+        reply = self.ask("/completion", asked)
+        best = reply["completion_probabilities"][0]["top_logprobs"]
         values = np.full(max(entry["id"] for entry in best) + 1, -np.inf)
         values[[entry["id"] for entry in best]] = [entry["logprob"] for entry in best]
         return values
@@ -137,9 +137,9 @@ class LlamaCpp:
     def log_probability(self, ids: Sequence[int], token: int) -> tuple[float, bool]:
         """Return the logarithm of how likely one token follows these, and whether it is the likeliest."""
         made = {**_GREEDY, "prompt": list(ids), "n_predict": 1, "n_probs": 1, "logit_bias": [[token, 1000.0]]}
-        told = self.ask("/completion", made).get("completion_probabilities")
-        if told and told[0]["id"] == token:
-            return float(told[0]["logprob"]), told[0]["top_logprobs"][0]["id"] == token
+        places = self.ask("/completion", made).get("completion_probabilities")
+        if places and places[0]["id"] == token:
+            return float(places[0]["logprob"]), places[0]["top_logprobs"][0]["id"] == token
         # The server says it neither of an end token nor of one that is no whole character.
         values = self.log_probabilities(ids)
         return float(values[token]) if token < len(values) else -np.inf, int(values.argmax()) == token
@@ -157,8 +157,8 @@ class LlamaCpp:
     def greedy(self, ids: Sequence[int], count: int, **more: Any) -> Said:
         """Return what follows these tokens when the likeliest is taken each time."""
         asked = {**_GREEDY, "prompt": list(ids), "n_predict": count, "return_tokens": True, **more}
-        found = self.ask("/completion", asked)
-        return Said(str(found["content"]), list(found["tokens"]), found.get("stop_type") == "eos")
+        reply = self.ask("/completion", asked)
+        return Said(str(reply["content"]), list(reply["tokens"]), reply.get("stop_type") == "eos")
 
 
 _ALL = 1 << 20

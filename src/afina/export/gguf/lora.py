@@ -39,7 +39,7 @@ LORA, _BASE = "adapter.gguf", "base.gguf"
 _CHECKED = "f16"
 """The type of the base that the adapter is tried on where none is to be written."""
 _LEFT_OUT, _LOSSLESS = "afina.left_out", 1e-5
-"""What the rank leaves out of the changes at most, as the file says, and below which nothing is left out."""
+"""The file's key for the largest share of a change that the rank leaves out, and the share that counts as nothing."""
 
 
 def check_lora(tested: Predictor) -> None:
@@ -148,7 +148,7 @@ def compare_lora(
                 keep_answers(folder, prompts, logits(again, prompts), cpp)
     size = (folder / LORA).stat().st_size
     effect = f"{divergence(wanted, bare):.2g} nats a token"
-    told = (
+    table = (
         *judged.rows,
         ("what the adapter changes of its base", effect),
         (f"size of {LORA}", f"{size / 1e6:,.2f} MB"),
@@ -156,7 +156,7 @@ def compare_lora(
     notes = [f"Put it onto {Path(exact.record.model).name} as GGUF: llama-server -m base.gguf --lora adapter.gguf."]
     if base_type is None:
         notes.append(f"It was tried on a base of type {kind}, which was not kept.")
-    parity = dataclasses.replace(parity, told=told, notes=(*judged.notes, *notes))
+    parity = dataclasses.replace(parity, told=table, notes=(*judged.notes, *notes))
     reading = {
         "context": exact.backbone.context, "ends": list(facts.ends), "adapter": LORA, "base_type": kind,
         "base": None if base_type is None else _BASE,
@@ -176,11 +176,11 @@ def _base(exact: Predictor, folder: Path, kind: str) -> Iterator[Path]:
 
 def _add(model: Any, form: Any, path: Path) -> None:
     """Add what a file holds to a transformers model's weights."""
-    file, own = read_gguf(path), model.state_dict()
+    file, state = read_gguf(path), model.state_dict()
     back = {called: name for name, called in gguf_names(form.row, list(own_shapes(model))).items()}
     scale = file.settings["adapter.lora.alpha"]
     for name in [entry.removesuffix(".lora_a") for entry in file.tensors if entry.endswith(".lora_a")]:
         a: Tensor = file.read(f"{name}.lora_a")
         change = file.read(f"{name}.lora_b") @ a * (scale / len(a))
         with torch.no_grad():
-            own[back[name]].add_(as_transformers(form.row, name, change, model.config))
+            state[back[name]].add_(as_transformers(form.row, name, change, model.config))

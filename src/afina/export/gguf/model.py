@@ -61,29 +61,29 @@ def check_model(tested: Predictor) -> None:
 def facts_of(loaded: Predictor, form: Form) -> Facts:
     """Return template, end tokens and stop texts of what an adapter writes."""
     tokenizer = loaded.tokenizer
-    own = getattr(loaded.backbone.generation, "eos_token_id", None)
+    model_ends = getattr(loaded.backbone.generation, "eos_token_id", None)
     template = chat_template_of(loaded.task, tokenizer)
     texts = template_of(loaded.task, tokenizer).stop if template is not None else ()
     special = {
         **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
         **tokenizer.get_added_vocab(),
     }
-    found = [
+    candidates = [
         tokenizer.eos_token_id,
         *(special.get(text) for text in texts),
-        *(own if isinstance(own, list | tuple) else [own]),
+        *(model_ends if isinstance(model_ends, list | tuple) else [model_ends]),
     ]
-    ends = tuple(dict.fromkeys(place for place in found if place is not None))
+    ends = tuple(dict.fromkeys(place for place in candidates if place is not None))
     stops = dict.fromkeys([*(tokenizer.convert_ids_to_tokens(place) for place in ends), *texts])
     return Facts(form, template, ends, tuple(stops))
 
 
 def settings_of(tokenizer: Any, facts: Facts, rows: int, name: str) -> dict[str, Any]:
     """Return all that a file says of a model's tokenizer and of how to speak with it."""
-    found = dict(vocabulary(tokenizer, rows, facts.ends, facts.form.architecture, name).settings)
+    settings = dict(vocabulary(tokenizer, rows, facts.ends, facts.form.architecture, name).settings)
     if facts.template is not None:
-        found["tokenizer.chat_template"] = facts.template
-    return found
+        settings["tokenizer.chat_template"] = facts.template
+    return settings
 
 
 def write_model(loaded: Predictor, folder: Path, kind: str) -> None:
@@ -140,5 +140,5 @@ def compare_model(
     window = getattr(exact.backbone.config, "sliding_window", None)
     if form.row.whole and window and window < exact.backbone.context:
         notes += (f"llama.cpp reads all of a text, and the model a window of {window:,} tokens: longer texts differ.",)
-    told = (*judged.rows, (f"size of {MODEL}", f"{size / 1e6:,.1f} MB"))
-    return dataclasses.replace(parity, told=told, notes=notes), judged.effect
+    table = (*judged.rows, (f"size of {MODEL}", f"{size / 1e6:,.1f} MB"))
+    return dataclasses.replace(parity, told=table, notes=notes), judged.effect

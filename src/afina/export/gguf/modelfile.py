@@ -25,7 +25,7 @@ class Around(NamedTuple):
     begin: str
     answer: str
     default: str
-    """What the system says where a conversation does not."""
+    """The system's words in a conversation that has none."""
 
     def text(self, messages: Messages) -> str:
         """Return a conversation up to its answer, as Ollama puts it together."""
@@ -60,12 +60,12 @@ def around_of(source: str, specials: Mapping[str, str]) -> Around | None:
         return rendered(source, specials, messages, answer=answer)
 
     try:
-        found = _parted(write)
-        talks = [talk for talk in _talks() if "system" in found.roles or talk[0]["role"] != "system"]
-        same = all(found.text(talk) == write(talk, True) for talk in talks)
+        around = _parted(write)
+        talks = [talk for talk in _talks() if "system" in around.roles or talk[0]["role"] != "system"]
+        same = all(around.text(talk) == write(talk, True) for talk in talks)
     except (UsageError, ValueError):  # it refuses a conversation, or leaves words out
         return None
-    return found if same else None
+    return around if same else None
 
 
 def _parted(write: Callable[..., str]) -> Around:
@@ -78,8 +78,8 @@ def _parted(write: Callable[..., str]) -> Around:
     roles = {"user": (next_user, after_user), "assistant": (between.removeprefix(after_user), after_reply)}
     begin, default = before.removesuffix(next_user), ""
     try:
-        said = write([{"role": "system", "content": _S}, _user(_A)])
-        opened, rest = _cut(said, _S)
+        written = write([{"role": "system", "content": _S}, _user(_A)])
+        opened, rest = _cut(written, _S)
         closed = rest[: rest.index(_A)].removesuffix(next_user)
         if begin and opened + closed and begin.startswith(opened) and begin.endswith(closed):
             default = begin[len(opened) : len(begin) - len(closed)]
@@ -101,11 +101,11 @@ def modelfile(
 ) -> str:  # fmt: skip
     """Return a Modelfile's text; `begins` says that llama.cpp writes the first mark by itself."""
     lines = [f"FROM ./{base}", *([] if adapter is None else [f"ADAPTER ./{adapter}"])]
-    found = None if source is None else around_of(source, specials)
-    if found is not None and (form := _go(found, specials.get("bos_token", "") if begins else "")) is not None:
+    around = None if source is None else around_of(source, specials)
+    if around is not None and (form := _go(around, specials.get("bos_token", "") if begins else "")) is not None:
         lines.append(form)
-        if found.default:
-            lines.append(f"SYSTEM {_text(found.default)}")
+        if around.default:
+            lines.append(f"SYSTEM {_text(around.default)}")
     elif source is not None:
         lines.append(f"# {NO_TEMPLATE}")
     lines += [f"PARAMETER stop {_text(stop)}" for stop in stops]
@@ -113,9 +113,9 @@ def modelfile(
     return "\n".join(lines) + "\n"
 
 
-def _go(found: Around, first: str) -> str | None:
+def _go(around: Around, first: str) -> str | None:
     """Return the template as Go has it, without a first mark that is written anyway."""
-    roles, begin = dict(found.roles), found.begin
+    roles, begin = dict(around.roles), around.begin
     if first and begin.startswith(first):
         begin = begin.removeprefix(first)
     elif first and "system" in roles and roles["system"][0].startswith(first):
@@ -124,7 +124,7 @@ def _go(found: Around, first: str) -> str | None:
     for role, (before, after) in roles.items():
         parts.append(f'{{{{ {word} eq .Role "{role}" }}}}{_literal(before)}{{{{ .Content }}}}{_literal(after)}')
         word = "else if"
-    text = "".join([*parts, "{{ end }}{{ end }}", _literal(found.answer)])
+    text = "".join([*parts, "{{ end }}{{ end }}", _literal(around.answer)])
     return None if '"""' in text else f'TEMPLATE """{text}"""'
 
 

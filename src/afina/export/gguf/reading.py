@@ -29,9 +29,9 @@ class LlamaCppTokenizer:
         self.ends = end_tokens(file)
         self.chat_template: str | None = file.settings.get("tokenizer.chat_template")
         control = {place: token for place, token in enumerate(tokens) if kinds[place] == _CONTROL}
-        own = {place: token for place, token in enumerate(tokens) if kinds[place] == _OWN}
+        user_defined = {place: token for place, token in enumerate(tokens) if kinds[place] == _OWN}
         self.all_special_ids, self.all_special_tokens = list(control), list(control.values())
-        self._added = {token: place for place, token in (control | own).items()}
+        self._added = {token: place for place, token in (control | user_defined).items()}
         self._control = frozenset(control)
         self.special_tokens_map: dict[str, str] = {}
         for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):

@@ -65,19 +65,19 @@ def written(config: Any) -> Any:
 
 def _values(form: Form, config: Any) -> Settings:
     row = form.row
-    found = {key: getattr(config, name, None) for key, name in row.settings.items()}
+    values = {key: getattr(config, name, None) for key, name in row.settings.items()}
     if "rope.freq_base" in row.settings:
-        found["rope.freq_base"] = float(_whole_rope(config)["rope_theta"])
-        found["vocab_size"] = config.vocab_size
-        found["attention.head_count_kv"] = config.num_key_value_heads
+        values["rope.freq_base"] = float(_whole_rope(config)["rope_theta"])
+        values["vocab_size"] = config.vocab_size
+        values["attention.head_count_kv"] = config.num_key_value_heads
         turned = int(written(config) * _whole_rope(config).get("partial_rotary_factor", 1.0))
         # llama.cpp takes the width of a head for it otherwise.
-        found["rope.dimension_count"] = turned
+        values["rope.dimension_count"] = turned
         if "attention.key_length" in row.settings:
-            found |= {"attention.key_length": written(config), "attention.value_length": written(config)}
-    if "feed_forward_length" in found and found["feed_forward_length"] is None:
-        found["feed_forward_length"] = 4 * config.hidden_size
-    return found
+            values |= {"attention.key_length": written(config), "attention.value_length": written(config)}
+    if "feed_forward_length" in values and values["feed_forward_length"] is None:
+        values["feed_forward_length"] = 4 * config.hidden_size
+    return values
 
 
 def _whole_rope(config: Any) -> Mapping[str, Any]:
@@ -166,21 +166,21 @@ class _Unwritten(GgufFile):
 
 def _compared(config: Any) -> dict[str, Any]:
     """Return what of a configuration the model computes by, with what may be left out filled in."""
-    found = {key: value for key, value in config.to_dict().items() if key not in _OWN}
-    if "n_inner" in found:
-        found["n_inner"] = found["n_inner"] or 4 * found["n_embd"]
+    values = {key: value for key, value in config.to_dict().items() if key not in _OWN}
+    if "n_inner" in values:
+        values["n_inner"] = values["n_inner"] or 4 * values["n_embd"]
     if hasattr(config, "rope_parameters"):
-        found["head_dim"] = written(config)
+        values["head_dim"] = written(config)
         whole = dict(_whole_rope(config))
         whole.setdefault("partial_rotary_factor", 1.0)
-        found["rope_parameters"] = {key: _rounded(value) for key, value in whole.items()}
+        values["rope_parameters"] = {key: _rounded(value) for key, value in whole.items()}
         local = (getattr(config, "rope_parameters", None) or {}).get("sliding_attention")
-        found["rope_parameters of near layers"] = None if local is None else dict(local)
-        found.pop("partial_rotary_factor", None)
-        if not found.get("use_sliding_window", True) or found.get("sliding_window") is None:
-            found["sliding_window"] = found["layer_types"] = None
-            found.pop("use_sliding_window", None)
-    return {key: _rounded(value) for key, value in found.items()}
+        values["rope_parameters of near layers"] = None if local is None else dict(local)
+        values.pop("partial_rotary_factor", None)
+        if not values.get("use_sliding_window", True) or values.get("sliding_window") is None:
+            values["sliding_window"] = values["layer_types"] = None
+            values.pop("use_sliding_window", None)
+    return {key: _rounded(value) for key, value in values.items()}
 
 
 def _rounded(value: Any) -> Any:

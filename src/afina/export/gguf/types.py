@@ -11,7 +11,7 @@ class Type(NamedTuple):
     """Describes a type of weights as llama.cpp has it."""
 
     file_type: str
-    """What a file of such weights is called by GGUF."""
+    """GGUF's name for a file of such weights."""
     apart: float
     """Nats a token by which llama.cpp may part from transformers on the same file; it rounds the other factor
     of each product as the weights are, to eight bits where these have fewer."""
@@ -23,9 +23,9 @@ TYPES = {
     "q5_1": Type("MOSTLY_Q5_1", _QUANTISED), "q5_0": Type("MOSTLY_Q5_0", _QUANTISED),
     "q4_1": Type("MOSTLY_Q4_1", _QUANTISED), "q4_0": Type("MOSTLY_Q4_0", _QUANTISED), "f32": Type("ALL_F32", _EXACT),
 }  # fmt: skip
-"""What the package gguf quantises to."""
+"""Types to which the package gguf quantises."""
 KQUANTS = ("q2_k", "q3_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k", "q4_k_s", "q4_k_m", "q5_k", "q5_k_s", "q5_k_m", "q6_k")
-"""What llama.cpp's own tool alone quantises to."""
+"""Types to which only llama.cpp's own tool quantises."""
 
 
 def check_type(kind: str, option: str = "--type") -> str:

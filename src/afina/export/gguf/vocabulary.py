@@ -38,7 +38,7 @@ def _mixed(count: int) -> tuple[str, ...]:
 
 
 TEXTS = (*_PLAIN, *_mixed(150))
-"""What tokenizers read differently: digits, spaces, line ends, marks, contractions, accents, other scripts, emoji."""
+"""Texts that tokenizers read differently: digits, spaces, line ends, marks, contractions, accents, other scripts, emoji."""
 _NORMAL, _UNKNOWN, _CONTROL, _OWN, _UNUSED, _BYTE = range(1, 7)
 
 
@@ -127,9 +127,11 @@ def _whole(tokenizer: Any) -> dict[str, Any]:
 
 def _tokens(whole: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
     """Return all tokens in their order, as many as the embedding has rows, and the type of each."""
-    own: dict[str, int] = whole["model"]["vocab"]
+    vocab: dict[str, int] = whole["model"]["vocab"]
     added = {entry["id"]: entry for entry in whole["added_tokens"]}
-    named = {place: token for token, place in own.items()} | {place: entry["content"] for place, entry in added.items()}
+    named = {place: token for token, place in vocab.items()} | {
+        place: entry["content"] for place, entry in added.items()
+    }
     if named and max(named) >= rows:
         raise UsageError(
             f"This model's tokenizer has {max(named) + 1:,} tokens and its embedding {rows:,} rows, which llama.cpp does not "
@@ -165,13 +167,13 @@ def _marks(tokenizer: Any, ends: Sequence[int], tokens: Sequence[str]) -> dict[s
             "This model's tokenizer puts other marks around a text than its beginning and end tokens, which a GGUF file "
             "cannot say; export it --to merged."
         )
-    found: dict[str, Any] = {
+    marks: dict[str, Any] = {
         "bos_token_id": tokenizer.bos_token_id, "unknown_token_id": tokenizer.unk_token_id,
         "padding_token_id": tokenizer.pad_token_id, "add_bos_token": begins, "add_eos_token": stops,
     }  # fmt: skip
     for name, place in zip(("eos", "eot", "eom"), ends, strict=False):
-        found[f"{name}_token_id"] = place
-    return found
+        marks[f"{name}_token_id"] = place
+    return marks
 
 
 def _sentence_pieces(whole: Mapping[str, Any], tokens: Sequence[str]) -> dict[str, Any]:

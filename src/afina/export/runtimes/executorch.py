@@ -39,19 +39,19 @@ class ExecutorchSession(Session):
         import torch
 
         count = len(inputs[self.inputs[0]])
-        found = []
+        outputs = []
         for start in range(0, count, self.most):
             given = [
                 torch.from_numpy(np.ascontiguousarray(inputs[name][start : start + self.most])) for name in self.inputs
             ]
             # What it gives lies in its own memory, which the next call writes over.
             try:
-                found.append(self.method.execute(given)[0].numpy().copy())
+                outputs.append(self.method.execute(given)[0].numpy().copy())
             except RuntimeError as error:
                 raise AfinaError(
                     f"ExecuTorch cannot run what was exported for {count} rows of shape {list(given[0].shape[1:])} ({error})."
                 ) from None
-        return np.concatenate(found)
+        return np.concatenate(outputs)
 
 
 @runtime("executorch")

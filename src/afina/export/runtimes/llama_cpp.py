@@ -45,9 +45,9 @@ class LlamaCppSession(Session):
         me = weakref.ref(self)  # what the session holds may not hold the session, or its file would stay open
 
         def cpp() -> LlamaCpp:
-            own = me()
-            assert own is not None, "asked by what a session left"
-            return own._cpp
+            session = me()
+            assert session is not None, "asked by what a session left"
+            return session._cpp
 
         self.tokenizer = LlamaCppTokenizer(cpp, read_gguf(path))
         if lora is None and self.tokenizer.chat_template:
@@ -73,13 +73,13 @@ class LlamaCppSession(Session):
         return np.stack([self.following(tokens[: end + 1]) for end in range(len(tokens))])
 
     def following(self, tokens: Sequence[int]) -> np.ndarray:
-        found: np.ndarray = np.maximum(self._with_room(len(tokens)).log_probabilities(tokens), _LEAST)
-        return found.astype(np.float32)
+        scores: np.ndarray = np.maximum(self._with_room(len(tokens)).log_probabilities(tokens), _LEAST)
+        return scores.astype(np.float32)
 
     def said(self, tokens: Sequence[int], start: int) -> tuple[np.ndarray, np.ndarray]:
         cpp = self._with_room(len(tokens))
-        found = [cpp.log_probability(tokens[:place], tokens[place]) for place in range(start, len(tokens))]
-        return np.array([value for value, _ in found]), np.array([best for _, best in found], dtype=bool)
+        scored = [cpp.log_probability(tokens[:place], tokens[place]) for place in range(start, len(tokens))]
+        return np.array([value for value, _ in scored]), np.array([best for _, best in scored], dtype=bool)
 
     def go_on(self, row: "Row") -> "Iterator[Said]":
         from afina.generation.rows import Said
@@ -91,14 +91,14 @@ class LlamaCppSession(Session):
         seed = row.draws.initial_seed()
         while True:
             place = len(prompt) + len(row.tokens)
-            said = self._with_room(place).next_token([*prompt, *row.tokens], how, (seed + place) % (1 << 32))
-            if not said.tokens:
+            answer = self._with_room(place).next_token([*prompt, *row.tokens], how, (seed + place) % (1 << 32))
+            if not answer.tokens:
                 return
-            yield Said(said.tokens[0])
+            yield Said(answer.tokens[0])
 
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
-        found = self._with_room(len(tokens) + most).greedy(tokens, most).tokens
-        return found[: next((place for place, token in enumerate(found) if token in ends), len(found))]
+        continued = self._with_room(len(tokens) + most).greedy(tokens, most).tokens
+        return continued[: next((place for place, token in enumerate(continued) if token in ends), len(continued))]
 
 
 @runtime("llama.cpp")

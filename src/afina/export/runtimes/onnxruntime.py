@@ -22,8 +22,8 @@ class OnnxSession(Session):
         self.inputs = tuple(own.name for own in session.get_inputs())
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        found: np.ndarray = self.session.run(None, {name: inputs[name] for name in self.inputs})[0]
-        return found
+        outputs: np.ndarray = self.session.run(None, {name: inputs[name] for name in self.inputs})[0]
+        return outputs
 
 
 @runtime("onnxruntime")

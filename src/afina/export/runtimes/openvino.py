@@ -16,7 +16,7 @@ from afina.export.writing.session import WritingSession
 __all__ = ["EXACTLY", "OpenvinoRuntime", "OpenvinoSession", "quiet"]
 
 EXACTLY = {"INFERENCE_PRECISION_HINT": "f32"}
-"""How a graph is run that is to give what was tested: of itself OpenVINO rounds to 16 bits where a processor has them."""
+"""Settings that keep 32 bits as tested: by default OpenVINO rounds to 16 bits where a processor has them."""
 
 
 def quiet(name: str = "openvino") -> Any:
@@ -38,8 +38,8 @@ class OpenvinoSession(Session):
         self.model = model
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        found: np.ndarray = self.model(dict(inputs))[0]
-        return found
+        outputs: np.ndarray = self.model(dict(inputs))[0]
+        return outputs
 
 
 @runtime("openvino")
@@ -59,8 +59,8 @@ class OpenvinoRuntime(Runtime):
         except RuntimeError as error:  # so are all of OpenVINO's
             reason = str(error).strip().splitlines()[-1]
             raise AfinaError(f"{folder / cls.file} cannot be opened by openvino ({reason}).") from None
-        found = {own.get_any_name() for own in model.inputs}
-        if strange := set(manifest.inputs) ^ found:
+        names = {own.get_any_name() for own in model.inputs}
+        if strange := set(manifest.inputs) ^ names:
             raise AfinaError(f"{folder / cls.file} takes other inputs than its manifest says: {sorted(strange)[0]!r}.")
         if "kept" in manifest.reading:
             return WritingSession(lambda given: list(model(dict(given)).values()), manifest)

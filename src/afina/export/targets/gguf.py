@@ -42,10 +42,10 @@ class GgufTarget(MergedTarget, RuntimeTarget):
         super().__post_init__()
         object.__setattr__(self, "type", check_type(self.type))
 
-    def foresee(self, told: "Told") -> None:
+    def foresee(self, adapter: "Told") -> None:
         from afina.export.gguf.foreseen import foresee_model
 
-        foresee_model(told)
+        foresee_model(adapter)
 
     def check(self, tested: "Predictor") -> None:
         from afina.export.gguf.model import check_model

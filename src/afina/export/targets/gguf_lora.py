@@ -45,10 +45,10 @@ class GgufLoRATarget(LoRATarget, RuntimeTarget):
             object.__setattr__(self, "base_type", check_type(self.base_type, "--base-type"))
             object.__setattr__(self, "has_base", True)
 
-    def foresee(self, told: "Told") -> None:
+    def foresee(self, adapter: "Told") -> None:
         from afina.export.gguf.foreseen import foresee_lora
 
-        foresee_lora(told)
+        foresee_lora(adapter)
 
     def check(self, tested: "Predictor") -> None:
         from afina.export.gguf.lora import check_lora

@@ -27,10 +27,10 @@ class MlxTarget(MergedTarget):
         default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}
     )
 
-    def foresee(self, told: "Told") -> None:
+    def foresee(self, adapter: "Told") -> None:
         from afina.export.mlx import foresee_mlx
 
-        foresee_mlx(told)
+        foresee_mlx(adapter)
 
     def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         from afina.export.mlx import load_mlx

@@ -44,8 +44,12 @@ def ends_of(loaded: Predictor) -> tuple[list[int], list[str]]:
     stops = template_of(task, tokenizer).stop if chat_template_of(task, tokenizer) is not None else ()
     special = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
     special |= tokenizer.get_added_vocab()
-    own = getattr(loaded.backbone.generation, "eos_token_id", None)
-    ends = [tokenizer.eos_token_id, *(own if isinstance(own, list | tuple) else [own]), *map(special.get, stops)]
+    model_ends = getattr(loaded.backbone.generation, "eos_token_id", None)
+    ends = [
+        tokenizer.eos_token_id,
+        *(model_ends if isinstance(model_ends, list | tuple) else [model_ends]),
+        *map(special.get, stops),
+    ]
     texts = [text for text in stops if text not in special]
     return list(dict.fromkeys(int(end) for end in ends if end is not None)), texts
 

@@ -27,7 +27,7 @@ from afina.predictor.predictor import Predictor
 __all__ = ["KnownKeys", "kept_shapes", "traced_writer"]
 
 _READS, _BEFORE = 5, 4
-"""Of the tokens on which a graph is traced; any two sizes that nothing else in a model has by chance."""
+"""Numbers of tokens on which a graph is traced: two sizes that nothing else in a model has by chance."""
 
 
 class KnownKeys(AttentionBranch):
@@ -43,10 +43,10 @@ class KnownKeys(AttentionBranch):
     def before(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        own = [held.to(key.dtype).expand(query.shape[0], -1, -1, -1) for held in (self.key, self.value)]
+        known = [held.to(key.dtype).expand(query.shape[0], -1, -1, -1) for held in (self.key, self.value)]
         if mask is not None:
             mask = torch.cat([self._seen(mask).expand(*mask.shape[:3], -1), mask], dim=3)
-        return query, torch.cat([own[0], key], dim=2), torch.cat([own[1], value], dim=2), mask
+        return query, torch.cat([known[0], key], dim=2), torch.cat([known[1], value], dim=2), mask
 
     def _seen(self, mask: Tensor) -> Tensor:
         """Return what a mask has for the virtual tokens, (1 or B, 1, 1 or T, N)."""
@@ -59,13 +59,13 @@ class KnownKeys(AttentionBranch):
 class _Writes(nn.Module):
     """Gives the logits (B, T, V) of what follows each token, and the keys and values of all so far."""
 
-    def __init__(self, backbone: Backbone, own: Attachable, inputs: Sequence[str], places: list[Tensor]) -> None:
+    def __init__(self, backbone: Backbone, attachable: Attachable, inputs: Sequence[str], places: list[Tensor]) -> None:
         super().__init__()
         assert backbone.language is not None, "the model was not loaded to speak"
         self.backbone = backbone.model
-        self.branches = nn.ModuleList(branch for _, branch in own.placed())
-        self.attached = Attachment(backbone, [own])
-        self._say = spoken_by(own.head, backbone.language)
+        self.branches = nn.ModuleList(branch for _, branch in attachable.placed())
+        self.attached = Attachment(backbone, [attachable])
+        self._say = spoken_by(attachable.head, backbone.language)
         self.language = self._say.linear
         self._places, self._kept = places, _kept_name(backbone)
         self.forward = with_names([_plain(name) for name in inputs], self.step)
@@ -121,8 +121,8 @@ def traced_writer(loaded: Predictor, most: tuple[int, int] | None = None) -> Ite
     sizes = _sizes(past, present)
     with folded(loaded) as attachable:
         places: list[Tensor] = []
-        own = _without_prompts(loaded.backbone, attachable, places)
-        module = _Writes(loaded.backbone, own, tuple(example), places).eval()
+        promptless = _without_prompts(loaded.backbone, attachable, places)
+        module = _Writes(loaded.backbone, promptless, tuple(example), places).eval()
         named = {_plain(name): value for name, value in example.items()}
         dynamic = {_plain(name): {axis: free[size] for axis, size in sizes[name].items()} for name in example}
         with module.attached, torch.no_grad():
@@ -154,30 +154,30 @@ def _example(backbone: Backbone, past: Sequence[str], shapes: Sequence[tuple[int
     return example
 
 
-def _without_prompts(backbone: Backbone, own: Attachable, places: Sequence[Tensor]) -> Attachable:
+def _without_prompts(backbone: Backbone, attachable: Attachable, places: Sequence[Tensor]) -> Attachable:
     """Return an adapter with the keys and values of its virtual tokens in their place, itself where it has none."""
     from transformers import DynamicCache
 
-    prompt = next((branch for _, branch in own.placed() if isinstance(branch, PromptBranch)), None)
+    prompt = next((branch for _, branch in attachable.placed() if isinstance(branch, PromptBranch)), None)
     if prompt is None:
-        return own
+        return attachable
     rows, cache = [slice(0, 1)], DynamicCache()
-    with Attachment(backbone, [own]) as attached, torch.no_grad():
+    with Attachment(backbone, [attachable]) as attached, torch.no_grad():
         given = attached.given({"input_ids": torch.tensor([[1]])}, rows)  # whatever stands behind them
         settings = {_kept_name(backbone): cache, "use_cache": True}
         attached.run(Pass(rows, given.read, Read(None, 1)), given.inputs, settings)
-    parts: list[tuple[Site, Placed]] = [put for put in own.placed() if not isinstance(put[1], PromptBranch)]
+    parts: list[tuple[Site, Placed]] = [put for put in attachable.placed() if not isinstance(put[1], PromptBranch)]
     for site, layer in zip(backbone.anatomy.of_kind("attention"), cache.layers, strict=True):
         module: Any = backbone.model.get_submodule(site.module)
         key, value = (whole[:, :, : prompt.length].clone() for whole in (layer.keys, layer.values))
         parts.append((site, KnownKeys(key, value, _window(module, backbone.config), places)))
-    return Parts(own.head, parts)
+    return Parts(attachable.head, parts)
 
 
 def _window(module: Any, config: Any) -> int | None:
     """Return how many tokens back an attention sees, its own among them; where it does not say, all do as the model does."""
-    found = module.sliding_window if hasattr(module, "sliding_window") else window_of(config)
-    return int(found) if found else None
+    window = module.sliding_window if hasattr(module, "sliding_window") else window_of(config)
+    return int(window) if window else None
 
 
 def _kept_name(backbone: Backbone) -> str:

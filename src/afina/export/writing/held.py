@@ -61,12 +61,12 @@ def hold_writer(
     effect = None
     if exact.adapter.placed():
         effect = _furthest(expected, [_steps(exact, batch, bare=True) for batch in batches])
-    told = (
+    table = (
         ("largest difference of logits of what may follow", f"{apart:.2g} (they reach {scale:.3g})"),
         ("written alike, taking the likeliest token", _check_greedy(exact, session, opened, batches[-1])),
         *talks,
     )
-    return replace(parity, told=told), effect
+    return replace(parity, told=table), effect
 
 
 def _on_rows(tested: Predictor, exact: Predictor, session: WritingSession, rows: Rows) -> Parity:
@@ -78,16 +78,16 @@ def _on_rows(tested: Predictor, exact: Predictor, session: WritingSession, rows:
         batch = collate([(tokens, np.array([row]))], 0, most=1)
         targets = batch.targets
         assert targets is not None
-        for name, own in (("tested", tested), ("exact", exact)):
-            with Attachment(own.backbone, [own.adapter]) as attached, torch.inference_mode():
+        for name, loaded in (("tested", tested), ("exact", exact)):
+            with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
                 ours[name].append(attached(batch.inputs, targets=targets)[0].float())
         # Up to the token whose next is the first that it says, it is read; the rest it goes on with.
         read = int(question_mask(targets, None).sum())
         logits = torch.from_numpy(session.next_logits(batch.inputs["input_ids"][0].tolist(), read))
         outside.append(answer_scores(logits[targets[0] != IGNORED], targets))
     task = exact.task
-    found = task.compared_outside(torch.cat(outside), len(outside))
-    return parity_of(task, tokens, found, {name: task.compared(torch.cat(own)) for name, own in ours.items()})
+    outputs = task.compared_outside(torch.cat(outside), len(outside))
+    return parity_of(task, tokens, outputs, {name: task.compared(torch.cat(own)) for name, own in ours.items()})
 
 
 def _batches(loaded: Predictor, context: int) -> Iterator[Prompts]:
@@ -95,12 +95,12 @@ def _batches(loaded: Predictor, context: int) -> Iterator[Prompts]:
 
     None is made of a person's rows: what was asked is kept in the folder, which others are given.
     """
-    own = [ids for text in TEXTS if (ids := loaded.tokenizer(text)["input_ids"])]
+    texts = [ids for text in TEXTS if (ids := loaded.tokenizer(text)["input_ids"])]
     most = context - _STEPS
     for rows in _ROWS:
         for length in sorted({min(length, most) for length in _LENGTHS}):
             lengths = [max(1, length - (row * length) // 9) for row in range(rows)]
-            yield [np.resize(own[row % len(own)], size).tolist() for row, size in enumerate(lengths)]
+            yield [np.resize(texts[row % len(texts)], size).tolist() for row, size in enumerate(lengths)]
 
 
 def _steps(loaded: Predictor, prompts: Prompts, *, bare: bool = False) -> Tensor:
@@ -108,16 +108,16 @@ def _steps(loaded: Predictor, prompts: Prompts, *, bare: bool = False) -> Tensor
     adapter: Any = Bare(loaded.backbone, 0) if bare else loaded.adapter
     with Attachment(loaded.backbone, [adapter]) as attached, torch.inference_mode():
         writing = Writing(attached, prompts, [slice(0, len(prompts))])
-        found = [writing.logits]
-        found += [writing.go_on(torch.from_numpy(tokens)) for tokens in _more(prompts)]
-    return torch.stack(found).float()
+        logits = [writing.logits]
+        logits += [writing.go_on(torch.from_numpy(tokens)) for tokens in _more(prompts)]
+    return torch.stack(logits).float()
 
 
 def _steps_of(session: WritingSession, prompts: Prompts) -> Tensor:
     going = session.begin(prompts)
-    found = [going.logits]
-    found += [going.go_on(tokens) for tokens in _more(prompts)]
-    return torch.from_numpy(np.stack(found))
+    logits = [going.logits]
+    logits += [going.go_on(tokens) for tokens in _more(prompts)]
+    return torch.from_numpy(np.stack(logits))
 
 
 def _more(prompts: Prompts) -> list[np.ndarray]:
