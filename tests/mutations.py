@@ -136,7 +136,7 @@ FAULTS = (
     Fault("serve: the base for an unknown name", "serve/http/call.py", "if name == self.house.bases.name:",
           "if name not in self.house.shelf.names():", "test_server refused_in_openais_form"),
     # -- rows that are written at one time --
-    Fault("writing: joins at the end", "kept.py", "start = 0 if behind else width - own.shape[2]", "start = 0",
+    Fault("writing: joins at the end", "kept.py", "start = 0 if behind else width - part.shape[2]", "start = 0",
           "test_batch random and llama"),
     Fault("writing: order of rows", "incremental.py", "torch.cat([self._positions, other._positions])[order]",
           "torch.cat([self._positions, other._positions])", "test_batch random and llama"),

@@ -44,7 +44,7 @@ class Site:
     heads: int = 0
     """At an attention call, the heads of its keys and values (B, heads, S, width)."""
     decoder: bool = False
-    """Whether it is in the decoder of an encoder-decoder."""
+    """True in the decoder of an encoder-decoder."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def _embedding(row: Row, modules: dict[str, nn.Module], first_layer: str, config
 def _layer_sites(stack: Stack, modules: dict[str, nn.Module], layer: str, index: int, config: Any) -> list[Site]:
     sites: list[Site] = []
     for role, place in stack.roles.items():
-        if (found := _present(place, layer, modules)) is not None:
-            sites.append(_site(modules, found, role, index, config, prefix=f"{layer}.", decoder=stack.decoder))
+        if (present := _present(place, layer, modules)) is not None:
+            sites.append(_site(modules, present, role, index, config, prefix=f"{layer}.", decoder=stack.decoder))
     for norm in stack.norms:
         # OPT and ModernBERT leave some norms without weights.
         if getattr(modules.get(f"{layer}.{norm}"), "weight", None) is not None:

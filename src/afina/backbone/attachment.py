@@ -52,7 +52,7 @@ class Attachment:
     """A backbone with adapters on it, for the time of a `with` block; calling it gives each adapter's logits."""
 
     narrows: ClassVar[bool] = True
-    """Whether the last layer leaves out the tokens that no head looks at, where it can."""
+    """True if the last layer leaves out the tokens that no head looks at, where it can."""
 
     def __init__(
         self,

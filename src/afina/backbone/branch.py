@@ -75,16 +75,16 @@ class Here:
     rows: int
     length: int
     left: dict["Placed", Any]
-    """What branches of one adapter leave for each other: by the branch that left it."""
+    """Values that branches of one adapter leave for each other, by the branch that left them."""
     part: tuple[int, int | None] = (0, None)
-    """Of a text that is read in pieces, whose mask and length these are, what is read of it now."""
+    """Start and end of the piece that is read now, where a text is read in pieces; mask and length are the whole text's."""
 
 
 class Placed(nn.Module):
     """Shares what every branch has: a start on the frozen weights, stored tensors, a fold."""
 
     per_token: ClassVar[bool] = True
-    """Whether each token's result depends on that token alone; if not, no token may be left out of the last layer."""
+    """True if each token's result depends on that token alone; if False, no token may be left out of the last layer."""
 
     def start(self, frozen: Frozen) -> None:
         """Prepare what depends on the frozen weights; called once, when the adapter is built, after `__init__`."""
@@ -106,9 +106,9 @@ class Branch(Placed):
     """Acts at a module: `before` changes what goes in, `after` what comes out; both leave it alone unless overridden."""
 
     adds: ClassVar[bool] = False
-    """Whether `fold` adds to the weight what does not depend on it, so that it may follow on other changes of the weight."""
+    """True if `fold` adds a term that does not depend on the weight; it may then follow other changes of the weight."""
     answers: ClassVar[bool] = True
-    """Whether it acts on the tokens of an answer, and not on those of what is read alone."""
+    """True if it also acts on the tokens of an answer; False if only on those of the text that is read."""
     words: int = 0
     """At an embedding, how many words the branch has vectors for, where they may be more than the module's."""
 
@@ -168,7 +168,7 @@ class AttentionBranch(Placed):
     """Acts at an attention call, for the rows of one adapter."""
 
     moves: int = 0
-    """By how much the text's positions are moved on: those of keys that stand before it, if they count."""
+    """Positions taken up by this branch's prefix keys (0: none)."""
 
     def before(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
@@ -186,9 +186,9 @@ class PromptBranch(Placed):
 
     per_token = False
     length: int
-    """How many."""
+    """Number of vectors."""
     seen: bool = False
-    """Whether a head that takes the first token sees the first of these (as PEFT's do), not the text's own."""
+    """True if a head that takes the first token sees the first vector (as PEFT's do), not the text's own first token."""
 
     def vectors(self) -> Tensor:
         """Return them, (length, D)."""

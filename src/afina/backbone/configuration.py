@@ -49,15 +49,15 @@ def check_config_file(path: str) -> None:
     if not file.is_file():
         return
     try:
-        found = read_json_object(file, what_to_do="get the model's files again")
+        config = read_json_object(file, what_to_do="get the model's files again")
     except AfinaError as error:
         raise UsageError(str(error)) from None
-    if not isinstance(found.get("model_type"), str):
-        raise UsageError(f"{file}: model_type should name the architecture, and is {_short(found.get('model_type'))}.")
+    if not isinstance(config.get("model_type"), str):
+        raise UsageError(f"{file}: model_type should name the architecture, and is {_short(config.get('model_type'))}.")
     from transformers import __version__
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    if (kind := found["model_type"]) not in CONFIG_MAPPING and "auto_map" not in found:
+    if (kind := config["model_type"]) not in CONFIG_MAPPING and "auto_map" not in config:
         raise UsageError(
             f"{file}: transformers {__version__} knows no architecture '{_short(kind)[1:-1]}'{nearest(kind, ROWS)}; a newer "
             "one may: pip install -U transformers."

@@ -95,10 +95,10 @@ def _place(digest: str) -> Path:
 
 def _record(folder: Path) -> dict[str, Any] | None:
     try:
-        found = read_json_object(folder / _RECORD)
+        record = read_json_object(folder / _RECORD)
     except (FileNotFoundError, AfinaError):
         return None
-    return found if isinstance(found.get("files"), dict) else None
+    return record if isinstance(record.get("files"), dict) else None
 
 
 def _whole(folder: Path, *, weights: bool) -> bool:
@@ -165,7 +165,7 @@ def _make(source: Path, folder: Path) -> None:
 
 
 _PROBE = " In 1984 two  lamps\n\ncost don't: R$ 3,50!?\t(João's) 北京 e\u0301🙂"
-"""What tokenizers read differently: digits, spaces, marks, contractions, accents, other scripts."""
+"""A text with all that tokenizers read differently: digits, spaces, marks, contractions, accents, other scripts."""
 
 
 def _check_reading(file: GgufFile, tokenizer: Any, folder: Path) -> None:
@@ -213,24 +213,24 @@ def _tensors(file: GgufFile, folder: Path) -> dict[str, Any]:
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if config.tie_word_embeddings:
         shapes.pop("lm_head.weight", None)
-    row, found = gguf_row(file), {}
+    row, tensors = gguf_row(file), {}
     for name, called in tensor_names(file).items():
         try:
-            found[called] = as_transformers(row, name, file.read(name), config)
+            tensors[called] = as_transformers(row, name, file.read(name), config)
         except UsageError as error:
             raise UsageError(f"{file.path}: {error}") from None
-    missing, strangers = sorted(shapes.keys() - found.keys()), sorted(found.keys() - shapes.keys())
+    missing, strangers = sorted(shapes.keys() - tensors.keys()), sorted(tensors.keys() - shapes.keys())
     if missing or strangers:
         what = f"lacks {missing[0]}" if missing else f"has {strangers[0]}, which no such model has"
         raise UsageError(f"{file.path} is no whole {row.model_type} model: it {what}.")
-    for name, value in found.items():
+    for name, value in tensors.items():
         if tuple(value.shape) != shapes[name]:
             raise UsageError(
                 f"{file.path} is no sound model: {name} is {tuple(value.shape)}, its settings want {shapes[name]}."
             )
         if not torch.isfinite(value).all():
             raise AfinaError(f"{file.path} is damaged: {name} holds numbers that are none (NaN or infinite).")
-    return found
+    return tensors
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

@@ -47,8 +47,12 @@ def disentangled_attention(
         positions = module.pos_dropout(rel_embeddings)[: 2 * span].unsqueeze(0)
         distance = relative_pos.to(query.device).long().view(1, 1, *relative_pos.shape[-2:])  # (1, 1, T, T), i - j
 
-        def projected(shared: nn.Module, own: str) -> Tensor:
-            rows = for_each_adapter(shared, positions) if module.share_att_key else getattr(module, own)(positions)
+        def projected(shared: nn.Module, position_projection: str) -> Tensor:
+            rows = (
+                for_each_adapter(shared, positions)
+                if module.share_att_key
+                else getattr(module, position_projection)(positions)
+            )
             return _by_head(rows, module.num_attention_heads)  # (B or 1, H, 2 * span, D/H)
 
         if "c2p" in kinds:

@@ -29,7 +29,7 @@ class BuiltIn:
     folder: str
     sha256: str
     install: str = ""
-    """How a package is had that is not installed with Afina."""
+    """Command that installs the package, where it does not come with Afina."""
     hub: str | None = None
     """The model's name on the hub, where it is there."""
 
@@ -79,8 +79,8 @@ def _of_package(name: str, built_in: BuiltIn, weights: bool) -> Path:
     """Return the folder made of a package's GGUF file; the package itself, and what it wants, is not imported."""
     if (before := converted_before(built_in.sha256, weights=weights)) is not None:
         return before
-    found = util.find_spec(built_in.package)
-    places = [Path(place) / built_in.folder for place in (found.submodule_search_locations or [])] if found else []
+    spec = util.find_spec(built_in.package)
+    places = [Path(place) / built_in.folder for place in (spec.submodule_search_locations or [])] if spec else []
     source = next((place for place in places if place.is_file()), None)
     if source is None:
         raise UsageError(f"The model '{name}' is not installed; to have it: {built_in.install}")
@@ -121,8 +121,10 @@ def check_weights(name: str, path: str) -> None:
         pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
         if files := sorted(folder.glob("*.gguf")):
             raise UsageError(f"{path} has its weights in a GGUF file; give that itself: {files[0]}")
-        found = f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
-        raise UsageError(f"{path} has {found}; save the model with safetensors (model.safetensors).")
+        contents = (
+            f"only pickled weights ({', '.join(sorted(pickled))}), which can run code" if pickled else "no weights"
+        )
+        raise UsageError(f"{path} has {contents}; save the model with safetensors (model.safetensors).")
     _check_index(folder / "model.safetensors.index.json")
 
 
@@ -191,10 +193,10 @@ def _is_adapter(folder: Path) -> str:
     base = None
     for file, key in (("afina.json", "model"), ("adapter_config.json", "base_model_name_or_path")):
         try:
-            found = json.loads((folder / file).read_text(encoding="utf-8"))
+            record = json.loads((folder / file).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue
-        base = base or (found.get(key) if isinstance(found, dict) else None)
+        base = base or (record.get(key) if isinstance(record, dict) else None)
     of = f"of the model {base}" if isinstance(base, str) else "of a model that it does not name"
     give = f"give model: {base}" if isinstance(base, str) else "give that model"
     return (

@@ -34,7 +34,7 @@ class Read:
     reads. None for all ones."""
     length: int
     part: tuple[int, int | None] = (0, None)
-    """Of a text that is read in pieces, whose mask and length these are, what is read of it now."""
+    """Start and end of the piece that is read now, where a text is read in pieces; mask and length are the whole text's."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Pass:
     rows: Sequence[slice]
     """The rows of the batch that belong to each adapter, in order."""
     first: Read
-    """What the first layer reads, an encoder-decoder's encoder."""
+    """Tokens that the first layer reads; in an encoder-decoder the encoder's."""
     decoder: Read
-    """What the decoder of an encoder-decoder reads."""
+    """Tokens that the decoder of an encoder-decoder reads."""
     goes_on: bool = False
-    """Whether it adds tokens to rows that were read before."""
+    """True if it adds tokens to rows that were read before."""
     ways: Any = None
-    """How the rows go through branches that do not change, one token each: `ways.Ways`, for as long as the rows stay."""
+    """`ways.Ways` of rows of one token each through branches that do not change; they hold for as long as the rows stay."""
     places: Tensor | None = None
     """(B, 1): the positions of the tokens that are added, for a decoder that would count them from the longest row."""
     seen: Tensor | None = None
@@ -58,9 +58,9 @@ class Pass:
     known: Tensor | None = None
     """The states that the lowest layers would give, where they are known (`trunk.py`)."""
     reaching: bool = False
-    """Whether it goes no further than to those states."""
+    """True if the pass ends at those states."""
     left: dict[Placed, Any] = field(default_factory=dict)
-    """What a branch has left for another of its adapter."""
+    """Values that a branch has left for another of its adapter, by the branch that left them."""
 
     def here(self, put: Put) -> Here:
         """Return what a branch may know of this pass."""

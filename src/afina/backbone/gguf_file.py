@@ -152,15 +152,15 @@ class _Reader:
         if version not in _VERSIONS:
             raise UsageError(f"{self.path} is a GGUF file of version {version}; versions 2 and 3 are read.")
         tensors, settings = self.number("Q"), self.number("Q")
-        found = {}
+        values = {}
         for _ in range(settings):
             key = self.name()
-            found[key] = self.value(self.number("I"))
+            values[key] = self.value(self.number("I"))
         entries = [self._entry() for _ in range(tensors)]
-        alignment = found.get("general.alignment", 32)
+        alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1:
             raise AfinaError(f"{self.path} is damaged: general.alignment is {shown(alignment)}.")
-        if len({entry.name for entry in entries}) < tensors or len(found) < settings:
+        if len({entry.name for entry in entries}) < tensors or len(values) < settings:
             raise AfinaError(f"{self.path} is damaged: a setting or a tensor is there twice.")
         start = -(-self.at // alignment) * alignment
         placed = {
@@ -171,7 +171,7 @@ class _Reader:
                 raise AfinaError(
                     f"{self.path} ends before its tensor '{entry.name}' does: it is damaged, or was not fetched as a whole."
                 )
-        return GgufFile(self.path, found, placed)
+        return GgufFile(self.path, values, placed)
 
     def _entry(self) -> TensorEntry:
         name, count = self.name(), self.number("I")

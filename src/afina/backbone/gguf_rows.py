@@ -64,15 +64,15 @@ class GgufRow:
     outer: Mapping[str, str] = field(default_factory=lambda: _OUTER)
     block: Mapping[str, str] = field(default_factory=lambda: _BLOCK)
     interleaved: bool = False
-    """Whether queries' and keys' rows are kept in pairs (a, b), (a, b), ... where transformers has a, a, ..., b, b, ..."""
+    """True if queries' and keys' rows are kept in pairs (a, b), (a, b), ... where transformers has a, a, ..., b, b, ..."""
     raised_norms: bool = False
-    """Whether norms are kept as 1 + weight."""
+    """True if norms are kept as 1 + weight."""
     transposed: frozenset[str] = frozenset()
     """Linear layers whose weights transformers keeps as (in, out)."""
     whole: bool = False
-    """Whether llama.cpp reads all of a text where the model has a window."""
+    """True if llama.cpp reads all of a text where the model has a window."""
     by_place: bool = False
-    """Whether a vocabulary's merges follow its order, not its scores (`gguf_tokenizer.py`)."""
+    """True if a vocabulary's merges follow its order, not its scores (`gguf_tokenizer.py`)."""
 
 
 def _llama_biases(file: GgufFile, values: dict[str, Any]) -> dict[str, Any]:
@@ -89,10 +89,10 @@ def _phi3(file: GgufFile, values: dict[str, Any]) -> dict[str, Any]:
 
 def _gemma(file: GgufFile, values: dict[str, Any]) -> dict[str, Any]:
     # The 27B models alone divide by the width of a head as the hidden states have it (llama.cpp goes by their layers too).
-    own = {"gemma2": 46, "gemma3": 62}[file.architecture]
+    layers_of_27b = {"gemma2": 46, "gemma3": 62}[file.architecture]
     width = values["hidden_size"] // values["num_attention_heads"]
     return {
-        "query_pre_attn_scalar": width if values["num_hidden_layers"] == own else values["head_dim"],
+        "query_pre_attn_scalar": width if values["num_hidden_layers"] == layers_of_27b else values["head_dim"],
         "tie_word_embeddings": True,
     }
 
@@ -159,7 +159,7 @@ GGUF_ROWS: dict[str, GgufRow] = {
         transposed=frozenset({"attn_qkv", "attn_output", "ffn_up", "ffn_down"}),
     ),
 }
-"""By `general.architecture`. Mistral's files are `llama`'s."""
+"""Rows by a file's `general.architecture`. Mistral's files name `llama`."""
 
 
 def gguf_row(file: GgufFile) -> GgufRow:
@@ -236,19 +236,21 @@ def _llama3(file: GgufFile, theta: float, width: int) -> dict[str, Any]:
 
     factors = file.read("rope_freqs.weight").double()
     rule = {"factor": float(factors.max()), "low_freq_factor": 1.0, "high_freq_factor": 4.0}
-    kept = 8192
+    original_length = 8192
     waves = 2 * math.pi * theta ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
-    smooth = (kept / waves - 1.0) / (4.0 - 1.0)
+    smooth = (original_length / waves - 1.0) / (4.0 - 1.0)
     between = 1 / ((1 - smooth) / rule["factor"] + smooth)
-    expected = torch.where(waves < kept / 4, 1.0, torch.where(waves > kept, rule["factor"], between))
+    expected = torch.where(
+        waves < original_length / 4, 1.0, torch.where(waves > original_length, rule["factor"], between)
+    )
     if factors.shape != expected.shape or not torch.allclose(factors, expected, rtol=1e-4):
         raise UsageError(f"{file.path} lengthens positions by a table, rope_freqs.weight, that is not Llama 3's.")
-    return {"rope_type": "llama3", **rule, "original_max_position_embeddings": kept}
+    return {"rope_type": "llama3", **rule, "original_max_position_embeddings": original_length}
 
 
 def tensor_names(file: GgufFile) -> dict[str, str]:
     """Return by the name of each tensor of a file what transformers calls it; raises `UsageError` for a stranger."""
-    row, found, strangers = gguf_row(file), {}, []
+    row, names, strangers = gguf_row(file), {}, []
     for name in file.tensors:
         if name == "rope_freqs.weight":
             continue
@@ -256,9 +258,9 @@ def tensor_names(file: GgufFile) -> dict[str, str]:
         head, _, rest = stem.partition(".")
         place, _, part = rest.partition(".")
         if end in ("weight", "bias") and stem in row.outer:
-            found[name] = f"{row.outer[stem]}.{end}"
+            names[name] = f"{row.outer[stem]}.{end}"
         elif end in ("weight", "bias") and head == "blk" and place.isdigit() and part in row.block:
-            found[name] = f"{row.layers}.{place}.{row.block[part]}.{end}"
+            names[name] = f"{row.layers}.{place}.{row.block[part]}.{end}"
         else:
             strangers.append(name)
     if strangers:
@@ -266,4 +268,4 @@ def tensor_names(file: GgufFile) -> dict[str, str]:
         raise UsageError(
             f"{file.path} holds tensors that no {row.model_type} of transformers has: {', '.join(strangers[:3])}{more}."
         )
-    return found
+    return names

@@ -57,14 +57,14 @@ def gguf_names(row: GgufRow, names: list[str]) -> dict[str, str]:
     """Return what a file calls each of transformers' tensors; raises `UsageError` for those that it has no word for."""
     outer = {own: name for name, own in row.outer.items()}
     block = {own: name for name, own in row.block.items()}
-    found, strangers = {}, []
+    renamed, strangers = {}, []
     for name in names:
         stem, _, end = name.rpartition(".")
         place, _, part = stem.removeprefix(f"{row.layers}.").partition(".")
         if stem in outer:
-            found[name] = f"{outer[stem]}.{end}"
+            renamed[name] = f"{outer[stem]}.{end}"
         elif stem.startswith(f"{row.layers}.") and place.isdigit() and part in block:
-            found[name] = f"blk.{place}.{block[part]}.{end}"
+            renamed[name] = f"blk.{place}.{block[part]}.{end}"
         else:
             strangers.append(name)
     if strangers:
@@ -72,4 +72,4 @@ def gguf_names(row: GgufRow, names: list[str]) -> dict[str, str]:
         raise UsageError(
             f"GGUF has no name for these tensors of a {row.model_type} model: {', '.join(strangers[:3])}{more}."
         )
-    return found
+    return renamed

@@ -32,11 +32,11 @@ class Splits:
 
     expression: str | None = None
     digits: bool = False
-    """Whether each digit stands alone, before all else."""
+    """True if each digit is split off by itself, before all else."""
     whole: bool = False
-    """Whether a piece that is a token is taken as it is, unmerged."""
+    """True if a piece that is a token is taken as it is, unmerged."""
     composed: bool = False
-    """Whether characters are composed first (NFC)."""
+    """True if characters are composed first (NFC)."""
 
 
 _GPT2, _DIGITS = Splits(), Splits(digits=True)
@@ -47,7 +47,7 @@ SPLITS: dict[str, Splits] = {
     "llama-v3": Splits(_LLAMA3, whole=True),
     "qwen2": Splits(_QWEN2, composed=True), "deepseek-r1-qwen": Splits(_QWEN2, composed=True),
 }  # fmt: skip
-"""By `tokenizer.ggml.pre`, of byte-level vocabularies."""
+"""Splits of byte-level vocabularies, by a file's `tokenizer.ggml.pre`."""
 
 
 def gguf_tokenizer(file: GgufFile) -> Any:
@@ -74,8 +74,8 @@ def gguf_tokenizer(file: GgufFile) -> Any:
     _add_special(file, backend, tokens, says)
     special = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
-        if (found := _token(file, tokens, says, f"{key}_token_id")) is not None:
-            special[f"{name}_token"] = found
+        if (token := _token(file, tokens, says, f"{key}_token_id")) is not None:
+            special[f"{name}_token"] = token
     _mark(backend, says, special)
     template = file.settings.get("tokenizer.chat_template")
     return PreTrainedTokenizerFast(
@@ -86,8 +86,8 @@ def gguf_tokenizer(file: GgufFile) -> Any:
 
 def end_tokens(file: GgufFile) -> list[int]:
     """Return the tokens at which a text, or a turn, ends."""
-    found = (file.settings.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
-    return list(dict.fromkeys(place for place in found if isinstance(place, int)))
+    ends = (file.settings.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
+    return list(dict.fromkeys(place for place in ends if isinstance(place, int)))
 
 
 def _byte_level(file: GgufFile, tokens: Sequence[str], says: Any) -> "Tokenizer":
@@ -95,12 +95,12 @@ def _byte_level(file: GgufFile, tokens: Sequence[str], says: Any) -> "Tokenizer"
 
     name = says.get("pre")
     if name not in SPLITS:
-        told = (
+        problem = (
             "does not say how its texts are split"
             if name is None
             else f"splits its texts as {shown(name)}, which is not known"
         )
-        raise UsageError(f"{file.path} {told} (tokenizer.ggml.pre{nearest(str(name), SPLITS)})")
+        raise UsageError(f"{file.path} {problem} (tokenizer.ggml.pre{nearest(str(name), SPLITS)})")
     splits = SPLITS[name]
     merges = [tuple(merge.split(" ")) for merge in says.get("merges") or []]
     if not merges or any(len(merge) != 2 for merge in merges):
@@ -155,15 +155,15 @@ def _sentence_pieces(file: GgufFile, tokens: Sequence[str], says: Any) -> "Token
 def _merges(tokens: Sequence[str], scores: Sequence[float]) -> list[tuple[str, str]]:
     """Return the merges that SentencePiece's scores mean: of two neighbours that make a token, the best token's first."""
     place = {token: index for index, token in enumerate(tokens)}
-    found = []
+    merges = []
     for token, score in zip(tokens, scores, strict=True):
         halves = ((token[:cut], token[cut:]) for cut in range(1, len(token)))
-        found += sorted(
+        merges += sorted(
             ((score, left, right) for left, right in halves if left in place and right in place),
             key=lambda pair: (place[pair[1]], place[pair[2]]),
         )
-    found.sort(key=lambda pair: (pair[0], len(pair[1]), len(pair[2])), reverse=True)
-    return [(left, right) for _, left, right in found]
+    merges.sort(key=lambda pair: (pair[0], len(pair[1]), len(pair[2])), reverse=True)
+    return [(left, right) for _, left, right in merges]
 
 
 def _token(file: GgufFile, tokens: Sequence[str], says: Any, key: str) -> str | None:
@@ -187,8 +187,8 @@ def _add_special(file: GgufFile, backend: "Tokenizer", tokens: Sequence[str], sa
     pairs = list(zip(tokens, kinds, strict=True))
     eats = eats_spaces(str(file.settings.get("general.name", "")))
     for add, wanted in ((backend.add_special_tokens, _CONTROL), (backend.add_tokens, _OWN)):
-        own = [token for token, kind in pairs if kind == wanted and token]
-        add([AddedToken(token, normalized=False, rstrip=eats and token not in _KEEP) for token in own])
+        added = [token for token, kind in pairs if kind == wanted and token]
+        add([AddedToken(token, normalized=False, rstrip=eats and token not in _KEEP) for token in added])
 
 
 _KEEP = ("<unk>", "<s>", "<|endoftext|>")

@@ -27,7 +27,7 @@ class Given:
 
     inputs: dict[str, Any]
     read: Read
-    """What the first layer reads."""
+    """Tokens that the first layer reads."""
     seen: Tensor | None = None
     """For images and sound: what may be looked at behind prompts of unlike length."""
 

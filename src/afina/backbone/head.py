@@ -36,9 +36,9 @@ class Head(nn.Module):
     """Base of all heads: `pool` picks or makes one vector a row, `classify` maps it to logits."""
 
     first_token_only = False
-    """Whether `pool` looks at nothing but the first token's state."""
+    """True if `pool` looks at nothing but the first token's state."""
     per_token = False
-    """Whether the sum over rows is one over tokens, so that several texts may stand in a row."""
+    """True if the sum over rows is one over tokens, so that several texts may stand in a row."""
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__()

@@ -41,11 +41,11 @@ class OwnPoolerClassifier(PoolerClassifier):
         """Build the pooler's layer under its path in transformers' classifier, such as `bert.pooler.dense`."""
         super().__init__(config, outputs)
         inside: nn.Module = self
-        *parents, own = pooler.split(".")
+        *parents, leaf = pooler.split(".")
         for name in parents:
             inside.add_module(name, nn.Module())
             inside = inside.get_submodule(name)
-        inside.add_module(own, nn.Linear(config.hidden_size, config.hidden_size))
+        inside.add_module(leaf, nn.Linear(config.hidden_size, config.hidden_size))
         self._modules["classifier"] = self._modules.pop("classifier")  # the last layer stands last
         self.pooler_path = pooler
 
@@ -293,13 +293,15 @@ def build_head(
         OwnPoolerClassifier(config, outputs, pooler) if pooler and kind is PoolerClassifier else kind(config, outputs)
     )
     head.reset(config)
-    own, last = head.state_dict(), head.last
+    state, last = head.state_dict(), head.last
     by_output = {
         name for name, value in head.named_parameters() if last is not None and value in set(last.parameters())
     }
-    taken = {name: value for name, value in (pretrained or {}).items() if name in own and name not in by_output}
+    taken = {name: value for name, value in (pretrained or {}).items() if name in state and name not in by_output}
     if rows is not None:
         chosen = torch.tensor(rows)
         taken |= {name: value[chosen] for name, value in (pretrained or {}).items() if name in by_output}
-    head.load_state_dict({**own, **{name: value for name, value in taken.items() if value.shape == own[name].shape}})
+    head.load_state_dict(
+        {**state, **{name: value for name, value in taken.items() if value.shape == state[name].shape}}
+    )
     return head

@@ -60,7 +60,7 @@ class Writing:
         """(B, S) of those, or None if all are seen."""
         self.logits: Tensor
         self._left: list[int] = []
-        """What is to be read of the prompt still."""
+        """Tokens of the prompt that are still to be read."""
         self._ways: Ways | None = None
         if most is not None and not self._apart and len(prompts) == 1:
             prompts, self._left = [prompts[0][:most]], list(prompts[0][most:])
@@ -196,9 +196,9 @@ class Writing:
         width = max(own.shape[1] for own in both)
         states = both[0].new_zeros(len(self) + len(other), width, both[0].shape[2])
         seen = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
-        for own, mask, places in zip(both, (self._seen, other._seen), each, strict=True):
-            states[places, : own.shape[1]] = own
-            seen[places, : own.shape[1]] = 1 if mask is None else mask
+        for encoded, mask, places in zip(both, (self._seen, other._seen), each, strict=True):
+            states[places, : encoded.shape[1]] = encoded
+            seen[places, : encoded.shape[1]] = 1 if mask is None else mask
         self._encoded, self._seen = states, seen
 
     def renumber(self, attached: Attachment, numbers: Sequence[int]) -> list[int]:

@@ -41,10 +41,10 @@ def padded_behind(
     mask = inputs.get("attention_mask")
     if mask is None or "input_ids" not in inputs:
         return inputs, targets
-    own = mask.bool()
+    is_text = mask.bool()
     # Where each place goes to, and not by sorting, which an exported graph has no word for.
-    behind = own.sum(dim=1, keepdim=True) + (~own).cumsum(dim=1)
-    places = torch.where(own, own.cumsum(dim=1), behind) - 1
+    behind = is_text.sum(dim=1, keepdim=True) + (~is_text).cumsum(dim=1)
+    places = torch.where(is_text, is_text.cumsum(dim=1), behind) - 1
     moved = {name: value.scatter(1, places, value) for name, value in inputs.items()}
     return moved, None if targets is None else targets.scatter(1, places, targets)
 

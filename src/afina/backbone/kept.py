@@ -48,8 +48,8 @@ class Kept:
             if self._whole is None or self._end + added > self._whole[0].shape[2]:
                 self._make_room(added)
             assert self._whole is not None
-            for whole, own in zip(self._whole, (keys, values), strict=True):
-                whole[:, :, self._end : self._end + added] = own
+            for whole, latest in zip(self._whole, (keys, values), strict=True):
+                whole[:, :, self._end : self._end + added] = latest
             self._take(self._whole, self._end + added, self._start)
         return self.parts
 
@@ -65,9 +65,9 @@ class Kept:
     def choose(self, rows: Tensor, width: int) -> None:
         """Keep these rows alone, and of each its last `width` places."""
         chosen = []
-        for own in self.parts:
-            made = own.new_empty(len(rows), *_shape(own, width + room_behind(width)))
-            made[:, :, :width] = own[:, :, own.shape[2] - width :].index_select(0, rows)
+        for part in self.parts:
+            made = part.new_empty(len(rows), *_shape(part, width + room_behind(width)))
+            made[:, :, :width] = part[:, :, part.shape[2] - width :].index_select(0, rows)
             chosen.append(made)
         self._take(chosen, width)
 
@@ -89,18 +89,18 @@ class Kept:
             made = both[0].new_zeros(
                 sum(map(len, order)), *_shape(both[0], width + (0 if behind else room_behind(width)))
             )
-            for own, places in zip(both, order, strict=True):
-                start = 0 if behind else width - own.shape[2]
-                made[places, :, start : start + own.shape[2]] = own
+            for part, places in zip(both, order, strict=True):
+                start = 0 if behind else width - part.shape[2]
+                made[places, :, start : start + part.shape[2]] = part
             whole.append(made)
         self._take(whole, width)
 
     def _make_room(self, added: int) -> None:
         width = self.get_seq_length()
         whole = []
-        for own in self.parts:
-            made = own.new_empty(own.shape[0], *_shape(own, width + added + room_behind(width)))
-            made[:, :, :width] = own
+        for part in self.parts:
+            made = part.new_empty(part.shape[0], *_shape(part, width + added + room_behind(width)))
+            made[:, :, :width] = part
             whole.append(made)
         self._take(whole, width)
 
@@ -114,8 +114,8 @@ def room_behind(width: int) -> int:
     return max(_ROOM, width // 8)
 
 
-def _shape(own: Tensor, width: int) -> tuple[int, int, int]:
-    return own.shape[1], width, own.shape[3]
+def _shape(part: Tensor, width: int) -> tuple[int, int, int]:
+    return part.shape[1], width, part.shape[3]
 
 
 def new_cache(*, apart: bool) -> Any:

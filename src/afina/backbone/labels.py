@@ -30,10 +30,10 @@ def known_rows(config: Any, labels: Sequence[str] | None, *, several: bool = Fal
     names = _names(config)
     if labels is None or names is None or answers_each_label(config) != several or gives_several_numbers(config):
         return None
-    own, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
-    if len(own) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= own.keys():
+    row_by_name, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
+    if len(row_by_name) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= row_by_name.keys():
         return None
-    return [own[name] for name in wanted]
+    return [row_by_name[name] for name in wanted]
 
 
 def head_note(

@@ -118,15 +118,15 @@ def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> Answers:
     last = places.int().argmax(dim=1, keepdim=True)  # of the question: what it says next is the answer's first token
     columns = torch.arange(targets.shape[1], device=targets.device)
     steps = columns[: max(1, int(count.max()))]
-    found = targets.gather(1, (last + steps).clamp(max=targets.shape[1] - 1))
+    answers = targets.gather(1, (last + steps).clamp(max=targets.shape[1] - 1))
     mask = steps < count
     width = padded_width(int(last.max()) + 1, targets.shape[1])
     questions = {name: value[:, :width] for name, value in inputs.items()}
     return Answers(
         inputs=questions | {"attention_mask": (columns[:width] <= last).long()},
-        ids=found.masked_fill(~mask, 0),
+        ids=answers.masked_fill(~mask, 0),
         mask=mask.long(),
-        targets=found.masked_fill(~mask, IGNORED),
+        targets=answers.masked_fill(~mask, IGNORED),
     )
 
 
@@ -194,6 +194,6 @@ class TokenHead(SpeakingHead):
         places = (targets != IGNORED).nonzero()[:, 0]
         states = hidden.states.flatten(0, 1).index_select(0, places)
         losses, hits = self.language.losses(states, targets[places])
-        found = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
+        figures = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
         rows = places // hidden.targets.shape[1]
-        return found.new_zeros(hidden.targets.shape[0], 3).index_add(0, rows, found)
+        return figures.new_zeros(hidden.targets.shape[0], 3).index_add(0, rows, figures)

@@ -30,5 +30,5 @@ class Loan:
 
 def has_own_forward(module: nn.Module) -> bool:
     """Return whether a module's forward pass was put there by somebody, and is not the one of its class."""
-    found = module.__dict__.get("forward")
-    return found is not None and getattr(found, "__func__", None) is not type(module).forward
+    forward = module.__dict__.get("forward")
+    return forward is not None and getattr(forward, "__func__", None) is not type(module).forward

@@ -68,7 +68,7 @@ class Backbone:
     language: LanguageHead | None = None
     """The pretrained language head, where the model was loaded to speak."""
     tags: bool = False
-    """Whether heads are to say something of each token, not of the text."""
+    """True if heads tag each token, and do not classify the text."""
     rounding: float | None = None
     """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
     generation: Any = None
@@ -76,7 +76,7 @@ class Backbone:
     pooler: str = ""
     """Path of the layer of a pooler that the model's files lack; a head that looks through one has its own."""
     notes: tuple[str, ...] = ()
-    """What was assumed when the weights were read."""
+    """Assumptions made when the weights were read, a sentence each."""
 
     @cached_property
     def linears(self) -> dict[nn.Module, FrozenLinear]:

@@ -61,8 +61,8 @@ def look_over(
             "trained with the head and saved with it"
         )
     last = [name for name, module in head.named_modules() if module is head.last]
-    own = {f"{path}.{key}" for path in last for key in ("weight", "bias")}
-    if (note := head_note(read.bare.config, read.head, own, labels, several=several)) is not None:
+    last_parameters = {f"{path}.{key}" for path in last for key in ("weight", "bias")}
+    if (note := head_note(read.bare.config, read.head, last_parameters, labels, several=several)) is not None:
         notes.append(note)
     return tuple(notes)
 

@@ -20,17 +20,17 @@ _MODES = {
 def pooling_note(folder: str) -> str | None:
     """Return what to say of a folder with a `1_Pooling/config.json`; None where there is none or it cannot be read."""
     try:
-        found = read_json_object(Path(folder) / "1_Pooling" / "config.json")
+        settings = read_json_object(Path(folder) / "1_Pooling" / "config.json")
     except (FileNotFoundError, AfinaError):
         return None
     keys = {f"pooling_mode_{mode}{end}": mode for mode in _MODES for end in ("", "_tokens", "_token")}
-    named = found.get("pooling_mode")
-    modes = [named] if isinstance(named, str) else [mode for key, mode in keys.items() if found.get(key) is True]
-    said = " and ".join(_MODES[mode] for mode in dict.fromkeys(modes) if mode in _MODES)
-    if not said:
+    named = settings.get("pooling_mode")
+    modes = [named] if isinstance(named, str) else [mode for key, mode in keys.items() if settings.get(key) is True]
+    poolings = " and ".join(_MODES[mode] for mode in dict.fromkeys(modes) if mode in _MODES)
+    if not poolings:
         return None
     return (
-        f"the model's folder makes one vector of a text by {said} (1_Pooling); the classifier here has the head of its "
+        f"the model's folder makes one vector of a text by {poolings} (1_Pooling); the classifier here has the head of its "
         "architecture instead, as transformers has"
     )
 

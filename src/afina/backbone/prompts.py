@@ -95,29 +95,29 @@ class Prompts:
         """Return the embeddings (B, T + P, D) with the prompts' vectors in their places."""
         pieces = []
         for part, branch in zip(rows, self.branches, strict=True):
-            own = embedded[part]
+            piece = embedded[part]
             if branch is not None:
-                vectors = branch.vectors().to(own.dtype).expand(own.shape[0], -1, -1)
-                own = torch.cat([vectors, own[:, branch.length :]], dim=1)
-            pieces.append(own)
+                vectors = branch.vectors().to(piece.dtype).expand(piece.shape[0], -1, -1)
+                piece = torch.cat([vectors, piece[:, branch.length :]], dim=1)
+            pieces.append(piece)
         return torch.cat(pieces)
 
     def insert(self, states: Tensor, rows: Sequence[slice]) -> Tensor:
         """Return the vectors (B, T + P, D) of images or sound (B, T, D) with the prompts before them, zeros behind."""
         most, pieces = max(self.lengths), []
         for part, branch in zip(rows, self.branches, strict=True):
-            own = states[part]
+            piece = states[part]
             if branch is not None:
-                own = torch.cat([branch.vectors().to(own.dtype).expand(own.shape[0], -1, -1), own], dim=1)
-            missing = most + states.shape[1] - own.shape[1]
-            pieces.append(torch.nn.functional.pad(own, (0, 0, 0, missing)) if missing else own)
+                piece = torch.cat([branch.vectors().to(piece.dtype).expand(piece.shape[0], -1, -1), piece], dim=1)
+            missing = most + states.shape[1] - piece.shape[1]
+            pieces.append(torch.nn.functional.pad(piece, (0, 0, 0, missing)) if missing else piece)
         return torch.cat(pieces)
 
     def without(self, states: Tensor, rows: Sequence[slice], width: int) -> Tensor:
         """Return the states (B, width, D) of the texts' first `width` tokens."""
         pieces = []
         for part, branch, length in zip(rows, self.branches, self.lengths, strict=True):
-            own = states[part, length : length + width]
+            piece = states[part, length : length + width]
             seen = branch is not None and branch.seen and not self.every
-            pieces.append(torch.cat([states[part, :1], own[:, 1:]], dim=1) if seen else own)
+            pieces.append(torch.cat([states[part, :1], piece[:, 1:]], dim=1) if seen else piece)
         return torch.cat(pieces)

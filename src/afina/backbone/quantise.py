@@ -44,9 +44,11 @@ def stored_precision(config: Any) -> str | None:
     stored = getattr(config, "quantization_config", None)
     if stored is None:
         return None
-    own = stored if isinstance(stored, dict) else stored.to_dict()
-    made = next((kind.name for kind in _by_weight_class().values() if kind.made(own)), None)
-    return made or str(own.get("bnb_4bit_quant_type") if own.get("load_in_4bit") else own.get("quant_method"))
+    settings = stored if isinstance(stored, dict) else stored.to_dict()
+    made = next((kind.name for kind in _by_weight_class().values() if kind.made(settings)), None)
+    return made or str(
+        settings.get("bnb_4bit_quant_type") if settings.get("load_in_4bit") else settings.get("quant_method")
+    )
 
 
 def unfit(model: nn.Module, storage: type[Packed], device: str) -> list[str]:
@@ -130,12 +132,12 @@ def round_weights(plain: nn.Module, quantised: nn.Module) -> float:
     with torch.no_grad():
         for name, module in quantised.named_modules():
             if is_quantised(module):
-                own, rounded = modules[name].get_parameter("weight"), full_weight(module)
+                weight, rounded = modules[name].get_parameter("weight"), full_weight(module)
                 # GPT-2's layers keep their weights (in, out), and their quantised form does not.
-                rounded = (rounded if isinstance(modules[name], nn.Linear) else rounded.T).to(own.dtype)
-                change += float((rounded - own).double().square().sum())
-                whole += float(own.double().square().sum())
-                own.copy_(rounded)
+                rounded = (rounded if isinstance(modules[name], nn.Linear) else rounded.T).to(weight.dtype)
+                change += float((rounded - weight).double().square().sum())
+                whole += float(weight.double().square().sum())
+                weight.copy_(rounded)
     return (change / whole) ** 0.5 if whole else 0.0
 
 
@@ -147,9 +149,9 @@ def parameter_count(model: nn.Module) -> int:
 
 def weight_bytes(model: nn.Module) -> int:
     """Return the bytes of a model's parameters, scales of quantised ones included; a model on `meta` will do."""
-    kept = {
+    sizes = {
         id(module.weight): kind.size(*weight_shape(module))
         for module in model.modules()
         if (kind := _storage_of(module)) is not None
     }
-    return sum(kept.get(id(value), value.numel() * value.itemsize) for value in model.parameters())
+    return sum(sizes.get(id(value), value.numel() * value.itemsize) for value in model.parameters())

@@ -27,7 +27,7 @@ def cut(
     one value in `stacks`. What is one piece is not cut at all, and what is, by `split`: a slice for each adapter would cost
     the backward pass a whole tensor of zeros each. Tensors that all rows share (1, ...) are given to each.
     """
-    own: list[list[list[_P]]] = []
+    pieces: list[list[list[_P]]] = []
     counts: list[int] = []
     last: tuple[Hashable, int] | None = None
     for index, part in enumerate(rows):
@@ -37,17 +37,17 @@ def cut(
         here = placed.get(index, [])
         key = None if stacks is None else stacks.get(index)
         stack = None if key is None else (key, count)
-        if counts and not here and not own[-1]:
+        if counts and not here and not pieces[-1]:
             counts[-1] += count
         elif stack is not None and stack == last:
-            own[-1].append(here)
+            pieces[-1].append(here)
             counts[-1] += count
         else:
-            own.append([here] if here else [])
+            pieces.append([here] if here else [])
             counts.append(count)
         last = stack
     if len(counts) == 1:
-        return [(own[0], tensors)]
+        return [(pieces[0], tensors)]
     total = sum(counts)
 
     def split(x: Tensor) -> Sequence[Tensor]:
@@ -55,7 +55,7 @@ def cut(
         shared = rest or not each
         return [x] * len(counts) if shared else torch.split(x, [count * each for count in counts])
 
-    return list(zip(own, zip(*map(split, tensors), strict=True), strict=True))
+    return list(zip(pieces, zip(*map(split, tensors), strict=True), strict=True))
 
 
 def join(pieces: list[Tensor]) -> Tensor:
@@ -126,8 +126,8 @@ def _wider(module: nn.Embedding) -> Loan:
     forward = module.forward
 
     def clamped(x: Tensor) -> Tensor:
-        found: Tensor = forward(x.clamp(max=module.num_embeddings - 1))
-        return found
+        vectors: Tensor = forward(x.clamp(max=module.num_embeddings - 1))
+        return vectors
 
     return Loan(module, clamped)
 

@@ -36,19 +36,19 @@ class Stack:
     roles: Mapping[str, str | Part]
     norms: tuple[str, ...]
     decoder: bool = False
-    """Whether its tokens are a decoder's beside an encoder, which prompts do not lengthen."""
+    """True for the decoder of an encoder-decoder, whose tokens prompts do not lengthen."""
     closing_norm: str | None = None
     """The norm that a layer ends with, over feed-forward output and residual together; None where norms come before."""
     cross: bool = False
-    """Whether this is the part of the decoder's layers that looks at the encoder's states."""
+    """True for the part of the decoder's layers that looks at the encoder's states."""
 
     def layers_in(self, names: Iterable[str]) -> list[str]:
         """Return the paths of the layers among the names of a model's modules, in their order."""
         parts = self.layers.split(".")
 
         def belongs(name: str) -> bool:
-            own = name.split(".")[:-1]
-            return len(own) == len(parts) and all(a == b or a == "*" for a, b in zip(parts, own, strict=True))
+            parents = name.split(".")[:-1]
+            return len(parents) == len(parts) and all(a == b or a == "*" for a, b in zip(parts, parents, strict=True))
 
         return [name for name in names if belongs(name)]
 
@@ -77,11 +77,11 @@ class Row(Stack):
     lent: str | None = None
     """Where attention takes no function from outside, the name of the forward pass that it is lent (`lent.py`)."""
     packs: bool = True
-    """Of a causal model, whether its mask keeps texts apart whose positions begin anew in one row."""
+    """True if a causal model's mask keeps texts in one row apart where positions begin anew."""
     counts_from_padding: bool = False
-    """Whether positions begin behind the index of the padding, as RoBERTa's do: so many fewer are there for texts."""
+    """True if positions begin behind the index of the padding, as RoBERTa's do: so many fewer are there for texts."""
     starts_with_last: bool = False
-    """Whether the decoder starts with the text's last token (mBART's language), not with one of its own."""
+    """True if the decoder starts with the text's last token (mBART's language), not with one of its own."""
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
@@ -95,5 +95,5 @@ def key_heads(config: Any) -> int:
 
 def head_width(config: Any) -> int:
     """Return the features of one head."""
-    own = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
-    return int(own or config.hidden_size // config.num_attention_heads)
+    width = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)
+    return int(width or config.hidden_size // config.num_attention_heads)

@@ -23,7 +23,7 @@ __all__ = ["check_function", "recognise", "shape_note"]
 
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 _HALF_TOLERANCE = 5e-2
-"""Of the largest state, what rounding in half precision may make; a missing term makes far more."""
+"""Largest difference, as a share of the largest state, that rounding in half precision makes; a missing term makes more."""
 _TOKENS = 9
 
 
@@ -40,7 +40,7 @@ def recognise(model: nn.Module, config: Any) -> Row:
         else:
             fitting.append(row)
     if fitting:
-        row = max(fitting, key=lambda own: len(own.norms))
+        row = max(fitting, key=lambda candidate: len(candidate.norms))
         return replace(row, norms=(*row.norms, *_further_norms(row, modules)))
     _, nearest, difference = min(why, key=lambda entry: entry[0])
     raise UsageError(
@@ -52,37 +52,39 @@ def recognise(model: nn.Module, config: Any) -> Row:
 
 def _further_norms(row: Row, modules: dict[str, nn.Module]) -> list[str]:
     """Return the paths of norms that every layer has beside the row's."""
-    found: set[str] | None = None
+    common: set[str] | None = None
     for layer in row.layers_in(modules):
         inside = {
             name.removeprefix(f"{layer}.")
             for name, module in modules.items()
             if name.startswith(f"{layer}.") and [value.ndim for value in module.parameters(recurse=False)][:1] == [1]
         }
-        found = inside if found is None else found & inside
-    return sorted((found or set()) - set(row.norms))
+        common = inside if common is None else common & inside
+    return sorted((common or set()) - set(row.norms))
 
 
 def _differences(row: Row, modules: dict[str, nn.Module], config: Any) -> list[str]:
     """Return in what a model is not of a row's shape, one sentence each."""
     if not (layers := row.layers_in(modules)):
         return [f"it has no layers at '{row.layers}'"] * 100
-    found = [f"it has no '{path}'" for path in (row.embedding, *row.outer_norms[-1:]) if path and path not in modules]
+    differences = [
+        f"it has no '{path}'" for path in (row.embedding, *row.outer_norms[-1:]) if path and path not in modules
+    ]
     paths = set(_paths(row))
     for layer in layers:
-        own = {
+        inside = {
             name.removeprefix(f"{layer}."): module for name, module in modules.items() if name.startswith(f"{layer}.")
         }
-        found += [f"{layer} has no {path}" for path in sorted(paths - own.keys())]
-        beside = [path for path, module in own.items() if path not in paths and _learns(module)]
-        found += [f"{layer} has {path} beside" for path in beside]
-        call = own.get(row.attention)
+        differences += [f"{layer} has no {path}" for path in sorted(paths - inside.keys())]
+        beside = [path for path, module in inside.items() if path not in paths and _learns(module)]
+        differences += [f"{layer} has {path} beside" for path in beside]
+        call = inside.get(row.attention)
         if call is not None and next(call.parameters(recurse=False), None) is not None:
-            found.append(f"{layer}.{row.attention} has weights of its own")
+            differences.append(f"{layer}.{row.attention} has weights of its own")
         if call is not None and getattr(call, "is_causal", None) != row.causal:
-            found.append(f"its tokens look at {'earlier ones only' if not row.causal else 'later ones too'}")
-        found += [f"{layer}: {said}" for said in _widths(row, own, config)]
-    return found
+            differences.append(f"its tokens look at {'earlier ones only' if not row.causal else 'later ones too'}")
+        differences += [f"{layer}: {said}" for said in _widths(row, inside, config)]
+    return differences
 
 
 def _paths(stack: Stack) -> Iterator[str]:
@@ -100,12 +102,12 @@ def _learns(module: nn.Module) -> bool:
     return any(value.ndim > 1 for value in module.parameters(recurse=False))
 
 
-def _widths(row: Row, own: dict[str, nn.Module], config: Any) -> Iterator[str]:
+def _widths(row: Row, inside: dict[str, nn.Module], config: Any) -> Iterator[str]:
     """Check that queries, keys and values are as wide as their heads, also as parts of one projection."""
     wanted = {"query": config.num_attention_heads, "key": key_heads(config), "value": key_heads(config)}
     for role, heads in wanted.items():
         place = row.roles[role]
-        module = own.get(place.path if isinstance(place, Part) else place)
+        module = inside.get(place.path if isinstance(place, Part) else place)
         weight = getattr(module, "weight", None)
         if not isinstance(weight, Tensor) or weight.ndim != 2:
             continue
@@ -138,7 +140,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
         for name in attentions:
             ATTACHED[bare.get_submodule(name)] = probe
         try:
-            own = bare(input_ids=ids, attention_mask=mask).last_hidden_state
+            ours = bare(input_ids=ids, attention_mask=mask).last_hidden_state
         except (RuntimeError, IndexError, TypeError) as error:
             raise UsageError(f"The '{kind}' model cannot read a text ({str(error).splitlines()[0]}).") from error
         finally:
@@ -158,11 +160,11 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
             scores = model(input_ids=ids[:1]).logits[0] if language is not None else None
         finally:
             bare.set_attn_implementation("afina")
-        if not _equal(own[mask.bool()], theirs[mask.bool()]):
+        if not _equal(ours[mask.bool()], theirs[mask.bool()]):
             raise UsageError(
                 f"The attention of '{kind}' models has something of its own, which is not done here: add a row."
             )
-        if scores is not None and not _equal(language(own[0]), scores):
+        if scores is not None and not _equal(language(ours[0]), scores):
             raise UsageError(f"The language head of '{kind}' models has something of its own, which is not done here.")
 
 
@@ -172,7 +174,7 @@ class _Probe:
     def __init__(self) -> None:
         self.seen: set[nn.Module] = set()
         self.heads: set[tuple[int, int]] = set()
-        """Of keys, how many and how wide."""
+        """Number of heads and width of a head, of the keys that were attended to."""
 
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
@@ -182,6 +184,6 @@ class _Probe:
         return attention(query, key, value, mask, scoring)
 
 
-def _equal(own: Tensor, theirs: Tensor) -> bool:
-    tolerance = _TOLERANCE.get(own.dtype, _HALF_TOLERANCE)
-    return bool((own.float() - theirs.float()).abs().max() <= tolerance * max(1.0, float(theirs.float().abs().max())))
+def _equal(ours: Tensor, theirs: Tensor) -> bool:
+    tolerance = _TOLERANCE.get(ours.dtype, _HALF_TOLERANCE)
+    return bool((ours.float() - theirs.float()).abs().max() <= tolerance * max(1.0, float(theirs.float().abs().max())))

@@ -48,7 +48,7 @@ _DEPTHS = {
     "encoder_layers",
     "decoder_layers",
 }
-"""What configurations call the number of layers."""
+"""Names that configurations have for the number of layers."""
 
 
 def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
@@ -61,8 +61,8 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
         from transformers import AutoConfig
 
         short = {key.rpartition("/")[2].lower(): values for key, values in KNOWN_SHAPES.items()}
-        if (found := short.get(name.rpartition("/")[2].lower())) is not None:
-            values = dict(found)
+        if (known := short.get(name.rpartition("/")[2].lower())) is not None:
+            values = dict(known)
             return AutoConfig.for_model(values.pop("model_type"), **values)
     # Only now the network, whose client tries for a while before it gives up.
     try:
@@ -91,16 +91,16 @@ def shape_backbone(
     import torch
 
     register_attention()
-    own = copy.deepcopy(config)
+    shape = copy.deepcopy(config)
     if layers is not None:
-        for name in _DEPTHS & own.to_dict().keys():
-            setattr(own, name, layers)
-        if getattr(own, "layer_types", None):
-            own.layer_types = own.layer_types[:layers]
-    kind = model_class(own, speaks=speaks, tags=tags)
+        for name in _DEPTHS & shape.to_dict().keys():
+            setattr(shape, name, layers)
+        if getattr(shape, "layer_types", None):
+            shape.layer_types = shape.layer_types[:layers]
+    kind = model_class(shape, speaks=speaks, tags=tags)
     try:
         with torch.device(device):
-            model = kind.from_config(own, attn_implementation="afina", dtype=dtype)
+            model = kind.from_config(shape, attn_implementation="afina", dtype=dtype)
     except Exception as error:  # a foreign configuration may make anything go wrong in there
         raise loading_error(str(getattr(config, "_name_or_path", "") or config.model_type), error) from error
     if (storage := packed(precision)) is not None:

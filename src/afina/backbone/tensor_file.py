@@ -29,7 +29,7 @@ def system_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        if (found := re.search(r"os error (\d+)", str(error))) is None:
+        if (code := re.search(r"os error (\d+)", str(error))) is None:
             raise
-        number = int(found[1])
+        number = int(code[1])
         raise OSError(number, os.strerror(number), str(path)) from error

@@ -23,7 +23,7 @@ from afina.data.tokens.tokens import Tokens
 __all__ = ["LowerLayers", "Trunk", "Trunks"]
 
 _SHARE = 0.125
-"""Of the free memory, what states may take; more of them lie in a file of the temporary folder."""
+"""Share of the free memory that states may take; more of them lie in a file of the temporary folder."""
 _BATCH = 64
 _Compute = Callable[[np.ndarray], Tensor]
 
@@ -64,20 +64,20 @@ class Trunk:
         sequences = self.tokens.sequences(rows)
         if self.first_only:
             return self._kept[torch.from_numpy(sequences)][:, None]
-        found = self._kept.new_zeros((len(sequences), width, self._kept.shape[1]))
+        padded = self._kept.new_zeros((len(sequences), width, self._kept.shape[1]))
         for place, index in enumerate(sequences):
             start, stop = self._starts[index], self._starts[index + 1]
-            found[place, : stop - start] = self._kept[start:stop]
-        return found
+            padded[place, : stop - start] = self._kept[start:stop]
+        return padded
 
     def _keep(self, sequences: np.ndarray, states: Tensor) -> None:
         if self._kept is None:
             self._kept = _empty(int(self._starts[-1]), states.shape[2], states.dtype)
             self._room = self._kept is not None
         if self._kept is not None:
-            for own, index in zip(states.cpu(), sequences, strict=True):
+            for state, index in zip(states.cpu(), sequences, strict=True):
                 start, stop = self._starts[index], self._starts[index + 1]
-                self._kept[start:stop] = own[: stop - start]
+                self._kept[start:stop] = state[: stop - start]
             self._known[sequences] = True
 
 
@@ -87,7 +87,7 @@ class Trunks:
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, bool], Trunk] = {}
         self.tupled: dict[nn.Module, bool] = {}
-        """Whether a layer gives its states in a tuple, which is seen when they are computed."""
+        """True for a layer that gives its states in a tuple, which is seen when they are computed."""
 
     def of(self, tokens: Tokens, layers: int, *, first_only: bool) -> Trunk:
         """Return what is known of a data set; the key is the object itself, which the trunk keeps alive."""

@@ -28,8 +28,8 @@ def surplus_note(name: str, tokenizer: Any, vectors: int | None) -> str | None:
         return None
     marks = ("bos", "eos", "cls", "sep", "pad", "unk")
     places = (getattr(tokenizer, f"{mark}_token_id", None) for mark in marks)
-    own = [place for place in places if place is not None]
-    check_tokens(name, tokenizer, vectors, own, "as a mark of its own")
+    special = [place for place in places if place is not None]
+    check_tokens(name, tokenizer, vectors, special, "as a mark of its own")
     known = sorted((place, token) for token, place in tokenizer.get_vocab().items() if place >= vectors)
     shown = ", ".join(token for _, token in known[:3]) + (", ..." if len(known) > 3 else "")
     return f"the tokenizer has {size:,} tokens, the model vectors for {vectors:,}: texts with {shown} cannot be read"

@@ -39,9 +39,9 @@ class Crossing:
     branches: Mapping[int, list[Put]]
     stacks: Mapping[int, Hashable]
     acts: Callable[[Branch], bool]
-    """Whether a branch does anything here."""
+    """Function that tells if a branch does anything here."""
     kept: list[tuple[list[list[Put]], list[Any]]] = field(default_factory=list)
-    """What was put together, with whose it is."""
+    """Branches by adapter that were put together before, and what they became."""
 
     def together(self, adapters: list[list[Put]], most: int) -> tuple[list[list[Put]], list[Any]]:
         """Return what at most `most` adapters have put together, these among them in their order, and whose it is."""
@@ -59,7 +59,7 @@ class Ways:
     def __init__(self, rows: Sequence[slice]) -> None:
         self.rows, self._count = rows, rows[-1].stop
         self.found: dict[int, Way] = {}
-        """By what `id` has of the crossing, where a row of each tensor is one of the batch."""
+        """Ways by their crossing's `id`, for tensors with one row for each row of the batch."""
 
     def through(self, crossing: Crossing, x: Tensor) -> "Way | None":
         """Return the way through these branches; None for what is not a row of `x` for each of the batch."""
@@ -85,7 +85,7 @@ class Way:
                 groups.append((key, [index]))
         self._legs = [_leg(crossing, key, [rows[index] for index in own], own) for key, own in groups]
         self.acts = any(leg.adapters for leg in self._legs)
-        """Whether anything is changed on it."""
+        """True if any branch acts on this way."""
         alone = self._legs[0] if len(self._legs) == 1 else None
         self.stacked = None if alone is None or alone.spread is not None else alone.stacked
         """The formula of all rows at once, `after_stacked` of what is put together, where there is but one."""
@@ -121,7 +121,7 @@ class _Leg:
     back: Tensor | None = None
     """At which of those places each row is."""
     stacked: Callable[[Tensor, Tensor], Tensor] | None = None
-    """What `after_module` comes to, where each adapter has one branch here and that is of the module's whole width."""
+    """Short form of `after_module`, where each adapter has one branch here and that is of the module's whole width."""
 
     def before(self, x: Tensor) -> Tensor:
         if not self.adapters:
@@ -161,8 +161,8 @@ def _leg(crossing: Crossing, key: Hashable, parts: Sequence[slice], adapters: Se
         return _Leg(rows, placed, together, stacked=stacked)
     start, width, back = 0, max(counts), list[int]()
     spread = [0] * (len(group) * width)
-    for own, count in zip(placed, counts, strict=True):
-        place = width * next(number for number, other in enumerate(group) if other is own)
+    for branches, count in zip(placed, counts, strict=True):
+        place = width * next(number for number, other in enumerate(group) if other is branches)
         spread[place : place + width] = [start + min(row, count - 1) for row in range(width)]
         back += range(place, place + count)
         start += count

@@ -22,14 +22,14 @@ from afina.hub import local_only
 __all__ = ["Weights", "bare_of", "loading_error", "read_weights"]
 
 _WRAPPERS = r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
-"""What torch puts into names, anywhere in them: torch.compile, and the wrappers that shard and that compute again."""
+"""Parts that torch puts anywhere into names: torch.compile, and the wrappers that shard and that compute again."""
 _POOLER = "pooler"
 _FIELD = re.compile(r"Field '(\w+)' expected ([^,]+), got .*?\(value: (.*?)\)(?:;|$|\.\.\.)")
-"""How transformers' configurations say that a value is of the wrong type."""
+"""The sentence by which transformers' configurations refuse a value of the wrong type."""
 _MADE_ANEW = {"final_logits_bias"}
-"""Of language models: BART's, zeros where the files have none."""
+"""Tensors of language models that are zeros where the files have none: BART's."""
 _CONSTANTS = re.compile(r"\.(masked_bias|position_ids|inv_freq)$")
-"""What older releases of transformers wrote beside the weights and compute now: nothing that was trained."""
+"""Tensors that older releases of transformers wrote beside the weights and compute now: nothing that was trained."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Weights:
     prefix: str
     """Its path there: `bert.`, `model.`, ..."""
     head: Mapping[str, Tensor]
-    """What the files hold outside the bare model, by transformers' names."""
+    """Weights that the files hold outside the bare model, by transformers' names."""
     pooler: str
     """Path of the linear layer of a pooler that the files lack, `bert.pooler.dense`, and that is left out; or empty."""
     notes: tuple[str, ...]
-    """What was assumed."""
+    """Assumptions made while reading, a sentence each."""
 
 
 def read_weights(
@@ -61,8 +61,8 @@ def read_weights(
     mapping: dict[str, str] = {}
     notes: list[str] = []
     while True:
-        own = {"key_mapping": mapping} if mapping else {}
-        model, loading = _from_pretrained(name, path, kind, {**settings, **own}, trust_remote_code)
+        renaming = {"key_mapping": mapping} if mapping else {}
+        model, loading = _from_pretrained(name, path, kind, {**settings, **renaming}, trust_remote_code)
         prefix, bare = bare_of(model)
         inside = {f"{prefix}{key}" for key in bare.state_dict()}
         missing = set(loading["missing_keys"])
@@ -71,8 +71,8 @@ def read_weights(
         if pattern is None or pattern in mapping or len(mapping) > 2:
             break
         mapping[pattern] = ""
-        told = "_orig_mod." if pattern == _WRAPPERS else pattern.removeprefix("^").replace("\\", "")
-        notes.append(f"the names of the model's weights are read without their '{told}'")
+        wrapper = "_orig_mod." if pattern == _WRAPPERS else pattern.removeprefix("^").replace("\\", "")
+        notes.append(f"the names of the model's weights are read without their '{wrapper}'")
     if mapping:
         vars(model).pop("_weight_conversions", None)  # or it would be saved under those names again
     pooler = _lacking_pooler(bare, missing & inside, prefix)
@@ -131,10 +131,10 @@ def _lacking_pooler(bare: Any, missing: Collection[str], prefix: str) -> str:
     module = getattr(bare, _POOLER, None)
     if not isinstance(module, nn.Module):
         return ""
-    own = {f"{prefix}{_POOLER}.{key}" for key in module.state_dict()}
-    if not own or not own <= set(missing):
+    keys = {f"{prefix}{_POOLER}.{key}" for key in module.state_dict()}
+    if not keys or not keys <= set(missing):
         return ""
-    layers = [key.removesuffix(".weight") for key in own if key.endswith(".weight")]
+    layers = [key.removesuffix(".weight") for key in keys if key.endswith(".weight")]
     return layers[0] if len(layers) == 1 else ""
 
 
@@ -145,10 +145,10 @@ def _refuse(
     """Raise what keeps a file's weights from being the bare model's."""
     sizes = sorted((str(key), tuple(own), tuple(asked)) for key, own, asked in mismatched if key in inside)
     if sizes:
-        key, own, asked = sizes[0]
+        key, held, asked = sizes[0]
         raise UsageError(
-            f"The weights of '{name}' hold {key} of size {own}, where its config.json asks for {asked}; one of the two files "
-            "is another model's."
+            f"The weights of '{name}' hold {key} of size {held}, where its config.json asks for {asked}; one of the two "
+            "files is another model's."
         )
     if missing:
         more = f" and {len(missing) - 1} more weights" if len(missing) > 1 else ""
@@ -195,8 +195,8 @@ def loading_error(name: str, error: Exception, part: str = "model") -> AfinaErro
         return UsageError(f"The model '{name}' brings code of its own, which runs only with trust_remote_code: true.")
     if type(error).__name__ == "SafetensorError" or ("safetensors" in text and "deserializ" in text.lower()):
         return AfinaError(f"The weights of '{name}' are damaged ({text}); get them again.")
-    if found := _FIELD.search(whole):
-        field, wanted, value = found.groups()
+    if match := _FIELD.search(whole):
+        field, wanted, value = match.groups()
         return UsageError(f"{name}: {field} in its config.json is {value[:60]}, and should be {wanted}.")
     if Path(name).exists() or name in BUILT_IN:
         text = text.rpartition("validation error for validator ")[2].partition("ValueError: ")[2].rstrip(".") or text

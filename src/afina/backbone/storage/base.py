@@ -20,15 +20,15 @@ class Storage:
 
     name: ClassVar[str] = ""
     dtype: ClassVar[torch.dtype | None] = None
-    """What weights are kept and computed in, or None where they are kept in fewer bits than they compute with."""
+    """Type in which weights are kept and computed; None where they are kept in fewer bits than they compute with."""
     exact: ClassVar[bool] = False
-    """Whether it is what weights train in and differences are measured against; of one storage (`precision.EXACT`)."""
+    """True for the one storage in which weights train and against which differences are measured (`precision.EXACT`)."""
     tried: ClassVar[bool] = False
-    """Whether `precision: auto` times steps in it, where the device computes in it (`here`)."""
+    """True if `precision: auto` times steps in it, where the device computes in it (`here`)."""
     arithmetic: ClassVar[str] = ""
-    """What the device has to have for that, in words."""
+    """Arithmetic that the device needs for that, in words."""
     trains_weights: ClassVar[bool] = True
-    """Whether a method may train the weights themselves (from float32, computing in `dtype`)."""
+    """True if a method may train the weights themselves (from float32, computing in `dtype`)."""
 
     @classmethod
     def compute(cls, device: str) -> torch.dtype:
@@ -52,9 +52,9 @@ class Packed(Storage):
 
     trains_weights = False
     usual: ClassVar[bool] = False
-    """Whether it is what a method that wants a quantised base gets; of one storage (`precision.QUANTISED`)."""
+    """True for the one storage that methods get which want a quantised base (`precision.QUANTISED`)."""
     keeps_inputs: ClassVar[bool] = False
-    """Whether a layer keeps its input for the backward pass by itself, where no hook of autograd's sees it."""
+    """True if a layer keeps its input for the backward pass by itself, where no hook of autograd's sees it."""
     weight_class: ClassVar[str]
     """The class of such weights, by name: the library that makes them is imported only where something is quantised."""
 
