@@ -41,10 +41,10 @@ def carry_out(job: Job, send: Observer) -> Result:
             measured = fit_features(job, method, backbone, data.task, data.splits, monitor, send)
         else:
             training = Training([job], backbone, loaded, monitor, send, folder=job.folder)
-            found = training.carry_out()
+            measurements = training.carry_out()
             if training.errors:
                 raise AfinaError(training.errors[job.run.id])
-            measured = found[job.run.id]
+            measured = measurements[job.run.id]
     result = Result.made(
         _describe(job, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
         started_at=measured.started_at or started_at,
@@ -77,10 +77,10 @@ def carry_out_cohort(cohort: CohortJob, send: Observer) -> CohortOutcome:
     task = loaded[first.run.dataset].task
     with watched(first, first.run.method, task, first.config.sample_seconds) as (monitor, backbone):
         training = Training(cohort.jobs, backbone, loaded, monitor, send, folder=cohort.folder, sharing=cohort.sharing)
-        found = training.carry_out()
+        measurements = training.carry_out()
     results: dict[str, Result] = {}
     for job in cohort.jobs:
-        if (measured := found.get(job.run.id)) is not None:
+        if (measured := measurements.get(job.run.id)) is not None:
             results[job.run.id] = Result.made(
                 _describe(job, backbone, loaded[job.run.dataset].splits), measured,
                 measured="profile", cohort_size=len(cohort.jobs), cohort=cohort.id,

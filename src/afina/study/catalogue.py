@@ -79,6 +79,6 @@ def _counts(
             counts[name] = {"reason": str(error)}
             continue
         trainable = sum(value.numel() for value in adapter.trainable(backbone).values())
-        own = sum(value.numel() for value in adapter.parameters())
-        counts[name] = {"trainable_parameters": trainable, "total_parameters": weights + own}
+        parameters = sum(value.numel() for value in adapter.parameters())
+        counts[name] = {"trainable_parameters": trainable, "total_parameters": weights + parameters}
     return counts

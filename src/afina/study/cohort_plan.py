@@ -21,7 +21,7 @@ class Sharing:
     """Members that go through the backbone at once, as long as their batches have no more than `most_tokens`."""
     most_tokens: int | None = None
     alike: bool = False
-    """Whether those whose branches are computed at once go by themselves."""
+    """True if members whose branches are computed at once go by themselves."""
 
     def halved(self) -> "Sharing | None":
         """Return it with half as many members and tokens at once; None where less is not possible."""
@@ -36,7 +36,7 @@ class TimedSharing(Sharing):
     """A sharing that was found by timing steps, and what a GPU's memory has to hold of the members."""
 
     member_step_seconds: Mapping[str, float]
-    """By members in a pass, the seconds of a step divided by them; `alike`: where each method's go by themselves."""
+    """Seconds of a step per member, by members in a pass; `alike`: where each method's members go by themselves."""
     load_bytes: int
     """Memory of the model."""
     state_bytes: int
@@ -61,7 +61,7 @@ class Costs(JsonObject):
     energy_joules: Key[float | None] = Key()
     """Energy of the first epoch; None where it cannot be measured."""
     memory_report: Key[Mapping[str, Any]] = Key()
-    """What `MemoryMonitor.report` says of it."""
+    """The memory that it takes, as `MemoryMonitor.report` gives it."""
 
 
 def _by_cell(values: Mapping[str, Any]) -> dict[str, Costs]:
@@ -77,12 +77,12 @@ class CohortPlan(JsonObject):
     members: Key[list[str] | None] = Key(None)
     """Those with which it began: all but runs whose costs alone could not be found."""
     profiles: Key[Mapping[str, Costs]] = Key({}, read=_by_cell)
-    """By data set and method (`Run.cell`)."""
+    """Costs by data set and method (`Run.cell`)."""
     together: Key[Annotated[int, Field(ge=1)]] = Key(1)
     most_tokens: Key[int | None] = Key(None)
     alike: Key[bool] = Key(False)
     member_step_seconds: Key[Mapping[str, float]] = Key({})
-    """By members in a pass, the seconds of a step divided by them: how `together` was chosen."""
+    """Seconds of a step per member, by members in a pass; `together` was chosen by them."""
 
     @property
     def sharing(self) -> Sharing | None:

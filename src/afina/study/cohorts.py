@@ -82,17 +82,17 @@ def plan_cohorts(
     """
     by_id = {run.id: run for run in runs}
     waiting = {run.id for run in left}
-    found: list[Cohort] = []
-    for folder, own in interrupted(directory):
-        if strangers := [run for run in own if run not in by_id]:
+    cohorts: list[Cohort] = []
+    for folder, ids in interrupted(directory):
+        if strangers := [run for run in ids if run not in by_id]:
             raise UsageError(
                 f"{folder / 'plan.json'} is another study's: it names the run {shown(strangers[0])}; delete {folder} to have "
                 "its runs trained again."
             )
-        cohort = Cohort(folder.name, tuple(by_id[run] for run in own), folder)
-        if waiting & set(own):
-            found.append(cohort)
-            waiting -= set(own)
+        cohort = Cohort(folder.name, tuple(by_id[run] for run in ids), folder)
+        if waiting & set(ids):
+            cohorts.append(cohort)
+            waiting -= set(ids)
         else:
             cohort.forget_states()  # all its results are there: a kill came just before this
     bases: dict[Hashable, list[Run]] = {}
@@ -106,8 +106,8 @@ def plan_cohorts(
             digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
             data = "mixed" if len({run.dataset for run in group}) > 1 else group[0].dataset_name
             name = f"{folder_name(f'{Path(group[0].model).name}-{data}')}-{digest}"
-            found.append(Cohort(name, tuple(group), directory / "cohorts" / name))
-    return found
+            cohorts.append(Cohort(name, tuple(group), directory / "cohorts" / name))
+    return cohorts
 
 
 def _may_join(run: Run) -> bool:

@@ -17,8 +17,8 @@ from afina.tasks.reading import load_text_dataset
 __all__ = ["class_asked", "data_key", "develops", "read_ahead", "read_data", "study_data", "task_asked"]
 
 _ahead: dict[str, tuple[list[list[Any]] | None, TextDataset]] = {}
-"""What was read ahead and not asked for yet, with the signature of its files: each is given once, and only while they are
-untouched, so that nobody gets what a file held some time ago."""
+"""Data sets read ahead and not asked for yet, with the signature of their files: each is given once, and only while these
+are untouched, so that nobody gets what a file held some time ago."""
 
 
 def read_ahead(config: StudyConfig, *, presets: bool = True) -> list[str]:
@@ -97,8 +97,8 @@ def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
     """Return the development split of choices: the data's own, or a tenth of the train rows, always the same."""
     classes = TASKS[data.task].stratified
     if data.validation is not None:
-        kept = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
-        return replace(data, validation=data.validation.take(kept))
+        rows = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
+        return replace(data, validation=data.validation.take(rows))
     held = stratified_rows(data.train.label, max(1, len(data.train) // 10), classes=classes)
     rest = np.setdiff1d(np.arange(len(data.train)), held)
     note = f"{len(held):,} of {len(data.train):,} train rows are held out as development split"

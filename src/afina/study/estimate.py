@@ -154,8 +154,10 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     steps = -(-sizes.train_rows // config.batch_size)  # of an epoch, which meets most of the widths that there are
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
     prepared = widths * _WIDTH_BYTES[phase]
-    kept = torch.float32 if method.owns_backbone else dtype
-    plain = shape_backbone(shape, dtype=kept, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device)
+    stored = torch.float32 if method.owns_backbone else dtype
+    plain = shape_backbone(
+        shape, dtype=stored, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
+    )
     base = plain.model
     # Its products' copies; what is written goes through the language head without one.
     multiplied = [base] if sizes.trained else plain.linear_models
@@ -222,13 +224,13 @@ def _shallow(
     shape: Any, layers: int, method: Method, sizes: Sizes, device: str, precision: str
 ) -> tuple[Backbone, Adapter]:
     """Build the shape with few layers and random weights, as a run would load it, and the method's adapter for it."""
-    own = method.owns_backbone
-    dtype = torch.float32 if own else _dtype(precision, device)
+    owned = method.owns_backbone
+    dtype = torch.float32 if owned else _dtype(precision, device)
     backbone = shape_backbone(
         shape, layers=layers, device=device, dtype=dtype, speaks=sizes.speaks, tags=sizes.tags, precision=precision,
         runs_on=device,
     )  # fmt: skip
-    if own:
+    if owned:
         backbone.model.requires_grad_(True)
         backbone.autocast = STORAGES[precision].autocast()
     return backbone, build_adapter(method, backbone, sizes.classes, seed=0)
@@ -239,9 +241,9 @@ def _random_loss(attached: Attachment, shape: Any, rows: int, length: int, sizes
     inputs = random_inputs(shape, rows * sizes.sequences, length, device)
     targets: torch.Tensor | None = None
     if sizes.speaks:  # an answer of one token, or as many as are trained, at the end
-        said = max(1, min(length - 1, round(sizes.trained * length)))
+        trained = max(1, min(length - 1, round(sizes.trained * length)))
         targets = torch.full_like(inputs["input_ids"], IGNORED)
-        targets[:, -1 - said : -1] = inputs["input_ids"][:, -said:]
+        targets[:, -1 - trained : -1] = inputs["input_ids"][:, -trained:]
     labels = torch.zeros(rows, dtype=torch.long, device=device)
     logits = attached(inputs, targets=targets)[0]
     if sizes.trained:

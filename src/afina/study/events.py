@@ -29,7 +29,7 @@ class Event(Mapping[str, Any]):
 
     kind: ClassVar[str] = ""
     search: bool = False
-    """Whether it is of a trial of `learning_rate: search`."""
+    """True in a trial of `learning_rate: search`."""
 
     def __init_subclass__(cls) -> None:
         cls.kind = cls.__name__.lower()
@@ -38,8 +38,10 @@ class Event(Mapping[str, Any]):
     def figures(self) -> dict[str, Any]:
         """Return the keys beside `kind`, in their order."""
         # The fields of the base come first, and last here.
-        own = sorted(fields(self), key=lambda field: field.name in Event.__dataclass_fields__)
-        return {field.name: getattr(self, field.name) for field in own if getattr(self, field.name) != field.default}
+        ordered = sorted(fields(self), key=lambda field: field.name in Event.__dataclass_fields__)
+        return {
+            field.name: getattr(self, field.name) for field in ordered if getattr(self, field.name) != field.default
+        }
 
     def __getitem__(self, key: str) -> Any:
         return self.kind if key == "kind" else self.figures()[key]
@@ -88,9 +90,9 @@ class Prepared(Event):
 
     notes: Sequence[str]
     learned: Learned | None
-    """Of text to write, which of it is trained."""
+    """Counts of the tokens that are trained, where the model learns to write text."""
     cut: Mapping[str, int]
-    """By split, how many texts were cut."""
+    """Number of texts that were cut, by split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +193,7 @@ class Step(Event):
     """Members that still train."""
     seconds: float
     losses: Mapping[str, float]
-    """By run, where the device need not be waited for."""
+    """Losses by run, where the device need not be waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,8 +235,8 @@ class Epoch(Event):
 
     def figures(self) -> dict[str, Any]:
         """Return the keys beside `kind`, the entry's in place of the entry."""
-        own = super().figures()
-        return {"run": own.pop("run"), "metric": own.pop("metric"), **own.pop("entry"), **own}
+        figures = super().figures()
+        return {"run": figures.pop("run"), "metric": figures.pop("metric"), **figures.pop("entry"), **figures}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +259,7 @@ class Left(Event):
     """`stopped early`, `left the race` or `diverged`."""
     error: str | None
     before: bool = False
-    """Whether it left before a start that went on from a checkpoint."""
+    """True if it left before a start that went on from a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,12 +89,12 @@ def _embeddings(
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
     key = json.dumps([job.run.model, job.tokens.name, method.pooling, job.precision, split])
     path = job.directory / "cache" / f"embeddings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    if (kept := _kept(path, len(splits[split]))) is not None:
+    if (cached := _kept(path, len(splits[split]))) is not None:
         if split == "train":
             # What computing them took is part of every run that uses them, memory as well as time.
-            monitor.load_state(kept["memory"])
-            energy.add(None if np.isnan(kept["joules"]) else kept["joules"])
-        return kept["vectors"], kept["seconds"]
+            monitor.load_state(cached["memory"])
+            energy.add(None if np.isnan(cached["joules"]) else cached["joules"])
+        return cached["vectors"], cached["seconds"]
     if path.exists():
         send(Remade(path=str(path)))
     started = perf_counter()
@@ -119,8 +119,8 @@ def _kept(path: Path, rows: int) -> dict[str, Any] | None:
     try:
         # numpy leaves a file open that it opened itself and cannot read.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            kept = {"memory": json.loads(stored["memory"].tobytes()), "vectors": stored["vectors"]}
-            kept |= {key: float(stored[key]) for key in ("joules", "seconds")}
+            cached = {"memory": json.loads(stored["memory"].tobytes()), "vectors": stored["vectors"]}
+            cached |= {key: float(stored[key]) for key in ("joules", "seconds")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile):
         return None
-    return kept if kept["vectors"].ndim == 2 and len(kept["vectors"]) == rows else None
+    return cached if cached["vectors"].ndim == 2 and len(cached["vectors"]) == rows else None

@@ -39,14 +39,14 @@ def _kept(value: Any, out: Path, name: str) -> Any:
         return from_objects(value, out / FOLDER, name=name)
     with tempfile.TemporaryDirectory() as folder:
         spec = from_objects(value, Path(folder), name=name)
-        kept = out / FOLDER / Path(spec.path).name
-        if _files(Path(spec.path)) != _files(kept):
+        path = out / FOLDER / Path(spec.path).name
+        if _files(Path(spec.path)) != _files(path):
             raise UsageError(
                 f"{out} holds a study of other data than those that are given; give the same to go on with it, or choose "
                 "another folder for these."
             )
-    found: DatasetSpec = spec.model_copy(update={"path": str(kept)})
-    return found
+    relocated: DatasetSpec = spec.model_copy(update={"path": str(path)})
+    return relocated
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -31,7 +31,7 @@ class Job:
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     """Which columns the data's texts and labels were."""
     assumed: tuple[str, ...] = ()
-    """What was assumed of the model, for the notes of tables."""
+    """Assumptions about the model, for the notes of tables."""
 
     @property
     def folder(self) -> Path:

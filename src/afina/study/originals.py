@@ -31,7 +31,7 @@ _PARTS = {
     ),
     "configuration": ("*.json", "*.py"),
 }  # fmt: skip
-"""By what is told when it has changed: the files of a model's folder; each counts where its name first fits."""
+"""Files of a model's folder, by the part that is named when they have changed; a file counts where its name first fits."""
 _NO_PART = ("trainer_state.json", "all_results.json", "train_results.json", "eval_results.json", "*.index.json")
 _SETTLED_SECONDS = 2.0
 """A file changed later than this before it was read may change again within the same tick of its clock."""
@@ -53,19 +53,19 @@ class Originals:
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file's contents."""
         key, now = str(path.resolve()), signature([path])
-        kept = self._known.get(key)
-        if isinstance(kept, dict) and kept.get("signature") == now and isinstance(kept.get("sha256"), str):
-            return str(kept["sha256"])
+        known = self._known.get(key)
+        if isinstance(known, dict) and known.get("signature") == now and isinstance(known.get("sha256"), str):
+            return str(known["sha256"])
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        self._remember(key, [path], {"signature": now, "sha256": found})
-        return found
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self._remember(key, [path], {"signature": now, "sha256": sha256})
+        return sha256
 
     def is_untouched(self, name: str, digest: str) -> bool:
         """Return whether a data set's files are untouched since it had this digest."""
-        kept = self._known.get(_data_key(name))
+        known = self._known.get(_data_key(name))
         files = files_of(Path(name))
-        return bool(files) and kept == {"signature": signature(files), "digest": digest}
+        return bool(files) and known == {"signature": signature(files), "digest": digest}
 
     def knows(self, name: str) -> bool:
         """Return whether a data set is or was a file or folder here; others are looked at only where they are read anyway."""
@@ -89,13 +89,13 @@ def model_digests(name: str, originals: Originals) -> dict[str, str]:
         place = _in_the_hubs_cache(name) or place
     if place.is_file():
         return {"weights": originals.digest(place)}
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     files = sorted(path for path in place.glob("*") if path.is_file()) if place.is_dir() else []
     for part in _PARTS:
-        own = [(path.name, originals.digest(path)) for path in files if _part(path) == part]
-        if own:
-            found[part] = hashlib.sha256(json.dumps(own).encode()).hexdigest()
-    return found
+        part_digests = [(path.name, originals.digest(path)) for path in files if _part(path) == part]
+        if part_digests:
+            digests[part] = hashlib.sha256(json.dumps(part_digests).encode()).hexdigest()
+    return digests
 
 
 def refuse_other_models(
@@ -158,10 +158,10 @@ def _in_the_hubs_cache(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        cached = try_to_load_from_cache(name, "config.json")
     except HFValidationError:
         return None  # no name that a hub's model could have: to load it says so
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(cached).parent if isinstance(cached, str) else None
 
 
 def _data_key(name: str) -> str:

@@ -29,12 +29,12 @@ class Run:
     dataset_name: str
     method: Method = field(hash=False)
     label: str
-    """What tables call the method; unique in the study."""
+    """Name of the method in tables; unique in the study."""
     seed: int = 0
     rate: Rate = "default"
     """Where the learning rate comes from."""
     untried: Untried | None = field(default=None, hash=False)
-    """Of a search in which not all rates could be tried."""
+    """Rates that a search could not try, and why; None where it tried all."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Name the method in a pickle, so that a process that lacks it, as it is a notebook's, says so in a sentence."""
@@ -129,10 +129,10 @@ def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:
         ranks = race.ranks if race.ranks and "rank" in method.settings() and "rank" not in spec.settings else [None]
         for rank in ranks:
             for factor in (factors := [1.0] if _rate_is_set(spec, config) else race.rate_factors):
-                own = dict(spec.settings) | ({} if rank is None else {"rank": rank})
+                settings = dict(spec.settings) | ({} if rank is None else {"rank": rank})
                 if factor != 1:
-                    own["rate_factor"] = factor
-                specs.append(candidate := MethodSpec(name=spec.name, settings=own))
+                    settings["rate_factor"] = factor
+                specs.append(candidate := MethodSpec(name=spec.name, settings=settings))
                 if len(factors) > 1:
                     tried.add(candidate.label)
     if len(specs) == 1:
@@ -153,31 +153,35 @@ def _writer_settings(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec
     if spec.name not in registry() or asked is None or not asked.writes:
         return {}
     cls = registry()[spec.name]
-    said = {key for key in cls.writer_settings if key in spec.settings or getattr(config, key, None) is not None}
-    return {k: v for k, v in cls.writer_settings.items() if k not in said and v != getattr(cls, k)}
+    chosen = {key for key in cls.writer_settings if key in spec.settings or getattr(config, key, None) is not None}
+    return {k: v for k, v in cls.writer_settings.items() if k not in chosen and v != getattr(cls, k)}
 
 
 def _settle(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> Method:
-    own = {"rank": config.rank, "targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
-    defaults = _writer_settings(spec, config, dataset) | {key: value for key, value in own.items() if value is not None}
+    asked = {"rank": config.rank, "targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
+    defaults = _writer_settings(spec, config, dataset) | {
+        key: value for key, value in asked.items() if value is not None
+    }
     protocol = {key: getattr(config, key) for key in ("weight_decay", "warmup", "schedule", "gradient_clip")}
     return make_method(spec.name, spec.settings, defaults | protocol)
 
 
 def remarks(config: StudyConfig) -> list[str]:
     """Return what a person should know of settings that follow from those they wrote, a sentence each."""
-    told, changed = [], dict[str, list[str]]()
+    sentences, changed = [], dict[str, list[str]]()
     for dataset in config.dataset:
         for spec in config.methods:
             chosen = set(spec.settings) | ({"rank"} if config.rank is not None else set())
-            told += _settle(spec, config, dataset).remarks(chosen)
+            sentences += _settle(spec, config, dataset).remarks(chosen)
             for key, value in _writer_settings(spec, config, dataset).items():
-                said = f"{key}: {', '.join(value) if isinstance(value, tuple) else value}"
-                changed.setdefault(said, []).append(spec.label)
-    for said, labels in changed.items():
+                setting = f"{key}: {', '.join(value) if isinstance(value, tuple) else value}"
+                changed.setdefault(setting, []).append(spec.label)
+    for setting, labels in changed.items():
         who = ", ".join(dict.fromkeys(labels))
-        told.append(f"{who}: {said}, which is the default where a model learns to write; what you set goes before it.")
-    return list(dict.fromkeys(told))
+        sentences.append(
+            f"{who}: {setting}, which is the default where a model learns to write; what you set goes before it."
+        )
+    return list(dict.fromkeys(sentences))
 
 
 def folder_name(text: str) -> str:

@@ -25,11 +25,11 @@ class Ahead:
     """Holds what there is to know of a study before anything is timed."""
 
     notes: Sequence[str] = ()
-    """What was assumed of the data."""
+    """Assumptions about the data, a sentence each."""
     remarks: Sequence[str] = ()
-    """What is odd about the study itself."""
+    """Oddities of the study itself, a sentence each."""
     learned: "Mapping[tuple[str, str], Learned | str]" = field(default_factory=dict)
-    """By model and data set what is learned of text, or why that cannot be said."""
+    """Counts of the tokens that are trained, by model and data set, or why they cannot be given."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Plan:
     rates: int = 0
     """Learning rates that a search tries of each method before the runs."""
     trials_seconds: float = 0.0
-    """What these trials take."""
+    """Seconds that these trials take."""
     race_share: float | None = None
     """The share of all training steps that a race leaves; None without one."""
 
@@ -97,8 +97,8 @@ class Plan:
         return html_of(repr(self), columns, rows, "; ".join(f"{run.id} cannot run: {why}" for run, why in self.failed))
 
 
-def _figures(own: "Estimate") -> dict[str, Any]:
-    return {key: value for key, value in vars(own).items() if key != "run"}
+def _figures(estimate: "Estimate") -> dict[str, Any]:
+    return {key: value for key, value in vars(estimate).items() if key != "run"}
 
 
 def plan(

@@ -54,19 +54,19 @@ class Prepared:
     test_rows: int
     validation_rows: int | None
     languages: Mapping[str, int]
-    """Of some of the train texts, how many are in each language."""
+    """Number of texts in each language, among some of the train texts."""
     median_length: int
     train_evaluation_rows: np.ndarray | None
     learned: Learned | None
-    """Of text to write, which of it is trained."""
+    """Counts of the tokens that are trained, where the model learns to write text."""
     columns: Mapping[str, str | list[str]]
     """Which columns the data's texts and labels were."""
     width: int
-    """Of the model."""
+    """Width of the model's hidden states."""
     speaks: bool
-    """Whether the model answers with its own language head."""
+    """True if the model answers with its own language head."""
     assumed: tuple[str, ...]
-    """Of the notes, those about the model, which a table of results repeats."""
+    """The notes about the model, which a table of results repeats."""
 
 
 def prepare(
@@ -168,11 +168,11 @@ def _kept_tokens(path: Path, rows: Mapping[str, int] | None) -> tuple[dict[str, 
     if not path.exists():
         return {}, False
     try:
-        found = load_tokens(path)
+        tokens = load_tokens(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, ZeroDivisionError, zipfile.BadZipFile):
         return {}, True
-    whole = rows is None or {name: len(own) for name, own in found.items()} == rows
-    return (found, False) if whole and "train" in found and "test" in found else ({}, True)
+    whole = rows is None or {name: len(own) for name, own in tokens.items()} == rows
+    return (tokens, False) if whole and "train" in tokens and "test" in tokens else ({}, True)
 
 
 def _with_heads(config: StudyConfig) -> bool:

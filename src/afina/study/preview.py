@@ -29,17 +29,17 @@ def preview(
     Takes a study, or a study file's keys (all but the methods). Data sets of tasks that write no text are left out.
     """
     config: StudyConfig = study or StudyConfig.parse({"methods": method_names()[:1], **settings}, "study")
-    found: dict[tuple[str, str], Learned | str] = {}
+    previews: dict[tuple[str, str], Learned | str] = {}
     for model in config.model:
         for spec in config.dataset:
-            own: Learned | str | None
+            learned: Learned | str | None
             try:
-                own = _learned(config, spec, model, rows)
+                learned = _learned(config, spec, model, rows)
             except UsageError as error:
-                own = str(error)
-            if own is not None:
-                found[config.called(model), spec.label_name] = own
-    return found
+                learned = str(error)
+            if learned is not None:
+                previews[config.called(model), spec.label_name] = learned
+    return previews
 
 
 def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> Learned | None:

@@ -41,19 +41,19 @@ _AFTERWARDS = 24
 _MOST_EVALUATED = 6
 
 
-def profile_run(job: Job, send: Observer, kept: Path | None = None) -> Costs:
+def profile_run(job: Job, send: Observer, state_file: Path | None = None) -> Costs:
     """Return the seconds until the end of each epoch, the seconds of a median step, and the memory report of a run alone.
 
-    The run's state after the steps is written to `kept`. Raises what the run itself would raise before its first step.
+    The run's state after the steps is written to `state_file`. Raises what the run itself would raise before its first step.
     """
     method, data, config = job.run.method, load_data([job])[job.run.dataset], job.config
     with watched(job, method, data.task, min(0.1, config.sample_seconds)) as (monitor, backbone):
         run = start_running(job, method, backbone, data)
         by_epoch = [batch_widths(backbone, run.member, epoch) for epoch in range(config.epochs)]
         steps = _first_steps(job, backbone, run, len(by_epoch[0]), monitor, send)
-        if kept is not None and len(by_epoch[0]) > 1:  # one step would be a whole epoch, and nobody evaluated it
+        if state_file is not None and len(by_epoch[0]) > 1:  # one step would be a whole epoch, and nobody evaluated it
             state = {"position": asdict(run.member.position), "seconds": steps.seconds}
-            write_checkpoint(kept, run.tensors(), state)
+            write_checkpoint(state_file, run.tensors(), state)
 
     widths, count = by_epoch[0], len(steps.times)
     warm, first = fitted(widths[:count], np.array(steps.times))
@@ -96,17 +96,17 @@ def _first_steps(
     job: Job, backbone: Backbone, run: Running, batches: int, monitor: MemoryMonitor, send: Observer
 ) -> _Steps:
     """Take the first steps of a run, the last of them after some evaluation."""
-    config, member, found = job.config, run.member, _Steps()
+    config, member, steps = job.config, run.member, _Steps()
     count = min(_STEPS, max(1, batches - 1))
-    found.before = count - min(_AFTERWARDS, count // 2)
+    steps.before = count - min(_AFTERWARDS, count // 2)
     energy, started = EnergyMeter(job.device), 0.0
 
     def after_step() -> None:
         nonlocal started
         finish_queued(backbone)
-        found.times.append(perf_counter() - started)
-        found.resident.append(current_resident_bytes())
-        send(Profile(done=len(found.times), steps=count))
+        steps.times.append(perf_counter() - started)
+        steps.resident.append(current_resident_bytes())
+        send(Profile(done=len(steps.times), steps=count))
         started = perf_counter()
 
     def take_steps(number: int) -> None:
@@ -121,22 +121,22 @@ def _first_steps(
     with Passes(backbone, source, checkpointing=config.gradient_checkpointing, packing=packing) as passes:
         torch.manual_seed(job.run.seed)
         with monitor.phase("train"):
-            found.preparing = _preparing_seconds(passes, member, count)
+            steps.preparing = _preparing_seconds(passes, member, count)
         with monitor.phase("train"):
-            take_steps(found.before)
+            take_steps(steps.before)
         give_back_freed_memory()
 
         with monitor.phase("evaluate"):
             attached = passes.attached([run.adapter], training=False)
             size = config.evaluation_batch_size
-            found.left = sum(_evaluate_some(attached, run.data.rows(split), size) for split in ("train", "test"))
+            steps.left = sum(_evaluate_some(attached, run.data.rows(split), size) for split in ("train", "test"))
 
         with monitor.phase("train"):
             # An epoch begins with the longest batch, beside what an evaluation left behind.
             _gradients_of_the_longest(passes, member, config.micro_batch_size)
-            take_steps(count - found.before)
-    found.joules = energy.joules
-    return found
+            take_steps(count - steps.before)
+    steps.joules = energy.joules
+    return steps
 
 
 def batch_widths(backbone: Backbone, member: Member, epoch: int = 0) -> np.ndarray:
@@ -216,14 +216,14 @@ def fitted(widths: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
     widths were met. The first step of all, which also starts the process's threads, is left out if there are others.
     """
     met = np.array([width not in widths[:place] for place, width in enumerate(widths)])
-    own = slice(1 if len(widths) > 1 else 0, None)
-    degree = min(2, len(np.unique(widths[own])) - 1)
+    counted = slice(1 if len(widths) > 1 else 0, None)
+    degree = min(2, len(np.unique(widths[counted])) - 1)
     scale = widths.max()
-    again = not met[own].all()
-    columns = [(widths[own] / scale) ** power for power in range(degree + 1)]
-    columns += [met[own].astype(float)] if again and met[own].any() else []
-    found = np.linalg.lstsq(np.stack(columns, axis=1), seconds[own], rcond=None)[0]
+    again = not met[counted].all()
+    columns = [(widths[counted] / scale) ** power for power in range(degree + 1)]
+    columns += [met[counted].astype(float)] if again and met[counted].any() else []
+    coefficients = np.linalg.lstsq(np.stack(columns, axis=1), seconds[counted], rcond=None)[0]
     every = np.arange(2 * scale + 1) / scale
-    warm = sum(found[power] * every**power for power in range(degree + 1))
-    first = max(0.0, float(found[-1])) if len(columns) > degree + 1 else 0.0
+    warm = sum(coefficients[power] * every**power for power in range(degree + 1))
+    first = max(0.0, float(coefficients[-1])) if len(columns) > degree + 1 else 0.0
     return np.maximum(warm, seconds.min() / 2), first

@@ -21,10 +21,10 @@ def rung_steps(race: RaceSpec, total_steps: int) -> set[int]:
 
 def share_of_steps(race: RaceSpec, candidates: int) -> float:
     """Return which share of the whole grid's steps a race of so many candidates takes."""
-    taken, kept, before = 0.0, candidates, 0.0
+    taken, left, before = 0.0, candidates, 0.0
     for rung in [*race.rungs, 1.0]:
-        taken, before = taken + kept * (rung - before), rung
-        kept = max(1, math.ceil(race.keep * kept))
+        taken, before = taken + left * (rung - before), rung
+        left = max(1, math.ceil(race.keep * left))
     return taken / candidates
 
 
@@ -44,10 +44,10 @@ def standings(
     }
 
 
-def who_leaves(race: RaceSpec, found: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def who_leaves(race: RaceSpec, candidates: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return the candidates of these standings that leave."""
-    kept = max(1, math.ceil(race.keep * len(found)))
-    return {name for name, own in found.items() if own["place"] > kept}
+    staying = max(1, math.ceil(race.keep * len(candidates)))
+    return {name for name, own in candidates.items() if own["place"] > staying}
 
 
 def lost_words(lost: Race) -> str:

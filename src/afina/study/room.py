@@ -27,15 +27,15 @@ def members_that_fit(jobs: Sequence[Job], send: Observer, room: float | None = N
     """
     if room is None:
         room = _SHARE * _free_bytes(jobs[0].device)
-    found: dict[str, int] = {}
+    bytes_by_cell: dict[str, int] = {}
     counts, taken = [0], 0
     for job in jobs:
-        if job.run.cell not in found:
-            found[job.run.cell] = _state_bytes(job)
-        own = found[job.run.cell]
-        if counts[-1] and taken + own > room:
+        if job.run.cell not in bytes_by_cell:
+            bytes_by_cell[job.run.cell] = _state_bytes(job)
+        size = bytes_by_cell[job.run.cell]
+        if counts[-1] and taken + size > room:
             counts, taken = [*counts, 0], 0
-        counts[-1], taken = counts[-1] + 1, taken + own
+        counts[-1], taken = counts[-1] + 1, taken + size
     return counts
 
 

@@ -48,12 +48,12 @@ class Data:
 
 def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
     """Return what the jobs' data sets are, each loaded once, by their place in the study's list."""
-    found: dict[int, Data] = {}
+    loaded: dict[int, Data] = {}
     for job in {job.run.dataset: job for job in jobs}.values():
         splits, rows = load_tokens(job.tokens), job.train_evaluation_rows
         seen = splits["train"] if rows is None else splits["train"].take(rows)
-        found[job.run.dataset] = Data(restore(job.task), splits, seen)
-    return found
+        loaded[job.run.dataset] = Data(restore(job.task), splits, seen)
+    return loaded
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ class Running:
         early = self.member.left and self.error is None
         why = "left the race" if self.lost else "diverged" if self.error else "stopped early" if early else "finished"
         epochs = [entry.seconds for entry in self.history]
-        own = self.job.run
-        label = f"{own.label}, {own.dataset_name}" if several else own.label
-        told = {"error": self.error, "race": self.lost}
-        return {"run": own.id, "label": label, "epochs": epochs, "until": self.until, "why": why, **told}
+        run = self.job.run
+        label = f"{run.label}, {run.dataset_name}" if several else run.label
+        reasons = {"error": self.error, "race": self.lost}
+        return {"run": run.id, "label": label, "epochs": epochs, "until": self.until, "why": why, **reasons}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of it."""

@@ -115,9 +115,9 @@ def with_settled(runs: Sequence[Run], settled: Mapping[str, SettledRun]) -> list
     ]  # fmt: skip
 
 
-def _with_rate(run: Run, found: tuple[float, float, float] | None, broken: Sequence[str], of: int) -> Run:
+def _with_rate(run: Run, best: tuple[float, float, float] | None, broken: Sequence[str], of: int) -> Run:
     if broken:
         run = replace(run, untried=Untried.made(rates=len(broken), of=of, why=broken[0]))
-    if found is None:
+    if best is None:
         return run
-    return replace(run, method=replace(run.method, learning_rate=found[2], rate_factor=1.0), rate="searched")
+    return replace(run, method=replace(run.method, learning_rate=best[2], rate_factor=1.0), rate="searched")

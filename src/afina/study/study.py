@@ -66,7 +66,7 @@ class Study:
         self.runs = expand(self.config)
         self._folder = StudyFolder(self.directory, self.config)
         self.originals: Originals | None = None
-        """What is known of the files of models and data, once it runs."""
+        """Digests of the files of models and data; None until the study runs."""
 
     @classmethod
     def read(cls, path: str | Path, out: str | Path) -> "Study":
@@ -111,8 +111,8 @@ class Study:
         return self.results
 
     def _run(self, observer: Observer) -> None:
-        told = [self.executor.remark] if self.executor.remark else []
-        observer(events.Remarks(remarks=[*remarks(self.config), *told]))
+        of_executor = [self.executor.remark] if self.executor.remark else []
+        observer(events.Remarks(remarks=[*remarks(self.config), *of_executor]))
         before = self._folder.resolved() if self._folder.has_begun else Resolved()
         self.originals = self.originals or Originals(self.directory)
         self._models = {model: model_digests(model, self.originals) for model in self.config.model}
@@ -154,12 +154,12 @@ class Study:
         for model, index in keys:
             spec = self.config.dataset[index]
             observer(events.Prepare(model=model, dataset=spec.label_name))
-            own = prepared[model, index] = prepare(
+            entry = prepared[model, index] = prepare(
                 self.config, spec, model, self.directory, on_validation=self.on_validation, original=self._models[model]
             )
-            refuse_other_data(self.directory, before, data_key(self.config, model, index), own.digest)
-            self.originals.remember_data(spec.path, own.digest)
-            observer(events.Prepared(notes=own.notes, cut=own.cut, learned=own.learned))
+            refuse_other_data(self.directory, before, data_key(self.config, model, index), entry.digest)
+            self.originals.remember_data(spec.path, entry.digest)
+            observer(events.Prepared(notes=entry.notes, cut=entry.cut, learned=entry.learned))
         return prepared
 
     def _carry_out(
@@ -204,8 +204,8 @@ class Study:
         def fitting(runs: Sequence[Run]) -> list[int]:
             from afina.study.worker import members_that_fit_for
 
-            found: list[int] = self.executor.submit(members_that_fit_for, [job(run) for run in runs])
-            return found
+            counts: list[int] = self.executor.submit(members_that_fit_for, [job(run) for run in runs])
+            return counts
 
         def outputs(run: Run) -> str:
             from afina.tasks.base import restore
@@ -267,8 +267,10 @@ class Study:
                 chosen[model] = ChosenPrecision.made(precision=self.config.precision, reason="the study says so")
             elif model in stored:
                 chosen[model] = stored[model]
-            elif "auto" not in (own := {run.method.precision_on("auto") for run in self.runs}):
-                chosen[model] = ChosenPrecision.made(precision=own.pop(), reason="every method of the study wants it")
+            elif "auto" not in (wanted := {run.method.precision_on("auto") for run in self.runs}):
+                chosen[model] = ChosenPrecision.made(
+                    precision=wanted.pop(), reason="every method of the study wants it"
+                )
             else:
                 from afina.study.worker import choose_precision_for
 

@@ -19,8 +19,8 @@ def with_trace(error: AfinaError, folder: Path) -> AfinaError:
     if not isinstance(error, Unexpected):
         return error
     path = folder / _FILE
-    told = ", ".join(f"{name} {version}" for name, version in versions().items())
-    write_text(path, f"{error}\n\n{error.trace}\n{told}\n")
+    installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+    write_text(path, f"{error}\n\n{error.trace}\n{installed}\n")
     return Unexpected(f"{error}; the whole traceback is in {path}, please report it.", error.trace)
 
 

@@ -49,9 +49,9 @@ class Training:
         self._path = folder / CHECKPOINT
         self.runs: list[Running] = []
         self.errors: dict[str, str] = {}
-        """By run, why it could not be."""
+        """Reasons why runs could not be carried out, by run."""
         self.lost: dict[str, Race] = {}
-        """By run, when and why it left a race."""
+        """Records of where candidates stood when they left a race, by run."""
         for job in jobs:
             try:
                 self.runs.append(start_running(job, job.run.method, backbone, data[job.run.dataset]))
@@ -129,8 +129,8 @@ class Training:
         if now - self._said >= 0.2:
             self._said = now
             # A GPU would have to be waited for: its losses are told after each epoch.
-            told = [run for run in self.runs if run.member.training and run.member.position.terms]
-            losses = {run.job.run.id: run.member.mean_loss() for run in told if self.backbone.device.type == "cpu"}
+            training = [run for run in self.runs if run.member.training and run.member.position.terms]
+            losses = {run.job.run.id: run.member.mean_loss() for run in training if self.backbone.device.type == "cpu"}
             self.send(events.Step(**self._progress(), losses=losses))
         judged = self._rung_due()
         if judged or now - self._saved >= self.config.checkpoint_seconds:
@@ -217,15 +217,15 @@ class Training:
         for run, value in reached:
             values.setdefault(run.job.run.label, []).append(value)
         failed = {run.job.run.label for run in self.runs if run.error is not None}
-        found = standings(self.runs[0].data.task.metric, values, failed)
-        leaving = who_leaves(race, found)
+        by_label = standings(self.runs[0].data.task.metric, values, failed)
+        leaving = who_leaves(race, by_label)
         for run in racing:
-            own = found[run.job.run.label]
-            self.send(events.Judged(run=run.job.run.id, **own))
+            standing = by_label[run.job.run.label]
+            self.send(events.Judged(run=run.job.run.id, **standing))
             if run.job.run.label in leaving:
                 run.member.left = True
                 position = {"step": run.member.position.step, "steps": run.member.optimiser.total_steps}
-                run.lost = Race.made(position, own)
+                run.lost = Race.made(position, standing)
                 self.send(events.Left(run=run.job.run.id, why="left the race", error=lost_words(run.lost)))
 
     def _on_validation(self, runs: Sequence[Running]) -> list[float]:
@@ -249,8 +249,8 @@ class Training:
                 with self.monitor.phase("evaluate"):
                     attached = self.passes.attached([run.adapter for run in group], training=False)
                     size = self.config.evaluation_batch_size
-                    found = predict_logits(attached, tokens, batch_size=size, tick=tick)
-                    for run, logits in zip(group, found, strict=True):
+                    predictions = predict_logits(attached, tokens, batch_size=size, tick=tick)
+                    for run, logits in zip(group, predictions, strict=True):
                         if choose:
                             run.task = data.task.developed(tokens, logits)
                         run.decoded = run.settled.decode_rows(tokens, logits)
@@ -290,9 +290,11 @@ class Training:
             raise damaged(self._path, error) from None
 
     def _take_back(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        for index, (run, kept) in enumerate(zip(self.runs, state["members"], strict=True)):
-            own = {name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")}
-            run.go_on(kept, own)
+        for index, (run, member_state) in enumerate(zip(self.runs, state["members"], strict=True)):
+            member_tensors = {
+                name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(f"{index}/")
+            }
+            run.go_on(member_state, member_tensors)
         torch.set_rng_state(tensors["random"])
         if "random_cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random_cuda"])

@@ -38,9 +38,9 @@ def alone(job: "Job", executor: Executor, observer: Observer) -> Result:
     try:
         result: Result = executor.submit(carry_out_job, job, on_event)
     except AfinaError as error:
-        told = with_trace(error, job.folder)
-        on_event(events.Failed(error=str(told)))
-        return _failed(job, told)
+        traced = with_trace(error, job.folder)
+        on_event(events.Failed(error=str(traced)))
+        return _failed(job, traced)
     return result
 
 
@@ -71,23 +71,23 @@ def together(
     except AfinaError as error:
         errors |= {job.run.id: error for job in members}
 
-    found = outcome or CohortOutcome()
-    errors |= {run: AfinaError(why) for run, why in found.errors.items()}
+    trained = outcome or CohortOutcome()
+    errors |= {run: AfinaError(why) for run, why in trained.errors.items()}
     if race:
-        finished = [job for job in jobs if job.run.id in found.results]
+        finished = [job for job in jobs if job.run.id in trained.results]
         profiles = _profiles(cohort, finished, errors, executor, observer, keep=False)
-    kept = _keep_results(jobs, found.results, profiles)
+    complete = _keep_results(jobs, trained.results, profiles)
     results = []
     for job in jobs:
-        if (lost := found.lost.get(job.run.id)) is not None:
+        if (lost := trained.lost.get(job.run.id)) is not None:
             results.append(Result.made(_without_result(job, "skipped", lost_words(lost)), race=lost))
-        elif job.run.id in kept:
-            results.append(kept[job.run.id])
+        elif job.run.id in complete:
+            results.append(complete[job.run.id])
         else:
-            told = with_trace(errors[job.run.id], job.folder)
-            on_event(events.Failed(run=job.run.id, error=str(told)))
-            results.append(_failed(job, told))
-    return results, outcome is not None and kept.keys() == found.results.keys()
+            traced = with_trace(errors[job.run.id], job.folder)
+            on_event(events.Failed(run=job.run.id, error=str(traced)))
+            results.append(_failed(job, traced))
+    return results, outcome is not None and complete.keys() == trained.results.keys()
 
 
 def _train(
@@ -101,10 +101,10 @@ def _train(
         cohort.keep(members=[job.run.id for job in members])
         on_event(events.Cohort(members=len(members), together=sharing.together or len(members)))
         try:
-            found: CohortOutcome = executor.submit(
+            outcome: CohortOutcome = executor.submit(
                 carry_out_cohort_job, CohortJob(cohort.id, members, sharing), on_event
             )
-            return found
+            return outcome
         except AfinaError as error:
             # With less at once it may fit; what is done is in the checkpoint.
             fewer = sharing.halved()
@@ -120,12 +120,12 @@ def _keep_results(
     """Write each result with what its run would have taken alone, where that is known, and return them by run."""
     from afina.study.carry_out import with_alone_costs
 
-    kept: dict[str, Result] = {}
+    complete: dict[str, Result] = {}
     for job in jobs:
         if (result := results.get(job.run.id)) is not None and (profile := profiles.get(job.run.cell)) is not None:
-            kept[job.run.id] = with_alone_costs(result, profile)
-            write_json(job.folder / "result.json", kept[job.run.id])
-    return kept
+            complete[job.run.id] = with_alone_costs(result, profile)
+            write_json(job.folder / "result.json", complete[job.run.id])
+    return complete
 
 
 def _profiles(
@@ -142,19 +142,19 @@ def _profiles(
     alike: dict[str, list[Job]] = {}
     for job in jobs:
         alike.setdefault(job.run.costs_like, []).append(job)
-    for own in alike.values():
-        cells = {job.run.cell for job in own}
-        found = next((profiles[cell] for cell in cells if cell in profiles), None)
-        if found is None:
-            observer(events.Profiling(run=own[0].run))
+    for peers in alike.values():
+        cells = {job.run.cell for job in peers}
+        costs = next((profiles[cell] for cell in cells if cell in profiles), None)
+        if costs is None:
+            observer(events.Profiling(run=peers[0].run))
             try:
-                found = executor.submit(
-                    profile_job, (own[0], cohort.first_steps(own[0].run.id) if keep else None), observer
+                costs = executor.submit(
+                    profile_job, (peers[0], cohort.first_steps(peers[0].run.id) if keep else None), observer
                 )
             except AfinaError as error:
-                errors |= {job.run.id: error for job in own}
+                errors |= {job.run.id: error for job in peers}
                 continue
-        profiles |= dict.fromkeys(cells, found)
+        profiles |= dict.fromkeys(cells, costs)
         cohort.keep(profiles=profiles)
     return profiles
 

@@ -56,8 +56,8 @@ def carry_out_cohort_job(cohort: CohortJob, send: Observer) -> CohortOutcome:
 def profile_job(argument: tuple[Job, Path | None], send: Observer) -> Costs:
     """Measure what a run costs alone, and keep the run's state after that in a file if one is named."""
     keep_freed_memory()
-    job, kept = argument
-    return profile_run(job, send, kept)
+    job, state_file = argument
+    return profile_run(job, send, state_file)
 
 
 def choose_together_for(jobs: Sequence[Job], send: Observer) -> TimedSharing:

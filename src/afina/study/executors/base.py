@@ -20,7 +20,7 @@ class Executor(Protocol):
 
     name: str
     remark: str | None
-    """What a person has to know of results that it gives, if anything."""
+    """A sentence that a person has to know about its results, if there is one."""
 
     def prepare(self) -> None:
         """Begin what takes time and is needed before the first job; safe to call again."""
