@@ -57,7 +57,7 @@ def asked(encoders: Encoders, wanted: Sequence[tuple[Reader, Sequence[str]]]) ->
 
 def test_rows_of_many_heads_and_vectors_share_a_pass(adapters: dict[str, Predictor]) -> None:
     rows: list[int] = []
-    encoders = Encoders(told=lambda count, seconds: rows.append(count))
+    encoders = Encoders(stepped=lambda count, seconds: rows.append(count))
     wanted: list[tuple[Reader, Sequence[str]]] = [(reads_labels(own), TEXTS) for own in adapters.values()]
     wanted += [(reads_states(own, own.backbone, "mean"), TEXTS[:2]) for own in adapters.values()]
     backbone = adapters["two"].backbone
@@ -76,7 +76,7 @@ def test_rows_of_many_heads_and_vectors_share_a_pass(adapters: dict[str, Predict
 
 def test_a_pass_takes_who_waited_longest_and_the_like(adapters: dict[str, Predictor]) -> None:
     passes: list[int] = []
-    encoders = Encoders(Gathering(rows=4), told=lambda count, seconds: passes.append(count))
+    encoders = Encoders(Gathering(rows=4), stepped=lambda count, seconds: passes.append(count))
     reader = reads_labels(adapters["two"])
     texts = [" ".join(["parcel"] * length) for length in (30, 1, 2, 29, 28, 3, 4)]
     done: list[str] = []

@@ -55,16 +55,16 @@ class _Place:
     folder: Path
     stamp: Stamp
     seen: Stamp
-    """What the last look saw: only what two looks see alike is settled, and taken for the folder's contents."""
+    """The folder's contents at the last look: they count only once two looks in a row agree."""
     current: Version | None = None
     problem: tuple[Stamp, str] | None = None
-    """What was wrong with these contents."""
+    """The contents that could not be loaded, and why."""
     given: bool = False
-    """Whether it was named by a person, not found in the folder of adapters."""
+    """True if a person named it; otherwise it comes from the folder of adapters."""
     missed: bool = False
-    """Whether the last look did not find it."""
+    """True if the last look did not find it."""
     hidden: bool = False
-    """Whether a person took it away; it comes back when its folder changes."""
+    """True if a person took it away; it comes back when its folder changes."""
     writes: tuple[Stamp, bool | None] | None = None
     """Whether these contents are of an adapter that writes."""
 
@@ -119,14 +119,14 @@ class Shelf:
 
     def look(self) -> None:
         """Look at the folders again: take up what is new, note what has changed, let go of what is not there."""
-        found = named_in(self.folder) if self.folder is not None else {}
+        by_name = named_in(self.folder) if self.folder is not None else {}
         with self._lock:
-            for name, folders in found.items():
+            for name, folders in by_name.items():
                 self._see(name, folders)
             for name, place in list(self._places.items()):
                 if place.given:
                     self._see_change(place)
-                elif name in found:
+                elif name in by_name:
                     place.missed = False
                 elif not place.missed:
                     place.missed = True  # a folder that takes another's place is not there for a moment
@@ -299,6 +299,6 @@ class Shelf:
 
 
 _TRIES, _PAUSE = 10, 0.1
-"""How often a folder that is being written to is read again, after so many seconds."""
+"""Number of attempts to read a folder that is being written to, and the seconds between them."""
 UNNAMED = "(unnamed)"
-"""What a record says of a base that the folder does not name."""
+"""A record's base where the folder names none."""

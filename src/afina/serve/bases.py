@@ -63,8 +63,8 @@ class Bases:
 
     def is_called(self, name: str) -> bool:
         """Return whether an adapter's name for its base is one of this model's; a folder that moved is known by its name."""
-        own = BUILT_IN[self.model].hub if self.model in BUILT_IN else None
-        if name in (self.model, own, *self.same) or model_path(name, weights=False) == model_path(self.model):
+        hub = BUILT_IN[self.model].hub if self.model in BUILT_IN else None
+        if name in (self.model, hub, *self.same) or model_path(name, weights=False) == model_path(self.model):
             return True
         moved = name.startswith((".", "/")) and not Path(name).exists()
         return moved and Path(name).name == Path(self.model).name
@@ -78,10 +78,15 @@ class Bases:
 def _share(model: nn.Module, other: nn.Module) -> None:
     """Give a model in place its equal's tensors wherever they are the same."""
     there = dict(other.named_parameters())
-    for name, own in list(model.named_parameters()):
+    for name, parameter in list(model.named_parameters()):
         like = there.get(name)
-        if type(own) is not nn.Parameter or like is None or like.shape != own.shape or like.dtype != own.dtype:
+        if (
+            type(parameter) is not nn.Parameter
+            or like is None
+            or like.shape != parameter.shape
+            or like.dtype != parameter.dtype
+        ):
             continue
-        if torch.equal(like, own):
+        if torch.equal(like, parameter):
             home, _, last = name.rpartition(".")
             setattr(model.get_submodule(home), last, like)

@@ -34,9 +34,9 @@ class Counters:
     requests: Counter[str] = field(default_factory=Counter)
     """Those that were taken, by name."""
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By name and how they ended."""
+    """Number of requests by name and by how they ended."""
     refused: Counter[str] = field(default_factory=Counter)
-    """By the reason: queue, memory."""
+    """Number of refusals by reason: queue, memory."""
     tokens_in: Counter[str] = field(default_factory=Counter)
     tokens_out: Counter[str] = field(default_factory=Counter)
     steps: int = 0

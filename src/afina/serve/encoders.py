@@ -47,7 +47,7 @@ class Reader:
     backbone: Backbone
     adapter: Adapter | None
     pooling: str | None
-    """How a vector is made of a text; None for what the adapter's head says."""
+    """The pooling of a text's states into a vector; None for the outputs of the adapter's head."""
     read: Callable[[Sequence[Any], Sequence[str] | None], Tokens]
     whole: Callable[[Sequence[Any], Sequence[str] | None], Tokens]
     """Reads texts with nothing cut, to say how long they are."""
@@ -64,9 +64,9 @@ def reads_labels(predictor: Predictor) -> Reader:
     """Return what asks an adapter's head; raises `UsageError` for one that writes."""
 
     def read(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
-        found: Tokens | None = predictor.read(texts, pairs, None)  # type: ignore[attr-defined]
-        assert found is not None, "a request has a text at least"
-        return found
+        tokens: Tokens | None = predictor.read(texts, pairs, None)  # type: ignore[attr-defined]
+        assert tokens is not None, "a request has a text at least"
+        return tokens
 
     def whole(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
         return predictor.task.tokenize(predictor.tokenizer, rows_of(texts, pairs), _WHOLE)
@@ -101,7 +101,7 @@ class Ask:
     pairs: Sequence[str] | None
     done: Callable[["Ask"], None]
     may_cut: bool = True
-    """Whether texts that are too long are cut, as in training, or fail."""
+    """True if texts that are too long are cut, as in training; otherwise they fail."""
     tokens: Tokens | None = None
     error: Exception | None = None
     cancelled: bool = False
@@ -134,7 +134,7 @@ class Gathering:
     """Says how rows come together in a pass."""
 
     seconds: float = 0.003
-    """How long the first request waits for others."""
+    """Seconds that the first request waits for others."""
     rows: int = 64
     """Most rows of a pass."""
     tokens: int = 4096
@@ -160,11 +160,11 @@ class Encoders(Owner):
     """Owns models that write nothing, and answers what is asked of them."""
 
     def __init__(
-        self, gathering: Gathering | None = None, *, told: Callable[[int, float], None] = lambda rows, seconds: None
+        self, gathering: Gathering | None = None, *, stepped: Callable[[int, float], None] = lambda rows, seconds: None
     ) -> None:
         """Call `told` after each pass with its rows and what it took."""
         super().__init__("afina-encoders")
-        self.gathering, self._told = gathering or Gathering(), told
+        self.gathering, self._told = gathering or Gathering(), stepped
         self._waiting: list[_Row] = []
         self._rows_in = 0
         self._counting = Lock()
@@ -286,10 +286,10 @@ def _passed(rows: Sequence[_Row]) -> list[np.ndarray]:
     counts: list[int] = []
     pieces: list[tuple[Tokens, np.ndarray]] = []
     for _, its in groupby(sorted_rows, key=lambda row: row.ask.reader.key):
-        own = list(its)
-        members.append(_Member(own[0].ask.reader))
-        counts.append(len(own))
-        pieces += [(row.ask.tokens, np.array([row.row])) for row in own]  # type: ignore[misc]
+        asked = list(its)
+        members.append(_Member(asked[0].ask.reader))
+        counts.append(len(asked))
+        pieces += [(row.ask.tokens, np.array([row.row])) for row in asked]  # type: ignore[misc]
     backbone = rows[0].ask.reader.backbone
     attachables: list[Attachable] = list(members)
     with Attachment(backbone, attachables) as attached, torch.inference_mode():
@@ -298,11 +298,11 @@ def _passed(rows: Sequence[_Row]) -> list[np.ndarray]:
         parts = [slice(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
         hidden = attached.hidden(batch.inputs, parts)
         causal = backbone.anatomy.row.causal
-        said = [
+        by_member = [
             member.said(hidden.rows(part), causal=causal).float().cpu().numpy()
             for member, part in zip(members, parts, strict=True)
         ]
-    each = [output for outputs in said for output in outputs]
+    each = [output for outputs in by_member for output in outputs]
     if sorted_rows[0].ask.tokens.by_word:  # type: ignore[union-attr]
         words = [(labels[0] != IGNORED).cpu().numpy() for labels in batch.labels]
         each = [output[: len(own)][own] for output, own in zip(each, words, strict=True)]

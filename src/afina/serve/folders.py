@@ -8,7 +8,7 @@ from afina.errors import UsageError
 __all__ = ["Stamp", "adapters_in", "named_in", "stamp_of"]
 
 Stamp = tuple[tuple[str, int, int, int], ...]
-"""Of each file of a folder its name, its size, when it was written, and which file it is."""
+"""The name, size, time of writing and inode of each file in a folder."""
 
 
 def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda path: False) -> dict[str, Path]:
@@ -20,17 +20,17 @@ def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda pat
     def is_one(path: Path) -> bool:
         return is_adapter(path) or exported(path)
 
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
     for path in paths:
         inside = [path] if is_one(path) else sorted({own.parent for own in path.rglob("*.json") if is_one(own.parent)})
         if not inside:
             raise UsageError(f"{path} is no adapter and holds none: there is no adapter_config.json.")
         for folder in (own.resolve() for own in inside):
-            if folder not in found.values():
+            if folder not in named.values():
                 name = name_of(folder)
-                number = sum(other.partition("~")[0] == name for other in found)
-                found[f"{name}~{number + 1}" if number else name] = folder
-    return found
+                number = sum(other.partition("~")[0] == name for other in named)
+                named[f"{name}~{number + 1}" if number else name] = folder
+    return named
 
 
 def named_in(folder: Path) -> dict[str, list[Path]]:
@@ -38,10 +38,10 @@ def named_in(folder: Path) -> dict[str, list[Path]]:
 
     They are DIR/NAME, DIR/NAME/adapter as a run leaves it, and DIR/runs/NAME/adapter as a study does.
     """
-    found: dict[str, list[Path]] = {}
+    named: dict[str, list[Path]] = {}
     for place in _places(folder):
-        found.setdefault(name_of(place), []).append(place)
-    return found
+        named.setdefault(name_of(place), []).append(place)
+    return named
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -70,12 +70,12 @@ def is_adapter(path: Path) -> bool:
 
 def stamp_of(folder: Path) -> Stamp:
     """Return what tells a folder's contents from those that it had before, without reading them."""
-    found = []
+    files = []
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         try:
             state = file.stat()
         except FileNotFoundError:
             continue  # gone since the folder was listed
         if file.is_file():
-            found.append((file.name, state.st_size, state.st_mtime_ns, state.st_ino))
-    return tuple(found)
+            files.append((file.name, state.st_size, state.st_mtime_ns, state.st_ino))
+    return tuple(files)

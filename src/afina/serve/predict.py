@@ -75,8 +75,8 @@ class RowByRow:
     def predict(self, asked: Asked, keep: Sequence[str] = ()) -> Iterator[Predicted]:
         """Yield what is predicted for each row, batch by batch; a row without a text has no answer."""
         if asked.images is not None:
-            found: Sequence[Prediction] = self.adapter.predict(asked.images, batch_size=self.batch_size)
-            yield from (self._predicted(row, f"image {row}", {}, one) for row, one in enumerate(found, start=1))
+            predictions: Sequence[Prediction] = self.adapter.predict(asked.images, batch_size=self.batch_size)
+            yield from (self._predicted(row, f"image {row}", {}, one) for row, one in enumerate(predictions, start=1))
             return
         self.has_text = asked.has_text
         rows = iter(
@@ -89,8 +89,8 @@ class RowByRow:
             full = [row for row in chunk if row.text.strip()]
             answers = iter(self._answers(full))
             for row in chunk:
-                kept = {name: row.columns.get(name) for name in keep}
-                yield self._predicted(row.number, row.text, kept, next(answers) if row.text.strip() else None)
+                columns = {name: row.columns.get(name) for name in keep}
+                yield self._predicted(row.number, row.text, columns, next(answers) if row.text.strip() else None)
 
     def _answers(self, rows: Sequence[AskedRow]) -> Sequence[Prediction]:
         if not rows:
@@ -108,15 +108,15 @@ class RowByRow:
         texts = [row.text for row in rows]
         return self.adapter.predict(texts, pairs, choices=choices, batch_size=self.batch_size)
 
-    def _predicted(self, row: int, text: str, kept: Mapping[str, Any], one: Prediction | None) -> Predicted:
+    def _predicted(self, row: int, text: str, columns: Mapping[str, Any], one: Prediction | None) -> Predicted:
         self.counts.rows += 1
         if one is None:
             self.counts.empty += 1
-            return Predicted(row, text, kept, *self.adapter.task.nothing(unsure=self.at_least is not None))
+            return Predicted(row, text, columns, *self.adapter.task.nothing(unsure=self.at_least is not None))
         shown = one.shown(self.at_least)
         self.counts.answered += shown.sure
         self.counts.unsure += not shown.sure
-        return Predicted(row, text, kept, shown.answer, shown.fields, one)
+        return Predicted(row, text, columns, shown.answer, shown.fields, one)
 
 
 @dataclass

@@ -44,7 +44,7 @@ class Ask:
     adapter: Attachable | None = None
     """This very object answers to the end, whatever else is loaded under its name meanwhile."""
     name: str = ""
-    """By which requests are counted."""
+    """The name under which requests are counted."""
     settings: GenerationSettings = field(default_factory=GenerationSettings)
     stop: tuple[str, ...] = ()
     """Texts that end the answer, beside those of the settings: a chat template's."""

@@ -96,13 +96,13 @@ class Chat:
         system = [{"role": "system", "content": self.system}] if self.system else []
         whole = [*system, *self.messages]
         try:
-            kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            last = json.loads(kept[-1])["messages"] if kept else None
+            saved = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            last = json.loads(saved[-1])["messages"] if saved else None
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{path} holds something else than conversations; choose another name.") from None
-        if last == whole[: len(last or ())] and kept:
-            kept.pop()
-        lines = [*kept, json.dumps({"messages": whole}, ensure_ascii=False)]
+        if last == whole[: len(last or ())] and saved:
+            saved.pop()
+        lines = [*saved, json.dumps({"messages": whole}, ensure_ascii=False)]
         with whole_file(path, make_folder=False) as partial:
             partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -91,7 +91,7 @@ class ChatCompletions(Endpoint):
 
 async def _whole(call: Call, body: ChatBody, replies: Sequence[Reply]) -> dict[str, Any]:
     """Return all answers when they are there."""
-    said: list[list[dict[str, Any]]] = [[] for _ in replies]
+    logs: list[list[dict[str, Any]]] = [[] for _ in replies]
     choices: list[dict[str, Any]] = [{} for _ in replies]
     async for event in pieces(call, replies):
         if event is None:
@@ -99,11 +99,11 @@ async def _whole(call: Call, body: ChatBody, replies: Sequence[Reply]) -> dict[s
         place, piece = event
         tokenizer = replies[place].ask.tokenizer
         if body.logprobs:
-            said[place] += [told(tokenizer, one) for one in piece.said]
+            logs[place] += [told(tokenizer, one) for one in piece.said]
         if (written := piece.written) is not None:
             choices[place] = {
                 "index": place, "message": {"role": "assistant", "content": written.text, "refusal": None},
-                "logprobs": {"content": said[place], "refusal": None} if body.logprobs else None,
+                "logprobs": {"content": logs[place], "refusal": None} if body.logprobs else None,
                 "finish_reason": written.finish,
             }  # fmt: skip
     return {
@@ -120,8 +120,8 @@ async def _events(call: Call, body: ChatBody, replies: Sequence[Reply]) -> Async
     }  # fmt: skip
     none = {"usage": None} if body.with_usage else {}
 
-    def chunk(place: int, delta: dict[str, Any], said: Any = None, finish: str | None = None) -> dict[str, Any]:
-        choice = {"index": place, "delta": delta, "logprobs": said, "finish_reason": finish}
+    def chunk(place: int, delta: dict[str, Any], log: Any = None, finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": place, "delta": delta, "logprobs": log, "finish_reason": finish}
         return {**start, "choices": [choice], **none}
 
     for place in range(len(replies)):
@@ -131,9 +131,9 @@ async def _events(call: Call, body: ChatBody, replies: Sequence[Reply]) -> Async
             yield None
             continue
         place, piece = event
-        said = [told(replies[place].ask.tokenizer, one) for one in piece.said] if body.logprobs else []
-        if piece.text or said:
-            yield chunk(place, {"content": piece.text}, {"content": said, "refusal": None} if body.logprobs else None)
+        log = [told(replies[place].ask.tokenizer, one) for one in piece.said] if body.logprobs else []
+        if piece.text or log:
+            yield chunk(place, {"content": piece.text}, {"content": log, "refusal": None} if body.logprobs else None)
         if piece.written is not None:
             yield chunk(place, {}, None, piece.written.finish)
     if body.with_usage:

@@ -36,15 +36,15 @@ class Classify(Endpoint):
         texts = [body.input] if isinstance(body.input, str) else body.input
         pairs = [body.pairs] if isinstance(body.pairs, str) else body.pairs
         predictor = await call.model(body.model)
-        own = labelling(predictor, body.model)
-        if body.at_least is not None and own.task.answers_with is not None:
+        labeller = labelling(predictor, body.model)
+        if body.at_least is not None and labeller.task.answers_with is not None:
             raise wrong(
-                f"at_least is for labels with a probability; {body.model} answers with {own.task.answers_with}.",
+                f"at_least is for labels with a probability; {body.model} answers with {labeller.task.answers_with}.",
                 "at_least",
             )
-        ask = await call.read(reads_labels(own), texts, pairs)
-        found = own.task.predictions(texts, ask.tokens, ask.outputs())  # type: ignore[arg-type]
-        data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(found)]
+        ask = await call.read(reads_labels(labeller), texts, pairs)
+        predictions = labeller.task.predictions(texts, ask.tokens, ask.outputs())  # type: ignore[arg-type]
+        data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(predictions)]
         return {
             "id": call.number, "object": "list", "model": body.model, "data": data, "cut": _cut(ask),
             "usage": {"prompt_tokens": call.tokens_in, "total_tokens": call.tokens_in},

@@ -57,16 +57,16 @@ class Completions(Endpoint):
 
 
 async def _whole(call: Call, body: CompletionBody, replies: Sequence[Reply]) -> dict[str, Any]:
-    said: list[list[Said]] = [[] for _ in replies]
+    logs: list[list[Said]] = [[] for _ in replies]
     choices: list[dict[str, Any]] = [{} for _ in replies]
     async for event in pieces(call, replies):
         if event is None:
             continue
         place, piece = event
-        said[place] += piece.said
+        logs[place] += piece.said
         if (written := piece.written) is not None:
             choices[place] = {
-                "index": place, "text": written.text, "logprobs": _said(body, replies[place], said[place], 0),
+                "index": place, "text": written.text, "logprobs": _said(body, replies[place], logs[place], 0),
                 "finish_reason": written.finish,
             }  # fmt: skip
     return {**_start(call, body), "choices": choices, "usage": usage(call)}
@@ -95,11 +95,11 @@ def _start(call: Call, body: CompletionBody) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _said(body: CompletionBody, reply: Reply, said: Sequence[Said], offset: int) -> dict[str, Any] | None:
+def _said(body: CompletionBody, reply: Reply, choices: Sequence[Said], offset: int) -> dict[str, Any] | None:
     """Return how likely tokens were, as OpenAI's completions have it; offsets count letters of the answer."""
     if body.logprobs is None:
         return None
-    each = [told(reply.ask.tokenizer, one) for one in said]
+    each = [told(reply.ask.tokenizer, one) for one in choices]
     offsets = [offset]
     for one in each[:-1]:
         offsets.append(offsets[-1] + len(one["token"]))

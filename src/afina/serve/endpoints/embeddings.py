@@ -25,7 +25,7 @@ class EmbeddingsBody(Body):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     pooling: Literal["mean", "cls"] = "mean"
-    """Whether a vector is the mean of all tokens' states, or the first's (of a decoder the last's)."""
+    """The vector of a text: the mean of all tokens' states, or the state of the first token (a decoder's last)."""
 
 
 @endpoint("/v1/embeddings")

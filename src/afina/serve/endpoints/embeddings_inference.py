@@ -51,20 +51,20 @@ class Predict(Endpoint):
             raise wrong("Some inputs are pairs and some are texts; ask of them apart.", "inputs")
         pairs = [row[1] for row in rows] if len(rows[0]) == 2 else None
         predictor = await call.model(name)
-        own = labelling(predictor, name)
-        names = own.task.label_names
-        if own.task.tags or own.task.embeds or not names:
+        labeller = labelling(predictor, name)
+        names = labeller.task.label_names
+        if labeller.task.tags or labeller.task.embeds or not names:
             raise wrong(f"{name} has no labels with scores; ask it at /v1/classify.", "model")
-        ask = await call.read(reads_labels(own), [row[0] for row in rows], pairs, may_cut=body.truncate)
-        scores = ask.outputs() if body.raw_scores else own.task.decode(ask.outputs()).scores
-        found = [
+        ask = await call.read(reads_labels(labeller), [row[0] for row in rows], pairs, may_cut=body.truncate)
+        scores = ask.outputs() if body.raw_scores else labeller.task.decode(ask.outputs()).scores
+        labelled = [
             sorted(
                 ({"label": str(label), "score": float(score)} for label, score in zip(names, one, strict=True)),
                 key=lambda each: -each["score"],  # type: ignore[operator]
             )
             for one in scores
         ]
-        return found if several else found[0]
+        return labelled if several else labelled[0]
 
     @classmethod
     def named(cls, call: Call, given: str | None) -> str:
@@ -97,8 +97,8 @@ class Embed(Endpoint):
         reader = reading(call, predictor, "mean")
         ask = await call.read(reader, texts, may_cut=body.truncate)
         vectors = ask.outputs()
-        found: list[Any] = (unit(vectors) if body.normalize else vectors).tolist()
-        return found
+        listed: list[Any] = (unit(vectors) if body.normalize else vectors).tolist()
+        return listed
 
     @classmethod
     def named(cls, call: Call, given: str | None) -> str:

@@ -24,7 +24,7 @@ class LoadBody(Body):
     lora_name: AdapterName
     lora_path: Annotated[str, Field(min_length=1, max_length=4000)]
     load_inplace: bool = False
-    """Whether an adapter of this name that is there gives way."""
+    """Replace an adapter that has this name."""
 
 
 class UnloadBody(Body):

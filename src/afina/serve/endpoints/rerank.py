@@ -47,8 +47,8 @@ class Rerank(Endpoint):
         else:
             label = _scored(predictor, body)
             ask = await call.read(reads_labels(predictor), [body.query] * len(documents), documents, may_cut=False)
-            found = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
-            scores = [own.label if label is None else (own.probabilities or {})[label] for own in found]
+            predictions = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
+            scores = [own.label if label is None else (own.probabilities or {})[label] for own in predictions]
             by = label or "number"
         order = sorted(range(len(documents)), key=lambda place: -scores[place])[: body.top_n]
         results = [

@@ -24,7 +24,7 @@ from afina.serve.http.refusals import Refusal, wrong
 __all__ = ["make_app"]
 
 _NUMBER = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What a client may call its request, to find it in the log."""
+"""The form of a client's name for its request, by which it is found in the log."""
 _GONE = 499
 """The status, in logs alone, of a request whose client went away (nginx's)."""
 
@@ -115,8 +115,8 @@ class _Door:
                 {answering, leaving}, timeout=call.deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
             )
             if answering.done():
-                found = answering.result()
-                return found if isinstance(found, Response) else _Json(found)
+                answer = answering.result()
+                return answer if isinstance(answer, Response) else _Json(answer)
             if leaving.done():
                 raise ClientDisconnect
             raise Refusal(

@@ -32,9 +32,9 @@ class Body(BaseModel):
 def as_json(raw: bytes) -> Any:
     """Return what a body's bytes say; raises `Refusal` for no JSON, a key given twice, or text that cannot be written."""
     try:
-        found = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        body = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
         if b"\\ud" in raw.lower():
-            json.dumps(found, ensure_ascii=False).encode("utf-8")  # half a character
+            json.dumps(body, ensure_ascii=False).encode("utf-8")  # half a character
     except RecursionError:
         raise wrong("The body's JSON is nested too deeply.", code="invalid_json") from None
     except UnicodeEncodeError:
@@ -42,18 +42,18 @@ def as_json(raw: bytes) -> Any:
     except ValueError as error:  # of which JSON's and Unicode's are kinds
         reason = str(error).split(";")[0][:200]
         raise wrong(f"The body is not JSON that can be read: {reason}.", code="invalid_json") from None
-    return found
+    return body
 
 
-def as_body(kind: type[Body], found: Any) -> Any:
+def as_body(kind: type[Body], body: Any) -> Any:
     """Return what was read as a body of a kind; raises `Refusal` that names the first key that is wrong."""
-    if not isinstance(found, dict):
-        raise wrong(f"The body should be an object with keys, not {shown(found)}.", code="invalid_json")
-    for key in kind.unsupported & found.keys():
-        if found.pop(key) not in (None, False, [], {}):
+    if not isinstance(body, dict):
+        raise wrong(f"The body should be an object with keys, not {shown(body)}.", code="invalid_json")
+    for key in kind.unsupported & body.keys():
+        if body.pop(key) not in (None, False, [], {}):
             raise wrong(f"'{key}' is not supported here; leave it out.", key, "unsupported_parameter")
     try:
-        return kind.model_validate(found)
+        return kind.model_validate(body)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         raise _refusal(kind, first, len(others)) from None
@@ -73,10 +73,10 @@ def _refusal(kind: type[Body], problem: Any, others: int) -> Refusal:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    body = dict(pairs)
+    if len(body) < len(pairs):
         raise ValueError("a key is given twice")
-    return found
+    return body
 
 
 def _no_number(text: str) -> Any:

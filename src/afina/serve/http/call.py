@@ -39,9 +39,9 @@ class Call:
     first: float | None = None
     """Seconds to the first token."""
     texts: Any = None
-    """What was asked, for a log that is to have it."""
+    """The texts asked, if the log should have them."""
     ends: ExitStack = field(default_factory=ExitStack)
-    """What is done when the request has ended, however it did."""
+    """Actions to take when the request has ended, however it did."""
 
     @property
     def deadline(self) -> float:
@@ -99,7 +99,7 @@ class Call:
             if not ended.done():
                 ended.set_result(None)
 
-        def done(own: Ask) -> None:
+        def done(answered: Ask) -> None:
             loop.call_soon_threadsafe(end)
 
         ask = Ask(reader, texts, pairs, done, may_cut)

@@ -18,13 +18,13 @@ class Endpoint:
     """The path."""
     method: ClassVar[str] = "POST"
     body: ClassVar[type[Body] | None] = None
-    """What a request has to hold; None where it holds nothing."""
+    """The form of a request's body; None if it has none."""
     admin: ClassVar[bool] = False
-    """Whether an admin alone may ask."""
+    """True if only an admin may ask."""
     free: ClassVar[bool] = False
-    """Whether what is an admin's is everybody's where no key is needed."""
+    """True if everybody may ask an admin's endpoint where no key is needed."""
     unguarded: ClassVar[bool] = False
-    """Whether anybody may ask, key or not."""
+    """True if anybody may ask, with or without a key."""
 
     @classmethod
     async def answer(cls, call: Call, body: Any) -> Response | dict[str, Any] | list[Any]:

@@ -61,10 +61,10 @@ class House:
     limits: ServeLimits
     meters: Meters = field(default_factory=Meters)
     draining: bool = False
-    """Whether it takes no more requests."""
+    """True if it takes no more requests."""
 
     def __post_init__(self) -> None:
-        self.encoders = Encoders(Gathering(seconds=self.limits.gather), told=self._stepped("encoders"))
+        self.encoders = Encoders(Gathering(seconds=self.limits.gather), stepped=self._stepped("encoders"))
         self.since = time.time()
         self._ends = threading.Event()
         self._engine: Engine | None = None
@@ -134,14 +134,14 @@ class House:
         return told
 
     def _queues(self) -> dict[str, float]:
-        own = {"encoders": float(self.encoders.rows_waiting)}
-        return own if self._engine is None else own | {"engine": float(self._engine.waiting)}
+        waiting = {"encoders": float(self.encoders.rows_waiting)}
+        return waiting if self._engine is None else waiting | {"engine": float(self._engine.waiting)}
 
     def _memory(self) -> dict[str, float]:
         adapters = float(sum(version.bytes for version in self.shelf.there()))
-        kept = 0.0 if self._engine is None else float(self._engine.kept_bytes)
+        cached = 0.0 if self._engine is None else float(self._engine.kept_bytes)
         base = float(self.bases.bytes())
-        return {"process": process_bytes(), "base": base, "adapters": adapters, "keys_and_values": kept}
+        return {"process": process_bytes(), "base": base, "adapters": adapters, "keys_and_values": cached}
 
     def _adapters(self) -> dict[str, float]:
         return {"named": float(len(self.shelf.names())), "loaded": float(len(self.shelf.there()))}

@@ -28,9 +28,9 @@ class Journal:
         """Write a line of what is not None, with the time."""
         if self._out is None:
             return
-        found = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
-        found |= {key: value for key, value in values.items() if value is not None}
-        line = json.dumps(found, ensure_ascii=False) + "\n"
+        entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        entry |= {key: value for key, value in values.items() if value is not None}
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
         with self._lock, suppress(OSError, ValueError):  # a full disk, or a pipe that nobody reads, stops no answer
             self._out.write(line)
             self._out.flush()

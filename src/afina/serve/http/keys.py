@@ -55,14 +55,14 @@ class _Entry(Checked):
     """Holds one key of a file of keys."""
 
     name: str
-    """What the log calls whoever has it."""
+    """The log's name for whoever has the key."""
     key: Annotated[str, Field(min_length=8)] | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """The key's digest, where the file is not to hold the key itself."""
     adapters: list[str] | None = None
     """The models that it may ask, the base model by its name among them; all, unless given."""
     admin: bool = False
-    """Whether it may load and unload adapters, and read the metrics."""
+    """True if it may load and unload adapters, and read the metrics."""
     rate: Annotated[float, Field(gt=0)] | None = None
     """Requests a minute; as many as there are, unless given."""
 
@@ -135,8 +135,8 @@ def read_keys(file: Path | None, api_key: str | None, admin_key: str | None, rat
     entries = [] if file is None else read_yaml(file)
     if not isinstance(entries, list):
         raise UsageError(f"{file} should be a list of keys, each with a name and a key.")
-    for place, found in enumerate(entries, start=1):
-        entry = _Entry.parse(found, f"{file}, key {place}")
+    for place, given in enumerate(entries, start=1):
+        entry = _Entry.parse(given, f"{file}, key {place}")
         digest = bytes.fromhex(entry.sha256) if entry.sha256 else _digest(entry.key)
         adapters = None if entry.adapters is None else frozenset(entry.adapters)
         keys.add(digest, Caller(entry.name, adapters, entry.admin, entry.rate))

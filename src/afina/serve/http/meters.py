@@ -59,10 +59,10 @@ class _Watched:
     def collect(self) -> Any:
         from prometheus_client.core import GaugeMetricFamily
 
-        found = GaugeMetricFamily(self._name, self._what, labels=[self._label])
+        metric = GaugeMetricFamily(self._name, self._what, labels=[self._label])
         for key, value in self._values().items():
-            found.add_metric([key], value)
-        yield found
+            metric.add_metric([key], value)
+        yield metric
 
 
 class _Engine:
@@ -81,12 +81,12 @@ class _Engine:
                 ("time_to_first_token", "From a request to its first token", now.first_token),
                 ("time_between_tokens", "From a token to the next", now.between_tokens),
             ):
-                found = HistogramMetricFamily(f"afina_{name}_seconds", what, labels=["adapter"])
+                metric = HistogramMetricFamily(f"afina_{name}_seconds", what, labels=["adapter"])
                 for adapter, took in each.items():
                     sums = list(accumulate(took.counts))
                     bounds = [*map(str, took.bounds), "+Inf"]
-                    found.add_metric([adapter], list(zip(bounds, map(float, sums), strict=True)), took.seconds)
-                yield found
+                    metric.add_metric([adapter], list(zip(bounds, map(float, sums), strict=True)), took.seconds)
+                yield metric
 
 
 def process_bytes() -> float:

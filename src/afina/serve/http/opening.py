@@ -30,7 +30,7 @@ class Opening:
     precision: str | None = None
     device: str = "auto"
     preload: bool = False
-    """Whether all adapters are loaded before the first request, and one that cannot be keeps the server from starting."""
+    """Load all adapters before the first request, and do not start if one cannot be loaded."""
     same: tuple[str, ...] = ()
     api_key: str | None = None
     admin_key: str | None = None
@@ -71,16 +71,16 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
 
 def _records(folder: Path | None, tell: Callable[[str], None]) -> list[tuple[AdapterRecord, Base]]:
     """Return what the adapters of a folder say of themselves; what cannot be read is told, and is none."""
-    found: list[tuple[AdapterRecord, Base]] = []
+    records: list[tuple[AdapterRecord, Base]] = []
     for places in named_in(folder).values() if folder is not None else ():
         for place in places:
             try:
                 form = format_of(place)
                 record = form.record(place)
-                found.append((record, form.base(record)))
+                records.append((record, form.base(record)))
             except AfinaError as error:
                 tell(f"{place} cannot be served: {error}")
-    return found
+    return records
 
 
 def _base_of(records: list[tuple[AdapterRecord, Base]], folder: Path | None) -> str:

@@ -191,7 +191,7 @@ def usage(call: Call) -> dict[str, int]:
     }  # fmt: skip
 
 
-def told(tokenizer: Any, said: Said) -> dict[str, Any]:
+def told(tokenizer: Any, choice: Said) -> dict[str, Any]:
     """Return how likely a token was, as OpenAI's chats have it."""
 
     def one(token: int, log_probability: float) -> dict[str, Any]:
@@ -200,5 +200,5 @@ def told(tokenizer: Any, said: Said) -> dict[str, Any]:
         whole = None if "\ufffd" in text else list(text.encode("utf-8"))
         return {"token": text, "logprob": max(log_probability, -9999.0), "bytes": whole}
 
-    top = [one(*each) for each in said.likeliest]
-    return {**one(said.token, said.log_probability or 0.0), "top_logprobs": top}
+    top = [one(*each) for each in choice.likeliest]
+    return {**one(choice.token, choice.log_probability or 0.0), "top_logprobs": top}
