@@ -4,7 +4,8 @@
 
 MiniLM, batch 6, three epochs of as many rows as make the steps asked for, bf16 where the processor has it, the four rates of
 a method in one cohort, the others' own defaults. What is printed is what auto lacks of the best of the four on the test
-rows, in points (of regression, hundredths of Pearson's correlation). A file that is there is gone on with.
+rows, in points (of regression, hundredths of Pearson's correlation). A file that is there is gone on with; `--table` prints
+it as the README has it.
 """
 
 import argparse
@@ -39,22 +40,32 @@ from record import precision, write_record
 FACTORS = (0.3, 1.0, 3.0, 10.0)
 LENGTHS = {"ag_news": 40, "snli": 32, "imdb": 96, "tickets": 48, "stsb_pt": 48}
 """Tokens that texts are cut to."""
+NAMES = {
+    "ag_news": "AG News", "snli": "SNLI", "imdb": "IMDb", "tickets": "tickets", "stsb_pt": "STS-B, Portuguese"
+}  # fmt: skip
+"""What the table calls the sets."""
 EPOCHS, BATCH = 3, 6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cells", nargs="+", metavar="SET:STEPS[:METHOD,...]")
-    parser.add_argument("--data", type=Path, required=True, help="folder with ag_news, snli, imdb and stsb_pt")
+    parser.add_argument("cells", nargs="*", metavar="SET:STEPS[:METHOD,...]")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="folder with ag_news, snli, imdb, stsb_pt"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--test", type=int, default=800, help="test rows")
     parser.add_argument("--model", default="minilm")
     parser.add_argument("--factors", type=float, nargs="+", default=FACTORS)
     parser.add_argument("--warmup", type=float, default=0.0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="print a table of what --out holds, and train nothing")
     options = parser.parse_args()
     keep_freed_memory()
     runs: list[dict[str, Any]] = json.loads(options.out.read_text())["runs"] if options.out.exists() else []
+    if options.table:
+        print(table(runs))
+        return
     every = [name for name, cls in registry().items() if not cls.gradient_free]
     for cell in options.cells:
         name, steps, *chosen = cell.split(":")
@@ -153,15 +164,39 @@ def mean_of(runs: Sequence[dict[str, Any]], factor: float) -> float:
     return float(np.mean([run["metric"] or 0.0 for run in runs if run["factor"] == factor]))
 
 
+def table(runs: Sequence[dict[str, Any]]) -> str:
+    """Return the README's table: a row a set, method and length, the best of the rates in bold."""
+    order = sorted({(run["set"], run["steps"], run["method"]) for run in runs})
+    lines = [
+        "| | steps | seeds | auto's rate | x 0.3 | auto | x 3 | x 10 | auto lacks |", "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    ]  # fmt: skip
+    for name, steps, method in order:
+        cell = [run for run in runs if (run["set"], run["steps"], run["method"]) == (name, steps, method)]
+        rate = next(run["rate"] for run in cell if run["factor"] == 1.0)
+        means = {factor: round(100 * mean_of(cell, factor), 1) for factor in sorted({run["factor"] for run in cell})}
+        best = max(means.values())
+        shown = [
+            "–" if factor not in means else f"**{means[factor]}**" if means[factor] == best else f"{means[factor]}"
+            for factor in FACTORS
+        ]
+        seeds = len({run["seed"] for run in cell})
+        lines.append(
+            f"| {NAMES[name]}, `{method}` | {steps:,} | {seeds} | {rate:g} | {' | '.join(shown)} | {lack(cell):.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def lack(cell: Sequence[dict[str, Any]]) -> float:
+    """Return what auto lacks of the best of the rates, in points, of means over seeds."""
+    return round(100 * (max(mean_of(cell, run["factor"]) for run in cell) - mean_of(cell, 1.0)), 6)
+
+
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """How often auto is near the best of the four, over cells, and what it lacks at most."""
     cells: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for run in runs:
         cells.setdefault((run["model"], run["set"], str(run["steps"]), run["method"]), []).append(run)
-    lacks = {
-        " ".join(cell): round(100 * (max(mean_of(own, run["factor"]) for run in own) - mean_of(own, 1.0)), 6)
-        for cell, own in cells.items()
-    }
+    lacks = {" ".join(cell): lack(own) for cell, own in cells.items()}
     ordered = sorted(lacks.items(), key=lambda entry: -entry[1])
     return {
         "cells": len(lacks), "auto is the best": sum(lack == 0 for lack in lacks.values()),

@@ -158,7 +158,7 @@ class Rejoin(Branch):
 class Bottleneck(Method):
     """Shares what the three have in common."""
 
-    rates = RateRule(2.5e-3, by_steps=0.5, by_width=0.5)
+    rates = RateRule(1.8e-3, by_steps=0.5, by_width=0.5)
     """Pfeiffer et al.'s and the `adapters` library's 1e-4 is for thousands of steps."""
 
     reduction: int = 16

@@ -24,11 +24,11 @@ class HeadOnly(Method):
 
     mergeable = True
     head_alone = True
-    rates = RateRule(6e-2, by_steps=0.0, by_width=1)
+    rates = RateRule(8e-2, by_steps=0.0, by_width=1)
     """One layer on fixed inputs is a convex problem, which bears the same rate in a run of any length; a step moves a logit
     by about the rate times the width."""
 
-    hidden_rate: float = 0.005
+    hidden_rate: float = 0.004
     """Rate of the head's layers before the last over that of the last: these are whole matrices, which at the last one's rate
     saturate in the first steps."""
 

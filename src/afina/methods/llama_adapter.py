@@ -101,7 +101,7 @@ class LlamaAdapter(Method):
     portuguese = "Põe prompts com comporta nas camadas de cima."
 
     peft = GatedPromptForm("ADAPTION_PROMPT")
-    rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)
+    rates = RateRule(1.8e-2, by_steps=0.5, by_width=0.5)
     """The paper's 9e-3 (section 4.1) is for a model of 7 billion weights."""
 
     length: int = 10

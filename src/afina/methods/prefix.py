@@ -116,7 +116,7 @@ class Prefix(Method):
 
     identity_start = False
     peft = PrefixForm("PREFIX_TUNING")
-    rates = RateRule(2.5e-2, by_steps=0.5, by_width=0.5)
+    rates = RateRule(3.3e-2, by_steps=0.3, by_width=0.5)
     """PEFT's example for classification has 1e-2."""
 
     length: int = 20
