@@ -80,7 +80,7 @@ FAULTS = (
     # -- exports, which then are not what was tested --
     Fault("export: merge", "graph.py", "stack.enter_context(Merged(loaded.backbone, loaded.adapter))", "pass",
           "test_onnx looked_at_again"),
-    Fault("export: template", "model.py", 'found["tokenizer.chat_template"] = facts.template', "pass",
+    Fault("export: template", "model.py", 'settings["tokenizer.chat_template"] = facts.template', "pass",
           "test_gguf_export exported_file and llama"),
     Fault("export: halves of heads", "gguf_tensors.py", "value = halves.transpose(1, 2).reshape(value.shape)",
           "value = halves.reshape(value.shape)", "test_gguf_export exported_file and llama"),

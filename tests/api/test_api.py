@@ -165,7 +165,13 @@ def test_an_adapter_says_by_name_what_it_learned_though_its_folder_is_called_so(
     family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    keys = {"model": str(family_folder("bert")), "dataset": "tickets", "train_limit": 20, "test_limit": 10, "max_length": 16}
+    keys = {
+        "model": str(family_folder("bert")),
+        "dataset": "tickets",
+        "train_limit": 20,
+        "test_limit": 10,
+        "max_length": 16,
+    }
     done = api.train(out=Path("tickets"), method="head", epochs=1, **keys)
     assert afina.load(done.adapters[0]).record.facts["source"]["path"] == "tickets"
 
