@@ -1,8 +1,10 @@
 """A server answers as the commands do, tells adapters and callers apart, and refuses in OpenAI's form."""
 
+import asyncio
 import gc
 import json
 import shutil
+import socket
 import threading
 import time
 import weakref
@@ -19,6 +21,7 @@ import afina
 from afina import api
 from afina.errors import UsageError
 from afina.serve.http.house import ServeLimits
+from afina.serve.http.server import bound
 from served import save, served
 
 Loader = Callable[..., Path]
@@ -178,6 +181,28 @@ def test_requests_that_come_together_share_passes_and_are_counted(running: Any) 
         assert counted(after, line) - counted(before, line) == 8
     passes = "afina_rows_a_step_count"
     assert counted(after, passes) - counted(before, passes) < 24
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """asyncio sets TCP_NODELAY on connections of a socket whose protocol is named; without it each answer takes 40 ms more."""
+
+    async def no_delay() -> list[int]:
+        seen: list[int] = []
+
+        def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            seen.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        place = bound("127.0.0.1", 0)
+        async with await asyncio.start_server(connected, sock=place):
+            reader, writer = await asyncio.open_connection(*place.getsockname())
+            await reader.read()
+            writer.close()
+        return seen
+
+    (seen,) = asyncio.run(no_delay())
+    assert seen
 
 
 def test_keys_see_their_own_adapters_alone(family_folder: Loader, shelf: Path, tmp_path: Path) -> None:
