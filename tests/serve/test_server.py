@@ -184,7 +184,7 @@ def test_requests_that_come_together_share_passes_and_are_counted(running: Any) 
 
 
 def test_small_answers_are_sent_at_once() -> None:
-    """asyncio sets TCP_NODELAY on connections of a socket whose protocol is named; without it each answer takes 40 ms more."""
+    """asyncio sets TCP_NODELAY on connections of a socket whose protocol is named; without it each answer takes 40 ms."""
 
     async def no_delay() -> list[int]:
         seen: list[int] = []

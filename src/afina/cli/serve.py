@@ -82,8 +82,8 @@ def serve(
         same=same or (), precision=precision, device=device, tell=tell,
     )  # fmt: skip
     names = served.house.shelf.names()
-    adapters = f"{len(names)} adapter{'' if len(names) == 1 else 's'}"
-    tell(f"{served.house.bases.name} and {adapters} at {served.url} (a page to try them; API: {served.url}/v1)")
+    counted = f"{len(names)} adapter{'' if len(names) == 1 else 's'}"
+    tell(f"{served.house.bases.name} and {counted} at {served.url} (a page to try them; API: {served.url}/v1)")
     if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
         tell("Whoever reaches this address may ask: there is no key (--api-key, --keys).")
     _until_told(served)
