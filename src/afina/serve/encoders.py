@@ -162,7 +162,7 @@ class Encoders(Owner):
     def __init__(
         self, gathering: Gathering | None = None, *, stepped: Callable[[int, float], None] = lambda rows, seconds: None
     ) -> None:
-        """Call `told` after each pass with its rows and what it took."""
+        """Call `stepped` after each pass with its rows and what it took."""
         super().__init__("afina-encoders")
         self.gathering, self._told = gathering or Gathering(), stepped
         self._waiting: list[_Row] = []
