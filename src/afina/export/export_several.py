@@ -1,6 +1,6 @@
 """Export several adapters of one base as one graph, each compared with what it was tested as, and all in one batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def export_several(
         parities = [compared(partial, name, ours, plain, rows) for name, ours, plain in pairs]
         _check_mixed(partial, names, exact)
         held = {
-            name: own | {"parity": _said(parity)}
+            name: own | {"parity": parity.figures | {"agreeing": parity.agreeing}}
             for (name, own), (parity, _) in zip(each.items(), parities, strict=True)
         }
         write_manifest(partial, replace(read_manifest(partial, files=False), adapters=held))
@@ -141,13 +141,6 @@ def _check_mixed(folder: Path, names: Sequence[str], each: Sequence[Predictor]) 
                 f"In a batch with others {names[number]} answers otherwise than alone, by up to {apart:.2g}; nothing was "
                 "written. Please report this."
             )
-
-
-def _said(parity: Parity) -> Mapping[str, Any]:
-    return {
-        "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
-        "agreeing": parity.agreeing, "metrics": {name: list(values) for name, values in parity.metrics.items()},
-    }  # fmt: skip
 
 
 def _row(name: str, parity: Parity) -> tuple[str, str]:

@@ -59,6 +59,14 @@ class Parity:
         return "rows" if self.outputs == self.rows else "words"
 
     @property
+    def figures(self) -> dict[str, Any]:
+        """Return what a folder's manifest keeps of every comparison."""
+        return {
+            "rows": self.rows, "largest_difference": self.exact_difference, "largest_output": self.scale,
+            "metrics": {name: list(values) for name, values in self.metrics.items()},
+        }  # fmt: skip
+
+    @property
     def equal(self) -> bool:
         return self.exact_difference <= TOLERANCE * max(1.0, self.scale)
 

@@ -56,10 +56,7 @@ class RuntimeTarget(ExportTarget):
         holding = hold_writer if tested.task.writes else hold
         parity, effect = holding(tested, exact, opened, rows)
         manifest = opened.manifest  # `hold` has written what it asked since
-        facts = {
-            "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
-            "agreeing": parity.agreeing, "metrics": {name: list(values) for name, values in parity.metrics.items()},
-        }  # fmt: skip
+        facts = parity.figures | {"agreeing": parity.agreeing}
         source = manifest.source | {"precision": tested.record.precision}
         write_manifest(folder, replace(manifest, parity=facts, source=source))
         return parity, effect

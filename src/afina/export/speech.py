@@ -21,7 +21,7 @@ from afina.generation.asked import Asked, Pair
 from afina.generation.generate import prompt_tokens
 from afina.generation.rows import Piece, Place, Request, Row, Written
 from afina.generation.settings import GenerationSettings
-from afina.generation.template import Message, Template, check_messages, template_of
+from afina.generation.template import Message, Template, template_of
 from afina.generation.writes import Writes
 from afina.tasks.base import Task
 
@@ -70,12 +70,8 @@ class RuntimeWrites(Writes):
     def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
         if adapter is not self:
             raise UsageError(f"{self.folder} is an export, which holds its model as it is: no other answers beside it.")
-        template: Template | None = self.task.template
-        if not isinstance(prompt, str):
-            turns, template = check_messages(prompt), self.template
-            prompt = template.prompt(turns)
-        stop, marks = ((), True) if template is None else (template.stop, template.marks)
-        return Request(prompt_tokens(self.tokenizer, prompt, marks=marks), None, stop, number)
+        text, stop, marks = self.worded(prompt)
+        return Request(prompt_tokens(self.tokenizer, text, marks=marks), None, stop, number)
 
     def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
         place = Place(self.context, self.context - 1, self.tokenizer, tuple(self.manifest.reading.get("ends", ())))

@@ -7,7 +7,7 @@ from typing import Any
 from afina.errors import UsageError
 from afina.generation.rows import Piece, Request, Written
 from afina.generation.settings import GenerationSettings
-from afina.generation.template import Message, Template
+from afina.generation.template import Message, Template, check_messages
 
 __all__ = ["Writes", "writes_of"]
 
@@ -39,6 +39,14 @@ class Writes(ABC):
     @abstractmethod
     def template(self) -> Template:
         """Return how a conversation becomes a prompt."""
+
+    def worded(self, prompt: str | Sequence[Message]) -> tuple[str, tuple[str, ...], bool]:
+        """Return a prompt as text, the texts that end its answer, and whether the tokenizer's start marks go before it."""
+        template: Template | None = self.task.template
+        if not isinstance(prompt, str):
+            turns, template = check_messages(prompt), self.template
+            prompt = template.prompt(turns)
+        return (prompt, (), True) if template is None else (prompt, template.stop, template.marks)
 
     def notes_for(self, settings: GenerationSettings) -> tuple[str, ...]:
         """Return what a reader of what it writes by these settings has to know."""

@@ -11,7 +11,7 @@ from afina.errors import UsageError
 from afina.generation.generate import encode_prompt, write
 from afina.generation.rows import Piece, Request, longest_prompt
 from afina.generation.settings import GenerationSettings
-from afina.generation.template import Message, Template, check_messages, template_of
+from afina.generation.template import Message, Template, template_of
 from afina.generation.writes import Writes
 from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
 
@@ -59,16 +59,12 @@ class Writer(Writes, Predictor):
             raise UsageError(f"{speaker.folder} has a model of its own; load it beside the other adapter.")
         if adapter is None and self.method.owns_backbone:
             raise UsageError(f"{self.folder} changed the whole model; the one that it began with is not there.")
-        template: Template | None = speaker.task.template
-        if not isinstance(prompt, str):
-            turns, template = check_messages(prompt), speaker.template
-            prompt = template.prompt(turns)
-        stop, marks = ((), True) if template is None else (template.stop, template.marks)
+        text, stop, marks = speaker.worded(prompt)
         if adapter is None:  # the bare model knows its own tokens alone
             branches, tokenizer, words = None, self.backbone.tokenizer, 0
         else:
             branches, tokenizer, words = speaker.adapter, speaker.tokenizer, speaker.adapter.words
-        tokens = encode_prompt(self.backbone, prompt, marks=marks, tokenizer=tokenizer, words=words)
+        tokens = encode_prompt(self.backbone, text, marks=marks, tokenizer=tokenizer, words=words)
         return Request(tokens, branches, stop, number, tokenizer)
 
     def logits(

@@ -42,7 +42,7 @@ class Parts:
 
 def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     name, path = spec.path, Path(spec.path)
-    if known_by_name(name):
+    if name in PACKAGED or name in PRESETS:
         parts = _packaged(spec) if name in PACKAGED else _preset(spec, trust_remote_code)
         if path.exists():
             note = f"'{name}' is the data set known by that name; to read what is called so here, write ./{name}"

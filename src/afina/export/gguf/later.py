@@ -39,8 +39,5 @@ def keep_answers(folder: Path, prompts: Sequence[Sequence[int]], logits: Sequenc
 
 def told_later(parity: Parity, kind: str, **reading: Any) -> dict[str, Any]:
     """Return what a folder's manifest says of weights of a type, and of what a runtime has to know to read with them."""
-    compared = {
-        "rows": parity.rows, "largest_difference": parity.exact_difference, "largest_output": parity.scale,
-        "metrics": {name: list(own) for name, own in parity.metrics.items()}, "told": [list(own) for own in parity.told],
-    }  # fmt: skip
+    compared = parity.figures | {"told": [list(row) for row in parity.told]}
     return {"inputs": ["input_ids"], "reading": reading, "precision": kind, "parity": compared}
