@@ -1,6 +1,7 @@
 """The words of the code: a docstring begins with a full sentence, and one rule finds those that do not."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,32 @@ def test_a_docstring_begins_with_a_full_sentence(path: Path) -> None:
 ])  # fmt: skip
 def test_a_docstring_that_is_no_sentence_is_found(text: str) -> None:
     assert [wrong(line, node) for line, node in first_lines(ast.parse(text))] != [None]
+
+
+NO_NOUN = {"Of", "By", "What", "How", "Whether", "Which"}
+"""Words that an attribute's text does not begin with: it names the thing, with its unit or shape, or says when it is true."""
+
+
+def attribute_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield the texts under attributes and variables, in modules, classes and functions, with their lines."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for before, after in itertools.pairwise(body if isinstance(body, list) else []):
+            match before, after:
+                case ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str(text))):
+                    yield text.strip(), after.lineno
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_an_attribute_is_described_by_a_phrase_that_names_it(path: Path) -> None:
+    texts = attribute_texts(ast.parse(path.read_text()))
+    assert not [(line, text) for text, line in texts if text.split(maxsplit=1)[0] in NO_NOUN]
+
+
+@pytest.mark.parametrize("text", ['x = 1\n"""Of rows."""', 'class A:\n    x: int\n    """How many."""'])
+def test_an_attribute_that_needs_the_line_above_is_found(text: str) -> None:
+    ((words, _),) = attribute_texts(ast.parse(text))
+    assert words.split(maxsplit=1)[0] in NO_NOUN
 
 
 def depth(node: ast.AST) -> int:

@@ -39,7 +39,7 @@ class Checked(BaseModel):
     switches: ClassVar[frozenset[str]] = frozenset()
     """Keys that take numbers, and a plain `on` or `off` beside them."""
     elsewhere: ClassVar[Mapping[str, str]] = {}
-    """Of keys that other programs have and this one has not, what to write instead."""
+    """Keys that other programs have and this one has not, each with what to write instead."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -81,7 +81,7 @@ class RaceSpec(Checked):
 
 
 _Entry = str | dict[str, dict[str, Any] | None]
-"""How a study file names a method."""
+"""A method in a study file: its name, or a name with settings."""
 
 
 def _as_method(value: Any) -> Any:
@@ -145,9 +145,9 @@ class _Study(Checked):
     seeds: Annotated[list[int], BeforeValidator(_as_seeds, json_schema_input_type=int | list[int])] = Field(
         default=[0], min_length=1
     )
-    """How many seeds (0, 1, ...), or a list of them."""
+    """A number of seeds (0, 1, ...), or a list of them."""
     epochs: int = Field(default=3, ge=1, le=LARGEST_COUNT)
-    """How often each run goes through its train rows."""
+    """Passes of each run over its train rows."""
     batch_size: int = Field(default=6, ge=1, le=LARGEST_COUNT)
     """Rows of one optimiser step."""
     evaluation_batch_size: int = Field(default=64, ge=1, le=LARGEST_COUNT)
@@ -156,7 +156,7 @@ class _Study(Checked):
     """`auto` is each method's own for the run's steps, model and task; `search` takes the best of auto's times each of
     `search_factors` on the development split; a number sets all; a mapping by method sets some."""
     search_factors: Factors = Field(default=[0.3, 1.0, 3.0, 10.0])
-    """With `learning_rate: search`, what each method's automatic rate is multiplied by."""
+    """Factors of each method's automatic rate that `learning_rate: search` tries."""
     max_length: int = Field(default=512, ge=4, le=LARGEST_COUNT)
     """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
     rank: int | None = Field(default=None, ge=1, le=65_536)
@@ -166,10 +166,10 @@ class _Study(Checked):
     precision: Precision = "auto"
     """`auto` takes bf16 if timed steps are not slower, and says so; `nf4` and `int8` quantise the frozen base."""
     cohort: Literal["auto", "off"] | int = "auto"
-    """How many runs train together on one frozen base; `off`: one by one; `auto`: all of a model and data set that can and
+    """Runs that train together on one frozen base; `off`: one by one; `auto`: all of a model and data set that can and
     fit, where a method has 400 steps or more over its seeds and rates."""
     mix_datasets: bool = False
-    """Whether runs on different data sets may train in one cohort: one base for many customers."""
+    """True lets runs on different data sets train in one cohort: one base for many customers."""
     train_limit: int | None = Field(default=None, ge=2)
     """Rows to train on, stratified by label, always the same ones."""
     test_limit: int | None = Field(default=None, ge=2)
@@ -182,13 +182,14 @@ class _Study(Checked):
     packing: Annotated[
         Literal["auto", "off"], BeforeValidator(_switch, json_schema_input_type=Literal["auto", "off"] | bool)
     ] = "auto"
-    """Whether short texts share a row of a batch, unseen by each other, where a model learns to write and it saves rows."""
+    """`auto` lets short texts share a row of a batch, unseen by each other, where a model learns to write and it saves
+    rows."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's, of matrices; a method may have its own, as for the next three: `{full: {weight_decay: 0.01}}`."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls after its peak."""
+    """The shape of the learning rate's fall after its peak."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient; null for none."""
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
@@ -203,9 +204,9 @@ class _Study(Checked):
     sample_seconds: float = Field(default=0.5, gt=0, le=86_400)
     """Interval of the background memory readings."""
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
-    """From one checkpoint to the next within an epoch; each epoch ends with one anyway."""
+    """Seconds from one checkpoint to the next within an epoch; each epoch ends with one anyway."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; `auto` takes a GPU where there is one."""
+    """The device to compute on; `auto` takes a GPU where there is one."""
     trust_remote_code: bool = False
     """Run code that comes with a model's repository; never unless asked."""
 

@@ -21,7 +21,7 @@ from afina.task_name import TaskName
 __all__ = ["DatasetSpec"]
 
 _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-"""What a file may say of one column or several."""
+"""The JSON schema of one column or several."""
 
 
 class DatasetSpec(Checked):
@@ -38,20 +38,20 @@ class DatasetSpec(Checked):
     text: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
     """The column of texts; of a list of columns the texts are joined, each on a line of its own."""
     joined: SkipJsonSchema[tuple[str, ...]] = ()
-    """Where `text` is a list, its columns."""
+    """The columns of `text`, where that is a list."""
     text_pair: str | None = None
     """The column of second texts, where a row is a pair of them."""
     label: Annotated[str | None, WithJsonSchema(_COLUMNS)] = None
     """The column of labels: words, numbers, or tags of words; or a list of columns of 0 and 1, one for each label of which a
     row may have several."""
     flags: SkipJsonSchema[tuple[str, ...]] = ()
-    """Where `label` is a list, its columns."""
+    """The columns of `label`, where that is a list."""
     separator: Annotated[str | None, BeforeValidator(as_separator), WithJsonSchema({"type": "string"})] = Field(
         default=None, min_length=1, max_length=1
     )
-    """What stands between a text file's columns; left out, it is recognised."""
+    """The separator of a text file's columns; left out, it is recognised."""
     decimal: Literal[".", ","] | None = None
-    """What stands before a label's decimals; left out, it is recognised where that is safe."""
+    """The decimal mark of labels; left out, it is recognised where that is safe."""
     encoding: str | None = None
     """A text file's encoding; left out, it is recognised."""
     missing: tuple[str, ...] | None = None
@@ -78,7 +78,7 @@ class DatasetSpec(Checked):
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
     name: str | None = None
-    """What tables call the data set; left out, the last part of its path."""
+    """The data set's name in tables; left out, the last part of its path."""
 
     @model_validator(mode="before")
     @classmethod

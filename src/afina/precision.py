@@ -22,6 +22,6 @@ def _that_says(attribute: str) -> str:
 
 
 EXACT = _that_says("exact")
-"""What is taken unless something else is asked for: weights as they are trained, that differences are measured against."""
+"""The default: weights as they are trained, which differences are measured against."""
 QUANTISED = _that_says("usual")
-"""What a method that wants a quantised base gets, unless a study says another."""
+"""The precision of a method that wants a quantised base, unless a study names another."""

@@ -15,7 +15,7 @@ from afina.links import refuse_link
 __all__ = ["partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
 
 _PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})", re.DOTALL)
-"""What is being written beside its place: the name that it will have, and the process."""
+"""The name of a file that is being written beside its place: the name that it will have, and the process."""
 
 
 @contextmanager

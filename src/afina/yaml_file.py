@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _DEEPEST, _MOST_NODES, _MOST_BYTES = 40, 200_000, 64 << 20
-"""Of a YAML file. A study's folder writes its own, with what is known of each run."""
+"""Limits of a YAML file. A study's folder writes its own, which grows with its runs."""
 
 
 def read_yaml(path: Path) -> Any:

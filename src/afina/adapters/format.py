@@ -21,9 +21,9 @@ class Base:
     """Says what kind of model an adapter's folder asks for."""
 
     speaks: bool
-    """Whether the model is to keep its language head."""
+    """True where the model keeps its language head."""
     tags: bool
-    """Whether it is to label each word."""
+    """True where the model labels each word, not each row."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Found:
     task: Mapping[str, Any]
     """The state of its task."""
     notes: tuple[str, ...] = ()
-    """What was assumed, which a reader of its answers has to know."""
+    """Sentences on what was assumed, which commands show to who reads the answers."""
 
 
 class AdapterFormat:
@@ -44,7 +44,7 @@ class AdapterFormat:
     file: ClassVar[str] = "adapter_config.json"
     """The file by which a folder is known."""
     precedence: ClassVar[int] = 0
-    """Where a folder might be of several forms, the highest is asked first."""
+    """Place in the order of asking where a folder might be of several forms: the highest is asked first."""
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:

@@ -28,7 +28,7 @@ class Given(Method):
     name = "peft"
     made: Mapping[str, Placed] = field(default_factory=dict)
     together: nn.Module | None = None
-    """What the branches share."""
+    """The module that all branches share; None where the method has none."""
 
     def branch(self, site: Site) -> Placed:
         return self.made[site.name]

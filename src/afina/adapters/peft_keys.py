@@ -23,7 +23,7 @@ _ELSEWHERE = ("unsloth_fixed", "merge_weights")
 """Keys that no present PEFT has and that change nothing: Unsloth's mark on what it mended, and, of PEFT before 0.3, whether
 weights are merged in evaluation."""
 _NOTHING: tuple[Any, ...] = (None, False, "", [], {})
-"""What a key says that says nothing."""
+"""Values with which a key is as good as absent."""
 
 
 def forms() -> Mapping[str, tuple[PeftForm, ...]]:

@@ -38,9 +38,9 @@ class Reading:
     config: Mapping[str, Any]
     forms: Sequence[PeftForm]
     shared: nn.Module | None = None
-    """What the branches share, once that is read."""
+    """The module that all branches share, once it is read."""
     notes: list[str] = field(default_factory=list)
-    """What was assumed."""
+    """Sentences on what was assumed."""
 
     def place(self, site: Site, module: nn.Module, path: str) -> Place:
         """Return a module of the base with what the file says of it; `path` is where it is in the whole model."""

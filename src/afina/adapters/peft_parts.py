@@ -29,11 +29,11 @@ class Parts:
     beside_head: Grouped = field(default_factory=lambda: defaultdict(dict))
     """Adapters on modules of the head."""
     language: dict[str, Tensor] = field(default_factory=dict)
-    """What belongs to the language head, by kind."""
+    """Tensors of the language head, by kind."""
     body: Grouped = field(default_factory=lambda: defaultdict(dict))
     """The rest, by module of the bare model."""
     loose: dict[str, Tensor] = field(default_factory=dict)
-    """What stands at no module, by name."""
+    """Tensors that stand at no module, by name."""
 
 
 def divide(tensors: Mapping[str, Tensor], reading: Reading, root: str) -> Parts:

@@ -28,7 +28,7 @@ class AdapterRecord:
     seed: int
     total_steps: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Where it comes from: data set, metrics, versions."""
+    """Origin of the adapter: data set, metrics, versions."""
 
     def make_method(self) -> "Method":
         """Return the method that was trained."""

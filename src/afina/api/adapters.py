@@ -41,7 +41,7 @@ class Generated:
 
     replies: list[Reply]
     note: str | None = None
-    """Why nothing was written, where nothing was."""
+    """The reason for writing nothing, where nothing was written."""
     assumed: tuple[str, ...] = ()
     """The adapter's notes: what was assumed when it was loaded."""
 

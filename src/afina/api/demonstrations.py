@@ -52,7 +52,7 @@ DEMO_CHAT_LARGER: dict[str, Any] = {
     "batch_size": 16,
     "learning_rate": 1e-3,
 }
-"""For SmolLM2 and models of its kind: they learn the facts in half the epochs, and have something to lose."""
+"""Settings for SmolLM2 and models of its kind: they learn the facts in half the epochs, and have something to lose."""
 
 
 def demo(

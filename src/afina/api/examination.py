@@ -29,9 +29,9 @@ class Examined:
     general: float
     """Perplexity of general text that nothing was tuned on."""
     world: list[str]
-    """What it wrote for questions of general knowledge."""
+    """Texts that it wrote for questions of general knowledge."""
     kept: list[bool]
-    """Which of them are right."""
+    """True for each of those texts that is right."""
 
 
 @dataclass(frozen=True)

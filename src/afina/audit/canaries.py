@@ -126,7 +126,7 @@ class Planting:
     count: int = 4
     """Canaries for each number of repetitions."""
     repeat: Sequence[int] = (1, 4, 16)
-    """How often each is planted; 0 makes canaries that are not, to compare with."""
+    """Times that each is planted; a 0 makes canaries that are not planted, to compare with."""
     symbols: str = "0123456789"
     """Signs from which secrets are drawn, uniformly."""
     length: int = 8

@@ -145,7 +145,7 @@ class _Questions:
 
     rows: dict[str, Sequences]
     starts: dict[str, dict[int, Start]]
-    """By row number; rows too short to be continued are absent."""
+    """Beginnings to be continued, by part and row number; rows too short to be continued are absent."""
     canaries: list[tuple[Canary, Sequences]]
     """Each canary with its own row, and behind it the rows of other secrets."""
 

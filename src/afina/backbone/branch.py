@@ -110,7 +110,7 @@ class Branch(Placed):
     answers: ClassVar[bool] = True
     """True if it also acts on the tokens of an answer; False if only on those of the text that is read."""
     words: int = 0
-    """At an embedding, how many words the branch has vectors for, where they may be more than the module's."""
+    """Words that an embedding's branch has vectors for, where they may be more than the module's."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         """Refuse a class that has a `stack_key` and a formula without its stacked form, which a cohort would leave out."""

@@ -54,7 +54,7 @@ class Pass:
     places: Tensor | None = None
     """(B, 1): the positions of the tokens that are added, for a decoder that would count them from the longest row."""
     seen: Tensor | None = None
-    """For images and sound, which know no mask of their own: what may be looked at behind prompts of unlike length."""
+    """The mask of positions behind prompts of unlike length, for images and sound, which have no mask of their own."""
     known: Tensor | None = None
     """The states that the lowest layers would give, where they are known (`trunk.py`)."""
     reaching: bool = False

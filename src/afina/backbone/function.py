@@ -21,7 +21,7 @@ class Attends(Protocol):
 
 
 ATTACHED: WeakKeyDictionary[nn.Module, Attends] = WeakKeyDictionary()
-"""Which attachment an attention module's call belongs to; the registered function has no other way to know."""
+"""The attachment that a call of an attention module belongs to; the registered function has no other way to know."""
 
 
 def attention_function(

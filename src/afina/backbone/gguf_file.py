@@ -37,10 +37,10 @@ class TensorEntry:
 
     name: str
     shape: tuple[int, ...]
-    """In torch's order."""
+    """Sizes in torch's order."""
     kind: int
     start: int
-    """From the beginning of the file."""
+    """Bytes from the beginning of the file."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Given:
     read: Read
     """Tokens that the first layer reads."""
     seen: Tensor | None = None
-    """For images and sound: what may be looked at behind prompts of unlike length."""
+    """The mask of positions that may be looked at behind prompts of unlike length, for images and sound."""
 
 
 @dataclass(frozen=True)

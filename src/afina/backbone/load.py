@@ -70,7 +70,7 @@ class Backbone:
     tags: bool = False
     """True if heads tag each token, and do not classify the text."""
     rounding: float | None = None
-    """Where its weights are those of a quantised form: by what share of their norm they differ from the model's own."""
+    """Relative distance of its weights from the model's own, where they are those of a quantised form."""
     generation: Any = None
     """And transformers' generation settings of the checkpoint, which know its end tokens."""
     pooler: str = ""

@@ -75,7 +75,7 @@ class Row(Stack):
     """Module of a layer that takes (states, residual) and after which no token looks at another: in the last layer a
     head that wants the first token only needs just that one from here on."""
     lent: str | None = None
-    """Where attention takes no function from outside, the name of the forward pass that it is lent (`lent.py`)."""
+    """The forward pass that attention is lent (`lent.py`) where it takes no function from outside."""
     packs: bool = True
     """True if a causal model's mask keeps texts in one row apart where positions begin anew."""
     counts_from_padding: bool = False

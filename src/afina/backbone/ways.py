@@ -117,9 +117,9 @@ class _Leg:
     """Whose branches they are; empty where nothing is changed."""
     together: list[Any] | None = None
     spread: Tensor | None = None
-    """Which row stands at each place where each adapter has as many; None where they do already."""
+    """The row (B,) that stands at each place where every adapter has as many rows; None where they stand so already."""
     back: Tensor | None = None
-    """At which of those places each row is."""
+    """The place (B,) of each row among those."""
     stacked: Callable[[Tensor, Tensor], Tensor] | None = None
     """Short form of `after_module`, where each adapter has one branch here and that is of the module's whole width."""
 

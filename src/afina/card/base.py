@@ -28,16 +28,16 @@ class BaseModel:
     hub: str | None = None
     """Its name on the hub, where it has one."""
     same_weights: bool = True
-    """Whether the hub's weights are those that were trained on, and no conversion of them."""
+    """True where the hub's weights are those that were trained on, and no conversion of them."""
     licence: str | None = None
-    """As its own card says, or the first line of its licence."""
+    """The licence in the words of the model's own card, or the first line of its file."""
     licence_key: str | None = None
     """The licence as metadata name it."""
     languages: tuple[str, ...] = ()
     inputs: str = "text"
-    """What it takes: text, image or sound."""
+    """The model's kind of input: `text`, `image` or `sound`."""
     reads_apart: bool = False
-    """Whether it is an encoder-decoder."""
+    """True for an encoder-decoder."""
 
 
 def is_hub_name(name: str) -> bool:

@@ -13,7 +13,7 @@ __all__ = ["AFINA_WAY", "PEFT_WAY", "PEFT_WAYS", "Form", "lines", "on_hub", "own
 _HERE = '"."'
 """The folder itself, as its lines name it."""
 _COMMANDS = ("pip ", "python ", "afina ", "ollama ", "llama-cli ")
-"""How the lines of a way begin that is a shell's."""
+"""Beginnings of lines that are a shell's, not Python's."""
 
 AFINA_WAY = """import afina
 adapter = afina.load($at)
@@ -24,7 +24,7 @@ model = PeftModel.from_pretrained($auto.from_pretrained($base$labels), $at)"""
 
 
 PEFT_WAYS = {"PEFT": PEFT_WAY, "Afina": AFINA_WAY}
-"""How a folder of PEFT's is loaded."""
+"""Lines of Python that load a folder of PEFT's, by runtime."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,18 @@ class Form:
     """Says what stands in a folder and how it is loaded."""
 
     target: str | None = None
-    """What it was exported to; None for an adapter as it was saved."""
+    """The export target; None for an adapter as it was saved."""
     library: str | None = None
     """The library that the hub loads it by."""
     ways: Mapping[str, str] = field(default_factory=dict)
-    """By runtime the lines that load it, with $places (`lines`)."""
+    """Lines that load it, by runtime, with $places (`lines`)."""
     has_base: bool | None = False
-    """Whether the base model's weights are in it; None where that is not known."""
+    """True where the base model's weights are in it; None where that is not known."""
     compared: Sequence[tuple[str, str]] = ()
-    """How near an export is to its adapter, as a table has it, on so many `rows`."""
+    """Rows of the table that compares an export with its adapter: a figure's name and its value, over `rows` rows."""
     rows: int = 0
     said: Sequence[str] = ()
-    """What is to be said of an export beside that, in sentences."""
+    """Further sentences about an export."""
 
 
 def own_form(known: "Known") -> Form:

@@ -34,9 +34,9 @@ class Known:
     data: KnownData | None = None
     settings: StudyFile = field(default_factory=StudyFile)
     trouble: str | None = None
-    """Why its study's results could not be read."""
+    """The reason why its study's results could not be read."""
     notes: Sequence[str] = ()
-    """What was noticed of data and model, sentences without an example of the rows."""
+    """Sentences on what was noticed of data and model; none quotes a row."""
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["dataset_on_hub", "languages_of", "metadata", "pipeline_tag"]
 
 _SHARE = 0.05
-"""Of the texts whose language is known, what a language's should be to be named."""
+"""The least share of the texts whose language is known that a language needs to be named."""
 
 
 def metadata(known: Known, form: Form) -> dict[str, Any]:

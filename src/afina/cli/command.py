@@ -26,7 +26,7 @@ PANELS = ("Compare and train", "Read results", "Use an adapter", "Look at data")
 """The parts of `afina --help`, in their order."""
 
 _MOST = 2**63 - 1
-"""What a library that draws random numbers takes for a seed, and no count has a use for."""
+"""The largest seed that libraries of random numbers take, and more than any count needs."""
 
 
 def command(name: str, *, panel: str = PANELS[0]) -> Callable[[Command], Command]:

@@ -16,7 +16,7 @@ class Member:
     """Holds what is known of a run that is at work."""
 
     name: str
-    """What tells it from the others of its cohort: its method, and its data set where there are several."""
+    """Name within its cohort: the method, and the data set where there are several."""
     seed: int
     epoch: str = ""
     """The last one that is evaluated; of a run that has left, how."""

@@ -31,7 +31,7 @@ Precision = Annotated[
 _SEED = typer.Option("--seed", min=0, help="What is drawn at random comes out the same with the same seed.")
 Seed = Annotated[int, _SEED]
 AnySeed = Annotated[int | None, _SEED]
-"""Where another is drawn each time unless one is given."""
+"""A seed for commands that draw another each time unless one is given."""
 
 # -- what is said, and how ---------------------------------------------------------------------------------------------
 Format = Annotated[str, typer.Option("--format", help="table, or json for a program to read.")]

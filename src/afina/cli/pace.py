@@ -24,7 +24,7 @@ class Pace:
         """Start the count of a new piece of work."""
         self._begun = self._spoke = self.clock()
         self._first: tuple[float, int] | None = None
-        """When its first figure came, and which."""
+        """The time of its first figure, and the figure."""
         self._tenth = 0
 
     def is_due(self, done: int | None = None, total: int = 1) -> bool:

@@ -49,12 +49,12 @@ class CleanReport:
     read: int
     kept: int
     generated: int
-    """Of the kept, rows that a model wrote."""
+    """Kept rows that a model wrote."""
     rules: list[RuleReport]
     forms: dict[str, int]
     """Rows by the form that they had."""
     seen: dict[str, int]
-    """What was noticed besides."""
+    """Counts of what was noticed and changed no row, by sentence."""
 
     def as_dict(self) -> dict[str, Any]:
         return {

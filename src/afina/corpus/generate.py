@@ -45,7 +45,7 @@ class GenerateReport:
     diversity: Diversity | None
     """None for fewer than two rows."""
     warnings: list[str]
-    """What speaks for a collapse of the model, or why it ended early."""
+    """Sentences on signs of a collapse of the model, or on why it ended early."""
 
     def as_dict(self) -> dict[str, Any]:
         figures = None if self.diversity is None else vars(self.diversity)
@@ -58,7 +58,7 @@ class Wanted:
     """Says what a model is asked for; raises `UsageError` for what cannot be asked."""
 
     prompt: str
-    """In it `{topic}` is replaced by the topics in turn."""
+    """The prompt; `{topic}` in it is replaced by each topic in turn."""
     topics: Sequence[str] = ()
     count: int = 100
     """Interactions."""

@@ -67,7 +67,7 @@ class Inspection:
     unit: str
     """`words`, or `tokens of NAME`."""
     lengths: dict[str, Lengths]
-    """Of the whole row, and of dialogues also the question's and the answer's side."""
+    """Lengths in `unit` of the whole row, and for dialogues also of the question's and the answer's side."""
     duplicates: int
     near_duplicates: int
     """Rows that are similar to an earlier one and not its duplicate."""
@@ -86,7 +86,7 @@ class Inspection:
     problems: dict[str, int]
     seen: dict[str, int]
     examples: dict[str, list[list[str]]]
-    """Of what was found, a few rows: where they stand, and what they say."""
+    """A few rows for each finding, by its name: [place, text]."""
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "lengths": {name: vars(value) for name, value in self.lengths.items()}}

@@ -25,7 +25,7 @@ td.text{text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}
 
 
 COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
-"""What is said of lengths."""
+"""Columns of the table of lengths."""
 
 
 def kind_of(inspection: Inspection, words: Words) -> str:

@@ -55,7 +55,7 @@ class InteractionFile:
         self._letters = 0
         self._parquet = suffix.lower() == ".parquet"
         self._details: list[str] = []
-        """What messages have beside role and content: a parquet file names it in its schema."""
+        """Fields of messages beside role and content, which a parquet file names in its schema."""
         self._file: Any = None
 
     def __enter__(self) -> "InteractionFile":
@@ -144,7 +144,7 @@ def _number() -> Any:
 
 
 _DETAILS = {"weight": _number, "tool_calls": _string, "tool_call_id": _string, "name": _string}
-"""What a message may have beside role and content, as a parquet file keeps it; calls of tools are JSON text there."""
+"""Fields that a message may have beside role and content, as a parquet file keeps them; tool calls are JSON text there."""
 
 
 def _as_text(value: Any) -> Any:

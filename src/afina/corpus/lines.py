@@ -33,7 +33,7 @@ class Source:
     path: Path
     longest_line: int = LONGEST_LINE
     seen: Counter[str] = field(default_factory=Counter)
-    """How often something was noticed that changed no row, by what it was."""
+    """Counts of what was noticed and changed no row, by sentence."""
 
 
 def _as_windows(error: UnicodeError) -> tuple[str, int]:

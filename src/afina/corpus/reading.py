@@ -29,11 +29,11 @@ class Reading:
     """Says how a file's rows are read, as far as they do not say it themselves."""
 
     speakers: Speakers = field(default_factory=Speakers)
-    """Who asks and who answers in transcripts."""
+    """Names of those who ask and who answer in transcripts."""
     columns: Columns = field(default_factory=Columns)
-    """Which columns mean what."""
+    """Columns by meaning, where a person named them."""
     plain: bool | None = None
-    """Whether rows are texts as they are, or dialogues; None leaves it to the first rows."""
+    """True for rows that are texts as they are, False for dialogues; None leaves it to the first rows."""
 
     @classmethod
     def of(cls, speakers: Speakers | None, columns: Columns | None, plain: bool | None) -> "Reading":

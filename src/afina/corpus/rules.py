@@ -23,11 +23,11 @@ class CleanSettings:
     """Says what `clean` removes."""
 
     several: str = "split"
-    """What becomes of a row that runs several dialogues together: `split`, `drop` or `keep`."""
+    """A row that runs several dialogues together is cut apart (`split`), removed (`drop`) or left (`keep`)."""
     pairs: bool = False
     """Make every question with its answer an interaction of its own, without what was said before."""
     personal: str = "keep"
-    """What becomes of personal data: `keep`, `mask` or `drop` (the whole row)."""
+    """Personal data is left (`keep`), replaced (`mask`), or removed with its row (`drop`)."""
     near_duplicates: float | None = 0.8
     """Similarity (Jaccard, of five-character pieces) from which the later of two rows goes; None keeps them."""
     min_words: int = 1
@@ -104,7 +104,7 @@ def _each(row: Interaction, change: Callable[[str], str]) -> Interaction:
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u200b\u2028\u2029\ufffe\uffff]")
 _SPACES = re.compile(r"[ \t\u00a0\u3000]{2,}(?=\S)|[ \t\u00a0\u3000]+(?=\n|$)")
 _TWICE = re.compile(r"[ÂÃ][\u0080-\u00bf\u20ac\u201a-\u203a\u0152-\u0192\u02c6\u02dc\u2122]|â€|ðŸ")
-"""What UTF-8 looks like when it is read as Windows-1252."""
+"""Characters that UTF-8 turns into when it is read as Windows-1252."""
 
 
 def _characters(row: Interaction) -> list[Interaction]:

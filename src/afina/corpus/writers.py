@@ -20,7 +20,7 @@ class Written:
 
     text: str
     whole: bool = True
-    """Whether it ended by itself, and not at the most tokens that it may write."""
+    """False where it was cut off at the most tokens that it may write."""
 
 
 class Writer(Protocol):

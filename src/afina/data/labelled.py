@@ -42,7 +42,7 @@ class Labelled:
 
     parts: Parts
     columns: Mapping[str, str]
-    """By what they hold (text, text_pair, label, choices), the columns' names."""
+    """The columns' names, by what they hold (text, text_pair, label, choices)."""
     kept: Mapping[str, arrow.Table]
     """The rows that have both: their labels, answers to choose from if asked for, and their numbers."""
     text: Mapping[str, list[str]]

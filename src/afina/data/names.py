@@ -68,7 +68,7 @@ TRANSCRIPTS = (
 )  # fmt: skip
 """Texts that may be whole dialogues, each line with its speaker before it."""
 BODIES = ("description", "descricao", "summary", "resumo")
-"""What stands under a title and says only with it what it is about."""
+"""Texts under a title, which say only with it what they are about."""
 TEXTS = (
     "text", "sentence", "content", "review", "body", "message", "comment", "comment_text", "tweet", "review_text",
     "premise", "sentence1", "question1", "question", "texto", "mensagem", "sentenca", "frase", "comentario", "avaliacao",
@@ -77,7 +77,7 @@ TEXTS = (
     "documento", *BODIES,
 )  # fmt: skip
 TITLES = ("title", "subject", "headline", "titulo", "assunto", "manchete", "review_title")
-"""What stands over a text, and is one where there is no other."""
+"""Lines over a text; each is a text itself where there is no other."""
 LABELS = (
     "label", "labels", "class", "category", "target", "score", "stars", "sentiment", "answer", "class_index", "rotulo",
     "etiqueta", "classe", "categoria", "nota", "sentimento", "estrelas", "pontuacao", "polaridade", "rating", "polarity",
@@ -89,7 +89,7 @@ ANSWERS_TO_CHOOSE = ("choices", "options", "answers", "endings", "alternativas",
 # -- what is asked and what is answered
 
 INSTRUCTIONS, OUTPUTS = ("instruction", "instrucao"), ("output", "saida")
-"""What Alpaca calls a question and its answer."""
+"""Alpaca's names of a question and its answer."""
 PAIRS = (
     ("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("question", "response"),
     ("query", "response"), ("query", "answer"), ("instruction", "output"), ("instruction", "response"),
@@ -100,21 +100,21 @@ PAIRS = (
     ("dialogue", "summary"), ("artigo", "resumo"), ("documento", "resumo"), ("dialogo", "resumo"), ("context", "response"),
     ("contexto", "resposta"),
 )  # fmt: skip
-"""What is asked, or read, and the answer to it, or what is written of it."""
+"""A question, or a text to read, and the answer to it, or what is written of it."""
 EITHER_PAIRS = (("text", "summary"), ("text", "target"), ("texto", "resumo"), ("texto", "alvo"))
 """Names that are as usual for a text with its label, or its headline: a pair only to who wants pairs."""
 CONTEXTS = ("input", "context", "entrada", "contexto")
-"""What a question or an instruction is about, which is read under it."""
+"""Texts that a question or an instruction is about, read under it."""
 QUESTIONS = tuple(dict.fromkeys(question for question, _ in PAIRS))
 CHOSEN, REJECTED = (
     ("chosen", "preferred", "escolhida", "escolhido"),
     ("rejected", "dispreferred", "rejeitada", "rejeitado"),
 )
-"""Of two answers (DPO), the better one and the other."""
+"""The better and the worse of two answers (DPO)."""
 PROMPTS = (
     *dict.fromkeys(("prompt", "question", "instruction", "source", "document", "input", *QUESTIONS, "text", "texto")),
 )
-"""What a model is asked to answer where its answers are measured."""
+"""Questions put to a model whose answers are measured."""
 REFERENCES = (
     *dict.fromkeys(("reference", "answer", "response", "completion", "output", "target", "summary", "reply", "referencia",
                     *(answer for _, answer in PAIRS))),
@@ -135,19 +135,19 @@ MESSAGES = (
 )  # fmt: skip
 """Lists of messages; some of these names are a transcript's too, and what is no list is not taken for one."""
 ROLE_KEYS = ("role", "from", "speaker", "author", "sender", "papel", "autor", "remetente")
-"""Who speaks: a message's key, or a column where every row is a message."""
+"""The speaker: a message's key, or a column where every row is a message."""
 SAID_KEYS = ("content", "value", "text", "message", "utterance", "body", "conteudo", "texto", "mensagem")
-"""What is said, likewise."""
+"""A message's text: its key, or a column where every row is a message."""
 CONVERSATION_IDS = (
     "conversation_id", "dialogue_id", "dialog_id", "conversation", "thread_id", "session_id", "chat_id", "conversa_id",
     "id_conversa", "dialogo_id",
 )  # fmt: skip
-"""Which conversation a message is of."""
+"""The conversation that a message belongs to."""
 TURNS = ("turn", "turn_id", "turn_number", "turno", "position", "index", "timestamp", "created_at", "date")
-"""Which message of its conversation it is."""
+"""A message's place in its conversation."""
 
 MESSAGE_LISTS = ("messages", "conversations")
-"""What public formats call a list of messages, and nothing else."""
+"""Lists of messages in public formats, which use these names for nothing else."""
 
 # -- words with tags
 
@@ -159,11 +159,11 @@ TAG = ("tag", "ner_tag", "ner", "label", "entity", "iob", "bio", "rotulo", "etiq
 SENTENCES = (
     "sentence", "sentence_id", "sent_id", "sentence_idx", "sentenca", "sentenca_id", "frase_id", "id_sentenca", "id_frase",
 )  # fmt: skip
-"""Which sentence a word is of."""
+"""The sentence that a word belongs to."""
 DOCUMENTS = ("doc_id", "document_id", "id")
-"""Which document a word is of: names too common to show by themselves that a table holds tagged words."""
+"""The document that a word belongs to; too common to show by themselves that a table holds tagged words."""
 SPANS = ("label", "labels", "entities", "spans", "annotations", "entity", "entidades", "anotacoes")
-"""Where entities begin and end in a text."""
+"""Places in a text where entities begin and end."""
 
 # -- reading comprehension
 

@@ -23,11 +23,11 @@ class Rows:
     text_pair: list[str] | None
     label: np.ndarray
     pixels: np.ndarray | None = None
-    """Of images, (N, H, W) or (N, H, W, C) uint8; `text` then has their digests."""
+    """Images (N, H, W) or (N, H, W, C), uint8; `text` then has their digests."""
     choices: list[list[str]] | None = None
     """Each row's own answers, of which the label is one's place."""
     words: list[list[str]] | None = None
-    """Of words with a tag each; `text` has them joined by spaces."""
+    """Words of each row, with a tag each; `text` has them joined by spaces."""
     number: np.ndarray | None = None
     """Each row's number in its file, from 1, where that is known."""
 
@@ -58,7 +58,7 @@ class TextDataset:
     test: Rows
     validation: Rows | None
     notes: tuple[str, ...]
-    """What was dropped or noticed, one sentence each."""
+    """Sentences on what was dropped or noticed."""
     digest: str
     """SHA-256 over the texts and labels that are used."""
 
@@ -70,7 +70,7 @@ class TextDataset:
         return f"TextDataset('{self.name}', {self.task}: {counts} rows{labels})"
 
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
-    """Which columns these were: `text` (a list where several are joined), `text_pair`, `label`."""
+    """The columns that were read, by meaning: `text` (a list where several are joined), `text_pair`, `label`."""
     metric: str | None = None
     """The metric that tables show first; None for the task's own."""
 

@@ -61,7 +61,7 @@ class Evaluation:
     model: str
     rows: list[Row]
     written: dict[str, list[dict[str, str]]]
-    """For each file of prompts: each prompt with its reference, the answer, and the base's answer."""
+    """Answers by file of prompts: each prompt with its reference, the answer, and the base's answer."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Settings and versions."""
     notes: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class Battery:
     fewshot: int | None = None
     """Examples before each question of a benchmark."""
     chat: bool = False
-    """Whether a benchmark's questions are put in the tokenizer's chat template."""
+    """True puts a benchmark's questions into the tokenizer's chat template."""
     limit: int | None = None
     """First items of each file and benchmark."""
 

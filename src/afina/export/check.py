@@ -27,7 +27,7 @@ class Checked:
 
     folder: Path
     runtime: str
-    """With its version."""
+    """The runtime, with its version."""
     batches: int
     """Number of batches that were asked again of those stored when it was written."""
     difference: float

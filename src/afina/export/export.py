@@ -54,7 +54,7 @@ class Exported:
     effect: float | None = None
     """The largest change that the adapter's branches make to the base's outputs with the same head, if it was measured."""
     pushed: Pushed | None = None
-    """Where it was uploaded to, where that was asked for."""
+    """The place on a hub that it was uploaded to; None where that was not asked for."""
     card: str | None = None
     """A note on its card, where a person had changed the card before."""
 

@@ -59,7 +59,7 @@ class Rounded:
 
     layers: int
     left: tuple[str, ...]
-    """In words."""
+    """The layers that were not rounded, in words."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class OpenedExport:
     """The base model's configuration, None where the folder has none."""
     notes: tuple[str, ...] = ()
     probe: str = PROBE
-    """Where it keeps what it was asked and answered when it was written."""
+    """The file of questions and answers of the adapter from the time of writing."""
 
     def __repr__(self) -> str:
         manifest = self.manifest

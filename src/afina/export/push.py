@@ -27,7 +27,7 @@ class Place:
     """Says where something is to go: a name on the hub that is this person's, and what is there already."""
 
     name: str
-    """With its owner: `ana/tickets`."""
+    """The repository, with its owner: `ana/tickets`."""
     private: bool
     commit: str | None = None
     """The last commit, None where nothing is there yet."""

@@ -49,11 +49,11 @@ class Batch:
         """Rows whose prompts are read in pieces."""
         self._rows: list[Row] = []
         self._writing: Writing | None = None
-        """What is kept of `_rows`, in their order."""
+        """Keys and values of `_rows`, in their order."""
         self._bare = Bare(backbone)
         self._attached: Attachment | None = None
         self._whole = bool(backbone.anatomy.row.further)
-        """Whether prompts are read whole, as by an encoder, whose every token looks at every other."""
+        """True where prompts are read whole, as by an encoder, whose every token looks at every other."""
 
     def __enter__(self) -> Self:
         if any(module in ATTACHED for module in self.backbone.model.modules()):

@@ -25,9 +25,9 @@ class Memory:
         with torch.inference_mode(), Attachment(backbone, [Bare(backbone)]) as attached:
             writing = Writing(attached, [[backbone.tokenizer.pad_token_id or 0]], [slice(0, 1)])
         self.written_bytes = sum(part.nbytes for layer in writing.layers for part in layer.parts)
-        """Of a place in a decoder."""
+        """Bytes that one place takes in a decoder."""
         self.read_bytes = sum(part.nbytes for layer in writing.all_layers for part in layer.parts) - self.written_bytes
-        """Of a place of a prompt that is read apart, by an encoder."""
+        """Bytes that one place takes of a prompt that an encoder reads."""
         self.most_bytes = int(_SHARE * _free(backbone.device)) if most_bytes is None else most_bytes
 
     def bytes_of(self, rows: Sequence[Row]) -> int:

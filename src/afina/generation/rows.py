@@ -126,7 +126,7 @@ class Row:
         self.room = min(settings.max_new_tokens, place.context if self.apart else place.prompt + 1 - len(prompt))
         """The most tokens that will be written."""
         self.places = len(prompt) + (0 if request.adapter is None else places_taken(request.adapter))
-        """What the prompt takes of the model's positions."""
+        """Positions of the model that the prompt takes, an adapter's own among them."""
         self.draws = torch.Generator()
         if settings.seed is None:
             self.draws.seed()
@@ -137,7 +137,7 @@ class Row:
         self._ends = frozenset(place.ends) | _stop_tokens(tokenizer, stop)
         self.tokens: list[int] = []
         self._said: list[tuple[int, Said]] = []
-        """What is not given out yet, each with the place in the text where it begins."""
+        """Tokens not given out yet, each with the place in the text where it begins."""
 
     @property
     def so_far(self) -> list[int]:

@@ -66,27 +66,27 @@ class Method:
 
     name: ClassVar[str] = ""
     portuguese: ClassVar[str] = ""
-    """What its docstring's first line says, to who reads Portuguese."""
+    """The first line of its docstring in Portuguese."""
     mergeable: ClassVar[bool] = False
-    """Whether every branch has a `fold`."""
+    """True where every branch has a `fold`."""
     owns_backbone: ClassVar[bool] = False
     """Trains the backbone's own weights, so it runs alone."""
     identity_start: ClassVar[bool] = True
-    """Whether a fresh adapter leaves the model's logits exactly as they are."""
+    """True where a fresh adapter leaves the model's logits exactly as they are."""
     gradient_free: ClassVar[bool] = False
     """Fits on cached features instead of training by steps."""
     quantised: ClassVar[bool] = False
     """Wants a quantised base: `precision.QUANTISED`, unless the study's precision is another that quantises."""
     probe: ClassVar[bool] = False
-    """Whether a step of it stands for one of any method where precisions are timed; of one method, which has a rank."""
+    """True for the one method whose steps stand for any method's where precisions are timed; it has a rank."""
     head_alone: ClassVar[bool] = False
     """Trains nothing but the head, which every method trains that has one: what the others should at least reach."""
     paged: ClassVar[bool] = False
     """Keeps AdamW's moments in memory that a GPU short of its own may page out (bitsandbytes; plain AdamW on a CPU)."""
     peft: ClassVar[PeftForm | None] = None
-    """How PEFT's files say it, where PEFT has it."""
+    """Its form in PEFT's files; None where PEFT does not have it."""
     rates: ClassVar[RateRule] = RateRule(1e-3)
-    """What `learning_rate: auto` is."""
+    """The rule that gives the rate of `learning_rate: auto`."""
     writer_rates: ClassVar[RateRule | None] = None
     """The same where the model speaks with its own language head; None where that makes no difference."""
     writer_settings: ClassVar[Mapping[str, Any]] = {}
@@ -95,13 +95,13 @@ class Method:
     learning_rate: float | None = None
     """Peak learning rate of AdamW; left out, what `rates` says for the run's steps, model and task."""
     rate_factor: float = 1.0
-    """What that rate is multiplied by: `learning_rate: search` and races try several."""
+    """A factor of that rate: `learning_rate: search` and races try several."""
     weight_decay: float = 0.0
     """AdamW's, of matrices; this and the next three are the study's unless a method is given its own."""
     warmup: float = 0.0
     """Share of the steps in which the rate rises to its peak."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the rate falls after that."""
+    """The shape of the rate's fall after that."""
     gradient_clip: float | None = 1.0
     """Largest norm of a step's gradient; None for no limit."""
     length_normalisation: float = 0.0

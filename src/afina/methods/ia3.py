@@ -99,7 +99,7 @@ class IA3(Method):
     """Published comparisons of rates found 1e-3 to 5e-3 best; the paper's 3e-3 is for Adafactor."""
 
     targets: tuple[str, ...] = ("key", "value", "ffn_down")
-    """Where to scale (the paper, section 3.3); at `ffn_down` the input is scaled, elsewhere the output."""
+    """Roles to scale at (the paper, section 3.3); at `ffn_down` the input is scaled, elsewhere the output."""
     length_normalisation: float = 1.0
     """The paper's (section 3.2), where a language model is scored over answers."""
     unlikelihood: float = 1.0

@@ -85,7 +85,7 @@ class LoRA(Method):
     targets: tuple[str, ...] = ("query", "value")
     """Roles to adapt; the paper's choice (section 4.2)."""
     init: Literal["kaiming", "pissa"] = "kaiming"
-    """How A and B start: PEFT's default, or W's largest singular directions."""
+    """Start of A and B: PEFT's default, or W's largest singular directions."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank)."""
     b_rate: float = 1.0

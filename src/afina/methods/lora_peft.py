@@ -41,7 +41,7 @@ from afina.methods.peft_form import (
 __all__ = ["LOW_RANK", "STARTS", "EmbeddingLowRank", "LoRAForm", "OfTheRest", "bias_of_b", "factors_at", "scale_at"]
 
 _SECONDS = 2.0
-"""For a pattern to be matched with a module's name; names are short, so that what takes longer would take for ever."""
+"""Seconds for matching a pattern with a module's name: names are short, so what takes longer would take for ever."""
 _LONGEST = 2_000
 """Characters of a pattern, and times that it may say something is repeated: both are written out when it is compiled."""
 
@@ -297,4 +297,4 @@ def _olora(weight: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:
 
 
 STARTS = {"pissa": _pissa, "olora": _olora}
-"""By PEFT's name, A0 (rank, in) and B0 (out, rank) of a weight (out, in) and a scale, as PEFT finds them."""
+"""Functions from a weight (out, in), a rank and a scale to A0 (rank, in) and B0 (out, rank), by PEFT's name of the start."""

@@ -84,7 +84,7 @@ class Norms(Method):
     mergeable = True
     peft = NormForm("LN_TUNING", {"weight": "ln_tuning_layers.weight", "bias": "ln_tuning_layers.bias"})
     rates = RateRule(3.5e-3, by_steps=0.5, by_width=0.5)
-    """As for biases (bitfit), which are about as many; the paper's 2e-5 to 2e-4 are for models of 7 billion weights."""
+    """The rule of biases (bitfit), which are about as many; the paper's 2e-5 to 2e-4 are for models of 7 billion weights."""
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         return anatomy.of_kind("norm")

@@ -43,10 +43,10 @@ __all__ = [
 B = TypeVar("B", bound=Placed)
 
 Kind = Literal["rank", "block", "ones", "lengths"]
-"""How a parameter of a slice lies in that of the whole projection.
+"""The place of a slice's parameter in that of the whole projection.
 
-Of `rank` the rows are ranks, which stand one behind another; `block` is (out, rank), a block of a slice's rows and ranks; the
-other two are (out, ...), a slice's rows, and elsewhere one or the length of the weight's row.
+`rank`: (rank, in), the slices' ranks one behind another. `block`: (out, rank), a block at the slice's rows and ranks. `ones`
+and `lengths`: (out, ...), the slice's rows; other rows hold one, or the length of the weight's row.
 """
 
 
@@ -130,7 +130,7 @@ VIRTUAL = (
 
 
 ENCODER = "of the network that made the vectors, which PEFT saves as vectors"
-"""What keys say that are of no use once it is trained."""
+"""A phrase on keys that are of no use once the adapter is trained."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,10 @@ class Place:
     site: Site
     module: nn.Module
     path: str
-    """Where it is in the whole model, as patterns name it."""
+    """Name of the module in the whole model, as patterns name it."""
     config: Mapping[str, Any]
     shared: nn.Module | None = None
-    """What the form's `shared` made for all modules."""
+    """The result of the form's `shared`, which is the same for all modules."""
 
     def take(self, values: dict[str, Tensor], name: str, shape: tuple[int | None, ...]) -> Tensor:
         """Take a tensor out of `values`; raises `AfinaError` where it is missing or of another shape (None: of any size)."""
@@ -172,11 +172,11 @@ class PeftFile:
 
     peft_type: str
     tensors: Mapping[str, Tensor]
-    """By their whole names."""
+    """Tensors by their full names."""
     config: Mapping[str, Any]
     """Beyond type, task and base."""
     head_root: str | None = None
-    """What the names of the head's tensors begin with; None where the form has no head."""
+    """The beginning of the names of the head's tensors; None where the form has no head."""
 
 
 @dataclass(frozen=True)
@@ -186,20 +186,20 @@ class PeftForm:
     peft_type: str
     """PEFT's word for it."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """What each of a branch's parameters is called at its module; empty where an adapter's own files are in another form."""
+    """PEFT's name of each of a branch's parameters; empty where an adapter's own files are in another form."""
     fused: Mapping[str, Kind] = field(default_factory=dict)
-    """How the parameters of slices of a fused projection become the projection's (`adapters/fused.py`); empty if not."""
+    """The way in which the parameters of slices become a fused projection's (`adapters/fused.py`); empty if they do not."""
     together: Mapping[str, str] = field(default_factory=dict)
-    """What the tensors that all branches share (`Method.shared`) are called, which stand at no module."""
+    """PEFT's names of the tensors that all branches share (`Method.shared`), which stand at no module."""
 
     keys: ClassVar[tuple[Key, ...]] = ()
-    """What adapter_config.json may say: every key that PEFT's configuration of this type has."""
+    """Every key that PEFT's configuration of this type has, with the values that are computed here."""
     loose: ClassVar[tuple[str, ...]] = ()
     """Names of tensors that stand at no module, beside those of `together`."""
     endings: ClassVar[tuple[str, ...]] = ()
-    """How the names of further tensors at a module end, beside those of `parameters`."""
+    """Endings of the names of further tensors at a module, beside those of `parameters`."""
     unread: ClassVar[tuple[str, ...]] = ()
-    """How the names of tensors end that PEFT keeps for training alone."""
+    """Endings of the names of tensors that PEFT keeps for training alone."""
     beyond: ClassVar[str] = "on slices of a fused projection"
     """Where PEFT has no word for the method though it has one for others; it ends "PEFT has no lora"."""
 

@@ -126,7 +126,7 @@ class Prefix(Method):
     hidden: int = 512
     """Width of that network; the paper's for its smaller task (appendix A)."""
     positions: Literal["kept", "moved"] = "kept"
-    """Whether the text's positions stay or, as in PEFT, are moved on by the prefix; decoders only."""
+    """`kept` leaves the text's positions; `moved` counts the prefix before them, as PEFT does; decoders only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -99,7 +99,7 @@ class Prompt(Method):
     init: Literal["vocabulary", "random"] = "vocabulary"
     """Start from the embeddings of words drawn at random, or from noise; the paper found the former better."""
     classify: Literal["text", "prompt"] = "text"
-    """Which first token a head that takes the first one sees: the text's, or as in PEFT that of the prompt."""
+    """The first token, for a head that takes it: the text's, or as in PEFT the prompt's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

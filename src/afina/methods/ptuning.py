@@ -80,7 +80,7 @@ class PTuning(Method):
     hidden: int = 128
     """Width of the network; PEFT's example for classification."""
     classify: Literal["text", "prompt"] = "text"
-    """Which first token a head that takes the first one sees: the text's, or as in PEFT that of the prompt."""
+    """The first token, for a head that takes it: the text's, or as in PEFT the prompt's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -149,7 +149,7 @@ class VeRA(Method):
     targets: tuple[str, ...] = ("query", "value")
     """Roles to adapt; LoRA's choice, so that the two compare."""
     initial: float = 0.1
-    """What d starts at; PEFT's default."""
+    """The first value of d; PEFT's default."""
     dropout: float = 0.0
     """Dropout on the branch's input; PEFT's default."""
     projection_seed: int = 0

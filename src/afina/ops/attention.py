@@ -24,7 +24,7 @@ class Scoring(NamedTuple):
 
     scaling: float
     causal: bool = False
-    """Whether a token sees those before it alone; counts only without a mask."""
+    """True where a token sees those before it alone; without effect where there is a mask."""
     dropout_probability: float = 0.0
     softcap: float | None = None
     """With c the scores s become c tanh(s / c) before the mask (Gemma 2, 2024, arXiv:2408.00118, section 2)."""

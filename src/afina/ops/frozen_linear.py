@@ -18,12 +18,12 @@ from torch.autograd.function import once_differentiable
 __all__ = ["FrozenLinear", "copied_bytes", "frozen_linears"]
 
 _SHARE = 1 / 16
-"""Of the machine's memory, what the copies of a model's weights may take. Not of what is free: a run that goes on after a
-kill has to take the same products again, to the last bit."""
+"""The share of the machine's memory that copies of a model's weights may take. Not of the free memory: a run that goes on
+after a kill has to take the same products again, to the last bit."""
 _LEAST = 1 << 18
 """Multiplications of a product that are worth the call."""
 _LEAST_ROWS = 16
-"""Of a product with a weight that is laid out anew each time."""
+"""The fewest rows of a product whose weight is laid out anew each time."""
 
 
 def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenLinear"]:

@@ -26,9 +26,9 @@ class Standing:
     backbone: Backbone
     precision: str
     called: str
-    """What a sentence calls it."""
+    """Its name in sentences."""
     owned: bool = False
-    """Whether an adapter has changed its weights."""
+    """True where an adapter has changed its weights."""
 
     @classmethod
     def of(cls, other: Predictor) -> "Standing":

@@ -37,7 +37,7 @@ __all__ = ["PREDICTORS", "Images", "Predictor", "Texts", "predictor", "rows_of"]
 Images = np.ndarray
 """(N, H, W) or (N, H, W, C), uint8."""
 Texts = Sequence[str] | Sequence[Sequence[str]] | Images
-"""What is asked of: texts, texts as lists of words, or images."""
+"""Texts to answer, texts as lists of words, or images."""
 
 
 @dataclass(eq=False, repr=False)
@@ -46,12 +46,12 @@ class Predictor:
 
     name: ClassVar[str] = ""
     trained_to: ClassVar[str] = "label texts"
-    """What its adapters have learned, in the words of a sentence that refuses something else."""
+    """A phrase on what its adapters have learned, for sentences that refuse something else."""
 
     folder: Path
     format: type[AdapterFormat]
     record: AdapterRecord
-    """What the folder says; model and precision are those that were loaded."""
+    """The record in the folder, with the model and the precision that were loaded."""
     method: Method
     backbone: Backbone
     adapter: Adapter
@@ -59,7 +59,7 @@ class Predictor:
     tokenizer: Any
     """The folder's own where it has one, else the base model's."""
     notes: tuple[str, ...] = ()
-    """What was assumed when it was loaded, which a reader of its answers has to know."""
+    """Sentences on what was assumed when it was loaded, which a reader of its answers has to know."""
 
     def __repr__(self) -> str:
         names = self.record.task.get("label_names")

@@ -22,7 +22,7 @@ class Reference:
 
     def __init__(self, path: Path | None) -> None:
         self.methods: Mapping[str, str] = {}
-        """What it calls the methods that a study labels otherwise."""
+        """The publication's names of methods that a study labels otherwise."""
         self.values: Mapping[str, Any] = {} if path is None else read_yaml(path)
         if path is not None and (not isinstance(self.values, Mapping) or "columns" not in self.values):
             raise UsageError(

@@ -47,9 +47,9 @@ class ReportFiles:
     html: Path
     tables: Sequence[Path]
     has_mistakes: bool = False
-    """Whether it says what a run got wrong."""
+    """True where it shows what a run got wrong."""
     notes: Sequence[str] = ()
-    """What there is to say of the adapters' cards, which a person may have changed."""
+    """Sentences on the adapters' cards, which a person may have changed."""
 
     def __repr__(self) -> str:
         return f"ReportFiles('{self.html}', {len(self.tables)} tables beside it)"
@@ -117,7 +117,7 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
 _TERMINAL = 80
 """Columns of a terminal that a table should fit."""
 _LABEL = 12
-"""Of those, what a label needs at least."""
+"""The fewest of those columns that a label needs."""
 
 
 def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:

@@ -16,7 +16,7 @@ from afina.results.statistics import Interval
 __all__ = ["row_interval", "wilson"]
 
 _Z = 1.959963984540054
-"""Of a normal distribution 95% lies within so many deviations."""
+"""Standard deviations about the mean that hold 95% of a normal distribution."""
 _RESAMPLES = 500
 
 

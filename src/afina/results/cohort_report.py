@@ -18,9 +18,9 @@ class Member(JsonObject):
     run: Key[str] = Key()
     label: Key[str] = Key()
     epochs: Key[list[float]] = Key()
-    """When each of its epochs ended."""
+    """Seconds after which each of its epochs ended."""
     until: Key[float | None] = Key()
-    """When it took its last step."""
+    """Seconds after which it took its last step."""
     why: Key[str] = Key()
     """`finished`, `stopped early`, `left the race` or `diverged`."""
     error: Key[str | None] = Key(None)

@@ -13,9 +13,9 @@ __all__ = ["Doubts", "doubts"]
 _SHORT = 3_000
 """Optimiser steps below which a rate may well decide between two methods."""
 _STEEP = 0.03
-"""What a train metric gains in its last epoch, or an error loses as a share, that is more than the end of a curve."""
+"""The gain of a train metric in the last epoch (for an error, its relative loss) above which it had not learned enough."""
 _BELOW = 0.01
-"""By how much a train metric is below the head's alone, likewise, that is more than chance of the rows."""
+"""The gap below the train metric of the head alone, as a share, that chance does not explain."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Doubts:
 
     steps: int
     by_default: tuple[str, ...]
-    """Of so few steps, and at a rate that was neither set nor searched."""
+    """Methods that ran fewer than `_SHORT` steps at a rate that was neither set nor searched."""
     rising: tuple[str, ...]
     """Their train metric still improved steeply in the last epoch."""
     below_head: tuple[str, ...]

@@ -32,11 +32,11 @@ class Group:
     comparable: bool
     test_rows: int = 0
     by_rows: Interval | None = None
-    """Of the best method's first run, the interval that the test rows alone give."""
+    """The interval that the test rows alone give, for the first run of the best method."""
     mistakes: Mistakes | None = None
-    """What that run got wrong."""
+    """The answers that this run got wrong."""
     diagrams: Sequence[Diagram] = ()
-    """What its metrics have to show."""
+    """Diagrams of its metrics."""
 
     @property
     def title(self) -> str:

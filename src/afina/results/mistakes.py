@@ -88,7 +88,7 @@ class Mistakes:
     label: np.ndarray
     prediction: np.ndarray
     probability: np.ndarray | None
-    """Of what was predicted (N,); None for numbers."""
+    """Probability (N,) of the predicted class; None for numbers."""
     texts: TestRows | None
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ class Recommendation:
     decided: bool
     excluded: Sequence[tuple[str, str]]
     doubts: Sequence[str] = ()
-    """What speaks against the choice: rates that nobody chose, methods that had not learned enough."""
+    """Sentences against the choice: rates that nobody chose, methods that had not learned enough."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON-able values."""

@@ -11,7 +11,7 @@ __all__ = ["Epoch", "Fingerprint", "Race", "Rate", "Result", "Untried", "read_re
 
 
 Rate = Literal["default", "set", "searched"]
-"""Where a learning rate comes from: `learning_rate: auto`, the study file, or `learning_rate: search`."""
+"""The source of a learning rate: `learning_rate: auto`, the study file, or `learning_rate: search`."""
 
 
 class Epoch(JsonObject):
@@ -21,7 +21,7 @@ class Epoch(JsonObject):
     OTHERS = float | None
 
     epoch: Key[int] = Key()
-    """From 1."""
+    """The epoch's number, from 1."""
     train_loss: Key[float | None] = Key(None)
     """The mean loss of its steps; null of what takes none."""
     seconds: Key[float | None] = Key(None)
@@ -39,7 +39,7 @@ class Fingerprint(JsonObject):
     __slots__ = ()
 
     digest: Key[str] = Key()
-    """Of all that follows, the model and the commit aside."""
+    """Digest of all the fields below but the model and the commit."""
     data: Key[str] = Key("")
     """Digest of the data set's rows."""
     evaluator: Key[str | None] = Key(None)
@@ -66,13 +66,13 @@ class Race(JsonObject):
     steps: Key[int] = Key()
     """Steps of a whole run."""
     metric: Key[str] = Key()
-    """What candidates were judged by, on the development split."""
+    """The metric that candidates were judged by, on the development split."""
     value: Key[float] = Key()
     """Its value, the mean over seeds."""
     place: Key[int] = Key()
     """Its place among them, from 1."""
     of: Key[int] = Key()
-    """How many there were."""
+    """The number of candidates."""
 
 
 class Untried(JsonObject):
@@ -81,11 +81,11 @@ class Untried(JsonObject):
     __slots__ = ()
 
     rates: Key[int] = Key()
-    """How many."""
+    """The number of rates that could not be tried."""
     of: Key[int] = Key()
-    """Of how many."""
+    """The number of rates in all."""
     why: Key[str] = Key()
-    """Why."""
+    """The reason, in one sentence."""
 
 
 def _epochs(entries: list[dict[str, Any]]) -> list[Epoch]:
@@ -102,9 +102,9 @@ class Result(JsonObject):
     status: Key[Literal["ok", "failed", "skipped"]] = Key()
     """`skipped`: it left a race before the end."""
     error: Key[str | None] = Key(None)
-    """Why it failed or was skipped, in one sentence."""
+    """The reason for failing or being skipped, in one sentence."""
     unfinished: Key[bool] = Key(False)
-    """Of a failed run: whether its end says nothing about the run itself, as its process was killed."""
+    """True for a failed run whose process was killed: it says nothing about the run itself."""
     model: Key[str] = Key()
     """The base model, as the study file names it."""
     dataset: Key[str] = Key()
@@ -112,7 +112,7 @@ class Result(JsonObject):
     method: Key[str] = Key("")
     """The method's name."""
     method_label: Key[str] = Key()
-    """What tables call it: the method's name, with settings of its own in brackets."""
+    """The run's name in tables: the method's, with settings of its own in brackets."""
     seed: Key[int] = Key()
     """Seed of the new weights, the order of rows and dropout."""
     task: Key[str] = Key("classification")
@@ -120,15 +120,15 @@ class Result(JsonObject):
     method_config: Key[dict[str, Any]] = Key({})
     """Every setting of the method, its learning rate among them."""
     rate: Key[Rate] = Key("default")
-    """Where the learning rate came from: `default`, `set` or `searched`."""
+    """The source of the learning rate: `default`, `set` or `searched`."""
     untried: Key[Untried | None] = Key(None, read=Untried)
-    """With `learning_rate: search`, rates that could not be tried."""
+    """Rates of `learning_rate: search` that could not be tried."""
     head_alone: Key[bool] = Key(False)
-    """Whether the method trains nothing but the head."""
+    """True where the method trains nothing but the head."""
     epochs: Key[int | None] = Key(None)
     """Epochs asked for."""
     best_epoch: Key[int | None] = Key(None)
-    """With early stopping, the epoch whose weights were kept."""
+    """The epoch whose weights were kept, with early stopping."""
     steps: Key[int | None] = Key(None)
     """Steps of the optimiser that were taken."""
     batch_size: Key[int | None] = Key(None)
@@ -138,17 +138,18 @@ class Result(JsonObject):
     precision: Key[str | None] = Key(None)
     """fp32, bf16, fp16, nf4 or int8."""
     device: Key[str | None] = Key(None)
-    """Where it was trained."""
+    """The device that it was trained on."""
     optimiser: Key[str | None] = Key(None)
     """`AdamW`, or `paged AdamW`."""
     packing: Key[str | None] = Key(None)
-    """Where a model learns to write: `auto`, `off`, or `off:` and why its texts could not share rows of a batch."""
+    """Packing of a model that learns to write: `auto`, `off`, or `off:` and why its texts could not share rows of a
+    batch."""
     train_rows: Key[int | None] = Key(None)
     """Rows that were trained on."""
     test_rows: Key[int | None] = Key(None)
     """Rows that were tested on."""
     texts_cut: Key[dict[str, int]] = Key({})
-    """By split, texts longer than `max_length`."""
+    """Texts longer than `max_length`, by split."""
     label_names: Key[list[str] | None] = Key(None)
     """Classes, in the order of scores; null where there are none."""
     trainable_parameters: Key[int | None] = Key(None)
@@ -173,7 +174,7 @@ class Result(JsonObject):
     """`solo`: time, memory and energy are this run's; `profile`: they are those of steps of its method alone, as the run
     itself trained in a cohort."""
     cohort_size: Key[int | None] = Key(None)
-    """How many runs trained together; 1 for a run alone."""
+    """Runs that trained together; 1 for a run alone."""
     cohort: Key[str | None] = Key(None)
     """The cohort's name, which is that of its folder in `cohorts/`."""
     train_seconds: Key[float | None] = Key(None)
@@ -197,21 +198,21 @@ class Result(JsonObject):
     memory: Key[dict[str, Any]] = Key({})
     """Peaks of loading, training and evaluating."""
     race: Key[Race | None] = Key(None, read=Race)
-    """Of a run that left a race: where it stood."""
+    """The state of a run that left a race, when it left."""
     adapter: Key[Inside | None] = Key(None)
     """The adapter's folder, seen from the study's."""
     predictions: Key[Inside | None] = Key(None)
     """The file of what it answered to each test row, seen from the study's folder."""
     assumed: Key[list[str]] = Key([])
-    """What was assumed of the model and the data, in sentences."""
+    """Sentences on what was assumed of the model and the data."""
     fingerprint: Key[Fingerprint | None] = Key(None, read=Fingerprint)
-    """What the result depends on."""
+    """Digests and versions of everything that the result depends on."""
     versions: Key[dict[str, str | None]] = Key({})
     """Versions of the packages."""
     started_at: Key[str | None] = Key(None)
-    """When training began, in UTC."""
+    """The time at which training began, in UTC."""
     resumed: Key[int] = Key(0)
-    """How often it was interrupted and went on."""
+    """The number of times that it was interrupted and went on."""
 
     @property
     def is_finished(self) -> bool:

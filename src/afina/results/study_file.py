@@ -34,7 +34,7 @@ class KnownData(JsonObject):
     validation_rows: Key[int | None] = Key(None)
     """Rows of the development split, where one is chosen on."""
     languages: Key[Mapping[str, int]] = Key({})
-    """Of some of the train texts, how many are in each language."""
+    """Counts of texts in each language, of a sample of the train texts."""
     texts_cut: Key[Mapping[str, int]] = Key({})
     notes: Key[Sequence[Any]] = Key(())
 
@@ -70,11 +70,11 @@ class Resolved(JsonObject):
     hardware: Key[Mapping[str, Any]] = Key({})
     device: Key[str | None] = Key(None)
     precision: Key[Mapping[str, ChosenPrecision]] = Key({}, read=_precisions)
-    """By model."""
+    """The chosen precision, by model."""
     data: Key[Mapping[str, KnownData]] = Key({}, read=_data)
-    """By model and data set (`study.data.data_key`)."""
+    """Data sets as a model reads them, by model and data set (`study.data.data_key`)."""
     models: Key[Mapping[str, Mapping[str, Digest]] | None] = Key(None)
-    """By model, the digest of each of its parts; None in a folder from before they were looked at."""
+    """Digests of a model's parts, by model and part; None in a folder from before they were taken."""
     runs: Key[Mapping[str, SettledRun]] = Key({}, read=_runs)
 
 

@@ -66,7 +66,7 @@ class _Place:
     hidden: bool = False
     """True if a person took it away; it comes back when its folder changes."""
     writes: tuple[Stamp, bool | None] | None = None
-    """Whether these contents are of an adapter that writes."""
+    """True or False for contents that write or do not; None where that is not known."""
 
 
 @dataclass

@@ -44,7 +44,7 @@ class Counters:
     rows_stepped: int = 0
     """Rows in all of them together: over `steps`, the rows a step."""
     first_token: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
-    """From the request to its first token."""
+    """Durations from a request to its first token, by model."""
     between_tokens: defaultdict[str, Durations] = field(default_factory=lambda: defaultdict(Durations))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 

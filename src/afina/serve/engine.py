@@ -43,10 +43,10 @@ class Engine:
         self.backbone, self.counters = backbone, Counters()
         self.most_rows, self.most_waiting = most_rows, most_waiting
         self.beat = time.monotonic()
-        """When the thread last showed that it is alive, by `time.monotonic()`."""
+        """Time at which the thread last showed that it is alive, by `time.monotonic()`."""
         self.memory = Memory(backbone, most_bytes)
         self.kept_bytes = 0
-        """What keys and values take now."""
+        """Bytes that keys and values take now."""
         self._batch = Batch(backbone, prompt_tokens=prompt_tokens_a_turn, most_idle=most_idle)
         self._replies: dict[Row, Reply] = {}
         """Those whose rows are in the batch."""

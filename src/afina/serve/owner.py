@@ -14,7 +14,7 @@ class Owner:
 
     def __init__(self, name: str) -> None:
         self.beat = time.monotonic()
-        """When the last turn began."""
+        """Time at which the last turn began, by `time.monotonic()`."""
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -51,7 +51,7 @@ class Ask:
     tokenizer: Any = None
     """The adapter's own tokenizer; None for the backbone's."""
     deadline: float | None = None
-    """When it has to be done, by `time.monotonic()`."""
+    """Time by which it has to be done, by `time.monotonic()`."""
 
 
 class Reply:
@@ -62,7 +62,7 @@ class Reply:
         self.number = next(_NUMBERS)
         self.asked_at = time.monotonic()
         self.first_at: float | None = None
-        """When the first token came."""
+        """Time of its first token; None before."""
         self.last_at: float | None = None
         self.counted = 0
         """Tokens that the engine has counted."""

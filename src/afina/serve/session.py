@@ -32,11 +32,12 @@ class Chat:
         """
         self.adapter = writes_of(adapter)
         self.answering: Writes | None = adapter
-        """Who answers; None for the bare model, in the form of `adapter`. It may change between questions."""
+        """The adapter that answers, which may change between questions; None for the bare model, in the form of
+        `adapter`."""
         self.system, self.settings = system, settings or GenerationSettings()
         self.messages: list[dict[str, str]] = []
         self.left_out = 0
-        """Of the last prompt: messages that no longer fitted, the oldest."""
+        """Messages of the last prompt that no longer fitted, the oldest ones."""
         self.last: Written | None = None
         """The last answer, None if it was broken off."""
 

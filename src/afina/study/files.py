@@ -5,7 +5,7 @@ from pathlib import Path
 __all__ = ["CHECKPOINT", "first_steps"]
 
 CHECKPOINT = "checkpoint.safetensors"
-"""In the folder of a run, or of a cohort, while it trains."""
+"""The state of training, in the folder of a run or a cohort while it trains."""
 
 
 def first_steps(cohort: Path, run: str) -> Path:

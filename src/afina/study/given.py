@@ -12,7 +12,7 @@ from afina.errors import UsageError
 __all__ = ["FOLDER", "with_files"]
 
 FOLDER = "data"
-"""In a study's folder."""
+"""The folder, in a study's, of rows that Python gave."""
 
 
 def with_files(dataset: Any, out: Path) -> Any:

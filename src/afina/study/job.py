@@ -29,7 +29,7 @@ class Job:
     fingerprint: Mapping[str, Any]
     train_evaluation_rows: np.ndarray | None = None
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
-    """Which columns the data's texts and labels were."""
+    """The columns of the data's texts and labels."""
     assumed: tuple[str, ...] = ()
     """Assumptions about the model, for the notes of tables."""
 

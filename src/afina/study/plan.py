@@ -32,7 +32,7 @@ class Run:
     """Name of the method in tables; unique in the study."""
     seed: int = 0
     rate: Rate = "default"
-    """Where the learning rate comes from."""
+    """The source of the learning rate."""
     untried: Untried | None = field(default=None, hash=False)
     """Rates that a search could not try, and why; None where it tried all."""
 

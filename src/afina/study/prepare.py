@@ -60,7 +60,7 @@ class Prepared:
     learned: Learned | None
     """Counts of the tokens that are trained, where the model learns to write text."""
     columns: Mapping[str, str | list[str]]
-    """Which columns the data's texts and labels were."""
+    """The columns of the data's texts and labels."""
     width: int
     """Width of the model's hidden states."""
     speaks: bool

@@ -80,7 +80,7 @@ class Running:
     best: Best | None = None
     error: str | None = None
     lost: Race | None = None
-    """When and why it left a race."""
+    """The state in which it left a race; None where it did not."""
     until: float | None = None
     """Seconds of all members' steps after which it took none."""
 

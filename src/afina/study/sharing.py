@@ -26,7 +26,7 @@ __all__ = ["choose_together"]
 _WARM = 2
 """Steps that are timed, after one that is not."""
 _MOST_TOGETHER = {"cpu": 8, "cuda": 64}
-"""On a CPU more gain nothing (benchmarks/README.md)."""
+"""The most runs of one cohort, by device; on a CPU more gain nothing (benchmarks/README.md)."""
 _GAIN = 1.03
 """More members in a pass have to be faster by this factor to be worth their memory."""
 _MORE_TOKENS = 1.25

@@ -51,39 +51,40 @@ class Task(ABC):
     metric: ClassVar[str]
     """The metric that a table shows first."""
     first_metric: str | None = None
-    """Where a study asked for another of the task's, that."""
+    """Another of the task's metrics, where a study asked for it."""
     trained: ClassVar[bool] = True
-    """Whether it can be trained here, and not only be what an adapter made elsewhere is for."""
+    """False where it cannot be trained here, and is there for adapters made elsewhere."""
     turn: ClassVar[int | None] = None
-    """When `task: auto` asks whether rows are this task's, lowest first; None: never, it has to be named."""
+    """Place in the order in which `task: auto` asks tasks for their rows, lowest first; None: it has to be named."""
     speaks: ClassVar[bool] = False
-    """Whether the model answers with its language head, not with a head for this task."""
+    """True where the model answers with its language head, not with a head for this task."""
     writes: ClassVar[bool] = False
-    """Whether what is learned is text, each token of it scored: `Tokens.targets`."""
+    """True where text is learned, and every token of it scored: `Tokens.targets`."""
     reads_apart: ClassVar[bool] = False
-    """Whether it is learned by an encoder-decoder, where it writes."""
+    """True for a task that writes with an encoder-decoder."""
     tags: ClassVar[bool] = False
-    """Whether every word has an output of its own, not every row."""
+    """True where every word has an output of its own, not every row."""
     embeds: ClassVar[bool] = False
-    """Whether there is no head, and a text becomes a vector."""
+    """True where there is no head, and a text becomes a vector."""
     several: ClassVar[bool] = False
-    """Whether a row may have several labels, each of them there or not."""
+    """True where a row may have several labels, each of them there or not."""
     images: ClassVar[bool] = False
-    """Whether it is what images with labels are learned by."""
+    """True for the task that learns images with labels."""
     stratified: ClassVar[bool] = True
-    """Whether rows are of classes, each of which should have its share of every part."""
+    """True where rows are of classes, each of which should have its share of every part."""
     develops: ClassVar[bool] = False
-    """Whether it chooses something on a development split, which is held out for it."""
+    """True where something is chosen on a development split, which is held out for it."""
     embedded: ClassVar[bool] = True
-    """Whether a classical model on embeddings can learn it."""
+    """True where a classical model on embeddings can learn it."""
     judged: ClassVar[Literal["class", "number", ""]] = ""
-    """What a row's one answer is, that can be shown beside the right one; "" where it has none such."""
+    """The kind of a row's one answer that can be shown beside the right one; "" where it has none such."""
     lines: ClassVar[Literal["labelled", "texts", "transcript", "none"]] = "labelled"
-    """What lines of a text file are to it."""
+    """The meaning of a text file's lines to this task."""
     notes: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """What its reader may note of rows, English and Portuguese, with `{places}`; read from the source, so written out."""
+    """Notes that its reader may make of rows, English and Portuguese, with `{places}`; read from the source, so written
+    out."""
     problem_type: ClassVar[str | None] = None
-    """What transformers' configurations call it."""
+    """The name of the task in transformers' configurations."""
     Settings: ClassVar[type[Checked]] = Checked
     """The keys of a study file that say something to this task, and to others with the same class, alone."""
     reads: ClassVar[tuple[str, ...]] = ()
@@ -91,17 +92,17 @@ class Task(ABC):
     predictor: ClassVar[str] = "classifier"
     """The kind of what answers with an adapter of this task: a file of `predictor/`."""
     pipeline_tag: ClassVar[str]
-    """What the hub calls the task of a model that does it."""
+    """The hub's name of the task."""
     does: ClassVar[str]
-    """What an adapter for it does, a sentence of words/card.py in which {input}, {count} and {labels} may stand."""
+    """A sentence of words/card.py on what an adapter does, with places for {input}, {count} and {labels}."""
     answers_with: ClassVar[str | None] = None
-    """What it answers with instead of a label with a probability, in words."""
+    """A phrase on its answers, where they are not a label with a probability."""
     outputs: int
     """Width of the head; answers to a question where the model speaks, none where it writes."""
     stop: tuple[str, ...] = ()
-    """Where the model writes, what ends it beside the tokenizer's end token."""
+    """Texts that end an answer beside the tokenizer's end token, where the model writes."""
     template: "ChatTemplate | None" = None
-    """Where conversations are written out, the form in which they were learned."""
+    """The form in which conversations were learned, where the task has any."""
     label_names: Sequence[str] | None = None
     unit: tuple[float, float] = (0.0, 1.0)
     """Mean and deviation of what it predicts, where outputs are in deviations from the mean."""

@@ -41,9 +41,9 @@ class WritingTask(Task):
     embedded = False
     predictor = "writer"
     unfolds: ClassVar[bool] = False
-    """Whether questions that stand in a text's own form are rows of it (data/question_forms.py)."""
+    """True where questions that stand in a text's own form are rows of it (data/question_forms.py)."""
     few_rows: ClassVar[str] = ""
-    """What to do where there are too few rows, behind the sentence that says so."""
+    """Advice where there are too few rows, behind the sentence that says so."""
     outputs = 0
 
     @classmethod

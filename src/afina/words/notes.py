@@ -267,7 +267,7 @@ _VALUES = {
     "an empty text": "texto vazio", "no label": "nenhum rótulo",
     "the label -1 (no agreed label)": "o rótulo -1 (sem rótulo de consenso)", "1 row": "1 linha",
 }  # fmt: skip
-"""What may be filled in and is a word of ours."""
+"""Words of ours that may be filled into a note."""
 _CLAUSE = 8
 """Spaces from which on what is filled in may be a clause that is a row itself."""
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")

@@ -36,7 +36,7 @@ _PLAIN = {
     "adapter_residual_before_ln": False, "cross_adapter": False, "inv_adapter": None, "ln_after": False,
     "ln_before": False, "original_ln_after": True, "phm_layer": False, "residual_before_ln": True, "use_gating": False,
 }  # fmt: skip
-"""What the library's options have to be: all others are variants that no paper's default has."""
+"""The library's options with the values they must have: any other value is a variant that no paper's default has."""
 _ACTIVATIONS: Mapping[str, Activation] = {
     "relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu", "tanh": "tanh",
 }  # fmt: skip

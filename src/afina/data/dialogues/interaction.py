@@ -18,7 +18,7 @@ class RawRow:
     place: str
     """Such as `line 12`."""
     values: Mapping[str, Any]
-    """By column; a line of a text file is under `line`, and of what could not be read the beginning under `unread`."""
+    """Values by column; a line of a text file stands under `line`, the beginning of an unreadable row under `unread`."""
     problem: str = ""
 
 
@@ -37,12 +37,12 @@ class Interaction:
     """Holds what one row says."""
 
     place: str
-    """Where it stands in its file."""
+    """The row's place in its file."""
     messages: Sequence[Message] = ()
     others: Sequence[Sequence[Message]] = ()
     """Further dialogues that the same row holds."""
     text: str | None = None
-    """Of a row that is no dialogue, or of one that could not be read, what there is of it."""
+    """The text of a row that is no dialogue, or as much of an unreadable row as there is."""
     label: str | None = None
     generated: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Interaction:
     """The tools that it declares; they stand in `extra` too."""
     form: str = "text"
     problem: str = ""
-    """Why it can be no row of a result."""
+    """The reason why it can be no row of a result."""
 
     @property
     def all_text(self) -> str:

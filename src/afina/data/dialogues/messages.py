@@ -28,11 +28,11 @@ TOOLS = "tools"
 _CALLS = ("function_call", "tool_call", "function-call", "tool-call", "tool_calls")
 """Roles of ShareGPT's messages that call a tool, as JSON text."""
 _LEARNED = ("weight", "train", "training", "trainable", "loss", "learn")
-"""Whether an answer is learned: OpenAI's and Mistral's `weight`, axolotl's `train` and `training`, ms-swift's `loss`."""
+"""Keys that say that an answer is learned: OpenAI's and Mistral's `weight`, axolotl's `train`, ms-swift's `loss`."""
 _NOT_LEARNED = ("masked",)
 """Keys that say of an answer that it is not learned (torchtune)."""
 _IN_PART = ("train_detail", "training_detail", "loss_scale", "loss_mask", "weights")
-"""What weighs an answer's parts: read by nobody here, and so refused."""
+"""Keys that weigh parts of an answer: not computed here, and so refused."""
 _DETAILS = ("tool_calls", "tool_call_id", "name")
 
 
@@ -42,7 +42,7 @@ class Message(NamedTuple):
     role: str
     content: str
     details: Mapping[str, Any] = {}
-    """What else it has: `weight` 0, `tool_calls`, `tool_call_id`, `name`."""
+    """The message's further keys: `weight` 0, `tool_calls`, `tool_call_id`, `name`."""
 
     @property
     def learned(self) -> bool:

@@ -45,7 +45,7 @@ _BEFORE = (
     r"\s*+(?:(?:\[[^\]\n]{1,40}\]|\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4},?|\d{1,2}[:h]\d\d(?::\d\d)?|[-–—*>•#_]++|\d{1,4}[.)])"
     r"\s*+){0,4}+"
 )
-"""What may stand before a name: a date, a time, a bullet, a number, marks of headings and of bold type."""
+"""A pattern of what may stand before a name: a date, a time, a bullet, a number, marks of headings and of bold type."""
 _AFTER = r"(?:\s?\d{1,3})?(?:\s?\([^)\n]{1,40}\))?[*_]{0,3}\s?[:：][*_]{0,3}\s*"
 
 _NAME = re.compile(rf"{_BEFORE}([^\W\d_][\w .'-]{{0,24}}?){_AFTER}")

@@ -13,7 +13,7 @@ __all__ = ["COMPRESSED", "contents", "format_of", "inner_name", "opened", "readi
 
 
 _SHARE = 0.25
-"""Of the free memory, what a file's bytes may be: as text, and as rows, they are there again."""
+"""The share of free memory that a file's bytes may take: they are there again as text, and as rows."""
 _PIECE = 1 << 24
 
 
@@ -50,7 +50,7 @@ def _zip(path: Path) -> BinaryIO:
 COMPRESSED: dict[str, Callable[[Path], BinaryIO]] = {
     ".gz": _gzip, ".bz2": _bzip2, ".xz": _xz, ".zst": _zstandard, ".zip": _zip,
 }  # fmt: skip
-"""By a name's last ending, what opens such a file."""
+"""Functions that open a compressed file, by its name's last ending."""
 
 
 def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:

@@ -16,7 +16,7 @@ __all__ = ["SEPARATORS", "Dialect", "Unparsed", "dialect_of", "escaped", "parse"
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _QUOTED, _BACKSLASH = "\ue000", "\ue001"
-"""What stands for an escaped quotation mark and backslash while a line is parsed."""
+"""Private-use characters that stand for an escaped quotation mark and backslash while a line is parsed."""
 _LONGEST_FIELD = 1 << 30
 
 
@@ -26,9 +26,9 @@ class Dialect:
 
     separator: str
     quoting: bool = True
-    """Whether a field in quotation marks may hold separators and line ends."""
+    """True where a field in quotation marks may hold separators and line ends."""
     backslash: bool = False
-    r"""Whether \" is a quotation mark, and \\ a backslash."""
+    r"""True where \" is a quotation mark, and \\ a backslash."""
     skip: int = 0
     """Lines before the header: Excel's `sep=;`."""
 

@@ -54,11 +54,12 @@ class Encoding:
 
     codec: str
     name: str
-    """What people call it."""
+    """The name that people know it by."""
     note: str = ""
-    """What was assumed, unless it is plain UTF-8."""
+    """A sentence on what was assumed; empty for plain UTF-8."""
     broken: str = ""
-    """Where a file breaks that is UTF-8 elsewhere, or that no encoding fits: `line 7: the byte 0xe9 is not UTF-8`."""
+    """The place that no encoding reads, or at which a file that is UTF-8 elsewhere is not: `line 7: the byte 0xe9 is not
+    UTF-8`."""
 
 
 @dataclass

@@ -49,7 +49,7 @@ class _Asked:
     separator: str | None
     encoding: str | None
     every_row: bool = False
-    """Whether a line that names the columns once more is an empty row, so that later rows keep their numbers."""
+    """True where a line that repeats the header counts as an empty row, so that later rows keep their numbers."""
 
 
 def read_table(
@@ -245,7 +245,7 @@ READERS: dict[str, Callable[[Path, list[str], _Asked], arrow.Table]] = {
     ".feather": _read_arrow,
     ".xlsx": _read_excel,
 }
-"""What reads a file, by the ending of its name."""
+"""Functions that read a file, by the ending of its name."""
 SUFFIXES = tuple(READERS)
 TEXT_FILES = (".txt", ".conll", ".conllu", ".iob", ".iob2", ".bio")
 """Endings of files of lines, whose form their content tells (text_files.py, tag_forms.py)."""

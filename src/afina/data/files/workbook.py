@@ -10,7 +10,7 @@ from afina.errors import UsageError
 __all__ = ["check_workbook", "save_workbook"]
 
 _MOST_ROWS, _MOST_LETTERS = 1_048_576, 32_767
-"""What a sheet and a cell hold."""
+"""The most rows of a sheet, and the most characters of a cell."""
 
 
 def check_workbook() -> None:

@@ -15,7 +15,7 @@ from afina.errors import UsageError, nearest
 __all__ = ["check_sets", "listed_labels"]
 
 _MARKS = (";", "|", ",")
-"""What may stand between labels in a text, the first that is there."""
+"""Separators of labels in a text; the first of them that occurs is taken."""
 _LABELS = "several labels"
 _MOST_LABELS = 2_000
 

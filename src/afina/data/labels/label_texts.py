@@ -14,9 +14,9 @@ from afina.errors import UsageError
 __all__ = ["MISSING", "tidied", "visible"]
 
 MISSING = ("nan", "-nan", "NaN", "NAN", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/D", "NaT", "#NULL!")
-"""What pandas, R, databases and spreadsheets write for a value that is not there."""
+"""Texts that pandas, R, databases and spreadsheets write for a value that is not there."""
 _DOUBTFUL = ("None", "none", "NONE", "-", "?")
-"""What stands for a missing value among numbers; among words it may be a class."""
+"""Texts that stand for a missing value among numbers; among words each may be a class."""
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 
 _NUMBER = re.compile(r"[-+]?[\d.,]*\d([eE][-+]?\d+)?")

@@ -46,13 +46,13 @@ class Asked:
     """Reads each row's own answers, where there is a column of them: only few adapters choose among them."""
     images: np.ndarray | None = None
     separator: str | None = None
-    """What separates the file's columns, where something does."""
+    """The separator of the file's columns; None where it has none."""
     live: bool = False
-    """Whether somebody waits for each answer before the next is asked."""
+    """True where somebody waits for each answer before asking the next."""
     has_text: bool = True
-    """Whether the file has a column of texts, not of words alone."""
+    """True where the file has a column of texts, not of words alone."""
     count: int | None = None
-    """How many rows there are, where that is known."""
+    """The number of rows; None where it is not known beforehand."""
 
     def rows(self, choices: list[list[str]] | None = None) -> Iterator[AskedRow]:
         """Yield the rows in order, each with its `choices`."""

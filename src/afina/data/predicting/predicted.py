@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 SEPARATORS = {",": ",", ";": ";", "tab": "\t"}
-"""What may separate columns, as a person names it."""
+"""Separators of columns, by the words that a person may write for them."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Predicted:
     kept: Mapping[str, Any]
     """Those of its columns that are written beside the prediction."""
     answer: Mapping[str, Any]
-    """As JSON has it."""
+    """The answer's fields in JSON."""
     fields: Mapping[str, Any]
-    """As a table has it, by the layout's fields; what is missing is empty."""
+    """The answer's fields in a table, by the layout's names; a missing one is empty."""
     found: Any = None
     """The prediction itself, for whoever shows it."""
 
@@ -61,7 +61,7 @@ class Layout:
     fields: tuple[str, ...]
     separator: str = ","
     names: dict[str, str] = field(init=False)
-    """What each field is called: as it is, unless a kept column is."""
+    """The column of each field: its own name, unless a kept column has that."""
 
     def __post_init__(self) -> None:
         taken, names = set(self.kept), {}
@@ -101,7 +101,7 @@ class Form:
     write: Callable[[Iterable[Predicted], TextIO, Layout], None] | None
     save: Callable[[Iterable[Predicted], Path, Layout], None]
     table: bool = False
-    """Whether it has columns, so that the rows' own are kept unless asked otherwise."""
+    """True for a form with columns, where the rows' own are kept unless asked otherwise."""
     check: Callable[[], None] = lambda: None
     """Raises `UsageError` where what it needs is not installed."""
 

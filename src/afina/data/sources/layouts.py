@@ -20,7 +20,7 @@ _STEMS = {
     "test": ("test", "testing", "teste"),
     "validation": ("validation", "valid", "val", "dev", "development", "eval", "validacao"),
 }
-"""What files of each part are called."""
+"""Names of files, by the part of the data that they hold."""
 _SHARD = r"(?:[-_.]?\d+(?:-of-\d+)?(?:-[0-9a-f]+)?)?"
 _KNOWN = (
     "train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .txt), train-00000-of-00001.parquet, the same in data/ or a \

@@ -26,7 +26,7 @@ class Preset:
     text_pair: str | None = None
     label: str = "label"
     label_names: tuple[str, ...] = ()
-    """In the order of the labels; empty where labels are their own names, or numbers. Names on the hub take precedence."""
+    """Names of the labels in their order; empty where labels are names or numbers. Names on the hub take precedence."""
     choices: str | tuple[str, ...] | None = None
     """The column of each row's answers, or the columns of one answer each."""
     keys: str | None = None

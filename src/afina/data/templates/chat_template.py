@@ -24,7 +24,7 @@ class ChatTemplate(ABC):
     """Writes conversations out."""
 
     marks: bool
-    """Whether the tokenizer's own marks, such as a start token, come before the text."""
+    """True where the tokenizer's own marks, such as a start token, come before the text."""
 
     @property
     @abstractmethod

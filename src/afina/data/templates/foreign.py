@@ -24,7 +24,7 @@ __all__ = ["render_template"]
 STEPS = 200_000
 """Passes of loops and calls of macros in one rendering, at most; the longest conversations have a few thousand turns."""
 SECONDS = 1.0
-"""Of this thread on a processor, so that a busy machine refuses no template."""
+"""Seconds of processor time of this thread, at most: a busy machine refuses no template."""
 SIZE = 16 << 20
 """Characters of a text, or items of a list, at most."""
 _WIDEST = 100_000

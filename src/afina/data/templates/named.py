@@ -20,7 +20,7 @@ class Turns(ChatTemplate):
     assistant: str
     system: str = f"{CONTENT}\n\n"
     default: str = ""
-    """What the system says where a conversation does not."""
+    """The system's text where a conversation has none."""
     marks = True
 
     def __post_init__(self) -> None:

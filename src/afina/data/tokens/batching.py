@@ -37,13 +37,13 @@ class Batch:
     """Holds what a model reads (B, T) of one or several pieces, with what is each piece's own."""
 
     inputs: "Mapping[str, torch.Tensor]"
-    """What the model is called with."""
+    """Keyword arguments of the model's call."""
     labels: "list[torch.Tensor]"
-    """Of rows (B,), or where words have labels of tokens (B, T), `IGNORED` at the others."""
+    """Labels of each piece: (B,) of rows, or (B, T) of tokens with `IGNORED` where a token has none."""
     tokens: list[int]
     """Real ones, counted on the host."""
     slices: list[slice]
-    """Where in B a piece's sequences are."""
+    """The rows of B that hold each piece's sequences."""
     targets: "torch.Tensor | None" = None
     """(B, T): what a language head is to say at each token, `IGNORED` where nothing; None for other heads."""
     known: "torch.Tensor | None" = None

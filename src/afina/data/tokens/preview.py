@@ -26,9 +26,9 @@ class Learned:
     endless: int
     """Answers whose end `max_length` cut off."""
     end: str
-    """What an answer ends with."""
+    """The text that ends an answer."""
     ended: int
-    """Of the `looked_at` first rows, those whose last trained token ends an answer."""
+    """The number among the first `looked_at` rows whose last trained token ends an answer."""
     looked_at: int
     examples: tuple[tuple[tuple[str, bool], ...], ...]
     """Pieces of text, each with whether it is trained."""

@@ -27,15 +27,15 @@ class Tokens(ABC):
     """Holds the rows of one split as a model reads them, each of one or several sequences."""
 
     ids: np.ndarray
-    """What the model reads: the tokens of all sequences end to end, or the pixels of each image."""
+    """Input of the model: the tokens of all sequences end to end, or the pixels of each image."""
     offsets: np.ndarray
-    """Where sequences begin and end, in tokens or patches: sequence i has those from `offsets[i]` to `offsets[i + 1]`."""
+    """Bounds of the sequences, in tokens or patches: sequence i has those from `offsets[i]` to `offsets[i + 1]`."""
     labels: np.ndarray
     """(N,), or (N, K) where a row has several."""
     cut: int = 0
     """Texts that were longer than the limit."""
     by_word: ClassVar[bool] = False
-    """Whether every word has a label and an output, not every row."""
+    """True where every word has a label and an output, not every row."""
 
     def __len__(self) -> int:
         return (len(self.offsets) - 1) // self.choices
@@ -93,7 +93,7 @@ class TextTokens(Tokens):
     """Holds texts; every kind of them below may be in one batch with its like."""
 
     segments: np.ndarray | None = None
-    """Which of two sentences a token belongs to, for models that ask."""
+    """The sentence (0 or 1) of each token, for models that ask for it."""
 
     def columns(self) -> Mapping[str, np.ndarray]:
         """Return what there is of each token, by field."""
@@ -122,7 +122,7 @@ class AnswerTokens(TextTokens):
     """Holds questions, each as one sequence for every answer to choose from, one after another."""
 
     answers: np.ndarray
-    """Of each sequence, how many of its last tokens are the answer; 0 where a question has fewer than `most`."""
+    """Last tokens of each sequence that are the answer; 0 where a question has fewer than `most`."""
     most: int
     """Answers, and so sequences, that each question has."""
 
@@ -139,7 +139,7 @@ class TargetTokens(TextTokens):
     """Holds texts whose tokens are learned one by one."""
 
     targets: np.ndarray
-    """As long as `ids`: what the model's output at each token is to be, `IGNORED` where nothing is trained."""
+    """The right output of the model at each token, as long as `ids`; `IGNORED` where nothing is trained."""
 
     def columns(self) -> Mapping[str, np.ndarray]:
         return {**super().columns(), "targets": self.targets}
@@ -186,7 +186,7 @@ KINDS: dict[str, type[Tokens]] = {
     "written": WrittenTokens,
     "pixels": Pixels,
 }
-"""What a file calls each kind."""
+"""Each kind of tokens, by the name that files have for it."""
 
 
 def _ends(lengths: np.ndarray) -> np.ndarray:

@@ -69,16 +69,16 @@ class Metric(ABC):
     of: ClassVar[tuple[str, ...]]
     """The kinds of answers (`Task.answers`) that it is a metric of."""
     percent: ClassVar[bool] = False
-    """Whether it is a share, which tables show in percent."""
+    """True for a share, which tables show in percent."""
     higher_is_better: ClassVar[bool] = True
     portuguese: ClassVar[str] = ""
     """Its name in Portuguese; read from the source, so that it is to be written out (words/metrics.py)."""
     phrases: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """What its diagram says, English and Portuguese; written out likewise."""
+    """Phrases of its diagram, English and Portuguese; written out likewise."""
     of_scores: ClassVar[bool] = False
-    """Whether it looks at scores, not at labels and predictions alone."""
+    """True where it is computed from scores, not from labels and predictions alone."""
     parted: ClassVar[bool] = False
-    """Whether there is also one for each part (type of entity, say) of the answers, by its name, `_` and the part's."""
+    """True where each part of the answers (a type of entity, say) has such a figure too, as `name_part`."""
 
     def __init__(self, part: str | None = None) -> None:
         self.part = part

@@ -9,7 +9,7 @@ from afina.measure.metrics.base import Answered, Metric, Pick, Share, metric
 __all__ = ["Loss", "Perplexity", "TokenAccuracy"]
 
 _TOKENS, _HITS = 1, 2
-"""Where the scores (N, 3) have a row's tokens, and those of them that were the likeliest (tasks/language.py)."""
+"""Columns of the scores (N, 3): a row's tokens, and those of them that were the likeliest (tasks/language.py)."""
 
 
 @metric("loss")

@@ -26,7 +26,7 @@ class Body(BaseModel):
     """Keys that OpenAI has and nobody here obeys; only where they say nothing they may stand."""
 
     user: Annotated[str, Field(max_length=400)] | None = None
-    """Who asks, in the asker's own words: it changes nothing."""
+    """The asker's own name for whom it is asked; it changes nothing."""
 
 
 def as_json(raw: bytes) -> Any:
