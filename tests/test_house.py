@@ -19,7 +19,7 @@ SOURCE = Path(afina.__file__).parent
 ROOMS = (
     (
         "errors", "registry", "precision", "json_files", "yaml_file", "checked", "separator", "task_name", "dataset_spec",
-        "hub", "links", "whole_file",
+        "hub", "links", "whole_file", "outputs",
     ),
     ("words",),
     ("measure", "ops"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"), ("methods", "generation"),

@@ -14,8 +14,8 @@ from afina.links import refuse_link
 
 __all__ = ["partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
 
-_PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})", re.DOTALL)
-"""The name of a file that is being written beside its place: the name that it will have, and the process."""
+_PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})(?:\.narrow)?\.part", re.DOTALL)
+"""What is being written beside its place: the name that it will have, the process, and an ending that is ours alone."""
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def partial_of(path: Path) -> Path:
     if not path.name:
         raise UsageError(f"'{path}' is a folder, and no name for what is to be written; give one.")
     refuse_link(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     sweep_partials(path.parent, path.name)
     return partial
 

@@ -75,8 +75,8 @@ def test_a_csv_opens_in_a_spreadsheet_with_all_that_the_file_had(folder: Path) -
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_has_an_answer_for_every_row(folder: Path, form: str) -> None:
-    predict(folder, "--out", f"out.{form}", "--keep", "Data")
-    path, readers = folder / f"out.{form}", {
+    predict(folder, "--out", f"kept.{form}", "--keep", "Data")
+    path, readers = folder / f"kept.{form}", {
         "csv": lambda path: pandas.read_csv(path, sep=";", decimal=",").to_dict("records"),
         "tsv": lambda path: pandas.read_csv(path, sep="\t").to_dict("records"),
         "jsonl": lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()],
@@ -102,8 +102,8 @@ def test_every_form_has_an_answer_for_every_row(folder: Path, form: str) -> None
 def test_a_sheet_holds_texts_as_they_are_and_no_formula(folder: Path) -> None:
     from openpyxl import load_workbook
 
-    predict(folder, "--out", "out.xlsx")
-    first, row, empty, _ = load_workbook(folder / "out.xlsx").active.iter_rows()
+    predict(folder, "--out", "sheet.xlsx")
+    first, row, empty, _ = load_workbook(folder / "sheet.xlsx").active.iter_rows()
     assert [cell.value for cell in first][:5] == ["row", "Data", "Assunto", "Mensagem", "prediction"]
     assert (row[4].value, row[4].data_type) == ("=1+1", "s")
     assert row[3].value == "great parcel,\nthank you"
@@ -198,13 +198,13 @@ def test_vectors_numbers_and_tags_are_written_too(
         assert told[1][key] is None
         assert told[0][key] == pytest.approx(found[key], rel=1e-5)
     with pytest.raises(UsageError, match="--at-least is for labels with a probability"):
-        package.predict_file(tmp_path / "adapter", tmp_path / "texts.txt", tmp_path / "out.csv", at_least=0.5)
+        package.predict_file(tmp_path / "adapter", tmp_path / "texts.txt", tmp_path / "sure.csv", at_least=0.5)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--out", "mail.csv"], "mail.csv is the file to predict for"),
+        (["--out", "mail.csv"], "mail.csv is the file that is read"),
         (["--out", "answers.doc"], "is one of csv, tsv, jsonl, json, parquet, xlsx"),
         (["--out", "a.csv", "--format", "table"], "--format table is for a terminal"),
         (["--format", "parquet"], "say which with --out"),

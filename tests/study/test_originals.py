@@ -243,7 +243,7 @@ def test_nothing_is_written_over_a_link(tmp_path: Path) -> None:
         append_result(tmp_path, {"run": "a"})
     assert (tmp_path / "precious").read_text() == "precious"
     # Nor where it stands in the way of what is being written.
-    (tmp_path / f".new.{os.getpid()}").symlink_to(tmp_path / "precious")
+    (tmp_path / f".new.{os.getpid()}.part").symlink_to(tmp_path / "precious")
     with whole_file(tmp_path / "new") as partial:
         partial.write_text("other")
     assert (tmp_path / "precious").read_text() == "precious"
@@ -261,34 +261,35 @@ def _dead() -> int:
 def test_what_killed_processes_left_half_written_is_swept(mine: Study) -> None:
     dead, run = _dead(), mine.directory / "runs" / mine.runs[0].id
     left = [
-        run / f".checkpoint.safetensors.{dead}", run / f".result.json.{dead}", run / f".predictions.parquet.{dead}",
-        mine.directory / "cache" / f".tokens-0.npz.{dead}", mine.directory / f".study.yaml.{os.getpid()}",
-    ]  # fmt: skip
+        *(run / f".{name}.{dead}.part" for name in ("checkpoint.safetensors", "result.json", "predictions.parquet")),
+        mine.directory / "cache" / f".tokens-0.npz.{dead}.part",
+        mine.directory / f".study.yaml.{os.getpid()}.part",
+    ]
     for path in left:
         path.write_text("half")
-    (run / f".adapter.{dead}").mkdir()
-    (run / f".adapter.{dead}" / "adapter_config.json").write_text("half")
-    kept = [run / f".result.json.{os.getppid()}", mine.directory / ".notes", mine.directory / "cache" / "tokens.1"]
+    (run / f".adapter.{dead}.part").mkdir()
+    (run / f".adapter.{dead}.part" / "adapter_config.json").write_text("half")
+    kept = [run / f".result.json.{os.getppid()}.part", mine.directory / ".notes", mine.directory / "cache" / "tokens.1"]
     for path in kept:
         path.write_text("another's")
     mine.run()
-    assert not [path for path in [*left, run / f".adapter.{dead}"] if path.exists()]
+    assert not [path for path in [*left, run / f".adapter.{dead}.part"] if path.exists()]
     assert all(path.exists() for path in kept)
 
 
 def test_what_is_held_by_another_is_not_swept(tmp_path: Path) -> None:
-    (tmp_path / f".result.json.{_dead()}").write_text("half")
+    (tmp_path / f".result.json.{_dead()}.part").write_text("half")
     with locked(tmp_path):
-        (again := tmp_path / f".result.json.{_dead()}").write_text("half")
+        (again := tmp_path / f".result.json.{_dead()}.part").write_text("half")
         with pytest.raises(UsageError, match="in use"), locked(tmp_path):
             pass
         assert again.exists()
 
 
 def test_what_an_export_left_is_swept_by_the_next(tmp_path: Path) -> None:
-    (left := tmp_path / f".out.{_dead()}").mkdir()
+    (left := tmp_path / f".out.{_dead()}.part").mkdir()
     (left / "weights").write_text("half")
-    (other := tmp_path / f".other.{_dead()}").mkdir()
+    (other := tmp_path / f".other.{_dead()}.part").mkdir()
     with partial_folder(tmp_path / "out") as partial:
         (partial / "weights").write_text("whole")
     assert not left.exists()

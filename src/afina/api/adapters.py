@@ -171,6 +171,7 @@ def evaluate(
     batch_size: int = 16,
     context: int | None = None,
     out: str | Path | None = None,
+    force: bool = False,
     tell: Tell = lambda status: None,
 ) -> "Evaluation":
     """Measure an adapter that speaks, Afina's or PEFT's, or a language model alone (its folder or name).
@@ -178,10 +179,13 @@ def evaluate(
     `text` are files whose perplexity is measured (their texts in `column`), `answers` files of prompts and references, asked
     as `answering` says, `tasks` benchmarks of lm-evaluation-harness by name, file or folder; `fewshot` and `chat` are theirs.
     `limit` takes the first items of each, `context` bounds the tokens read at once, and into `out` all of it is written as
-    JSON. Raises `UsageError` in one sentence for what is not there, cannot be read or does not speak.
+    JSON, over what is there only with `force`. Raises `UsageError` in one sentence for what is not there, cannot be read or
+    does not speak.
     """
     from afina.errors import UsageError
+    from afina.outputs import check_outputs
 
+    check_outputs((out,), (adapter, *text, *answers, *tasks), force=force)
     if out is not None and not Path(out).resolve().parent.is_dir():
         raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
     from afina.api.prediction import opened

@@ -26,6 +26,7 @@ def leak(
     precision: str | None = None,
     trust_remote_code: bool = False,
     out: str | Path | None = None,
+    force: bool = False,
     language: str = "en",
     tell: Callable[[str], None] = lambda status: None,
 ) -> "LeakAudit":
@@ -33,25 +34,26 @@ def leak(
 
     `train` and `held_out` are files of rows with their `columns`; by default they are the study's. `canaries` is the manifest
     of what was planted. Into the folder `out` leak.json and leak.html (in `language`) are written, into a file out.json the
-    figures alone.
+    figures alone; over what is there only with `force`.
     """
     from afina.audit.page import leak_page
     from afina.audit.run import audit_leak
+    from afina.outputs import check_outputs
     from afina.predictor.loading import Loading
-    from afina.whole_file import whole_file
+    from afina.whole_file import write_text
     from afina.words.language import check_language
 
     check_language(language)
+    files = [] if out is None else leak_files(out)
+    check_outputs(files, (train, held_out, canaries), force=force)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     audit = audit_leak(
         target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
         tell=tell,
     )  # fmt: skip
-    if out is not None:
-        values = json.dumps(audit.as_dict(), ensure_ascii=False, indent=2) + "\n"
-        for path in leak_files(out):
-            with whole_file(path) as partial:
-                partial.write_text(leak_page(audit, language) if path.suffix == ".html" else values, encoding="utf-8")
+    values = json.dumps(audit.as_dict(), ensure_ascii=False, indent=2) + "\n"
+    for path in files:
+        write_text(path, leak_page(audit, language) if path.suffix == ".html" else values)
     return audit
 
 

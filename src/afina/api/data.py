@@ -33,20 +33,23 @@ def inspect(
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
     tokens: Count | None = None,
+    force: bool = False,
     tick: Tick | None = None,
     language: str = "en",
 ) -> "Inspection":
     """Say what a file holds, read once: lengths, duplicates, empty sides, labels, languages, personal data.
 
-    `html`, in this language, and `json_file` are written as well. Lengths are in tokens of the `tokenizer`'s model, or as
-    `tokens` counts a text's, and in words unless either is given.
+    `html`, in this language, and `json_file` are written as well, over what is there only with `force`. Lengths are in
+    tokens of the `tokenizer`'s model, or as `tokens` counts a text's, and in words unless either is given.
     """
     from afina.corpus.inspect import inspect_file
     from afina.corpus.inspect_page import inspection_page
     from afina.corpus.reading import Reading
-    from afina.whole_file import whole_file
+    from afina.outputs import check_outputs
+    from afina.whole_file import write_text
     from afina.words.language import Words
 
+    check_outputs((html, json_file), (file,), force=force)
     inspection = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
         similarity=similarity, tick=tick,
@@ -54,8 +57,7 @@ def inspect(
     figures = json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2)
     for path, content in ((html, inspection_page(inspection, Words(language))), (json_file, figures)):
         if path is not None:
-            with whole_file(Path(path)) as partial:
-                partial.write_text(content, encoding="utf-8")
+            write_text(Path(path), content)
     return inspection
 
 

@@ -38,23 +38,25 @@ def predict(
     precision: str | None = None,
     trust_remote_code: bool = False,
     one: str | None = None,
+    force: bool = False,
     tick: Tick = lambda done, total: None,
 ) -> "Answers":
     """Predict labels with their probabilities (numbers, entities) for texts, each with its `pair`, or a `file`'s rows.
 
     A file's columns are `text` and `text_pair`, of those that are left out the adapter's own; `file_separator` and `encoding`
     are recognised. `choice` are answers to choose from; below `at_least` a row gets no label and is left to a person. The
-    answers come as they are looked at; with `out` all of them are written there in its ending's `format`, with the columns
-    that are to be kept, and `separator` between columns. Of an export that holds several adapters `one` names who answers.
+    answers come as they are looked at; with `out` all of them are written there (over what is there only with `force`) in
+    its ending's `format`, with the columns that are to be kept, and `separator` between columns. Of an export that holds
+    several adapters `one` names who answers.
     Raises `UsageError` for what is wrong with texts or file, before the adapter is loaded.
     """
-    from afina.data.predicting.predicted import check_at_least, check_out, check_separator, form_of, kept_columns
+    from afina.data.predicting.predicted import check_at_least, check_separator, form_of, kept_columns
+    from afina.outputs import check_outputs
 
     check_at_least(at_least)
     mark, target = check_separator(separator), None if out is None else Path(out)
     form = form_of(format, target)
-    if target is not None:
-        check_out(target, None if file is None else Path(file))
+    check_outputs((target,), (file,), force=force)
     folder = Path(adapter) if isinstance(adapter, str | Path) else adapter.folder
     if file is None:
         asked = _texts(texts, pair, read_so=encoding or file_separator)
@@ -143,15 +145,16 @@ def predict_file(
     batch_size: int = 32,
     file_separator: str | None = None,
     encoding: str | None = None,
+    force: bool = False,
 ) -> "Counts":
     """Predict for every row of a file and write the answers into another; return how many rows became what.
 
     The form is that of `out`'s ending unless given. Tables have all of the file's columns beside the predictions unless
-    `keep` names some; `file_separator` and `encoding` are the file's, `separator` is of what is written. Raises `UsageError`
-    for what is wrong with the file, before the adapter is loaded.
+    `keep` names some; `file_separator` and `encoding` are the file's, `separator` is of what is written. With `force` it may
+    take the place of a file that is there. Raises `UsageError` for what is wrong with the file, before the adapter is loaded.
     """
     answers = predict(
         adapter, file=file, out=out, text=text, text_pair=text_pair, keep=keep, at_least=at_least, format=form,
-        separator=separator, batch_size=batch_size, file_separator=file_separator, encoding=encoding,
+        separator=separator, batch_size=batch_size, file_separator=file_separator, encoding=encoding, force=force,
     )  # fmt: skip
     return answers.counts

@@ -165,7 +165,8 @@ def plant(
     Raises `UsageError` for data that cannot be read.
     """
     data, out, total = Path(data), Path(out), planting.total
-    check_output(out, data, force=force)
+    path = out.with_name(f"{out.name}.canaries.json")
+    check_output(out, path, data, force=force)
 
     table = read_table(data)
     form = _form(table, columns or DatasetSpec(path=str(data)), str(data))
@@ -185,7 +186,6 @@ def plant(
     rows = [manifest.row(canary.key, canary.secret) for canary in canaries for _ in range(canary.repeat)]
     _write(out, _planted(table, rows, random))
 
-    path = out.with_name(f"{out.name}.canaries.json")
     with whole_file(path) as partial:
         partial.write_text(json.dumps(asdict(manifest), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return path

@@ -7,7 +7,19 @@ import typer
 
 from afina.cli.audit import columns_of
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, BatchSize, Device, Format, Language, Messages, Precision, Seed, Target, Text
+from afina.cli.options import (
+    BaseModel,
+    BatchSize,
+    Device,
+    Force,
+    Format,
+    Language,
+    Messages,
+    Precision,
+    Seed,
+    Target,
+    Text,
+)
 from afina.cli.terminal import console_for, note, print_json, show_file, working
 
 if TYPE_CHECKING:
@@ -49,6 +61,7 @@ def leak(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    force: Force = False,
     language: Language = "en",
     format: Format = "table",
 ) -> None:
@@ -73,7 +86,7 @@ def leak(
         audit = api.audit.leak(
             target, settings, train=train, held_out=held_out, canaries=canaries,
             columns=columns_of(train, text, answer, messages), model=model, device=device, precision=precision, out=out,
-            language=language, tell=tell,
+            force=force, language=language, tell=tell,
         )  # fmt: skip
     if format == "json":
         print_json(audit.as_dict())

@@ -12,6 +12,7 @@ from afina.cli.options import (
     Answer,
     Assistant,
     DataFile,
+    Force,
     Format,
     Label,
     Language,
@@ -44,6 +45,7 @@ def inspect(
     answer: Answer = None,
     text: Text = None,
     label: Label = None,
+    force: Force = False,
     language: Language = "en",
     format: Format = "table",
 ) -> None:
@@ -58,8 +60,8 @@ def inspect(
     with counting(console, words("reading {file}", file=file.name), words) as tick:
         inspection = api.data.inspect(
             file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, plain=plain,
-            speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), tick=tick,
-            language=language,
+            speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), force=force,
+            tick=tick, language=language,
         )  # fmt: skip
     if format == "json":
         print_json(inspection.as_dict())

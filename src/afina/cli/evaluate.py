@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, BatchSize, Device, Format, Language, Precision
+from afina.cli.options import BaseModel, BatchSize, Device, Force, Format, Language, Precision
 from afina.cli.terminal import console_for, note, print_json, working
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def evaluate(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    force: Force = False,
     language: Language = "en",
     format: Format = "table",
 ) -> None:
@@ -103,7 +104,7 @@ def evaluate(
         evaluation = api.evaluate(
             adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
             column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, model=model, device=device,
-            precision=precision, batch_size=batch_size, context=context, out=out, tell=tell,
+            precision=precision, batch_size=batch_size, context=context, out=out, force=force, tell=tell,
         )  # fmt: skip
     if format == "json":
         print_json(evaluation.as_dict())

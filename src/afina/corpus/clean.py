@@ -89,7 +89,7 @@ def clean(
     path, out, how = Path(path), Path(out), how or Reading()
     plain = bool(how.plain)
     settings = settings or CleanSettings()
-    check_output(out, path, force=force)
+    check_output(out, rejects_path(out), path, force=force)
     rules = rules_for(settings, tokens, plain=plain)
     source = Source(path)
     with ExitStack() as stack:

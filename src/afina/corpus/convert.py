@@ -47,7 +47,7 @@ def convert(
     `how` says how it is read. Raises `UsageError` where no row can be read.
     """
     path, out = Path(path), Path(out)
-    check_output(out, path, force=force)
+    check_output(out, rejects_path(out), path, force=force)
     source = Source(path)
     forms: Counter[str] = Counter()
     generated, problem = 0, ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from afina.data.dialogues.interaction import Interaction
 from afina.errors import UsageError
+from afina.outputs import check_outputs
 
 __all__ = ["OUTPUTS", "InteractionFile", "as_values", "check_output"]
 
@@ -21,14 +22,11 @@ _LETTERS = 2 << 20
 """Rows, and letters in them, that are written at once."""
 
 
-def check_output(path: Path, source: Path | None = None, *, force: bool = False) -> None:
-    """Raise `UsageError` unless a result can be written to `path`."""
+def check_output(path: Path, beside: Path, source: Path, *, force: bool = False) -> None:
+    """Raise `UsageError` unless a result can be written to `path`, and what goes with it to `beside`."""
     if path.suffix.lower() not in OUTPUTS:
         raise UsageError(f"{path}: a result is written as {' or '.join(OUTPUTS)}, not '{path.suffix or path.name}'.")
-    if source is not None and path.resolve() == source.resolve():
-        raise UsageError(f"{path} is the file that is read; choose another name for the result.")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists already; choose another name, or --force to write over it.")
+    check_outputs((path, beside), (source,), force=force)
 
 
 def as_values(row: Interaction, source: str, reason: str | None = None) -> dict[str, Any]:
@@ -115,7 +113,7 @@ class InteractionFile:
 
         self._file.close()
         self._details = [name for name in _DETAILS if name in {*keys, *self._details}]
-        before = self.path.rename(self.path.with_name(f"{self.path.name}.narrow"))
+        before = self.path.rename(self.path.with_name(f"{self.path.name.removesuffix('.part')}.narrow.part"))
         self._file = parquet.ParquetWriter(self.path, self._schema(), compression="zstd")
         try:
             with parquet.ParquetFile(before) as file:

@@ -1,5 +1,6 @@
 """Keep what a model wrote, request by request, so that a killed run goes on with the first request that is missing."""
 
+import fcntl
 import json
 import os
 from collections import Counter
@@ -28,30 +29,68 @@ class Ledger:
         self.reasons: Counter[str] = Counter()
 
     def __enter__(self) -> "Ledger":
+        """Take the three files for this process; raises `UsageError` where they are another's, in either sense."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        lines = list(whole_lines(self.log))
-        if self.out.exists() and not lines:
-            raise UsageError(f"{self.out} exists already and was not begun by generating; choose another name.")
-        begun = lines[0] if lines else self.record
-        if begun != self.record:
-            other = ", ".join(key for key in self.record if begun.get(key) != self.record[key])
-            raise UsageError(f"{self.out} was begun with another {other}; choose another name for these rows.")
-        self.done = {line["request"] for line in lines[1:]}
-        for path in (self.out, self.refused):
-            self._take_back(path)
-        with whole_file(self.log) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in lines or [self.record]), encoding="utf-8")
+        self._lines()  # what is not ours is neither opened nor locked
+        self._held = open_unfollowed(self.log, "ab")
+        try:
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{self.out} is being written by another afina; wait for it or choose another name."
+                ) from None
+            self._go_on(self._lines())
+        except BaseException:
+            self._held.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.refused.exists() and not self.refused.stat().st_size:
             self.refused.unlink()
+        self._held.close()
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """Return what the requests' file holds, its record first; nothing where generating begins."""
+        lines = list(whole_lines(self.log))
+        if not lines:
+            # A file of requests may be empty: its process was killed before it wrote anything.
+            begun = [path for path in (self.out, self.refused, self.log) if path.exists() and path.stat().st_size]
+            if begun or self.out.exists():
+                raise UsageError(
+                    f"{(begun or [self.out])[0]} exists already and was not begun by generating; choose another name."
+                )
+        elif other := [key for key in self.record if lines[0].get(key) != self.record[key]]:
+            raise UsageError(
+                f"{self.out} was begun with another {', '.join(other)}; choose another name for these rows."
+            )
+        if any(not isinstance(line.get("request"), int) for line in lines[1:]):
+            raise UsageError(f"{self.log} is no list of requests; choose another name for the rows.")
+        return lines
+
+    def _go_on(self, lines: list[dict[str, Any]]) -> None:
+        """Take up what was made, and take back what a kill kept from being listed."""
+        self.done = {line["request"] for line in lines[1:]}
+        for path in (self.out, self.refused):
+            self._take_back(path)
+        # In place, as the lock is the file's: what is cut off is the beginning of a line.
+        os.truncate(self.log, _whole_bytes(self.log))
+        if not lines:
+            _append(self.log, [self.record])
 
     def _take_back(self, path: Path) -> None:
         rows = list(whole_lines(path))
-        good = [row for row in rows if row["extra"]["request"] in self.done]
-        if path == self.refused:
-            self.reasons.update(row["reason"] for row in good)
+        try:
+            good = [row for row in rows if row["extra"]["request"] in self.done]
+            if path == self.refused:
+                self.reasons.update(row["reason"] for row in good)
+        except (KeyError, TypeError):
+            raise UsageError(
+                f"{path} holds rows that were not generated; keep them in a file of their own, and run the same again."
+            ) from None
+        if path.exists() and len(good) == len(rows) and _whole_bytes(path) == path.stat().st_size:
+            return
         with whole_file(path) as partial:
             partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in good), encoding="utf-8")
 
@@ -100,10 +139,27 @@ def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a file whose last line a kill may have cut."""
+    """Yield the objects of a file whose last line a kill may have cut; raises `UsageError` for a line that is none."""
     if not path.exists():
         return
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                try:
+                    value = json.loads(line)
+                except (ValueError, RecursionError):
+                    value = None
+                if not isinstance(value, dict):
+                    raise UsageError(
+                        f"{path}, line {number}: this is no JSON object; choose another name for the rows."
+                    )
+                yield value
+
+
+def _whole_bytes(path: Path) -> int:
+    """Return how many bytes of a file are whole lines."""
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            whole += len(line) if line.endswith(b"\n") else 0
+    return whole

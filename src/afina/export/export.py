@@ -13,7 +13,7 @@ from afina.export.parity import TOLERANCE, Parity
 from afina.export.push import Pushed
 from afina.export.room import room_for
 from afina.export.sample import as_compared, sample_rows
-from afina.export.target import folder_of, make_target
+from afina.export.target import check_apart, folder_of, make_target
 from afina.measure.shown import html_of
 from afina.precision import EXACT
 from afina.predictor.load import load, told_by
@@ -144,7 +144,9 @@ def export_adapter(
     folder, target = Path(adapter), make_target(to, options)
     out = out if isinstance(out, Out) else Out(out)
     place = folder_of(folder, target.name, None if out.folder is None else Path(out.folder), force=out.force)
-    target.foresee(told_by(folder, model))
+    told = told_by(folder, model)
+    check_apart(place, (folder, data, told.record.model))
+    target.foresee(told)
     tell("loading the adapter")
     with room_for(place), partial_folder(place) as partial, room_for(place):
         tested = load(folder, model=model)

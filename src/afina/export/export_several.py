@@ -20,7 +20,7 @@ from afina.export.opened import OpenedExport, open_export
 from afina.export.parity import TOLERANCE, Parity
 from afina.export.sample import sample_rows
 from afina.export.several import check_several
-from afina.export.target import folder_of, make_target
+from afina.export.target import check_apart, folder_of, make_target
 from afina.precision import EXACT
 from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
@@ -55,6 +55,7 @@ def export_several(
     tell("loading the adapters")
     with partial_folder(place) as partial:
         tested = _loaded(adapters, model)
+        check_apart(place, (*adapters, *(own.record.model for own in tested)))
         check_several(tested)
         for loaded in tested:
             target.check(loaded)

@@ -7,7 +7,7 @@ file is read each time that the command line starts, so that what is heavy is im
 import dataclasses
 import importlib.util
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
-__all__ = ["TARGETS", "ExportTarget", "Option", "export_target", "folder_of", "make_target", "options"]
+__all__ = ["TARGETS", "ExportTarget", "Option", "check_apart", "export_target", "folder_of", "make_target", "options"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +150,13 @@ def folder_of(adapter: Path, to: str, out: Path | None, *, force: bool = False) 
     if target.exists() and not _is_ours(target):
         raise UsageError(f"{target} is no export of Afina's, and is not written over; choose another --out.")
     return target
+
+
+def check_apart(target: Path, reads: Iterable[str | Path | None]) -> None:
+    """Raise `UsageError` where something that an export reads lies in the folder whose place it is to take."""
+    for place in reads:
+        if place is not None and Path(place).exists() and Path(place).resolve().is_relative_to(target.resolve()):
+            raise UsageError(f"{place} is read for the export, and would go with {target}; choose another --out.")
 
 
 def _is_ours(folder: Path) -> bool:

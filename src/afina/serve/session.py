@@ -89,23 +89,19 @@ class Chat:
     def save(self, path: Path) -> None:
         """Add the conversation to a .jsonl file, as one line {"messages": [...]} that `task: chat` can be trained on.
 
-        A conversation that the file's last line begins takes that line's place. Raises `UsageError` for a file of another
-        kind, or with nothing to save.
+        All lines that are there stay as they are, but for a last one that this conversation goes on from: it takes that
+        line's place. Raises `UsageError` for a file that holds anything but conversations, or with nothing to save.
         """
         if not self.messages:
             raise UsageError("There is nothing to save yet.")
         system = [{"role": "system", "content": self.system}] if self.system else []
         whole = [*system, *self.messages]
-        try:
-            saved = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            last = json.loads(saved[-1])["messages"] if saved else None
-        except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{path} holds something else than conversations; choose another name.") from None
-        if last == whole[: len(last or ())] and saved:
+        saved = _conversations(path) if path.exists() else []
+        if saved and (last := json.loads(saved[-1])).keys() == {"messages"} and _begins(last["messages"], whole):
             saved.pop()
-        lines = [*saved, json.dumps({"messages": whole}, ensure_ascii=False)]
+        line = json.dumps({"messages": whole}, ensure_ascii=False).encode("utf-8", "replace")
         with whole_file(path, make_folder=False) as partial:
-            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            partial.write_bytes(b"".join(each + b"\n" for each in (*saved, line)))
 
     def _fitting(self) -> list[dict[str, str]]:
         """Return the system message and the newest turns that fit with room for an answer, always the last question."""
@@ -124,3 +120,23 @@ class Chat:
             del turns[:2]
         self.left_out = whole - len(turns)
         return [*system, *turns]
+
+
+def _conversations(path: Path) -> list[bytes]:
+    """Return a file's lines as they stand; raises `UsageError` unless each is a conversation."""
+    # Of bytes, as a message may hold signs that Python takes for the end of a line and JSON does not.
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n") if path.stat().st_size else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            is_one = isinstance(json.loads(line)["messages"], list)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            is_one = False
+        if not is_one:
+            raise UsageError(
+                f"{path} holds something else than conversations (line {number}); choose another name."
+            ) from None
+    return lines
+
+
+def _begins(earlier: list[dict[str, str]], whole: list[dict[str, str]]) -> bool:
+    return 0 < len(earlier) <= len(whole) and earlier == whole[: len(earlier)]

@@ -25,7 +25,6 @@ __all__ = [
     "Layout",
     "Predicted",
     "check_at_least",
-    "check_out",
     "check_separator",
     "form_of",
     "kept_columns",
@@ -125,12 +124,6 @@ def check_at_least(at_least: float | None) -> None:
     """Raise `UsageError` for a threshold that is no probability."""
     if at_least is not None and not 0 < at_least <= 1:
         raise UsageError(f"--at-least is a probability above 0 and at most 1, such as 0.8, not {at_least:g}.")
-
-
-def check_out(out: Path, file: Path | None) -> None:
-    """Raise `UsageError` where the answers would take the place of what was asked."""
-    if file is not None and out.exists() and file.exists() and out.samefile(file):
-        raise UsageError(f"{out} is the file to predict for; write the answers into another.")
 
 
 def check_separator(name: str | None) -> str | None:

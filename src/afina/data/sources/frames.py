@@ -10,10 +10,12 @@ from afina.data.files.tables import table_of
 from afina.data.sources.layouts import part_named
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.whole_file import whole_file
+from afina.whole_file import whole_file, write_text
 
 __all__ = ["from_objects", "is_objects", "tables_of"]
 
+_MARK = ".afina"
+"""Stands beside tables that were written here, which may be written over; those without it are a person's."""
 _KINDS = (
     "a pandas or polars DataFrame, a datasets.Dataset or DatasetDict, a pyarrow Table, {column: values}, a list of dicts, "
     "(texts, labels) or (texts, second texts, labels), or {'train': ..., 'test': ...} of these"
@@ -31,7 +33,8 @@ def from_objects(value: Any, folder: Path, *, name: str = "data") -> DatasetSpec
     """Write a data set of objects into `folder/name`, a parquet file a part, and return the spec that reads it again.
 
     {'path': OBJECTS, 'text': ..., 'label': ...} says which columns mean what, as a study file does. Equal objects give equal
-    files, so that a study goes on. Raises `UsageError` for what is no data set.
+    files, so that a study goes on. Raises `UsageError` for what is no data set, and where the folder holds tables that no
+    such call wrote.
     """
     keys: dict[str, Any] = {}
     if isinstance(value, Mapping) and "path" in value:
@@ -39,9 +42,15 @@ def from_objects(value: Any, folder: Path, *, name: str = "data") -> DatasetSpec
         value = value["path"]
     tables = tables_of(value)
     target = folder / str(keys.get("name", name))
+    if not target.resolve().is_relative_to(folder.resolve()) or target.resolve() == folder.resolve():
+        raise UsageError(f"The data set's name '{keys['name']}' leads out of the study's folder; give it a plain one.")
+    before, mark = set(target.glob("*.parquet")), target / _MARK
+    if before and not mark.exists():
+        raise UsageError(f"{min(before)} is no table of a study's; choose another folder, or move it away.")
+    write_text(mark, "")
     for part, table in tables.items():
         _write(target / f"{part}.parquet", table)
-    for stale in set(target.glob("*.parquet")) - {target / f"{part}.parquet" for part in tables}:
+    for stale in before - {target / f"{part}.parquet" for part in tables}:
         stale.unlink()
     spec: DatasetSpec = DatasetSpec.parse({"name": target.name, **keys, "path": str(target)}, "dataset")
     return spec
