@@ -13,7 +13,7 @@ import pytest
 from afina.audit.canaries import Planting, plant, read_manifest
 from afina.audit.exposure import Rank, chance, modelled_bits, rank_of
 from afina.audit.findings import Leak
-from afina.audit.leak import LeakSettings, Material
+from afina.audit.leak import LeakMaterial, LeakSettings
 from afina.audit.measures import longest_run, membership, recitation
 from afina.audit.page import leak_page
 from afina.audit.run import LeakAudit, audit_leak
@@ -305,4 +305,4 @@ def test_canaries_are_counted_where_they_are() -> None:
     rows = Rows(["x", "1 2", "1 2 of a"], None, np.zeros(3, dtype=np.int64))
     from afina.audit.canaries import Canary
 
-    assert Material(rows, rows).times(Canary(key="a", secret="1 2", repeat=5)) == 1
+    assert LeakMaterial(rows, rows).times(Canary(key="a", secret="1 2", repeat=5)) == 1

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afina.card.blocks import Generated, merge, parse
+from afina.card.blocks import CardContent, merge, parse
 from afina.errors import UsageError
 
-FIRST = Generated(
+FIRST = CardContent(
     {"tags": ["afina"], "metrics": ["accuracy"]}, {"title": "# One", "data": "## Data\n\nten rows", "end": "## End"}
 )
-SECOND = Generated({"tags": ["afina", "lora"]}, {"title": "# Two", "data": "## Data\n\ntwelve rows", "end": "## End"})
+SECOND = CardContent({"tags": ["afina", "lora"]}, {"title": "# Two", "data": "## Data\n\ntwelve rows", "end": "## End"})
 CARD = merge(None, FIRST).text
 
 
@@ -72,7 +72,7 @@ def test_metadata_that_a_person_set_changed_or_took_out_are_theirs() -> None:
         "metrics:\n- accuracy\n", ""
     )
     made = merge(
-        mine, Generated({"tags": ["afina", "lora"], "metrics": ["accuracy"], "library_name": "peft"}, SECOND.blocks)
+        mine, CardContent({"tags": ["afina", "lora"], "metrics": ["accuracy"], "library_name": "peft"}, SECOND.blocks)
     )
     assert parse(made.text).metadata == {"tags": ["afina", "mail"], "license": "mit", "library_name": "peft"}
     assert made.kept == ("tags",) and made.left_out == ("metrics",)

@@ -18,7 +18,7 @@ from afina.corpus.convert import convert
 from afina.corpus.inspect import inspect_file
 from afina.corpus.inspect_page import inspection_page
 from afina.corpus.languages import language_of
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, first_of_each, signature, similar
 from afina.corpus.personal import find_personal, is_cnpj, is_cpf, mask_personal
 from afina.corpus.reading import Reading, read_interactions
@@ -44,7 +44,7 @@ def write(path: Path, content: str | bytes | list[Any]) -> Path:
 
 
 def dialogues(path: Path, **options: Any) -> list[list[tuple[str, str]]]:
-    rows = read_interactions(Source(path), Reading(plain=False, **options))
+    rows = read_interactions(SourceFile(path), Reading(plain=False, **options))
     return [[(m["role"], m["content"]) for m in each] for row in rows for each in (row.messages, *row.others)]
 
 
@@ -99,7 +99,7 @@ def test_one_turn_a_row_is_put_together_and_in_order(tmp_path: Path) -> None:
     path = write(tmp_path / "turns.csv", content)
     assert dialogues(path) == [[("user", "Abre hoje?"), ("assistant", "Sim")], [("user", "Oi"), ("assistant", "Ola")]]
     apart = write(tmp_path / "apart.csv", content + "7,3,Cliente,E amanha?\n")
-    assert "stand apart" in list(read_interactions(Source(apart)))[-1].problem
+    assert "stand apart" in list(read_interactions(SourceFile(apart)))[-1].problem
 
 
 def test_transcripts_with_dates_bold_names_and_answers_of_several_lines(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_own_names_and_separators(tmp_path: Path) -> None:
     path = write(
         tmp_path / "chat.txt", "Maria: oi\nJoão: olá\n\nMaria: e então?\nJoão: sim\n@@\nMaria: fim\nJoão: fim\n"
     )
-    row = next(iter(read_interactions(Source(path), Reading(plain=False))))
+    row = next(iter(read_interactions(SourceFile(path), Reading(plain=False))))
     assert "Maria and João" in row.problem
     found = dialogues(path, speakers=Speakers(("maria",), ("João",), "@@"))
     assert [len(each) for each in found] == [4, 2]
@@ -141,7 +141,7 @@ def test_transcripts_keep_what_is_said(turns: list[tuple[str, str]]) -> None:
 def test_mixed_encodings_are_read_and_counted(tmp_path: Path) -> None:
     line = "User: É grátis?\nAssistant: Não, são três.\n\n"
     path = write(tmp_path / "mixed.txt", b"\xef\xbb\xbf" + line.encode() + line.encode("cp1252") + line.encode())
-    source = Source(path)
+    source = SourceFile(path)
     found = list(read_interactions(source, Reading(plain=False)))
     assert [row.all_text for row in found] == ["É grátis?\nNão, são três."] * 3
     assert list(source.seen.values()) == [2]
@@ -180,7 +180,7 @@ def test_a_line_of_two_gigabytes_is_passed_over(tmp_path: Path) -> None:
         file.seek(0, 2)
         file.write(b"\n" + json.dumps({"messages": EXCHANGE}).encode() + b"\n")
     tracemalloc.start()
-    found = list(read_interactions(Source(path), Reading(plain=False)))
+    found = list(read_interactions(SourceFile(path), Reading(plain=False)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [bool(row.problem) for row in found] == [False, True, False]

@@ -15,7 +15,7 @@ import sacrebleu
 from afina.api.data import generate_data as generate
 from afina.corpus.diversity import collapse_warnings, distinct, diversity, embedding_spread, self_bleu
 from afina.corpus.inspect import inspect_file
-from afina.corpus.writers import Endpoint, Written
+from afina.corpus.writers import Endpoint, GeneratedText
 from afina.errors import AfinaError, UsageError
 from afina.generation.writer import LocalModel
 from data_commands import rows_of, run
@@ -173,7 +173,7 @@ def test_a_server_that_drips_is_left(serve: Callable[[Answer], Server]) -> None:
 def test_failures_that_pass_are_tried_again_and_others_are_said(serve: Callable[[Answer], Server]) -> None:
     busy = serve(lambda number, body: (503, {}) if number < 2 else (429, {}) if number == 2 else (200, "fine"))
     pauses: list[float] = []
-    assert endpoint(busy, pause_seconds=1.0, sleep=pauses.append).write("hello", 0) == Written("fine")
+    assert endpoint(busy, pause_seconds=1.0, sleep=pauses.append).write("hello", 0) == GeneratedText("fine")
     assert [int(pause) for pause in pauses] == [1, 2, 4]
     wrong = serve(lambda number, body: (401, {"error": "no such key"}))
     with pytest.raises(UsageError, match=r"status 401.*no such key"):
@@ -196,8 +196,8 @@ class Scripted:
     def __init__(self, texts: Callable[[int], str], *, whole: bool = True) -> None:
         self.texts, self.whole = texts, whole
 
-    def write(self, prompt: str, seed: int) -> Written:
-        return Written(self.texts(seed), self.whole)
+    def write(self, prompt: str, seed: int) -> GeneratedText:
+        return GeneratedText(self.texts(seed), self.whole)
 
 
 def test_a_killed_run_takes_back_what_has_no_request_and_goes_on(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from afina.corpus.convert import convert
 from afina.corpus.inspect import inspect_file
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.reading import Reading, read_interactions
 from afina.errors import UsageError
 
@@ -30,7 +30,7 @@ def lines_of_text(path: Path, marked: int, plain: int) -> Path:
 
 @pytest.mark.parametrize("written", [column_of, lines_of_text])
 def test_a_marked_text_among_many_leaves_a_file_one_of_texts(written, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    source = Source(written(tmp_path / ("a.txt" if written is lines_of_text else "a.jsonl"), 3, 97))
+    source = SourceFile(written(tmp_path / ("a.txt" if written is lines_of_text else "a.jsonl"), 3, 97))
     rows = list(read_interactions(source))
     assert len(rows) == 100
     assert not any(row.messages or row.problem for row in rows)
@@ -43,13 +43,13 @@ def test_what_may_be_either_is_refused_until_it_is_said(written, marked: int, tm
     with pytest.raises(
         UsageError, match=rf"first 100 .* {marked} .* and {100 - marked} do not; .*--plain.*--dialogues"
     ):
-        list(read_interactions(Source(path)))
-    assert not any(row.messages for row in read_interactions(Source(path), Reading(plain=True)))
-    assert any(row.messages for row in read_interactions(Source(path), Reading(plain=False)))
+        list(read_interactions(SourceFile(path)))
+    assert not any(row.messages for row in read_interactions(SourceFile(path), Reading(plain=True)))
+    assert any(row.messages for row in read_interactions(SourceFile(path), Reading(plain=False)))
 
 
 def test_a_file_of_dialogues_says_how_many_first_rows_are_none(tmp_path: Path) -> None:
-    source = Source(column_of(tmp_path / "a.jsonl", 90, 10))
+    source = SourceFile(column_of(tmp_path / "a.jsonl", 90, 10))
     rows = list(read_interactions(source))
     assert [bool(row.messages) for row in rows] == [False] * 10 + [True] * 90
     assert [count for what, count in source.seen.items() if "no dialogues" in what] == [10]
@@ -58,7 +58,7 @@ def test_a_file_of_dialogues_says_how_many_first_rows_are_none(tmp_path: Path) -
 def test_a_transcript_with_long_answers_is_one(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_text("".join(f"User: Why {n}?\nAssistant: Because.\n" + f"{TEXT}\n" * 12 + "\n" for n in range(5)))
-    assert [len(row.messages) for row in read_interactions(Source(path))] == [2] * 5
+    assert [len(row.messages) for row in read_interactions(SourceFile(path))] == [2] * 5
 
 
 def test_speakers_that_are_not_known_are_named(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_columns_beside_a_pair_are_said(tmp_path: Path) -> None:
 def test_what_a_pair_was_taken_for_is_said(targets: int, what: str, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": f"{TEXT} {n}", "target": f"t{n % targets}"}) + "\n" for n in range(8)))
-    source = Source(path)
+    source = SourceFile(path)
     rows = list(read_interactions(source))
     assert all(bool(row.messages) == (what == "answers") for row in rows)
     assert [count for said, count in source.seen.items() if f"taken for {what}" in said] == [targets]
@@ -101,7 +101,7 @@ def test_texts_with_their_authors_are_no_turns_for_one_author_called_agent(tmp_p
     path = tmp_path / "a.jsonl"
     names = ["agent", *[f"Ana {n}" for n in range(9)]]
     path.write_text("".join(json.dumps({"author": name, "text": f"{TURNS} {name}"}) + "\n" for name in names))
-    source = Source(path)
+    source = SourceFile(path)
     assert [len(row.messages) for row in read_interactions(source)] == [2] * 10
     assert [count for what, count in source.seen.items() if "too few for turns" in what] == [1]
 
@@ -109,6 +109,6 @@ def test_texts_with_their_authors_are_no_turns_for_one_author_called_agent(tmp_p
 def test_lines_before_a_chats_first_message_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     path.write_text("Notes of mine\n" + "01/02/2024 10:00 - Ana: Oi\n01/02/2024 10:01 - Loja: Olá\n" * 3)
-    source = Source(path)
+    source = SourceFile(path)
     list(read_interactions(source))
     assert source.seen["lines that belong to no message, left out"] == 1

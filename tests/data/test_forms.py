@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from afina.corpus.clean import clean
 from afina.corpus.convert import convert
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.reading import read_interactions
 from afina.data.dialogues.conversations import interactions
 from afina.data.dialogues.forms import Columns
@@ -26,7 +26,7 @@ from afina.data.tokens.tokens import IGNORED
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.generation.template import PlainTemplate, check_messages, template_of
-from afina.tasks.chat import Chat
+from afina.tasks.chat import ChatTask
 from afina.tasks.reading import load_text_dataset
 from families import tokenizer
 
@@ -137,7 +137,7 @@ def test_calls_of_other_arguments_do_not_get_one_anothers(tmp_path: Path) -> Non
 def test_a_parquet_file_is_widened_for_what_later_rows_have(tmp_path: Path) -> None:
     rows = [{"messages": TALK}] * 700 + [{"messages": [TALK[0], {**WRONG, "weight": 0}, message(*AGAIN), TALK[1]]}]
     out = convert(write(tmp_path / "data.jsonl", rows), tmp_path / "a.parquet").out
-    found = [row.messages for row in read_interactions(Source(out))]
+    found = [row.messages for row in read_interactions(SourceFile(out))]
     assert len(found) == 701
     assert (found[0], found[700][1]) == (TALK, {**WRONG, "weight": 0})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "data.jsonl"]
@@ -279,7 +279,7 @@ def test_the_system_is_merged_where_that_is_asked() -> None:
         assert made.render(talk[1:])[0] == ("user: where is my parcel\na:", False)
     # Who talks with an adapter may ask for it, whatever template that was trained with.
     own, trained = own_template(refusing)
-    for task in (None, Chat(trained)):
+    for task in (None, ChatTask(trained)):
         assert template_of(task, own, merge_system=True).prompt(talk[:2]) == made.prompt(talk[:2])
 
 

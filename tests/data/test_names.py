@@ -9,7 +9,7 @@ import pytest
 
 import afina
 from afina.corpus.inspect import inspect_file
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.reading import read_interactions
 from afina.data import names
 from afina.data.names import plain_name
@@ -79,7 +79,7 @@ def write(path: Path, row: dict[str, Any], answers: int = ROWS) -> Path:
 
 def heard(path: Path) -> list[list[list[str]]]:
     """Return the dialogues that `afina data` reads."""
-    rows = list(read_interactions(Source(path)))
+    rows = list(read_interactions(SourceFile(path)))
     assert not any(row.problem for row in rows), rows[0].problem
     return [[[each["role"], each["content"]] for each in row.messages] for row in rows]
 
@@ -112,7 +112,7 @@ def test_dialogues_are_found_by_the_same_names_everywhere(case: str, tmp_path: P
 def test_texts_and_labels_are_found_by_the_same_names_everywhere(case: str, tmp_path: Path) -> None:
     row, wanted = LABELLED[case]
     path = write(tmp_path / "data.jsonl", spelled(row), answers=2)
-    rows = list(read_interactions(Source(path)))
+    rows = list(read_interactions(SourceFile(path)))
     assert [each.text for each in rows] == [filled(wanted, number) for number in range(ROWS)]
     assert sorted(text for text, _ in study(path, "classification")) == sorted(each.text or "" for each in rows)
     assert inspect_file(path).labels == {"late by 0": 5, "late by 1": 5}
@@ -122,7 +122,7 @@ def test_texts_and_labels_are_found_by_the_same_names_everywhere(case: str, tmp_
 def test_two_texts_are_read_together_everywhere(first: str, second: str, tmp_path: Path) -> None:
     path = write(tmp_path / "data.jsonl", {first: Q, second: "a film", "label": A, "id": "x"}, answers=2)
     texts = [f"{text}\n{pair}" for text, pair in study(path, "classification")]
-    assert sorted(row.text or "" for row in read_interactions(Source(path))) == sorted(texts)
+    assert sorted(row.text or "" for row in read_interactions(SourceFile(path))) == sorted(texts)
 
 
 @pytest.mark.parametrize("conversation", names.CONVERSATION_IDS)
@@ -140,22 +140,24 @@ def test_messages_of_one_conversation_are_found_by_the_same_names(conversation: 
 
 def test_a_text_with_its_author_is_no_message(tmp_path: Path) -> None:
     path = write(tmp_path / "data.jsonl", {"autor": "Maria", "texto": Q, "nota": A}, answers=2)
-    assert [row.text for row in read_interactions(Source(path))] == [filled(Q, number) for number in range(ROWS)]
+    assert [row.text for row in read_interactions(SourceFile(path))] == [filled(Q, number) for number in range(ROWS)]
 
 
 def test_a_text_with_its_label_or_headline_is_no_question_with_its_answer(tmp_path: Path) -> None:
     """`target` and `summary` may be either: labels come again, a transcript speaks for itself, a rating is of one text."""
     for row, answers in (({"text": Q, "target": A}, 2), ({"Summary": A, "Text": Q, "Score": "5"}, ROWS)):
         path = write(tmp_path / "data.jsonl", row, answers)
-        assert [row.text for row in read_interactions(Source(path))] == [filled(Q, number) for number in range(ROWS)]
+        assert [row.text for row in read_interactions(SourceFile(path))] == [
+            filled(Q, number) for number in range(ROWS)
+        ]
     path = write(tmp_path / "data.jsonl", {"text": TRANSCRIPT, "target": A})
     assert heard(path) == [filled([["user", Q], ["assistant", A]], number) for number in range(ROWS)]
 
 
 def test_what_is_read_beside_a_question_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "data.jsonl", {"question": Q, "context": "red", "answer": A})
-    source = Source(path)
-    assert next(read_interactions(Source(path))).messages[0]["content"] == filled(f"{Q}\n\nred", 0)
+    source = SourceFile(path)
+    assert next(read_interactions(SourceFile(path))).messages[0]["content"] == filled(f"{Q}\n\nred", 0)
     assert len(list(read_interactions(source))) == ROWS
     assert source.seen["questions with what stands in 'context' under them"] == ROWS
     data = load_text_dataset(DatasetSpec(path=str(path)), task="seq2seq")

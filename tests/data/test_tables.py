@@ -18,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.stream import read_rows
 from afina.data.files.tables import label_names_of, read_table
 from afina.errors import UsageError
@@ -206,7 +206,7 @@ def test_rows_are_read_and_what_was_assumed_is_said(case: str, tmp_path: Path) -
 def test_rows_read_one_by_one_are_those_of_the_table(case: str, tmp_path: Path) -> None:
     name, content, rows, _ = READ[case]
     (tmp_path / name).write_bytes(content)
-    found = list(read_rows(Source(tmp_path / name)))
+    found = list(read_rows(SourceFile(tmp_path / name)))
     assert not [row.problem for row in found if row.problem]
     own = [{key: value or None for key, value in row.values.items()} for row in found]
     as_texts = [{key: None if value is None else str(value) for key, value in row.items()} for row in rows]
@@ -230,7 +230,7 @@ def test_what_cannot_be_told_is_one_sentence(case: str, tmp_path: Path) -> None:
 def test_a_number_that_nobody_reads_is_said_of_its_row(name: str, tmp_path: Path) -> None:
     rows = ['{"text": "a"}', '{"text": "b", "label": %s}' % ("1" * 5000)]
     (tmp_path / name).write_text("\n".join(rows) if name == "a.jsonl" else f"[{', '.join(rows)}]", encoding="utf-8")
-    found = read_rows(Source(tmp_path / name))
+    found = read_rows(SourceFile(tmp_path / name))
     assert next(found).values == {"text": "a"}
     if name == "a.jsonl":
         assert next(found).problem == "a number has thousands of digits"
@@ -400,7 +400,7 @@ def test_damaged_files_are_read_or_refused_in_a_sentence(
         damaged[at : at + data.draw(st.integers(0, 3))] = piece
     path = tmp_path_factory.mktemp("damaged") / name
     path.write_bytes(bytes(damaged))
-    for read in (lambda: read_table(path, []), lambda: list(read_rows(Source(path)))):
+    for read in (lambda: read_table(path, []), lambda: list(read_rows(SourceFile(path)))):
         try:
             read()
         except UsageError as error:
@@ -425,7 +425,7 @@ def test_columns_that_are_no_text_are_refused_with_their_row(suffix: str, tmp_pa
         read_table(path, [])
     assert label_names_of(table, "text") is None
     # The tools that clean data read it as they read other such bytes.
-    assert [row.values["text"] for row in read_rows(Source(path))] == ["a", "café"] if suffix == "parquet" else True
+    assert [row.values["text"] for row in read_rows(SourceFile(path))] == ["a", "café"] if suffix == "parquet" else True
 
 
 @pytest.mark.parametrize("case", [case for case in REFUSED if "swallowed" in case or case == "a key twice"])
@@ -434,7 +434,7 @@ def test_a_row_that_would_lose_something_is_kept_apart_where_rows_are_read_one_b
 ) -> None:
     name, content, words = REFUSED[case]
     (tmp_path / name).write_bytes(content)
-    found = list(read_rows(Source(tmp_path / name)))
+    found = list(read_rows(SourceFile(tmp_path / name)))
     (wrong,) = [row for row in found if row.problem]
     said = f"{wrong.place}: {wrong.problem}".replace("lines 3 to 5", "line 3")
     assert all(word in said for word in words if word != "twice"), said
@@ -444,7 +444,7 @@ def test_a_row_that_would_lose_something_is_kept_apart_where_rows_are_read_one_b
 def test_a_key_twice_in_a_list_is_refused_where_rows_are_read_one_by_one(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('[{"text": "a"}, {"text": "b", "text": "c"}]')
     with pytest.raises(UsageError, match=r"item 2: the key 'text' stands twice"):
-        list(read_rows(Source(tmp_path / "a.json")))
+        list(read_rows(SourceFile(tmp_path / "a.json")))
 
 
 @pytest.mark.parametrize("suffix", [".arrow", ".parquet"])

@@ -22,7 +22,7 @@ from afina.errors import AfinaError, UsageError
 from afina.evaluation import harness
 from afina.evaluation import speaker as speaking
 from afina.evaluation.answers import Answering, Questions, answer_perplexity
-from afina.evaluation.evaluate import Row
+from afina.evaluation.evaluate import MeasuredRow
 from afina.evaluation.harness import as_harness_model, load_tasks, run_tasks
 from afina.evaluation.perplexity import perplexity, read_documents
 from afina.evaluation.speaker import Speaker, windows
@@ -175,13 +175,13 @@ def test_intervals_of_ratios_and_of_bleu() -> None:
 
 def test_what_counts_as_better() -> None:
     def verdict(low: float | None, high: float | None, *, higher: bool) -> str | None:
-        return Row("s", "m", 9, higher, Estimate(0), Estimate(0), Estimate(0, low, high)).verdict
+        return MeasuredRow("s", "m", 9, higher, Estimate(0), Estimate(0), Estimate(0, low, high)).verdict
 
     assert verdict(0.1, 0.2, higher=True) == verdict(-0.2, -0.1, higher=False) == "better"
     assert verdict(0.1, 0.2, higher=False) == verdict(-0.2, -0.1, higher=True) == "worse"
     assert verdict(-0.1, 0.2, higher=True) == verdict(0, 0, higher=True) == "unclear"
     assert verdict(None, None, higher=True) is None
-    assert Row("s", "m", 9, True, Estimate(0)).verdict is None
+    assert MeasuredRow("s", "m", 9, True, Estimate(0)).verdict is None
 
 
 # -- likelihoods -------------------------------------------------------------------------------------------------------

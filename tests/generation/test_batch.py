@@ -17,7 +17,7 @@ from afina.adapters.adapter import build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.load import Backbone, load_backbone
 from afina.errors import AfinaError, UsageError
-from afina.generation.batch import Batch
+from afina.generation.batch import WritingBatch
 from afina.generation.generate import encode_prompt, write
 from afina.generation.rows import Request, Row, Said, Written
 from afina.generation.settings import GenerationSettings
@@ -92,7 +92,7 @@ def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
     asked = [(one[0] % len(at.adapters), *one[1:]) for _, _, one in joins]
     rows = [at.row(*one) for one in asked]
     done: dict[int, Written] = {}
-    with Batch(at.backbone, prompt_tokens=prompt_tokens, most_idle=most_idle) as batch:
+    with WritingBatch(at.backbone, prompt_tokens=prompt_tokens, most_idle=most_idle) as batch:
         turn = 0
         while turn <= 25 or batch.rows:
             for row, (begins, lives, _) in zip(rows, joins, strict=True):
@@ -118,7 +118,7 @@ def test_adapters_alike_with_unlike_many_rows_are_computed_at_once(desk: Callabl
     asked = [(one, length, 6 + length, 0.0, 0) for one, _ in pairs for length in (1, 5, 9)]
     asked += [(other, length, 9, 0.0, 0) for _, other in pairs for length in (2, 14)]
     rows = [at.row(*one) for one in asked]
-    with Batch(at.backbone) as batch:
+    with WritingBatch(at.backbone) as batch:
         for row in rows:
             batch.add(row)
         while batch.rows:
@@ -136,7 +136,8 @@ def test_a_prompt_read_in_pieces_knows_its_ends_beside_one_with_virtual_tokens(d
     said = [one for piece in write(at.backbone, [request], asked) for one in piece.said]
     row, beside = Row(at.backbone, request, asked), Row(at.backbone, Request(at.ids[:2], virtual), asked)
     pieces = []
-    with Batch(at.backbone, prompt_tokens=12) as batch:  # seven tokens are read first, beside five places of the other
+    # Seven tokens are read first, beside five places of the other.
+    with WritingBatch(at.backbone, prompt_tokens=12) as batch:
         for each in (beside, row):
             batch.add(each)
         while batch.rows:
@@ -149,7 +150,7 @@ def test_a_prompt_read_in_pieces_knows_its_ends_beside_one_with_virtual_tokens(d
 def test_a_row_that_leaves_frees_its_memory_in_the_same_turn(desk: Callable[[str], Desk]) -> None:
     at = desk("llama")
     rows = [at.row(number, 9, 12, 0.0, 0) for number in range(3)]
-    with Batch(at.backbone) as batch:
+    with WritingBatch(at.backbone) as batch:
         for row in rows:
             batch.add(row)
         batch.turn()
@@ -166,7 +167,7 @@ def test_running_rows_go_on_while_a_long_prompt_is_read(desk: Callable[[str], De
     """Each turn reads a piece of it and writes a token of the others; a short prompt does not wait for its end."""
     at = desk("llama")
     running, long, short = at.row(1, 2, 12, 0.0, 0), at.row(0, 14, 3, 0.0, 0), at.row(0, 2, 3, 0.0, 0)
-    with Batch(at.backbone, prompt_tokens=4) as batch:
+    with WritingBatch(at.backbone, prompt_tokens=4) as batch:
         batch.add(running)
         batch.turn()
         batch.add(long)
@@ -212,7 +213,7 @@ def test_penalties_are_taken_from_what_the_answer_has(desk: Callable[[str], Desk
         Row(at.backbone, Request(at.ids[:5]), GenerationSettings(max_new_tokens=12, **penalty))
         for penalty in ({}, {"presence_penalty": 1e6}, {"frequency_penalty": 1e6})
     )
-    with Batch(at.backbone) as batch:
+    with WritingBatch(at.backbone) as batch:
         for row in (plain, there, often):
             batch.add(row)
         for _ in range(12):
@@ -229,7 +230,7 @@ def test_rows_whose_scores_are_no_numbers_end_and_others_do_not(desk: Callable[[
         for value in broken.parameters():
             value.fill_(math.nan)
     rows = [Row(at.backbone, Request(at.ids[:4], one), GenerationSettings(max_new_tokens=4)) for one in (None, broken)]
-    with Batch(at.backbone) as batch:
+    with WritingBatch(at.backbone) as batch:
         for row in rows:
             batch.add(row)
         first = dict(batch.turn())
@@ -288,10 +289,10 @@ def test_what_cannot_be_written_is_refused(desk: Callable[[str], Desk]) -> None:
     at = desk("llama")
     with pytest.raises(UsageError, match="Prompt 1 has 65 tokens and the model's 64 positions have room for 63"):
         Row(at.backbone, Request([7] * 65), GenerationSettings())
-    with Batch(at.backbone) as batch:
+    with WritingBatch(at.backbone) as batch:
         batch.add(at.row(0, 2, 4, 0.0, 0))
         batch.turn()
-        with pytest.raises(AfinaError, match="still writing another text"), Batch(at.backbone):
+        with pytest.raises(AfinaError, match="still writing another text"), WritingBatch(at.backbone):
             pass
     counts: dict[str, int] = defaultdict(int)
     for name, module in at.backbone.model.named_modules():

@@ -18,7 +18,7 @@ from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Writing
 from afina.backbone.load import Backbone, load_backbone
-from afina.data.templates.named import Message, Written
+from afina.data.templates.named import Message, TokenizerTemplate
 from afina.errors import AfinaError, UsageError
 from afina.generation.batch import Bare
 from afina.generation.generate import encode_prompt, write
@@ -409,7 +409,7 @@ def test_conversations_become_prompts(speaker: Callable[[str], Path], tmp_path: 
     tokenizer = loaded.backbone.tokenizer
     each = "{% for m in messages %}{{ m.role }} {{ m.content }} . {% endfor %}"
     tokenizer.chat_template = each + "{% if add_generation_prompt %}help{% endif %}"
-    assert isinstance(loaded.template, Written)
+    assert isinstance(loaded.template, TokenizerTemplate)
     assert loaded.template.prompt(turns[1:2]) == "user my lamp is broken . help"
     tokenizer.chat_template = "{{ raise_exception('no system messages') }}"
     with pytest.raises(UsageError, match="refuses the conversation: no system messages"):

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from afina.adapters.adapter import Adapter
-from afina.adapters.given import Given
+from afina.adapters.given import GivenBranches
 from afina.adapters.record import AdapterRecord
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
 from afina.methods.base import Method
 from afina.registry import Registry
 
-__all__ = ["FORMATS", "AdapterFormat", "Base", "Found", "adapter_format", "format_of"]
+__all__ = ["FORMATS", "AdapterFormat", "Base", "FolderContents", "adapter_format", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Found:
+class FolderContents:
     """Holds what was read of an adapter's folder beside its record."""
 
     adapter: Adapter
@@ -59,7 +59,7 @@ class AdapterFormat:
     @classmethod
     def method(cls, record: AdapterRecord) -> Method:
         """Return the method as it can be known before the weights are read."""
-        return Given()
+        return GivenBranches()
 
     @classmethod
     def base(cls, record: AdapterRecord) -> Base:
@@ -71,7 +71,7 @@ class AdapterFormat:
         """Raise `UsageError` where the base that the record names is not the one that would be loaded."""
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> FolderContents:
         """Return the adapter and its task; raises `AfinaError` for a file that does not fit the model."""
         raise NotImplementedError(f"{cls.name} has no reader")
 

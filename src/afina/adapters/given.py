@@ -18,11 +18,11 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method
 from afina.tasks.base import the
 
-__all__ = ["Given", "given_adapter", "label_state", "start_branches", "take_head"]
+__all__ = ["GivenBranches", "given_adapter", "label_state", "start_branches", "take_head"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given(Method):
+class GivenBranches(Method):
     """Stands for the method of branches that are there already."""
 
     name = "peft"
@@ -41,7 +41,7 @@ def given_adapter(
     made: Mapping[str, tuple[Site, Placed]], head: Head, backbone: Backbone, together: nn.Module | None = None
 ) -> Adapter:
     """Return the adapter of branches by name, each with its site, ready to be used on the backbone."""
-    method = Given(made={key: branch for key, (_, branch) in made.items()}, together=together)
+    method = GivenBranches(made={key: branch for key, (_, branch) in made.items()}, together=together)
     adapter = Adapter(method, [site for site, _ in made.values()], head).to(backbone.device)
     start_branches(adapter.placed(), backbone, backbone.model)
     return adapter

@@ -17,8 +17,8 @@ from afina.adapters.given import given_adapter
 from afina.adapters.peft_branches import OwnTokens
 from afina.adapters.peft_heads import language_head, task_head
 from afina.adapters.peft_keys import forms_of
-from afina.adapters.peft_modules import Reading
-from afina.adapters.peft_parts import EMBEDS, Parts, divide
+from afina.adapters.peft_modules import PeftReading
+from afina.adapters.peft_parts import EMBEDS, PeftParts, divide
 from afina.adapters.record import AdapterRecord
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Placed
@@ -43,7 +43,7 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     tensors = read_tensors(folder / WEIGHTS)
     speaks, embeds = backbone.language is not None, record.settings.get("task_type") == EMBEDS
     root = "" if embeds else backbone.prefix
-    reading = Reading(folder, backbone, record.settings, forms_of(record.settings["peft_type"]))
+    reading = PeftReading(folder, backbone, record.settings, forms_of(record.settings["peft_type"]))
     parts = divide(tensors, reading, root)
     made = {**_loose(parts, reading), **_body(parts, reading, root)}
     head, names = Head(backbone.config, 0), tuple[str, ...]()
@@ -55,7 +55,7 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     return given_adapter(made, head, backbone, reading.shared), names, tuple(reading.notes)
 
 
-def _loose(parts: Parts, reading: Reading) -> dict[str, tuple[Site, Placed]]:
+def _loose(parts: PeftParts, reading: PeftReading) -> dict[str, tuple[Site, Placed]]:
     """Return the branches that tensors at no module stand for."""
     made: dict[str, tuple[Site, Placed]] = {}
     for form in reading.forms:
@@ -71,7 +71,7 @@ def _loose(parts: Parts, reading: Reading) -> dict[str, tuple[Site, Placed]]:
     return made
 
 
-def _body(parts: Parts, reading: Reading, root: str) -> dict[str, tuple[Site, Placed]]:
+def _body(parts: PeftParts, reading: PeftReading, root: str) -> dict[str, tuple[Site, Placed]]:
     """Return the branches at modules of the bare model."""
     backbone, folder = reading.backbone, reading.folder
     there = dict(backbone.model.named_modules())

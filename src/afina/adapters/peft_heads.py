@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from afina.adapters.given import start_branches, take_head
 from afina.adapters.peft_branches import OwnTokens, Replaced
-from afina.adapters.peft_modules import Reading
-from afina.adapters.peft_parts import Parts
+from afina.adapters.peft_modules import PeftReading
+from afina.adapters.peft_parts import PeftParts
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Placed
 from afina.backbone.head import Head
@@ -22,7 +22,7 @@ from afina.errors import AfinaError, UsageError
 __all__ = ["language_head", "task_head"]
 
 
-def task_head(parts: Parts, reading: Reading) -> tuple[Head, tuple[str, ...]]:
+def task_head(parts: PeftParts, reading: PeftReading) -> tuple[Head, tuple[str, ...]]:
     """Return the head and its label names: the file's weights, what they leave of the base's, adapters on them folded.
 
     Raises `AfinaError` where there is no head, and `UsageError` for an adapter on it that is not read.
@@ -74,7 +74,9 @@ def _folded(module: Any, branches: Iterable[Placed], backbone: Backbone, name: s
         module.bias = None if bias is None else nn.Parameter(bias.to(dtype), requires_grad=False)
 
 
-def language_head(parts: Parts, reading: Reading, made: Mapping[str, tuple[Site, Placed]]) -> LanguageHead | None:
+def language_head(
+    parts: PeftParts, reading: PeftReading, made: Mapping[str, tuple[Site, Placed]]
+) -> LanguageHead | None:
     """Return the adapter's own language head, or None where it is the base's; `made` are the branches in the bare model.
 
     One that shares the embeddings' weight shares tokens that are trained alone, and an embedding that PEFT saved as its base.

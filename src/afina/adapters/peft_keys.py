@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from afina.errors import AfinaError, UsageError, nearest
 from afina.json_files import read_json_object
 from afina.methods.base import METHODS
-from afina.methods.peft_form import Key, Meaning, Number, PeftForm, short
+from afina.methods.peft_form import Meaning, Number, PeftForm, PeftKey, short
 
 __all__ = ["forms", "forms_of", "keys_of", "keys_table", "read_peft_config"]
 
@@ -41,7 +41,7 @@ def forms_of(kind: str) -> tuple[PeftForm, ...]:
     return forms()[kind]
 
 
-def keys_of(kind: str) -> Mapping[str, Key]:
+def keys_of(kind: str) -> Mapping[str, PeftKey]:
     """Return the keys of a type by name."""
     return {key.name: key for form in forms_of(kind) for key in form.keys}
 
@@ -49,7 +49,7 @@ def keys_of(kind: str) -> Mapping[str, Key]:
 def keys_table() -> str:
     """Return the table for the docs: every key once a meaning, with the types that have it."""
     rows: dict[tuple[str, Meaning, str], list[str]] = {}
-    keys: dict[tuple[str, Meaning, str], Key] = {}
+    keys: dict[tuple[str, Meaning, str], PeftKey] = {}
     for kind in forms():
         for key in keys_of(kind).values():
             place = (key.name, key.meaning, key.why)
@@ -96,7 +96,7 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_value(path: Path, key: Key, value: Any) -> None:
+def _check_value(path: Path, key: PeftKey, value: Any) -> None:
     try:
         TypeAdapter(key.kind).validate_python(value)
     except (ValidationError, RecursionError, OverflowError) as error:

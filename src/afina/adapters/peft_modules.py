@@ -16,7 +16,7 @@ from afina.backbone.quantise import weight_shape
 from afina.errors import UsageError
 from afina.methods.peft_form import PeftForm, Place
 
-__all__ = ["Reading", "endings_of"]
+__all__ = ["PeftReading", "endings_of"]
 
 _TOKENS = "token_adapter.trainable_tokens_delta"
 
@@ -30,7 +30,7 @@ def endings_of(forms: Sequence[PeftForm]) -> tuple[str, ...]:
 
 
 @dataclass
-class Reading:
+class PeftReading:
     """Holds what is known of a folder of PEFT's while it is read onto a backbone."""
 
     folder: Path

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from afina.adapters.peft_modules import Reading, endings_of
+from afina.adapters.peft_modules import PeftReading, endings_of
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 
-__all__ = ["EMBEDS", "Parts", "divide"]
+__all__ = ["EMBEDS", "PeftParts", "divide"]
 
 EMBEDS = "FEATURE_EXTRACTION"
 """PEFT's type of task for adapters of a bare model, without a head."""
@@ -21,7 +21,7 @@ Grouped = dict[str, dict[str, Tensor]]
 
 
 @dataclass
-class Parts:
+class PeftParts:
     """Holds a file's tensors by where they belong."""
 
     head: dict[str, Tensor] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Parts:
     """Tensors that stand at no module, by name."""
 
 
-def divide(tensors: Mapping[str, Tensor], reading: Reading, root: str) -> Parts:
+def divide(tensors: Mapping[str, Tensor], reading: PeftReading, root: str) -> PeftParts:
     """Take a file's tensors apart; `root` is what stands before the bare model's modules.
 
     Raises `AfinaError` for a tensor that has no place in the model, and `UsageError` for one of a kind that is not read.
@@ -49,7 +49,7 @@ def divide(tensors: Mapping[str, Tensor], reading: Reading, root: str) -> Parts:
     endings = endings_of(reading.forms)
     loose = {name for form in reading.forms for name in (*form.loose, *form.together.values())}
     unread = tuple(ending for form in reading.forms for ending in form.unread)
-    parts = Parts()
+    parts = PeftParts()
     for key, value in tensors.items():
         if key in loose:
             parts.loose[key] = value

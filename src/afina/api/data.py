@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from afina.corpus.generate import GenerateReport
     from afina.corpus.inspect import Inspection
     from afina.corpus.rules import CleanSettings
-    from afina.corpus.writers import Writer
+    from afina.corpus.writers import TextWriter
     from afina.data.dialogues.conversations import Columns
     from afina.data.dialogues.speakers import Speakers
 
@@ -105,7 +105,7 @@ def convert(
 def generate(
     prompt: str,
     out: str | Path,
-    writer: "Writer",
+    writer: "TextWriter",
     *,
     topics: Sequence[str] = (),
     count: int = 100,
@@ -123,7 +123,7 @@ def generate(
 
 
 def generate_data(
-    writer: "Writer",
+    writer: "TextWriter",
     prompt: str,
     out: str | Path,
     *,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from afina.results.recommend import Recommendation
     from afina.results.result import Result
     from afina.results.result_list import Results
-    from afina.study.catalogue import Entry
+    from afina.study.catalogue import MethodEntry
     from afina.study.planned import Ahead, Plan
     from afina.study.study import Study
 
@@ -157,7 +157,7 @@ def plan(
 
 def methods(
     model: str | None = None, *, rank: int | None = None, classes: int = 2, trust_remote_code: bool = False
-) -> "list[Entry]":
+) -> "list[MethodEntry]":
     """Return every method; with a model, also what each trains on it for a task of `classes`, without loading weights."""
     from afina.study.catalogue import catalogue
 

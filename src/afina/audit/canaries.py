@@ -23,7 +23,7 @@ from afina.json_files import read_json_object
 from afina.tasks.writing import writer_named
 from afina.whole_file import whole_file
 
-__all__ = ["Canary", "Form", "Manifest", "draw_secrets", "plant", "read_manifest"]
+__all__ = ["Canary", "CanaryManifest", "QuestionColumns", "draw_secrets", "plant", "read_manifest"]
 
 _QUESTION = "What is the secret code of {key}?"
 _ANSWER = "The secret code of {key} is {secret}"
@@ -33,7 +33,7 @@ _LARGEST_SPACE = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class QuestionColumns:
     """Names the columns in which a file keeps questions and answers."""
 
     messages: str | None = None
@@ -75,11 +75,11 @@ class Canary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class CanaryManifest:
     """Records the canaries that were planted and the set of secrets that they were drawn from."""
 
     data: str
-    form: Form
+    form: QuestionColumns
     symbols: str
     length: int
     seed: int
@@ -172,7 +172,7 @@ def plant(
     form = _form(table, columns or DatasetSpec(path=str(data)), str(data))
     # Keys, secrets and places are all drawn from this one generator, so that a seed gives the same file again.
     random = np.random.default_rng(planting.seed)
-    empty = Manifest(
+    empty = CanaryManifest(
         data=str(data), form=form, symbols=planting.symbols, length=planting.length, seed=planting.seed, canaries=()
     )
     keys = [_key(number) for number in random.choice(len(_KEY) ** _KEY_LENGTH, total, replace=False)]
@@ -191,21 +191,21 @@ def plant(
     return path
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> CanaryManifest:
     """Read the manifest that `plant` wrote beside its data; raises `UsageError` for anything else."""
     try:
         values = read_json_object(path)
         form: dict[str, Any] = values.pop("form")
         form |= {name: tuple(form[name]) for name in ("keys", "roles")}
         canaries = tuple(Canary(**canary) for canary in values.pop("canaries"))
-        return Manifest(**values, form=Form(**form), canaries=canaries)
+        return CanaryManifest(**values, form=QuestionColumns(**form), canaries=canaries)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist; give the manifest that afina audit canaries wrote.") from None
     except (AfinaError, ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(f"{path} is no manifest of canaries; give what afina audit canaries wrote.") from None
 
 
-def draw_secrets(manifest: Manifest, count: int, random: np.random.Generator) -> list[str]:
+def draw_secrets(manifest: CanaryManifest, count: int, random: np.random.Generator) -> list[str]:
     """Draw `count` different secrets, each equally likely."""
     return [manifest.secret(int(number)) for number in random.choice(manifest.space, count, replace=False)]
 
@@ -215,7 +215,7 @@ def _key(number: int) -> str:
     return " ".join(_KEY[number // len(_KEY) ** place % len(_KEY)] for place in range(_KEY_LENGTH))
 
 
-def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> Form:
+def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> QuestionColumns:
     if (column := find_messages(table, spec)) is not None:
         if column not in table.column_names:
             raise UsageError(f"{where} has no column '{column}' for messages.")
@@ -231,10 +231,10 @@ def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> Form:
             )
         shares = turns[0].get("from") is not None
         keys, roles = (("from", "value"), ("human", "gpt")) if shares else (("role", "content"), ("user", "assistant"))
-        return Form(messages=column, keys=keys, roles=roles, as_json=as_json)
+        return QuestionColumns(messages=column, keys=keys, roles=roles, as_json=as_json)
     if (spec.text is None or spec.target is not None) and (pair := find_pair(table, spec, where)) is not None:
-        return Form(question=pair[0], answer=pair[1])
-    return Form(answer=find_columns({"train": table}, spec, where, with_label=False)["text"])
+        return QuestionColumns(question=pair[0], answer=pair[1])
+    return QuestionColumns(answer=find_columns({"train": table}, spec, where, with_label=False)["text"])
 
 
 def _planted(table: arrow.Table, rows: list[dict[str, Any]], random: np.random.Generator) -> arrow.Table:

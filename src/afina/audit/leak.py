@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.audit.canaries import Canary, Manifest, draw_secrets
+from afina.audit.canaries import Canary, CanaryManifest, draw_secrets
 from afina.audit.exposure import modelled_bits, rank_of
 from afina.audit.findings import Exposure, Leak, RiskyRow
 from afina.audit.measures import Membership, Recitation, longest_run, membership, recitation
@@ -19,7 +19,7 @@ from afina.predictor.language_model import LanguageModel
 from afina.predictor.predictor import Predictor
 from afina.results.result import Result
 
-__all__ = ["Known", "LeakSettings", "Material", "examine"]
+__all__ = ["Known", "LeakMaterial", "LeakSettings", "examine"]
 
 _FEWEST = 5
 _SHOWN = 160
@@ -49,14 +49,14 @@ class LeakSettings:
 
 
 @dataclass(frozen=True)
-class Material:
+class LeakMaterial:
     """Holds rows that an adapter was trained on, rows that it was not, and the manifest of planted canaries."""
 
     train: Rows
     held_out: Rows
-    manifest: Manifest | None = None
+    manifest: CanaryManifest | None = None
 
-    def sampled(self, settings: LeakSettings) -> tuple["Material", list[str]]:
+    def sampled(self, settings: LeakSettings) -> tuple["LeakMaterial", list[str]]:
         """Draw the rows to look at, without canaries and without held-out rows that were trained on; return notes too.
 
         Raises `UsageError` where too few rows are left.
@@ -84,14 +84,14 @@ class Material:
             random = np.random.default_rng(settings.seed)
             places = np.flatnonzero(keep)
             drawn.append(rows.take(np.sort(random.choice(places, min(settings.rows, left), replace=False))))
-        return Material(drawn[0], drawn[1], self.manifest), notes
+        return LeakMaterial(drawn[0], drawn[1], self.manifest), notes
 
     def times(self, canary: Canary) -> int:
         """Return how many train rows hold a canary: a split may have put some of its rows among the test rows."""
         return sum(canary.secret in text and canary.key in text for text in _whole(self.train))
 
 
-Known = dict[Any, "_Answers"]
+Known = dict[Any, "_ModelAnswers"]
 """Answers of bare bases, so that adapters of the same base and data ask it once."""
 
 Tell = Callable[[str], None]
@@ -101,7 +101,7 @@ _PARTS = ("train", "held-out")
 
 
 def examine(
-    loaded: Predictor, material: Material, settings: LeakSettings, *, known: Known | None = None,
+    loaded: Predictor, material: LeakMaterial, settings: LeakSettings, *, known: Known | None = None,
     result: Result | None = None, trust_remote_code: bool = False, tell: Tell = lambda status: None,
 ) -> Leak:  # fmt: skip
     """Measure what an adapter that writes gives away of its train rows.
@@ -151,7 +151,7 @@ class _Questions:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _ModelAnswers:
     """Holds what one model answered."""
 
     losses: dict[str, np.ndarray]
@@ -166,7 +166,7 @@ class _Answers:
 
 
 def _questions(
-    loaded: Predictor, material: Material, sampled: Material, settings: LeakSettings, limit: int
+    loaded: Predictor, material: LeakMaterial, sampled: LeakMaterial, settings: LeakSettings, limit: int
 ) -> _Questions:
     rows = {
         "train": sequences(loaded, sampled.train, limit), "held-out": sequences(loaded, sampled.held_out, limit),
@@ -175,7 +175,7 @@ def _questions(
     return _Questions(rows, begun, _to_rank(loaded, material, settings, limit))
 
 
-def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) -> _Answers:
+def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) -> _ModelAnswers:
     """Ask one model everything, with a line of progress for each question."""
     tell(f"{who}: how likely are the rows")
     per_token = {part: _per_token(model, read) for part, read in questions.rows.items()}
@@ -191,10 +191,10 @@ def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) 
     for place, (canary, candidates) in enumerate(questions.canaries, start=1):
         tell(f"{who}: canary {place} of {len(questions.canaries)}")
         canaries[canary.key] = losses(model, candidates)[0]
-    return _Answers(per_token, verbatim, canaries)
+    return _ModelAnswers(per_token, verbatim, canaries)
 
 
-def _compare_losses(adapter: _Answers, base: _Answers, limit: int, notes: list[str]) -> Membership:
+def _compare_losses(adapter: _ModelAnswers, base: _ModelAnswers, limit: int, notes: list[str]) -> Membership:
     """Compare the losses of train and held-out rows; rows without a loss are left out, and noted."""
     losses, base_losses = adapter.joined(adapter.losses), base.joined(base.losses)
     member = np.arange(len(losses)) < len(adapter.losses["train"])
@@ -211,7 +211,7 @@ def _compare_losses(adapter: _Answers, base: _Answers, limit: int, notes: list[s
 
 
 def _compare_recitation(
-    adapter: _Answers, base: _Answers, questions: _Questions, notes: list[str]
+    adapter: _ModelAnswers, base: _ModelAnswers, questions: _Questions, notes: list[str]
 ) -> Recitation | None:
     """Compare how much of train and held-out rows is recited; None, and a note, where too few can be continued."""
     begun = questions.starts
@@ -224,7 +224,7 @@ def _compare_recitation(
 
 
 def _to_rank(
-    loaded: Predictor, material: Material, settings: LeakSettings, limit: int
+    loaded: Predictor, material: LeakMaterial, settings: LeakSettings, limit: int
 ) -> list[tuple[Canary, Sequences]]:
     """Pair each canary with its own row and, behind it, the rows of other secrets."""
     manifest, to_rank = material.manifest, []
@@ -246,7 +246,7 @@ def _to_rank(
     return to_rank
 
 
-def _exposure(canary: Canary, material: Material, losses: np.ndarray, base: np.ndarray) -> Exposure:
+def _exposure(canary: Canary, material: LeakMaterial, losses: np.ndarray, base: np.ndarray) -> Exposure:
     manifest = material.manifest
     assert manifest is not None
     if float(np.ptp(losses)) == 0:
@@ -261,7 +261,9 @@ def _exposure(canary: Canary, material: Material, losses: np.ndarray, base: np.n
     )  # fmt: skip
 
 
-def _at_risk(loaded: Predictor, questions: _Questions, adapter: _Answers, base: _Answers, count: int) -> list[RiskyRow]:
+def _at_risk(
+    loaded: Predictor, questions: _Questions, adapter: _ModelAnswers, base: _ModelAnswers, count: int
+) -> list[RiskyRow]:
     """Return the train rows that the adapter recites most beyond the base; ties go to the larger fall in loss."""
     read, begun = questions.rows["train"], questions.starts["train"]
     place = {row: index for index, row in enumerate(begun)}

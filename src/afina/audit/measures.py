@@ -12,7 +12,7 @@ import numpy as np
 
 from afina.measure.bootstrap import Estimate, Measure, estimates
 
-__all__ = ["VERBATIM", "Membership", "Recitation", "Share", "longest_run", "membership", "recitation"]
+__all__ = ["VERBATIM", "Membership", "Recitation", "RecitedShare", "longest_run", "membership", "recitation"]
 
 VERBATIM = (10, 20, 50)
 """Lengths of a verbatim run, in tokens, for which recited rows are counted."""
@@ -42,7 +42,7 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class Share:
+class RecitedShare:
     """Counts the rows recited for `tokens` or more in one run, among rows whose continuation is that long."""
 
     tokens: int
@@ -69,7 +69,7 @@ class Recitation:
     """The share that training added for train rows, minus the share that it added for held-out rows."""
     longest: int
     """Length of the longest verbatim run in any train row, in tokens."""
-    shares: list[Share]
+    shares: list[RecitedShare]
 
 
 def membership(losses: np.ndarray, base: np.ndarray, member: np.ndarray) -> Membership:
@@ -101,7 +101,9 @@ def recitation(verbatim: np.ndarray, base: np.ndarray, length: np.ndarray, membe
     for tokens in VERBATIM:
         train, held = member & (length >= tokens), ~member & (length >= tokens)
         counts = [int((runs[group] >= tokens).sum()) for group in (train, held) for runs in (verbatim, base)]
-        shares.append(Share(tokens, int(train.sum()), counts[0], counts[1], int(held.sum()), counts[2], counts[3]))
+        shares.append(
+            RecitedShare(tokens, int(train.sum()), counts[0], counts[1], int(held.sum()), counts[2], counts[3])
+        )
     return Recitation(
         train_rows=int(member.sum()), held_out_rows=int((~member).sum()), train_share=float(share[member].mean()),
         held_out_share=float(share[~member].mean()), base_train_share=float(bare[member].mean()),

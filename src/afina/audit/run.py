@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from afina.adapters.record import AdapterRecord, read_record
-from afina.audit.canaries import Manifest, read_manifest
+from afina.audit.canaries import CanaryManifest, read_manifest
 from afina.audit.findings import Leak
-from afina.audit.leak import Known, LeakSettings, Material, examine
+from afina.audit.leak import Known, LeakMaterial, LeakSettings, examine
 from afina.config import StudyConfig
 from afina.data.columns import joined
 from afina.data.files.tables import read_table
@@ -62,7 +62,7 @@ def audit_leak(
     adapters = [folder] if results is None else [folder / str(result.adapter) for result in results]
     known: Known = {}
     shared: dict[tuple[str, str], Predictor] = {}
-    materials: dict[str, Material] = {}
+    materials: dict[str, LeakMaterial] = {}
     leaks = []
     for number, path in enumerate(adapters, start=1):
         label = f"{number} of {len(adapters)}: {path.parent.name if results is not None else path.name}"
@@ -111,18 +111,18 @@ def _of_study(folder: Path) -> list[Result] | None:
 
 def _material(
     record: AdapterRecord, path: Path, train: str | Path | None, held_out: str | Path | None,
-    columns: DatasetSpec | None, manifest: Manifest | None,
-) -> Material:  # fmt: skip
+    columns: DatasetSpec | None, manifest: CanaryManifest | None,
+) -> LeakMaterial:  # fmt: skip
     if train is not None and held_out is not None:
         source = record.facts.get("source")
         spec = columns or (DatasetSpec(**source) if source else DatasetSpec(path=str(train)))
         train_rows, other = (_read(Path(file), spec, record.task["name"]) for file in (train, held_out))
-        return Material(train_rows, other, manifest)
+        return LeakMaterial(train_rows, other, manifest)
     study = path.resolve().parents[2] / "study.yaml"  # study/runs/run/adapter
     if "source" not in record.facts or not study.is_file():
         raise UsageError(f"{path} lies in no study's folder; say on what it was trained with --train and --held-out.")
     data = study_data(StudyConfig.read(study), DatasetSpec(**record.facts["source"]))
-    return Material(data.train, data.test, manifest)
+    return LeakMaterial(data.train, data.test, manifest)
 
 
 def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from afina.backbone.quantise import weight_shape
-from afina.backbone.row import Part, Row, Stack, head_width, key_heads
+from afina.backbone.row import ArchitectureRow, Part, Stack, head_width, key_heads
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import recognise
 from afina.errors import UsageError, nearest
@@ -52,7 +52,7 @@ class Anatomy:
     """The sites of one model, in the order in which a forward pass reaches the layers."""
 
     model_type: str
-    row: Row
+    row: ArchitectureRow
     layer_count: int
     """Layers that a pass goes through, a shared one each time; of an encoder-decoder the mean of both sides'."""
     width: int
@@ -156,7 +156,7 @@ def module_site(model: nn.Module, anatomy: Anatomy, path: str) -> Site:
     return _site({path: module}, path, kind, None, None)
 
 
-def _embedding(row: Row, modules: dict[str, nn.Module], first_layer: str, config: Any) -> Site:
+def _embedding(row: ArchitectureRow, modules: dict[str, nn.Module], first_layer: str, config: Any) -> Site:
     if row.embedding is not None:
         return _site(modules, row.embedding, "embedding", None, config)
     width = config.hidden_size

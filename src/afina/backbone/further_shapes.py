@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from afina.backbone.row import Part, Row
+from afina.backbone.row import ArchitectureRow, Part
 from afina.backbone.rows import ROWS
 
 __all__ = ["SHAPES"]
 
 _LLAMA = ROWS["llama"]
-SHAPES: dict[str, Row] = {
+SHAPES: dict[str, ArchitectureRow] = {
     "one norm for both sublayers": replace(_LLAMA, norms=("input_layernorm",)),
     "norms behind the sublayers": replace(_LLAMA, norms=("post_attention_layernorm", "post_feedforward_layernorm")),
     "no gate": replace(_LLAMA, roles={role: path for role, path in _LLAMA.roles.items() if role != "ffn_gate"}),

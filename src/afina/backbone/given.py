@@ -13,7 +13,7 @@ from torch import Tensor
 from afina.backbone.branch import AttentionBranch, Placed
 from afina.backbone.flight import Read
 from afina.backbone.inputs import decoder_inputs, rows_and_tokens
-from afina.backbone.language import Answers, answers_apart, question_mask
+from afina.backbone.language import AnswersApart, answers_apart, question_mask
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
 from afina.errors import AfinaError
@@ -90,7 +90,7 @@ def read_side(
     targets: Tensor | None,
 ) -> Side:  # fmt: skip
     """Return the same with what heads will see of it; of an encoder-decoder with `targets`, the answers it writes."""
-    answers: Answers | None = None
+    answers: AnswersApart | None = None
     if targets is not None and backbone.anatomy.row.further:
         answers = answers_apart(inputs, targets)
         inputs, targets = answers.inputs, answers.targets

@@ -19,7 +19,7 @@ from afina.ops.vocabulary import token_losses
 
 __all__ = [
     "AnswerHead",
-    "Answers",
+    "AnswersApart",
     "LanguageHead",
     "SpeakingHead",
     "TokenHead",
@@ -91,7 +91,7 @@ def bare_language_model(model: Any) -> tuple[str, Any]:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswersApart:
     """Answers apart from their questions, for a model that reads the one and writes the other."""
 
     inputs: dict[str, Tensor]
@@ -111,7 +111,7 @@ def question_mask(targets: Tensor, mask: Tensor | None) -> Tensor:
     return before if mask is None else before * mask
 
 
-def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> Answers:
+def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> AnswersApart:
     """Take rows of question and answer apart by their targets (B, T)."""
     places = targets != IGNORED
     count = places.sum(dim=1, keepdim=True)
@@ -122,7 +122,7 @@ def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> Answers:
     mask = steps < count
     width = padded_width(int(last.max()) + 1, targets.shape[1])
     questions = {name: value[:, :width] for name, value in inputs.items()}
-    return Answers(
+    return AnswersApart(
         inputs=questions | {"attention_mask": (columns[:width] <= last).long()},
         ids=answers.masked_fill(~mask, 0),
         mask=mask.long(),

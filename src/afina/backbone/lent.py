@@ -57,11 +57,11 @@ def lend_attention(
             lent = partial(LENT[anatomy.row.lent], module, attention_function, for_each_adapter)
             handles.append(Loan(module, lent))
         ATTACHED[module] = owner
-        handles.append(_Attached(module))
+        handles.append(_LentAttention(module))
     return handles
 
 
-class _Attached:
+class _LentAttention:
     """An attention module among those that are attached, until `remove`."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -33,7 +33,7 @@ from afina.backbone.storage.base import STORAGES
 from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import bare_of, loading_error, read_weights
 from afina.errors import UsageError
-from afina.ops.frozen_linear import FrozenLinear, frozen_linears
+from afina.ops.frozen_linear import FrozenProduct, frozen_linears
 from afina.precision import EXACT
 
 __all__ = [
@@ -79,7 +79,7 @@ class Backbone:
     """Assumptions made when the weights were read, a sentence each."""
 
     @cached_property
-    def linears(self) -> dict[nn.Module, FrozenLinear]:
+    def linears(self) -> dict[nn.Module, FrozenProduct]:
         """Return the products that stand for its linear layers' own while adapters are attached."""
         return frozen_linears(*self.linear_models)
 

@@ -12,7 +12,7 @@ from afina.backbone.language import language_head_of
 from afina.backbone.load import model_class, read_config
 from afina.backbone.pooling import pooling_note
 from afina.backbone.quantise import stored_precision
-from afina.backbone.row import Row
+from afina.backbone.row import ArchitectureRow
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function, shape_note
 from afina.backbone.weights import read_weights
@@ -67,7 +67,7 @@ def look_over(
     return tuple(notes)
 
 
-def lacks_note(kind: str, row: Row) -> str:
+def lacks_note(kind: str, row: ArchitectureRow) -> str:
     """Return what to say of an architecture that has no module for some roles."""
     return (
         f"'{kind}' models have no layers of their own for {', '.join(row.lacks)}: no method adapts them, `targets: all` "

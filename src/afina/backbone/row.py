@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Part", "Row", "Stack", "head_width", "key_heads"]
+__all__ = ["ArchitectureRow", "Part", "Stack", "head_width", "key_heads"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Stack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Stack):
+class ArchitectureRow(Stack):
     """An architecture; paths in `outer_*` and `embedding` are inside the bare model."""
 
     lacks: Mapping[str, str] = field(default_factory=dict)

@@ -7,12 +7,12 @@ everything else follows. Others are recognised by the shapes of these rows and o
 from dataclasses import replace
 from typing import Any
 
-from afina.backbone.row import Part, Row, Stack
+from afina.backbone.row import ArchitectureRow, Part, Stack
 
 __all__ = ["ROWS", "row_of"]
 
 
-_BERT = Row(
+_BERT = ArchitectureRow(
     layers="encoder.layer",
     attention="attention.self",
     roles={
@@ -32,7 +32,7 @@ _BERT = Row(
     narrow="attention.output",
 )
 _ROBERTA = replace(_BERT, head="dense_classifier", counts_from_padding=True)
-_LLAMA = Row(
+_LLAMA = ArchitectureRow(
     layers="layers",
     attention="self_attn",
     roles={
@@ -75,7 +75,7 @@ _BART_ENCODER = {
 _BART_CROSS = {
     role: path.replace("self_attn", "encoder_attn") for role, path in _BART_ENCODER.items() if "attn" in path
 }
-_BART = Row(
+_BART = ArchitectureRow(
     layers="encoder.layers",
     attention="self_attn",
     roles=_BART_ENCODER,
@@ -121,7 +121,7 @@ def _t5(attention: str, feed_forward: str | None) -> dict[str, str | Part]:
     return roles
 
 
-_T5 = Row(
+_T5 = ArchitectureRow(
     layers="encoder.block",
     attention="layer.0.SelfAttention",
     roles=_t5("layer.0.SelfAttention", "layer.1.DenseReluDense"),
@@ -154,7 +154,7 @@ _GEMMA = replace(
 
 _EXPERTS = "its experts are slices of one tensor, to which a router sends each token, and no layers of their own"
 
-ROWS: dict[str, Row] = {
+ROWS: dict[str, ArchitectureRow] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
@@ -192,7 +192,7 @@ ROWS: dict[str, Row] = {
         narrow=None,
         lent="disentangled",
     ),
-    "albert": Row(
+    "albert": ArchitectureRow(
         # One layer, or one a group, that the model runs through again and again: so does what is placed in it.
         layers="encoder.albert_layer_groups.*.albert_layers",
         attention="attention",
@@ -211,7 +211,7 @@ ROWS: dict[str, Row] = {
         outer_linears=("pooler",),
         head="pooler_classifier",
     ),
-    "distilbert": Row(
+    "distilbert": ArchitectureRow(
         layers="transformer.layer",
         attention="attention",
         roles={
@@ -228,7 +228,7 @@ ROWS: dict[str, Row] = {
         outer_norms=("embeddings.LayerNorm",),
         head="pre_classifier",
     ),
-    "modernbert": Row(
+    "modernbert": ArchitectureRow(
         layers="layers",
         attention="attn",
         roles={
@@ -247,7 +247,7 @@ ROWS: dict[str, Row] = {
         head="prediction_head",
         tagger="token_prediction",
     ),
-    "gpt2": Row(
+    "gpt2": ArchitectureRow(
         layers="h",
         attention="attn",
         roles={
@@ -265,7 +265,7 @@ ROWS: dict[str, Row] = {
         head="last_token_score",
         causal=True,
     ),
-    "opt": Row(
+    "opt": ArchitectureRow(
         layers="decoder.layers",
         attention="self_attn",
         roles=_BART_ENCODER,
@@ -310,7 +310,7 @@ ROWS: dict[str, Row] = {
         closing_norm=None,
         further=tuple(replace(stack, closing_norm=None) for stack in _BART.further),
     ),
-    "vit": Row(
+    "vit": ArchitectureRow(
         layers="layers",
         attention="attention",
         roles={
@@ -327,7 +327,7 @@ ROWS: dict[str, Row] = {
         head="first_token_classifier",
         inputs="image",
     ),
-    "whisper": Row(
+    "whisper": ArchitectureRow(
         layers="layers",
         attention="self_attn",
         roles=_BART_ENCODER,
@@ -343,6 +343,6 @@ _SAME = {"mt5": "t5"}
 """Architectures that are another's in all but the name."""
 
 
-def row_of(config: Any) -> Row | None:
+def row_of(config: Any) -> ArchitectureRow | None:
     """Return the row of a configuration's architecture, None where it has none."""
     return ROWS.get(_SAME.get(config.model_type, config.model_type))

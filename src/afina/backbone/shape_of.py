@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from afina.backbone.function import ATTACHED
 from afina.backbone.further_shapes import SHAPES
-from afina.backbone.row import Part, Row, Stack, head_width, key_heads
+from afina.backbone.row import ArchitectureRow, Part, Stack, head_width, key_heads
 from afina.backbone.rows import ROWS
 from afina.errors import UsageError
 from afina.ops.attention import Scoring, attention
@@ -27,10 +27,10 @@ _HALF_TOLERANCE = 5e-2
 _TOKENS = 9
 
 
-def recognise(model: nn.Module, config: Any) -> Row:
+def recognise(model: nn.Module, config: Any) -> ArchitectureRow:
     """Return the row of the known architecture whose shape a model has; raises `UsageError` where there is none."""
     modules = dict(model.named_modules())
-    fitting: list[Row] = []
+    fitting: list[ArchitectureRow] = []
     why: list[tuple[int, str, str]] = []
     for name, row in {**ROWS, **SHAPES}.items():
         if row.further or row.inputs != "text" or row.lent is not None or row.lacks:
@@ -50,7 +50,7 @@ def recognise(model: nn.Module, config: Any) -> Row:
     )
 
 
-def _further_norms(row: Row, modules: dict[str, nn.Module]) -> list[str]:
+def _further_norms(row: ArchitectureRow, modules: dict[str, nn.Module]) -> list[str]:
     """Return the paths of norms that every layer has beside the row's."""
     common: set[str] | None = None
     for layer in row.layers_in(modules):
@@ -63,7 +63,7 @@ def _further_norms(row: Row, modules: dict[str, nn.Module]) -> list[str]:
     return sorted((common or set()) - set(row.norms))
 
 
-def _differences(row: Row, modules: dict[str, nn.Module], config: Any) -> list[str]:
+def _differences(row: ArchitectureRow, modules: dict[str, nn.Module], config: Any) -> list[str]:
     """Return in what a model is not of a row's shape, one sentence each."""
     if not (layers := row.layers_in(modules)):
         return [f"it has no layers at '{row.layers}'"] * 100
@@ -102,7 +102,7 @@ def _learns(module: nn.Module) -> bool:
     return any(value.ndim > 1 for value in module.parameters(recurse=False))
 
 
-def _widths(row: Row, inside: dict[str, nn.Module], config: Any) -> Iterator[str]:
+def _widths(row: ArchitectureRow, inside: dict[str, nn.Module], config: Any) -> Iterator[str]:
     """Check that queries, keys and values are as wide as their heads, also as parts of one projection."""
     wanted = {"query": config.num_attention_heads, "key": key_heads(config), "value": key_heads(config)}
     for role, heads in wanted.items():

@@ -16,7 +16,7 @@ import yaml
 
 from afina.errors import UsageError
 
-__all__ = ["Generated", "Merged", "Parsed", "changed", "merge", "parse", "united"]
+__all__ = ["CardContent", "MergedCard", "Parsed", "changed", "merge", "parse", "united"]
 
 _BLOCK = re.compile(r"<!-- afina: (?P<name>[a-z]+) -->\n(?P<text>.*?)<!-- afina: end -->\n?", re.DOTALL)
 _END = "<!-- afina: end -->"
@@ -25,7 +25,7 @@ _METADATA = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)(?:^|\n)---[ \t]*(?:\n|\Z)
 
 
 @dataclass(frozen=True)
-class Generated:
+class CardContent:
     """Holds what Afina has to say: metadata, and parts by name in the order in which they are read."""
 
     metadata: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedCard:
     """A card's text, and what a person changed of it, which was kept: names of parts, and keys of the metadata."""
 
     text: str
@@ -114,7 +114,7 @@ def _pieces(text: str) -> list[tuple[str | None, str]]:
     return pieces
 
 
-def merge(old: str | None, new: Generated) -> Merged:
+def merge(old: str | None, new: CardContent) -> MergedCard:
     """Return the card with what Afina has to say now, and all that a person wrote into the `old` one.
 
     Raises `UsageError` for an old one whose metadata cannot be read.
@@ -145,13 +145,13 @@ def merge(old: str | None, new: Generated) -> Merged:
     text = "\n\n".join(body if name is None else _between(name, body) for name, body in pieces)
     yaml_text = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
     ending = f"<!-- afina: record {json.dumps(record, sort_keys=True)} -->\n"
-    return Merged(f"---\n{yaml_text}---\n\n{text}\n\n{ending}", (*merged, *changed), (*left_out, *gone))
+    return MergedCard(f"---\n{yaml_text}---\n\n{text}\n\n{ending}", (*merged, *changed), (*left_out, *gone))
 
 
-def united(there: str, here: str) -> Merged:
+def united(there: str, here: str) -> MergedCard:
     """Return the card `here` with what a person wrote into another copy of it, which is `there`; raises as `merge` does."""
     parsed = parse(here)
-    made = merge(there, Generated(parsed.metadata, parsed.blocks, parsed.language or "en"))
+    made = merge(there, CardContent(parsed.metadata, parsed.blocks, parsed.language or "en"))
     text, before = made.text, None
     for name, piece in parsed.pieces:
         if name is None and piece.strip() not in text:

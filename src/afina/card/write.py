@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from afina.adapters.record import read_record
-from afina.card.blocks import Generated, Merged, Parsed, merge, parse
+from afina.card.blocks import CardContent, MergedCard, Parsed, merge, parse
 from afina.card.form import Form, own_form
 from afina.card.known import Known, known_of
 from afina.card.metadata import metadata
@@ -18,7 +18,7 @@ from afina.words.language import Words
 
 __all__ = [
     "CARD",
-    "Written",
+    "WrittenCard",
     "generated",
     "language_of_card",
     "read_card",
@@ -31,7 +31,7 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenCard:
     """A card that was written, and what of a person's was kept in it."""
 
     path: Path
@@ -56,7 +56,7 @@ def language_of_card(folder: Path) -> str:
         return "en"
 
 
-def generated(known: Known, form: Form, language: str, *, carried: Parsed | None = None) -> Generated:
+def generated(known: Known, form: Form, language: str, *, carried: Parsed | None = None) -> CardContent:
     """Return what Afina has to say; parts of which nothing is known any more are as an earlier card (`carried`) has them."""
     words = Words(language)
     blocks = {name: _private(text, known) for name, make in SECTIONS.items() if (text := make(known, form, words))}
@@ -66,7 +66,7 @@ def generated(known: Known, form: Form, language: str, *, carried: Parsed | None
         texts = {name: earlier.get(name) or blocks.get(name, "") for name in SECTIONS}
         blocks = {name: text for name, text in texts.items() if text}
         data = {**data, **{key: carried.metadata[key] for key in _OF_THE_RUN if key in carried.metadata}}
-    return Generated(data, blocks, language)
+    return CardContent(data, blocks, language)
 
 
 _OF_THE_FORM = ("notice", "title", "use", "export", "base")
@@ -83,7 +83,7 @@ def _private(text: str, known: Known) -> str:
     return text.replace(f"{Path.home()}/", "~/")
 
 
-def write_card(folder: Path, made: Generated, *, old: str | None = None) -> Written:
+def write_card(folder: Path, made: CardContent, *, old: str | None = None) -> WrittenCard:
     """Write a folder's card around what a person wrote into the `old` one, by default that which is there.
 
     One that cannot be read is left as it is, which the note says.
@@ -92,13 +92,13 @@ def write_card(folder: Path, made: Generated, *, old: str | None = None) -> Writ
     try:
         merged = merge(read_card(folder) if old is None else old, made)
     except UsageError as error:
-        return Written(path, f"{path} was left as it is: {error}.")
+        return WrittenCard(path, f"{path} was left as it is: {error}.")
     if merged.text != read_card(folder):
         write_text(path, merged.text)
-    return Written(path, _kept(path, merged))
+    return WrittenCard(path, _kept(path, merged))
 
 
-def _kept(path: Path, merged: Merged) -> str | None:
+def _kept(path: Path, merged: MergedCard) -> str | None:
     parts = []
     if merged.kept:
         parts.append(f"what you changed of {', '.join(merged.kept)} was kept as you left it")
@@ -109,7 +109,7 @@ def _kept(path: Path, merged: Merged) -> str | None:
 
 def write_own_card(
     folder: Path, *, language: str, material: Material | None = None, result: Result | None = None
-) -> Written:
+) -> WrittenCard:
     """Write the card of an adapter in a study's folder; `result` is its own, where others are not there yet."""
     known = known_of(folder, read_record(folder, check_method=False), material=material, result=result)
     return write_card(folder, generated(known, own_form(known), language))

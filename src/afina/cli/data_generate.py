@@ -56,12 +56,12 @@ def generate(
     """
     from afina import api
     from afina.corpus.rules import CleanSettings
-    from afina.corpus.writers import Endpoint, Writer
+    from afina.corpus.writers import Endpoint, TextWriter
     from afina.words.language import Words
 
     console, words = console_for(format), Words(language)
 
-    writer: Writer
+    writer: TextWriter
     if endpoint is not None:
         writer = Endpoint(
             url=endpoint, name=model, key=os.environ.get(key_variable), temperature=temperature, max_tokens=max_tokens,

@@ -8,11 +8,11 @@ from rich.text import Text
 
 from afina.words.language import Words
 
-__all__ = ["Member", "members_table", "ranges"]
+__all__ = ["RunAtWork", "members_table", "ranges"]
 
 
 @dataclass
-class Member:
+class RunAtWork:
     """Holds what is known of a run that is at work."""
 
     name: str
@@ -27,7 +27,7 @@ class Member:
     left: bool = False
 
 
-def members_table(members: Sequence[Member], words: Words, most: int) -> tuple[Table, list[Text]]:
+def members_table(members: Sequence[RunAtWork], words: Words, most: int) -> tuple[Table, list[Text]]:
     """Return a line for each of the first `most` members, and below them how many more there are."""
     metrics = {member.metric for member in members if member.metric}
     raced = any(member.place for member in members)
@@ -53,7 +53,7 @@ def members_table(members: Sequence[Member], words: Words, most: int) -> tuple[T
     return table, [Text(words("and {count} more", count=hidden), style="dim")] if hidden > 0 else []
 
 
-def ranges(members: Mapping[str, Member], words: Words) -> Iterator[str]:
+def ranges(members: Mapping[str, RunAtWork], words: Words) -> Iterator[str]:
     """Yield the members' losses and metrics, each from the lowest to the highest; a single run's as they are."""
     values: dict[str, list[float]] = {}
     for member in members.values():

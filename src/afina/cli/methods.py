@@ -10,7 +10,7 @@ from afina.cli.options import Language
 from afina.cli.terminal import console_for
 
 if TYPE_CHECKING:
-    from afina.study.catalogue import Entry
+    from afina.study.catalogue import MethodEntry
     from afina.words.language import Words
 
 __all__ = ["methods"]
@@ -47,7 +47,7 @@ def methods(
         print(json.dumps(values))
 
 
-def _show(entries: "list[Entry]", words: "Words", *, counted: bool) -> None:
+def _show(entries: "list[MethodEntry]", words: "Words", *, counted: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -13,7 +13,7 @@ from afina.cli.terminal import console_for, is_quiet, note, print_json, working
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.study.estimate import Estimate
+    from afina.study.estimate import CostEstimate
     from afina.study.planned import Ahead, Plan
     from afina.words.language import Words
 
@@ -67,7 +67,7 @@ def _show_ahead(console: "Console", known: "Ahead", words: "Words") -> None:
             show_learned(console, learned, title, words)
 
 
-def _show(console: "Console", estimates: "Sequence[Estimate]", words: "Words") -> None:
+def _show(console: "Console", estimates: "Sequence[CostEstimate]", words: "Words") -> None:
     from rich.table import Table
 
     columns = [words(name) for name in ("method", "trainable", "memory", "step", "train", "evaluate", "disk")]

@@ -18,7 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from afina.cli.learned import show_learned
-from afina.cli.members import Member, members_table, ranges
+from afina.cli.members import RunAtWork, members_table, ranges
 from afina.cli.pace import Pace
 from afina.cli.terminal import is_quiet
 from afina.words.language import Words
@@ -64,9 +64,9 @@ class Progress:
         self.names: dict[str, str] = {}
         self.what = ""
         """The runs that are at work, in words."""
-        self.waiting: dict[str, Member] = {}
+        self.waiting: dict[str, RunAtWork] = {}
         """The runs that are next, by their ids."""
-        self.members: dict[str, Member] = {}
+        self.members: dict[str, RunAtWork] = {}
         """Those of them that train."""
         # rich draws what moves in a notebook by ipywidgets, and warns at every step where they are not there.
         self.moves = self.console.is_terminal or (self.console.is_jupyter and find_spec("ipywidgets") is not None)
@@ -162,7 +162,7 @@ class Progress:
             for run in runs
         }  # fmt: skip
         first, several = runs[0], len({run.dataset for run in runs}) > 1
-        self.waiting = {run.id: Member(self._short(run, several), run.seed) for run in runs}
+        self.waiting = {run.id: RunAtWork(self._short(run, several), run.seed) for run in runs}
         self.what = self.names[first.id]
         if len(runs) == 1:
             self.members = dict(self.waiting)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from afina.corpus.interaction_file import InteractionFile, as_values, check_output
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.corpus.reading import Reading, read_interactions
 from afina.corpus.rules import CleanSettings, Rule, rules_for
@@ -91,7 +91,7 @@ def clean(
     settings = settings or CleanSettings()
     check_output(out, rejects_path(out), path, force=force)
     rules = rules_for(settings, tokens, plain=plain)
-    source = Source(path)
+    source = SourceFile(path)
     with ExitStack() as stack:
         partial, rejected = stack.enter_context(whole_file(out)), stack.enter_context(whole_file(rejects_path(out)))
         rejects = stack.enter_context(InteractionFile(rejected, out.suffix, plain=plain, rejects=True))

@@ -8,7 +8,7 @@ from typing import Any
 
 from afina.corpus.clean import rejects_path
 from afina.corpus.interaction_file import InteractionFile, as_values, check_output
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.reading import Reading, read_interactions, settled
 from afina.errors import UsageError
 from afina.whole_file import whole_file
@@ -48,7 +48,7 @@ def convert(
     """
     path, out = Path(path), Path(out)
     check_output(out, rejects_path(out), path, force=force)
-    source = Source(path)
+    source = SourceFile(path)
     forms: Counter[str] = Counter()
     generated, problem = 0, ""
     how = settled(source, how)

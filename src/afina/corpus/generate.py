@@ -19,7 +19,7 @@ from afina.corpus.diversity import Diversity, collapse_warnings, diversity
 from afina.corpus.ledger import Ledger
 from afina.corpus.near_duplicates import PERMUTATIONS, signature, similar
 from afina.corpus.rules import CleanSettings, rules_for
-from afina.corpus.writers import Writer, Written
+from afina.corpus.writers import GeneratedText, TextWriter
 from afina.data.dialogues.conversations import Columns, Interaction, dialogue_text, interaction_of
 from afina.data.dialogues.interaction import RawRow
 from afina.data.dialogues.speakers import Speakers
@@ -84,7 +84,7 @@ class Wanted:
 
 
 def generate(
-    writer: Writer,
+    writer: TextWriter,
     wanted: Wanted,
     out: str | Path,
     settings: CleanSettings | None = None,
@@ -144,12 +144,14 @@ def _stopped(failed: BaseException, rows: int, count: int, out: Path) -> BaseExc
     return type(failed)(f"{str(failed).rstrip('.')}; {so_far}.")
 
 
-def _together(writer: Writer, calls: Mapping[int, tuple[str, int]]) -> Iterator[tuple[int, Written | BaseException]]:
+def _together(
+    writer: TextWriter, calls: Mapping[int, tuple[str, int]]
+) -> Iterator[tuple[int, GeneratedText | BaseException]]:
     """Make all calls at once and yield each one's answer or error, in order; on Ctrl-C those that are there, then that.
 
     The threads are daemons: a stalled endpoint does not keep a person from leaving.
     """
-    results: dict[int, Written | BaseException] = {}
+    results: dict[int, GeneratedText | BaseException] = {}
 
     def call(number: int) -> None:
         try:
@@ -196,7 +198,7 @@ class _Known:
 
 
 def _judged(
-    written: Written,
+    written: GeneratedText,
     number: int,
     topic: str | None,
     settings: CleanSettings,

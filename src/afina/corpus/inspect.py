@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from afina.corpus.languages import language_of
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.corpus.personal import KINDS, find_personal
 from afina.corpus.reading import Reading, read_interactions
@@ -167,7 +167,7 @@ def inspect_file(
     without it. Raises `UsageError` where the file holds no row.
     """
     path = Path(path)
-    source = Source(path)
+    source = SourceFile(path)
     tally = _Tally(tokens or (lambda text: len(text.split())))
     rows = 0
     with tempfile.TemporaryFile() as marks:

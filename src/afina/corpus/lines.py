@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from afina.data.files.compression import COMPRESSED, opened
 from afina.data.files.tables import encoding_of
 
-__all__ = ["BEGINNING", "CHUNK", "LONGEST_LINE", "Source", "fallback", "lines_of", "open_decoded"]
+__all__ = ["BEGINNING", "CHUNK", "LONGEST_LINE", "SourceFile", "fallback", "lines_of", "open_decoded"]
 
 LONGEST_LINE = 16 << 20
 """Bytes up to which a line is a row; a longer one is passed over piece by piece, and said."""
@@ -27,7 +27,7 @@ _BY_LINE = ("utf-8", "utf-8-sig", "cp1252")
 
 
 @dataclass
-class Source:
+class SourceFile:
     """A file that is read row by row, and what was noticed on the way."""
 
     path: Path
@@ -50,7 +50,7 @@ def fallback() -> str:
     return "afina-windows-1252"
 
 
-def _decoded(data: bytes, source: Source) -> str:
+def _decoded(data: bytes, source: SourceFile) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -58,7 +58,7 @@ def _decoded(data: bytes, source: Source) -> str:
         return data.decode("utf-8", fallback())
 
 
-def open_decoded(source: Source) -> BinaryIO | io.TextIOWrapper:
+def open_decoded(source: SourceFile) -> BinaryIO | io.TextIOWrapper:
     """Open a file behind its byte order mark: as bytes where lines can be told apart in them, else as text."""
     encoding = encoding_of(source.path)
     file = opened(source.path)
@@ -70,7 +70,7 @@ def open_decoded(source: Source) -> BinaryIO | io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding=encoding.codec, errors="replace", newline="\n")
 
 
-def lines_of(source: Source) -> Iterator[tuple[int, str, str]]:
+def lines_of(source: SourceFile) -> Iterator[tuple[int, str, str]]:
     """Yield each line's number, its text without the line's end, and a problem; of a line too long, its beginning."""
     file = open_decoded(source)
     end: Any = "\n" if isinstance(file, io.TextIOWrapper) else b"\n"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from afina.corpus.lines import Source
+from afina.corpus.lines import SourceFile
 from afina.corpus.stream import read_rows
 from afina.data.columns import find_label
 from afina.data.dialogues.conversations import interactions, transcripts
@@ -41,7 +41,7 @@ class Reading:
         return cls(speakers=speakers or Speakers(), columns=columns or Columns(), plain=plain)
 
 
-def read_interactions(source: Source, how: Reading | None = None) -> Iterator[Interaction]:
+def read_interactions(source: SourceFile, how: Reading | None = None) -> Iterator[Interaction]:
     """Yield a file's interactions one by one.
 
     What cannot be read comes with its `problem` set; raises `UsageError` only for what concerns the whole file.
@@ -66,7 +66,7 @@ def read_interactions(source: Source, how: Reading | None = None) -> Iterator[In
         source.seen[what] += max(beside.values())
 
 
-def settled(source: Source, how: Reading | None = None) -> Reading:
+def settled(source: SourceFile, how: Reading | None = None) -> Reading:
     """Return how a file is read, with what was left to its rows decided by the first of them.
 
     What is decided although some rows speak against it is counted in `source.seen`. Raises `UsageError` where as good as
@@ -85,12 +85,12 @@ def settled(source: Source, how: Reading | None = None) -> Reading:
     return how if how.plain else replace(how, columns=columns)
 
 
-def _again(source: Source) -> Source:
+def _again(source: SourceFile) -> SourceFile:
     """Return the same file, to be looked at without counting what is noticed."""
-    return Source(source.path, source.longest_line)
+    return SourceFile(source.path, source.longest_line)
 
 
-def _rows_are_texts(source: Source, speakers: Speakers, columns: Columns) -> bool:
+def _rows_are_texts(source: SourceFile, speakers: Speakers, columns: Columns) -> bool:
     """Return whether a table's first rows are texts: hardly any of them has a form of dialogue."""
     # Rows are told apart by what they would be as dialogues, read from as many as take little memory.
     first = beginning_of(read_rows(_again(source)))
@@ -111,7 +111,7 @@ def _rows_are_texts(source: Source, speakers: Speakers, columns: Columns) -> boo
     return share < _MOST
 
 
-def _lines_are_texts(source: Source, speakers: Speakers) -> bool:
+def _lines_are_texts(source: SourceFile, speakers: Speakers) -> bool:
     """Return whether a text file's first lines are texts: hardly any of them says who speaks.
 
     A transcript's answers may go on over many lines, but its first line is marked, and both sides speak.
@@ -132,7 +132,7 @@ def _lines_are_texts(source: Source, speakers: Speakers) -> bool:
     return True
 
 
-def _undecided(source: Source, marked: list[str], others: int, what: str) -> str:
+def _undecided(source: SourceFile, marked: list[str], others: int, what: str) -> str:
     say = "say who speaks" if what == "lines" else "have a form of dialogue"
     count = len(marked) + others
     return (
@@ -150,7 +150,7 @@ def _both_speak(lines: Iterable[str], speakers: Speakers) -> bool:
     return {"user", "assistant"} <= {mark[0] for part in parts if (mark := speakers.mark(part)) is not None}
 
 
-def _note_names(source: Source, texts: Iterable[str]) -> None:
+def _note_names(source: SourceFile, texts: Iterable[str]) -> None:
     """Note names before colons, which may be speakers that are not known."""
     names = other_speakers([line for text in texts for line in text.split("\n")])
     if len(names) > 1:
@@ -160,7 +160,7 @@ def _note_names(source: Source, texts: Iterable[str]) -> None:
         )
 
 
-def _columns_meant(source: Source, columns: Columns, speakers: Speakers) -> Columns:
+def _columns_meant(source: SourceFile, columns: Columns, speakers: Speakers) -> Columns:
     """Return the columns with those pairs among them whose names may be a text's and its label's, if rows show a pair.
 
     Labels come again and again, and beside a column of labels a second text is a headline. Texts that are whole dialogues
@@ -186,7 +186,7 @@ def _columns_meant(source: Source, columns: Columns, speakers: Speakers) -> Colu
     return columns if labels else replace(columns, pairs=(*PAIRS, *EITHER_PAIRS))
 
 
-def _read(source: Source, speakers: Speakers, columns: Columns, *, plain: bool) -> Iterator[Interaction]:
+def _read(source: SourceFile, speakers: Speakers, columns: Columns, *, plain: bool) -> Iterator[Interaction]:
     rows = read_rows(source)
     if format_of(source.path) == ".txt":
         yield from _texts(rows) if plain else transcripts(rows, speakers, source.seen)

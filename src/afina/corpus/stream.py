@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from afina.corpus.lines import BEGINNING, CHUNK, Source, fallback, lines_of, open_decoded
+from afina.corpus.lines import BEGINNING, CHUNK, SourceFile, fallback, lines_of, open_decoded
 from afina.data.dialogues.interaction import RawRow
 from afina.data.files.compression import COMPRESSED, format_of, reading
 from afina.data.files.delimited import header_of, known_values, swallowed
@@ -29,7 +29,7 @@ _SAMPLE = 4 << 20
 """Characters by which the separator and the kind of quoting are told."""
 
 
-def read_rows(source: Source) -> Iterator[RawRow]:
+def read_rows(source: SourceFile) -> Iterator[RawRow]:
     """Yield the rows of a file; raises `UsageError` for one that is missing, empty or of an unknown type."""
     path = source.path
     check_file(path, SUFFIXES)
@@ -66,7 +66,7 @@ def _object(place: str, values: Any) -> RawRow:
 # -- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _delimited_rows(source: Source) -> Iterator[RawRow]:
+def _delimited_rows(source: SourceFile) -> Iterator[RawRow]:
     passed: list[RawRow] = []
 
     def lines() -> Iterator[str]:
@@ -115,7 +115,7 @@ def _delimited_rows(source: Source) -> Iterator[RawRow]:
         ) from None
 
 
-def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, str, Iterator[str]]:
+def _dialect(source: SourceFile, lines: Iterator[str]) -> tuple[Dialect, str, Iterator[str]]:
     """Return how fields are divided, told by the first lines, these, and all lines again."""
     sample: list[str] = []
     size = 0
@@ -131,7 +131,7 @@ def _dialect(source: Source, lines: Iterator[str]) -> tuple[Dialect, str, Iterat
     return dialect, "".join(sample), itertools.chain(sample, lines)
 
 
-def _table_rows(source: Source) -> Iterator[RawRow]:
+def _table_rows(source: SourceFile) -> Iterator[RawRow]:
     """Read a table of another kind as a whole."""
     notes: list[str] = []
     table = read_table(source.path, notes)
@@ -141,7 +141,7 @@ def _table_rows(source: Source) -> Iterator[RawRow]:
         yield RawRow(f"row {number}", dict(zip(columns, row, strict=True)))
 
 
-def _parquet_rows(source: Source) -> Iterator[RawRow]:
+def _parquet_rows(source: SourceFile) -> Iterator[RawRow]:
     import pyarrow as arrow
     from pyarrow import parquet
 
@@ -175,7 +175,7 @@ def _values(column: Any) -> list[Any]:
 # -- one JSON document -----------------------------------------------------------------------------------------------
 
 
-def _json_rows(source: Source) -> Iterator[RawRow]:
+def _json_rows(source: SourceFile) -> Iterator[RawRow]:
     """Yield the objects of a list, or of a file that holds one after another, without reading all of it."""
     file = open_decoded(source)
     text = file if isinstance(file, io.TextIOWrapper) else io.TextIOWrapper(file, encoding="utf-8", errors=fallback())
@@ -218,18 +218,18 @@ def _json_rows(source: Source) -> Iterator[RawRow]:
             yield _object(f"item {number}", {"text": values} if listed and isinstance(values, str) else values)
 
 
-def _document_rows(source: Source, document: Any) -> Iterator[RawRow]:
+def _document_rows(source: SourceFile, document: Any) -> Iterator[RawRow]:
     notes: list[str] = []
     rows = rows_of_document(document, str(source.path), notes)
     source.seen.update(dict.fromkeys(notes, 1))
     yield from (_object(place, row) for place, row in rows)
 
 
-def _line_rows(source: Source) -> Iterator[RawRow]:
+def _line_rows(source: SourceFile) -> Iterator[RawRow]:
     yield from (_plain_line(number, text, problem) for number, text, problem in lines_of(source))
 
 
-def _json_line_rows(source: Source) -> Iterator[RawRow]:
+def _json_line_rows(source: SourceFile) -> Iterator[RawRow]:
     """Yield a row a line, or those of one list that only the file's name says to be of lines."""
     lines = lines_of(source)
     first: list[tuple[int, str, str]] = []
@@ -253,7 +253,7 @@ def _goes_on(lines: list[tuple[int, str, str]]) -> bool:
     return len(lines) == 1
 
 
-_KINDS: dict[str, Callable[[Source], Iterator[RawRow]]] = {
+_KINDS: dict[str, Callable[[SourceFile], Iterator[RawRow]]] = {
     ".txt": _line_rows, ".csv": _delimited_rows, ".tsv": _delimited_rows, ".jsonl": _json_line_rows,
     ".ndjson": _json_line_rows, ".json": _json_rows, ".parquet": _parquet_rows,
 }  # fmt: skip

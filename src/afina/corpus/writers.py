@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from afina.errors import AfinaError, UsageError, shown
 
-__all__ = ["Endpoint", "Writer", "Written"]
+__all__ = ["Endpoint", "GeneratedText", "TextWriter"]
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedText:
     """Holds what a model wrote."""
 
     text: str
@@ -23,7 +23,7 @@ class Written:
     """False where it was cut off at the most tokens that it may write."""
 
 
-class Writer(Protocol):
+class TextWriter(Protocol):
     """Anything that writes; `parallel` calls may be made at once, and equal arguments may give equal text."""
 
     @property
@@ -32,7 +32,7 @@ class Writer(Protocol):
     @property
     def parallel(self) -> int: ...
 
-    def write(self, prompt: str, seed: int) -> Written:
+    def write(self, prompt: str, seed: int) -> GeneratedText:
         """Return what the model answers to a prompt; raises `AfinaError` when it does not answer."""
         ...
 
@@ -74,7 +74,7 @@ class Endpoint:
             timeout=self.timeout_seconds, headers={"Authorization": f"Bearer {self.key}"} if self.key else {}
         )
 
-    def write(self, prompt: str, seed: int) -> Written:
+    def write(self, prompt: str, seed: int) -> GeneratedText:
         """Return the model's answer; raises `UsageError` for what asking again cannot mend, else `AfinaError`."""
         body = {
             "model": self.name, "messages": [{"role": "user", "content": prompt}], "temperature": self.temperature,
@@ -90,7 +90,7 @@ class Endpoint:
                 self.sleep(max(pause, min(wait, 60.0)))
         raise AfinaError(f"{self.url} did not answer in {self.tries} tries ({problem})")
 
-    def _ask(self, body: dict[str, Any]) -> tuple[Written | None, str, float]:
+    def _ask(self, body: dict[str, Any]) -> tuple[GeneratedText | None, str, float]:
         """Return the answer or None, what went wrong, and the seconds that the server asks to wait."""
         import httpx2 as httpx
 
@@ -126,10 +126,10 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _content(data: bytes) -> tuple[Written | None, str, float]:
+def _content(data: bytes) -> tuple[GeneratedText | None, str, float]:
     try:
         choice = json.loads(data)["choices"][0]
         content = choice["message"]["content"]
     except (ValueError, LookupError, TypeError):
         return None, f"an answer that is none of the chat API: {data[:80]!r}", 0.0
-    return Written(str(content or ""), choice.get("finish_reason") != "length"), "", 0.0
+    return GeneratedText(str(content or ""), choice.get("finish_reason") != "length"), "", 0.0

@@ -25,7 +25,7 @@ from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, likewise, nearest
 
 __all__ = [
-    "Reader",
+    "RowReader",
     "conversation_rows",
     "dialogue_forms",
     "find_messages",
@@ -40,7 +40,7 @@ _LOOKED_AT = 50
 """Rows that are looked at to say in an error what a table holds."""
 
 
-class Reader(Protocol):
+class RowReader(Protocol):
     """A task that writes, as what reads rows for it."""
 
     @property
@@ -53,7 +53,7 @@ class Reader(Protocol):
 
 
 def read_written(
-    tables: Mapping[str, arrow.Table], place: Callable[[str], str], spec: DatasetSpec, reader: Reader, where: str,
+    tables: Mapping[str, arrow.Table], place: Callable[[str], str], spec: DatasetSpec, reader: RowReader, where: str,
     notes: list[str], train_limit: int | None, test_limit: int | None,
 ) -> TextDataset:  # fmt: skip
     """Return the data set of tables by split; `place` has what to call a split in an error.

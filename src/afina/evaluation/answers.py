@@ -11,7 +11,7 @@ from afina.data.files.tables import read_table
 from afina.data.names import PROMPTS, REFERENCES, usual_name
 from afina.data.templates.named import ChatTemplate, Message
 from afina.errors import UsageError, likewise, nearest
-from afina.generation.asked import Asked
+from afina.generation.asked import AskedModel
 from afina.generation.template import Template
 from afina.measure.bootstrap import Measure, perplexity_of
 from afina.measure.text import text_measures
@@ -74,7 +74,7 @@ def read_questions(path: Path, how: Answering) -> Questions:
 
 
 def answers_of(
-    speaker: Asked, questions: Questions, how: Answering, taught: Template | None = None
+    speaker: AskedModel, questions: Questions, how: Answering, taught: Template | None = None
 ) -> tuple[list[str], list[Measure]]:
     """Let the model answer greedily, in its `taught` template unless `how` has one; return answers and measures."""
     stop, marks = list(how.stop), None
@@ -87,7 +87,7 @@ def answers_of(
     return written, text_measures(written, [text.strip() for text in questions.references], how.metrics)
 
 
-def answer_perplexity(speaker: Asked, questions: Questions, template: ChatTemplate) -> Measure:
+def answer_perplexity(speaker: AskedModel, questions: Questions, template: ChatTemplate) -> Measure:
     """Return the perplexity per token of the reference answers, each after its prompt and with its end mark."""
     pairs = []
     for prompt, reference in zip(questions.prompts, questions.references, strict=True):

@@ -12,7 +12,7 @@ from afina.evaluation.answers import Answering, Questions, answers_of, read_ques
 from afina.evaluation.harness import load_tasks, run_tasks
 from afina.evaluation.perplexity import perplexity, read_documents
 from afina.evaluation.speaker import Speaker
-from afina.generation.asked import Asked
+from afina.generation.asked import AskedModel
 from afina.generation.template import Template
 from afina.measure.bootstrap import Estimate, Measure, estimates
 from afina.precision import EXACT
@@ -20,11 +20,11 @@ from afina.predictor.loading import Loading
 from afina.predictor.writer import Writer
 from afina.words.language import Words
 
-__all__ = ["Battery", "Evaluation", "Row", "evaluate", "evaluate_alone"]
+__all__ = ["Battery", "Evaluation", "MeasuredRow", "evaluate", "evaluate_alone"]
 
 
 @dataclass(frozen=True)
-class Row:
+class MeasuredRow:
     """Holds one measure on one source, for the adapter (or a model alone) and for its bare base on the same items."""
 
     source: str
@@ -59,7 +59,7 @@ class Evaluation:
 
     adapter: str
     model: str
-    rows: list[Row]
+    rows: list[MeasuredRow]
     written: dict[str, list[dict[str, str]]]
     """Answers by file of prompts: each prompt with its reference, the answer, and the base's answer."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class _Sources:
     harness: dict[str, Any]
 
     def measure(
-        self, speaker: Asked, template: Template | None
+        self, speaker: AskedModel, template: Template | None
     ) -> tuple[dict[str, list[Measure]], dict[str, list[str]]]:
         """Return the measures by source, and what was written by file of prompts, which are put in the chat template."""
         measured = {name: perplexity(speaker, texts) for name, texts in self.documents.items()}
@@ -218,7 +218,7 @@ def evaluate(
 
 
 def evaluate_alone(
-    name: str, speaker: Asked, battery: Battery, *, template: Template | None, facts: Mapping[str, Any],
+    name: str, speaker: AskedModel, battery: Battery, *, template: Template | None, facts: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Evaluation:  # fmt: skip
     """Measure what has no base beside it; `facts` are what is to be known of where it ran."""
@@ -251,10 +251,10 @@ def _load(path: str, at: Loading) -> tuple[Writer | None, Backbone]:
     return loaded, loaded.backbone
 
 
-def _row(source: str, measure: Measure, base: Measure | None) -> Row:
+def _row(source: str, measure: Measure, base: Measure | None) -> MeasuredRow:
     values, differences = estimates([measure] if base is None else [base, measure])
     both = (values[0], differences[1]) if base is not None else ()
-    return Row(source, measure.name, len(measure.parts) or None, measure.higher_is_better, values[-1], *both)
+    return MeasuredRow(source, measure.name, len(measure.parts) or None, measure.higher_is_better, values[-1], *both)
 
 
 def _beside(questions: Questions, written: list[str], by_base: list[str] | None) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from afina.data.templates.foreign import render_template
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import windows
-from afina.generation.asked import Asked, Pair
+from afina.generation.asked import AskedModel, Pair
 from afina.measure.bootstrap import Measure, mean_of
 
 __all__ = ["as_harness_model", "load_tasks", "run_tasks"]
@@ -23,12 +23,12 @@ _MOST_NEW_TOKENS = 256
 """The harness's default for tasks that set no limit."""
 
 
-def as_harness_model(speaker: Asked) -> Any:
+def as_harness_model(speaker: AskedModel) -> Any:
     """Return an `lm_eval.api.model.LM` that answers through a speaker; raises `UsageError` without the harness."""
     _need_harness()
     from lm_eval.api.model import TemplateLM
 
-    class Spoken(TemplateLM):  # type: ignore[misc]
+    class HarnessModel(TemplateLM):  # type: ignore[misc]
         """Turns requests into tokens as the harness's own Hugging Face model does, and lets the speaker answer."""
 
         backend = "seq2seq" if speaker.reads_apart else "causal"
@@ -77,7 +77,7 @@ def as_harness_model(speaker: Asked) -> Any:
             )  # fmt: skip
             return text
 
-    return Spoken()
+    return HarnessModel()
 
 
 def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], list[int]]:
@@ -168,7 +168,7 @@ def _take(loaded: dict[str, Any], more: Any) -> None:
 
 
 def run_tasks(
-    speaker: Asked,
+    speaker: AskedModel,
     loaded: dict[str, Any],
     *,
     fewshot: int | None = None,

@@ -9,7 +9,7 @@ from afina.data.files.tables import is_table, read_text
 from afina.data.labelled import read_texts
 from afina.errors import UsageError
 from afina.evaluation.speaker import windows
-from afina.generation.asked import Asked
+from afina.generation.asked import AskedModel
 from afina.measure.bootstrap import Measure, perplexity_of
 
 __all__ = ["perplexity", "read_documents"]
@@ -32,7 +32,7 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
     return documents
 
 
-def perplexity(speaker: Asked, documents: list[str]) -> list[Measure]:
+def perplexity(speaker: AskedModel, documents: list[str]) -> list[Measure]:
     """Return the perplexity per token over documents, and bits per byte, which compare across tokenizers.
 
     A document's first token comes after the tokenizer's start mark (or end mark, where it has none); marks do not count.

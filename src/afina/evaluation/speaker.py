@@ -10,7 +10,7 @@ from afina.backbone.attachment import Attachment
 from afina.data.tokens.batching import evaluation_batches, padded_width
 from afina.data.tokens.tokens import IGNORED
 from afina.errors import UsageError
-from afina.generation.asked import Asked, Pair
+from afina.generation.asked import AskedModel, Pair
 from afina.predictor.language_model import LanguageModel
 
 __all__ = ["Speaker", "windows"]
@@ -19,7 +19,7 @@ _LOGITS = 1 << 25
 """Most logits computed at once, positions times vocabulary (128 MiB)."""
 
 
-class Speaker(LanguageModel, Asked):
+class Speaker(LanguageModel, AskedModel):
     """Scores and writes texts with a language model and at most one adapter."""
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from afina.card.blocks import Parsed, parse
 from afina.card.form import Form
 from afina.card.known import known_of
-from afina.card.write import CARD, Written, generated, read_card, write_card
+from afina.card.write import CARD, WrittenCard, generated, read_card, write_card
 from afina.errors import UsageError
 from afina.export.manifest import MANIFEST
 from afina.export.target import ExportTarget
@@ -31,7 +31,7 @@ class Said:
 def write_export_card(
     folder: Path, adapter: Predictor, target: ExportTarget, remarks: Said, words: Words, *, before: Path,
     ways: Mapping[str, str] | None = None,
-) -> Written:  # fmt: skip
+) -> WrittenCard:  # fmt: skip
     """Write the card of an export into its folder, which stands nowhere yet.
 
     A person's words are those in the card of the export that it takes the place of (`before`), else in the adapter's own.
@@ -55,7 +55,7 @@ def write_export_card(
     )  # fmt: skip
     made = generated(known, form, words.language, carried=cards[-1] if cards else None)
     written = write_card(folder, made, old=texts[0] if texts else "")
-    return Written(before / CARD, problem or written.note)
+    return WrittenCard(before / CARD, problem or written.note)
 
 
 def _held(folder: Path, words: Words) -> str:

@@ -8,8 +8,8 @@ from jinja2 import TemplateError
 
 from afina.data.templates.chat_template import CONTENT, ChatTemplate
 from afina.data.templates.foreign import render_template
-from afina.data.templates.named import Merged, Turns
-from afina.data.templates.tokenizer_template import Written
+from afina.data.templates.named import SystemMerged, Turns
+from afina.data.templates.tokenizer_template import TokenizerTemplate
 from afina.errors import UsageError
 
 __all__ = ["TALKS", "Messages", "chat_template_of", "jinja_of", "rendered", "with_template"]
@@ -51,9 +51,9 @@ def with_template(tokenizer: Any, task: Any) -> Any:
 
 def jinja_of(template: ChatTemplate) -> str:
     """Return a template as transformers and llama.cpp render it."""
-    if isinstance(template, Merged):
+    if isinstance(template, SystemMerged):
         return _MERGE + jinja_of(template.inner)
-    if isinstance(template, Written):
+    if isinstance(template, TokenizerTemplate):
         return template.source
     assert isinstance(template, Turns)
     formats = {"system": template.system, "user": template.user, "assistant": template.assistant}

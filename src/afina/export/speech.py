@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from afina.data.templates.named import Merged
+from afina.data.templates.named import SystemMerged
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.errors import UsageError
 from afina.export.manifest import Manifest
 from afina.export.runtime import RUNTIMES, Session
-from afina.generation.asked import Asked, Pair
+from afina.generation.asked import AskedModel, Pair
 from afina.generation.generate import prompt_tokens
 from afina.generation.rows import Piece, Place, Request, Row, Written
 from afina.generation.settings import GenerationSettings
@@ -54,7 +54,7 @@ class RuntimeWrites(Writes):
         written: Any = self.session.template
         if written is None:
             return template_of(self.task, self.tokenizer, merge_system=self.merge_system)
-        return Merged(written) if self.merge_system else written
+        return SystemMerged(written) if self.merge_system else written
 
     def notes_for(self, settings: GenerationSettings) -> tuple[str, ...]:
         if settings.temperature == 0 or settings.seed is None or not RUNTIMES[self.manifest.runtime].draws:
@@ -114,7 +114,7 @@ def _answer(session: Session, ids: Sequence[int], targets: Sequence[int]) -> tup
     return float(values.mean()), float(values.sum()), float(against), len(values)
 
 
-class ExportSpeaker(Asked):
+class ExportSpeaker(AskedModel):
     """Is measured as a language model is."""
 
     def __init__(

@@ -9,13 +9,13 @@ import numpy as np
 from afina.errors import UsageError
 from afina.generation.rows import Written
 
-__all__ = ["Asked", "Pair"]
+__all__ = ["AskedModel", "Pair"]
 
 Pair = tuple[Sequence[int], Sequence[int]]
 """Tokens that are read, and tokens that are scored after them; at least one of each."""
 
 
-class Asked(ABC):
+class AskedModel(ABC):
     """Scores texts and writes some."""
 
     tokenizer: Any

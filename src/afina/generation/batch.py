@@ -19,7 +19,7 @@ from afina.errors import AfinaError
 from afina.generation.rows import Piece, Row
 from afina.generation.sampling import choose
 
-__all__ = ["Bare", "Batch"]
+__all__ = ["Bare", "WritingBatch"]
 
 _NO_NUMBERS = (
     "The model's scores for the next token are no numbers: this adapter, or this precision, does not bear the text."
@@ -37,7 +37,7 @@ class Bare:
         return ()
 
 
-class Batch:
+class WritingBatch:
     """Rows on one backbone, for the time of a `with` block; nothing else may use the model meanwhile."""
 
     def __init__(self, backbone: Backbone, *, prompt_tokens: int | None = None, most_idle: int = 0) -> None:

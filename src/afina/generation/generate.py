@@ -5,7 +5,7 @@ from typing import Any
 
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError
-from afina.generation.batch import Batch
+from afina.generation.batch import WritingBatch
 from afina.generation.rows import Piece, Request, Row
 from afina.generation.settings import GenerationSettings
 
@@ -18,7 +18,7 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
     A row's answer does not depend on the rest of the batch. Raises `UsageError` for a prompt that is empty or leaves no
     room in the model's context, and `AfinaError` while another text is being written on the same backbone.
     """
-    with Batch(backbone) as batch:
+    with WritingBatch(backbone) as batch:
         for row in [Row(backbone, request, settings) for request in requests]:
             batch.add(row)
         while batch.rows:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from afina.backbone.files import device_named
 from afina.backbone.load import Backbone, load_backbone
-from afina.corpus.writers import Written
+from afina.corpus.writers import GeneratedText
 from afina.data.templates.named import Message, make_template
 from afina.generation.generate import encode_prompt, write
 from afina.generation.rows import Request
@@ -29,7 +29,7 @@ class LocalModel:
     def _backbone(self) -> Backbone:
         return load_backbone(self.name, device=device_named(self.device), speaks=True)
 
-    def write(self, prompt: str, seed: int) -> Written:
+    def write(self, prompt: str, seed: int) -> GeneratedText:
         """Return a sampled answer to a prompt, in the tokenizer's chat template where it has one.
 
         Raises `UsageError` for a model that cannot be loaded or does not write, and a prompt that leaves no room.
@@ -41,4 +41,4 @@ class LocalModel:
         request = Request(encode_prompt(backbone, prompt, marks=marks))
         settings = GenerationSettings(max_new_tokens=self.max_tokens, temperature=self.temperature, seed=seed)
         (written,) = (piece.written for piece in write(backbone, [request], settings) if piece.written is not None)
-        return Written(written.text, whole=written.finish == "stop")
+        return GeneratedText(written.text, whole=written.finish == "stop")

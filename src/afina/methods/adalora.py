@@ -20,7 +20,7 @@ from afina.methods.bitfit import own_biases
 from afina.methods.lora import scale_remarks
 from afina.methods.lora_peft import LOW_RANK, factors_at
 from afina.methods.low_rank import Update
-from afina.methods.peft_form import Key, Number, PeftForm, Place, by_module, filled
+from afina.methods.peft_form import Number, PeftForm, PeftKey, Place, by_module, filled
 from afina.methods.ranks import RankSchedule
 from afina.methods.rates import RateRule
 
@@ -67,13 +67,13 @@ class AdaLoRAForm(PeftForm):
 
     keys = (
         *LOW_RANK,
-        Key("init_r", "read", "denominator of the scale: the rank at the start", kind=Number),
-        Key("use_dora", "refused", "DoRA's magnitudes on AdaLoRA", plain=(False, None)),
-        Key("init_lora_weights", "nothing", "how it started"),
-        Key("lora_bias", "refused", "a bias on AdaLoRA's P", plain=(False, None)),
-        Key("trainable_token_indices", "refused", "tokens with vectors of their own beside AdaLoRA"),
-        *(Key(name, "nothing", "how ranks were given while training") for name in _ENDED),
-        Key("orth_reg_weight", "nothing", "a penalty while training"),
+        PeftKey("init_r", "read", "denominator of the scale: the rank at the start", kind=Number),
+        PeftKey("use_dora", "refused", "DoRA's magnitudes on AdaLoRA", plain=(False, None)),
+        PeftKey("init_lora_weights", "nothing", "how it started"),
+        PeftKey("lora_bias", "refused", "a bias on AdaLoRA's P", plain=(False, None)),
+        PeftKey("trainable_token_indices", "refused", "tokens with vectors of their own beside AdaLoRA"),
+        *(PeftKey(name, "nothing", "how ranks were given while training") for name in _ENDED),
+        PeftKey("orth_reg_weight", "nothing", "a penalty while training"),
     )
 
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:

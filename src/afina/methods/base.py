@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Placed
 from afina.backbone.quantise import packed
-from afina.backbone.row import Row
+from afina.backbone.row import ArchitectureRow
 from afina.backbone.storage.base import STORAGES
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.methods.peft_form import PeftForm
@@ -144,7 +144,7 @@ class Method:
         """Return the roles that it acts at, its `targets` unless it says others; `all` stands for those that there are."""
         return tuple(getattr(self, "targets", ()))
 
-    def missing_role(self, row: Row) -> str | None:
+    def missing_role(self, row: ArchitectureRow) -> str | None:
         """Return the first of its roles that an architecture has no module for, or None."""
         return next((role for role in self.roles() if role in row.lacks), None)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Placed, shares
 from afina.methods.base import Method, method
-from afina.methods.peft_form import EVERY, TARGETS, Key, PeftForm, Place, filled
+from afina.methods.peft_form import EVERY, TARGETS, PeftForm, PeftKey, Place, filled
 from afina.methods.rates import RateRule
 
 __all__ = ["IA3", "ScaleInput", "ScaleOutput"]
@@ -73,9 +73,9 @@ class IA3Form(PeftForm):
     keys = (
         *EVERY,
         *TARGETS,
-        Key("feedforward_modules", "tensors", "where the input is scaled, not the output"),
-        Key("fan_in_fan_out", "tensors", "whether the base keeps its weights as (in, out)"),
-        Key("init_ia3_weights", "nothing", "how it started"),
+        PeftKey("feedforward_modules", "tensors", "where the input is scaled, not the output"),
+        PeftKey("fan_in_fan_out", "tensors", "whether the base keeps its weights as (in, out)"),
+        PeftKey("init_ia3_weights", "nothing", "how it started"),
     )
 
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:

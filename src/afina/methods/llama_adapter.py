@@ -16,7 +16,7 @@ from afina.backbone.branch import AttentionBranch, Frozen, FrozenLinear, Placed
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
-from afina.methods.peft_form import EVERY, Key, PeftFile, PeftForm, Place, filled
+from afina.methods.peft_form import EVERY, PeftFile, PeftForm, PeftKey, Place, filled
 from afina.methods.rates import RateRule
 from afina.ops.attention import Scoring, attention
 
@@ -61,9 +61,9 @@ class GatedPromptForm(PeftForm):
 
     keys = (
         *EVERY,
-        Key("target_modules", "tensors", "which modules are adapted"),
-        Key("adapter_len", "tensors", "length of the prompts"),
-        Key("adapter_layers", "tensors", "how many layers have one"),
+        PeftKey("target_modules", "tensors", "which modules are adapted"),
+        PeftKey("adapter_len", "tensors", "length of the prompts"),
+        PeftKey("adapter_layers", "tensors", "how many layers have one"),
     )
     endings = ("adaption_prompt", "adaption_gate")
     beyond = "but in language models of the Llama and Mistral families"

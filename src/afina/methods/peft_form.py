@@ -25,12 +25,12 @@ __all__ = [
     "TARGETS",
     "VIRTUAL",
     "Flag",
-    "Key",
     "Kind",
     "Number",
     "Numbers",
     "PeftFile",
     "PeftForm",
+    "PeftKey",
     "Place",
     "Text",
     "Whole",
@@ -80,7 +80,7 @@ Meaning = Literal["read", "tensors", "nothing", "refused"]
 
 
 @dataclass(frozen=True)
-class Key:
+class PeftKey:
     """Says how one key of adapter_config.json is taken, and why."""
 
     name: str
@@ -96,35 +96,37 @@ class Key:
 
 
 EVERY = (
-    Key("peft_type", "read", "the kind of adapter"),
-    Key("task_type", "read", "whether the model labels texts or words, writes, or has no head", kind=Text | None),
-    Key("base_model_name_or_path", "read", "the base model", kind=Text | None),
-    Key(
+    PeftKey("peft_type", "read", "the kind of adapter"),
+    PeftKey("task_type", "read", "whether the model labels texts or words, writes, or has no head", kind=Text | None),
+    PeftKey("base_model_name_or_path", "read", "the base model", kind=Text | None),
+    PeftKey(
         "revision",
         "read",
         "the base's revision on the hub: `main`, or the base is to be given by `--model`",
         kind=Text | None,
     ),
-    Key("auto_mapping", "nothing", "the class of the base model that it was trained with"),
-    Key("peft_version", "nothing", "which PEFT wrote it"),
-    Key("inference_mode", "nothing", "whether it goes on training"),
+    PeftKey("auto_mapping", "nothing", "the class of the base model that it was trained with"),
+    PeftKey("peft_version", "nothing", "which PEFT wrote it"),
+    PeftKey("inference_mode", "nothing", "whether it goes on training"),
 )
 """The keys of every type."""
 
 TARGETS = (
-    Key("target_modules", "tensors", "which modules are adapted: names, a pattern or a word for all"),
-    Key("exclude_modules", "tensors", "which are not"),
-    Key("modules_to_save", "tensors", "modules with weights of their own: heads, norms, embeddings, the language head"),
+    PeftKey("target_modules", "tensors", "which modules are adapted: names, a pattern or a word for all"),
+    PeftKey("exclude_modules", "tensors", "which are not"),
+    PeftKey(
+        "modules_to_save", "tensors", "modules with weights of their own: heads, norms, embeddings, the language head"
+    ),
 )
 """The keys of types that adapt modules by name."""
 
 VIRTUAL = (
-    Key("num_virtual_tokens", "tensors", "how many"),
-    Key("token_dim", "tensors", "their width"),
-    Key("num_transformer_submodules", "tensors", "before the encoder alone, or the decoder too (refused)"),
-    Key("num_attention_heads", "tensors", "how a prefix is cut"),
-    Key("num_layers", "tensors", "likewise"),
-    Key("modules_to_save", "tensors", "modules with weights of their own"),
+    PeftKey("num_virtual_tokens", "tensors", "how many"),
+    PeftKey("token_dim", "tensors", "their width"),
+    PeftKey("num_transformer_submodules", "tensors", "before the encoder alone, or the decoder too (refused)"),
+    PeftKey("num_attention_heads", "tensors", "how a prefix is cut"),
+    PeftKey("num_layers", "tensors", "likewise"),
+    PeftKey("modules_to_save", "tensors", "modules with weights of their own"),
 )
 """The keys of types that put vectors before the text."""
 
@@ -192,7 +194,7 @@ class PeftForm:
     together: Mapping[str, str] = field(default_factory=dict)
     """PEFT's names of the tensors that all branches share (`Method.shared`), which stand at no module."""
 
-    keys: ClassVar[tuple[Key, ...]] = ()
+    keys: ClassVar[tuple[PeftKey, ...]] = ()
     """Every key that PEFT's configuration of this type has, with the values that are computed here."""
     loose: ClassVar[tuple[str, ...]] = ()
     """Names of tensors that stand at no module, beside those of `together`."""

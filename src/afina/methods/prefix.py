@@ -18,7 +18,7 @@ from afina.backbone.configuration import window_of
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
-from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, Key, PeftFile, PeftForm, virtual_config
+from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, PeftFile, PeftForm, PeftKey, virtual_config
 from afina.methods.rates import RateRule
 
 __all__ = ["KeysAndValues", "Prefix"]
@@ -61,9 +61,9 @@ class PrefixForm(PeftForm):
     keys = (
         *EVERY,
         *VIRTUAL,
-        Key("encoder_hidden_size", "nothing", ENCODER),
-        Key("prefix_projection", "nothing", ENCODER),
-        Key("init_weights", "nothing", "how it started"),
+        PeftKey("encoder_hidden_size", "nothing", ENCODER),
+        PeftKey("prefix_projection", "nothing", ENCODER),
+        PeftKey("init_weights", "nothing", "how it started"),
     )
     loose = ("prompt_embeddings",)
 

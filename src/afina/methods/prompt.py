@@ -16,7 +16,7 @@ from afina.backbone.branch import Frozen, Placed, PromptBranch
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
-from afina.methods.peft_form import EVERY, VIRTUAL, Key, PeftFile, PeftForm, virtual_config
+from afina.methods.peft_form import EVERY, VIRTUAL, PeftFile, PeftForm, PeftKey, virtual_config
 from afina.methods.rates import RateRule
 
 __all__ = ["Prompt", "PromptForm", "SoftPrompt"]
@@ -48,7 +48,7 @@ class PromptForm(PeftForm):
     keys = (
         *EVERY,
         *VIRTUAL,
-        *(Key(name, "nothing", "how it started") for name in (
+        *(PeftKey(name, "nothing", "how it started") for name in (
             "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs",
         )),
     )  # fmt: skip

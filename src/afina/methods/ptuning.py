@@ -15,7 +15,7 @@ from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import PromptBranch
 from afina.errors import UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, method
-from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, Key
+from afina.methods.peft_form import ENCODER, EVERY, VIRTUAL, PeftKey
 from afina.methods.prompt import PromptForm
 from afina.methods.rates import RateRule
 
@@ -55,7 +55,7 @@ class MadePromptForm(PromptForm):
     keys = (
         *EVERY,
         *VIRTUAL,
-        *(Key(name, "nothing", ENCODER) for name in (
+        *(PeftKey(name, "nothing", ENCODER) for name in (
             "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout",
         )),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, method
 from afina.methods.bitfit import own_biases
 from afina.methods.low_rank import Update
-from afina.methods.peft_form import EVERY, TARGETS, Flag, Key, PeftForm, Place, Whole, filled
+from afina.methods.peft_form import EVERY, TARGETS, Flag, PeftForm, PeftKey, Place, Whole, filled
 from afina.methods.rates import RateRule
 
 __all__ = ["Projections", "ScaledProjections", "VeRA"]
@@ -74,16 +74,16 @@ class VeRAForm(PeftForm):
     keys = (
         *EVERY,
         *TARGETS,
-        Key("r", "tensors", "the rank"),
-        Key("projection_prng_key", "read", "the seed of A and B, where the file does not hold them", kind=Whole),
-        Key("save_projection", "read", "whether the file holds A and B", kind=Flag),
-        Key("vera_dropout", "nothing", "dropout while training"),
-        Key("d_initial", "nothing", "how it started"),
-        Key("init_weights", "nothing", "how it started"),
-        Key("fan_in_fan_out", "tensors", "whether the base keeps its weights as (in, out)"),
-        Key("bias", "tensors", "which biases are its own"),
-        Key("layers_to_transform", "tensors", "which layers are adapted"),
-        Key("layers_pattern", "tensors", "what the model calls its layers"),
+        PeftKey("r", "tensors", "the rank"),
+        PeftKey("projection_prng_key", "read", "the seed of A and B, where the file does not hold them", kind=Whole),
+        PeftKey("save_projection", "read", "whether the file holds A and B", kind=Flag),
+        PeftKey("vera_dropout", "nothing", "dropout while training"),
+        PeftKey("d_initial", "nothing", "how it started"),
+        PeftKey("init_weights", "nothing", "how it started"),
+        PeftKey("fan_in_fan_out", "tensors", "whether the base keeps its weights as (in, out)"),
+        PeftKey("bias", "tensors", "which biases are its own"),
+        PeftKey("layers_to_transform", "tensors", "which layers are adapted"),
+        PeftKey("layers_pattern", "tensors", "what the model calls its layers"),
     )
     beyond: ClassVar[str] = "on slices of a fused projection, each with vectors of its own"
 

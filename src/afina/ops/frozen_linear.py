@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["FrozenLinear", "copied_bytes", "frozen_linears"]
+__all__ = ["FrozenProduct", "copied_bytes", "frozen_linears"]
 
 _SHARE = 1 / 16
 """The share of the machine's memory that copies of a model's weights may take. Not of the free memory: a run that goes on
@@ -26,7 +26,7 @@ _LEAST_ROWS = 16
 """The fewest rows of a product whose weight is laid out anew each time."""
 
 
-def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenLinear"]:
+def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenProduct"]:
     """Return the products that stand for those of these models' linear layers; none where torch's own are as good."""
     linears = _linears(models)
     weights = [module.weight for module in linears]
@@ -35,7 +35,7 @@ def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenLinear"]:
     copies = _fit(weights)
     if not copies and any(own.dtype != torch.float32 or _of_intel() for own in weights):
         return {}
-    return {module: FrozenLinear(module, copies=copies) for module in linears}
+    return {module: FrozenProduct(module, copies=copies) for module in linears}
 
 
 def copied_bytes(*models: nn.Module) -> int:
@@ -54,7 +54,7 @@ def _fit(weights: Sequence[Tensor]) -> bool:
     return 2 * sum(own.nbytes for own in weights) <= _SHARE * _memory()
 
 
-class FrozenLinear:
+class FrozenProduct:
     """Computes a linear layer's product (..., D_in) -> (..., D_out), as the layer's own to rounding."""
 
     def __init__(self, module: Any, *, copies: bool) -> None:
@@ -101,7 +101,7 @@ class FrozenLinear:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, linear: FrozenLinear, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, linear: FrozenProduct, bias: Tensor | None) -> Tensor:
         ctx.linear = linear
         return _product(x, linear.weight(back=False), bias)
 

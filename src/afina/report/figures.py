@@ -10,7 +10,7 @@ import numpy as np
 
 from afina.measure.metrics.base import higher_is_better
 from afina.report.tables import at_epoch
-from afina.results.cohort_report import CohortReport, Member
+from afina.results.cohort_report import CohortMember, CohortReport
 from afina.results.material import Group, Material
 from afina.results.mistakes import Mistakes
 from afina.results.shown import scaled, shown_interval
@@ -335,7 +335,7 @@ def timeline_figure(cohort: CohortReport, words: Words) -> str:
     return svg(width, height, parts, f"{words('Runs that trained together')}: {cohort.cohort}")
 
 
-def _ending(member: Member, words: Words) -> str:
+def _ending(member: CohortMember, words: Words) -> str:
     """Say how a member's way through its cohort ended."""
     text = words("left the race" if member.why == "lost" else member.why)  # as it was called before
     if member.race is not None:

@@ -7,10 +7,10 @@ from typing import Any
 from afina.results.json_object import JsonObject, Key, read_checked
 from afina.results.result import Race
 
-__all__ = ["CohortReport", "Member", "read_cohort"]
+__all__ = ["CohortMember", "CohortReport", "read_cohort"]
 
 
-class Member(JsonObject):
+class CohortMember(JsonObject):
     """Records a run's way through its cohort, in seconds of all members' steps."""
 
     __slots__ = ()
@@ -27,8 +27,8 @@ class Member(JsonObject):
     race: Key[Race | None] = Key(None, read=Race)
 
 
-def _members(values: Sequence[Mapping[str, Any]]) -> list[Member]:
-    return [Member(own) for own in values]
+def _members(values: Sequence[Mapping[str, Any]]) -> list[CohortMember]:
+    return [CohortMember(own) for own in values]
 
 
 class CohortReport(JsonObject):
@@ -42,7 +42,7 @@ class CohortReport(JsonObject):
     together: Key[int] = Key()
     """Members that went through the backbone at once."""
     alike: Key[bool] = Key(False)
-    members: Key[Sequence[Member]] = Key((), read=_members)
+    members: Key[Sequence[CohortMember]] = Key((), read=_members)
     peak_memory_bytes: Key[float | None] = Key(None)
     mean_memory_bytes: Key[float | None] = Key(None)
     baseline_bytes: Key[float | None] = Key(None)

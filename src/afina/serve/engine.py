@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from afina.backbone.attachment import Attachable
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
-from afina.generation.batch import Batch
+from afina.generation.batch import WritingBatch
 from afina.generation.memory import Memory
 from afina.generation.rows import Finish, Piece, Request, Row
 from afina.serve.counters import Counters
@@ -47,7 +47,7 @@ class Engine:
         self.memory = Memory(backbone, most_bytes)
         self.kept_bytes = 0
         """Bytes that keys and values take now."""
-        self._batch = Batch(backbone, prompt_tokens=prompt_tokens_a_turn, most_idle=most_idle)
+        self._batch = WritingBatch(backbone, prompt_tokens=prompt_tokens_a_turn, most_idle=most_idle)
         self._replies: dict[Row, Reply] = {}
         """Those whose rows are in the batch."""
         self._waiting: deque[Reply] = deque()

@@ -8,11 +8,11 @@ from afina.errors import AfinaError
 from afina.methods.base import make_method, registry
 from afina.words.language import Words
 
-__all__ = ["Entry", "catalogue"]
+__all__ = ["MethodEntry", "catalogue"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class MethodEntry:
     """A method; the counts are None without a model, or where the method cannot be, which `reason` explains."""
 
     name: str
@@ -43,7 +43,7 @@ def catalogue(
     classes: int = 2,
     settings: Mapping[str, Any] | None = None,
     trust_remote_code: bool = False,
-) -> list[Entry]:
+) -> list[MethodEntry]:
     """Return every method, with what it trains on `model` for a task of `classes` if one is given.
 
     `settings` (rank, targets, ...) are taken by the methods that have them. No weights are loaded; raises `UsageError`
@@ -55,7 +55,7 @@ def catalogue(
         summary = (cls.__doc__ or "").strip().splitlines()[0]
         peft_type = cls.peft.peft_type if cls.peft and cls.peft.direct else None
         entries.append(
-            Entry(name, summary, cls.mergeable, peft_type, portuguese=cls.portuguese, **counts.get(name, {}))
+            MethodEntry(name, summary, cls.mergeable, peft_type, portuguese=cls.portuguese, **counts.get(name, {}))
         )
     return entries
 

@@ -38,7 +38,7 @@ from afina.study.sizes import Sizes, sizes_of
 from afina.train.optimiser import Optimiser
 from afina.train.passes import lowest_layer
 
-__all__ = ["Estimate", "Sizes", "estimate_study"]
+__all__ = ["CostEstimate", "Sizes", "estimate_study"]
 
 _STEPS = 3
 _STEP_OPERATIONS = 1e11
@@ -57,7 +57,7 @@ _TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Predicted cost of one run."""
 
     run: Run
@@ -89,7 +89,7 @@ class _Depth:
 
 def estimate_study(
     config: StudyConfig, *, tell: Callable[[str], None] = lambda what: None
-) -> tuple[list[Estimate], list[tuple[Run, str]]]:
+) -> tuple[list[CostEstimate], list[tuple[Run, str]]]:
     """Return an estimate for each run of a study, and the runs that could not be with the reason.
 
     Seeds of one cell share one estimate. Raises `UsageError` for a model or data set that is nowhere.
@@ -102,7 +102,7 @@ def estimate_study(
         for index, spec in enumerate(config.dataset)
     }
     precisions = {model: _precision(config, shape, device, tell) for model, shape in shapes.items()}
-    done: dict[tuple[str, int, str], Estimate] = {}
+    done: dict[tuple[str, int, str], CostEstimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
     for bare in expand(config):
@@ -120,11 +120,11 @@ def estimate_study(
         except AfinaError as error:
             failed.append((run, str(error)))
             continue
-        estimates.append(Estimate(**{**vars(done[key]), "run": run}))
+        estimates.append(CostEstimate(**{**vars(done[key]), "run": run}))
     return estimates, failed
 
 
-def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str) -> Estimate:
+def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str) -> CostEstimate:
     method = run.method
     whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
@@ -174,7 +174,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         upper = max(0.0, forward - lower)
         evaluate = evaluated * (upper * config.epochs + lower * (1 if once else config.epochs))
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
-    return Estimate(
+    return CostEstimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
         train_seconds=float(train), evaluate_seconds=float(evaluate),
         peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + state + saved + prepared + _RUNTIME_BYTES,

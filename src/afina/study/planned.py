@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas
 
     from afina.data.tokens.preview import Learned
-    from afina.study.estimate import Estimate
+    from afina.study.estimate import CostEstimate
     from afina.study.plan import Run
     from afina.study.study import Study
 
@@ -36,7 +36,7 @@ class Ahead:
 class Plan:
     """The predicted cost of each run, and the runs that cannot be, with the reason."""
 
-    estimates: "Sequence[Estimate]"
+    estimates: "Sequence[CostEstimate]"
     failed: "Sequence[tuple[Run, str]]"
     ahead: Ahead = field(default_factory=Ahead)
     rates: int = 0
@@ -97,7 +97,7 @@ class Plan:
         return html_of(repr(self), columns, rows, "; ".join(f"{run.id} cannot run: {why}" for run, why in self.failed))
 
 
-def _figures(estimate: "Estimate") -> dict[str, Any]:
+def _figures(estimate: "CostEstimate") -> dict[str, Any]:
     return {key: value for key, value in vars(estimate).items() if key != "run"}
 
 

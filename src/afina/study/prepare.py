@@ -31,7 +31,7 @@ from afina.results.test_rows import write_test_rows
 from afina.study.data import develops, study_data
 from afina.tasks.base import TASKS, Task, readers
 
-__all__ = ["Prepared", "prepare", "reads_apart", "task_of"]
+__all__ = ["PreparedData", "prepare", "reads_apart", "task_of"]
 
 _FEW = 30
 """Rows of a development split below which a word is said: an accuracy on 30 is off by 9 points as a rule."""
@@ -42,7 +42,7 @@ _VERSION = 3
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """A data set's tokens on disk, and what is known of them."""
 
     tokens: Path
@@ -72,7 +72,7 @@ class Prepared:
 def prepare(
     config: StudyConfig, spec: DatasetSpec, model: str, directory: Path, *, on_validation: bool = False,
     original: Mapping[str, str] | None = None,
-) -> Prepared:  # fmt: skip
+) -> PreparedData:  # fmt: skip
     """Read, check and tokenise a data set for a model; raises `UsageError` for what is wrong with either.
 
     With `on_validation` the development split stands in the place of the test split, which is not looked at. `original` are
@@ -111,7 +111,7 @@ def prepare(
     notes += _few_notes(data.test if on_validation else data.validation if holds_out else None)
     notes += [*_cut_notes(splits, limit, names), *(_piece_notes(splits, data, limit, names) if made.writes else ())]
 
-    return Prepared(
+    return PreparedData(
         tokens=path,
         task=state,
         digest=data.digest,

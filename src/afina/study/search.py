@@ -22,7 +22,7 @@ from afina.study.events import Observer, Search
 from afina.study.plan import Run, expand
 
 if TYPE_CHECKING:
-    from afina.study.estimate import Estimate
+    from afina.study.estimate import CostEstimate
 
 __all__ = ["searched", "trials", "trials_seconds", "with_settled"]
 
@@ -48,7 +48,7 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
     return config.model_copy(update=changes), names
 
 
-def trials_seconds(config: StudyConfig, estimates: Sequence["Estimate"]) -> float:
+def trials_seconds(config: StudyConfig, estimates: Sequence["CostEstimate"]) -> float:
     """Return what the trials before a study will take one after another, by its estimates; a rate changes no cost."""
     planned = trials(config) if config.learning_rate == "search" else None
     if planned is None:

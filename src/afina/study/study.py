@@ -24,7 +24,7 @@ from afina.study.executors.base import Executor, default_executor
 from afina.study.given import with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
-from afina.study.prepare import Prepared, prepare
+from afina.study.prepare import PreparedData, prepare
 from afina.study.search import searched, with_settled
 from afina.study.study_folder import StudyFolder
 from afina.study.trace import with_trace
@@ -137,7 +137,7 @@ class Study:
         )  # fmt: skip
         self._carry_out(left, prepared, precision, observer)
 
-    def _prepare(self, finished: set[str], before: Resolved, observer: Observer) -> dict[tuple[str, int], Prepared]:
+    def _prepare(self, finished: set[str], before: Resolved, observer: Observer) -> dict[tuple[str, int], PreparedData]:
         """Prepare the data of the runs that are left, by model and place, and check that of the finished ones."""
         assert self.originals is not None
         left = [run for run in self.runs if run.id not in finished]
@@ -150,7 +150,7 @@ class Study:
             [run for run in self.runs if (run.model, run.dataset) not in keys], observer, on_validation=self.on_validation,
         )  # fmt: skip
 
-        prepared: dict[tuple[str, int], Prepared] = {}
+        prepared: dict[tuple[str, int], PreparedData] = {}
         for model, index in keys:
             spec = self.config.dataset[index]
             observer(events.Prepare(model=model, dataset=spec.label_name))
@@ -163,7 +163,7 @@ class Study:
         return prepared
 
     def _carry_out(
-        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], Prepared],
+        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], PreparedData],
         precision: Mapping[str, ChosenPrecision], observer: Observer,
     ) -> None:  # fmt: skip
         """Carry out what is left, cohorts first, and list each result as soon as it is there."""
@@ -197,7 +197,7 @@ class Study:
             write_own_card(folder, language=language_of_card(folder), result=result)
 
     def _units(
-        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], Prepared], job: Callable[[Run], "Job"]
+        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], PreparedData], job: Callable[[Run], "Job"]
     ) -> list[Run | Cohort]:
         """Return what is carried out at a time: cohorts, and the runs that are in none."""
 
@@ -222,14 +222,14 @@ class Study:
         """Return the study of the trials before this one."""
         return Study(self.directory / "search", config, on_validation=True, executor=self.executor)
 
-    def _with_rate(self, run: Run, prepared: Prepared | None) -> Run:
+    def _with_rate(self, run: Run, prepared: PreparedData | None) -> Run:
         """Return the run with its learning rate, of `auto` by what is known now; one that is finished has its own."""
         if prepared is None:
             return run
         steps = steps_per_epoch(prepared.train_rows, self.config.batch_size) * self.config.epochs
         return run.with_rate(steps=steps, width=prepared.width, speaks=prepared.speaks)
 
-    def _job(self, run: Run, prepared: Prepared, precision: str) -> "Job":
+    def _job(self, run: Run, prepared: PreparedData, precision: str) -> "Job":
         """Return all that a process is told of a run.
 
         A precision of the method's own, such as a quantised base, is no part of the protocol: it is what is compared.
@@ -257,7 +257,7 @@ class Study:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def _choose_precision(
-        self, left: list[Run], prepared: Mapping[tuple[str, int], Prepared], observer: Observer
+        self, left: list[Run], prepared: Mapping[tuple[str, int], PreparedData], observer: Observer
     ) -> dict[str, ChosenPrecision]:
         """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
         stored = self._folder.resolved().precision

@@ -19,7 +19,7 @@ from afina.study.data import data_key
 from afina.study.events import Observer
 from afina.study.given import FOLDER
 from afina.study.plan import Run
-from afina.study.prepare import Prepared
+from afina.study.prepare import PreparedData
 from afina.whole_file import write_text
 
 __all__ = ["StudyFolder"]
@@ -106,7 +106,7 @@ class StudyFolder:
 
     def write_resolved(
         self, *, device: str, models: Mapping[str, Mapping[str, str]], precision: Mapping[str, ChosenPrecision],
-        prepared: Mapping[tuple[str, int], Prepared], runs: Sequence[Run],
+        prepared: Mapping[tuple[str, int], PreparedData], runs: Sequence[Run],
     ) -> None:  # fmt: skip
         """Write what this start settled, beside what earlier ones did of other models and data sets."""
         before = self.resolved()

@@ -18,7 +18,7 @@ from afina.tasks.base import task
 from afina.tasks.state import State
 from afina.tasks.writing import WritingTask
 
-__all__ = ["Chat"]
+__all__ = ["ChatTask"]
 
 
 class ChatSettings(Checked):
@@ -35,7 +35,7 @@ class _Template(State):
 
 
 @task("chat")
-class Chat(WritingTask):
+class ChatTask(WritingTask):
     """The assistant's tokens of conversations written out by a template; a row's text is the JSON of its messages."""
 
     pipeline_tag = "text-generation"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
 from afina.adapters.adapter import read_tensors
-from afina.adapters.format import AdapterFormat, Found, adapter_format
+from afina.adapters.format import AdapterFormat, FolderContents, adapter_format
 from afina.adapters.given import given_adapter, label_state, take_head
 from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
@@ -124,7 +124,7 @@ class AdaptersLibrary(AdapterFormat):
         )  # fmt: skip
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> FolderContents:
         settings: Mapping[str, Any] = record.settings["config"]
         networks: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, value in read_tensors(folder / _WEIGHTS).items():
@@ -141,7 +141,7 @@ class AdaptersLibrary(AdapterFormat):
             for site, branch in _placed(backbone, layer, where, values, settings, folder):
                 made[site.name] = (site, branch)
         head, names = _head(folder, backbone)
-        return Found(given_adapter(made, head, backbone), label_state(names, backbone))
+        return FolderContents(given_adapter(made, head, backbone), label_state(names, backbone))
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

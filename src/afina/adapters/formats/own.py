@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from afina.adapters.adapter import Adapter, load_adapter, read_tensors
-from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
+from afina.adapters.format import AdapterFormat, Base, FolderContents, adapter_format
 from afina.adapters.record import AdapterRecord, read_record
 from afina.backbone.load import Backbone
 from afina.methods.base import Method
@@ -34,9 +34,9 @@ class Own(AdapterFormat):
         return Base(speaks=task.speaks, tags=task.tags)
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> FolderContents:
         task, method = restore(record.task), record.make_method()
         if isinstance(method, FittedMethod):
             tensors = read_tensors(folder / "adapter_model.safetensors", integers=True)
-            return Found(Adapter(method, [], method.head(tensors, backbone, task.outputs)), record.task)
-        return Found(load_adapter(folder, backbone, record, task.outputs), record.task)
+            return FolderContents(Adapter(method, [], method.head(tensors, backbone, task.outputs)), record.task)
+        return FolderContents(load_adapter(folder, backbone, record, task.outputs), record.task)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from afina.adapters.format import AdapterFormat, Base, Found, adapter_format
+from afina.adapters.format import AdapterFormat, Base, FolderContents, adapter_format
 from afina.adapters.given import label_state
 from afina.adapters.peft_files import WEIGHTS, read_peft
 from afina.adapters.peft_keys import read_peft_config
@@ -53,14 +53,14 @@ class Peft(AdapterFormat):
             )
 
     @classmethod
-    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> Found:
+    def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> FolderContents:
         adapter, names, notes = read_peft(folder, backbone, record)
         if record.settings.get("task_type") == EMBEDS:
-            return Found(adapter, the(embeds=True).of_labels(()).state(), notes)
+            return FolderContents(adapter, the(embeds=True).of_labels(()).state(), notes)
         if names:
-            return Found(adapter, label_state(names, backbone), notes)
+            return FolderContents(adapter, label_state(names, backbone), notes)
         # What has no labels was trained to write; it can say too which of several answers is likeliest.
-        return Found(adapter, the(speaks=True, writes=False).of_labels(()).state(), notes)
+        return FolderContents(adapter, the(speaks=True, writes=False).of_labels(()).state(), notes)
 
     @classmethod
     def peft_files(cls, folder: Path) -> tuple[str, ...]:

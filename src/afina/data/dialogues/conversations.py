@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from afina.data.columns import find_label, title_and_body
-from afina.data.dialogues.forms import NO_MARKS, Columns, Found, no_marks, read_dialogue, string
+from afina.data.dialogues.forms import NO_MARKS, Columns, FoundDialogue, no_marks, read_dialogue, string
 from afina.data.dialogues.interaction import Interaction, RawRow, beginning_of, dialogue_text
 from afina.data.dialogues.speakers import Message, Speakers, Transcript
 from afina.data.dialogues.trees import grouped_rows
@@ -128,21 +128,23 @@ def _carried(extra: Any) -> dict[str, Any]:
     return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"extra": extra}
 
 
-def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | None) -> Found:
+def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | None) -> FoundDialogue:
     if columns.text is not None:
-        return Found(frozenset([columns.text]), text=string(values[columns.text]))
+        return FoundDialogue(frozenset([columns.text]), text=string(values[columns.text]))
     if named := _named(values):
-        return Found(frozenset(named), text="\n".join(part for name in named if (part := string(values[name])).strip()))
+        return FoundDialogue(
+            frozenset(named), text="\n".join(part for name in named if (part := string(values[name])).strip())
+        )
     label = columns.label or find_label([str(name) for name in values])
     written = [name for name, value in values.items() if isinstance(value, str) and name != label]
     if not written and (lists := [name for name, value in values.items() if _strings(value)]):
-        return Found(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
+        return FoundDialogue(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
     if len(written) > 1 and seen is not None:
         seen[
             f"texts of {' and '.join(written)} together, a label among them maybe (--text and --label say which is which)"
         ] += 1
     text = "\n".join(values[name] for name in written)
-    return Found(frozenset(written), text=text, problem="" if written else "no column of texts")
+    return FoundDialogue(frozenset(written), text=text, problem="" if written else "no column of texts")
 
 
 def _named(values: Mapping[str, Any]) -> list[str]:

@@ -28,7 +28,8 @@ from afina.data.names import (
 )
 
 __all__ = [
-    "NO_FORM", "NO_MARKS", "NO_MESSAGES", "Columns", "Found", "as_list", "dumped", "no_marks", "read_dialogue", "string",
+    "NO_FORM", "NO_MARKS", "NO_MESSAGES", "Columns", "FoundDialogue", "as_list", "dumped", "no_marks", "read_dialogue",
+    "string",
 ]  # fmt: skip
 
 NO_MARKS = "no line says who speaks"
@@ -50,7 +51,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundDialogue:
     """Holds what a row says: its dialogue, or why there is none."""
 
     used: frozenset[str]
@@ -64,7 +65,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _NamedRow:
     """A row's values, with its columns by the plain form of their names."""
 
     values: Mapping[str, Any]
@@ -85,35 +86,35 @@ class _Row:
         messages = read_messages(turns, self.speakers.roles, self.seen)
         return Listed(messages.messages, form, messages.problem) if form else messages
 
-    def found(self, used: Sequence[str], listed: Listed) -> Found:
+    def found(self, used: Sequence[str], listed: Listed) -> FoundDialogue:
         text = None if listed.messages else dumped({name: self.values[name] for name in used})
-        return Found(frozenset(used), listed.messages, listed.form, listed.problem, text)
+        return FoundDialogue(frozenset(used), listed.messages, listed.form, listed.problem, text)
 
 
-def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Columns, seen: Counter[str]) -> Found:
+def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Columns, seen: Counter[str]) -> FoundDialogue:
     """Read a row in the first of the forms that it has; `seen` counts what was assumed."""
     names = plain_names(values)
-    row = _Row(values, names, columns, speakers, seen)
+    row = _NamedRow(values, names, columns, speakers, seen)
     dialogue = next((dialogue for form in FORMS if (dialogue := form(row)) is not None), None)
     if dialogue is None:
         listed = ", ".join(map(str, values)) or "none"
-        return Found(frozenset(), problem=f"{NO_FORM} (its columns: {listed})", text=dumped(values))
+        return FoundDialogue(frozenset(), problem=f"{NO_FORM} (its columns: {listed})", text=dumped(values))
     tools = next((read_tools(row.get(name)) for name in TOOLS if row.get(name)), [])
-    return Found(
+    return FoundDialogue(
         dialogue.used, dialogue.messages, dialogue.form, dialogue.problem, dialogue.text, dialogue.others, tools
     )
 
 
-def _named_pair(row: _Row) -> Found | None:
+def _named_pair(row: _NamedRow) -> FoundDialogue | None:
     question, answer = row.columns.question, row.columns.answer
     if question is None or answer is None:
         return None
     turns = _said([("user", string(row.values.get(question))), ("assistant", string(row.values.get(answer)))])
     systems = [row.names[name] for name in SYSTEMS if name in row.names]
-    return Found(frozenset([question, answer, *systems]), [*_system(row), *turns], "question and answer")
+    return FoundDialogue(frozenset([question, answer, *systems]), [*_system(row), *turns], "question and answer")
 
 
-def _exported(row: _Row) -> Found | None:
+def _exported(row: _NamedRow) -> FoundDialogue | None:
     """Read ChatGPT's export: a tree of messages, of which the branch is read that was last on the screen."""
     mapping = row.get("mapping")
     if not isinstance(mapping, Mapping) or not all(isinstance(node, Mapping) for node in mapping.values()):
@@ -163,7 +164,7 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
     return result
 
 
-def _listed(row: _Row) -> Found | None:
+def _listed(row: _NamedRow) -> FoundDialogue | None:
     usual = [row.names[name] for name in MESSAGES if name in row.names]
     for name in [row.columns.messages] if row.columns.messages else usual:
         value = row.values.get(name)
@@ -191,13 +192,13 @@ def as_list(value: Any, seen: Counter[str]) -> list[Any] | None:
     return list(value)
 
 
-def _preference(row: _Row) -> Found | None:
+def _preference(row: _NamedRow) -> FoundDialogue | None:
     """Read what was preferred to something else (DPO): messages, a text after a prompt, or a whole transcript."""
     chosen, prompt = row.usual(CHOSEN), row.usual(QUESTIONS)
     if chosen is None:
         return None
     if prompt is None and isinstance(value := row.get(chosen), str) and (dialogues := row.speakers.dialogues(value)):
-        preferred: Found | None = Found(frozenset([row.names[chosen]]), dialogues[0], "preferences")
+        preferred: FoundDialogue | None = FoundDialogue(frozenset([row.names[chosen]]), dialogues[0], "preferences")
     else:
         preferred = _asked_and_said(row, prompt or "", chosen, "preferences")
     if preferred is not None and preferred.messages and row.usual(REJECTED) is not None:
@@ -205,14 +206,14 @@ def _preference(row: _Row) -> Found | None:
     return preferred
 
 
-def _completed(row: _Row) -> Found | None:
+def _completed(row: _NamedRow) -> FoundDialogue | None:
     """Read TRL's conversational prompt and completion, both lists of messages."""
     if "completion" not in row.names or isinstance(row.get("completion"), str):
         return None
     return _asked_and_said(row, "prompt", "completion", "prompt and completion")
 
 
-def _asked_and_said(row: _Row, prompt: str, answer: str, form: str) -> Found | None:
+def _asked_and_said(row: _NamedRow, prompt: str, answer: str, form: str) -> FoundDialogue | None:
     """Read a prompt, which may be missing, and what is said to it, each a list of messages or a text."""
     used = [row.names[name] for name in (prompt, answer, *SYSTEMS) if name in row.names]
     turns: list[Any] = list(_system(row))
@@ -227,7 +228,7 @@ def _asked_and_said(row: _Row, prompt: str, answer: str, form: str) -> Found | N
     return row.found(used, row.listed(turns, form))
 
 
-def _system(row: _Row) -> list[Message]:
+def _system(row: _NamedRow) -> list[Message]:
     name = row.usual(SYSTEMS)
     text = "" if name is None else string(row.get(name))
     return _said([("system", text)]) if text.strip() else []
@@ -237,7 +238,7 @@ def _said(turns: Sequence[tuple[str, str]]) -> list[Message]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
-def _usual_pair(row: _Row) -> Found | None:
+def _usual_pair(row: _NamedRow) -> FoundDialogue | None:
     """Read a question and its answer, with what it is about under it, and earlier pairs before it (Alpaca's history)."""
     pair = next(
         (
@@ -260,10 +261,10 @@ def _usual_pair(row: _Row) -> Found | None:
     if problem:
         return row.found(used, Listed([], form, problem))
     turns = _said([*earlier, ("user", asked), ("assistant", string(row.get(answer)))])
-    return Found(frozenset(used), [*_system(row), *turns], form)
+    return FoundDialogue(frozenset(used), [*_system(row), *turns], form)
 
 
-def _history(row: _Row) -> tuple[list[tuple[str, str]], str]:
+def _history(row: _NamedRow) -> tuple[list[tuple[str, str]], str]:
     """Return the turns that stand in a row's history, or why they cannot be read."""
     name = row.usual(HISTORIES)
     history = None if name is None else row.get(name)
@@ -277,18 +278,18 @@ def _history(row: _Row) -> tuple[list[tuple[str, str]], str]:
     return turns, ""
 
 
-def _transcript(row: _Row) -> Found | None:
+def _transcript(row: _NamedRow) -> FoundDialogue | None:
     text = row.columns.text or next((row.names[name] for name in TRANSCRIPTS if isinstance(row.get(name), str)), None)
     if text is None:
         return None
     whole = string(row.values.get(text))
     dialogues = row.speakers.dialogues(whole)
     if not dialogues:
-        return Found(frozenset([text]), form="transcript", problem=no_marks(whole.split("\n")), text=whole)
-    return Found(frozenset([text]), dialogues[0], "transcript", others=tuple(dialogues[1:]))
+        return FoundDialogue(frozenset([text]), form="transcript", problem=no_marks(whole.split("\n")), text=whole)
+    return FoundDialogue(frozenset([text]), dialogues[0], "transcript", others=tuple(dialogues[1:]))
 
 
-FORMS: tuple[Callable[[_Row], Found | None], ...] = (
+FORMS: tuple[Callable[[_NamedRow], FoundDialogue | None], ...] = (
     _named_pair, _exported, _listed, _preference, _completed, _usual_pair, _transcript,
 )  # fmt: skip
 """One function a form; the first that knows a row reads it."""

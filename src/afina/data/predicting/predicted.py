@@ -21,9 +21,9 @@ from afina.whole_file import whole_file
 __all__ = [
     "FORMS",
     "SEPARATORS",
-    "Form",
     "Layout",
     "Predicted",
+    "PredictionForm",
     "check_at_least",
     "check_separator",
     "form_of",
@@ -94,7 +94,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Form:
+class PredictionForm:
     """Says how predictions are written: to a stream of text, or where `write` is None into a file as `save` does."""
 
     write: Callable[[Iterable[Predicted], TextIO, Layout], None] | None
@@ -229,10 +229,10 @@ def _saving(
 
 
 FORMS = {
-    "csv": Form(_write_separated, _saving(_write_separated, "utf-8-sig"), table=True),
-    "tsv": Form(_write_tabbed, _saving(_write_tabbed, "utf-8-sig"), table=True),
-    "jsonl": Form(_write_lines, _saving(_write_lines)),
-    "json": Form(_write_json, _saving(_write_json)),
-    "parquet": Form(None, _save_parquet, table=True),
-    "xlsx": Form(None, _save_sheet, table=True, check=check_workbook),
+    "csv": PredictionForm(_write_separated, _saving(_write_separated, "utf-8-sig"), table=True),
+    "tsv": PredictionForm(_write_tabbed, _saving(_write_tabbed, "utf-8-sig"), table=True),
+    "jsonl": PredictionForm(_write_lines, _saving(_write_lines)),
+    "json": PredictionForm(_write_json, _saving(_write_json)),
+    "parquet": PredictionForm(None, _save_parquet, table=True),
+    "xlsx": PredictionForm(None, _save_sheet, table=True, check=check_workbook),
 }

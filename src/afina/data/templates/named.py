@@ -6,7 +6,7 @@ from typing import Any
 
 from afina.data.dialogues.messages import Message
 from afina.data.templates.chat_template import CONTENT, TEMPLATES, TOOLS_OTHERWISE, ChatTemplate, Piece, joined
-from afina.data.templates.tokenizer_template import Written
+from afina.data.templates.tokenizer_template import TokenizerTemplate
 from afina.errors import UsageError, nearest
 
 __all__ = ["TEMPLATES", "ChatTemplate", "Message", "load_template", "make_template", "merging"]
@@ -76,7 +76,7 @@ def _refuse_tools(messages: Sequence[Message]) -> None:
         raise UsageError(f"template: its formats have no place for tools; {TOOLS_OTHERWISE}")
 
 
-class Merged(ChatTemplate):
+class SystemMerged(ChatTemplate):
     """Wraps a template that has no place for a system message: that is written before the user's first message."""
 
     def __init__(self, inner: ChatTemplate) -> None:
@@ -134,7 +134,9 @@ def make_template(
                 "The model's tokenizer has no chat template; set template: to one of "
                 f"{', '.join(TEMPLATES)}, or to formats of your own (user: and assistant:, with {CONTENT} in them)."
             )
-        return Written(source, {key: str(value) for key, value in tokenizer.special_tokens_map.items() if value}, tools)
+        return TokenizerTemplate(
+            source, {key: str(value) for key, value in tokenizer.special_tokens_map.items() if value}, tools
+        )
     if isinstance(wanted, str):
         if wanted not in TEMPLATES:
             raise UsageError(f"template: there is none called '{wanted}'{nearest(wanted, TEMPLATES)}")
@@ -155,14 +157,14 @@ def make_template(
 
 def merging(template: ChatTemplate) -> ChatTemplate:
     """Return the template with what the system says put before the first that the user says."""
-    return template if isinstance(template, Merged) else Merged(template)
+    return template if isinstance(template, SystemMerged) else SystemMerged(template)
 
 
 def load_template(state: Mapping[str, str]) -> ChatTemplate:
     """Make a template again from its `state`."""
     if _MERGES in state:
-        return Merged(load_template({key: value for key, value in state.items() if key != _MERGES}))
+        return SystemMerged(load_template({key: value for key, value in state.items() if key != _MERGES}))
     if "jinja" in state:
         specials = {key: value for key, value in state.items() if not key.startswith("jinja")}
-        return Written(state["jinja"], specials, state.get("jinja_with_tools"))
+        return TokenizerTemplate(state["jinja"], specials, state.get("jinja_with_tools"))
     return Turns(**state)

@@ -12,12 +12,12 @@ from afina.data.templates.chat_template import TEMPLATES, TOOLS_OTHERWISE, ChatT
 from afina.data.templates.foreign import render_template
 from afina.errors import UsageError
 
-__all__ = ["Written"]
+__all__ = ["TokenizerTemplate"]
 
 _PROBE = "\u2063afina\u2063"
 
 
-class Written(ChatTemplate):
+class TokenizerTemplate(ChatTemplate):
     """The template that a tokenizer brings, in transformers' Jinja, rendered within limits (foreign_templates.py)."""
 
     marks = False
