@@ -1,6 +1,7 @@
 """The words of the code: a docstring begins with a full sentence, and one rule finds those that do not."""
 
 import ast
+import collections
 import itertools
 import re
 from collections.abc import Iterator
@@ -166,3 +167,15 @@ def test_a_variable_that_is_named_privately_is_found(text: str) -> None:
 
 def test_a_comprehension_may_name_as_it_likes() -> None:
     assert not named_privately(ast.parse("x = [own for own in y if (found := own)]"))
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """Events are named for what events.jsonl calls them, and read with their module (`events.Epoch`)."""
+    classes = collections.Counter(
+        node.name
+        for path in FILES
+        if path.relative_to(SOURCE) != Path("study/events.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not [name for name, count in classes.items() if count > 1]

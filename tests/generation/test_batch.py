@@ -19,7 +19,7 @@ from afina.backbone.load import Backbone, load_backbone
 from afina.errors import AfinaError, UsageError
 from afina.generation.batch import WritingBatch
 from afina.generation.generate import encode_prompt, write
-from afina.generation.rows import Request, Row, Said, Written
+from afina.generation.rows import ChosenToken, Request, Row, Written
 from afina.generation.settings import GenerationSettings
 from afina.methods.base import make_method
 from conformance import can_be
@@ -250,7 +250,7 @@ def test_pieces_have_the_tokens_of_their_text(desk: Callable[[str], Desk], text:
     tokens = row.request.tokenizer.backend_tokenizer.encode(text).ids
     pieces = []
     for token in tokens:
-        pieces.append(row.take(Said(token)))
+        pieces.append(row.take(ChosenToken(token)))
         if pieces[-1].written is not None:
             break
     else:

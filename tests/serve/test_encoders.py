@@ -12,7 +12,7 @@ import pytest
 import afina
 from afina.adapters.adapter import Adapter
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import Ask, Encoders, Gathering, Reader, reads_labels, reads_states
+from afina.serve.encoders import EncodeRequest, Encoders, Gathering, Reader, reads_labels, reads_states
 from served import save
 
 Loader = Callable[..., Path]
@@ -36,17 +36,17 @@ def adapters(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) ->
     return loaded
 
 
-def asked(encoders: Encoders, wanted: Sequence[tuple[Reader, Sequence[str]]]) -> list[Ask]:
+def asked(encoders: Encoders, wanted: Sequence[tuple[Reader, Sequence[str]]]) -> list[EncodeRequest]:
     """Ask all at once and wait for the answers."""
     ended = Event()
-    done: list[Ask] = []
+    done: list[EncodeRequest] = []
 
-    def take(ask: Ask) -> None:
+    def take(ask: EncodeRequest) -> None:
         done.append(ask)
         if len(done) == len(wanted):
             ended.set()
 
-    asks = [Ask(reader, texts, None, take) for reader, texts in wanted]
+    asks = [EncodeRequest(reader, texts, None, take) for reader, texts in wanted]
     for ask in asks:
         encoders.submit(ask)
     encoders.start()
@@ -80,7 +80,7 @@ def test_a_pass_takes_who_waited_longest_and_the_like(adapters: dict[str, Predic
     reader = reads_labels(adapters["two"])
     texts = [" ".join(["parcel"] * length) for length in (30, 1, 2, 29, 28, 3, 4)]
     done: list[str] = []
-    asks = [Ask(reader, [text], None, lambda ask: done.append(ask.texts[0])) for text in texts]
+    asks = [EncodeRequest(reader, [text], None, lambda ask: done.append(ask.texts[0])) for text in texts]
     for ask in asks:
         encoders.submit(ask)
     encoders.gather()
@@ -95,7 +95,7 @@ def test_who_asks_wrongly_or_went_away_costs_the_others_nothing(adapters: dict[s
     own = adapters["three"]
     reader = reads_labels(own)
     encoders = Encoders()
-    gone = Ask(reader, TEXTS, None, lambda ask: None, cancelled=True)
+    gone = EncodeRequest(reader, TEXTS, None, lambda ask: None, cancelled=True)
     encoders.submit(gone)
     empty, right = asked(encoders, [(reader, ["the kettle", " "]), (reader, TEXTS)])
     assert "Text 2 of 2 is empty" in str(empty.error) and gone.tokens is None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery, Evaluation
-    from afina.export.check import Checked
+    from afina.export.check import CheckedExport
     from afina.export.export import Exported
     from afina.export.opened import OpenedExport
     from afina.export.push import Pushed
@@ -282,7 +282,7 @@ def export(
     return made if place is None else replace(made, pushed=upload(made.folder, place, tell=tell))
 
 
-def check_export(folder: str | Path, data: str | None = None, *, model: str | None = None) -> "Checked":
+def check_export(folder: str | Path, data: str | None = None, *, model: str | None = None) -> "CheckedExport":
     """Look again at a folder that `export` wrote for another program, at any later time and without the adapter.
 
     Its files are held against their digests, it is opened in its runtime and asked what it was asked then; with `data` it is

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from afina.export.opened import OpenedExport
     from afina.predictor.loading import Loading
     from afina.predictor.predictor import Predictor
-    from afina.serve.predict import Answers, Counts
+    from afina.serve.predict import AnswersOnDemand, Counts
 
 __all__ = ["opened", "predict", "predict_file"]
 
@@ -40,7 +40,7 @@ def predict(
     one: str | None = None,
     force: bool = False,
     tick: Tick = lambda done, total: None,
-) -> "Answers":
+) -> "AnswersOnDemand":
     """Predict labels with their probabilities (numbers, entities) for texts, each with its `pair`, or a `file`'s rows.
 
     A file's columns are `text` and `text_pair`, of those that are left out the adapter's own; `file_separator` and `encoding`
@@ -64,11 +64,11 @@ def predict(
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
     columns = kept_columns(asked, keep, form or "jsonl")
     from afina.predictor.loading import Loading
-    from afina.serve.predict import Answers, RowByRow
+    from afina.serve.predict import AnswersOnDemand, RowByRow
 
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     answering = _answering(adapter, loading, one)
-    answers = Answers(RowByRow(answering, at_least, batch_size, choice), asked, columns, mark)
+    answers = AnswersOnDemand(RowByRow(answering, at_least, batch_size, choice), asked, columns, mark)
     if target is not None:
         assert form is not None
         answers.write(target, form, tick)

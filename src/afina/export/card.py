@@ -16,11 +16,11 @@ from afina.export.target import ExportTarget
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
-__all__ = ["Said", "write_export_card"]
+__all__ = ["ExportFigures", "write_export_card"]
 
 
 @dataclass(frozen=True)
-class Said:
+class ExportFigures:
     """Holds what an export says of itself: how near it is to its adapter, on so many rows, and what else, in sentences."""
 
     compared: Sequence[tuple[str, str]]
@@ -29,7 +29,7 @@ class Said:
 
 
 def write_export_card(
-    folder: Path, adapter: Predictor, target: ExportTarget, remarks: Said, words: Words, *, before: Path,
+    folder: Path, adapter: Predictor, target: ExportTarget, remarks: ExportFigures, words: Words, *, before: Path,
     ways: Mapping[str, str] | None = None,
 ) -> WrittenCard:  # fmt: skip
     """Write the card of an export into its folder, which stands nowhere yet.

@@ -16,13 +16,13 @@ from afina.measure.shown import html_of
 from afina.tasks.reading import load_text_dataset
 from afina.words.language import Words
 
-__all__ = ["Checked", "check_export"]
+__all__ = ["CheckedExport", "check_export"]
 
 _ENGLISH = Words()
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedExport:
     """Holds what was found of an exported folder whose files are all as they were written."""
 
     folder: Path
@@ -55,7 +55,7 @@ class Checked:
         return html_of(str(self.folder), ("", ""), self.rows())
 
 
-def check_export(folder: str | Path, data: str | None = None, *, base: str | None = None) -> Checked:
+def check_export(folder: str | Path, data: str | None = None, *, base: str | None = None) -> CheckedExport:
     """Open an exported folder, ask it what it was asked when it was written, and measure it on the rows of `data`.
 
     An adapter alone is asked on its `base`, a file of the runtime, or on its base model, written anew for that.
@@ -74,7 +74,7 @@ def check_export(folder: str | Path, data: str | None = None, *, base: str | Non
     return _checked(open_export(folder, base=base), data, base)
 
 
-def _checked(opened: OpenedExport, data: str | None, base: str | None = None) -> Checked:
+def _checked(opened: OpenedExport, data: str | None, base: str | None = None) -> CheckedExport:
     then, adapter, batches = probe_again(opened)
     manifest = opened.manifest
     if then > TOLERANCE * max(1.0, float(manifest.parity.get("largest_output", 1.0))):
@@ -88,7 +88,7 @@ def _checked(opened: OpenedExport, data: str | None, base: str | None = None) ->
             )
         )
     count, metrics = (0, {}) if data is None else measure(opened, data)
-    return Checked(opened.folder, opened.runs_in, batches, then, adapter, count, metrics)
+    return CheckedExport(opened.folder, opened.runs_in, batches, then, adapter, count, metrics)
 
 
 def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:

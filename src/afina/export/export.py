@@ -8,7 +8,7 @@ from typing import Any
 from afina.adapters.adapter import partial_folder
 from afina.card.write import language_of_card
 from afina.errors import AfinaError
-from afina.export.card import Said, write_export_card
+from afina.export.card import ExportFigures, write_export_card
 from afina.export.parity import TOLERANCE, Parity
 from afina.export.push import Pushed
 from afina.export.room import room_for
@@ -109,11 +109,11 @@ class Exported:
             value=words.written(f"{self.effect:.2g}"),
         )
 
-    def said(self, words: Words) -> Said:
+    def said(self, words: Words) -> ExportFigures:
         """Return what its card says of it."""
         remark = None if self.merging is None else words.note(self.merging)
         sentences = filter(None, (self.changed(words), self.unnoticed(words), remark))
-        return Said(self.rows(words), self.parity.rows, list(sentences))
+        return ExportFigures(self.rows(words), self.parity.rows, list(sentences))
 
     def __repr__(self) -> str:
         compared = "; ".join(f"{name}: {value}" for name, value in self.rows())

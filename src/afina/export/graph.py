@@ -21,7 +21,7 @@ from afina.backbone.head import Head, mean_pool
 from afina.errors import AfinaError
 from afina.predictor.predictor import Predictor
 
-__all__ = ["Parts", "Traced", "folded", "headless", "known_ahead", "program_of", "traced", "with_names"]
+__all__ = ["AttachedParts", "Traced", "folded", "headless", "known_ahead", "program_of", "traced", "with_names"]
 
 _VIEWS = frozenset({
     "permute", "t", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "detach", "alias",
@@ -31,7 +31,7 @@ _VIEWS = frozenset({
 
 
 @dataclass
-class Parts:
+class AttachedParts:
     """Stands for an adapter of which only some is to be attached: a head without its branches, branches without a head."""
 
     head: Head
@@ -68,7 +68,7 @@ def folded(loaded: Predictor) -> Iterator[Attachable]:
             # Where there is no equal layer, or none with a weight at all, they stay branches.
             with suppress(AfinaError, AttributeError):
                 stack.enter_context(Merged(loaded.backbone, loaded.adapter))
-                attachable = Parts(loaded.adapter.head)
+                attachable = AttachedParts(loaded.adapter.head)
         yield attachable
 
 
@@ -110,9 +110,9 @@ def with_names(inputs: Sequence[str], outputs: Callable[[Mapping[str, Tensor]], 
     return forward
 
 
-def headless(loaded: Predictor, attachable: Attachable) -> Parts:
+def headless(loaded: Predictor, attachable: Attachable) -> AttachedParts:
     """Return what is attached of an adapter where every token's state is wanted."""
-    return Parts(Head(loaded.backbone.config, 0), attachable.placed())
+    return AttachedParts(Head(loaded.backbone.config, 0), attachable.placed())
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def traced(loaded: Predictor, example: Mapping[str, Tensor], most: tuple[int, in
         with module.attached, torch.no_grad():
             program = program_of(loaded, module, example, sizes)
         output = "embedding" if loaded.task.embeds else "logits"
-        yield Traced(program, names, (output,), merged=isinstance(attachable, Parts))
+        yield Traced(program, names, (output,), merged=isinstance(attachable, AttachedParts))
 
 
 def program_of(

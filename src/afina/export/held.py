@@ -24,7 +24,7 @@ from afina.data.rows import Rows
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED, LabelledTokens, Tokens
 from afina.errors import AfinaError
-from afina.export.graph import Parts, headless
+from afina.export.graph import AttachedParts, headless
 from afina.export.opened import OpenedExport, arrays
 from afina.export.parity import Parity, parity_of
 from afina.predictor.predictor import Predictor
@@ -93,7 +93,7 @@ def _apart(batch: Batch, first: Tensor, second: Tensor, tags: bool) -> Tensor:
 
 def _inside(loaded: Predictor, inputs: Batch, *, bare: bool = False) -> Tensor:
     """Return what the adapter gives for a batch in its task's unit, as a graph does; `bare`, its head on the base."""
-    attachable: Any = Parts(loaded.adapter.head) if bare else loaded.adapter
+    attachable: Any = AttachedParts(loaded.adapter.head) if bare else loaded.adapter
     embeds = loaded.task.embeds
     with (
         Attachment(loaded.backbone, [headless(loaded, attachable) if embeds else attachable]) as attached,

@@ -17,13 +17,13 @@ from afina.card.write import CARD
 from afina.errors import AfinaError, UsageError, shown
 from afina.export.parcel import parcel_of
 
-__all__ = ["Place", "Pushed", "place_for", "push"]
+__all__ = ["HubPlace", "Pushed", "place_for", "push"]
 
 _ALWAYS_THERE = {".gitattributes", CARD}
 
 
 @dataclass(frozen=True)
-class Place:
+class HubPlace:
     """Says where something is to go: a name on the hub that is this person's, and what is there already."""
 
     name: str
@@ -55,7 +55,7 @@ class Pushed:
         return f"Pushed('{self.name}', {who}, {len(self.files)} files: {self.url})"
 
 
-def place_for(name: str, *, public: bool = False) -> Place:
+def place_for(name: str, *, public: bool = False) -> HubPlace:
     """Ask the hub about a name before any work.
 
     Raises `UsageError` where nobody is logged in, for a name that cannot be, is somebody else's, or holds what Afina did not
@@ -82,12 +82,12 @@ def place_for(name: str, *, public: bool = False) -> Place:
         try:
             repository = api.model_info(name)
         except RepositoryNotFoundError:
-            return Place(name, private=not public)
+            return HubPlace(name, private=not public)
     files = tuple(sorted(entry.rfilename for entry in repository.siblings or ()))
     with _sentences(name):
         card = _card_there(api, name) if CARD in files else None
     _check_there(name, files, card, private=bool(repository.private), public=public)
-    return Place(name, bool(repository.private), repository.sha, files, card)
+    return HubPlace(name, bool(repository.private), repository.sha, files, card)
 
 
 def _check_there(name: str, files: tuple[str, ...], card: str | None, *, private: bool, public: bool) -> None:
@@ -116,7 +116,7 @@ def _card_there(api: Any, name: str) -> str:
         return Path(path).read_bytes().decode("utf-8", "replace")
 
 
-def push(folder: Path, place: Place, *, tell: Callable[[str], None] = lambda what: None) -> Pushed:
+def push(folder: Path, place: HubPlace, *, tell: Callable[[str], None] = lambda what: None) -> Pushed:
     """Upload what of a folder goes to a hub, in one commit: all of it is there then, or nothing new.
 
     Raises `AfinaError` in one sentence where the hub refuses or cannot be reached; the folder is as it was.

@@ -18,7 +18,7 @@ from afina.export.manifest import Manifest, export_at
 from afina.registry import Registry
 
 if TYPE_CHECKING:
-    from afina.generation.rows import Row, Said
+    from afina.generation.rows import ChosenToken, Row
     from afina.generation.template import Template
 
 __all__ = ["RUNTIMES", "Runtime", "Session", "is_run", "runner_of", "runtime", "runtime_of"]
@@ -63,7 +63,7 @@ class Session:
         chosen = logits[np.arange(len(logits)), tokens[start:]]
         return chosen - np.log(np.exp(logits).sum(axis=1)), chosen == 0
 
-    def go_on(self, row: "Row") -> "Iterator[Said]":
+    def go_on(self, row: "Row") -> "Iterator[ChosenToken]":
         """Yield the tokens that follow a row's own, chosen by its settings and its random numbers, while it takes them.
 
         It stops where the runtime itself ends a text; who asks stops where else one ends.

@@ -19,7 +19,7 @@ from afina.backbone.branch import AttentionBranch, Branch, Here, Placed, PromptB
 from afina.backbone.head import Head, mean_pool
 from afina.errors import UsageError
 from afina.export.chosen import CHOICE
-from afina.export.graph import Parts, Traced, program_of, with_names
+from afina.export.graph import AttachedParts, Traced, program_of, with_names
 from afina.predictor.predictor import Predictor
 
 __all__ = ["check_several", "traced_several"]
@@ -130,13 +130,13 @@ class _Prompts(PromptBranch):
         return self._chosen.of([branch.vectors()[None] for branch in self._each])
 
 
-class _Attached(nn.Module):
+class _SeveralAttached(nn.Module):
     """Gives of each row what its own adapter answers, in its task's unit, with zeros behind where others have more labels."""
 
     def __init__(self, each: Sequence[Predictor], inputs: Sequence[str]) -> None:
         super().__init__()
         first, self._chosen = each[0], _Chosen()
-        parts = Parts(
+        parts = AttachedParts(
             Head(first.backbone.config, 0), _joined([loaded.adapter.placed() for loaded in each], self._chosen)
         )
         self.backbone = first.backbone.model
@@ -214,7 +214,7 @@ def traced_several(each: Sequence[Predictor], example: Mapping[str, Tensor]) -> 
     given = {**example, CHOICE: torch.arange(len(first)).remainder(len(each))}
     free = torch.export.Dim.DYNAMIC
     sizes = {name: dict.fromkeys(range(2 if value.ndim == 2 else 1), free) for name, value in given.items()}
-    module = _Attached(each, tuple(given)).eval()
+    module = _SeveralAttached(each, tuple(given)).eval()
     with module.attached, torch.no_grad():
         program = program_of(each[0], module, given, sizes)
     output = "embedding" if each[0].task.embeds else "logits"

@@ -19,7 +19,7 @@ from afina.export.manifest import Manifest
 from afina.export.runtime import RUNTIMES, Session
 from afina.generation.asked import AskedModel, Pair
 from afina.generation.generate import prompt_tokens
-from afina.generation.rows import Piece, Place, Request, Row, Written
+from afina.generation.rows import Piece, Request, Row, WritingPlace, Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, template_of
 from afina.generation.writes import Writes
@@ -74,7 +74,9 @@ class RuntimeWrites(Writes):
         return Request(prompt_tokens(self.tokenizer, text, marks=marks), None, stop, number)
 
     def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
-        place = Place(self.context, self.context - 1, self.tokenizer, tuple(self.manifest.reading.get("ends", ())))
+        place = WritingPlace(
+            self.context, self.context - 1, self.tokenizer, tuple(self.manifest.reading.get("ends", ()))
+        )
         rows = [Row(place, own, settings) for own in requests]
         for row in rows:
             yield from self._written(row)

@@ -13,13 +13,23 @@ from afina.errors import UsageError
 from afina.generation.settings import GenerationSettings
 from afina.generation.text import TextStream
 
-__all__ = ["Finish", "Piece", "Place", "PromptTooLong", "Request", "Row", "Said", "Written", "longest_prompt"]
+__all__ = [
+    "ChosenToken",
+    "Finish",
+    "Piece",
+    "PromptTooLong",
+    "Request",
+    "Row",
+    "WritingPlace",
+    "Written",
+    "longest_prompt",
+]
 
 Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 
 @dataclass(frozen=True)
-class Said:
+class ChosenToken:
     """A token of an answer, and where the settings ask for it how likely the model found it and others in its place."""
 
     token: int
@@ -65,7 +75,7 @@ class Piece:
     number: int
     text: str
     written: Written | None
-    said: tuple[Said, ...] = ()
+    said: tuple[ChosenToken, ...] = ()
     """The tokens whose text begins in this piece or the last, none of a stop text."""
 
 
@@ -87,7 +97,7 @@ def longest_prompt(backbone: Backbone, adapter: Attachable | None) -> int:
 
 
 @dataclass(frozen=True)
-class Place:
+class WritingPlace:
     """Says of what writes all that a row has to know: what it has room for, how it reads, and where it ends."""
 
     context: int
@@ -112,10 +122,10 @@ class Place:
 class Row:
     """One answer while it is written."""
 
-    def __init__(self, model: Backbone | Place, request: Request, settings: GenerationSettings) -> None:
+    def __init__(self, model: Backbone | WritingPlace, request: Request, settings: GenerationSettings) -> None:
         """Raise `UsageError` for a prompt that is empty, `PromptTooLong` for one that leaves no room in the context."""
         prompt, name = request.prompt, f"Prompt {request.number + 1}"
-        place = model if isinstance(model, Place) else Place.on(model, request)
+        place = model if isinstance(model, WritingPlace) else WritingPlace.on(model, request)
         if not len(prompt):
             raise UsageError(f"{name} is empty; the model needs a token to go on from.")
         if len(prompt) > place.prompt:
@@ -136,7 +146,7 @@ class Row:
         self._stream = TextStream(tokenizer, stop, () if self.apart else prompt)
         self._ends = frozenset(place.ends) | _stop_tokens(tokenizer, stop)
         self.tokens: list[int] = []
-        self._said: list[tuple[int, Said]] = []
+        self._said: list[tuple[int, ChosenToken]] = []
         """Tokens not given out yet, each with the place in the text where it begins."""
 
     @property
@@ -144,7 +154,7 @@ class Row:
         """Return the tokens that a repetition penalty looks at."""
         return self.tokens if self.apart else [*self.request.prompt, *self.tokens]
 
-    def take(self, choice: Said) -> Piece:
+    def take(self, choice: ChosenToken) -> Piece:
         """Add a token; return what has become final with it."""
         if choice.token in self._ends:
             return self.stop()
@@ -169,7 +179,7 @@ class Row:
         written = Written(self._stream.text, self.tokens, finish, len(self.request.prompt), problem)
         return Piece(self.request.number, text, written, self._given())
 
-    def _given(self) -> tuple[Said, ...]:
+    def _given(self) -> tuple[ChosenToken, ...]:
         """Return the tokens that begin in the text given out by now; one without text of its own goes with the next."""
         count = 0
         while count < len(self._said) and self._said[count][0] < len(self._stream.text):

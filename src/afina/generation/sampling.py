@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from afina.generation.rows import Row, Said
+from afina.generation.rows import ChosenToken, Row
 from afina.generation.settings import GenerationSettings
 
 __all__ = ["choose", "draw"]
 
 
-def choose(rows: Sequence[Row], logits: Tensor) -> list[Said | None]:
+def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
     """Return a token for each row of logits (B, V); None for a row whose logits are no numbers."""
     groups: dict[GenerationSettings, list[int]] = {}
     for index, row in enumerate(rows):
@@ -62,9 +62,11 @@ def _so_far(rows: Sequence[Row], device: torch.device) -> Tensor:
     return torch.tensor(filled, dtype=torch.long, device=device).view(len(rows), width)
 
 
-def _said(row: Row, token: int, logits: Tensor) -> Said:
+def _said(row: Row, token: int, logits: Tensor) -> ChosenToken:
     if row.settings.log_probabilities is None:
-        return Said(token)
+        return ChosenToken(token)
     shares = torch.log_softmax(logits.float(), dim=0)
     best = shares.topk(min(row.settings.log_probabilities, len(shares)))
-    return Said(token, float(shares[token]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
+    return ChosenToken(
+        token, float(shares[token]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    )

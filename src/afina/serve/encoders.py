@@ -27,13 +27,13 @@ from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, rows_of
 from afina.serve.owner import Owner
 
-__all__ = ["Ask", "Encoders", "Gathering", "Reader", "TooLong", "reads_labels", "reads_states"]
+__all__ = ["EncodeRequest", "Encoders", "Gathering", "Reader", "TextTooLong", "reads_labels", "reads_states"]
 
 _WHOLE = 1 << 30
 """More tokens than a text has."""
 
 
-class TooLong(UsageError):
+class TextTooLong(UsageError):
     """Refuses a text that is longer than is read, where it is not to be cut."""
 
     def __init__(self, tokens: int, most: int) -> None:
@@ -93,13 +93,13 @@ def reads_states(predictor: Predictor | None, backbone: Backbone, pooling: str) 
 
 
 @dataclass(eq=False)
-class Ask:
+class EncodeRequest:
     """Asks of texts what a reader says; `done` is called once, by the thread that owns the model."""
 
     reader: Reader
     texts: Sequence[Any]
     pairs: Sequence[str] | None
-    done: Callable[["Ask"], None]
+    done: Callable[["EncodeRequest"], None]
     may_cut: bool = True
     """True if texts that are too long are cut, as in training; otherwise they fail."""
     tokens: Tokens | None = None
@@ -144,8 +144,8 @@ class Gathering:
 
 
 @dataclass(frozen=True)
-class _Row:
-    ask: Ask
+class _TextRow:
+    ask: EncodeRequest
     row: int
     length: int
 
@@ -165,7 +165,7 @@ class Encoders(Owner):
         """Call `stepped` after each pass with its rows and what it took."""
         super().__init__("afina-encoders")
         self.gathering, self._told = gathering or Gathering(), stepped
-        self._waiting: list[_Row] = []
+        self._waiting: list[_TextRow] = []
         self._rows_in = 0
         self._counting = Lock()
 
@@ -174,7 +174,7 @@ class Encoders(Owner):
         """Return how many rows have no answer yet and are not on their way, those not read yet counted by text."""
         return self._rows_in
 
-    def submit(self, ask: Ask) -> None:
+    def submit(self, ask: EncodeRequest) -> None:
         """Put a request into the inbox; whoever calls sees to it that there are not too many."""
         self._count(len(ask.texts))
         self._inbox.put(ask)
@@ -183,7 +183,7 @@ class Encoders(Owner):
         with self._counting:  # both who asks and who answers count
             self._rows_in += rows
 
-    def accept(self, thing: Ask) -> None:
+    def accept(self, thing: EncodeRequest) -> None:
         if thing.cancelled:
             self._count(-len(thing.texts))
             return
@@ -191,12 +191,12 @@ class Encoders(Owner):
             thing.tokens = thing.reader.read(thing.texts, thing.pairs)
             if thing.tokens.cut and not thing.may_cut:
                 lengths = thing.reader.whole(thing.texts, thing.pairs).lengths
-                raise TooLong(int(lengths.max()), thing.reader.most)
+                raise TextTooLong(int(lengths.max()), thing.reader.most)
         except Exception as error:  # what is wrong with one request is no fault of the others
             self._count(-len(thing.texts))
             thing.fail(error)
             return
-        self._waiting += [_Row(thing, row, int(length)) for row, length in enumerate(thing.tokens.lengths)]
+        self._waiting += [_TextRow(thing, row, int(length)) for row, length in enumerate(thing.tokens.lengths)]
 
     def idle(self) -> bool:
         return not self._waiting
@@ -222,12 +222,12 @@ class Encoders(Owner):
             self._answer(chosen)
             self._told(len(chosen), time.monotonic() - began)
 
-    def _drop(self, gone: Callable[[_Row], bool]) -> None:
+    def _drop(self, gone: Callable[[_TextRow], bool]) -> None:
         before = len(self._waiting)
         self._waiting = [row for row in self._waiting if not gone(row)]
         self._count(len(self._waiting) - before)
 
-    def _chosen(self) -> list[_Row]:
+    def _chosen(self) -> list[_TextRow]:
         """Return the row that has waited longest and those nearest to it in length, by length."""
         oldest, how = self._waiting[0], self.gathering
         among = sorted(
@@ -248,7 +248,7 @@ class Encoders(Owner):
             low, high = (low - 1, high) if goes_down else (low, high + 1)
         return among[low:high]
 
-    def _answer(self, rows: Sequence[_Row]) -> None:
+    def _answer(self, rows: Sequence[_TextRow]) -> None:
         """Send rows through the model and give each its answer; if that fails, each request by itself."""
         try:
             outputs = _passed(rows)
@@ -278,7 +278,7 @@ class _Member:
         return self.head(hidden) if self.pooling is None else pooled(hidden, self.pooling, causal=causal)
 
 
-def _passed(rows: Sequence[_Row]) -> list[np.ndarray]:
+def _passed(rows: Sequence[_TextRow]) -> list[np.ndarray]:
     """Return what is said of each row, from one pass."""
     order = sorted(range(len(rows)), key=lambda place: rows[place].ask.reader.key)
     sorted_rows = [rows[place] for place in order]

@@ -18,7 +18,7 @@ from afina.generation.batch import WritingBatch
 from afina.generation.memory import Memory
 from afina.generation.rows import Finish, Piece, Request, Row
 from afina.serve.counters import Counters
-from afina.serve.reply import Ask, Busy, Closing, Reply
+from afina.serve.reply import Ask, Busy, Closing, StreamedReply
 
 __all__ = ["Engine"]
 
@@ -48,9 +48,9 @@ class Engine:
         self.kept_bytes = 0
         """Bytes that keys and values take now."""
         self._batch = WritingBatch(backbone, prompt_tokens=prompt_tokens_a_turn, most_idle=most_idle)
-        self._replies: dict[Row, Reply] = {}
+        self._replies: dict[Row, StreamedReply] = {}
         """Those whose rows are in the batch."""
-        self._waiting: deque[Reply] = deque()
+        self._waiting: deque[StreamedReply] = deque()
         self._work: deque[tuple[Callable[[], object], Future[object]]] = deque()
         self._changed = threading.Condition()
         self._leaving: list[tuple[Attachable, Future[None]]] = []
@@ -99,14 +99,14 @@ class Engine:
             replies = [*self._replies.values(), *self._waiting]
         return sum(reply.ask.adapter is adapter for reply in replies)
 
-    def submit(self, ask: Ask) -> Reply:
+    def submit(self, ask: Ask) -> StreamedReply:
         """Take a request; its pieces come as they are written.
 
         Raises `PromptTooLong` for a prompt that leaves no room in the context, `UsageError` for one that is empty or wants
         more memory than there is for all, `Busy` where the queue is full, and `Closing` where it is closed or dead.
         """
         row = Row(self.backbone, Request(ask.prompt, ask.adapter, ask.stop, 0, ask.tokenizer), ask.settings)
-        reply = Reply(ask, row, self._wake)
+        reply = StreamedReply(ask, row, self._wake)
         if (wanted := self.memory.bytes_of([row])) > self.memory.most_bytes:
             self._refuse("memory")
             raise UsageError(
@@ -259,14 +259,14 @@ class Engine:
             if piece.text or piece.said or piece.written is not None:
                 reply.give(piece)
 
-    def _end(self, replies: Iterable[Reply], finish: Finish, problem: str = "") -> None:
+    def _end(self, replies: Iterable[StreamedReply], finish: Finish, problem: str = "") -> None:
         for reply in replies:
             piece = reply.row.end(finish, problem)
             self._replies.pop(reply.row, None)
             self._ended(reply, piece)
             reply.give(piece)
 
-    def _ended(self, reply: Reply, piece: Piece) -> None:
+    def _ended(self, reply: StreamedReply, piece: Piece) -> None:
         assert piece.written is not None
         seconds = time.monotonic() - reply.asked_at
         self._seconds_a_reply += 0.1 * (seconds - self._seconds_a_reply)

@@ -12,10 +12,10 @@ from afina.errors import UsageError
 from afina.tasks.base import Task
 from afina.tasks.predictions import Prediction
 
-__all__ = ["Answering", "Answers", "Counts", "RowByRow"]
+__all__ = ["AnswersOnDemand", "Counts", "RowAnswerer", "RowByRow"]
 
 
-class Answering(Protocol):
+class RowAnswerer(Protocol):
     """Answers rows: an adapter, or what was exported of one."""
 
     task: Task
@@ -49,7 +49,7 @@ class Counts:
 class RowByRow:
     """Answers row by row; below `at_least` a row has no label and is left to a person."""
 
-    adapter: Answering
+    adapter: RowAnswerer
     at_least: float | None = None
     batch_size: int = 32
     choices: Sequence[str] | None = None
@@ -120,7 +120,7 @@ class RowByRow:
 
 
 @dataclass
-class Answers:
+class AnswersOnDemand:
     """Answers all that is asked, computed row by row as it is looked at, once.
 
     `counts` says what became of the rows by then, `layout` which columns a table of them has.
@@ -133,7 +133,7 @@ class Answers:
     separator: str | None = None
 
     @property
-    def adapter(self) -> Answering:
+    def adapter(self) -> RowAnswerer:
         """Return what answers."""
         return self.rows.adapter
 

@@ -14,7 +14,7 @@ from afina.errors import AfinaError
 from afina.generation.rows import Piece, Row, Written
 from afina.generation.settings import GenerationSettings
 
-__all__ = ["Ask", "Busy", "Closing", "Reply"]
+__all__ = ["Ask", "Busy", "Closing", "StreamedReply"]
 
 _NUMBERS = itertools.count(1)
 
@@ -54,7 +54,7 @@ class Ask:
     """Time by which it has to be done, by `time.monotonic()`."""
 
 
-class Reply:
+class StreamedReply:
     """An answer while it is written: iterate over its pieces, or be called with each, or read all at once."""
 
     def __init__(self, ask: Ask, row: Row, wake: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from afina.export.gguf.file import rounded, tensor_types
-from afina.export.gguf.settings import Form
+from afina.export.gguf.settings import GgufForm
 
 __all__ = ["divergence", "far", "logits", "reread", "round_like", "samples"]
 
@@ -50,7 +50,7 @@ def divergence(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
 
 
 def round_like(
-    model: Any, form: Form, kind: str, shapes: Mapping[str, tuple[int, ...]], names: Mapping[str, str]
+    model: Any, form: GgufForm, kind: str, shapes: Mapping[str, tuple[int, ...]], names: Mapping[str, str]
 ) -> None:
     """Change a model's weights in place to what comes back from a file of this type.
 

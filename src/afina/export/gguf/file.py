@@ -8,7 +8,7 @@ from typing import Any
 from afina.backbone.gguf_rows import GgufRow
 from afina.backbone.gguf_tensors import as_gguf, gguf_names
 from afina.errors import AfinaError, UsageError
-from afina.export.gguf.settings import Form
+from afina.export.gguf.settings import GgufForm
 from afina.export.gguf.types import TYPES
 
 __all__ = ["add_setting", "own_shapes", "rounded", "tensor_types", "write_file"]
@@ -27,7 +27,7 @@ def _tensors(model: Any) -> dict[str, Any]:
     return {name: value for name, value in model.state_dict().items() if not (tied and name == "lm_head.weight")}
 
 
-def tensor_types(form: Form, shapes: Mapping[str, tuple[int, ...]], kind: str) -> dict[str, str]:
+def tensor_types(form: GgufForm, shapes: Mapping[str, tuple[int, ...]], kind: str) -> dict[str, str]:
     """Return the type of each tensor by its name in the file.
 
     What the next token is chosen by stays in eight bits where others have four or five, as llama.cpp's own tool keeps it
@@ -61,7 +61,7 @@ def rounded(value: Any, kind: str) -> Any:
 
 
 def write_file(
-    path: Path, form: Form, model: Any, kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Any]
+    path: Path, form: GgufForm, model: Any, kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Any]
 ) -> None:  # fmt: skip
     """Write a transformers model with these settings and further `tensors`.
 

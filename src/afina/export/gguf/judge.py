@@ -21,7 +21,7 @@ from afina.export.chat import TALKS, rendered
 from afina.export.gguf.compare import divergence, far, logits, round_like, samples
 from afina.export.gguf.file import own_shapes
 from afina.export.gguf.llama_cpp import INSTALL, LlamaCpp, llama_cpp_there
-from afina.export.gguf.settings import Form
+from afina.export.gguf.settings import GgufForm
 from afina.export.gguf.types import TYPES
 from afina.export.gguf.vocabulary import TEXTS, with_special
 from afina.export.parity import TOLERANCE, check_parity
@@ -48,7 +48,7 @@ class Judgement:
 class Spoken:
     """Holds what a file says besides its weights, as the adapter's side has it."""
 
-    form: Form
+    form: GgufForm
     kind: str
     tokenizer: Any
     template: str | None

@@ -19,14 +19,14 @@ import numpy as np
 from afina.errors import AfinaError, UsageError
 from afina.generation.settings import GenerationSettings
 
-__all__ = ["INSTALL", "LlamaCpp", "Said", "llama_cpp_there"]
+__all__ = ["INSTALL", "LlamaCpp", "LlamaCppText", "llama_cpp_there"]
 
 INSTALL = "pip install xllamacpp"
 _WAIT = 600
 """Seconds that one request may take."""
 
 
-class Said(NamedTuple):
+class LlamaCppText(NamedTuple):
     """Holds what llama.cpp wrote: its text and tokens, and whether an end token ended it (else the limit did)."""
 
     text: str
@@ -144,7 +144,7 @@ class LlamaCpp:
         values = self.log_probabilities(ids)
         return float(values[token]) if token < len(values) else -np.inf, int(values.argmax()) == token
 
-    def next_token(self, ids: Sequence[int], settings: GenerationSettings, seed: int) -> Said:
+    def next_token(self, ids: Sequence[int], settings: GenerationSettings, seed: int) -> LlamaCppText:
         """Return one token that follows these, chosen as settings say in their order; no token where the text ends."""
         how: dict[str, Any] = {
             "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
@@ -154,11 +154,11 @@ class LlamaCpp:
         }  # fmt: skip
         return self.greedy(ids, 1, **how)
 
-    def greedy(self, ids: Sequence[int], count: int, **more: Any) -> Said:
+    def greedy(self, ids: Sequence[int], count: int, **more: Any) -> LlamaCppText:
         """Return what follows these tokens when the likeliest is taken each time."""
         asked = {**_GREEDY, "prompt": list(ids), "n_predict": count, "return_tokens": True, **more}
         reply = self.ask("/completion", asked)
-        return Said(str(reply["content"]), list(reply["tokens"]), reply.get("stop_type") == "eos")
+        return LlamaCppText(str(reply["content"]), list(reply["tokens"]), reply.get("stop_type") == "eos")
 
 
 _ALL = 1 << 20

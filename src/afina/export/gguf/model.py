@@ -12,7 +12,7 @@ from afina.export.gguf.judge import Spoken, judge_model
 from afina.export.gguf.later import asked_again, keep_answers, told_later
 from afina.export.gguf.llama_cpp import LlamaCpp
 from afina.export.gguf.modelfile import NO_TEMPLATE, modelfile
-from afina.export.gguf.settings import Form, form_of, model_header
+from afina.export.gguf.settings import GgufForm, form_of, model_header
 from afina.export.gguf.vocabulary import vocabulary
 from afina.export.merge import merged_model
 from afina.export.parity import Parity, check_parity
@@ -38,7 +38,7 @@ MODEL = "model.gguf"
 class Facts:
     """Holds what is said of a model besides its weights."""
 
-    form: Form
+    form: GgufForm
     template: str | None
     ends: tuple[int, ...]
     stops: tuple[str, ...]
@@ -58,7 +58,7 @@ def check_model(tested: Predictor) -> None:
     vocabulary(tested.tokenizer, rows, facts.ends, form.architecture)
 
 
-def facts_of(loaded: Predictor, form: Form) -> Facts:
+def facts_of(loaded: Predictor, form: GgufForm) -> Facts:
     """Return template, end tokens and stop texts of what an adapter writes."""
     tokenizer = loaded.tokenizer
     model_ends = getattr(loaded.backbone.generation, "eos_token_id", None)

@@ -13,12 +13,12 @@ from afina.backbone.gguf_rows import GGUF_ROWS, GgufRow, model_settings
 from afina.backbone.gguf_tensors import gguf_names
 from afina.errors import UsageError, shown
 
-__all__ = ["Form", "Settings", "form_of", "model_header", "written"]
+__all__ = ["GgufForm", "Settings", "form_of", "model_header", "written"]
 
 Settings = dict[str, Any]
 
 
-class Form:
+class GgufForm:
     """Holds an architecture of GGUF and its row."""
 
     def __init__(self, architecture: str) -> None:
@@ -30,7 +30,7 @@ _ALSO = {"mistral": "llama"}
 """Models whose files are another's: llama.cpp has one graph for both."""
 
 
-def form_of(config: Any) -> Form:
+def form_of(config: Any) -> GgufForm:
     """Return GGUF's architecture for a model; raises `UsageError` for one without a row."""
     kinds = {row.model_type: name for name, row in GGUF_ROWS.items()}
     kinds |= _ALSO
@@ -39,10 +39,10 @@ def form_of(config: Any) -> Form:
             f"A {config.model_type} model cannot be written as GGUF; {', '.join(sorted(kinds))} can: export this one "
             "--to merged."
         )
-    return Form(kinds[config.model_type])
+    return GgufForm(kinds[config.model_type])
 
 
-def model_header(form: Form, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Settings, dict[str, Any]]:
+def model_header(form: GgufForm, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Settings, dict[str, Any]]:
     """Return what a file says of a model and the tensors that follow from its configuration, such as Llama 3's factors.
 
     `shapes` are those of its own tensors by transformers' names. Raises `UsageError` for a model that the file would make
@@ -63,7 +63,7 @@ def written(config: Any) -> Any:
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
-def _values(form: Form, config: Any) -> Settings:
+def _values(form: GgufForm, config: Any) -> Settings:
     row = form.row
     values = {key: getattr(config, name, None) for key, name in row.settings.items()}
     if "rope.freq_base" in row.settings:
@@ -128,7 +128,7 @@ _OWN = frozenset({
 
 
 def _check(
-    form: Form, config: Any, header: Settings, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]],
+    form: GgufForm, config: Any, header: Settings, names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]],
     tensors: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """Raise `UsageError` for the first setting that would not come back."""

@@ -17,7 +17,7 @@ from afina.export.runtime import Runtime, Session, runtime
 from afina.tasks.base import restore, the
 
 if TYPE_CHECKING:
-    from afina.generation.rows import Row, Said
+    from afina.generation.rows import ChosenToken, Row
 
 __all__ = ["LlamaCppRuntime", "LlamaCppSession"]
 
@@ -81,8 +81,8 @@ class LlamaCppSession(Session):
         scored = [cpp.log_probability(tokens[:place], tokens[place]) for place in range(start, len(tokens))]
         return np.array([value for value, _ in scored]), np.array([best for _, best in scored], dtype=bool)
 
-    def go_on(self, row: "Row") -> "Iterator[Said]":
-        from afina.generation.rows import Said
+    def go_on(self, row: "Row") -> "Iterator[ChosenToken]":
+        from afina.generation.rows import ChosenToken
 
         how, prompt = row.settings, list(row.request.prompt)
         if how.log_probabilities is not None or how.presence_penalty or how.frequency_penalty:
@@ -94,7 +94,7 @@ class LlamaCppSession(Session):
             answer = self._with_room(place).next_token([*prompt, *row.tokens], how, (seed + place) % (1 << 32))
             if not answer.tokens:
                 return
-            yield Said(answer.tokens[0])
+            yield ChosenToken(answer.tokens[0])
 
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
         continued = self._with_room(len(tokens) + most).greedy(tokens, most).tokens

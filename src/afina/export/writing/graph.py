@@ -20,7 +20,7 @@ from afina.backbone.configuration import window_of
 from afina.backbone.flight import Pass, Read
 from afina.backbone.language import spoken_by
 from afina.backbone.load import Backbone
-from afina.export.graph import Parts, Traced, folded, program_of, with_names
+from afina.export.graph import AttachedParts, Traced, folded, program_of, with_names
 from afina.export.writing.names import GIVEN, kept_names
 from afina.predictor.predictor import Predictor
 
@@ -127,7 +127,7 @@ def traced_writer(loaded: Predictor, most: tuple[int, int] | None = None) -> Ite
         dynamic = {_plain(name): {axis: free[size] for axis, size in sizes[name].items()} for name in example}
         with module.attached, torch.no_grad():
             program = program_of(loaded, module, named, dynamic)
-        merged = isinstance(attachable, Parts)
+        merged = isinstance(attachable, AttachedParts)
         yield Traced(program, tuple(example), ("logits", *present), merged, sizes)
 
 
@@ -171,7 +171,7 @@ def _without_prompts(backbone: Backbone, attachable: Attachable, places: Sequenc
         module: Any = backbone.model.get_submodule(site.module)
         key, value = (whole[:, :, : prompt.length].clone() for whole in (layer.keys, layer.values))
         parts.append((site, KnownKeys(key, value, _window(module, backbone.config), places)))
-    return Parts(attachable.head, parts)
+    return AttachedParts(attachable.head, parts)
 
 
 def _window(module: Any, config: Any) -> int | None:

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from afina.serve.http.bodies import Text
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
 from afina.serve.http.refusals import wrong
 from afina.serve.http.writing import WritingBody, begin, pieces, told, usage
-from afina.serve.reply import Reply
+from afina.serve.reply import StreamedReply
 
 __all__ = ["ChatCompletions"]
 
@@ -25,7 +25,7 @@ class _Part(BaseModel):
     text: Text
 
 
-class Message(BaseModel):
+class ChatMessage(BaseModel):
     """Holds a turn; what is said in parts has texts alone."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -60,7 +60,7 @@ class _Format(BaseModel):
 class ChatBody(WritingBody):
     """Holds a conversation, and how its next turn is to be written."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -68,7 +68,7 @@ class ChatBody(WritingBody):
 
 
 @endpoint("/v1/chat/completions")
-class ChatCompletions(Endpoint):
+class ChatCompletions(ServerEndpoint):
     """Writes the assistant's next turn."""
 
     body = ChatBody
@@ -89,7 +89,7 @@ class ChatCompletions(Endpoint):
         return await _whole(call, body, replies)
 
 
-async def _whole(call: Call, body: ChatBody, replies: Sequence[Reply]) -> dict[str, Any]:
+async def _whole(call: Call, body: ChatBody, replies: Sequence[StreamedReply]) -> dict[str, Any]:
     """Return all answers when they are there."""
     logs: list[list[dict[str, Any]]] = [[] for _ in replies]
     choices: list[dict[str, Any]] = [{} for _ in replies]
@@ -112,7 +112,7 @@ async def _whole(call: Call, body: ChatBody, replies: Sequence[Reply]) -> dict[s
     }  # fmt: skip
 
 
-async def _events(call: Call, body: ChatBody, replies: Sequence[Reply]) -> AsyncIterator[Any]:
+async def _events(call: Call, body: ChatBody, replies: Sequence[StreamedReply]) -> AsyncIterator[Any]:
     """Yield the answers' pieces as they come, and what was used at the end."""
     start = {
         "id": f"chatcmpl-{call.number}", "object": "chat.completion.chunk", "created": int(time.time()),

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import Ask, reads_labels
+from afina.serve.encoders import EncodeRequest, reads_labels
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import Refusal, wrong
 
 __all__ = ["Classify", "labelling"]
@@ -26,7 +26,7 @@ class ClassifyBody(Body):
 
 
 @endpoint("/v1/classify")
-class Classify(Endpoint):
+class Classify(ServerEndpoint):
     """Gives each text its label, or its number, labels, entities."""
 
     body = ClassifyBody
@@ -62,7 +62,7 @@ def labelling(predictor: Predictor | None, name: str) -> Predictor:
     return predictor
 
 
-def _cut(ask: Ask) -> int:
+def _cut(ask: EncodeRequest) -> int:
     """Return how many texts were longer than is read and were cut, as in training."""
     assert ask.tokens is not None, "who is done was read"
     return ask.tokens.cut

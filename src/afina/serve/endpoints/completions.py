@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.responses import Response
 
-from afina.generation.rows import Said
+from afina.generation.rows import ChosenToken
 from afina.serve.http.bodies import Text
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
 from afina.serve.http.refusals import wrong
 from afina.serve.http.writing import WritingBody, begin, pieces, told, usage
-from afina.serve.reply import Reply
+from afina.serve.reply import StreamedReply
 
 __all__ = ["Completions"]
 
@@ -32,7 +32,7 @@ class CompletionBody(WritingBody):
 
 
 @endpoint("/v1/completions")
-class Completions(Endpoint):
+class Completions(ServerEndpoint):
     """Writes what follows each prompt."""
 
     body = CompletionBody
@@ -56,8 +56,8 @@ class Completions(Endpoint):
         return await _whole(call, body, replies)
 
 
-async def _whole(call: Call, body: CompletionBody, replies: Sequence[Reply]) -> dict[str, Any]:
-    logs: list[list[Said]] = [[] for _ in replies]
+async def _whole(call: Call, body: CompletionBody, replies: Sequence[StreamedReply]) -> dict[str, Any]:
+    logs: list[list[ChosenToken]] = [[] for _ in replies]
     choices: list[dict[str, Any]] = [{} for _ in replies]
     async for event in pieces(call, replies):
         if event is None:
@@ -72,7 +72,7 @@ async def _whole(call: Call, body: CompletionBody, replies: Sequence[Reply]) -> 
     return {**_start(call, body), "choices": choices, "usage": usage(call)}
 
 
-async def _events(call: Call, body: CompletionBody, replies: Sequence[Reply]) -> AsyncIterator[Any]:
+async def _events(call: Call, body: CompletionBody, replies: Sequence[StreamedReply]) -> AsyncIterator[Any]:
     start, none = _start(call, body), {"usage": None} if body.with_usage else {}
     offsets = [0] * len(replies)
     async for event in pieces(call, replies):
@@ -95,7 +95,9 @@ def _start(call: Call, body: CompletionBody) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _said(body: CompletionBody, reply: Reply, choices: Sequence[Said], offset: int) -> dict[str, Any] | None:
+def _said(
+    body: CompletionBody, reply: StreamedReply, choices: Sequence[ChosenToken], offset: int
+) -> dict[str, Any] | None:
     """Return how likely tokens were, as OpenAI's completions have it; offsets count letters of the answer."""
     if body.logprobs is None:
         return None

@@ -11,7 +11,7 @@ from afina.predictor.predictor import Predictor
 from afina.serve.encoders import Reader, reads_states
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
 
 __all__ = ["Embeddings", "reading", "unit"]
@@ -29,7 +29,7 @@ class EmbeddingsBody(Body):
 
 
 @endpoint("/v1/embeddings")
-class Embeddings(Endpoint):
+class Embeddings(ServerEndpoint):
     """Gives each text its vector."""
 
     body = EmbeddingsBody

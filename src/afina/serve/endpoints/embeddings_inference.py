@@ -9,7 +9,7 @@ from afina.serve.endpoints.classify import labelling
 from afina.serve.endpoints.embeddings import reading, unit
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
 
 __all__ = ["Embed", "EmbedUnder", "Predict", "PredictUnder"]
@@ -37,7 +37,7 @@ class EmbedBody(Body):
 
 
 @endpoint("/predict")
-class Predict(Endpoint):
+class Predict(ServerEndpoint):
     """Gives all labels of each text with their scores, the highest first."""
 
     body = PredictBody
@@ -85,7 +85,7 @@ class PredictUnder(Predict):
 
 
 @endpoint("/embed")
-class Embed(Endpoint):
+class Embed(ServerEndpoint):
     """Gives each text its vector, by the base unless an adapter is named."""
 
     body = EmbedBody

@@ -6,13 +6,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 
 __all__ = ["Health", "Metrics", "Ready"]
 
 
 @endpoint("/health")
-class Health(Endpoint):
+class Health(ServerEndpoint):
     """Asks each thread that owns a model for a sign of life: 503 where one is dead, or gives none in time."""
 
     method, unguarded = "GET", True
@@ -24,7 +24,7 @@ class Health(Endpoint):
 
 
 @endpoint("/ready")
-class Ready(Endpoint):
+class Ready(ServerEndpoint):
     """Says whether requests should be sent here: not while the server is stopping, nor where it is not well."""
 
     method, unguarded = "GET", True
@@ -36,7 +36,7 @@ class Ready(Endpoint):
 
 
 @endpoint("/metrics")
-class Metrics(Endpoint):
+class Metrics(ServerEndpoint):
     """Gives all counters as Prometheus reads them; they name every adapter, so that where there are keys an admin asks."""
 
     method, admin, free = "GET", True, True

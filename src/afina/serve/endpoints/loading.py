@@ -10,7 +10,7 @@ from afina.errors import UsageError
 from afina.serve.adapters import NoSuchAdapter
 from afina.serve.http.bodies import Body
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import no_model, wrong
 
 __all__ = ["LoadAdapter", "UnloadAdapter"]
@@ -36,7 +36,7 @@ class UnloadBody(Body):
 
 
 @endpoint("/v1/load_lora_adapter")
-class LoadAdapter(Endpoint):
+class LoadAdapter(ServerEndpoint):
     """Takes up an adapter of any method, and loads it."""
 
     body, admin = LoadBody, True
@@ -65,7 +65,7 @@ class LoadAdapter(Endpoint):
 
 
 @endpoint("/v1/unload_lora_adapter")
-class UnloadAdapter(Endpoint):
+class UnloadAdapter(ServerEndpoint):
     """Lets go of an adapter; requests that run are answered by it to their end."""
 
     body, admin = UnloadBody, True

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.house import House
 from afina.serve.http.refusals import not_here
 
@@ -12,7 +12,7 @@ __all__ = ["Model", "Models"]
 
 
 @endpoint("/v1/models")
-class Models(Endpoint):
+class Models(ServerEndpoint):
     """Lists what the caller may ask."""
 
     method = "GET"
@@ -25,7 +25,7 @@ class Models(Endpoint):
 
 
 @endpoint("/v1/models/{model:path}")
-class Model(Endpoint):
+class Model(ServerEndpoint):
     """Describes one of them."""
 
     method = "GET"

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from starlette.responses import JSONResponse, Response
 
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.words.page import PORTUGUESE
 
-__all__ = ["Icon", "Page", "Script", "Style", "Words"]
+__all__ = ["Icon", "Page", "PageWords", "Script", "Style"]
 
 _HEADERS = {
     # Script and style from here alone, none within the page, and nobody else is asked or may frame it.
@@ -24,7 +24,7 @@ _HEADERS = {
 }
 
 
-class _File(Endpoint):
+class _File(ServerEndpoint):
     """Gives a file of the folder `serve/page`; the page asks for a key itself, so that none is needed to see it."""
 
     method, unguarded = "GET", True
@@ -65,7 +65,7 @@ class Icon(_File):
 
 
 @endpoint("/page/words.json")
-class Words(Endpoint):
+class PageWords(ServerEndpoint):
     """Gives the Portuguese of its English phrases."""
 
     method, unguarded = "GET", True

@@ -11,7 +11,7 @@ from afina.serve.encoders import reads_labels
 from afina.serve.endpoints.embeddings import reading, unit
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import Endpoint, endpoint
+from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
 
 __all__ = ["Rerank"]
@@ -30,7 +30,7 @@ class RerankBody(Body):
 
 
 @endpoint("/v1/rerank")
-class Rerank(Endpoint):
+class Rerank(ServerEndpoint):
     """Gives the documents' places, best first, each with its score."""
 
     body = RerankBody

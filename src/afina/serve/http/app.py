@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from afina.serve.http.bodies import as_body, as_json
 from afina.serve.http.call import Call
-from afina.serve.http.endpoint import ENDPOINTS, Endpoint
+from afina.serve.http.endpoint import ENDPOINTS, ServerEndpoint
 from afina.serve.http.house import House
 from afina.serve.http.refusals import Refusal, wrong
 
@@ -52,7 +52,7 @@ def make_app(house: House) -> Starlette:
 class _Door:
     """Stands before an endpoint."""
 
-    def __init__(self, endpoint: type[Endpoint], house: House) -> None:
+    def __init__(self, endpoint: type[ServerEndpoint], house: House) -> None:
         self.endpoint, self.house = endpoint, house
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

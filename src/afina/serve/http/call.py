@@ -12,7 +12,7 @@ from starlette.requests import Request
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor
 from afina.serve.adapters import NoSuchAdapter, Shelf, Version
-from afina.serve.encoders import Ask, Reader, TooLong
+from afina.serve.encoders import EncodeRequest, Reader, TextTooLong
 from afina.serve.http.house import House
 from afina.serve.http.keys import Caller
 from afina.serve.http.refusals import Refusal, busy, no_model, not_here, wrong
@@ -78,7 +78,7 @@ class Call:
 
     async def read(
         self, reader: Reader, texts: Sequence[Any], pairs: Sequence[str] | None = None, *, may_cut: bool = True
-    ) -> Ask:
+    ) -> EncodeRequest:
         """Return what is said of texts; raises `Refusal` where there are too many, or one is wrong or not to be cut."""
         limits, encoders = self.house.limits, self.house.encoders
         if not texts:
@@ -99,10 +99,10 @@ class Call:
             if not ended.done():
                 ended.set_result(None)
 
-        def done(answered: Ask) -> None:
+        def done(answered: EncodeRequest) -> None:
             loop.call_soon_threadsafe(end)
 
-        ask = Ask(reader, texts, pairs, done, may_cut)
+        ask = EncodeRequest(reader, texts, pairs, done, may_cut)
         encoders.submit(ask)
         try:
             await ended
@@ -110,8 +110,8 @@ class Call:
             ask.cancelled = True  # of one that is done it says nothing more
         return self._checked(ask)
 
-    def _checked(self, ask: Ask) -> Ask:
-        if isinstance(ask.error, TooLong):
+    def _checked(self, ask: EncodeRequest) -> EncodeRequest:
+        if isinstance(ask.error, TextTooLong):
             raise wrong(str(ask.error), "input", "context_length_exceeded")
         if isinstance(ask.error, UsageError):
             raise wrong(str(ask.error), "input")

@@ -8,10 +8,10 @@ from afina.registry import Registry
 from afina.serve.http.bodies import Body
 from afina.serve.http.call import Call
 
-__all__ = ["ENDPOINTS", "Endpoint", "endpoint"]
+__all__ = ["ENDPOINTS", "ServerEndpoint", "endpoint"]
 
 
-class Endpoint:
+class ServerEndpoint:
     """Answers requests at one path; only its class is asked, as it holds nothing."""
 
     name: ClassVar[str] = ""
@@ -32,7 +32,7 @@ class Endpoint:
         raise NotImplementedError(f"{cls.name} has no answer")
 
 
-ENDPOINTS: Registry[type[Endpoint]] = Registry("endpoint", "afina.serve.endpoints")
+ENDPOINTS: Registry[type[ServerEndpoint]] = Registry("endpoint", "afina.serve.endpoints")
 """All of them by path."""
 
 endpoint = ENDPOINTS.register

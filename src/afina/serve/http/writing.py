@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from afina.errors import UsageError
 from afina.generation.generate import encode_prompt
-from afina.generation.rows import Piece, PromptTooLong, Request, Said
+from afina.generation.rows import ChosenToken, Piece, PromptTooLong, Request
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import check_messages, template_of
 from afina.predictor.predictor import Predictor
@@ -18,7 +18,7 @@ from afina.serve.engine import Engine
 from afina.serve.http.bodies import Body, Name
 from afina.serve.http.call import Call
 from afina.serve.http.refusals import Refusal, busy, wrong
-from afina.serve.reply import Ask, Busy, Closing, Reply
+from afina.serve.reply import Ask, Busy, Closing, StreamedReply
 
 __all__ = ["WritingBody", "begin", "pieces", "prompt_of", "told", "usage"]
 
@@ -101,7 +101,7 @@ def prompt_of(
         raise wrong(str(error), "messages" if is_chat else "prompt") from None
 
 
-async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, log: int | None) -> list[Reply]:
+async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, log: int | None) -> list[StreamedReply]:
     """Ask for all answers of a request, that of each prompt in its turn; they are cancelled when the request ends.
 
     Raises `Refusal` for a model that does not write, prompts that are too long, and where too many wait already.
@@ -112,7 +112,7 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
     except UsageError as error:
         raise wrong(str(error), "model") from None
     call.texts = given
-    replies: list[Reply] = []
+    replies: list[StreamedReply] = []
     for prompt in given:
         made = prompt_of(engine, predictor, prompt, body.model)
         call.tokens_in += len(made.prompt)
@@ -127,7 +127,7 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
     return replies
 
 
-def _submitted(engine: Engine, ask: Ask) -> Reply:
+def _submitted(engine: Engine, ask: Ask) -> StreamedReply:
     """Return the reply to an ask; raises `Refusal` where it gets none."""
     try:
         return engine.submit(ask)
@@ -146,7 +146,7 @@ def _submitted(engine: Engine, ask: Ask) -> Reply:
         raise wrong(str(error)) from None
 
 
-async def pieces(call: Call, replies: Sequence[Reply]) -> AsyncIterator[tuple[int, Piece] | None]:
+async def pieces(call: Call, replies: Sequence[StreamedReply]) -> AsyncIterator[tuple[int, Piece] | None]:
     """Yield the pieces of all replies with their places, as they come; None where nothing came for a while.
 
     Raises `Refusal` for an answer that is not there in time, or that failed.
@@ -191,7 +191,7 @@ def usage(call: Call) -> dict[str, int]:
     }  # fmt: skip
 
 
-def told(tokenizer: Any, choice: Said) -> dict[str, Any]:
+def told(tokenizer: Any, choice: ChosenToken) -> dict[str, Any]:
     """Return how likely a token was, as OpenAI's chats have it."""
 
     def one(token: int, log_probability: float) -> dict[str, Any]:
