@@ -43,6 +43,15 @@ def test_every_key_stands_in_a_table_of_the_docs(where: str) -> None:
     assert sorted(written - told) == []
 
 
+@pytest.mark.parametrize("given", [Path("base"), ["minilm", Path("a", "base")]])
+def test_a_path_of_pythons_is_the_text_that_a_file_would_hold(given: Any) -> None:
+    places = [str(each) for each in (given if isinstance(given, list) else [given])]
+    config = StudyConfig.parse({"model": given, "dataset": given, "methods": "lora"}, "study")
+    assert (config.model, [spec.path for spec in config.dataset]) == (places, places)
+    keyed = StudyConfig.parse({"model": "minilm", "dataset": {"path": Path("a", "rows.csv")}, "methods": "lora"}, "study")
+    assert keyed.dataset[0].path == str(Path("a", "rows.csv"))
+
+
 def study(values: dict[str, Any], where: str) -> dict[str, Any]:
     if where == "study":
         return BASE | values

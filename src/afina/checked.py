@@ -1,13 +1,14 @@
 """Check what a person wrote by keys as a whole, and refuse it in one sentence that names every wrong key."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from afina.errors import UsageError, nearest, shown
 
-__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked", "OneOrMore", "as_list", "once"]
+__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked", "OneOrMore", "as_list", "as_text", "once"]
 
 MOST_ENTRIES, _LONGEST, _LARGEST = 10_000, 100_000, 2**32 - 1
 _NAMED = 5
@@ -18,9 +19,14 @@ LARGEST_COUNT = 2**20
 TRUTHS = "YAML reads yes, no, on and off as true and false; write such a word in quotation marks"
 
 
+def as_text(value: Any) -> Any:
+    """Return a path, which Python may give where a file has its text, as that text; anything else as it is."""
+    return str(value) if isinstance(value, PurePath) else value
+
+
 def as_list(value: Any) -> Any:
-    """Return a list, of one where it is none."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    """Return a list, of one where it is none; paths in it are text."""
+    return [as_text(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
 
 
 OneOrMore = BeforeValidator(as_list, json_schema_input_type=str | list[str])

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from afina.checked import TRUTHS, Checked, OneOrMore
+from afina.checked import TRUTHS, Checked, OneOrMore, as_text
 from afina.separator import as_separator
 from afina.task_name import TaskName
 
@@ -31,7 +31,7 @@ class DatasetSpec(Checked):
     two, `messages` for chats and for audits). `Task.reads` says whose a key is, and refuses it to others.
     """
 
-    path: str
+    path: Annotated[str, BeforeValidator(as_text, json_schema_input_type=str)]
     """A packaged name, a preset, a file, a folder with train.* and test.*, or a hub name."""
     config: str | None = None
     """The hub data set's configuration, e.g. `sst2` of `glue`."""
