@@ -48,7 +48,9 @@ def test_a_path_of_pythons_is_the_text_that_a_file_would_hold(given: Any) -> Non
     places = [str(each) for each in (given if isinstance(given, list) else [given])]
     config = StudyConfig.parse({"model": given, "dataset": given, "methods": "lora"}, "study")
     assert (config.model, [spec.path for spec in config.dataset]) == (places, places)
-    keyed = StudyConfig.parse({"model": "minilm", "dataset": {"path": Path("a", "rows.csv")}, "methods": "lora"}, "study")
+    keyed = StudyConfig.parse(
+        {"model": "minilm", "dataset": {"path": Path("a", "rows.csv")}, "methods": "lora"}, "study"
+    )
     assert keyed.dataset[0].path == str(Path("a", "rows.csv"))
 
 
