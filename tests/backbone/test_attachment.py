@@ -60,6 +60,18 @@ def test_an_evaluation_before_training_changes_nothing(name: str, family: str, f
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
+def test_a_head_switched_alone_leaves_no_branch_dropping(family_folder: Loader) -> None:
+    """What writes a merged graph holds the head without the branches, and switches it."""
+    backbone = load_family(family_folder("bert"))
+    adapter = build_adapter(make("lora", dropout=0.5), backbone, outputs=2, seed=0)
+    stir(adapter)
+    adapter.train()
+    adapter.head.eval()
+    with Attachment(backbone, [adapter]) as attached, torch.no_grad():
+        first, second = (attached(batch())[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
 def test_a_model_is_in_flight_for_the_time_of_a_pass_alone(family_folder: Loader) -> None:
     backbone = load_family(family_folder("bert"))
     with Attachment(backbone, [stirred("loreft", backbone)]) as attached:

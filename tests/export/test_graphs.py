@@ -21,8 +21,8 @@ from afina.export.runtime import RUNTIMES
 from afina.export.target import TARGETS
 from commands import afina as run_afina
 from commands import refused
-from exports import CLASSES, NUMBER, SEVERAL, TAGS, VECTORS, alone, folder_of
-from pairs import TRAINED
+from exports import CLASSES, NUMBER, SEVERAL, TAGS, VECTORS, alone, covering_exports, folder_of
+from families import ENCODERS
 
 Loader = Callable[..., Path]
 GRAPHS = [name for name, cls in TARGETS.items() if issubclass(cls, GraphTarget) and name != "onnx"]
@@ -35,18 +35,19 @@ QUICK = [
 """Each kind of site, of encoder and of answer once, beside LoRA on BERT (`made`)."""
 SETTINGS = {name: {"length": 3} for name in ("prompt", "ptuning")}
 """Shorter prompts than their own: the small models have positions for few tokens besides those of a text."""
-ENCODERS = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2", "electra", "mpnet", "vit")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test each target, and the adapters to export: a few, or all for the table of conformance."""
+    """Give a test each target, and the adapters to export: a few, or of every architecture and method for the tables."""
     if "to" in metafunc.fixturenames:
         metafunc.parametrize("to", GRAPHS, scope="module")
     if "kind" in metafunc.fixturenames:
         whole = metafunc.config.getoption("--conformance") is not None
-        pairs = [(name, family, CLASSES) for family in ENCODERS for name in TRAINED] if whole else []
+        pairs = (
+            [(name, family, CLASSES) for name, family in covering_exports((*ENCODERS, "vit"), first=7)] if whole else []
+        )
         pairs = [*QUICK, *(own for own in pairs if own not in QUICK)]
-        metafunc.parametrize("kind", pairs, ids=[f"{name}-{family}" for name, family, _ in pairs])
+        metafunc.parametrize("kind", pairs, ids=[f"{name}-{family}-{task['name']}" for name, family, task in pairs])
 
 
 def needed(to: str) -> None:

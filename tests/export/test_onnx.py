@@ -22,9 +22,8 @@ from afina.export.parity import Parity
 from afina.export.targets.onnx import OnnxTarget
 from commands import afina as run_afina
 from commands import refused
-from exports import CLASSES, NUMBER, SEVERAL, TAGS, alone, folder_of
+from exports import ALWAYS, CLASSES, NUMBER, SEVERAL, TAGS, alone, covering_exports, folder_of
 from families import ENCODERS
-from pairs import TRAINED, covering
 
 Loader = Callable[..., Path]
 TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
@@ -41,11 +40,10 @@ def exported(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take one pair whose branches stay in the graph; `make conformance` takes the whole product."""
+    """Take one pair whose branches stay in the graph; `make conformance` takes every architecture and method."""
     if {"name", "family"} <= {*metafunc.fixturenames} and metafunc.function is test_an_export_answers_as_its_adapter:
-        pairs = covering(TRAINED, (*ENCODERS, "vit"), whole=True)
-        if metafunc.config.getoption("--conformance") is None:
-            pairs = [("loreft", "modernbert")]
+        whole = metafunc.config.getoption("--conformance") is not None
+        pairs = covering_exports((*ENCODERS, "vit")) if whole else [("loreft", "modernbert")]
         metafunc.parametrize(("name", "family"), pairs, ids=[f"{name}-{family}" for name, family in pairs])
 
 
@@ -59,12 +57,13 @@ def test_an_export_answers_as_its_adapter(
         return  # what was exported was held against the adapter
     expected = ours.predict(TEXTS)
     found = [row.found for row in api.predict(folder, TEXTS)]
-    said = alone(folder, *TEXTS)
-    for one, other, third in zip(expected, found, said, strict=True):
-        assert one.label == other.label == third["label"]
-        for label, value in one.probabilities.items():
-            assert value == pytest.approx(other.probabilities[label], abs=1e-4)
-            assert value == pytest.approx(third["probabilities"][label], abs=1e-4)
+    for one, other in zip(expected, found, strict=True):
+        assert one.label == other.label
+        assert dict(one.probabilities) == pytest.approx(dict(other.probabilities), abs=1e-4)
+    if name in (ALWAYS, "loreft"):  # what a script does is the same for every graph of an architecture
+        for one, third in zip(expected, alone(folder, *TEXTS), strict=True):
+            assert one.label == third["label"]
+            assert dict(one.probabilities) == pytest.approx(third["probabilities"], abs=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,9 @@ from afina.export.sample import sample_rows
 from afina.export.writing.held import hold_writer
 from commands import afina as run_afina
 from commands import refused
-from exports import chatting, save_talks, written_alone
+from exports import chatting, covering_exports, save_talks, written_alone
 from families import DECODERS
 from gguf_files import save_speaker
-from pairs import TRAINED
 from saved_adapters import saved
 
 QUICK = [("openvino", "loreft", "gpt2"), ("onnx", "prompt", "gemma2")]
@@ -34,10 +33,12 @@ SHORT = {"prompt", "ptuning", "prefix"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take a few of each kind; `make conformance` takes the whole product."""
+    """Take a few of each kind; `make conformance` takes every architecture and method."""
     if "kind" in metafunc.fixturenames:
         whole = metafunc.config.getoption("--conformance") is not None
-        every = [("onnx", name, family) for family in DECODERS for name in TRAINED]
+        every = [
+            (to, *pair) for to, first in (("onnx", 0), ("openvino", 7)) for pair in covering_exports(DECODERS, first)
+        ]
         kinds = [*QUICK, *every] if whole else QUICK
         metafunc.parametrize("kind", kinds, ids=["-".join(kind) for kind in kinds])
 
@@ -52,7 +53,9 @@ def exported(source: Path, talks: str, to: str = "onnx", **options: Any) -> Expo
     return api.export(source, to, source.parent / "out", data=talks, rows=3, **options)
 
 
-def test_a_graph_goes_on_as_its_adapter(kind: tuple[str, str, str], talks: str, tmp_path: Path) -> None:
+def test_a_graph_goes_on_as_its_adapter(
+    kind: tuple[str, str, str], talks: str, tmp_path: Path, record_property: Any
+) -> None:
     to, name, family = kind
     pytest.importorskip(to)
     base = save_speaker(family, tmp_path / "base")
@@ -62,6 +65,7 @@ def test_a_graph_goes_on_as_its_adapter(kind: tuple[str, str, str], talks: str, 
     apart, _, _, scale = told["largest difference of logits of what may follow"].strip(")").split()
     assert float(apart) < 1e-4
     assert float(scale) > 0.1
+    record_property("export", [to, family, name, "chat", float(apart)])
     same, _, written, _ = told["written alike, taking the likeliest token"].split()
     assert int(same) > 0.9 * int(written) > 20
     assert made.effect is None or made.effect > 0.01, "an adapter that changes nothing cannot be missed"

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,37 @@ from afina.backbone.load import load_backbone
 from afina.data.templates.named import make_template
 from afina.methods.base import make_method
 from afina.tasks.base import restore
+from conformance import can_be
 from families import load_family
-from pairs import stir
+from pairs import TRAINED, stir
 
-__all__ = ["CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "chatting", "folder_of", "save_talks", "written_alone"]
+__all__ = [
+    "ALWAYS", "CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "chatting", "covering_exports", "folder_of", "save_talks",
+    "written_alone",
+]  # fmt: skip
+
+ALWAYS = "lora"
+"""The method that is exported of every architecture."""
 
 CLASSES = {"name": "classification", "label_names": ["no", "yes"]}
 NUMBER = {"name": "regression", "mean": 30.0, "deviation": 7.0}
 SEVERAL = {"name": "multilabel", "label_names": ["late", "broken"], "thresholds": [0.4, 0.6]}
 TAGS = {"name": "tagging", "label_names": ["O", "B-ITEM"]}
 VECTORS = {"name": "embedding"}
+
+
+def covering_exports(families: Iterable[str], first: int = 0) -> list[tuple[str, str]]:
+    """Return pairs to export for the tables of conformance: a tracing of each takes some ten seconds.
+
+    Every architecture comes with LoRA and with two other methods, which take turns from the `first` on, so that each method
+    comes up.
+    """
+    pairs: list[tuple[str, str]] = []
+    turns = islice(cycle(name for name in TRAINED if name != ALWAYS), first, None)
+    for family in families:
+        each = islice((name for name in turns if can_be(name, family)), 2)
+        pairs += [(name, family) for name in (ALWAYS, *each)]
+    return pairs
 
 
 def folder_of(

@@ -152,7 +152,7 @@ class Attachment:
     def train(self, mode: bool = True) -> None:
         """Switch dropout on or off, in the backbone and in the adapters.
 
-        What is in that mode already is not walked through: members of a cohort take turns at every step.
+        What is in that mode already is left alone: members of a cohort take turns at every step.
         """
         self.training = mode
         if self.backbone.model.training != mode:
@@ -160,10 +160,10 @@ class Attachment:
             for module in self._dropouts():
                 module.training = False
         for adapter in self.adapters:
-            if adapter.head.training != mode:
-                adapter.head.train(mode)
-                for _, branch in adapter.placed():
-                    branch.train(mode)
+            # A head may have been switched alone, by what holds it without the branches.
+            for module in (adapter.head, *(branch for _, branch in adapter.placed())):
+                if module.training != mode:
+                    module.train(mode)
 
     def _dropouts(self) -> list[nn.Module]:
         """Drop by a hook on a CPU, instead of by the modules that do, which draw a float per element."""
