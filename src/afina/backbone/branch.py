@@ -116,6 +116,7 @@ class Branch(Placed):
         """Refuse a class that has a `stack_key` and a formula without its stacked form, which a cohort would leave out."""
         super().__init_subclass__(**settings)
 
+        # A subclass that overrides a formula alone would inherit the stacked form of another one, silently.
         def owner(name: str) -> type:
             return next(kind for kind in cls.__mro__ if name in vars(kind))
 

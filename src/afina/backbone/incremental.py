@@ -62,6 +62,7 @@ class Writing:
         self._left: list[int] = []
         """Tokens of the prompt that are still to be read."""
         self._ways: Ways | None = None
+        # An encoder looks at the whole prompt at once, so that only a decoder's prompt can be read in pieces.
         if most is not None and not self._apart and len(prompts) == 1:
             prompts, self._left = [prompts[0][:most]], list(prompts[0][most:])
         self._read(prompts)
@@ -89,17 +90,22 @@ class Writing:
         attached, rows = self.attached, self.rows
         given = attached.given(self._inputs(prompts), rows)
         if self._apart:
+            # The prompt is the encoder's; the decoder begins with its start token alone.
             given.inputs["decoder_input_ids"] = given.inputs["decoder_input_ids"][:, :1]
         read, length = given.read, given.read.length
+        # The mask is that of the whole prompt from the first piece on: a sliding window's shape must not change between
+        # pieces.
         if self._left:
             more = len(self._left)
             whole = None if read.mask is None else torch.nn.functional.pad(read.mask, (0, more), value=1)
             read = Read(whole, length + more, (0, length))
         output = attached.run(Pass(rows, read, Read(None, 1)), given.inputs, self._kept())
+        # Prefixes that count as PEFT's do move the positions of their own rows on, and of no others.
         moved = torch.tensor(attached.moves)[self._of]
         if self._apart:
             self._encoded, self._seen = output.encoder_last_hidden_state, given.read.mask
             self._counts = [1] * len(prompts)
+            # Position 0 was the start token's.
             self._positions = torch.ones(len(prompts), dtype=torch.long, device=self._backbone.device)
             self.logits = self._say(output.last_hidden_state[:, 0])
             return
@@ -108,6 +114,7 @@ class Writing:
         self._counts = counts.tolist()
         self._positions = (counts + moved).to(self._backbone.device)
         """(B,) of the next tokens."""
+
         self._move_behind(counts.to(self._backbone.device), self.width)
         if not self._left:
             last = (counts - 1).to(self._backbone.device)
@@ -134,6 +141,7 @@ class Writing:
         """Add a token (B,) to each row; return logits (B, V) of the next."""
         nothing = Read(torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device), 1)
         places = self._positions[:, None]
+        # The new token is seen by all that follow, in every row.
         if self._mask is not None:
             self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
         if self._encoded is not None:
@@ -145,6 +153,8 @@ class Writing:
             given = {"input_ids": tokens[:, None], "position_ids": places, "attention_mask": self._mask}
         self._positions = self._positions + 1
         self._counts = [count + 1 for count in self._counts]
+        # The same rows go through the same branches at every step, so their ways are worked out once until a row joins
+        # or leaves.
         if self._ways is None:
             self._ways = Ways(self.rows)
         now = Pass(
@@ -173,6 +183,7 @@ class Writing:
         """Go on with another's rows too; return which of both, this one's first, stands at each place now."""
         assert other.attached is self.attached
         owners = self._of + other._of
+        # A stable sort by adapter: rows of one adapter stand side by side, those that were there before the new ones.
         order = sorted(range(len(owners)), key=owners.__getitem__)
         place = torch.tensor(order, device=self._backbone.device).argsort()
         each = [place[: len(self)], place[len(self) :]]
@@ -191,6 +202,7 @@ class Writing:
         assert other._encoded is not None
         pairs = zip(self._past.cross_attention_cache.layers, other._past.cross_attention_cache.layers, strict=True)
         for layer, more in pairs:
+            # An encoder's states begin together (their padding is behind), where a decoder's rows end together.
             layer.join(more, each, behind=True)
         both = self._encoded, other._encoded
         width = max(own.shape[1] for own in both)
@@ -231,6 +243,7 @@ class Writing:
         ids = np.concatenate([np.array(prompt, dtype=np.int32) for prompt in prompts])
         offsets = np.cumsum([0, *map(len, prompts)])
         tokens = LabelledTokens(ids, offsets, np.zeros(len(prompts), dtype=np.int64))
+        # Nothing is cut here: what is too long was refused before, by what its own adapter leaves of the context.
         most = max(max(map(len, prompts)), backbone.context - max(map(places_taken, self.attached.adapters)))
         rows = np.arange(len(prompts))
         return dict(collate([(tokens, rows)], backbone.tokenizer.pad_token_id, backbone.device, most=most).inputs)
@@ -241,6 +254,8 @@ class Writing:
         heads = [spoken_by(adapter.head, self._backbone.language) for adapter in self.attached.adapters]
         if all(head is self._backbone.language for head in heads):
             return self._backbone.language(states)
+        # Adapters may have added words of their own, so heads differ in width: a word that a head lacks gets no
+        # probability.
         parts = [head(states[own]) for head, own in zip(heads, self.rows, strict=True) if own.stop > own.start]
         words = max(part.shape[1] for part in parts)
         return torch.cat([torch.nn.functional.pad(own, (0, words - own.shape[1]), value=-torch.inf) for own in parts])
@@ -248,13 +263,16 @@ class Writing:
     def _move_behind(self, counts: Tensor, width: int) -> None:
         """Move each row's first `counts` (B,) kept places to the end of `width` places; what is before them is not seen."""
         places = torch.arange(width, device=counts.device)
+        # Row i's token t moves to width - counts[i] + t; places before that copy token 0, and the mask hides them.
         source = (places - (width - counts)[:, None]).clamp(min=0)  # (B, width)
+        # Rows of one length already stand at the end: then nothing is copied.
         if min(self._counts) < width or width < self.layers[0].get_seq_length():
             for layer in self.layers:
                 layer.gather(source)
         self._mask = self._mask_now()
 
     def _mask_now(self) -> Tensor | None:
+        # None lets attention take its fast path for causal rows without padding.
         if min(self._counts, default=0) == self.width:
             return None
         counts = torch.tensor(self._counts, device=self._backbone.device)

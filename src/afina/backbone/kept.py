@@ -18,6 +18,8 @@ _ROOM = 64
 class Kept:
     """The keys and values of one layer, (B, H, width, D/H) each, as the end of larger tensors."""
 
+    # What transformers' masks ask a layer of a cache: there is no window here, as windows would count padding as
+    # tokens.
     is_sliding = is_compileable = is_croppable = False
     supports_early_init = False
 
@@ -45,6 +47,8 @@ class Kept:
             self._take((keys, values), keys.shape[2])
         else:
             added = keys.shape[2]
+            # Doubling would be simpler and waste half of the memory; an eighth of room keeps copies rare enough
+            # (`room_behind`).
             if self._whole is None or self._end + added > self._whole[0].shape[2]:
                 self._make_room(added)
             assert self._whole is not None
@@ -66,6 +70,8 @@ class Kept:
         """Keep these rows alone, and of each its last `width` places."""
         chosen = []
         for part in self.parts:
+            # Unlike `join`, nothing needs zeros here: what is left of the width is copied whole, and the room behind is
+            # not read.
             made = part.new_empty(len(rows), *_shape(part, width + room_behind(width)))
             made[:, :, :width] = part[:, :, part.shape[2] - width :].index_select(0, rows)
             chosen.append(made)

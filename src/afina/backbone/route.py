@@ -27,6 +27,7 @@ def cut(
     one value in `stacks`. What is one piece is not cut at all, and what is, by `split`: a slice for each adapter would cost
     the backward pass a whole tensor of zeros each. Tensors that all rows share (1, ...) are given to each.
     """
+    # The rows are in the adapters' order, so pieces are found by one walk from left to right.
     pieces: list[list[list[_P]]] = []
     counts: list[int] = []
     last: tuple[Hashable, int] | None = None
@@ -37,6 +38,7 @@ def cut(
         here = placed.get(index, [])
         key = None if stacks is None else stacks.get(index)
         stack = None if key is None else (key, count)
+        # Neither this adapter nor the piece before has anything here: one piece, which is passed on as it is.
         if counts and not here and not pieces[-1]:
             counts[-1] += count
         elif stack is not None and stack == last:
@@ -71,11 +73,13 @@ def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -
     if isinstance(module, nn.Embedding) and any(branch.words > module.num_embeddings for branch in every):
         handles.append(_wider(module))
 
+    # Ways are remembered by step while texts are written (`Ways`); in training and reading every batch is cut anew.
     coming, going = Crossing(branches, stacks, changes_input), Crossing(branches, stacks, changes_output)
 
     def before(x: Tensor) -> Tensor:
         now = flight.now
         ways: Ways | None = now.ways
+        # Looked up before it is made: this runs at every module of every step.
         if ways is not None and (way := ways.found.get(id(coming)) or ways.through(coming, x)) is not None:
             return way.before(x) if way.acts else x
         return join([before_module(placed, own) for placed, (own,) in cut(now.rows, branches, x, stacks=stacks)])
@@ -84,6 +88,7 @@ def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -
         now = flight.now
         ways: Ways | None = now.ways
         if ways is not None and (way := ways.found.get(id(going)) or ways.through(going, y)) is not None:
+            # One stacked formula for all rows, without the walk over legs.
             if way.stacked is not None:
                 return way.stacked(x, y)
             return way.after(now, x, y) if way.acts else y
@@ -98,6 +103,7 @@ def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -
     if changes[1]:
 
         def follow(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            # Layers of some architectures give (states, ...) and of others the states alone.
             if isinstance(output, tuple):
                 return (after(args[0], output[0]), *output[1:])
             return after(args[0], output)

@@ -64,6 +64,7 @@ class Trunk:
         sequences = self.tokens.sequences(rows)
         if self.first_only:
             return self._kept[torch.from_numpy(sequences)][:, None]
+        # Zeros behind each text are never looked at: the mask hides them.
         padded = self._kept.new_zeros((len(sequences), width, self._kept.shape[1]))
         for place, index in enumerate(sequences):
             start, stop = self._starts[index], self._starts[index + 1]
@@ -117,6 +118,8 @@ class LowerLayers:
             for trunk, (tokens, rows) in zip(trunks, pieces, strict=True)
         ]
         inputs = dict(batch.inputs)
+        # No layer runs any more, so the first token's column stands for the whole text; a mask would have the old
+        # width.
         if trunks[0].first_only and "input_ids" in inputs:
             inputs.pop("attention_mask", None)
             inputs = {name: value[:, :1] for name, value in inputs.items()}
@@ -126,6 +129,8 @@ class LowerLayers:
 
     def _compute(self, tokens: Tokens) -> _Compute:
         def compute(rows: np.ndarray) -> Tensor:
+            # The pass is broken off at the last lower layer by an exception: nothing above it is computed, whatever
+            # model it is.
             try:
                 self._run(tokens, rows)
             except _Reached as reached:
@@ -145,6 +150,7 @@ class LowerLayers:
                 if last and now.reaching:
                     raise _Reached(output[0] if self._tupled[layer] else output)
                 return output
+            # The lower layers hand on what they were given, unused; the last of them gives the known states.
             states = now.known if last else states
             return (states, None) if self._tupled[layer] else states
 
@@ -160,6 +166,7 @@ def _empty(count: int, width: int, dtype: torch.dtype) -> Tensor | None:
     size = count * width * dtype.itemsize
     if size <= _SHARE * psutil.virtual_memory().available:
         return torch.zeros((count, width), dtype=dtype).zero_()  # all of it now, not page by page
+    # Half of the disk at most, as the same folder may hold other programs' files.
     if size > 0.5 * shutil.disk_usage(tempfile.gettempdir()).free:
         return None
     with tempfile.NamedTemporaryFile(prefix="afina-trunk-") as file:

@@ -45,6 +45,7 @@ class Crossing:
 
     def together(self, adapters: list[list[Put]], most: int) -> tuple[list[list[Put]], list[Any]]:
         """Return what at most `most` adapters have put together, these among them in their order, and whose it is."""
+        # By identity: an adapter whose branches were replaced is another one, however equal its numbers are.
         for group, together in self.kept:
             if len(group) <= most and all(any(own is other for other in group) for own in adapters):
                 return group, together
@@ -72,11 +73,15 @@ class Way:
     """Takes all rows through the branches at a module, leg by leg."""
 
     def __init__(self, crossing: Crossing, rows: Sequence[slice]) -> None:
+        # Neighbours with equal keys become one leg: they are computed by one stacked formula instead of one after
+        # another. A key of None stands for branches that cannot be stacked, which are a leg each.
         groups: list[tuple[Hashable, list[int]]] = []
         for index, part in enumerate(rows):
+            # An adapter without rows in this batch breaks no group apart.
             if part.start == part.stop:
                 continue
             here = [put.branch for put in crossing.branches.get(index, ())]
+            # Adapters that change nothing here are alike, whatever their methods: their rows need no cutting out.
             acts = any(crossing.acts(branch) and branch.answers for branch in here)
             key = crossing.stacks.get(index) if acts else "none"
             if groups and key is not None and groups[-1][0] == key:
@@ -102,6 +107,7 @@ class Way:
             return self._legs[0].after(now, x, y)
         if y.data_ptr() == x.data_ptr():  # a module that hands on what it was given, which others may look at still
             y = y.clone()
+        # Written into y: legs that change nothing cost nothing, where a concatenation would copy their rows too.
         for leg in self._legs:
             if leg.adapters:
                 y[leg.rows] = leg.after(now, x[leg.rows], y[leg.rows])
@@ -128,6 +134,8 @@ class _Leg:
             return x
         if self.spread is None or self.back is None:
             return before_module(self.adapters, x, self.together)
+        # Stacked formulas want (adapters x rows) as a rectangle, so rows of short adapters are repeated and their
+        # copies dropped.
         return before_module(self.adapters, x.index_select(0, self.spread), self.together).index_select(0, self.back)
 
     def after(self, now: Pass, x: Tensor, y: Tensor) -> Tensor:
@@ -155,14 +163,18 @@ def _leg(crossing: Crossing, key: Hashable, parts: Sequence[slice], adapters: Se
     # Adapters of rows that have left may stay among those that are put together, as long as they cost little.
     group, together = crossing.together(placed, most=max(len(placed), 2 * sum(counts) // max(counts)))
     first = group[0]
+    # A slice of a fused projection has to be cut out of y first, which only the long form does.
     plain = len(first) == 1 and first[0].site.part is None
     stacked = partial(first[0].branch.after_stacked, together[0]) if plain else None
+    # Already a rectangle, in the order of the rows.
     if len(group) == len(placed) and len(set(counts)) == 1:
         return _Leg(rows, placed, together, stacked=stacked)
+    # Place p of the rectangle takes the row spread[p] of the leg, and row r is found again at the place back[r].
     start, width, back = 0, max(counts), list[int]()
     spread = [0] * (len(group) * width)
     for branches, count in zip(placed, counts, strict=True):
         place = width * next(number for number, other in enumerate(group) if other is branches)
+        # A short adapter's last row fills the places up: any row would do, as nobody reads them back.
         spread[place : place + width] = [start + min(row, count - 1) for row in range(width)]
         back += range(place, place + count)
         start += count
@@ -193,6 +205,7 @@ def after_module(
             return first.after_stacked(together[place], x, y)
         if len(placed) > 1:
             return first.after_stacked(first.together([put.branch for put in placed]), x, y)
+        # Only few branches ask where in the pass they are (after_here); for the others that is not even worked out.
         if type(first).after_here is Branch.after_here:
             return first.after(x, y)
         return first.after_here(now.here(placed[0]), x, y)

@@ -106,9 +106,11 @@ class Member:
     def step(self) -> None:
         """Take one optimiser step with the gradients that are there, and move on to the next batch."""
         position, rows = self.position, self.batches()[self.position.batch]
+        # A penalty depends on the weights and no row: it is added once a step, however many micro-batches it has.
         if (penalty := self.adapter.penalty()) is not None:
             penalty.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step(position.step + 1)
+        # Behind the step, since a method may choose ranks by the gradients that this step has used.
         if self.schedule is not None:
             self.schedule.after_step(position.step + 1)
         self.optimiser.clear()
@@ -160,6 +162,7 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
     attached = passes.attached([member.adapter for member in group], training=True)
+    # Micro-batches cut every member's batch at the same places; a member with fewer rows has empty pieces at the end.
     for start in range(0, whole, micro := micro_batch_size or whole):
         pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
         batch = attached.batch(pieces, packing=passes.packing)
@@ -167,6 +170,8 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
         members = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
         losses: list[Tensor] = []
         for member, logits, labels, rows, tokens in members:
+            # Divided by the terms of the whole batch, not of this piece: the sum over pieces is then the batch's mean,
+            # whatever the micro-batch size.
             if len(labels):
                 losses.append(member.loss(logits, labels, max(1, int(member.tokens.trained[rows].sum()))))
                 member.position.tokens += tokens

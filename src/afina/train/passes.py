@@ -72,6 +72,7 @@ class Passes:
         kinds: dict[Hashable, dict[str, list[_M]]] = {}
         for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
             kind, like = self._known(member.adapter)
+            # Batches within a factor of two of each other's size share a kind: they are padded to the widest.
             halvings = int(math.log2(largest / counts[id(member)]))
             kinds.setdefault((kind, halvings), {}).setdefault(like, []).append(member)
         divided: list[list[_M]] = []
@@ -80,6 +81,8 @@ class Passes:
             if tokens is not None and self.most_tokens is not None:
                 widest = max(counts[id(member)] for own in units.values() for member in own)
                 size = max(1, min(size, self.most_tokens // widest))
+            # A method with several members gets passes of its own, where its branches are one stack and no row is cut
+            # out; single members share what is left.
             apart = [own for own in units.values() if self.alike and len(own) > 1]
             rest = [member for own in units.values() if not (self.alike and len(own) > 1) for member in own]
             divided += [group for own in (*apart, rest) for group in _parts(own, size)]
@@ -119,6 +122,7 @@ class Passes:
 
 def _parts(members: list[_M], size: int) -> list[list[_M]]:
     """Cut members into the fewest parts of at most `size`, of nearly equal length."""
+    # Nearly equal parts: with eight members and room for five, twice four are faster than five and three.
     count = -(-len(members) // size)
     bounds = [place * len(members) // count for place in range(count + 1)] if count else []
     return [members[start:stop] for start, stop in pairwise(bounds)]
@@ -132,12 +136,14 @@ def pass_kind(adapter: Adapter) -> tuple[int, int, bool]:
     """
     placed = adapter.placed()
     prompt = max((branch.length for _, branch in placed if isinstance(branch, PromptBranch)), default=0)
+    # A branch that mixes tokens would need the others of the last layer, even if the head does not.
     narrow = adapter.head.first_token_only and all(branch.per_token for _, branch in placed)
     return lowest_layer(adapter), prompt, narrow
 
 
 def lowest_layer(adapter: Adapter) -> int:
     """Return the lowest layer that an adapter changes; a number beyond all layers where it changes none."""
+    # Where the backbone itself is trained, gradients reach its lowest layer.
     none = 0 if adapter.method.owns_backbone else 1 << 30
     layers = (site.layer if site.layer is not None else -1 for site, _ in adapter.placed())
     return max(0, min(layers, default=none))
