@@ -33,11 +33,13 @@ class Triplets(Update):
     def __init__(self, site: Site, *, rank: int, scale: float, dropout: float, orthogonality: float) -> None:
         super().__init__(scale, dropout)
         self.orthogonality = orthogonality
+        # P and Q start random and l at zero: the change is zero, and yet every triplet gets a gradient through its l.
         self.q = nn.Parameter(torch.randn(rank, site.width_in) * 0.02)
         self.l = nn.Parameter(torch.zeros(rank, 1))
         self.p = nn.Parameter(torch.randn(site.width, rank) * 0.02)
 
     def factors(self) -> tuple[Tensor, Tensor]:
+        # l is worked into Q, so that all that is written for A and B (stacking, folding, export) serves here too.
         return self.q * self.l, self.p
 
     def penalty(self) -> Tensor | None:
@@ -78,6 +80,7 @@ class AdaLoRAForm(PeftForm):
 
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
         made: list[Placed] = []
+        # A place may have a bias of its own and nothing else.
         if "lora_A" in values:
             q, p = factors_at(place, values, ("lora_A", "lora_B"))
             numbers = place.take(values, "lora_E", (len(q), 1))
@@ -178,6 +181,7 @@ class AdaLoRA(Method):
         )
 
     def steps_beside(self, branches: Mapping[str, Placed], total_steps: int) -> Schedule:
+        # Only triplets have ranks to give away; a bias that is trained beside them has none.
         triplets = {name: branch for name, branch in branches.items() if isinstance(branch, Triplets)}
         warm_up, final = self.phases(total_steps)
         return RankSchedule(
@@ -191,6 +195,8 @@ class AdaLoRA(Method):
 
     def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
         warm_up, final = self.phases(total_steps or 0)
+        # PEFT sees one adapter where a fused projection has one for each slice here: rank and alpha grow alike, so the
+        # scale is the same.
         (slices,) = _slices(sites)
         return {
             "init_r": self.first_rank * slices,

@@ -45,6 +45,7 @@ class Network(nn.Module):
         self.down = nn.Linear(width, size)
         self.up = nn.Linear(size, width)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        # With U at zero the network gives zero: a fresh adapter changes nothing.
         for value in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(value)
 
@@ -135,6 +136,8 @@ class Beside(Branch):
         self.network = network
 
     def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
+        # Left with the pass and not on the branch, as two passes may be on their way (checkpointing computes a layer
+        # again).
         here.left[self] = self.network(x)
         return y
 
@@ -241,6 +244,7 @@ class Parallel(Bottleneck):
         return Rejoin(self.scale) if site.role == "ffn_down" else Beside(self.network(site.width_in))
 
     def connect(self, branches: Mapping[str, Placed], shared: nn.Module | None) -> None:
+        # Branches stand in the order of the layers, one of either kind a layer.
         scaled = [branch for branch in branches.values() if isinstance(branch, Beside)]
         joined = [branch for branch in branches.values() if isinstance(branch, Rejoin)]
         for beside, rejoin in zip(scaled, joined, strict=True):

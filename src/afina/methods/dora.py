@@ -36,16 +36,20 @@ class MagnitudeDirection(LowRank):
 
     def start(self, frozen: Frozen) -> None:
         self._linear = frozen.linear()
+        # W is frozen, so this part of the norm is computed once, in float32 whatever the weights are in.
         self._squared_norm = self._linear.weight.float().square().sum(dim=1)  # (out,)
         self.magnitude.copy_(self._norm())
 
     def _norm(self) -> Tensor:
         """Return |W + s B A| by rows, (out,), without making the matrix: |W|^2 + 2 s <W, B A> + s^2 |B A|^2."""
+        # Without a gradient, as the paper has it (section 4.3): the norm is taken for a constant, which saves the
+        # memory of W's size.
         with torch.no_grad():
             assert self._linear is not None, "start is called before the first pass"
             a, b, weight = self.a, self.b, self._linear.weight
             shared = ((weight @ a.T.to(weight.dtype)).float() * b).sum(dim=1)
             update = ((b @ (a @ a.T)) * b).sum(dim=1)
+            # Rounding can bring a sum that is nearly zero below it.
             return (self._squared_norm + 2 * self.scale * shared + self.scale**2 * update).clamp_min_(0).sqrt()
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
@@ -72,6 +76,7 @@ class MagnitudeDirection(LowRank):
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         turned, _ = super().fold(weight, bias)
+        # The bias is no part of the direction, and stays.
         return turned * self._ratio()[:, None].to(weight.dtype), bias
 
 
@@ -93,6 +98,7 @@ class DoRAForm(LoRAForm):
                     f"{place.folder} is damaged: '{place.path}' has magnitudes of DoRA, and use_dora is not set."
                 )
             return []
+        # A magnitude belongs to a pair of A and B; a place without them has another kind of adapter.
         if "lora_A.weight" not in values:
             return []
         a, b = factors_at(place, values)
@@ -101,6 +107,7 @@ class DoRAForm(LoRAForm):
             raise AfinaError(
                 f"{place.folder} is damaged: '{place.path}' lacks the magnitudes of its DoRA (use_dora is set)."
             )
+        # PEFT has kept it as (out,), and for convolutions and embeddings with further axes of one.
         values[names[0]] = values[names[0]].flatten()
         magnitude = place.take(values, names[0], (place.site.width,))
         if start in STARTS:

@@ -81,6 +81,7 @@ class IA3Form(PeftForm):
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
         if "ia3_l" not in values:
             return []
+        # The shape tells the side, as PEFT keeps one name for both; a width of one on both sides does not occur.
         before = values["ia3_l"].shape[:1] == (1,)
         branch = ScaleInput(place.site.width_in) if before else ScaleOutput(place.site.width)
         return [filled(branch, scale=place.take(values, "ia3_l", tuple(branch.scale.shape)))]

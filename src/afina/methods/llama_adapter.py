@@ -30,11 +30,14 @@ class GatedPrompt(AttentionBranch):
         super().__init__()
         self.heads, self.width = site.heads, site.width
         self.prompt = nn.Parameter(torch.randn(length, site.width_in) * 0.02)
+        # A gate of zero leaves the model as it is at the start, and lets the gradient reach the gate itself.
         self.gate = nn.Parameter(torch.zeros(1))
         self._projections: tuple[FrozenLinear, ...] = ()
         self._scaling = self.width**-0.5
 
     def start(self, frozen: Frozen) -> None:
+        # The prompt is projected by the layer's own frozen key and value, which are looked up once and asked for
+        # weights each time.
         self._projections = (frozen.linear("key"), frozen.linear("value"))
         self._scaling = float(getattr(frozen.module, "scaling", None) or self.width**-0.5)
 
@@ -47,6 +50,7 @@ class GatedPrompt(AttentionBranch):
             .expand(query.shape[0], -1, -1, -1)  # (B, heads, length, head width)
             for linear in self._projections
         )
+        # A softmax of its own over the prompt, as in the paper: the text's attention weights are not changed by it.
         attended = attention(query, key, value, None, Scoring(self._scaling))
         return output + self.gate.to(attended.dtype) * attended
 
@@ -122,6 +126,7 @@ class LlamaAdapter(Method):
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
         places = anatomy.of_kind("attention")
+        # The lowest layers stay as they are, as in the paper; a model of one or two layers has its top one adapted.
         wanted = max(1, len(places) - 2) if self.layers is None else self.layers
         if wanted > len(places):
             raise UsageError(f"llama-adapter: the model has {len(places)} layers, not {wanted}.")

@@ -33,12 +33,15 @@ class Principal(LowRank):
     """PiSSA: A and B from W's largest singular directions, which are taken out again."""
 
     def start(self, frozen: Frozen) -> None:
+        # The scale is divided out in equal parts, so that scale * B A is the principal part itself.
         b, a = low_rank_factors(frozen.linear().weight, len(self.a))
         self.a.copy_(a / math.sqrt(self.scale))
         self.b.copy_(b / math.sqrt(self.scale))
         self._first = self.a.detach().clone(), self.b.detach().clone()
 
     def factors(self) -> tuple[Tensor, Tensor]:
+        # PiSSA takes the principal part out of W. W is shared by all adapters here, so it is subtracted in the branch
+        # instead, as further ranks that are not trained.
         first_a, first_b = self._first
         return torch.cat([self.a, first_a]), torch.cat([self.b, -first_b], dim=1)
 
@@ -128,6 +131,8 @@ class LoRA(Method):
     def stored(self) -> Method:
         if self.init != "pissa":
             return self
+        # A saved adapter is a plain LoRA of twice the rank, with the start among its ranks; alpha grows with it, as the
+        # scale of either kind has to stay.
         rank = 2 * self.rank
         return replace(self, init="kaiming", rank=rank, alpha=self.scale * (math.sqrt(rank) if self.rslora else rank))
 

@@ -151,6 +151,8 @@ class LoRAForm(PeftForm):
             root = f"base_model.model.{module}"
             tensors |= {f"{root}.{self.parameters['a']}": a, f"{root}.{self.parameters['b']}": b}
         tensors |= {f"base_model.model.{module}.base_layer.bias": bias for module, bias in biases.items()}
+        # Alpha equals the rank at each module, which makes PEFT's scale alpha / rank one: what scale there was is in
+        # the factors.
         ranks = {module: len(a) for module, (a, _) in factors.items()}
         config = {
             "r": max(ranks.values()), "lora_alpha": max(ranks.values()), "rank_pattern": ranks, "alpha_pattern": ranks,
@@ -178,6 +180,7 @@ def scale_at(place: Place, rank: int) -> float:
     if rank == 0:
         raise AfinaError(f"{place.folder} is damaged: '{place.path}' has a LoRA of rank 0.")
     alpha = place.config["lora_alpha"]
+    # The first pattern that fits counts, as in PEFT.
     for pattern, value in (place.config.get("alpha_pattern") or {}).items():
         if _matches(pattern, place.path, place.folder):
             alpha = value
@@ -189,6 +192,7 @@ def bias_of_b(place: Place, values: dict[str, Tensor], scale: float) -> list[Pla
     """Take the bias on B, if there is one."""
     if "lora_B.bias" not in values:
         return []
+    # PEFT scales B x + bias as a whole, so the bias that stands beside the base's has the scale in it.
     width = place.site.width
     return [filled(AddBias(width), bias=scale * place.take(values, "lora_B.bias", (width,)).float())]
 
@@ -218,6 +222,7 @@ def _embedding(place: Place, values: dict[str, Tensor]) -> list[Placed]:
 
 def _matches(pattern: str, path: str, folder: Path) -> bool:
     where = f"{folder}/adapter_config.json: the pattern '{pattern[:60]}' in alpha_pattern"
+    # A pattern of a stranger's file is run here: its length, its repetitions and the time for one match are bounded.
     counts = [
         max(1, *map(int, filter(None, pair))) for pair in re.findall(r"\{(\d{0,9}),?(\d{0,9})\}", pattern) if any(pair)
     ]
@@ -250,6 +255,7 @@ class EmbeddingLowRank(Branch):
         self.output_scale = frozen.output_scale
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
+        # Some models multiply embeddings by a constant (Gemma): the change is scaled as the vectors themselves are.
         change = nn.functional.embedding(x, self.a.T) @ self.b.T
         return y + (self.scale * self.output_scale * change).to(y.dtype)
 
@@ -277,6 +283,7 @@ class OfTheRest(LowRank):
                 f"An adapter that was started as {self._of} stands beside the base's own weights, not beside quantised "
                 "ones; load it without a precision of its own."
             )
+        # The decomposition is taken in float32, as PEFT takes it, whatever the base is loaded in.
         weight = frozen.linear().weight.float()
         self._first = STARTS[self._of](weight, len(self.a), self.scale)
 

@@ -32,6 +32,7 @@ class Intervention(Branch):
 
     def rotation(self) -> Tensor:
         """Return R (rank, width): orthonormal rows that span those of the free parameter `basis`."""
+        # In float32: there is no QR decomposition in half precision.
         orthonormal: Tensor = torch.linalg.qr(self.basis.float().T).Q
         return orthonormal.T
 

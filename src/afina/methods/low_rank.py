@@ -32,6 +32,7 @@ class Update(Branch):
         raise NotImplementedError
 
     def stack_key(self) -> Hashable:
+        # Seeds and rates may differ, shapes and settings may not: only then is one batched product each branch's own.
         shapes = tuple(parameter.shape for parameter in self.parameters())
         return type(self), shapes, self.scale, self.dropout
 

@@ -41,6 +41,7 @@ class OwnNorm(Branch):
             value.copy_(module.get_parameter(name))
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
+        # The norm's own output cannot be reused where its scale is near zero, so it is computed again from the input.
         weight = self.weight.to(y.dtype)
         if self.centred:
             bias = None if self.bias is None else self.bias.to(y.dtype)

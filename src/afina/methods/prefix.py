@@ -41,6 +41,7 @@ class KeysAndValues(AttentionBranch):
 
     def keys_and_values(self) -> tuple[Tensor, Tensor]:
         both = self.embedding if self.network is None else self.network(self.embedding)  # (length, out)
+        # (length, 2 * heads * head width) -> two of (heads, length, head width)
         key, value = both.view(len(both), 2, self.heads, self.width).permute(1, 2, 0, 3)
         return key, value
 
@@ -49,6 +50,8 @@ class KeysAndValues(AttentionBranch):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         own_key, own_value = (own.to(key.dtype).expand(query.shape[0], -1, -1, -1) for own in self.keys_and_values())
         if mask is not None:
+            # A mask of truths lets through where it is true, one of numbers where it adds nothing: every token sees the
+            # prefix.
             seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
             mask = torch.cat([seen(*mask.shape[:3], own_key.shape[2]), mask], dim=3)
         return query, torch.cat([own_key, key], dim=2), torch.cat([own_value, value], dim=2), mask
@@ -84,6 +87,7 @@ class PrefixForm(PeftForm):
         return list(zip(sites, branches, strict=True))
 
     def reading_note(self, backbone: Backbone) -> str | None:
+        # PEFT counts the prefix among the window's tokens; here it is beside them.
         window = window_of(backbone.config)
         if window is None:
             return None
@@ -101,6 +105,7 @@ class PrefixForm(PeftForm):
                 f"PEFT would move the text's positions on by this {name}, which it was trained without; "
                 f"train it with {{{name}: {{positions: moved}}}}, on a decoder, to export it."
             )
+        # A network that made the vectors is gone in PEFT's file: only what it made is kept.
         layers = [torch.stack(branch.keys_and_values()).permute(2, 0, 1, 3).flatten(1) for branch in branches]
         whole, first = torch.cat(layers, dim=1), placed[0][0]
         config = {"num_virtual_tokens": len(whole), "token_dim": first.heads * first.width, **virtual_config(backbone)}

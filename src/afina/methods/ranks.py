@@ -28,6 +28,7 @@ def budget_at(step: int, *, start: int, target: int, warm_up: int, final: int, t
     """Return the triplets to keep after `step` (from 1), or None when this step re-allots nothing (equation 13)."""
     if step <= warm_up:
         return None
+    # Also where the interval is missed: training has to end with the ranks that were asked for.
     if step > total - final:
         return target
     left = 1 - (step - warm_up) / (total - final - warm_up)
@@ -45,6 +46,8 @@ class RankSchedule(Schedule):
         self.branches, self.interval, self.betas = branches, interval, betas
         self.total, self.warm_up, self.final = total, warm_up, final
         self.start = sum(len(branch.l) for branch in branches.values())
+        # Budgets are triplets of all sites together: an unimportant site may lose all of its own, an important one
+        # keeps more.
         self.target = target * len(branches)
         parameters = [
             (f"{name}.{key}", value) for name, branch in branches.items() for key, value in branch.named_parameters()
@@ -56,6 +59,7 @@ class RankSchedule(Schedule):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         # As in the authors' code and PEFT: the weights are those after the step, the gradients those before it.
+        # Ranks are settled in the final phase, and nothing needs to be judged any more.
         if step < self.total - self.final:
             for name, value in self.parameters.items():
                 if value.grad is not None:
@@ -77,12 +81,16 @@ class RankSchedule(Schedule):
         if budget >= self.start:
             return
         scores = {name: self._score(name) for name in self.branches}
+        # Masked, not removed: a triplet whose l became zero still gets a gradient, and may come back at the next
+        # re-allotment.
         threshold = torch.cat(list(scores.values())).kthvalue(self.start - budget).values
         for name, branch in self.branches.items():
             branch.l.masked_fill_((scores[name] <= threshold)[:, None], 0.0)
 
     def _score(self, name: str) -> Tensor:
         """Return the importance of each triplet (rank,): that of l, plus the means of its column of P and row of Q."""
+        # Sensitivity times uncertainty (equations 8 to 11): what matters much and what is not yet known well are both
+        # kept.
         element = {key: self.sensitivity[f"{name}.{key}"] * self.uncertainty[f"{name}.{key}"] for key in "plq"}
         return element["l"][:, 0] + element["q"].mean(dim=1) + element["p"].mean(dim=0)
 

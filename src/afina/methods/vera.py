@@ -45,6 +45,7 @@ class Projections(nn.Module):
         generator = torch.Generator().manual_seed(seed)
 
         def draw(rows: int, columns: int) -> Tensor:
+            # PEFT's bound, written out: one seed has to give the same numbers there and here.
             bound = math.sqrt(3.0) * (math.sqrt(2.0) / math.sqrt(columns))
             return torch.empty(rows, columns, device="cpu").uniform_(-bound, bound, generator=generator)
 
@@ -64,6 +65,7 @@ class ScaledProjections(Update):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         (shared,) = self.projections
+        # Matrices are as large as the widest layer; a smaller one takes their first rows and columns, as PEFT's does.
         return self.d[:, None] * shared.a[:, : self.width_in], self.b[:, None] * shared.b[: self.width]
 
 
@@ -94,6 +96,7 @@ class VeRAForm(PeftForm):
         if not adapted:
             return None
         first, values = adapted[0]
+        # The file's own matrices go before the seed: another version of torch may draw other numbers.
         held = [tensors[name] for name in self.together.values() if name in tensors]
         if len(held) == 2 and all(value.ndim == 2 for value in held):
             return Projections(held[0].float(), held[1].float())

@@ -64,14 +64,18 @@ def attention(
         rows, columns = query.shape[2], key.shape[2]
         mask, causal = torch.ones(rows, columns, dtype=torch.bool, device=query.device).tril(columns - rows), False
     small = query.dtype == torch.bfloat16 and query.shape[:3].numel() * key.shape[2] <= _SMALL
+    # torch's fused kernels are best on GPUs and for passes without gradients; training on a CPU is faster by
+    # `_Attention`.
     if softcap is None and (query.device.type != "cpu" or not (torch.is_grad_enabled() or small)):
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )
     if causal:
         mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()
+    # The dtype's least number and not minus infinity: a row that sees nothing (padding) would become nan.
     if mask is not None and mask.dtype == torch.bool:
         mask = query.new_zeros(mask.shape).masked_fill_(~mask, torch.finfo(query.dtype).min)
+    # What the written-out gradients do not cover: a softcap, a mask that is learned, a graph that is being compiled.
     plain = softcap is not None or (mask is not None and mask.requires_grad) or torch.compiler.is_compiling()
     if plain or (dropout_probability > 0 and source is None):
         scores = torch.matmul(query * scaling, key.transpose(2, 3)).float()  # (B, H, T, S)
@@ -109,6 +113,7 @@ class _Attention(torch.autograd.Function):
         shape = (*query.shape[:3], key.shape[2])  # (B, H, T, S)
         ctx.kinds = query.dtype, key.dtype, value.dtype
         dtype = _computing(value)
+        # Heads join the batch, (B, H, T, D/H) -> (B * H, T, D/H): a batched product takes three axes.
         query, key, value = (_flat(x.to(dtype)) for x in (query, key, value))  # (B * H, T or S, D/H)
         scores = _product(query, key.mT, each, scaling)
         # In place: tensors of (B, H, T, S) are the largest here, and are allocated as seldom as possible.

@@ -25,6 +25,7 @@ class DropoutSource:
 
     def __init__(self, seed: int, *, pool: int = _POOL) -> None:
         """Draw from `seed`, at least `pool` factors at a time."""
+        # The fastest of numpy's generators, whose state is four words: small enough for every checkpoint.
         self._bits = np.random.SFC64(seed)
         self._pool = pool
         self._pools: dict[tuple[float, torch.dtype], _Pool] = {}
@@ -46,6 +47,8 @@ class DropoutSource:
 
     def _draw(self, count: int, probability: float, dtype: torch.dtype) -> "_Pool":
         state = _to_json(self._bits)
+        # Four draws of 16 bits from a word of 64: fine enough for a probability, and four times as fast as a float
+        # each.
         words = self._bits.random_raw((count + 3) // 4)
         draws = torch.from_numpy(words).view(torch.int16)[:count]
         factor = torch.tensor(1 / (1 - probability), dtype=dtype)
@@ -98,6 +101,8 @@ class DropoutSource:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self._pools = {}
+        # A pool is drawn again from the state that it was drawn from; its factors themselves would be megabytes in a
+        # checkpoint.
         for probability, name, start, count, used in state["pools"]:
             _from_json(self._bits, start)
             pool = self._draw(count, probability, getattr(torch, name))

@@ -67,6 +67,7 @@ class FrozenProduct:
         """Return the layer's output; a layer that is being trained computes as it would by itself."""
         weight, bias = self._module.weight, self._module.bias
         rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
+        # Whatever oneDNN's product is not for, or not faster for, goes the layer's own way.
         if (
             weight.requires_grad
             or (bias is not None and bias.requires_grad)
@@ -90,6 +91,7 @@ class FrozenProduct:
         wanted = weight.t() if back != self._transposed else weight
         if not self._copies:
             return wanted
+        # A weight that was replaced or changed in place (a merge, a load) is another one, and is laid out anew.
         state = weight.data_ptr(), weight._version
         stored = self._laid_out.get(back)
         if stored is None or stored[0] != state:
@@ -108,6 +110,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        # No gradient for weight and bias, which are frozen: that is what makes a copy of W^T worth its memory.
         return _product(gradients[0], ctx.linear.weight(back=True), None), None, None
 
 

@@ -54,6 +54,8 @@ class _TokenLosses(torch.autograd.Function):
         of_states, of_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
         losses = states.new_empty(len(states), dtype=torch.float32)
         hits = torch.empty_like(targets, dtype=torch.bool)
+        # A frozen head needs of the logits nothing but their gradient in the states, which is as small as these: it is
+        # taken in the same pass, and no logits are kept for the backward one.
         gradient = torch.empty_like(states) if of_states and not of_weight else None
         for start in range(0, len(states), chunk):
             part = slice(start, start + chunk)
@@ -63,6 +65,8 @@ class _TokenLosses(torch.autograd.Function):
             if gradient is not None:
                 of_logits = _of_logits(logs, slope, targets[part])
                 gradient[part] = (of_logits.to(weight.dtype) @ weight).mul_(scale)
+        # A trained head's gradient is summed over chunks, so the logits are computed a second time instead of being
+        # kept.
         if of_weight:
             ctx.save_for_backward(states, targets, weight, bias)
         else:
@@ -99,6 +103,7 @@ def _log_probabilities(
         logits += bias
     slope = None
     if softcap is not None:
+        # In place wherever it may be: (C, V) is the largest tensor here.
         bent = logits.div_(softcap).tanh_()
         slope = 1 - bent.square()
         logits = bent * softcap
