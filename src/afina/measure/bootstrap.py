@@ -69,6 +69,7 @@ def estimates(
     if items < 2:
         return [Estimate(float(value)) for value in values], [Estimate(float(value)) for value in values - values[0]]
     drawn = redrawn(measures, items, resamples=resamples, random=np.random.default_rng(seed), groups=groups)
+    # Paired: both figures of a difference are of the same draw.
     gaps = drawn - drawn[0]
     return _intervals(values, drawn), _intervals(values - values[0], gaps)
 
@@ -88,6 +89,8 @@ def redrawn(
         for values, figure in zip(drawn, figures, strict=True):
             if isinstance(figure, Measure):
                 if counts is None:
+                    # How often each item was drawn: the sums of any measure over redrawn items are then one product of
+                    # matrices, made once for all measures.
                     counts = np.stack([np.bincount(row, minlength=items) for row in rows]).astype(np.float64)
                 results = [figure.value(sums) for sums in counts @ figure.parts]
             else:

@@ -24,6 +24,8 @@ def wilson(right: float, rows: int) -> tuple[float, float]:
     """Return the 95% interval of a share that held in `right` of `rows`; of none, all from 0 to 1."""
     if rows == 0:
         return 0.0, 1.0
+    # Wilson's interval and not the usual one: at shares near 0 or 1, and for few rows, that one is too narrow or leaves
+    # [0, 1].
     share, spread = right / rows, _Z**2 / rows
     middle = (share + spread / 2) / (1 + spread)
     half = _Z * math.sqrt(share * (1 - share) / rows + spread / (4 * rows)) / (1 + spread)

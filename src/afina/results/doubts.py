@@ -70,6 +70,7 @@ class Doubts:
 
 def doubts(cells: Sequence[Cell]) -> Doubts:
     """Return what is doubtful of the cells of one comparison."""
+    # What is fitted without steps (classical models) has no rate and no epochs to doubt.
     done = [cell for cell in cells if cell.runs and cell.runs[0].step_seconds is not None]
     short = [cell for cell in done if _steps(cell) < _SHORT and cell.runs[0].rate == "default"]
     heads = [cell for cell in done if cell.runs[0].head_alone]

@@ -97,6 +97,7 @@ def mean_interval(values: Iterable[float], level: float = 0.95) -> Interval:
         return Interval(float(numbers.mean()), None, None, len(numbers))
     from scipy.stats import t
 
+    # Student's t and not a bootstrap: a handful of seeds is too few to be drawn again.
     half = float(t.ppf((1 + level) / 2, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers)))
     mean = float(numbers.mean())
     return Interval(mean, mean - half, mean + half, len(numbers))
@@ -107,6 +108,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values)
     corrected, largest = [0.0] * len(p_values), 0.0
     for place, index in enumerate(order):
+        # The k-th smallest p-value is multiplied by the hypotheses that are left; a later one is never below an earlier
+        # one.
         largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
         corrected[index] = largest
     return corrected
@@ -162,6 +165,7 @@ class _Draws:
         self.random = np.random.default_rng(seed)
         runs = {(method, own): run for method, mine in predictions.items() for own, run in mine.items()}
         self.count, self.items = count, len(next(iter(runs.values())).item)
+        # All runs are measured on the same redrawn items, so that what makes an item hard cancels out in differences.
         figures = [_figure(metric, run) for run in runs.values()]
         drawn = redrawn(figures, self.items, resamples=count, random=self.random)
         self.values: dict[tuple[str, int], np.ndarray] = dict(zip(runs, drawn, strict=True))
@@ -175,6 +179,7 @@ class _Draws:
         if shared:
             gaps = _widened(np.stack([mine[seed] - theirs[seed] for seed in shared]))
             return np.asarray(np.mean([gaps[pick, rows] for pick in self._pick(len(gaps))], axis=0))
+        # No seed in common: the two methods' seeds are independent, and are drawn apart.
         a, b = _widened(np.stack(list(mine.values()))), _widened(np.stack(list(theirs.values())))
         first_mean = np.mean([a[pick, rows] for pick in self._pick(len(a))], axis=0)
         return np.asarray(first_mean - np.mean([b[pick, rows] for pick in self._pick(len(b))], axis=0))
@@ -209,6 +214,7 @@ def _compare_pair(
     )
     gaps = draws.difference(first, second)
     low, high = interval_of(gaps)
+    # One run against one, row by row right or wrong: the exact test of what only one of them gets right.
     if isinstance(metric, RightRows) and len(mine) == len(theirs) == 1:
         right, other = (metric.right(next(iter(runs.values()))) for runs in (mine, theirs))
         p_value, test = _mcnemar(right, other), "McNemar"
@@ -216,6 +222,8 @@ def _compare_pair(
         # Twice the smaller tail, with one added so that a finite number of draws never claims zero.
         tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
         p_value, test = min(1.0, 2 * (tail + 1) / (len(gaps) + 1)), "paired bootstrap"
+        # Counts of a few crossings are coarse; the smaller of both is taken, as the count with its added one is an
+        # upper bound.
         if tail < _FEW_CROSSINGS:
             p_value = min(p_value, _far_tail(observed, gaps, _seed_variance(mine, theirs, metric)))
     return Comparison(
@@ -249,6 +257,7 @@ def _far_tail(observed: float, gaps: np.ndarray, seeds: tuple[float, int]) -> fl
     from scipy.stats import norm, t
 
     total = float(gaps.var())
+    # No redrawn difference differs from another: the methods answer alike on every item, or one is always better.
     if total == 0:
         return 0.0 if observed else 1.0
     distance = abs(observed) / total**0.5
@@ -274,6 +283,7 @@ def verdict(group: Sequence[Cell], comparisons: Sequence[Comparison]) -> Verdict
         return None
     sign = 1 if higher_is_better(done[0].metric) else -1
     best = max(done, key=lambda cell: sign * cell.test.mean if cell.test else -np.inf)
+    # Ties with the best alone: of two others that tie with each other nothing is said here.
     tied = {
         entry.second if entry.first == best.method else entry.first
         for entry in comparisons

@@ -67,6 +67,7 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
         while True:
             try:
                 kind, value = ours.recv()
+            # The pipe closed without an answer: the process is gone, by a signal or the system's memory killer.
             except EOFError:
                 process.join()
                 raise ProcessEnded(_ending(process.exitcode)) from None
@@ -78,6 +79,7 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
                 raise value
     finally:
         if process.is_alive():
+            # An answer is there, so it ends by itself; after an interrupt nobody waits.
             process.join(timeout=5 if not _interrupted() else 0)
         if process.is_alive():
             process.kill()
@@ -137,6 +139,7 @@ def explain(error: BaseException) -> AfinaError:
     if isinstance(error, AfinaError):
         return AfinaError(str(error))
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    # torch raises plain RuntimeErrors where memory is short, which are known by their text alone.
     if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text.lower():
         return Unfinished(
             "Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model."

@@ -135,6 +135,7 @@ def _languages(rows: Rows) -> dict[str, int]:
     """Return how many of some texts, evenly chosen among all rows, are in each language."""
     if rows.pixels is not None:
         return {}
+    # Every n-th row, not the first ones: files are often sorted.
     each = max(1, len(rows) // _LOOKED_AT)
     return dict(Counter(language_of(text) for text in rows.text[::each][:_LOOKED_AT]).most_common())
 

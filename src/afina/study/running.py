@@ -95,6 +95,7 @@ class Running:
 
     def check(self) -> bool:
         """Return whether the loss is still finite; a member whose loss is not leaves with the reason."""
+        # This waits for a GPU, and so is asked between steps on a CPU only, elsewhere at an epoch's end.
         value = float(self.member.loss_sum)
         if self.error is None and not np.isfinite(value):
             self.error = (
@@ -190,6 +191,7 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         paged=method.paged and backbone.device.type == "cuda",
     )  # fmt: skip
     schedule = method.steps_beside(adapter.by_site(), total_steps)
+    # A sum of many thousand losses: float32 would lose the small ones at its end.
     loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
     member = Member(
         adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
@@ -203,6 +205,7 @@ def save_run(run: Running, backbone: Backbone) -> None:
     assert decoded is not None
     record = AdapterRecord(
         model=job.run.model, method=job.run.method.name, settings=job.run.settings,
+        # What the task chose for this run (thresholds, say) belongs to the adapter, not to the study.
         task=job.task if run.task is None else run.task.state(),
         max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
         total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),

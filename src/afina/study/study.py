@@ -211,6 +211,8 @@ class Study:
             from afina.tasks.base import restore
 
             task = restore(prepared[run.model, run.dataset].task)
+            # Runs share a cohort where their outputs are of one kind: one for each row, or one for each token by one
+            # task's head.
             return task.name if task.speaks or task.tags else "a row's"
 
         rows = {key: entry.train_rows for key, entry in prepared.items()}
@@ -260,6 +262,7 @@ class Study:
         self, left: list[Run], prepared: Mapping[tuple[str, int], PreparedData], observer: Observer
     ) -> dict[str, ChosenPrecision]:
         """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
+        # What was timed once stays, so that runs of a later start are comparable with the earlier ones.
         stored = self._folder.resolved().precision
         chosen: dict[str, ChosenPrecision] = {}
         for model in dict.fromkeys(run.model for run in left):
@@ -275,6 +278,7 @@ class Study:
                 from afina.study.worker import choose_precision_for
 
                 observer(events.Precision(model=model))
+                # The longest of its data sets decides, as precisions differ by the size of products.
                 length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
                 chosen[model] = self.executor.submit(choose_precision_for, {
                     "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,

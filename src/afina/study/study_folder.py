@@ -93,6 +93,7 @@ class StudyFolder:
                 if not there:
                     del listed[run.id]
 
+        # What failed is tried again at the next start; what was skipped or left a race is not.
         done = {run for run, result in listed.items() if result.status != "failed"}
         if self.config.race is not None:
             over = {(listed[run].model, listed[run].dataset) for run in done}
@@ -109,6 +110,7 @@ class StudyFolder:
         prepared: Mapping[tuple[str, int], PreparedData], runs: Sequence[Run],
     ) -> None:  # fmt: skip
         """Write what this start settled, beside what earlier ones did of other models and data sets."""
+        # A later start may touch a part of the grid alone: what earlier ones settled of the rest is carried over.
         before = self.resolved()
         data = {
             data_key(self.config, model, index): KnownData.made(
