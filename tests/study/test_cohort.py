@@ -579,7 +579,7 @@ def test_one_whose_costs_could_not_be_found_is_tried_when_its_cohort_is_done(
         ("lora", 0): "ok", ("lora", 1): "ok", ("ia3", 0): "failed", ("ia3", 1): "failed",
     }  # fmt: skip
     assert second["lora", 1]["resumed"] >= 1
-    assert "its cohort had begun without it" in second["ia3", 0]["error"]
+    assert "it was not in the cohort when that started" in second["ia3", 0]["error"]
     assert {result["status"] for result in third.values()} == {"ok"}
 
 

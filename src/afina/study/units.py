@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alone", "together"]
 
-_NOT_OF_IT = "its cohort had begun without it, and goes on so; run the same command again to have it tried"
+_NOT_OF_IT = "it was not in the cohort when that started; run the same command again to train it"
 _LOGGED = (events.Epoch, events.Resumed, events.Again, events.Failed, events.Left, events.Cohort)
 """Events that are kept in the events.jsonl of their run."""
 _SHARE = 0.6
@@ -61,6 +61,8 @@ def together(
         errors |= {job.run.id: Unfinished(_NOT_OF_IT) for job in jobs if job.run.id not in begun}
 
     wanted = [job for job in jobs if job.run.id not in errors]
+    # Costs alone are measured before training, since their first steps are the run's own; in a race most candidates
+    # leave, and only those that stay are measured.
     profiles = {} if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
     members = tuple(job for job in wanted if job.run.id not in errors)
     outcome: CohortOutcome | None = None
@@ -139,6 +141,7 @@ def _profiles(
     from afina.study.worker import profile_job
 
     profiles = dict(cohort.kept().profiles)
+    # Seeds and rates of a method cost the same: one of them is measured for all.
     alike: dict[str, list[Job]] = {}
     for job in jobs:
         alike.setdefault(job.run.costs_like, []).append(job)
@@ -154,6 +157,7 @@ def _profiles(
             except AfinaError as error:
                 errors |= {job.run.id: error for job in peers}
                 continue
+        # Kept after each one, so that a kill loses no more than one measurement.
         profiles |= dict.fromkeys(cells, costs)
         cohort.keep(profiles=profiles)
     return profiles
@@ -169,11 +173,13 @@ def _sharing(
     """
     from afina.study.worker import choose_together_for
 
+    # Settled once: a cohort that goes on shares its passes as before, or its results would differ in the last bits.
     if (settled := cohort.kept().sharing) is not None:
         return settled
     timed: TimedSharing = executor.submit(choose_together_for, list(jobs), observer)
     most_tokens = timed.most_tokens
     if jobs[0].device != "cpu":
+        # A GPU has a limit that a CPU has not: what a step of one run takes beyond the model tells how many tokens fit.
         memory = [alone.memory_report["memory"] for alone in profiles.values()]
         loaded = max((own["load"]["peak_bytes"] or 0 for own in memory), default=timed.load_bytes)
         peak = max((own["train"]["peak_bytes"] or 0 for own in memory), default=loaded + timed.step_bytes)
