@@ -86,6 +86,8 @@ def build_adapter(
     Where the base is a classifier of these `labels`, of which a text may have `several`, the head begins with what it
     knows of them.
     """
+    # Outside of this block the random state is as if nothing had been drawn, and the head is drawn before any branch:
+    # that is why all methods of a seed begin with one head.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = backbone.new_head(outputs, labels, several=several)
@@ -100,6 +102,7 @@ def build_adapter(
 def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> None:
     """Write the adapter's folder; it is there whole or not at all. Raises `AfinaError` where the disk has no room."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in stored_tensors(adapter, backbone).items()}
+    # Settings in the form in which the tensors are read back, which a method may write otherwise than it trains them.
     record = replace(record, settings=adapter.method.stored().settings())
     config = peft_config(adapter, backbone, record)
     form = adapter.method.peft
@@ -154,6 +157,7 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
     wanted = _tensors(adapter, backbone)
     heads = {f"base_model.model.{name}" for name, _ in adapter.head.named_parameters()}
     stored = _apart(read_tensors(folder / "adapter_model.safetensors"), adapter, backbone)
+    # Names first, shapes then: a tensor of another name says more about what went wrong than a size.
     if missing := sorted(set(wanted) - set(stored)):
         raise AfinaError(f"{folder} lacks '{missing[0]}'; it is not an adapter of {backbone.name}.")
     if extra := sorted(set(stored) - set(wanted)):

@@ -31,6 +31,7 @@ def fold_into(module: nn.Module, site: Site, branch: Placed) -> None:
         weight: Tensor = parameter.T if site.transposed else parameter
         bias = getattr(module, "bias", None)
         rows = slice(None) if site.part is None else slice(*site.part)
+        # On copies: fold may look at the weight while it makes the new one.
         new_weight, new_bias = branch.fold(weight[rows].clone(), None if bias is None else bias[rows].clone())
         weight[rows] = new_weight
         if bias is not None and new_bias is not None:
@@ -53,6 +54,7 @@ class Merged:
         try:
             for site, branch in self.adapter.placed():
                 module = modules[site.module]
+                # Once a module: a second branch there must not keep what the first has changed.
                 if site.module not in self._before:
                     bias = getattr(module, "bias", None)
                     self._before[site.module] = {

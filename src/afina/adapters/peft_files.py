@@ -40,6 +40,7 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
 
     Raises `AfinaError` for a file that does not fit the model, and `UsageError` for what is not read.
     """
+    # An embedding adapter is of the bare model, whose modules have no prefix in its file.
     tensors = read_tensors(folder / WEIGHTS)
     speaks, embeds = backbone.language is not None, record.settings.get("task_type") == EMBEDS
     root = "" if embeds else backbone.prefix
@@ -59,6 +60,7 @@ def _loose(parts: PeftParts, reading: PeftReading) -> dict[str, tuple[Site, Plac
     """Return the branches that tensors at no module stand for."""
     made: dict[str, tuple[Site, Placed]] = {}
     for form in reading.forms:
+        # All tensors of a form or none: parts of one are another form's, or were refused as strangers.
         if not form.loose or not set(form.loose) <= set(parts.loose):
             continue
         if reading.backbone.language is not None and reading.backbone.anatomy.row.further:
@@ -84,11 +86,13 @@ def _body(parts: PeftParts, reading: PeftReading, root: str) -> dict[str, tuple[
     places = [reading.place(_site_of(backbone, module), there[module], f"{root}{module}") for module in parts.body]
     for form in reading.forms:
         modules = list(zip(places, parts.body.values(), strict=True))
+        # Before any branch is made: what is shared belongs to all of them.
         reading.shared = form.shared(parts.loose, modules) or reading.shared
     made: dict[str, tuple[Site, Placed]] = {}
     for place, values in zip(places, parts.body.values(), strict=True):
         branches = reading.branches(replace(place, shared=reading.shared), values)
         for ours, its in _shared(backbone, place.site, branches, there, folder):
+            # A module may have a bias beside its factors: further branches of a site get names of their own.
             for index, branch in enumerate(its):
                 key = ours.name if index == 0 else f"{ours.name}:{index}"
                 made[key] = (replace(ours, name=key), branch)
@@ -100,6 +104,7 @@ def _shared(
 ) -> list[tuple[Site, list[Placed]]]:
     """Return branches at their site and, of an embedding whose weight others share, tokens of their own at those too."""
     module: Any = there[site.module]
+    # T5 and BART call one embedding by several modules, and only some of these are ever called.
     if not isinstance(module, nn.Embedding):
         return [(site, branches)]
     twins = [

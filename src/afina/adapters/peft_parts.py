@@ -54,6 +54,7 @@ def divide(tensors: Mapping[str, Tensor], reading: PeftReading, root: str) -> Pe
         if key in loose:
             parts.loose[key] = value
             continue
+        # PEFT keeps the module's first weights beside those that were trained; these are the base's.
         if ".original_module." in key or (unread and key.endswith(unread)):
             continue
         name = key.removeprefix("base_model.").removeprefix("model.")

@@ -66,6 +66,7 @@ class Anatomy:
         """
         if tuple(roles) == ("all",):
             linear = [site for site in self.sites if site.kind == "linear" and site.layer is not None]
+            # A fused projection may be there whole and in slices: adapted twice, its change would count twice.
             whole = {site.module for site in linear if site.part is None}
             return [site for site in linear if site.part is None or site.module not in whole]
         known = list(dict.fromkeys(site.role for site in self.sites if site.kind == "linear"))
@@ -118,6 +119,8 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
     places: dict[str, int] = {}
     for stack in row.stacks:
         for layer in stack.layers_in(modules):
+            # A decoder's layer has two stacks, its own attention's and the one on the encoder's states: one number for
+            # both.
             index = places.setdefault(layer, len(places))
             if index == 0:
                 sites.append(_embedding(row, modules, layer, config))

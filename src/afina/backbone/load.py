@@ -274,6 +274,8 @@ def _how_to_load(
     if storage is None:
         return kind, {"dtype": STORAGES.named(precision).dtype, "attn_implementation": "afina"}
     dtype = compute or storage.compute(device)
+    # Built without memory, to learn which of its layers stay as they are (heads, and layers that do not fit the
+    # storage).
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     settings = storage.configuration(dtype, [*heads_of(whole), *unfit(whole, storage, device)])

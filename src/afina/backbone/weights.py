@@ -60,6 +60,8 @@ def read_weights(
     """
     mapping: dict[str, str] = {}
     notes: list[str] = []
+    # Read again under other names where the file's are the model's with something before or in them (torch.compile,
+    # DDP).
     while True:
         renaming = {"key_mapping": mapping} if mapping else {}
         model, loading = _from_pretrained(name, path, kind, {**settings, **renaming}, trust_remote_code)
@@ -88,6 +90,7 @@ def read_weights(
             f"The weights of '{name}' hold no language head ({min(beside)}); give the pretrained model, not a classifier of "
             "it."
         )
+    # What transformers drew at random in place of missing weights is not the checkpoint's, and no head begins with it.
     drawn = missing | {str(key) for key, *_ in loading["mismatched_keys"]}
     head = {key: value for key, value in model.state_dict().items() if key not in inside and key not in drawn}
     return Weights(model, bare, prefix, {} if speaks else head, pooler, tuple(notes))

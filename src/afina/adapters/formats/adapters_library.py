@@ -128,6 +128,7 @@ class AdaptersLibrary(AdapterFormat):
         settings: Mapping[str, Any] = record.settings["config"]
         networks: dict[tuple[int, str], dict[str, Tensor]] = {}
         for name, value in read_tensors(folder / _WEIGHTS).items():
+            # The layer is the first number of a tensor's name; in front of it stands what the library calls the model.
             place = re.fullmatch(r".*?\.(\d{1,6})\.(.*)\.?adapters\.[^.]+\.adapter_(down\.0|up)\.(weight|bias)", name)
             if place is None:
                 raise AfinaError(f"{folder}: '{name}' is no part of a bottleneck adapter as they are read.")
@@ -169,6 +170,8 @@ def _placed(
         raise AfinaError(
             f"{folder} does not fit {backbone.name} at layer {layer}: it was trained on another base model."
         )
+    # Where norms come last (BERT) the library hands the network the sum before the norm, elsewhere the sublayer's
+    # output.
     norm_comes_last = closing.kind == "norm"
     scale = float(settings.get("scaling", 1.0))
     network = Network(backbone.anatomy.width, len(values["down.weight"]), _ACTIVATIONS[settings["non_linearity"]])
