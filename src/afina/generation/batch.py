@@ -118,6 +118,7 @@ class WritingBatch:
         self._attach_waiting()
         pieces: list[tuple[Row, Piece]] = []
         if self._writing is not None:
+            # Rows that write come first, so that their text goes on however many prompts wait.
             last = torch.tensor([row.tokens[-1] for row in self._rows], device=self.backbone.device)
             self._writing.go_on(last)
             staying = self._take(self._rows, self._writing, pieces)
@@ -185,6 +186,8 @@ class WritingBatch:
         if self.prompt_tokens is None:
             together = self.waiting
         else:
+            # Short prompts first: a long one would pad all others to its width, and is read in pieces meanwhile. What
+            # must be read whole (an encoder's) is read even if it alone is beyond the budget.
             waiting, least = sorted(self.waiting, key=lambda row: row.places), int(self._whole)
             fitting = [count for count, row in enumerate(waiting, 1) if count * row.places <= self.prompt_tokens]
             together = waiting[: max(fitting, default=least)]
@@ -196,6 +199,7 @@ class WritingBatch:
     def _begin(self, rows: list[Row], most: int | None = None) -> Writing:
         """Read rows' prompts, or of a single one's the first tokens; puts the rows in their adapters' order."""
         assert self._attached is not None
+        # By identity: two versions of an adapter may be equal by name and settings.
         numbers = {id(one): number for number, one in enumerate(self._attached.adapters)}
         of = {id(row): numbers[id(self._bare if row.request.adapter is None else row.request.adapter)] for row in rows}
         rows.sort(key=lambda row: of[id(row)])
@@ -213,6 +217,7 @@ class WritingBatch:
         new = {key: one for key, one in new.items() if key not in on}
         if self._attached is not None and not new:
             return
+        # Attaching takes hooks off and on, so adapters without rows stay for a while in case they are asked again.
         used = {id(row.request.adapter) for row in self.rows}
         idle = [id(one) for one in self.attached if id(one) not in used]
         gone = set(idle[: max(0, len(idle) - self.most_idle)])
@@ -229,6 +234,7 @@ class WritingBatch:
         if before is not None:
             places = {id(one): number for number, one in enumerate(attached.adapters)}
             numbers = [places.get(id(one), -1) for one in before.adapters]
+            # Keys and values do not depend on the attachment: the rows go on under the adapters' new numbers.
             for _, writing in self._reading:
                 writing.renumber(attached, numbers)
             if self._writing is not None:

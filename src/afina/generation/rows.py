@@ -156,6 +156,7 @@ class Row:
 
     def take(self, choice: ChosenToken) -> Piece:
         """Add a token; return what has become final with it."""
+        # The end token itself is no text, and is not among the tokens that are returned.
         if choice.token in self._ends:
             return self.stop()
         self.tokens.append(choice.token)

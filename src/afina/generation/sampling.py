@@ -14,6 +14,7 @@ __all__ = ["choose", "draw"]
 
 def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
     """Return a token for each row of logits (B, V); None for a row whose logits are no numbers."""
+    # Rows of one distribution are computed together; a row's choice must not depend on the rows beside it.
     groups: dict[GenerationSettings, list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(row.distribution, []).append(index)
@@ -35,6 +36,7 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
 
 def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Draw a token (B,) for each row of scores (B, V); each row uses one number of its own generator."""
+    # In float64: float32 sums of a large vocabulary's probabilities miss 1 by more than a rare token has.
     shares = torch.softmax(scores.double(), dim=1).cumsum(dim=1)
     # The generators give float32 numbers, whose largest is below 1 by more than the rounding of the float64 sums.
     numbers = torch.cat([torch.rand(1, generator=generator) for generator in generators]).double().to(scores.device)
@@ -58,6 +60,7 @@ def _so_far(rows: Sequence[Row], device: torch.device) -> Tensor:
     """Return the tokens so far (B, S), for the repetition penalty; short rows are filled up with their last token."""
     sequences = [row.so_far for row in rows]
     width = max(map(len, sequences))
+    # A token that stands there again is penalised once only, so filling up with one changes nothing.
     filled = [ids + ids[-1:] * (width - len(ids)) for ids in sequences]
     return torch.tensor(filled, dtype=torch.long, device=device).view(len(rows), width)
 

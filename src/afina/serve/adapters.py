@@ -154,6 +154,7 @@ class Shelf:
     def _see_change(self, place: _Place) -> None:
         """Note contents that have changed and are settled."""
         now = stamp_of(place.folder)
+        # Seen alike twice: a folder that is still being written to changes between two looks.
         if now != place.stamp and now == place.seen:
             place.stamp, place.hidden = now, False
         place.seen = now
@@ -209,6 +210,7 @@ class Shelf:
             place = _Place(folder, stamp, stamp, given=True)
             self._load(name, place)
             with self._lock:
+                # Loaded before it takes the name: if it cannot be, the old version still stands.
                 before = self._places.get(name)
                 self._retire(before.current if before else None)
                 self._places[name] = place
@@ -231,6 +233,7 @@ class Shelf:
         """Load a place's folder as it is now, all of it of one time, and retire what stood for it."""
         with self._lock:
             stamp, problem = place.stamp, place.problem
+        # What was wrong with these very contents is said again without reading them again.
         if problem is not None and problem[0] == stamp:
             raise NoSuchAdapter(problem[1])
         for left in reversed(range(_TRIES)):

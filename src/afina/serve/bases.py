@@ -47,6 +47,7 @@ class Bases:
                     self.model, precision=self.precision, device=self.device,
                     trust_remote_code=self.trust_remote_code, speaks=form.speaks, tags=form.tags,
                 )  # fmt: skip
+                # A form for tags and one for labels differ in their heads alone: equal weights are kept once.
                 for other in self._loaded.values():
                     _share(made.model, other.model)
                 self._loaded[form] = made
@@ -71,6 +72,7 @@ class Bases:
 
     def bytes(self) -> int:
         """Return what its weights take, each counted once."""
+        # By address, as the forms of the model share their weights.
         each = {own.data_ptr(): own.nbytes for one in self.loaded() for own in one.model.parameters()}
         return sum(each.values())
 

@@ -107,6 +107,7 @@ class Engine:
         """
         row = Row(self.backbone, Request(ask.prompt, ask.adapter, ask.stop, 0, ask.tokenizer), ask.settings)
         reply = StreamedReply(ask, row, self._wake)
+        # Refused at once: it would wait for memory that there will never be.
         if (wanted := self.memory.bytes_of([row])) > self.memory.most_bytes:
             self._refuse("memory")
             raise UsageError(
@@ -118,6 +119,7 @@ class Engine:
                 raise Closing
             if len(self._waiting) >= self.most_waiting:
                 self._refuse("queue")
+                # The queue's length times a reply's mean time, over the rows that are written at one time.
                 raise Busy(len(self._waiting), max(1.0, self._seconds_a_reply * self.most_waiting / self.most_rows))
             with self.counters.steady() as counters:
                 counters.requests[ask.name] += 1
@@ -168,6 +170,7 @@ class Engine:
                 left, works = [*self._replies.values(), *self._waiting], [*self._work]
                 self._waiting.clear()
                 self._work.clear()
+            # Nobody may wait for ever: whatever ended the thread, every request and every piece of work is told.
             self._end(left, "cancelled" if problem.startswith("The engine was") else "error", problem)
             for _, future in works:
                 future.cancel()
@@ -231,6 +234,8 @@ class Engine:
         with self._changed:
             while self._waiting and len(self._replies) < self.most_rows:
                 reply = self._waiting[0]
+                # First come, first served: a request that fits does not pass one that has to wait, which might wait for
+                # ever. One alone always fits, or was refused when it came.
                 if self._replies and self.memory.bytes_of([*self._replies, reply.row]) > self.memory.most_bytes:
                     return
                 self._waiting.popleft()
@@ -244,6 +249,7 @@ class Engine:
             for row, piece in pieces:
                 reply = self._replies[row]
                 counters.rows_stepped += 1
+                # Tokens and not pieces: a piece may hold several tokens, or none while a letter is not whole.
                 counters.tokens_out[reply.ask.name] += len(row.tokens) - reply.counted
                 reply.counted = len(row.tokens)
                 if reply.last_at is None:
@@ -269,6 +275,7 @@ class Engine:
     def _ended(self, reply: StreamedReply, piece: Piece) -> None:
         assert piece.written is not None
         seconds = time.monotonic() - reply.asked_at
+        # A moving mean of the last ten or so, for the time that a refused client is told to wait.
         self._seconds_a_reply += 0.1 * (seconds - self._seconds_a_reply)
         with self.counters.steady() as counters:
             counters.ended[reply.ask.name, piece.written.finish] += 1

@@ -95,6 +95,7 @@ def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Column
     """Read a row in the first of the forms that it has; `seen` counts what was assumed."""
     names = plain_names(values)
     row = _NamedRow(values, names, columns, speakers, seen)
+    # Forms are tried from the surest to the vaguest; the first that a row has is taken.
     dialogue = next((dialogue for form in FORMS if (dialogue := form(row)) is not None), None)
     if dialogue is None:
         listed = ", ".join(map(str, values)) or "none"
@@ -106,6 +107,7 @@ def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Column
 
 
 def _named_pair(row: _NamedRow) -> FoundDialogue | None:
+    # Both were named by a person, and go before every usual name.
     question, answer = row.columns.question, row.columns.answer
     if question is None or answer is None:
         return None
@@ -129,6 +131,7 @@ def _exported(row: _NamedRow) -> FoundDialogue | None:
         role, recipient = author.get("role"), message.get("recipient") or "all"
         content = message.get("content") if isinstance(message.get("content"), Mapping) else {}
         parts = content.get("parts", content.get("text"))
+        # What ChatGPT says to its tools and they to it is no part of what the person read.
         if role == "tool" or recipient != "all" or (role == "system" and not any(parts or ())):
             if role != "system":
                 row.seen["messages to and from ChatGPT's own tools, left out"] += 1
@@ -143,6 +146,7 @@ def _branch(mapping: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]
     node = mapping.get(current) if isinstance(current, str) else None
     if node is None:
         node = next((each for each in mapping.values() if not each.get("parent")), None)
+        # At most as many steps as there are nodes: a damaged export may lead in a circle.
         for _ in range(len(mapping)):
             children = [mapping[name] for name in (node or {}).get("children") or () if name in mapping]
             node = children[-1] if children else node

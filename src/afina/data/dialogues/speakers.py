@@ -69,11 +69,13 @@ class Speakers:
 
     @cached_property
     def _mark(self) -> re.Pattern[str]:
+        # The longest name first, or `ai assistant` would be read as `ai`.
         names = "|".join(re.escape(name) for name in sorted(self.roles, key=len, reverse=True))
         return re.compile(rf"{_BEFORE}({names}){_AFTER}", re.IGNORECASE)
 
     @cached_property
     def _inline(self) -> re.Pattern[str]:
+        # In the middle of a line only capitalised, unmistakable names count: a sentence may hold "answer:" itself.
         strong = [name for name in self.roles if name not in _WEAK]
         spelled = {form for name in strong for form in (name.capitalize(), name.upper())}
         names = "|".join(re.escape(name) for name in sorted(spelled, key=len, reverse=True))
@@ -92,6 +94,7 @@ class Speakers:
         if match is None:
             return None
         name = match[1].lower()
+        # A name that a person gave, or that a heading marks, is a speaker's and no common word.
         weak = name in _WEAK and name not in self.user + self.assistant and "##" not in match[0]
         return self.roles[name], line[match.end() :], weak
 

@@ -87,6 +87,7 @@ def dialect_of(
 ) -> Dialect:
     """Return how a text divides fields, and note what was assumed; `whole` where nothing comes behind the text."""
     first = text[: text.find("\n") + 1] or text
+    # Excel writes this line for itself, and it is no row.
     skip = 0
     if match := re.fullmatch(r'"?sep=(.)"?\s*', first):
         skip, separator = 1, separator or match[1]
@@ -99,6 +100,7 @@ def dialect_of(
     dialect = Dialect(separator, skip=skip)
     if '"' not in text:
         return replace(dialect, quoting=suffix != ".tsv")
+    # The beginning of a file may end in the middle of a line, which would look like a row that is too short.
     if not whole:
         text = text[: text.rfind("\n") + 1]
     return _tabbed(text, dialect, notes) if suffix == ".tsv" else _quoted(text, dialect, notes)
@@ -110,10 +112,12 @@ def _shown(separator: str) -> str:
 
 def _separator(text: str, usual: str, place: str) -> str:
     """Return the one separator that the first line has, or of several the one that all rows agree with."""
+    # What stands in quotation marks is text: a comma there says nothing.
     first = re.sub(r'"(?:[^"]|"")*"', '""', text[: text.find("\n") + 1] or text)
     there = [mark for mark in SEPARATORS if mark in first]
     if len(there) < 2:
         return there[0] if there else usual
+    # Several marks in the header: the one that divides every row into as many fields is the separator.
     fitting = [mark for mark in there if _table(text, Dialect(mark)) is not None]
     if len(fitting) > 1:
         listed = " or ".join(SEPARATORS[mark] for mark in fitting)

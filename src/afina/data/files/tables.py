@@ -62,6 +62,7 @@ def read_table(
     with `every_row` a line that names the columns once more is an empty row.
     Raises `UsageError` that says what is wrong and where.
     """
+    # What it is and whether it is there, before anything is opened: each of these has a sentence of its own.
     check_file(path, FILES if lines else SUFFIXES)
     assumed: list[str] = []
     with reading(path):
@@ -105,6 +106,7 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise `UsageError` unless the file is there, holds something and is of a known type."""
     suffix = format_of(path)
     known = f"{', '.join(suffixes)} (compressed too: {', '.join(COMPRESSED)})"
+    # Before any other check: even to ask what is in such a file may run code.
     if suffix in _PICKLED:
         raise UsageError(f"{path} may hold pickled objects, which can run code; give {known}.")
     if suffix in (".xls", ".ods"):
@@ -173,6 +175,7 @@ def _read_json(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
 
 def table_of(rows: list[Mapping[str, Any]]) -> arrow.Table:
     """Return rows as a table; a column of several types becomes text, what is no text as JSON."""
+    # Keys in the order in which they first came; a row that lacks one has a missing value there.
     names = list(dict.fromkeys(key for row in rows for key in row))
     columns = {str(name): _column([row.get(name) for row in rows]) for name in names}
     return arrow.table(columns) if columns else arrow.table({"text": arrow.array([], type=arrow.string())})
@@ -221,6 +224,7 @@ def _read_arrow(path: Path, notes: list[str], asked: _Asked) -> arrow.Table:
     source = _bytes(path)
     try:
         with arrow.memory_map(str(source)) if isinstance(source, Path) else source as file:
+            # The file format begins with its name, the stream with a length.
             start = file.read(6)
             file.seek(0)
             return (ipc.open_file if start == b"ARROW1" else ipc.open_stream)(file).read_all()

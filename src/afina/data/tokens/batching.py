@@ -57,6 +57,8 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
     on where it stopped. Seeds differ in their rows, but come to long and short ones at the same steps: so runs of several
     seeds make one batch with little padding. No row is left out; the last batch may be smaller.
     """
+    # Rows by seed and epoch, the order of batches by the epoch alone: at the same step all seeds' batches are about as
+    # wide.
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(lengths))
     chunk = batch_size * _BUCKETS
@@ -84,6 +86,7 @@ def evaluation_batches(lengths: np.ndarray, batch_size: int, *, tokens: int = 40
     start = 0
     while start < len(order):
         stop = min(start + batch_size, len(order))
+        # Rows are sorted, so the last is the longest and decides the padding of all.
         while stop - start > 1 and lengths[order[stop - 1]] * (stop - start) > tokens:
             stop = start + (stop - start) // 2
         yield order[start:stop]
@@ -108,6 +111,7 @@ def collate(
 
     texts = [(tokens, tokens.sequences(rows)) for tokens, rows in pieces if isinstance(tokens, TextTokens)]
     labels = [torch.from_numpy(tokens.labels[rows]).to(device) for tokens, rows in pieces]
+    # Images are all of one size: nothing to pad.
     if not texts:
         counts = [len(rows) for _, rows in pieces]
         lengths = [int(tokens.lengths_of(rows).sum()) for tokens, rows in pieces]
@@ -161,6 +165,7 @@ def _placed(texts: Sequence[tuple[TextTokens, np.ndarray]], most: int, *, packin
     width = padded_width(int(lengths.max()), most)
     if packing:
         at, start, rows = _packed(lengths, counts, width)
+        # Only where it saves rows: a packed batch has no mask, and costs attention what a full one does.
         if sum(rows) < len(lengths):
             return _Placed(lengths, at, start, width, True, real, _slices(rows))
     at, start = np.arange(len(lengths)), np.zeros(len(lengths), dtype=np.int64)
