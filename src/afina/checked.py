@@ -44,6 +44,8 @@ class Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     switches: ClassVar[frozenset[str]] = frozenset()
     """Keys that take numbers, and a plain `on` or `off` beside them."""
+    secret: ClassVar[bool] = False
+    """True where no value is to stand in a sentence: one of them is a key."""
     elsewhere: ClassVar[Mapping[str, str]] = {}
     """Keys that other programs have and this one has not, each with what to write instead."""
 
@@ -120,7 +122,7 @@ class Checked(BaseModel):
         )
         if isinstance(problem["input"], bool) and kind in ("string_type", "literal_error"):
             return f"'{where}': {TRUTHS}"
-        return f"'{where}': {text}, but got {shown(problem['input'])}"
+        return f"'{where}': {text}" if cls.secret else f"'{where}': {text}, but got {shown(problem['input'])}"
 
     @classmethod
     def _place(cls, path: Sequence[str | int]) -> tuple[list[str], type["Checked"]]:

@@ -1,18 +1,27 @@
 """Errors that a user sees, each one sentence: what was given, what is possible, what to do."""
 
+import base64
 import difflib
+import json
+import os
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
     "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise", "nearest",
-    "shown",
+    "redacted", "shown",
 ]  # fmt: skip
 
 
 class AfinaError(Exception):
-    """Something failed that was asked for rightly (exit code 1)."""
+    """Something failed that was asked for rightly (exit code 1); its sentence holds no key and no password."""
 
     exit_code = 1
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(redacted(word) if isinstance(word, str) else word for word in words))
 
 
 class UsageError(AfinaError, ValueError):
@@ -44,6 +53,43 @@ class Interrupted(AfinaError):
     """The person, or the system, asked a long job to stop; it goes on from its last checkpoint (exit code 130)."""
 
     exit_code = 130
+
+
+_HIDDEN = "***"
+_PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/'\"]*@(?=[^\s/@'\"])")
+"""The name and password that stand before a server's name in an address."""
+_VARIABLES = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD)$")
+"""Ends of names of environment variables that hold secrets: OPENAI_API_KEY, HF_TOKEN."""
+_SHORTEST = 6
+"""Letters; anything shorter is a word that may stand in a sentence by chance."""
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text without these secrets, those of the environment and passwords in addresses, however they are written."""
+    text = _PASSWORD.sub(f"{_HIDDEN}@", text)
+    for secret in (*secrets, *_of_environment()):
+        for form in sorted(_forms(secret), key=len, reverse=True):
+            text = text.replace(form, _HIDDEN) if len(form) >= _SHORTEST else text
+    return text
+
+
+def _of_environment() -> list[str]:
+    """Return the keys that this process was given, and the token that the hub's client keeps."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    try:
+        stored = Path(os.environ.get("HF_TOKEN_PATH") or Path(home, "token")).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError):
+        stored = ""
+    return [stored.strip(), *(value for name, value in os.environ.items() if _VARIABLES.search(name) and value)]
+
+
+def _forms(secret: str) -> set[str]:
+    """Return how a secret may be written: as it is, as Python, JSON and addresses write it, cut at its control characters."""
+    raw = secret.encode("utf-8", "surrogateescape")
+    return {
+        secret, unquote(secret), repr(secret)[1:-1], repr(raw)[2:-1], json.dumps(secret)[1:-1], quote(raw, safe=""),
+        quote_plus(raw), base64.b64encode(raw).decode(), " ".join(secret.split()), *re.split(r"[\x00-\x20\x7f]+", secret),
+    }  # fmt: skip
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -164,6 +164,7 @@ def evaluate(
     fewshot: int | None = None,
     chat: bool = False,
     limit: int | None = None,
+    trust_tasks: bool = False,
     model: str | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -177,17 +178,13 @@ def evaluate(
     """Measure an adapter that speaks, Afina's or PEFT's, or a language model alone (its folder or name).
 
     `text` are files whose perplexity is measured (their texts in `column`), `answers` files of prompts and references, asked
-    as `answering` says, `tasks` benchmarks of lm-evaluation-harness by name, file or folder; `fewshot` and `chat` are theirs.
+    as `answering` says, `tasks` benchmarks of lm-evaluation-harness by name, file or folder; `fewshot` and `chat` are
+    theirs, and their files run code of their own only with `trust_tasks`.
     `limit` takes the first items of each, `context` bounds the tokens read at once, and into `out` all of it is written as
     JSON, over what is there only with `force`. Raises `UsageError` in one sentence for what is not there, cannot be read or
     does not speak.
     """
-    from afina.errors import UsageError
-    from afina.outputs import check_outputs
-
-    check_outputs((out,), (adapter, *text, *answers, *tasks), force=force)
-    if out is not None and not Path(out).resolve().parent.is_dir():
-        raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
+    _check_out(out, (adapter, *text, *answers, *tasks), force=force)
     from afina.api.prediction import opened
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
@@ -198,7 +195,7 @@ def evaluate(
 
     battery = Battery(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,
-        chat=chat, limit=limit,
+        chat=chat, limit=limit, trust_tasks=trust_tasks,
     )  # fmt: skip
     if is_run(adapter):
         evaluation = _evaluated(
@@ -212,6 +209,16 @@ def evaluate(
     if out is not None:
         write_json(Path(out), evaluation.as_dict())
     return evaluation
+
+
+def _check_out(out: str | Path | None, reads: Sequence[str | Path], *, force: bool) -> None:
+    """Raise `UsageError` where an evaluation cannot be written, before hours of it."""
+    from afina.errors import UsageError
+    from afina.outputs import check_outputs
+
+    check_outputs((out,), reads, force=force)
+    if out is not None and not Path(out).resolve().parent.is_dir():
+        raise UsageError(f"--out: the folder {Path(out).resolve().parent} does not exist.")
 
 
 def _evaluated(export: "OpenedExport", battery: "Battery", *, context: int | None, tell: Tell) -> "Evaluation":

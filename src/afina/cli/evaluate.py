@@ -48,6 +48,9 @@ def evaluate(
     fewshot: Annotated[
         int | None, typer.Option("--fewshot", min=0, help="Examples before each question of a task.")
     ] = None,
+    trust_tasks: Annotated[
+        bool, typer.Option("--trust-tasks", help="Let task files run the Python that they name.")
+    ] = False,
     chat: Annotated[
         bool, typer.Option("--chat", help="Put tasks' questions in the tokenizer's chat template.")
     ] = False,
@@ -103,8 +106,9 @@ def evaluate(
     with working(console, words("starting"), words) as tell:
         evaluation = api.evaluate(
             adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
-            column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, model=model, device=device,
-            precision=precision, batch_size=batch_size, context=context, out=out, force=force, tell=tell,
+            column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, trust_tasks=trust_tasks,
+            model=model, device=device, precision=precision, batch_size=batch_size, context=context, out=out,
+            force=force, tell=tell,
         )  # fmt: skip
     if format == "json":
         print_json(evaluation.as_dict())

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from afina.cli.command import add_commands
-from afina.errors import AfinaError
+from afina.errors import AfinaError, redacted
 
 __all__ = ["app", "main"]
 
@@ -85,4 +85,4 @@ def _say(sentence: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), sentence))
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), redacted(sentence)))

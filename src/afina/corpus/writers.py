@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from afina.errors import AfinaError, UsageError, shown
+from afina.errors import AfinaError, UsageError, redacted, shown
 
 __all__ = ["Endpoint", "GeneratedText", "TextWriter"]
+
+_LARGEST = 16 << 20
+"""Bytes of an answer, at most; the longest that models write are a hundredth of it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,20 @@ class Endpoint:
             )
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url}, {self.name})"
+        return f"Endpoint({self._place}, {self.name})"
+
+    @property
+    def _place(self) -> str:
+        """Return the address as it may be shown."""
+        return redacted(self.url, self._secrets)
+
+    @property
+    def _secrets(self) -> list[str]:
+        """Return what neither a sentence nor a file may hold, which an endpoint's answer may say again."""
+        parts = urlsplit(self.url)
+        asked = [value for _, value in parse_qsl(parts.query)]
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password)}" if parts.password else ""
+        return [secret for secret in (self.key, parts.password, login, *asked) if secret]
 
     @cached_property
     def _client(self) -> Any:
@@ -88,7 +104,7 @@ class Endpoint:
             if attempt + 1 < self.tries:
                 pause = self.pause_seconds * 2**attempt * random.uniform(1, 1.25)
                 self.sleep(max(pause, min(wait, 60.0)))
-        raise AfinaError(f"{self.url} did not answer in {self.tries} tries ({problem})")
+        raise AfinaError(f"{self._place} did not answer in {self.tries} tries ({problem})")
 
     def _ask(self, body: dict[str, Any]) -> tuple[GeneratedText | None, str, float]:
         """Return the answer or None, what went wrong, and the seconds that the server asks to wait."""
@@ -101,20 +117,31 @@ class Endpoint:
                 # A timeout of the client's is one between bytes: a server that drips would hold us for ever.
                 for chunk in response.iter_bytes():
                     data += chunk
+                    if len(data) > _LARGEST:
+                        return None, f"an answer of more than {_LARGEST >> 20} MB", 0.0
                     if time.monotonic() > deadline:
                         return None, f"no whole answer in {self.timeout_seconds:g} s", 0.0
         except httpx.TimeoutException:
             return None, f"no answer in {self.timeout_seconds:g} s", 0.0
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return None, str(error) or type(error).__name__, 0.0
+            return None, redacted(str(error), self._secrets) or type(error).__name__, 0.0
         status = response.status_code
         if status == 429 or status >= 500:
             asked = response.headers.get("retry-after", "")
             return None, f"status {status}", float(asked) if asked.isascii() and asked.isdigit() else 0.0
         if status >= 300:
-            reason = " ".join(data.decode("utf-8", "replace").split())[:200]
-            raise UsageError(f"{self.url} refuses the request (status {status}: {reason}).")
-        return _content(data)
+            reason = " ".join(redacted(data.decode("utf-8", "replace"), self._secrets).split())[:200]
+            raise UsageError(f"{self._place} refuses the request (status {status}: {reason}).")
+        return self._content(data)
+
+    def _content(self, data: bytes) -> tuple[GeneratedText | None, str, float]:
+        try:
+            choice = json.loads(data)["choices"][0]
+            content = choice["message"]["content"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            beginning = redacted(data.decode("utf-8", "replace"), self._secrets)[:80]
+            return None, f"an answer that is none of the chat API: {beginning!r}", 0.0
+        return GeneratedText(str(content or ""), choice.get("finish_reason") != "length"), "", 0.0
 
 
 def _is_address(url: str) -> bool:
@@ -124,12 +151,3 @@ def _is_address(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isascii()
     except ValueError:  # a port that is none, a bracket left open
         return False
-
-
-def _content(data: bytes) -> tuple[GeneratedText | None, str, float]:
-    try:
-        choice = json.loads(data)["choices"][0]
-        content = choice["message"]["content"]
-    except (ValueError, LookupError, TypeError):
-        return None, f"an answer that is none of the chat API: {data[:80]!r}", 0.0
-    return GeneratedText(str(content or ""), choice.get("finish_reason") != "length"), "", 0.0

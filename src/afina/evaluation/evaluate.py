@@ -94,6 +94,8 @@ class Battery:
     """True puts a benchmark's questions into the tokenizer's chat template."""
     limit: int | None = None
     """First items of each file and benchmark."""
+    trust_tasks: bool = False
+    """True lets files of benchmarks run the code that they name."""
 
     def __post_init__(self) -> None:
         if not (self.text or self.answers or self.tasks):
@@ -106,9 +108,9 @@ class Battery:
         return _Sources(
             {str(path): read_documents(Path(path), self.column)[: self.limit] for path in self.text},
             {str(path): read_questions(Path(path), self.answering).first(self.limit) for path in self.answers},
-            load_tasks(self.tasks) if self.tasks else None,
+            load_tasks(self.tasks, trusted=self.trust_tasks) if self.tasks else None,
             self.answering,
-            {"fewshot": self.fewshot, "chat": self.chat, "limit": self.limit},
+            {"fewshot": self.fewshot, "chat": self.chat, "limit": self.limit, "trusted": self.trust_tasks},
         )
 
 

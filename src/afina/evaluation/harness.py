@@ -12,6 +12,7 @@ import numpy as np
 from afina.data.templates.foreign import render_template
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import windows
+from afina.evaluation.task_code import without_functions, without_python
 from afina.generation.asked import AskedModel, Pair
 from afina.measure.bootstrap import Measure, mean_of
 
@@ -98,11 +99,11 @@ def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], l
     return rows
 
 
-def load_tasks(tasks: Sequence[str | Path]) -> dict[str, Any]:
+def load_tasks(tasks: Sequence[str | Path], *, trusted: bool = False) -> dict[str, Any]:
     """Load the harness's tasks: its own by name, a YAML file, or a folder of such files.
 
-    Paths in a task file are read from its folder. Raises `UsageError` for an unknown name, a file that is no task, and data
-    that cannot be loaded.
+    Paths in a task file are read from its folder. Raises `UsageError` for an unknown name, a file that is no task, data that
+    cannot be loaded, and, unless files are `trusted`, for one that would run code.
     """
     _need_harness()
     from lm_eval.tasks import TaskManager
@@ -125,7 +126,8 @@ def load_tasks(tasks: Sequence[str | Path]) -> dict[str, Any]:
             names = _outermost(manager) if place.is_dir() else [str(place.resolve())]
             if not names:
                 raise UsageError(f"{place} holds no task of lm-evaluation-harness (.yaml).")
-            _take(loaded, _loaded(manager, names, folder, str(place)))
+            with contextlib.nullcontext() if trusted else without_functions():
+                _take(loaded, _loaded(manager, names, folder, str(place), trusted=trusted))
     return loaded
 
 
@@ -144,12 +146,12 @@ def _outermost(manager: Any) -> list[str]:
     return [name for name in [*manager.all_groups, *manager.all_subtasks] if name not in inside]
 
 
-def _loaded(manager: Any, names: list[str], folder: Path, where: str) -> Any:
+def _loaded(manager: Any, names: list[str], folder: Path, where: str, *, trusted: bool = False) -> Any:
     """Load tasks, with paths of data read from the task's folder, or else from the present one."""
     problem: Exception | None = None
     for seen_from in dict.fromkeys((folder.resolve(), Path.cwd())):
         try:
-            with contextlib.chdir(seen_from):
+            with contextlib.chdir(seen_from), without_python(trusted=trusted):
                 return manager.load(names)
         except Exception as error:  # a task file may name anything, and datasets raises a dozen kinds
             problem = problem or error
@@ -174,11 +176,13 @@ def run_tasks(
     fewshot: int | None = None,
     limit: int | None = None,
     chat: bool = False,
+    trusted: bool = False,
 ) -> dict[str, list[Measure]]:
     """Return the measures of each task and group, with the harness's own values.
 
     `fewshot` sets the number of examples for tasks that allow any; every call draws the same examples. `chat` puts prompts
-    into the tokenizer's chat template. Raises `UsageError` where the tokenizer has none.
+    into the tokenizer's chat template. Raises `UsageError` where the tokenizer has none, and for templates of tasks that are
+    not `trusted` and would run code.
     """
     from lm_eval.evaluator import evaluate
 
@@ -190,7 +194,7 @@ def run_tasks(
         examples = task.get_config("num_fewshot")
         task.set_config(key="num_fewshot", value=examples or 0 if fewshot is None or examples == 0 else fewshot)
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
-    with _quiet():
+    with _quiet(), without_python(trusted=trusted):
         results = evaluate(
             as_harness_model(speaker), loaded, limit=limit, bootstrap_iters=0, apply_chat_template=chat,
             fewshot_as_multiturn=chat,

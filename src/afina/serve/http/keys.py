@@ -54,6 +54,8 @@ class Caller:
 class _Entry(Checked):
     """Holds one key of a file of keys."""
 
+    secret = True
+
     name: str
     """The log's name for whoever has the key."""
     key: Annotated[str, Field(min_length=8)] | None = None
