@@ -47,6 +47,23 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{link} of {page.relative_to(ROOT)} has no such heading"
 
 
+def test_every_room_of_the_code_stands_on_the_page_of_its_architecture() -> None:
+    rooms = {path.parent.name for path in (ROOT / "src" / "afina").glob("*/__init__.py")}
+    named = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Rooms")[2]
+    assert sorted(room for room in rooms if f"`{room}/`" not in named) == []
+
+
+def test_pages_repeat_the_share_of_cells_that_the_benchmark_shows() -> None:
+    pages = {
+        name: (ROOT / name).read_text(encoding="utf-8")
+        for name in ("README.md", "LEIAME.md", "docs/reference/methods.md")
+    }
+    shown = re.search(r"in (\d+) of (\d+) cells", (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"))
+    assert shown is not None
+    right, cells = shown.groups()
+    assert [name for name, text in pages.items() if not re.search(rf"{right} (of|de) {cells}\b", text)] == []
+
+
 def test_the_reference_is_what_the_program_says() -> None:
     assert sorted(str(path.relative_to(ROOT)) for path in stale()) == [], "run `make reference`"
 
