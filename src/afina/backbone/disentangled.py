@@ -39,6 +39,7 @@ def disentangled_attention(
         for projection in (module.query_proj, module.key_proj, module.value_proj)
     )  # (B, H, T, D/H)
     kinds = [kind for kind in ("c2p", "p2c") if kind in module.pos_att_type]
+    # One term of content, and one for each kind of position term, as the paper divides by their number.
     scaling = (query.shape[-1] * (1 + len(kinds))) ** -0.5
     allowed = attention_mask.bool()
     mask = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device)
@@ -56,11 +57,13 @@ def disentangled_attention(
             return _by_head(rows, module.num_attention_heads)  # (B or 1, H, 2 * span, D/H)
 
         if "c2p" in kinds:
+            # The position terms enter as an additive mask, so that attention itself is the one that all models share.
             scores = torch.matmul(query, projected(module.key_proj, "pos_key_proj").mT)  # (B, H, T, 2 * span)
             mask = mask + _chosen(scores, distance + span, span) * scaling
         if "p2c" in kinds:
             scores = torch.matmul(key, projected(module.query_proj, "pos_query_proj").mT)
             mask = mask + _chosen(scores, span - distance, span).mT * scaling
+    # Behind the position terms, which would lift what is masked otherwise.
     mask = mask.masked_fill(~allowed, torch.finfo(mask.dtype).min)
     probability = module.dropout.p if module.training else 0.0
     context, _ = attend(module, query, key, value, mask, dropout=probability, scaling=scaling)

@@ -38,6 +38,7 @@ def attention_function(
 
     Of what else a module names `is_causal`, `softcap` and T5's `position_bias` count; the rest is about caches and kernels.
     """
+    # One query alone sees all keys before it, whatever the module says.
     wanted = named.get("is_causal")
     causal = bool(getattr(module, "is_causal", False) if wanted is None else wanted) and query.shape[2] > 1
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -69,6 +69,7 @@ def read_inputs(
         pad = getattr(backbone.config, "pad_token_id", None) or 0
         given |= prompts.lengthen(inputs, rows, pad=pad)
         mask = prompts.mask(mask, rows, (count, width), backbone.device)
+        # Models of images and sound take no mask, so it is handed to attention itself.
         if "input_ids" not in inputs:
             seen = None if mask is None else mask[:, None, None, :].bool()
         elif mask is not None:
@@ -101,10 +102,12 @@ def read_side(
         ids = given.inputs["decoder_input_ids"]
         given.inputs["decoder_input_ids"] = torch.cat([ids[:, :1], answers.ids[:, :-1]], dim=1)
         mask, width = answers.mask, answers.ids.shape[1]
+        # The decoder reads its start token; what follows is what it says itself.
         read = torch.zeros_like(answers.mask)
         read[:, 0] = 1
         decoder = Read(read, width)
     elif targets is not None:
+        # A branch that acts on what is read must not see what the model is to say.
         question: Tensor | None = question_mask(targets, mask)
         if prompts is not None and question is not None:
             question = prompts.mask(question, rows, (question.shape[0], question.shape[1]), question.device)

@@ -82,6 +82,7 @@ def bare_language_model(model: Any) -> tuple[str, Any]:
         return prefix, getattr(model, prefix)
     from transformers import AutoModel
 
+    # Only its outline is wanted: the parts that it is made of are the loaded model's own.
     with torch.device("meta"):
         bare = AutoModel.from_config(model.config, attn_implementation=model.config._attn_implementation)
     for name, part in model.named_children():
@@ -106,6 +107,7 @@ class AnswersApart:
 
 def question_mask(targets: Tensor, mask: Tensor | None) -> Tensor:
     """Return (B, T): 1 on what stands before the first token that a row is to say, by its targets (B, T)."""
+    # As long as the targets so far count nothing, a token is the question's; the first one that has a target ends it.
     places = (targets != IGNORED).long()
     before = (places.cumsum(dim=1) == places).long()
     return before if mask is None else before * mask
@@ -118,6 +120,7 @@ def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> AnswersApart
     last = places.int().argmax(dim=1, keepdim=True)  # of the question: what it says next is the answer's first token
     columns = torch.arange(targets.shape[1], device=targets.device)
     steps = columns[: max(1, int(count.max()))]
+    # Answers stand at different places of their rows and are moved to the beginning, (B, T) -> (B, A).
     answers = targets.gather(1, (last + steps).clamp(max=targets.shape[1] - 1))
     mask = steps < count
     width = padded_width(int(last.max()) + 1, targets.shape[1])

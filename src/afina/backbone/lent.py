@@ -46,6 +46,7 @@ def lend_attention(
     """
     handles: list[Any] = []
     for name in anatomy.attention_modules:
+        # All are looked at before any is lent: a refusal leaves nothing behind.
         assert modules[name] not in ATTACHED, "a backbone carries one attachment at a time"
         if anatomy.row.lent is not None and has_own_forward(modules[name]):
             raise UsageError(

@@ -35,6 +35,7 @@ class Prompts:
         def place(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             return output if flight.now.goes_on else self.place(output, flight.rows)
 
+        # Images and sound have no token embeddings: their prompts go in before the first layer.
         def insert(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return (self.insert(args[0], flight.rows), *args[1:])
 
@@ -95,6 +96,8 @@ class Prompts:
         """Return the embeddings (B, T + P, D) with the prompts' vectors in their places."""
         pieces = []
         for part, branch in zip(rows, self.branches, strict=True):
+            # The inputs were lengthened beforehand, so a row's first tokens are fillings whose vectors give way to the
+            # prompt's.
             piece = embedded[part]
             if branch is not None:
                 vectors = branch.vectors().to(piece.dtype).expand(piece.shape[0], -1, -1)
@@ -118,6 +121,7 @@ class Prompts:
         pieces = []
         for part, branch, length in zip(rows, self.branches, self.lengths, strict=True):
             piece = states[part, length : length + width]
+            # A head that takes the first token sees the prompt's first state where the method wants that, as in PEFT.
             seen = branch is not None and branch.seen and not self.every
             pieces.append(torch.cat([states[part, :1], piece[:, 1:]], dim=1) if seen else piece)
         return torch.cat(pieces)

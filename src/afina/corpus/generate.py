@@ -108,12 +108,14 @@ def generate(
     topics = _hash("\n".join(wanted.topics))
     record = {"model": writer.name, "prompt": _hash(wanted.prompt), "topics": topics, "seed": wanted.seed}
     with Ledger(out, record) as ledger:
+        # What an earlier call wrote counts: new rows are told from those too.
         known = _Known(settings.near_duplicates)
         for row in ledger.rows():
             known.add(signature(dialogue_text(row["messages"])))
         dry, warnings = 0, []
         while known.count < count:
             numbers = ledger.next_numbers(min(writer.parallel, count - known.count))
+            # One call's failure does not throw away what the others of the same moment brought.
             failed: BaseException | None = None
             for number, answer in _together(writer, {number: wanted.request(number) for number in numbers}):
                 if isinstance(answer, BaseException):
@@ -229,6 +231,7 @@ def _judged(
 
 def _read(text: str, speakers: Speakers) -> list[Interaction]:
     """Read what a model wrote: JSON, also between ``` fences or line by line, or lines of speakers; never nothing."""
+    # Models put JSON between fences, or each object on a line with a comma behind it.
     inside = text.split("```")[1].removeprefix("json") if text.count("```") >= 2 else text
     lines = [line.strip().rstrip(",") for line in inside.strip().splitlines() if line.strip()]
     for candidate in ([inside], lines):

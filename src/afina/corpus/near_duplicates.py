@@ -38,6 +38,7 @@ def signature(text: str) -> np.ndarray:
     codes = np.frombuffer((_normal(text) or text).encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
     if len(codes) < _PIECE:
         codes = np.pad(codes, (0, _PIECE - len(codes)))
+    # Pieces are runs of letters, not of words: a changed word then changes a few pieces and not a whole sentence's.
     windows = np.lib.stride_tricks.sliding_window_view(codes, _PIECE)
     pieces = np.unique(_mixed((windows * _POWERS).sum(axis=1, dtype=np.uint64)))
     least = np.full(PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
@@ -75,6 +76,7 @@ def first_of_each(signatures: np.ndarray, threshold: float) -> np.ndarray:
         later = candidates[start, 0]
         end = start + int(np.searchsorted(candidates[start:, 0], later, side="right"))
         earlier = candidates[start:end, 1]
+        # Only texts that are kept: one that was dropped itself drops nobody.
         earlier = earlier[first[earlier] == earlier]
         if len(earlier):
             alike = similar(signatures[later], signatures[earlier])
@@ -88,6 +90,8 @@ def _candidates(signatures: np.ndarray) -> np.ndarray:
     """Return pairs (later, earlier) of rows that share a band, sorted and each once."""
     candidates = np.zeros((0, 2), dtype=np.int64)
     for band in range(0, PERMUTATIONS, _ROWS):
+        # Texts that agree in all minima of a band are likely similar; only such pairs are compared, and never all with
+        # all.
         keys = np.ascontiguousarray(signatures[:, band : band + _ROWS]).view(np.uint64)[:, 0]
         order = np.argsort(keys, kind="stable")
         ends = np.flatnonzero(np.diff(keys[order], append=keys[order[-1:]] + np.uint64(1))) + 1

@@ -257,7 +257,9 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
     """Measure the median time of a training step and of a forward pass."""
     rows, length, device = step.rows, step.length, step.device
     backbone, adapter = _shallow(shape, layers, method, sizes, device, step.precision)
+    # Two operations a weight and token forward, four backward; embeddings are looked up.
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
+    # A large model's step would take minutes here: fewer rows are timed, as time is linear in them.
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
     steps, forwards = [], []
@@ -278,6 +280,7 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
             optimiser.clear()
             # The optimiser's share does not grow with the rows.
             steps.append((passed - started) * rows / timed + _now(device) - passed)
+    # The first turn is left out: it meets the width for the first time.
     return _Depth(float(np.median(steps[1:])) if steps else 0.0, float(np.median(forwards[1:])) * rows / timed)
 
 
@@ -295,6 +298,7 @@ def _saved_bytes(
             with _SavedBytes(backbone, adapter) as count:
                 _random_loss(attached, shape, 1, short, sizes)
             bytes_at.append(count.bytes)
+    # What attention keeps grows with the square of the length, all else with the length: three lengths give the curve.
     return float(np.polyval(np.polyfit(lengths, bytes_at, 2), length))
 
 
@@ -316,6 +320,7 @@ class _SavedBytes:
 
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
+        # Views of one storage are kept once, and weights are there anyway.
         if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
             self.bytes += storage.nbytes()

@@ -68,6 +68,7 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
             least = min(seconds.values())
             together = passes.most = min(size for size, own in seconds.items() if own <= _GAIN * least)
             mixed, passes.alike, apart = passes.groups(sample), True, seconds[together]
+            # Timed only where grouping by method would make other passes than they are.
             if passes.groups(sample) != mixed:
                 with monitor.phase("apart"):
                     apart = timed()
