@@ -175,6 +175,7 @@ def plant(
     empty = CanaryManifest(
         data=str(data), form=form, symbols=planting.symbols, length=planting.length, seed=planting.seed, canaries=()
     )
+    # Keys are drawn without replacement, as a key that stands twice would name two secrets.
     keys = [_key(number) for number in random.choice(len(_KEY) ** _KEY_LENGTH, total, replace=False)]
     secrets = draw_secrets(empty, total, random)
     times = [each for each in planting.repeat for _ in range(planting.count)]

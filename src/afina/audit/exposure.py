@@ -38,7 +38,9 @@ def modelled_bits(loss: float, references: np.ndarray, space: int) -> float:
     """
     from scipy.stats import skewnorm
 
+    # Three moments of the references give the three parameters of the distribution.
     deviation = float(references.std())
+    # All other secrets have one loss: the secret is below them or it is not.
     if deviation == 0:
         return 0.0 if loss >= references[0] else math.log2(space)
     skewness = float((((references - references.mean()) / deviation) ** 3).mean())

@@ -76,6 +76,7 @@ def membership(losses: np.ndarray, base: np.ndarray, member: np.ndarray) -> Memb
     """Compare the losses (N,) of the adapter and of its base, in nats a token; `member` (N,) marks the train rows."""
     from sklearn.metrics import roc_auc_score
 
+    # Drawn within members and others apart, so that every resample has as many of each.
     (base_gap, gap), (_, learned) = estimates(
         [_advantage("base_gap", -base, member), _advantage("gap", -losses, member)], groups=member
     )
@@ -99,6 +100,7 @@ def recitation(verbatim: np.ndarray, base: np.ndarray, length: np.ndarray, membe
     (excess,), _ = estimates([_advantage("excess", share - bare, member)], groups=member)
     shares = []
     for tokens in VERBATIM:
+        # Only rows that are long enough: in a shorter one no run of this length can be.
         train, held = member & (length >= tokens), ~member & (length >= tokens)
         counts = [int((runs[group] >= tokens).sum()) for group in (train, held) for runs in (verbatim, base)]
         shares.append(

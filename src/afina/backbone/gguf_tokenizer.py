@@ -60,6 +60,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
         raise UsageError(f"{file.path} holds no vocabulary (tokenizer.ggml.tokens), so that it reads no text.")
     if len(set(tokens)) < len(tokens):
         raise UsageError(f"{file.path} has a token twice in its vocabulary, which is not read.")
+    # A model may have more vectors than tokens (padded to a round number), never fewer.
     rows = file.tensors["token_embd.weight"].shape[0]
     if len(tokens) > rows:
         raise UsageError(f"{file.path} is damaged: its vocabulary has {len(tokens):,} tokens, its model {rows:,}.")
@@ -132,6 +133,7 @@ def _sentence_pieces(file: GgufFile, tokens: Sequence[str], says: Any) -> "Token
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     place_first = gguf_row(file).by_place
+    # A file whose tokens stand in the order of their merges gives no scores: the place is one.
     scores = list(range(0, -len(tokens), -1)) if place_first else says.get("scores")
     if not isinstance(scores, list) or len(scores) != len(tokens):
         raise UsageError(f"{file.path} holds no score of each token (tokenizer.ggml.scores).")
@@ -186,6 +188,7 @@ def _add_special(file: GgufFile, backend: "Tokenizer", tokens: Sequence[str], sa
         raise UsageError(f"{file.path} is damaged: it has {len(tokens):,} tokens and the type of {len(kinds):,}.")
     pairs = list(zip(tokens, kinds, strict=True))
     eats = eats_spaces(str(file.settings.get("general.name", "")))
+    # Tokens that steer are found in a text before all else, and not broken into pieces.
     for add, wanted in ((backend.add_special_tokens, _CONTROL), (backend.add_tokens, _OWN)):
         added = [token for token, kind in pairs if kind == wanted and token]
         add([AddedToken(token, normalized=False, rstrip=eats and token not in _KEEP) for token in added])
@@ -203,6 +206,7 @@ def _mark(backend: "Tokenizer", says: Any, special: dict[str, str]) -> None:
     """Let a text begin and end with the marks that the file wants."""
     from tokenizers import processors
 
+    # Files that do not say it follow llama.cpp's defaults by the kind of vocabulary.
     usual = says.get("model") == "llama" or says.get("pre") in ("llama-bpe", "llama3", "llama-v3")
     begins = says.get("add_bos_token", usual) and "bos_token" in special
     ends = says.get("add_eos_token", False) and "eos_token" in special

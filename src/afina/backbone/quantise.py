@@ -128,6 +128,7 @@ def round_weights(plain: nn.Module, quantised: nn.Module) -> float:
     Returns by how much they differ from its own: the Frobenius norm of the change over that of the weights.
     """
     change = whole = 0.0
+    # In float64: the sums run over billions of squares.
     modules = dict(plain.named_modules())
     with torch.no_grad():
         for name, module in quantised.named_modules():

@@ -62,6 +62,7 @@ def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows |
         flat = [torch.cat([value.flatten(0, -2) for value in values]) for values in (expected, given)]
         parity = parity_of(exact.task, None, flat[1], {"tested": flat[0], "exact": flat[0]})
     else:
+        # Each row alone, without padding: what the adapter gives here is what the export has to give in any batch.
         alone = [collate([(tokens, np.array([row]))], opened.pad, most=1) for row in range(len(tokens))]
         ours = {
             name: torch.cat([_chosen(_inside(own, one.inputs), one.labels[0], tokens) for one in alone])
@@ -148,6 +149,7 @@ def _padded(loaded: Predictor, tokens: LabelledTokens, rows: int, length: int) -
     ids = np.full((rows, length), loaded.tokenizer.pad_token_id, dtype=np.int64)
     mask, segments = np.zeros_like(ids), np.zeros_like(ids)
     for row in range(rows):
+        # Rows of a batch differ in length, so that padding and mask are tried.
         size = max(1, length - (row * length) // 9)
         piece = slice(*tokens.offsets[row % len(tokens) : row % len(tokens) + 2])
         ids[row, :size], mask[row, :size] = np.resize(tokens.ids[piece], size), 1

@@ -40,6 +40,7 @@ def token_f1(prediction: str, reference: str) -> float:
     predicted, wanted = _words(prediction), _words(reference)
     if not predicted or not wanted:
         return float(predicted == wanted)
+    # The smaller count of each word: one that stands twice in the answer and once in the reference is right once.
     common = (Counter(predicted) & Counter(wanted)).total()
     return 2 * common / (len(predicted) + len(wanted))
 

@@ -51,6 +51,7 @@ def check_model(tested: Predictor) -> None:
     form = form_of(tested.backbone.config)
     config = tested.backbone.config
     with torch.device("meta"):
+        # On the meta device: shapes are enough to say what llama.cpp has no place for, before any weight is merged.
         model = model_class(config, speaks=True).from_config(config)
     model_header(form, config, own_shapes(model))
     facts = facts_of(tested, form)
@@ -68,6 +69,8 @@ def facts_of(loaded: Predictor, form: GgufForm) -> Facts:
         **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
         **tokenizer.get_added_vocab(),
     }
+    # A model may end at several tokens: the tokenizer's own, the template's end of a turn, and those of its generation
+    # settings.
     candidates = [
         tokenizer.eos_token_id,
         *(special.get(text) for text in texts),
@@ -114,6 +117,7 @@ def facts_for_later(exact: Predictor, folder: Path, kind: str, parity: Parity) -
     from afina.export.gguf.compare import logits, reread
 
     prompts, context = asked_again(exact), exact.backbone.context
+    # One thread, and exact attention: what is asked again later has to give the same numbers.
     with LlamaCpp(folder / MODEL, context=min(context, 1024), threads=1, exact=True) as cpp:
         keep_answers(folder, prompts, logits(reread(folder / MODEL), prompts), cpp)
     return told_later(parity, kind, context=context, ends=list(facts_of(exact, form_of(exact.backbone.config)).ends))
