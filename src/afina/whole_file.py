@@ -15,7 +15,7 @@ from afina.links import refuse_link
 __all__ = ["partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
 
 _PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})(?:\.narrow)?\.part", re.DOTALL)
-"""What is being written beside its place: the name that it will have, the process, and an ending that is ours alone."""
+"""The name of a file that is being written beside its place: the name that it will have, the process, an ending of ours."""
 
 
 @contextmanager

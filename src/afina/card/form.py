@@ -64,9 +64,9 @@ def lines(way: str, known: "Known") -> tuple[str, str]:
     base, text = known.base, known.base.inputs == "text"
     of_base = f'"{base.hub if base.hub is not None and base.same_weights else f"path/to/{base.name}"}"'
     pairs = "text_pair" in (known.record.facts.get("columns") or {})
-    labels = "" if known.task.speaks or known.task.embeds else f", num_labels={known.task.outputs}"
+    labels = f", num_labels={known.task.outputs}" if known.task.has_head else ""
     places = {
-        "at": _HERE, "base": of_base, "auto": _auto(known),
+        "at": _HERE, "base": of_base, "auto": known.task.auto_class(base.inputs, reads_apart=base.reads_apart),
         "labels": labels, "example": known.task.example(pairs=pairs) if text else "predict(images)",
         "reader": "AutoTokenizer" if text else "AutoImageProcessor", "reading": "tokenizer" if text else "processor",
         "reads": _HERE if text else of_base, "run": _run(known), "asked": '"A text."' if text else "image.png",
@@ -88,19 +88,4 @@ def _run(known: "Known") -> str:
     """Return what a model of transformers' is asked, and how its answer is read."""
     if known.base.inputs != "text":
         return 'model(**processor(image, return_tensors="pt")).logits'
-    tokens = 'tokenizer("A text.", return_tensors="pt")'
-    if known.task.speaks:
-        return f"tokenizer.decode(model.generate(**{tokens})[0])"
-    return f"model(**{tokens}).{'last_hidden_state' if known.task.embeds else 'logits'}"
-
-
-def _auto(known: "Known") -> str:
-    """Return the class of transformers that loads a model for the task."""
-    task = known.task
-    if task.embeds:
-        return "AutoModel"
-    if task.speaks:
-        return "AutoModelForSeq2SeqLM" if known.base.reads_apart else "AutoModelForCausalLM"
-    if task.tags:
-        return "AutoModelForTokenClassification"
-    return "AutoModelForImageClassification" if known.base.inputs == "image" else "AutoModelForSequenceClassification"
+    return known.task.asked('tokenizer("A text.", return_tensors="pt")')

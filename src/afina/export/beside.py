@@ -11,9 +11,8 @@ from afina.data.tokens.words import words_with_space
 from afina.errors import UsageError
 from afina.export.runtime import RUNTIMES
 from afina.predictor.predictor import Predictor
-from afina.tasks.base import Task
 
-__all__ = ["answers_of", "script_of", "write_beside"]
+__all__ = ["script_of", "write_beside"]
 
 
 def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool = False) -> Mapping[str, Any]:
@@ -43,7 +42,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
         reading = {"pad_token_id": int(tokenizer.pad_token_id), "truncation_side": tokenizer.truncation_side}
         if loaded.task.tags:
             reading["words_with_space"] = words_with_space(tokenizer)
-        reading["answers"] = answers_of(loaded.task)
+        reading["answers"] = loaded.task.answer_form
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
     (folder / "predict.py").write_text(script_of(runtime, kind), encoding="utf-8")
     return reading
@@ -59,10 +58,3 @@ def script_of(runtime: str, kind: str) -> str:
     for name, value in filled.items():
         text = text.replace("{{" + name + "}}", value)
     return text
-
-
-def answers_of(task: Task) -> str:
-    """Return what a script makes of outputs: one label, any of several labels, a number or a vector."""
-    if task.embeds:
-        return "vector"
-    return "labels" if task.several else "number" if task.judged == "number" else "label"

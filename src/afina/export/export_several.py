@@ -10,7 +10,6 @@ import numpy as np
 from afina.adapters.adapter import partial_folder
 from afina.card.write import language_of_card
 from afina.errors import AfinaError, UsageError
-from afina.export.beside import answers_of
 from afina.export.card import write_export_card
 from afina.export.export import Exported, Out
 from afina.export.graph_target import GraphTarget
@@ -108,7 +107,7 @@ def _facts(target: GraphTarget, loaded: Predictor, number: int) -> dict[str, Any
     alone = target.manifest(loaded, {"precision": EXACT})
     return {
         "source": alone.source, "task": alone.task, "max_length": alone.max_length,
-        "reading": {"answers": answers_of(loaded.task)}, "outputs": None if loaded.task.embeds else loaded.task.outputs,
+        "reading": {"answers": loaded.task.answer_form}, "outputs": None if loaded.task.embeds else loaded.task.outputs,
         "probe": f"probe-{number}.npz",
     }  # fmt: skip
 

@@ -128,6 +128,7 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
             best=_named(best, words), metric=words(name), value=words.number(_mean(best), 4),
         )  # fmt: skip
         return Recommendation(best, ranked[1] if len(ranked) > 1 else None, reason, False, excluded)
+    # Only those that fit are compared: fewer pairs, and so a milder correction.
     comparisons = compare({cell_name(c): _predictions(directory, c) for c in left}, name)
     tied = [best, *(cell for cell in ranked[1:] if _tie(comparisons, best, cell))]
     if len(tied) > 1:
@@ -172,6 +173,7 @@ def comparable(group: Sequence[Cell]) -> bool:
     """Return whether all runs of these cells share one fingerprint, precision aside where models chose their own."""
     runs = [run for cell in group for run in cell.runs]
     prints = [(run.model, run.fingerprint) for run in runs]
+    # Models may choose their precisions by themselves, which is part of what they are; all else has to be the same.
     digests = {None if own is None else own.digest for _, own in prints}
     models = {(model, json.dumps(None if own is None else own.model, sort_keys=True)) for model, own in prints}
     return len(digests) <= 1 and len(models) == len({model for model, _ in models})
@@ -221,6 +223,7 @@ def _none_fits(
 ) -> Recommendation:
     def excess(cell: Cell) -> float:
         minimum = limits.minimum
+        # Excesses as shares of their limits, so that bytes, minutes and metrics can be added up.
         parts = [
             _largest_peak(cell) / limits.memory - 1 if limits.memory else 0.0,
             _cost(cell.seconds) / (60 * limits.minutes) - 1 if limits.minutes else 0.0,

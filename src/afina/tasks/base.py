@@ -21,6 +21,7 @@ from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import Answers, Metric, metrics_of
 from afina.registry import Registry
+from afina.tasks.outside import Outside
 from afina.tasks.predictions import Decoded, Prediction
 from afina.tasks.source import Source
 from afina.tasks.state import State
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 
-class Task(ABC):
+class Task(Outside, ABC):
     """Says what is learned from rows."""
 
     name: ClassVar[str]
@@ -83,20 +84,12 @@ class Task(ABC):
     notes: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Notes that its reader may make of rows, English and Portuguese, with `{places}`; read from the source, so written
     out."""
-    problem_type: ClassVar[str | None] = None
-    """The name of the task in transformers' configurations."""
     Settings: ClassVar[type[Checked]] = Checked
     """The keys of a study file that say something to this task, and to others with the same class, alone."""
     reads: ClassVar[tuple[str, ...]] = ()
     """The keys of a data set that are so."""
     predictor: ClassVar[str] = "classifier"
     """The kind of what answers with an adapter of this task: a file of `predictor/`."""
-    pipeline_tag: ClassVar[str]
-    """The hub's name of the task."""
-    does: ClassVar[str]
-    """A sentence of words/card.py on what an adapter does, with places for {input}, {count} and {labels}."""
-    answers_with: ClassVar[str | None] = None
-    """A phrase on its answers, where they are not a label with a probability."""
     outputs: int
     """Width of the head; answers to a question where the model speaks, none where it writes."""
     stop: tuple[str, ...] = ()
@@ -237,11 +230,6 @@ class Task(ABC):
         """Return what is said of a row without a text, as JSON and as a table have it."""
         more: dict[str, Any] = {"decided": False, "most_likely": None} if unsure else {}
         return {"label": None, **more, "probabilities": None}, more
-
-    def example(self, *, pairs: bool) -> str:
-        """Return the call by which a person would try an adapter for it, of texts in `pairs` or alone."""
-        second = ', ["Another one."]' if pairs else ""
-        return f'predict(["A text."]{second})'
 
     # -- how good that is
 

@@ -24,9 +24,10 @@ from afina.data.tokens.tokenize import tokenize_answers
 from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import Task, task
+from afina.tasks.base import task
 from afina.tasks.predictions import Decoded
 from afina.tasks.source import Source
+from afina.tasks.speaking import SpeakingTask
 from afina.tasks.state import MOST_LABELS, Labels, State
 
 if TYPE_CHECKING:
@@ -44,14 +45,13 @@ class _Answers(State):
 
 
 @task("choices")
-class Choices(Task):
+class Choices(SpeakingTask):
     """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language.py`."""
 
     pipeline_tag = "multiple-choice"
     does = "It says which of several answers to a question is the likeliest."
     answers = "choices"
     metric = "accuracy"
-    speaks = True
     predictor = "chooser"
     embedded = False
     judged = "class"
@@ -144,6 +144,8 @@ class Choices(Task):
 
         weights = weights or {}
         mean = logits[..., _MEAN]
+        # T-Few's three terms (Liu et al., 2022, equations 1 to 3): the right answer's loss, a choice among all answers
+        # by their mean log-probability, and log(1 - p) of the wrong ones' tokens.
         value = -mean.gather(1, labels[:, None]).sum()
         if by_length := weights.get("length_normalisation"):
             value = value + by_length * cross_entropy(mean, labels, reduction="sum")

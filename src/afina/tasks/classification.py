@@ -110,6 +110,7 @@ class Classification(Task):
         return cross_entropy(logits, labels, weight=by_class, label_smoothing=self.smoothing, reduction="sum")
 
     def decode(self, logits: np.ndarray) -> Decoded:
+        # Without the largest logit no exponential can overflow; the shares are the same.
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Decoded(logits.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 

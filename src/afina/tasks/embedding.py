@@ -53,6 +53,8 @@ class Embedding(Task):
     metric = "none"
     trained = False
     embeds = True
+    has_head = False
+    answer_form = "vector"
     predictor = "embedder"
     answers_with = "a vector"
     outputs = 0
@@ -82,6 +84,14 @@ class Embedding(Task):
     ) -> Sequence[Prediction]:
         """Return each text's vector, which its "logits" are."""
         return [Embedded.of(vector) for vector in logits]
+
+    @classmethod
+    def auto_class(cls, inputs: str, *, reads_apart: bool) -> str:
+        return "AutoModel"
+
+    @classmethod
+    def asked(cls, tokens: str) -> str:
+        return f"model(**{tokens}).last_hidden_state"
 
     def example(self, *, pairs: bool) -> str:
         return 'embed(["A text."])'

@@ -75,6 +75,7 @@ class MultiLabel(Task):
     answers = "sets"
     metric = "micro_f1"
     several = True
+    answer_form = "labels"
     Settings = ClassSettings
     stratified = False
     develops = True
@@ -159,6 +160,7 @@ class MultiLabel(Task):
     def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
         from torch.nn.functional import binary_cross_entropy_with_logits
 
+        # Divided by the number of labels, so that a row weighs as much as one of a task with a single label.
         target = labels.to(logits.dtype) * (1 - self.smoothing) + self.smoothing / 2
         by_label = None if self.weights is None else logits.new_tensor(self.weights)
         each = binary_cross_entropy_with_logits(logits, target, pos_weight=by_label, reduction="sum")
@@ -175,6 +177,7 @@ class MultiLabel(Task):
 
     def developed(self, tokens: Tokens, logits: np.ndarray) -> "MultiLabel":
         scores = self.decode(logits).scores
+        # Each label has a cut of its own: rare ones are often right far below 0.5.
         cuts = [_best_cut(scores[:, place], tokens.labels[:, place]) for place in range(self.outputs)]
         made = MultiLabel(self.label_names, smoothing=self.smoothing, weights=self.weights, thresholds=cuts)
         if self.first_metric is not None:
@@ -216,6 +219,7 @@ def _best_cut(scores: np.ndarray, labels: np.ndarray) -> float:
         return 0.5
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(labels[order])
+    # F1 of taking the first k rows, for every k at once: 2 TP / (predicted + there).
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + labels.sum())
     last = np.append(ranked[1:] < ranked[:-1], True)  # a cut parts no equal scores
     cuts = (ranked + np.append(ranked[1:], 0.0)) / 2

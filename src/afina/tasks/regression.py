@@ -40,6 +40,7 @@ class Regression(Task):
     turn = 3
     stratified = False
     judged = "number"
+    answer_form = "number"
     problem_type = "regression"
     answers_with = "a number"
     outputs = 1
@@ -76,6 +77,7 @@ class Regression(Task):
     @classmethod
     def made_for(cls, data: TextDataset, settings: Any, spec: DatasetSpec, tokenizer: Any) -> Self:
         labels = data.train.label
+        # A deviation of zero (one value in all rows) would divide by zero.
         return cls(mean=float(np.mean(labels)), deviation=float(np.std(labels)) or 1.0)
 
     @classmethod

@@ -77,6 +77,10 @@ class Tagging(Classification):
     problem_type = "token_classification"
     answers_with = "a tag for each word"
 
+    @classmethod
+    def auto_class(cls, inputs: str, *, reads_apart: bool) -> str:
+        return "AutoModelForTokenClassification"
+
     def __init__(
         self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None
     ) -> None:
@@ -119,6 +123,7 @@ class Tagging(Classification):
         A word that was cut off is taken for no entity's.
         """
         labels = tokens.labels
+        # Words that were cut off have no logits, and keep the tag of no entity.
         predictions = np.where(labels == IGNORED, IGNORED, self._fallback).astype(labels.dtype)
         predictions[np.arange(labels.shape[1]) < tokens.trained[:, None]] = logits.argmax(axis=1)
         counts = [(0, 0, 0)] * len(labels)
@@ -140,6 +145,7 @@ class Tagging(Classification):
         if isinstance(given, str):
             places = spans(text)
         else:
+            # Words that came as a list are joined by one space each, which gives entities their places in that text.
             starts = np.cumsum([0, *(len(word) + 1 for word in given)]).tolist()
             places = [(start, start + len(word)) for start, word in zip(starts, given, strict=False)]
         marked = sorted(entities(tags), key=lambda entity: entity[1]) if self.marks_entities else []

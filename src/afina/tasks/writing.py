@@ -16,9 +16,10 @@ from afina.data.tokens.tokens import Tokens, WrittenTokens
 from afina.data.written import read_written
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.tasks.base import TASKS, Task
+from afina.tasks.base import TASKS
 from afina.tasks.predictions import Decoded
 from afina.tasks.source import Source
+from afina.tasks.speaking import SpeakingTask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ __all__ = ["WritingTask", "writer_named"]
 _LOSS = 0
 
 
-class WritingTask(Task):
+class WritingTask(SpeakingTask):
     """Text to write, each token scored; its "logits" are (B, 3), what `backbone/language.py` says of each row's targets.
 
     A row's label is how many tokens it has to say, its prediction their summed loss in nats.
@@ -36,7 +37,6 @@ class WritingTask(Task):
 
     answers = "tokens"
     metric = "perplexity"
-    speaks = True
     writes = True
     embedded = False
     predictor = "writer"
