@@ -34,6 +34,7 @@ class _Chosen:
     def of(self, values: Sequence[Tensor]) -> Tensor:
         """Return of each row what its own adapter made, of tensors (B or 1, ...)."""
         assert self.now is not None, "the model was called without its adapters' numbers"
+        # Chosen by comparisons, not by indexing: a graph has no branches by row, and every adapter computes all rows.
         mixed = values[0]
         for number, value in enumerate(values[1:], start=1):
             if value is not values[0] or len(values) > 2:
@@ -99,6 +100,7 @@ class _AttentionBranches(AttentionBranch):
             assert given[0] is query, "a branch that changes what is asked has no form here"
             if not count:
                 continue
+            # An adapter's virtual keys stand before every row and are masked in those of the others.
             theirs = given[3][..., :count]
             none = torch.finfo(theirs.dtype).min if theirs.is_floating_point() else False
             keys.insert(0, given[1][:, :, :count])

@@ -74,6 +74,7 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
     """Read a list of messages, OpenAI's or ShareGPT's; `roles` has the role by name, and `seen` counts what is assumed."""
     form = "ShareGPT" if any(isinstance(turn, Mapping) and "from" in turn for turn in turns) else "OpenAI messages"
     messages: list[dict[str, Any]] = []
+    # Counted only if the whole list can be read: a row that is refused has been taken for nothing.
     noticed: Counter[str] = Counter()
     for number, turn in enumerate(turns, start=1):
         try:
@@ -86,6 +87,7 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
 
 def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[str, Any]:
     values = {str(key): value for key, value in turn.items() if value is not None} if isinstance(turn, Mapping) else {}
+    # A content of null is there (an answer that only calls a tool), where all other keys of null are as good as absent.
     plain, spoken = plain_names(values), plain_names(turn if isinstance(turn, Mapping) else ())
     role_key = next((plain[key] for key in ROLE_KEYS if key in plain), None)
     said_key = next((spoken[key] for key in SAID_KEYS if key in spoken), None)
@@ -94,6 +96,7 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
             f"{{n}} has no role: a message should have role and content, or from and value, not {_short(turn)}"
         )
     given = values[role_key]
+    # ChatGPT's export names an author by an object.
     if isinstance(given, Mapping):
         given = given.get("role") or given.get("name")
     name = str(given).strip().lower()
@@ -120,6 +123,7 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
         elif weight and role == "user":
             seen["messages of the user marked to be learned: answers alone are"] += 1
     message |= {key: str(values[key]) for key in _DETAILS[1:] if key in values}
+    # Every key that is not read is said, as it may have meant something.
     used = {role_key, said_key, "function_call", *_DETAILS, *_LEARNED, *_NOT_LEARNED}
     for key in values:
         if key not in used and values[key] not in ("", [], {}, False):
@@ -160,6 +164,7 @@ def _weight(values: Mapping[str, Any]) -> bool | None:
             raise _Problem(
                 f"{{n}} has the key '{key}', which weighs parts of an answer; only whole answers are left out here"
             )
+    # Formats say it by a weight, a truth, or its opposite: all of them have to agree.
     switches = {key: _switch(key, values[key]) for key in (*_LEARNED, *_NOT_LEARNED) if key in values}
     learned = {key: value != (key in _NOT_LEARNED) for key, value in switches.items()}
     if len(set(learned.values())) > 1:

@@ -66,6 +66,7 @@ def _one_turn_a_row(
         listed = read_messages(turns, speakers.roles, seen)
         problem = listed.problem
         if conversation is not None:
+            # Hashes and not the names themselves: a file may have millions of conversations.
             if hash(current) in ended:
                 problem = (
                     f"turns of conversation {current} stand apart from its others; sort the file by {conversation}"
@@ -125,6 +126,7 @@ def _trees(
         if row.problem:
             yield Interaction(place=row.place, text=str(row.values.get("unread", "")), problem=row.problem)
             continue
+        # A message without a parent begins the next tree.
         if row.values.get(names["parent_id"]) in (None, ""):
             yield from given()
             group = {}
@@ -147,6 +149,7 @@ def _best_path(
             children.setdefault(parent, []).append(row)
     path, turns = group[0], [group[0].values]
     while replies := children.get(str(path.values.get(names["message_id"]))):
+        # Rank 0 is the best; replies that nobody ranked come behind all others.
         path = min(replies, key=lambda row: _order(row.values.get(names["rank"]))[:2])
         turns.append(path.values)
         if len(replies) > 1:

@@ -61,6 +61,7 @@ def whatsapp_chats(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str
     Who answers is the assistant of `speakers`, anybody else then asks; where nobody is named, every conversation has a
     `problem` that lists the names.
     """
+    # All of it is read before the first is given out: who answers and how dates are written shows by the whole chat.
     messages = list(_messages(rows, seen))
     if not messages:
         return
@@ -85,6 +86,7 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
     for row in rows:
         line = _clean(str(row.values.get("line", "")))
         match = _HEAD.match(line)
+        # A line without a head goes on with the message before it.
         if match is None:
             if last is not None:
                 last.lines.append(line)
@@ -96,6 +98,7 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
         last = None
         rest = line[match.end() :]
         name = _NAME.match(rest)
+        # Somebody joined, a number changed, what is encrypted: no person says that.
         if name is None or (_SYSTEM.search(rest) and len(rest) < 400):
             seen["lines of WhatsApp's own, left out"] += 1
             continue
@@ -146,6 +149,7 @@ def _day_first(messages: Sequence[_Said]) -> bool:
     """Return whether a date is day and month in this order; where no date tells, it is taken to be."""
     firsts = [int(each.when[0]) for each in messages if len(each.when[0]) < 4]
     seconds = [int(each.when[1]) for each in messages]
+    # A number above 12 is no month, which tells the order for the whole file.
     month_first = any(number > 12 for number in seconds) and not any(number > 12 for number in firsts)
     return not month_first
 

@@ -45,6 +45,7 @@ def read_json(text: str, place: str, notes: list[str], *, lines: bool = False) -
         raise UsageError(
             f'{place}, {where}: an object is wanted, as in {{"text": ..., "label": ...}}, not {kind}{likewise(wrong)}.'
         )
+    # Escapes are the only way for half a pair to come in, so other files need not be walked through.
     if "\\ud" in text or "\\uD" in text:
         _refuse_surrogates(place, rows)
     return rows
@@ -72,6 +73,7 @@ def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
         # One line in a file of lines is one row, whatever it looks like.
         single = lines and isinstance(document, dict)
         return [("line 1", document)] if single else rows_of_document(document, place, notes)
+    # No document: then each line may be one, whatever the file's name says.
     by_line = _lines(text)
     if isinstance(by_line, list):
         return by_line
@@ -156,6 +158,7 @@ def _held(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any
         for name, value in document.items()
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
     }
+    # Another list beside the rows, or names that columns have, and it is a row itself.
     beside = [name for name, value in document.items() if name not in lists and isinstance(value, list)]
     if not lists or beside or usual_names(document):
         return None
@@ -191,6 +194,7 @@ def _indexed(document: Mapping[str, Any], place: str, notes: list[str]) -> list[
     if not inner or not all(isinstance(value, dict) for value in inner):
         return None
     by_column = [key for value in inner for key in value]
+    # Which way round it is shows by the names that are known as columns', or else by the numbers that count rows.
     outside, inside = usual_names(document), usual_names(inner[0])
     if outside == inside or not by_column:
         outside, inside = not _numbers(document), not _numbers(inner[0])

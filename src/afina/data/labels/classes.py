@@ -30,6 +30,7 @@ def typed(tables: Mapping[str, arrow.Table], column: str, where: str) -> dict[st
     parts = {split: _plain(table[column], column, where) for split, table in tables.items()}
     kinds = {part.type for part in parts.values()}
     if len(kinds) > 1:
+        # Whole numbers in one split and decimals in another are numbers; anything else is compared as text.
         mixed = kinds <= {arrow.int64(), arrow.float64()}
         parts = {split: part.cast(arrow.float64() if mixed else arrow.string()) for split, part in parts.items()}
     if all(part.type == arrow.string() for part in parts.values()):
@@ -96,6 +97,7 @@ def check_few_labels(train: arrow.ChunkedArray, column: str, where: str, names: 
     """Raise `UsageError` for train labels that are too many for classes, unless the source names them."""
     distinct, rows = len(compute.unique(train.drop_null())), len(train.drop_null())
     number = train.type in (arrow.int64(), arrow.float64())
+    # A column of names, numbers or texts that was taken for labels: most of its values stand there once.
     many = distinct > max(_FEW_CLASSES, rows / 3)
     if names is None and (many or (distinct == rows and distinct > 2) or (number and distinct > _MOST_CLASSES)):
         advice = "task: regression if they are quantities" if number else "task: chat if they are what is to be written"
@@ -138,6 +140,7 @@ def classes(
     if names is not None and kind == arrow.int64():
         return names, {split: _indices(table, column, where, split, names) for split, table in tables.items()}
     every: set[Any] = set().union(*(compute.unique(table[column]).to_pylist() for table in tables.values()))
+    # By value and not by first appearance: the same labels get the same numbers, however the rows are ordered.
     order = sorted(every)
     shown = tuple(str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in order)
     if kind != arrow.string() and -1 in every and len(every) > 2:
@@ -159,6 +162,7 @@ def _indices(table: arrow.Table, column: str, where: str, split: str, names: tup
             f"{where} ({split}), {row}: the label {value} has no name; the data names {len(names)}: "
             f"{', '.join(names[:10])}{likewise(rows)}."
         )
+    # As test parts of public benchmarks are published.
     if len(values) and (values == -1).all():
         raise UsageError(
             f"{where} ({split}): every label is -1, so its labels are not public; "

@@ -71,6 +71,7 @@ def _is_conll(lines: Sequence[str]) -> bool:
     filled = [_fields(line) for line in lines if line.strip() and not line.startswith(("-DOCSTART-", "# "))]
     if not filled or len(filled[0]) < 2:
         return False
+    # Nine lines of ten with as many columns, the last of which look like tags: a text of prose does not.
     same = sum(len(fields) == len(filled[0]) for fields in filled)
     tags = all(re.fullmatch(r"O|[A-Z]+|[BIESLU][-_].+", fields[-1]) for fields in filled)
     return 10 * same >= 9 * len(filled) and tags and not any(" " in fields[0] for fields in filled)
@@ -99,6 +100,7 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
             continue
         if not words[-1]:
             starts[-1] = number
+        # CoNLL-U numbers its words in the first of ten columns.
         first, last = (1, 3) if width == 10 and fields[0].split("-")[0].isdigit() else (0, -1)
         words[-1].append(fields[first])
         tags[-1].append(fields[last])
@@ -143,6 +145,7 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
         if mark is None:
             untagged.append((f"row {row}", repr(piece)))
             continue
+        # Kaggle's set names a sentence at its first word alone.
         if not words or (of is not None and of != current):
             words.append([])
             tags.append([])
@@ -222,6 +225,7 @@ def _tagged_pieces(text: str, spans: Sequence[tuple[int, int, str]], place: str)
             raise UsageError(
                 f"{place}: the span {start} to {end} ({kind}) is none in a text of {len(text)} characters."
             )
+        # Spans that take a space at their ends in are still those words'.
         marked = text[start:end]
         first, last = start + len(marked) - len(marked.lstrip()), end - len(marked) + len(marked.rstrip())
         inside = [index for index, (a, b) in enumerate(pieces) if a < last and b > first]

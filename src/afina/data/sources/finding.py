@@ -44,6 +44,7 @@ def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     name, path = spec.path, Path(spec.path)
     if name in PACKAGED or name in PRESETS:
         parts = _packaged(spec) if name in PACKAGED else _preset(spec, trust_remote_code)
+        # The known name goes first, or a folder that happens to be called so would change a study.
         if path.exists():
             note = f"'{name}' is the data set known by that name; to read what is called so here, write ./{name}"
             return replace(parts, notes=(*parts.notes, note))
@@ -58,6 +59,7 @@ def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
         table = read_table(path, notes, separator=spec.separator, encoding=spec.encoding, lines=True)
         files = {"train": str(path), "test": str(path)}
         return Parts({"train": table}, str(path), spec, notes=tuple(notes), files=files)
+    # More than one slash, or one in front, is a path: the hub is not asked for what somebody has on the disk.
     if name.startswith((".", "/")) or name.count("/") > 1:
         raise UsageError(f"{name} does not exist: neither in {Path.cwd()} nor beside the study file.")
     return _hub(spec, trust_remote_code)
