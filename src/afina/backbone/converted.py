@@ -58,6 +58,7 @@ def converted(source: Path, *, weights: bool) -> Path:
     if _whole(folder, weights=weights):
         return folder
     try:
+        # Looked at again under the lock: another process may have made it while this one waited.
         with _held(folder.parent):
             if not _whole(folder, weights=False):
                 _make(source, folder)
@@ -110,6 +111,7 @@ def _whole(folder: Path, *, weights: bool) -> bool:
     wanted = [name for name in files if weights or name != _WEIGHTS]
     if weights and _WEIGHTS not in files:
         return False
+    # By digest and not by name and size: a file that was cut or changed in the cache is made again.
     paths = [folder / name for name in wanted]
     return all(path.is_file() and file_digest(path) == files[path.name] for path in paths)
 
@@ -196,6 +198,7 @@ def _add_weights(source: Path, folder: Path) -> None:
     record = _record(folder)
     assert record is not None
     record["files"][_WEIGHTS] = file_digest(making / _WEIGHTS)
+    # Weights first, then the record that names them: without its line they are as good as not there.
     (making / _WEIGHTS).rename(folder / _WEIGHTS)
     _write(making / _RECORD, record)
     (making / _RECORD).rename(folder / _RECORD)
@@ -211,6 +214,7 @@ def _tensors(file: GgufFile, folder: Path) -> dict[str, Any]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    # A language head that is the embeddings' own is no tensor of the file.
     if config.tie_word_embeddings:
         shapes.pop("lm_head.weight", None)
     row, tensors = gguf_row(file), {}

@@ -73,6 +73,7 @@ class GgufFile:
         block, size = _block(self.path, entry.kind)
         if entry.shape[-1] % block:
             raise AfinaError(f"{self.path} is damaged: the rows of its tensor '{name}' are no whole number of blocks.")
+        # One tensor at a time, so that a model is never in memory twice.
         raw = np.fromfile(self.path, np.uint8, count=_bytes(self.path, entry), offset=entry.start)
         if entry.kind in _PLAIN:
             dtype = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}[entry.kind]
@@ -110,6 +111,7 @@ class _Reader:
         self.path, self.data, self.at = path, data, 0
 
     def take(self, count: int) -> bytes:
+        # Checked before it is taken: a damaged count would otherwise ask for more memory than there is.
         if count > len(self.data) - self.at:
             raise AfinaError(f"{self.path} ends before its header does: it is damaged, or was not fetched as a whole.")
         self.at += count
@@ -162,6 +164,7 @@ class _Reader:
             raise AfinaError(f"{self.path} is damaged: general.alignment is {shown(alignment)}.")
         if len({entry.name for entry in entries}) < tensors or len(values) < settings:
             raise AfinaError(f"{self.path} is damaged: a setting or a tensor is there twice.")
+        # Tensors begin at the next multiple of the alignment; their own places count from there.
         start = -(-self.at // alignment) * alignment
         placed = {
             entry.name: TensorEntry(entry.name, entry.shape, entry.kind, start + entry.start) for entry in entries
@@ -178,6 +181,7 @@ class _Reader:
         if not 1 <= count <= 4:
             raise AfinaError(f"{self.path} is damaged: its tensor '{name}' has {count} dimensions.")
         sizes = [self.number("Q") for _ in range(count)]
+        # GGUF counts axes from the fastest to the slowest, torch the other way round.
         return TensorEntry(name, tuple(reversed(sizes)), self.number("I"), self.number("Q"))
 
 

@@ -40,6 +40,7 @@ def recognise(model: nn.Module, config: Any) -> ArchitectureRow:
         else:
             fitting.append(row)
     if fitting:
+        # Of several that fit the one that says most of the layers.
         row = max(fitting, key=lambda candidate: len(candidate.norms))
         return replace(row, norms=(*row.norms, *_further_norms(row, modules)))
     _, nearest, difference = min(why, key=lambda entry: entry[0])
@@ -134,6 +135,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, config.vocab_size, (2, _TOKENS), generator=generator).to(bare.device)
     mask = torch.ones_like(ids)
+    # One text with padding: how a model treats it is part of its function.
     mask[1, _TOKENS // 2 :] = 0
     with torch.inference_mode():
         probe = _Probe()
@@ -154,6 +156,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
             raise UsageError(
                 f"The keys of '{kind}' models are not as wide as its config.json says, so no row is taken for it."
             )
+        # What the model computes by its own code, of the same weights and inputs, is what has to come out.
         bare.set_attn_implementation("eager")
         try:
             theirs = bare(input_ids=ids, attention_mask=mask).last_hidden_state

@@ -71,6 +71,7 @@ class Ledger:
 
     def _go_on(self, lines: list[dict[str, Any]]) -> None:
         """Take up what was made, and take back what a kill kept from being listed."""
+        # A request counts as made when its line is whole; rows of one that has none are taken back and asked for again.
         self.done = {line["request"] for line in lines[1:]}
         for path in (self.out, self.refused):
             self._take_back(path)
@@ -125,6 +126,7 @@ class Ledger:
         self.reasons.update(row["reason"] for row in refused)
         for path, lines in ((self.refused, refused), (self.out, accepted)):
             _append(path, lines)
+        # Last of the three files: a kill before it loses this request's rows, and never leaves some of them.
         _append(self.log, [{"request": number, "rows": len(accepted), "rejects": len(refused)}])
         self.done.add(number)
 

@@ -42,6 +42,7 @@ def _check(values: list[int], weights: Iterator[int] | range) -> int:
 
 def _matches(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield kind, start and end; where two overlap, the kind that is named first."""
+    # Without a sign or a digit there is none of it: most texts are done here.
     if not ("@" in text or any(letter.isdigit() for letter in text)):
         return
     taken: list[tuple[int, int]] = []
@@ -53,6 +54,7 @@ def _matches(text: str) -> Iterator[tuple[str, int, int]]:
     ):
         for match in pattern.finditer(text):
             start, end = match.span()
+            # Numbers of other things look alike; check digits tell a CPF from an order's number.
             if (check is None or check(match[0])) and all(end <= low or start >= high for low, high in taken):
                 taken.append((start, end))
                 yield kind, start, end
@@ -69,6 +71,7 @@ def find_personal(text: str) -> Counter[str]:
 
 def mask_personal(text: str) -> str:
     """Return the text with `[EMAIL]`, `[CPF]`, `[CNPJ]` or `[PHONE]` in place of each."""
+    # From the end, so that the places before stay where they were found.
     for kind, start, end in sorted(_matches(text), key=lambda match: -match[1]):
         text = f"{text[:start]}[{kind.upper()}]{text[end:]}"
     return text

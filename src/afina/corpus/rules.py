@@ -114,6 +114,7 @@ def _characters(row: Interaction) -> list[Interaction]:
 def _mended(text: str) -> str:
     if _TWICE.search(text):
         with contextlib.suppress(UnicodeDecodeError, UnicodeEncodeError):
+            # Turned back into the bytes that it came from; where these are no UTF-8 it was meant as it stands.
             text = b"".join(_windows(letter) for letter in text).decode("utf-8")
     text = _CONTROL.sub(lambda found: "\n" if found[0] in "\r\u2028\u2029" else "", text.replace("\r\n", "\n"))
     if "```" not in text and "\n " not in text:  # code keeps its columns
@@ -159,6 +160,7 @@ def _divided(messages: Sequence[Message]) -> list[list[Message]]:
     parts: list[list[Message]] = [[]]
     for message in messages:
         current = parts[-1]
+        # A new dialogue begins only where the one before has had its answer.
         answered = bool(current) and current[-1]["role"] == "assistant"
         asked = next((each["content"] for each in current if each["role"] == "user"), None)
         again = message["role"] == "user" and (message["content"] == asked or _GREETING.match(message["content"]))

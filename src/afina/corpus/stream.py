@@ -67,6 +67,7 @@ def _object(place: str, values: Any) -> RawRow:
 
 
 def _delimited_rows(source: SourceFile) -> Iterator[RawRow]:
+    # Lines that cannot be read reach no parser; they wait here for their turn among the rows.
     passed: list[RawRow] = []
 
     def lines() -> Iterator[str]:
@@ -99,6 +100,7 @@ def _delimited_rows(source: SourceFile) -> Iterator[RawRow]:
                 return
             row = unescaped(row) if dialect.backslash else row
             place = f"line {begun}" if begun == reader.line_num else f"lines {begun} to {reader.line_num}"
+            # A quotation mark that was never closed takes following rows into its field without an error.
             if (joins := swallowed(row, known, dialect)) is not None:
                 yield RawRow(place, {"unread": dialect.separator.join(row)}, joins)
             elif row == first and width > 1:

@@ -86,9 +86,11 @@ def _weight_and_bias(module: torch.nn.Module, transposed: bool) -> tuple[Tensor,
 
 def _factors(change: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     """Return B (out, r) and A (r, in) of a change, r at most `rank` and as small as loses nothing, and the lost share."""
+    # In float64: small singular values decide how many ranks are needed.
     u, s, v = torch.linalg.svd(change.double(), full_matrices=False)
     needed = int((s > 1e-6 * s[0]).sum()) if s[0] > 0 else 1
     used = max(1, min(rank, needed))
+    # The singular values are shared between A and B, so that neither is much larger than the other.
     root = s[:used].sqrt()
     whole = float(s.norm())
     lost = float(s[used:].norm()) / whole if whole > 0 else 0.0

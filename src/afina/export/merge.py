@@ -41,6 +41,7 @@ def merged_model(loaded: Predictor) -> Any:
     model = base_classifier(loaded)
     bare = model if loaded.task.embeds else bare_of(model)[1]
     if loaded.method.owns_backbone or loaded.backbone.rounding is not None:
+        # Weights that the adapter owns, or that stand for quantised ones, and not those of the base's files.
         bare.load_state_dict({**bare.state_dict(), **loaded.backbone.model.state_dict()})
     _untie(loaded, model, bare)
     modules, given = dict(bare.named_modules()), set(dict(model.named_parameters()))
@@ -52,6 +53,7 @@ def merged_model(loaded: Predictor) -> Any:
             f"{loaded.record.method} has no merged form: what it adds depends on each input. Export it --to peft where "
             "PEFT knows it, or --to lora for a near form where there is one."
         ) from None
+    # A branch may have given a layer a bias that the architecture has no place for, and no program would load.
     parameters = dict(model.named_parameters())
     if added := sorted(set(parameters) - given):
         raise UsageError(
@@ -83,6 +85,7 @@ def _untie(loaded: Predictor, model: Any, bare: Any) -> None:
     for site, _ in embedded if words else ():
         module = bare.get_submodule(site.module)
         if words > module.num_embeddings:
+            # The new rows are zeros here, and become the adapter's own vectors when it is folded in.
             more = module.weight.new_zeros(words - module.num_embeddings, module.embedding_dim)
             module.weight = nn.Parameter(torch.cat([module.weight.detach(), more]))
             module.num_embeddings = words

@@ -270,6 +270,7 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     for key in settings:
         if key not in fields:
             raise UsageError(f"{name}: unknown setting '{key}'{nearest(key, fields)}")
+    # A study's own values are for the methods that have such a setting; what is written at the method goes before them.
     chosen = {key: value for key, value in (defaults or {}).items() if key in fields}
     chosen.update(settings)
     return cls(**{key: _as_type(name, key, value, fields[key]) for key, value in chosen.items()})
@@ -307,6 +308,7 @@ def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
         raise UsageError(f"{name}: '{key}' is one of {possible}, not {shown(value)}.")
     else:
         options = typing.get_args(hint) or (hint,)
+        # A whole number is a float where one is wanted; true is no number, though Python has it as 1.
         if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
             try:
                 return float(value)

@@ -40,6 +40,7 @@ class Classical:
             scores: np.ndarray = scaled @ self.arrays["weight"].T + self.arrays["bias"]
             return scores
         values = _forest_values(self.arrays, scaled)
+        # Log-probabilities, as all other heads give logits: the same loss and the same decoding serve them.
         return values if values.shape[1] == 1 else np.log(np.maximum(values, 1e-9))
 
     @cached_property
@@ -151,6 +152,7 @@ def _forest_values(arrays: Mapping[str, np.ndarray], x: np.ndarray) -> np.ndarra
     rows = np.arange(len(x))
     for root in arrays["roots"]:
         node = np.full(len(x), root)
+        # All rows go down a tree together; one that has reached its leaf stays there, as a leaf is its own child.
         for _ in range(int(arrays["depth"][0])):
             goes_left = x[rows, arrays["feature"][node]] <= arrays["threshold"][node]
             node = np.where(goes_left, arrays["left"][node], arrays["right"][node])

@@ -34,6 +34,7 @@ class RateRule:
 
     def rate(self, steps: int, width: int) -> float:
         """Return the rate for so many optimiser steps on a model so wide, in two digits, as a person would write it."""
+        # Beyond what was measured the rule is not followed: it would end in rates that nobody has tried.
         steps, width = min(max(steps, _FEWEST), _MOST), min(max(width, _NARROWEST), _WIDEST)
         exact = self.reference * (_STEPS / steps) ** self.by_steps * (_WIDTH / width) ** self.by_width
         return float(f"{exact:.2g}")

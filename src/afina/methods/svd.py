@@ -31,6 +31,7 @@ class Factors(Branch):
     def start(self, frozen: Frozen) -> None:
         linear = frozen.linear()
         self._bias = linear.bias
+        # The best approximation of the weight at this rank (Eckart and Young, 1936), from which training goes on.
         b, a = low_rank_factors(linear.weight, len(self.a))
         self.a.copy_(a)
         self.b.copy_(b)
