@@ -16,6 +16,7 @@ def decoder_inputs(inputs: Mapping[str, Tensor], config: Any, *, starts_with_las
     ids = inputs["input_ids"]
     if starts_with_last:
         mask = inputs.get("attention_mask")
+        # BART's decoder starts with the text's last token, its end mark; T5's with a token of its own.
         last = torch.full_like(ids[:, :1], ids.shape[1] - 1) if mask is None else mask.sum(1, keepdim=True) - 1
         start = ids.gather(1, last)
     else:

@@ -57,6 +57,7 @@ def joined(
             continue
         _check_there(list(spec.joined), table, f"{where} ({split})", "text")
         columns = [texts(table, name, where) for name in spec.joined]
+        # An empty part leaves no empty line: a title alone is a text too.
         lines = ["\n".join(part for part in row if part.strip()) for row in zip(*columns, strict=True)]
         made[split] = table.append_column(
             spec.text, arrow.array([line or None for line in lines], arrow.large_string())
@@ -89,6 +90,7 @@ def find_columns(
             )
     chosen = {key: name for key, name in columns.items() if name is not None}
     for split, table in tables.items():
+        # A test part without labels, and with no other column that could be them, is one of a competition.
         further = set(_own(table)) - set(names)
         for key, name in chosen.items():
             if key == "label" and split == "test" and name not in table.column_names and not further:

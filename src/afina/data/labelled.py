@@ -155,6 +155,7 @@ def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apar
     if "test" in parts.tables:
         return parts
     table = parts.tables["train"]
+    # Divided among the rows that have a label, so that the parts have the sizes that are said.
     labelled = table.filter(table[column].is_valid())
     if labelled.num_rows < table.num_rows and any(labelled[text].to_pylist()):
         notes.append(_left_out(table.num_rows - labelled.num_rows, "", "no label"))
@@ -162,12 +163,14 @@ def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apar
     if table.num_rows < 5:
         raise UsageError(f"{parts.where} has {table.num_rows} rows; at least 5 are needed to keep some for the test.")
     labels = np.array([str(value) for value in table[column].to_pylist()])
+    # Quantities are divided at random: strata of one row each would be no strata.
     if len(set(labels)) > _MOST_STRATA:
         labels = np.zeros(len(labels))
     order = stratified(labels, seed=0)
     _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     single = counts[place][order] == 1
     if apart and 2 * (counts == 1).sum() < len(counts) and table.schema.field(column).type != arrow.float64():
+        # A class with one row can be tested or learned; it goes to the end of the order, and so is trained on.
         order = np.concatenate([order[~single], order[single]])
     test = np.sort(order[: max(1, round(0.2 * len(order)))])
     train = np.setdiff1d(np.arange(len(order)), test)

@@ -207,6 +207,7 @@ class Encoders(Owner):
         super().gather()
         if not fresh or self.idle():
             return
+        # A few milliseconds for the first request, and none where rows already wait: they have gathered by themselves.
         ends = time.monotonic() + self.gathering.seconds
         with suppress(Empty):
             while (left := ends - time.monotonic()) > 0 and len(self._waiting) < self.gathering.rows:
@@ -229,6 +230,7 @@ class Encoders(Owner):
 
     def _chosen(self) -> list[_TextRow]:
         """Return the row that has waited longest and those nearest to it in length, by length."""
+        # The oldest row always goes, so that none waits for ever; its neighbours in length cost the least padding.
         oldest, how = self._waiting[0], self.gathering
         among = sorted(
             (row for row in self._waiting[: how.ahead] if row.kind == oldest.kind), key=lambda row: row.length
@@ -253,6 +255,7 @@ class Encoders(Owner):
         try:
             outputs = _passed(rows)
         except Exception as error:
+            # One wrong request must not take those with it that happened to share its pass.
             asks = list({id(row.ask): row.ask for row in rows}.values())
             if len(asks) == 1:
                 asks[0].fail(error)
@@ -280,6 +283,8 @@ class _Member:
 
 def _passed(rows: Sequence[_TextRow]) -> list[np.ndarray]:
     """Return what is said of each row, from one pass."""
+    # Rows of one adapter side by side, as the attachment cuts the batch by adapter; they go back to their places at the
+    # end.
     order = sorted(range(len(rows)), key=lambda place: rows[place].ask.reader.key)
     sorted_rows = [rows[place] for place in order]
     members: list[_Member] = []

@@ -58,6 +58,7 @@ def _sentence(place: str, failure: Unparsed, dialect: Dialect) -> str:
 
 def header_of(first: list[str], place: str) -> list[str]:
     """Return the columns' names, without the empty ones at the end; others without a name are called by their place."""
+    # Spreadsheets put invisible signs into names, which nobody could ever type.
     names = [re.sub("[\u200b\u200c\u200d\u2060\ufeff]", "", name).strip() for name in first]
     while len(names) > 1 and not names[-1]:
         names.pop()

@@ -70,6 +70,7 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
         raise parted(f"merged, logits part by up to {parity.exact_difference:.2g} (they reach {parity.scale:.2g})")
     ids = samples(exact.tokens(few))
     whole, base = logits(merged, ids), bare_logits(exact, ids)
+    # The file is held beside a model that was rounded in the same way: what is left is llama.cpp's own doing.
     shapes = own_shapes(merged)
     round_like(merged, spoken.form, spoken.kind, shapes, gguf_names(spoken.form.row, list(shapes)))
     wanted, actual = logits(merged, ids), logits(read, ids)
@@ -127,6 +128,7 @@ def judge_in_llama_cpp(
 
 
 def _computes(cpp: LlamaCpp, most: float, ids: Sequence[Sequence[int]], wanted: Sequence[Tensor]) -> tuple[str, str]:
+    # At the end of each text and in its middle: a fault of positions or masks shows at one of them.
     places = [(row, end) for row, own in enumerate(ids) for end in {len(own), max(1, len(own) // 2)}]
     worst, total = 0.0, 0.0
     for row, end in places:
@@ -214,6 +216,7 @@ def _goes_on(cpp: LlamaCpp, exact: Predictor, ids: Sequence[Sequence[int]]) -> t
         ]
         theirs = cpp.greedy(prompt, len(ours)).tokens if ours else []
         written += len(ours)
+        # Up to the first token that differs: behind it the two write different texts.
         same += next(
             (place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(theirs)
         )
@@ -228,6 +231,7 @@ def _ends(cpp: LlamaCpp, spoken: Spoken, prompt: Sequence[int]) -> None:
     if first != theirs:
         raise parted(f"llama.cpp ends texts at {theirs!r}, the tokenizer at {first!r}")
     for end in spoken.ends:
+        # The end token is made the likeliest by a bias: waiting for it could take for ever.
         answer = cpp.greedy(prompt[: max(1, len(prompt) // 2)], 3, logit_bias=[[end, 1000.0]])
         if not answer.ended:
             raise parted(f"llama.cpp writes on after the end token {spoken.tokenizer.convert_ids_to_tokens(end)}")

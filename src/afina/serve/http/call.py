@@ -53,6 +53,7 @@ class Call:
 
         Raises `Refusal` (404) for a name that is not there, not to be loaded, or not for this caller.
         """
+        # The same answer as for a name that is not there: a key does not show what others have.
         if not self.caller.may(name):
             raise not_here(name)
         if name == self.house.bases.name:
@@ -67,6 +68,7 @@ class Call:
         shelf = self.house.shelf
         if (there := shelf.ready(name)) is not None:
             return there
+        # Shielded, as a thread cannot be stopped: the load ends in any case, and others may be waiting for it.
         loading = asyncio.get_running_loop().run_in_executor(None, shelf.take, name)
         try:
             return await asyncio.shield(loading)

@@ -42,6 +42,7 @@ class Caller:
         if self.rate is None:
             return
         now = time.monotonic()
+        # A bucket that fills up evenly: a minute's requests may come at once, and then as they fill up again.
         self._room = min(self.rate, self._room + (now - self._last) * self.rate / 60)
         self._last = now
         if self._room < 1:
@@ -115,6 +116,7 @@ class Keys:
         """Return whose key a request's Authorization has; raises `Refusal` for none of ours."""
         scheme, _, given = (header or "").partition(" ")
         given = given.strip() if scheme.lower() == "bearer" else ""
+        # Digests of one length are compared in constant time; the keys themselves are kept nowhere.
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
         caller: Caller | None = None
         for known, other in self._known:  # all of them, however early one fits: time tells nothing

@@ -65,6 +65,7 @@ class WritingBody(Body):
 
     def settings(self, number: int, most: int, log_probabilities: int | None) -> GenerationSettings:
         """Return what is set of a prompt's answer of a number; as OpenAI has it, tokens are drawn unless told otherwise."""
+        # OpenAI's default temperature is 1, where Python's here is greedy.
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or ()
         return GenerationSettings(
             max_new_tokens=most, temperature=1.0 if self.temperature is None else self.temperature, top_k=self.top_k,
@@ -116,12 +117,14 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
     for prompt in given:
         made = prompt_of(engine, predictor, prompt, body.model)
         call.tokens_in += len(made.prompt)
+        # Each answer has a seed of its own, or n answers to one prompt would be one.
         for number in range(body.choices):
             ask = Ask(
                 prompt=made.prompt, adapter=made.adapter, name=call.adapter, tokenizer=made.tokenizer, stop=made.stop,
                 settings=body.settings(number, most, log), deadline=call.deadline,
             )  # fmt: skip
             replies.append(_submitted(engine, ask))
+            # However the request ends: what nobody waits for any more is not written on.
             call.ends.callback(replies[-1].cancel)
     call.rows = len(replies)
     return replies
