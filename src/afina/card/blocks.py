@@ -125,8 +125,10 @@ def merge(old: str | None, new: CardContent) -> MergedCard:
     merged: list[str] = []
     digests: dict[str, str] = {}
     for name, text in before.pieces:
+        # A person's own text, which stays where it stands.
         if name is None or name in digests:
             pieces.append((None, text))
+        # Not what was written last time: a person changed it, and it stays as they left it.
         elif text.strip() and _digest(text) != known.get(name):
             pieces.append((name, text))
             merged.append(name)
@@ -134,6 +136,7 @@ def merge(old: str | None, new: CardContent) -> MergedCard:
         elif name in new.blocks:
             pieces.append((name, new.blocks[name]))
             digests[name] = _digest(new.blocks[name])
+    # A part that was written once and is gone was taken out by a person, and stays out.
     left_out = [name for name in new.blocks if name in known and name not in before.blocks]
     digests |= {name: known[name] for name in left_out}
     for name, text in new.blocks.items():

@@ -64,6 +64,7 @@ class Known:
 def study_of(folder: Path) -> Path | None:
     """Return the folder of the study in which an adapter's folder lies, None where it lies in none."""
     places = folder.resolve().parents
+    # A study keeps its adapters at runs/RUN/adapter.
     inside = len(places) > 2 and places[1].name == "runs" and (places[2] / "results.jsonl").is_file()
     return places[2] if inside else None
 

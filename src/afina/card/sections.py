@@ -102,6 +102,7 @@ def _results(known: Known, form: Form, words: Words) -> str:
     if run is None:
         return ""
     first, rows = str(run.metric), []
+    # The study's own metric first, then the others; parts (types of entity) have a table elsewhere.
     names = [name for name in {first: 0, **run.test_metrics} if part_of(name) is None]
     for name in names:
         unit = " (%)" if scaled(name) == 100 else ""

@@ -61,6 +61,7 @@ def generated(known: Known, form: Form, language: str, *, carried: Parsed | None
     words = Words(language)
     blocks = {name: _private(text, known) for name, make in SECTIONS.items() if (text := make(known, form, words))}
     data = metadata(known, form)
+    # An adapter that was moved out of its study: what the earlier card knew of the run is better than nothing.
     if known.run is None and carried is not None and carried.is_ours:
         earlier = {name: text for name, text in carried.blocks.items() if name not in _OF_THE_FORM}
         texts = {name: earlier.get(name) or blocks.get(name, "") for name in SECTIONS}

@@ -55,6 +55,7 @@ def as_harness_model(speaker: AskedModel) -> Any:
         def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[float]:
             pairs: list[Pair] = []
             owners: list[int] = []
+            # A long text is read in windows, whose likelihoods are added up by text.
             for index, request in enumerate(requests):
                 pieces = list(windows(self.tok_encode(request.args[0]), speaker.prefix, speaker.context))
                 pairs += pieces
@@ -126,6 +127,7 @@ def load_tasks(tasks: Sequence[str | Path], *, trusted: bool = False) -> dict[st
             names = _outermost(manager) if place.is_dir() else [str(place.resolve())]
             if not names:
                 raise UsageError(f"{place} holds no task of lm-evaluation-harness (.yaml).")
+            # A task file may name Python functions, which are code of whoever wrote it.
             with contextlib.nullcontext() if trusted else without_functions():
                 _take(loaded, _loaded(manager, names, folder, str(place), trusted=trusted))
     return loaded

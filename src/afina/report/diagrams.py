@@ -28,6 +28,7 @@ def diagram_figure(diagram: Diagram, words: Words) -> str:
     parts.append(f'<polyline points="{line}" class="curve s0"/>')
     most = max((rows for _, _, rows in diagram.points), default=1)
     for across, up, rows in diagram.points:
+        # The area, not the radius, is in proportion to the rows.
         radius = max(2.5, _LARGEST * math.sqrt(rows / most))
         tip = f"{words.number(across, 3)}, {words.number(up, 3)} ({words.number(rows)})"
         parts.append(

@@ -52,6 +52,7 @@ class Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
     def ticks(self, about: int = 5) -> list[float]:
+        # Round steps (1, 2, 2.5 or 5 times a power of ten) are what people read axes by.
         raw = (self.high - self.low) / about
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw)
@@ -124,6 +125,7 @@ def metric_figure(material: Material, dataset: str, words: Words) -> str:
         for model, cell in done:
             if cell.method != name or cell.test is None:
                 continue
+            # Models of one method stand a little apart, or their intervals would lie on each other.
             y = middle + (model - (len(groups) - 1) / 2) * (22 / max(1, len(groups)))
             shown = shown_interval(cell.test, metric)
             if shown[-1] > shown[0]:
@@ -153,6 +155,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices, by rising cost, of points (cost, value) that none beats in value at no more cost."""
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        # By rising cost, so a point belongs to the front only if it is better than all that are cheaper.
         if not front or points[index][1] > points[front[-1]][1]:
             front.append(index)
     return front

@@ -49,6 +49,7 @@ def carry_out(job: Job, send: Observer) -> Result:
         _describe(job, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
         started_at=measured.started_at or started_at,
     )  # fmt: skip
+    # The result before the checkpoint goes: a kill between both finds the run finished.
     write_json(job.folder / "result.json", result)
     if training is not None:
         training.finish()
@@ -97,6 +98,7 @@ def with_alone_costs(result: Result, alone: Costs) -> Result:
     """Return a cohort's result with what the run would have taken alone, by its method's profile."""
     until = alone.seconds_by_epoch
     history = [{**entry, "seconds": until[entry.epoch - 1]} for entry in result.history]
+    # A run that stopped early is charged the epochs that it took.
     epochs, seconds = len(history), until[result.history[-1].epoch - 1]
     assert result.train_rows is not None
     return Result.made(

@@ -83,6 +83,7 @@ def plan_cohorts(
     by_id = {run.id: run for run in runs}
     waiting = {run.id for run in left}
     cohorts: list[Cohort] = []
+    # Interrupted ones first: their state is on disk, and lies there until they are done.
     for folder, ids in interrupted(directory):
         if strangers := [run for run in ids if run not in by_id]:
             raise UsageError(
@@ -103,6 +104,7 @@ def plan_cohorts(
             bases.setdefault((run.model, data, precision), []).append(run)
     for members in bases.values():
         for group in _groups(config, members, train_rows, fitting):
+            # The name follows from the runs, so that a cohort that goes on finds its folder.
             digest = hashlib.sha256("\n".join(run.id for run in group).encode()).hexdigest()[:8]
             data = "mixed" if len({run.dataset for run in group}) > 1 else group[0].dataset_name
             name = f"{folder_name(f'{Path(group[0].model).name}-{data}')}-{digest}"
@@ -124,6 +126,7 @@ def _groups(
         return [members]
     if config.cohort == "auto":
         epochs = sum(steps_per_epoch(train_rows[run.model, run.dataset], config.batch_size) for run in members)
+        # Costs alone are measured by steps of each method, which pays only where many follow.
         if epochs * config.epochs < _LEAST_STEPS * len({run.costs_like for run in members}):
             return []
         bounds = [0, *accumulate(fitting(members))]

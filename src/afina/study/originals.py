@@ -53,6 +53,7 @@ class Originals:
     def digest(self, path: Path) -> str:
         """Return the SHA-256 of a file's contents."""
         key, now = str(path.resolve()), signature([path])
+        # Size and time of change are asked first: models of many gigabytes are read once, not at every start.
         known = self._known.get(key)
         if isinstance(known, dict) and known.get("signature") == now and isinstance(known.get("sha256"), str):
             return str(known["sha256"])
@@ -77,6 +78,7 @@ class Originals:
             self._remember(_data_key(name), files, {"signature": signature(files), "digest": digest})
 
     def _remember(self, key: str, files: Iterable[Path], value: Mapping[str, Any]) -> None:
+        # Such a file is read again next time, as its clock could not tell another change.
         settled = all(time.time() - path.stat().st_mtime > _SETTLED_SECONDS for path in files)
         self._known[key] = {**value} if settled else {**value, "signature": None}
         write_json(self._path, self._known)

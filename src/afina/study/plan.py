@@ -71,6 +71,7 @@ def expand(config: StudyConfig) -> list[Run]:
     tried: set[str] = set()
     if config.race is not None:
         config, tried = _with_candidates(config)
+    # Two of one label would share their runs' folders, and their lines in every table.
     labels = Counter(spec.label for spec in config.methods)
     if doubled := [label for label, count in labels.items() if count > 1]:
         raise UsageError(f"The method '{doubled[0]}' stands twice in the study; leave one out or change its settings.")
@@ -159,6 +160,7 @@ def _writer_settings(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec
 
 def _settle(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> Method:
     asked = {"rank": config.rank, "targets": config.targets, "learning_rate": config.learning_rate_for(spec.name)}
+    # The study's own keys go before what is usual for writers, and the method's before both.
     defaults = _writer_settings(spec, config, dataset) | {
         key: value for key, value in asked.items() if value is not None
     }

@@ -33,6 +33,7 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
     specs: dict[str, MethodSpec] = {}
     names: dict[str, tuple[str, float]] = {}
     for run in first:
+        # A rate that somebody set is not searched.
         if run.rate != "default" or run.method.gradient_free:
             continue
         spec = next(spec for spec in config.methods if spec.label == run.label)
