@@ -5,6 +5,7 @@ import collections
 import itertools
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 import afina
 
 SOURCE = Path(afina.__file__).parent
-FILES = sorted(SOURCE.rglob("*.py"))
+ROOMS = sorted({path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*.py")})
+"""Folders of the source, and the files beside them."""
 NEEDS_THE_LINE_ABOVE = set(
     re.findall(
         r"\w+", "As At By For From How If In Neither Not Of On Only Than To What When Where Whether Which Who Why With"
@@ -49,6 +51,13 @@ HELPERS = set(
 )
 
 
+@cache
+def files_of(room: str) -> list[tuple[str, ast.Module]]:
+    """Return a room's files, each by its path and parsed."""
+    paths = [SOURCE / room] if room.endswith(".py") else sorted((SOURCE / room).rglob("*.py"))
+    return [(str(path.relative_to(SOURCE)), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+
+
 def forms(verb: str) -> Iterator[str]:
     yield from (verb, f"{verb}s", f"{verb}es")
     if verb.endswith("y"):
@@ -75,10 +84,10 @@ def wrong(line: str, node: ast.AST) -> str | None:
     return None if has_verb else "has no verb"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_docstring_begins_with_a_full_sentence(path: Path) -> None:
-    found = [(line, why) for line, node in first_lines(ast.parse(path.read_text())) if (why := wrong(line, node))]
-    assert not found
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_docstring_begins_with_a_full_sentence(room: str) -> None:
+    first = [(name, line, node) for name, tree in files_of(room) for line, node in first_lines(tree)]
+    assert not [(name, line, why) for name, line, node in first if (why := wrong(line, node))]
 
 
 @pytest.mark.parametrize("text", [
@@ -103,10 +112,10 @@ def attribute_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:
                     yield text.strip(), after.lineno
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_an_attribute_is_described_by_a_phrase_that_names_it(path: Path) -> None:
-    texts = attribute_texts(ast.parse(path.read_text()))
-    assert not [(line, text) for text, line in texts if text.split(maxsplit=1)[0] in NO_NOUN]
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_attribute_is_described_by_a_phrase_that_names_it(room: str) -> None:
+    texts = [(name, line, text) for name, tree in files_of(room) for text, line in attribute_texts(tree)]
+    assert not [place for place in texts if place[2].split(maxsplit=1)[0] in NO_NOUN]
 
 
 @pytest.mark.parametrize("text", ['x = 1\n"""Of rows."""', 'class A:\n    x: int\n    """How many."""'])
@@ -121,14 +130,12 @@ def depth(node: ast.AST) -> int:
     return own + max((depth(child) for child in ast.iter_child_nodes(node)), default=0)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_comprehensions_nest_at_most_once(path: Path) -> None:
+@pytest.mark.parametrize("room", ROOMS)
+def test_comprehensions_nest_at_most_once(room: str) -> None:
     """What nests deeper is a riddle, and gets a function with a name."""
     simple = ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.Expr | ast.Assert
-    nested = [
-        node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, simple) and depth(node) > 2
-    ]
-    assert not nested
+    statements = [(name, node) for name, tree in files_of(room) for node in ast.walk(tree) if isinstance(node, simple)]
+    assert not [(name, node.lineno) for name, node in statements if depth(node) > 2]
 
 
 PRIVATE = {"own", "found", "said", "kept", "told"}
@@ -150,12 +157,14 @@ def named_privately(tree: ast.AST) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_variables_are_named_for_what_they_are(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    # A dataclass's field and what a class assigns to its own name is a name that callers read with the class before it.
-    fields = {each.lineno for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
-    assert not [line for line in named_privately(tree) if line not in fields]
+@pytest.mark.parametrize("room", ROOMS)
+def test_variables_are_named_for_what_they_are(room: str) -> None:
+    wrongly = []
+    for name, tree in files_of(room):
+        # A dataclass's field and what a class assigns to its own name is a name that callers read with the class before it.
+        fields = {each.lineno for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
+        wrongly += [(name, line) for line in named_privately(tree) if line not in fields]
+    assert not wrongly
 
 
 @pytest.mark.parametrize(
@@ -173,9 +182,10 @@ def test_a_class_name_means_one_thing() -> None:
     """Events are named for what events.jsonl calls them, and read with their module (`events.Epoch`)."""
     classes = collections.Counter(
         node.name
-        for path in FILES
-        if path.relative_to(SOURCE) != Path("study/events.py")
-        for node in ast.parse(path.read_text()).body
+        for room in ROOMS
+        for name, tree in files_of(room)
+        if name != "study/events.py"
+        for node in tree.body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert not [name for name, count in classes.items() if count > 1]
