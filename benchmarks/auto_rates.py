@@ -21,8 +21,8 @@ import torch
 from transformers import AutoTokenizer
 
 from afina.adapters.adapter import build_adapter
-from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.model_files import model_path
 from afina.config import StudyConfig
 from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec

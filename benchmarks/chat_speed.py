@@ -87,7 +87,7 @@ def save_model(folder: Path) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from afina.backbone.files import model_path
+    from afina.backbone.model_files import model_path
 
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=f"{model_path('minilm')}/tokenizer.json", eos_token="[SEP]", pad_token="[PAD]",

@@ -12,7 +12,7 @@ class OneEpoch:
     def __init__(self, data: Path, rows: int, test_rows: int = 0) -> None:
         from transformers import AutoTokenizer
 
-        from afina.backbone.files import model_path
+        from afina.backbone.model_files import model_path
         from afina.dataset_spec import DatasetSpec
         from afina.tasks.classification import Classification
         from afina.tasks.reading import load_text_dataset

@@ -155,7 +155,7 @@ def test_an_attention_with_a_term_of_its_own_is_noticed_by_the_numbers(
 
 
 def test_a_language_head_of_its_own_is_noticed_by_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afina.backbone.language._scale_of", lambda config: 1.0)
+    monkeypatch.setattr("afina.backbone.language_head._scale_of", lambda config: 1.0)
     folder = saved("granite", tmp_path / "base", num_key_value_heads=2, logits_scaling=3.0)
     with pytest.raises(UsageError, match="The language head of 'granite' models has something of its own"):
         load_backbone(str(folder), speaks=True)

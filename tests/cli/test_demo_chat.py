@@ -12,7 +12,7 @@ import pytest
 import afina
 import commands
 from afina.api import demonstrations
-from afina.backbone.files import model_path
+from afina.backbone.model_files import model_path
 from afina.measure.text import contains
 
 

@@ -10,7 +10,7 @@ import torch
 from gguf import GGMLQuantizationType, GGUFWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 
-from afina.backbone.files import model_path
+from afina.backbone.model_files import model_path
 from families import configuration, language_model
 
 ARCHITECTURES = {

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from afina.backbone.files import BUILT_IN, model_path
 from afina.backbone.load import load_backbone, load_tokenizer
+from afina.backbone.model_files import BUILT_IN, model_path
 from afina.errors import AfinaError
 
 PRETRAINING = Path(__file__).parents[2] / "pretraining"

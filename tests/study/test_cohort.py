@@ -28,7 +28,6 @@ from afina.study import profile, sharing
 from afina.study.cohorts import plan_cohorts
 from afina.study.estimate import estimate_study
 from afina.study.executors.processes import Processes
-from afina.study.files import first_steps
 from afina.study.job import Job
 from afina.study.plan import expand
 from afina.study.prepare import prepare
@@ -38,6 +37,7 @@ from afina.study.room import members_that_fit
 from afina.study.running import load_data
 from afina.study.search import trials
 from afina.study.sharing import choose_together
+from afina.study.state_files import first_steps
 from afina.study.study import Study
 from afina.study.training import Training
 from afina.train.loop import Callbacks, Clock, Member, Position, train

@@ -223,7 +223,7 @@ def test_byte_level_words_are_read_as_in_their_text() -> None:
 def test_the_first_token_of_each_word_has_its_tag(shared: Path) -> None:
     from transformers import AutoTokenizer
 
-    from afina.backbone.files import model_path
+    from afina.backbone.model_files import model_path
 
     tokenizer = AutoTokenizer.from_pretrained(model_path("minilm"))
     found = load_text_dataset(DatasetSpec(path=str(shared / "data" / "lener_br")), test_limit=50, train_limit=50).test

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from afina.adapters.adapter import Adapter
-from afina.adapters.given import GivenBranches
+from afina.adapters.given_branches import GivenBranches
 from afina.adapters.record import AdapterRecord
 from afina.backbone.load import Backbone
 from afina.errors import UsageError

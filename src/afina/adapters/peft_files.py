@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from afina.adapters.adapter import Adapter, read_tensors
-from afina.adapters.given import given_adapter
+from afina.adapters.given_branches import given_adapter
 from afina.adapters.peft_branches import OwnTokens
 from afina.adapters.peft_heads import language_head, task_head
 from afina.adapters.peft_keys import forms_of
@@ -23,7 +23,7 @@ from afina.adapters.record import AdapterRecord
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Placed
 from afina.backbone.head import Head
-from afina.backbone.language import AnswerHead
+from afina.backbone.language_head import AnswerHead
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afina.adapters.given import start_branches, take_head
+from afina.adapters.given_branches import start_branches, take_head
 from afina.adapters.peft_branches import OwnTokens, Replaced
 from afina.adapters.peft_modules import PeftReading
 from afina.adapters.peft_parts import PeftParts
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Placed
 from afina.backbone.head import Head
-from afina.backbone.language import LanguageHead
+from afina.backbone.language_head import LanguageHead
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError, UsageError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from afina.backbone.branch import AttentionBranch, Placed
 from afina.backbone.flight import Read
 from afina.backbone.inputs import decoder_inputs, rows_and_tokens
-from afina.backbone.language import AnswersApart, answers_apart, question_mask
+from afina.backbone.language_head import AnswersApart, answers_apart, question_mask
 from afina.backbone.load import Backbone
 from afina.backbone.prompts import Prompts
 from afina.errors import AfinaError

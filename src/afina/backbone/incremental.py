@@ -20,7 +20,7 @@ from afina.backbone.branch import PromptBranch
 from afina.backbone.flight import Pass, Read
 from afina.backbone.given import moves_of
 from afina.backbone.kept import Kept, new_cache
-from afina.backbone.language import spoken_by
+from afina.backbone.language_head import spoken_by
 from afina.backbone.ways import Ways
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import LabelledTokens

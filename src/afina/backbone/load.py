@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from afina import hub
 from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.configuration import check_config_file, check_memory, check_sizes, context_of
-from afina.backbone.files import check_device, check_folder, check_weights, model_path
 from afina.backbone.function import register_attention
 from afina.backbone.head import Head
 from afina.backbone.heads import build_head
 from afina.backbone.labels import known_rows
-from afina.backbone.language import AnswerHead, LanguageHead, TokenHead, language_head_of
+from afina.backbone.language_head import AnswerHead, LanguageHead, TokenHead, language_head_of
+from afina.backbone.model_files import check_device, check_folder, check_weights, model_path
 from afina.backbone.quantise import (
     packed,
     parameter_count,

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.configuration import check_memory
-from afina.backbone.files import BUILT_IN, check_weights, model_path
 from afina.backbone.function import register_attention
 from afina.backbone.heads import build_head
 from afina.backbone.labels import head_note
-from afina.backbone.language import language_head_of
+from afina.backbone.language_head import language_head_of
 from afina.backbone.load import model_class, read_config
+from afina.backbone.model_files import BUILT_IN, check_weights, model_path
 from afina.backbone.pooling import pooling_note
 from afina.backbone.quantise import stored_precision
 from afina.backbone.row import ArchitectureRow

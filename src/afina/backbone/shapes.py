@@ -5,7 +5,7 @@ from typing import Any
 
 from afina.backbone.anatomy import read_anatomy
 from afina.backbone.function import register_attention
-from afina.backbone.language import language_head_of
+from afina.backbone.language_head import language_head_of
 from afina.backbone.load import Backbone, heads_of, model_class, read_config
 from afina.backbone.quantise import packed, quantise, unfit
 from afina.backbone.weights import bare_of, loading_error

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from afina.backbone.files import BUILT_IN, adapter_beside
-from afina.backbone.language import bare_language_model
+from afina.backbone.language_head import bare_language_model
+from afina.backbone.model_files import BUILT_IN, adapter_beside
 from afina.errors import AfinaError, UsageError, nearest
 from afina.hub import local_only
 

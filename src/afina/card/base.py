@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from afina.backbone.files import BUILT_IN, model_path
+from afina.backbone.model_files import BUILT_IN, model_path
 from afina.backbone.rows import row_of
 from afina.card.blocks import parse
 from afina.errors import AfinaError, UsageError

@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from afina.backbone.files import model_path
+from afina.backbone.model_files import model_path
 from afina.data.images import preprocessing_of
 from afina.data.tokens.words import words_with_space
 from afina.errors import UsageError

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from afina.backbone.attachment import Attachment
 from afina.backbone.branch import PromptBranch
-from afina.backbone.files import model_path
 from afina.backbone.given import moves_of
 from afina.backbone.head import mean_pool
 from afina.backbone.inputs import random_inputs
+from afina.backbone.model_files import model_path
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.data.tokens.batching import collate

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from afina.adapters.adapter import Adapter
 from afina.adapters.merged import fold_into
 from afina.backbone.branch import Branch
-from afina.backbone.files import check_weights, model_path
 from afina.backbone.head import Head
 from afina.backbone.load import has_tagger, model_class, read_config
+from afina.backbone.model_files import check_weights, model_path
 from afina.backbone.tensor_file import system_errors
 from afina.backbone.weights import bare_of, read_weights
 from afina.errors import AfinaError, UsageError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afina.backbone.files import BUILT_IN
+from afina.backbone.model_files import BUILT_IN
 from afina.card.blocks import changed, united
 from afina.card.form import on_hub
 from afina.card.write import CARD, read_card

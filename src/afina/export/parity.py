@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from afina.backbone.attachment import Attachment
-from afina.backbone.files import model_path
 from afina.backbone.inputs import random_inputs
-from afina.backbone.language import answer_scores, answers_apart
+from afina.backbone.language_head import answer_scores, answers_apart
 from afina.backbone.load import model_class
+from afina.backbone.model_files import model_path
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.data.tokens.batching import Batch, collate

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from afina.backbone.language import TokenHead
+from afina.backbone.language_head import TokenHead
 from afina.data.labelled import read_texts
 from afina.data.labels.tags import untagged
 from afina.data.rows import Rows

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from afina.backbone.files import device_named
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.model_files import device_named
 from afina.corpus.writers import GeneratedText
 from afina.data.templates.named import Message, make_template
 from afina.generation.generate import encode_prompt, write

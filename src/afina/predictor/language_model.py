@@ -9,7 +9,7 @@ from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.head import Head
 from afina.backbone.incremental import places_taken
-from afina.backbone.language import LanguageHead, TokenHead, spoken_by
+from afina.backbone.language_head import LanguageHead, TokenHead, spoken_by
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import evaluation_batches
 from afina.data.tokens.tokens import Tokens

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from afina.adapters.format import AdapterFormat, Base, format_of
 from afina.adapters.record import AdapterRecord
-from afina.backbone.files import model_path
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.model_files import model_path
 from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import packed
 from afina.backbone.storage.base import STORAGES

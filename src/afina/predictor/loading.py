@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from afina.backbone.files import device_named
+from afina.backbone.model_files import device_named
 from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
 

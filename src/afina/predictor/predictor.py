@@ -14,9 +14,9 @@ from afina.adapters.adapter import Adapter
 from afina.adapters.format import AdapterFormat
 from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
-from afina.backbone.files import model_path
-from afina.backbone.language import LanguageHead, spoken_by
+from afina.backbone.language_head import LanguageHead, spoken_by
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.model_files import model_path
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.data.tokens.tokenize import tokenize

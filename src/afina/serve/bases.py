@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from afina.adapters.format import Base
-from afina.backbone.files import BUILT_IN, model_path
 from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.model_files import BUILT_IN, model_path
 from afina.predictor.load import Standing
 
 __all__ = ["Bases"]

@@ -11,8 +11,8 @@ from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
 from afina.errors import UsageError, shown
 from afina.study.cohort_plan import CohortPlan, read_cohort_plan
-from afina.study.files import CHECKPOINT, first_steps
 from afina.study.plan import Run, folder_name
+from afina.study.state_files import CHECKPOINT, first_steps
 from afina.whole_file import write_json
 
 __all__ = ["Cohort", "interrupted", "plan_cohorts"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from afina.backbone.files import model_path
+from afina.backbone.model_files import model_path
 from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.results.study_file import Resolved

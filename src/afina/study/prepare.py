@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from afina.backbone.configuration import context_of
-from afina.backbone.files import model_note, model_path
 from afina.backbone.load import load_tokenizer, read_config
 from afina.backbone.look import look_over
+from afina.backbone.model_files import model_note, model_path
 from afina.backbone.rows import row_of
 from afina.backbone.vocabulary import check_tokens, surplus_note
 from afina.config import StudyConfig

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afina.backbone.files import check_device
+from afina.backbone.model_files import check_device
 from afina.card.write import language_of_card, write_own_card
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
@@ -21,7 +21,7 @@ from afina.study.data import data_key
 from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.executors.base import Executor, default_executor
-from afina.study.given import with_files
+from afina.study.given_data import with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import PreparedData, prepare

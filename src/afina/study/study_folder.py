@@ -17,7 +17,7 @@ from afina.study import events
 from afina.study.cohorts import interrupted
 from afina.study.data import data_key
 from afina.study.events import Observer
-from afina.study.given import FOLDER
+from afina.study.given_data import FOLDER
 from afina.study.plan import Run
 from afina.study.prepare import PreparedData
 from afina.whole_file import write_text

@@ -23,10 +23,10 @@ from afina.results.result import Epoch, Race, Result
 from afina.study import events
 from afina.study.cohort_plan import Sharing
 from afina.study.events import Observer
-from afina.study.files import CHECKPOINT, first_steps
 from afina.study.job import Job
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
 from afina.study.running import Best, Data, Running, save_run, start_running
+from afina.study.state_files import CHECKPOINT, first_steps
 from afina.train.checkpoint import damaged, read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train

@@ -46,7 +46,7 @@ class _Answers(State):
 
 @task("choices")
 class Choices(SpeakingTask):
-    """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language.py`."""
+    """One of several answers a row; its "logits" are the answers' scores (B, C, 4) of `backbone/language_head.py`."""
 
     pipeline_tag = "multiple-choice"
     does = "It says which of several answers to a question is the likeliest."

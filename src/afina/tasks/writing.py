@@ -30,7 +30,7 @@ _LOSS = 0
 
 
 class WritingTask(SpeakingTask):
-    """Text to write, each token scored; its "logits" are (B, 3), what `backbone/language.py` says of each row's targets.
+    """Text to write, each token scored; its "logits" are (B, 3), what `backbone/language_head.py` says of each row's targets.
 
     A row's label is how many tokens it has to say, its prediction their summed loss in nats.
     """

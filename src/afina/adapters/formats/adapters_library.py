@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from afina.adapters.adapter import read_tensors
 from afina.adapters.format import AdapterFormat, FolderContents, adapter_format
-from afina.adapters.given import given_adapter, label_state, take_head
+from afina.adapters.given_branches import given_adapter, label_state, take_head
 from afina.adapters.record import AdapterRecord
 from afina.adapters.record_file import check_model_name
 from afina.backbone.anatomy import Site

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from afina.adapters.format import AdapterFormat, Base, FolderContents, adapter_format
-from afina.adapters.given import label_state
+from afina.adapters.given_branches import label_state
 from afina.adapters.peft_files import WEIGHTS, read_peft
 from afina.adapters.peft_keys import read_peft_config
 from afina.adapters.peft_parts import EMBEDS

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afina.backbone.files import check_weights, model_path
 from afina.backbone.gguf_file import read_gguf
 from afina.backbone.gguf_tensors import as_gguf, as_transformers, gguf_names
 from afina.backbone.load import load_tokenizer, model_class, read_config
+from afina.backbone.model_files import check_weights, model_path
 from afina.backbone.weights import read_weights
 from afina.errors import AfinaError, UsageError
 from afina.export.chat import with_template

@@ -18,7 +18,7 @@ from afina.backbone.attachment import Attachable, Attachment
 from afina.backbone.branch import AttentionBranch, Placed, PromptBranch
 from afina.backbone.configuration import window_of
 from afina.backbone.flight import Pass, Read
-from afina.backbone.language import spoken_by
+from afina.backbone.language_head import spoken_by
 from afina.backbone.load import Backbone
 from afina.export.graph import AttachedParts, Traced, folded, program_of, with_names
 from afina.export.writing.names import GIVEN, kept_names

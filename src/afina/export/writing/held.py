@@ -13,7 +13,7 @@ from torch import Tensor
 
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Writing
-from afina.backbone.language import answer_scores, question_mask
+from afina.backbone.language_head import answer_scores, question_mask
 from afina.data.rows import Rows
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from afina.adapters.format import Base, format_of
 from afina.adapters.record import AdapterRecord
-from afina.backbone.files import device_named
+from afina.backbone.model_files import device_named
 from afina.errors import AfinaError, UsageError
 from afina.precision import EXACT
 from afina.serve.adapters import UNNAMED, NoSuchAdapter, Shelf
