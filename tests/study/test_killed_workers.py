@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from afina.api.studies import Outcome
+from afina.cli.report import end_study
 from afina.report.write import write_report
 from afina.results.results_jsonl import read_results
 from afina.study.study import Study
@@ -70,9 +73,8 @@ def test_a_trial_whose_worker_is_killed_is_tried_again(
     assert adapters(tmp_path / "killed") == adapters(undisturbed)
 
 
-@pytest.mark.usefixtures("processes")
-def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], tmp_path: Path) -> None:
-    """Its worker is killed each time that it comes so far: the default stays, and everything that shows it says why."""
+def killing_trials_of_ia3(told: list[dict[str, Any]]) -> Callable[[dict[str, Any]], None]:
+    """An observer that kills whoever finds what a trial of IA3 costs, each time, and keeps what could not be tried."""
     profiled = ""
 
     def observe(event: dict[str, Any]) -> None:
@@ -82,9 +84,15 @@ def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], t
         if event["kind"] == "profile" and profiled == "ia3" and event.get("search"):
             kill_workers()
 
+    return observe
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], tmp_path: Path) -> None:
+    """Its worker is killed each time that it comes so far: the default stays, and everything that shows it says why."""
     told: list[dict[str, Any]] = []
     folder = tmp_path / "out"
-    results = {result["method"]: result for result in Study(folder, **searching).run(observe)}
+    results = {result["method"]: result for result in Study(folder, **searching).run(killing_trials_of_ia3(told))}
     assert results["lora"]["rate"] == "searched"
     assert "untried" not in results["lora"]
     assert results["ia3"]["rate"] == "default"
@@ -97,14 +105,40 @@ def test_a_rate_whose_trials_could_not_be_is_marked(searching: dict[str, Any], t
     assert "† ia3: 2 of 2 rates could not be tried" in table.read_text()
     write_report(folder, language="pt")
     assert "não puderam ser experimentadas" in table.read_text()
-    # Also when the study is taken up later.
     stored = yaml.safe_load((folder / "study.yaml").read_text())["resolved"]["runs"]
     assert [run for run, own in stored.items() if "untried" in own] == [results["ia3"]["run"]]
-    for path in folder.glob("runs/*"):
-        (path / "result.json").unlink()
-    (folder / "results.jsonl").unlink()
-    again = {result["method"]: result for result in Study(folder, **searching).run()}
-    assert again["ia3"]["untried"] == results["ia3"]["untried"]
+    outcome = Outcome(folder, Study(folder, **searching).results, write_report(folder))
+    assert [result.method for result in outcome.untried] == ["ia3"]
+    with pytest.raises(typer.Exit) as ended:
+        end_study(outcome, "en")
+    assert ended.value.exit_code == 1
+
+
+@pytest.mark.usefixtures("processes")
+def test_what_could_not_be_tried_is_tried_at_the_next_start(
+    searching: dict[str, Any], undisturbed: Path, tmp_path: Path
+) -> None:
+    """And what was trained at a rate that was chosen without it is trained again, at that of an undisturbed study."""
+    folder, told, seen = tmp_path / "killed", list[dict[str, Any]](), list[dict[str, Any]]()
+    first = {own.method: own for own in Study(folder, **searching).run(killing_trials_of_ia3(told))}
+    assert told
+    assert first["ia3"].untried
+
+    results = Study(folder, **searching).run(lambda event: seen.append(dict(event)))
+    assert [event["run"] for event in seen if event["kind"] == "tried"] == [first["ia3"].run]
+    assert {r.method: (r.status, r.method_config, r.rate, r.untried) for r in results} == {
+        r.method: (r.status, r.method_config, r.rate, None) for r in read_results(undisturbed)
+    }
+    assert next(own for own in results if own.method == "lora") == first["lora"]
+    stored = yaml.safe_load((folder / "study.yaml").read_text())["resolved"]["runs"]
+    assert not [run for run, own in stored.items() if "untried" in own]
+    # Nothing of what was broken off is left lying, neither of the trials nor of the runs.
+    states = {path.name for path in folder.rglob("*.safetensors")} | {path.name for path in folder.rglob(".*.part")}
+    assert states == {"adapter_model.safetensors"}
+
+    seen.clear()
+    assert Study(folder, **searching).run(lambda event: seen.append(dict(event))) == results
+    assert not [event for event in seen if event["kind"] in ("tried", "search", "unit")]
 
 
 @pytest.mark.usefixtures("processes")

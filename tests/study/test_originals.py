@@ -115,6 +115,53 @@ def test_what_was_exchanged_under_a_study_is_refused(
     assert "put back" in str(refusal.value)
 
 
+def _exchanged_while_training(study: Study) -> Callable[[Any], None]:
+    """Exchange the weights when the first run's first epoch has ended."""
+    left = [1]
+
+    def observe(event: Any) -> None:
+        if event["kind"] == "epoch" and left:
+            left.clear()
+            _other_weights(study)
+
+    return observe
+
+
+def test_a_model_that_is_exchanged_while_a_study_runs_is_noticed(mine: Study) -> None:
+    """Neither what was trained meanwhile nor what would come after it is listed."""
+    shutil.rmtree(mine.directory / "runs")
+    (mine.directory / "results.jsonl").unlink()
+    with pytest.raises(UsageError, match="weights of"):
+        mine.run(_exchanged_while_training(mine))
+    assert not read_results(mine.directory)
+
+
+def test_a_checkpoint_of_another_model_or_data_is_not_gone_on_with(family_folder: Loader, tmp_path: Path) -> None:
+    """Also where nothing else knows what it was begun with: it was copied, or study.yaml is of another time."""
+    (tmp_path / "mail").mkdir()
+    write_splits(tmp_path / "mail", train=30, test=20)
+    shutil.copytree(family_folder("bert"), tmp_path / "model")
+    given = settings(family_folder, tmp_path / "mail", methods=["lora"], epochs=2, checkpoint_seconds=0)
+    given |= {"model": str(tmp_path / "model"), "cohort": "off"}
+
+    def stop(event: Any) -> None:
+        if event["kind"] == "epoch":
+            raise KeyboardInterrupt
+
+    study = Study(tmp_path / "study", **given)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(stop)
+    path = next((tmp_path / "study" / "runs").rglob("checkpoint.safetensors"))
+    _other_weights(study)
+    shutil.copytree(path.parent, tmp_path / "other" / "runs" / path.parent.name)
+    shutil.copy(tmp_path / "study" / "study.yaml", tmp_path / "other")
+    text = (tmp_path / "other" / "study.yaml").read_text()
+    (tmp_path / "other" / "study.yaml").write_text(text[: text.index("resolved:")])
+    (result,) = Study(tmp_path / "other", **given).run()
+    assert result.status == "failed"
+    assert "is of another model or other data than are there now" in str(result.error)
+
+
 def test_a_first_start_that_was_stopped_early_goes_on_with_what_is_there_now(mine: Study, tmp_path: Path) -> None:
     """Nothing was trained yet, and what was kept of the old tokens is not taken."""
     for name in ("runs", "results.jsonl"):

@@ -39,6 +39,11 @@ class Outcome:
         return [result for result in self.results if result.status == "failed"]
 
     @property
+    def untried(self) -> "list[Result]":
+        """Return the results whose learning rate was chosen without some trials; the same study tries those again."""
+        return [result for result in self.results if result.untried]
+
+    @property
     def finished(self) -> "list[Result]":
         """Return the results of the runs that were trained and tested."""
         return [result for result in self.results if result.is_finished]

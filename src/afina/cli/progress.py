@@ -194,6 +194,10 @@ class Progress:
         )  # fmt: skip
         self._say(f"  {sentence}", "yellow")
 
+    def _tried(self, event: "events.Tried") -> None:
+        sentence = self.words("{run}: all rates have been tried by now, and it is trained again", run=event.run)
+        self._say(f"  {sentence}", "yellow")
+
     def _profiling(self, event: "events.Profiling") -> None:
         self._reset(self.words("what {method} costs alone", method=event.run.label))
 

@@ -42,9 +42,9 @@ def report(
 
 
 def end_study(done: "Outcome", language: str) -> None:
-    """Print the tables of a study that was carried out and where its report is; ends with code 1 where a run failed."""
+    """Print the tables of a study that was carried out and where its report is; ends with code 1 where anything failed."""
     _show(done.directory, done.report, language)
-    if done.failed:
+    if done.failed or done.untried:
         raise typer.Exit(1)
 
 

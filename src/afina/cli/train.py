@@ -23,7 +23,8 @@ def train(
 
     Example: `afina train tickets-lora.yaml --out tickets-lora`
 
-    Exit code 0: trained, and the adapter is at the path printed last; 1: it failed; 2: the file or data need mending.
+    Exit code 0: trained, and the adapter is at the path printed last; 1: it failed, or a rate could not be tried;
+    2: the file or data need mending.
     """
     from afina import api
     from afina.cli.progress import shown_progress

@@ -16,7 +16,7 @@ from afina.study.plan import Run
 __all__ = [
     "KINDS", "Again", "Begin", "Cohort", "Embed", "End", "Epoch", "Evaluate", "Event", "Failed", "Finished", "Judged", "Left",
     "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade", "Remarks", "Resumed",
-    "Search", "Step", "Together", "Unit", "Unread", "Untried",
+    "Search", "Step", "Together", "Tried", "Unit", "Unread", "Untried",
 ]  # fmt: skip
 
 KINDS: dict[str, type["Event"]] = {}
@@ -143,6 +143,13 @@ class Untried(Event):
     label: str
     rates: int
     why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried(Event):
+    """The rates of a finished run that could not be tried have been by now; it is trained again at the best."""
+
+    run: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from afina.config import StudyConfig
 from afina.data.sources.finding import known_by_name
+from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.study.plan import Run
 
@@ -36,6 +37,19 @@ class Job:
     @property
     def folder(self) -> Path:
         return self.directory / "runs" / self.run.id
+
+    @property
+    def originals(self) -> dict[str, Any]:
+        """Return the digests of what the run learns from: the rows, and the parts of the model."""
+        return {"data": self.fingerprint.get("data"), "model": dict(self.fingerprint.get("model") or {})}
+
+    def check_originals(self, state: Mapping[str, Any]) -> None:
+        """Raise `AfinaError` for a checkpoint that was begun with another model, tokenizer or data of the same name."""
+        if state.get("originals", self.originals) != self.originals:
+            raise AfinaError(
+                f"The checkpoint of {self.run.id} is of another model or other data than are there now; put back what was "
+                "there, or delete the checkpoint to start again."
+            )
 
     def facts(self, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what an adapter's record says of the data and history that it comes from."""

@@ -54,7 +54,7 @@ def profile_run(job: Job, send: Observer, state_file: Path | None = None) -> Cos
         by_epoch = [batch_widths(backbone, run.member, epoch) for epoch in range(config.epochs)]
         steps = _first_steps(job, backbone, run, len(by_epoch[0]), monitor, send)
         if state_file is not None and len(by_epoch[0]) > 1:  # one step would be a whole epoch, and nobody evaluated it
-            state = {"position": asdict(run.member.position), "seconds": steps.seconds}
+            state = {"position": asdict(run.member.position), "seconds": steps.seconds, "originals": job.originals}
             write_checkpoint(state_file, run.tensors(), state)
 
     widths, count = by_epoch[0], len(steps.times)

@@ -142,7 +142,8 @@ class Running:
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it beside tensors, as JSON has it."""
         return {
-            "run": self.job.run.id, "position": asdict(self.member.position), "history": self.history,
+            "run": self.job.run.id, "originals": self.job.originals, "position": asdict(self.member.position),
+            "history": self.history,
             "best": None if self.best is None else [self.best.epoch, self.best.value], "error": self.error,
             "left": self.member.left, "lost": self.lost, "until": self.until,
         }  # fmt: skip
@@ -150,6 +151,7 @@ class Running:
     def go_on(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Become again what a checkpoint's `state` and `tensors` were of; one that had failed has none of these."""
         assert self.job.run.id == state["run"], "a cohort goes on with the members that it had"
+        self.job.check_originals(state)
         self.member.position = Position(**state["position"])
         self.member.left, self.error, self.until = state["left"], state["error"], state["until"]
         self.history = [Epoch(entry) for entry in state["history"]]

@@ -119,7 +119,8 @@ class Study:
         refuse_other_models(self.directory, before.models or {}, self._models)
 
         settled = self._folder.resolved().runs
-        known = all(run.id in settled for run in self.runs)
+        # A rate that could not be tried, as its trial was ended from outside, is tried again at every start.
+        known = all(run.id in settled and not settled[run.id].untried for run in self.runs)
         if self.config.learning_rate == "search" and not known:
             self.runs = searched(self.config, self.runs, self._trials, observer)
         else:
@@ -175,11 +176,13 @@ class Study:
         for unit in self._units(left, prepared, job):
             runs = unit.runs if isinstance(unit, Cohort) else (unit,)
             jobs = [job(run) for run in runs]
+            self._refuse_exchanged(runs)
             observer(events.Unit(runs=runs, done=done))
             if isinstance(unit, Cohort):
                 results, over = together(unit, jobs, self.executor, observer)
             else:
                 results, over = [alone(jobs[0], self.executor, observer)], False
+            self._refuse_exchanged(runs)  # while it was trained: nobody knows of which weights its results are
 
             for result in results:
                 if result.run in waiting:
@@ -189,6 +192,12 @@ class Study:
                     done += 1
             if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
                 unit.forget_states()
+
+    def _refuse_exchanged(self, runs: Sequence[Run]) -> None:
+        """Raise `UsageError` where a model's files are others than when this start began."""
+        assert self.originals is not None
+        now = {model: model_digests(model, self.originals) for model in {run.model for run in runs}}
+        refuse_other_models(self.directory, self._models, now)
 
     def _write_card(self, result: "Result") -> None:
         """Write the card of a run's adapter as far as it is known by now; the report adds what it was compared with."""

@@ -76,8 +76,9 @@ class StudyFolder:
     def finished(self, runs: Sequence[Run], observer: Observer) -> set[str]:
         """Return the runs that need not be done again; a result that a kill kept from the list is entered.
 
-        A run whose folder was deleted is done again; of one that lacks its adapter alone this is said. Those that failed in
-        a race that is over are not tried again: they would run without rivals.
+        A run is done again whose folder was deleted, or of whose rates some could be tried only now; of one that lacks
+        its adapter alone this is said. Those that failed in a race that is over are not tried again: they would run
+        without rivals.
         """
         listed = {result.run: result for result in self.results()}
         for run in runs:
@@ -85,6 +86,12 @@ class StudyFolder:
             if stored.exists() and not (run.id in listed and listed[run.id].is_finished):
                 listed[run.id] = read_result(stored)
                 append_result(self.path, listed[run.id])
+
+        for run in runs:
+            if run.id in listed and listed[run.id].untried and not run.untried:
+                observer(events.Tried(run=run.id))
+                (self.path / "runs" / run.id / "result.json").unlink(missing_ok=True)
+                del listed[run.id]
 
         for run in runs:
             if run.id in listed and lacks_adapter(self.path, listed[run.id]):

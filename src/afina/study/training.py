@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter, time
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class Training:
         self.energy = EnergyMeter(jobs[0].device)
         self.resumed = 0
         self.started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._saved = self._said = time()
+        self._saved = self._said = monotonic()  # not the time of day, which may be set back or forth
 
     def carry_out(self) -> dict[str, Result]:
         """Train, evaluate and save; return by run what was measured. `errors` has the runs that failed."""
@@ -125,7 +125,7 @@ class Training:
     def _after_step(self) -> None:
         if self.backbone.device.type == "cpu":  # a GPU would have to be waited for
             self._tell_diverged()
-        now = time()
+        now = monotonic()
         if now - self._said >= 0.2:
             self._said = now
             # A GPU would have to be waited for: its losses are told after each epoch.
@@ -277,7 +277,7 @@ class Training:
             "started_at": self.started_at,
         }  # fmt: skip
         write_checkpoint(self._path, tensors, state)
-        self._saved = time()
+        self._saved = monotonic()
 
     def _resume(self) -> None:
         stored = read_checkpoint(self._path)
@@ -316,6 +316,7 @@ class Training:
             if (stored := read_checkpoint(first_steps(self._path.parent, run.job.run.id))) is not None:
                 tensors, state = stored
                 try:
+                    run.job.check_originals(state)
                     run.member.position = Position(**state["position"])
                     run.take_back(tensors, None)
                     self.clock.seconds += state["seconds"]

@@ -9,6 +9,7 @@ PORTUGUESE = {
     "{title}: row {number}, trained in green": "{title}: linha {number}, o que é treinado em verde",
     "the rows of {dataset} cannot be read any more, so whether they are still those that these results are of is not known. {why}": "as linhas de {dataset} já não podem ser lidas, e não se sabe se ainda são as destes resultados. {why}",
     "{run} had finished, and its folder is gone: it is trained again": "{run} tinha terminado, e a sua pasta já não existe: é treinada de novo",
+    "{run}: all rates have been tried by now, and it is trained again": "{run}: todas as taxas já foram experimentadas, e ela é treinada de novo",
     "{run} had finished, and its adapter ({file}) is gone: to train it again delete runs/{run} and run the same command": "{run} tinha terminado, e o seu adaptador ({file}) já não existe: para treiná-la de novo apague runs/{run} e execute o mesmo comando",
     "{file} was damaged and is made again": "{file} estava danificado e é refeito",
     "timing a few steps of {model} to choose the precision": "cronometrando alguns passos de {model} para escolher a precisão",
