@@ -71,6 +71,7 @@ class Adapter(nn.Module):
 
     def trainable(self, backbone: Backbone) -> dict[str, nn.Parameter]:
         """Return what a run of this adapter trains, by name."""
+        # The backbone is in nobody's parameters, so that it is trained only where a method says so.
         parameters = dict(self.named_parameters())
         if self.method.owns_backbone:
             parameters |= {_BACKBONE + name: value for name, value in backbone.model.named_parameters()}
@@ -102,6 +103,7 @@ def build_adapter(
 def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> None:
     """Write the adapter's folder; it is there whole or not at all. Raises `AfinaError` where the disk has no room."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in stored_tensors(adapter, backbone).items()}
+
     # Settings in the form in which the tensors are read back, which a method may write otherwise than it trains them.
     record = replace(record, settings=adapter.method.stored().settings())
     config = peft_config(adapter, backbone, record)
@@ -138,6 +140,7 @@ class partial_folder:
             card = self.target / "README.md"
             if card.is_file() and not card.is_symlink() and not (self.partial / card.name).exists():
                 shutil.copy(card, self.partial / card.name)
+
             # Away first: what is half removed when the process is killed does not stand under its name.
             before = partial_of(self.target.with_name(f"{self.target.name}.before"))
             if self.target.exists():
@@ -157,6 +160,7 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
     wanted = _tensors(adapter, backbone)
     heads = {f"base_model.model.{name}" for name, _ in adapter.head.named_parameters()}
     stored = _apart(read_tensors(folder / "adapter_model.safetensors"), adapter, backbone)
+
     # Names first, shapes then: a tensor of another name says more about what went wrong than a size.
     if missing := sorted(set(wanted) - set(stored)):
         raise AfinaError(f"{folder} lacks '{missing[0]}'; it is not an adapter of {backbone.name}.")
@@ -164,6 +168,7 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
         raise AfinaError(f"{folder} holds '{extra[0]}', for which {backbone.name} has no place: it is another model's.")
     with torch.no_grad():
         for name, value in wanted.items():
+            # A head of another width is the commonest mistake, and has a sentence of its own.
             if value.shape != stored[name].shape:
                 if name in heads and stored[name].shape[1:] == value.shape[1:]:
                     raise AfinaError(
@@ -267,6 +272,7 @@ def task_type(backbone: Backbone) -> str:
 
 def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> dict[str, Any]:
     method = adapter.method.stored()
+
     # What has no word in PEFT, such as slices that cannot be joined, gets a type of its own.
     known = method.joins(adapter.sites)
     peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"

@@ -30,6 +30,7 @@ def join(kind: Kind, values: Sequence[Tensor], sites: Sequence[Site], module: nn
             whole[slice(*site.part), column : column + value.shape[1]] = value
             column += value.shape[1]
         return whole
+
     # What changes nothing in the rows of no slice: a scale of one, or a magnitude that is the weight's own.
     if kind == "lengths":
         whole = weight.float().norm(dim=1).to(values[0].dtype)

@@ -31,6 +31,7 @@ def fold_into(module: nn.Module, site: Site, branch: Placed) -> None:
         weight: Tensor = parameter.T if site.transposed else parameter
         bias = getattr(module, "bias", None)
         rows = slice(None) if site.part is None else slice(*site.part)
+
         # On copies: fold may look at the weight while it makes the new one.
         new_weight, new_bias = branch.fold(weight[rows].clone(), None if bias is None else bias[rows].clone())
         weight[rows] = new_weight
@@ -54,6 +55,7 @@ class Merged:
         try:
             for site, branch in self.adapter.placed():
                 module = modules[site.module]
+
                 # Once a module: a second branch there must not keep what the first has changed.
                 if site.module not in self._before:
                     bias = getattr(module, "bias", None)
@@ -72,6 +74,7 @@ class Merged:
     ) -> None:
         modules = dict(self.backbone.model.named_modules())
         with torch.no_grad():
+            # Copied back and not subtracted: what was added cannot be taken off again to the last bit.
             for name, weight in self._before.items():
                 for key, value in weight.items():
                     if value is not None:

@@ -86,6 +86,7 @@ def _body(parts: PeftParts, reading: PeftReading, root: str) -> dict[str, tuple[
     places = [reading.place(_site_of(backbone, module), there[module], f"{root}{module}") for module in parts.body]
     for form in reading.forms:
         modules = list(zip(places, parts.body.values(), strict=True))
+
         # Before any branch is made: what is shared belongs to all of them.
         reading.shared = form.shared(parts.loose, modules) or reading.shared
     made: dict[str, tuple[Site, Placed]] = {}
@@ -104,6 +105,7 @@ def _shared(
 ) -> list[tuple[Site, list[Placed]]]:
     """Return branches at their site and, of an embedding whose weight others share, tokens of their own at those too."""
     module: Any = there[site.module]
+
     # T5 and BART call one embedding by several modules, and only some of these are ever called.
     if not isinstance(module, nn.Embedding):
         return [(site, branches)]

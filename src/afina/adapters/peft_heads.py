@@ -28,6 +28,7 @@ def task_head(parts: PeftParts, reading: PeftReading) -> tuple[Head, tuple[str, 
     Raises `AfinaError` where there is no head, and `UsageError` for an adapter on it that is not read.
     """
     backbone, folder = reading.backbone, reading.folder
+
     # What the file does not hold of the head is the base's: PEFT saves only what was trained.
     tensors = {**backbone.pretrained_head, **parts.head}
     outputs = _outputs(tensors, folder)
@@ -103,11 +104,13 @@ def language_head(
         branches = [own for own in shared if isinstance(own, OwnTokens) or (has_base and isinstance(own, Replaced))]
     if not branches:
         return None
+
     # On the meta device, as its weights are put in place right after: a vocabulary's matrix is not drawn first.
     untied: Any = nn.Linear(base.weight.shape[1], base.weight.shape[0], bias=False, device="meta")
     untied.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
     untied.bias = None if base.bias is None else nn.Parameter(base.bias.detach().clone(), requires_grad=False)
     _folded(untied, branches, backbone, name)
+
     # The embedding that PEFT saved may have more words than the base: their bias is zero.
     more = len(untied.weight) - len(base.weight)
     bias = language.bias if language.bias is None or more <= 0 else nn.functional.pad(language.bias, (0, more))

@@ -81,6 +81,8 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
     if not isinstance(kind, str) or kind not in forms():
         name = short(kind)
         raise UsageError(f"{folder}: adapters of PEFT's type {name} are not read{nearest(name, forms())}")
+
+    # Every key is known or refused: one that is ignored may be what makes the adapter compute something else.
     known = keys_of(kind)
     for name, value in config.items():
         if (key := known.get(name)) is None:

@@ -88,6 +88,7 @@ def _own_weights(place: Place, values: dict[str, Tensor]) -> list[Placed]:
     weights: dict[str, Tensor] = {}
     for name in list(values):
         whole = weight_shape(place.module) if name == "weight" else tuple(place.module.get_parameter(name).shape)
+
         # An embedding may have more words than the base's, or fewer.
         grows = name == "weight" and (isinstance(place.module, nn.Embedding) or place.path.endswith("lm_head"))
         weights[name] = place.take(values, name, (None, *whole[1:]) if grows else whole).float()

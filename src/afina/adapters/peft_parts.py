@@ -54,6 +54,7 @@ def divide(tensors: Mapping[str, Tensor], reading: PeftReading, root: str) -> Pe
         if key in loose:
             parts.loose[key] = value
             continue
+
         # PEFT keeps the module's first weights beside those that were trained; these are the base's.
         if ".original_module." in key or (unread and key.endswith(unread)):
             continue
@@ -89,6 +90,7 @@ def _stranger(folder: Path, backbone: Backbone, name: str, module: str, root: st
     while inside and inside not in there:
         inside = inside.rpartition(".")[0]
     beyond = module.removeprefix(root).removeprefix(inside).lstrip(".")
+
     # A number would be a layer, or an expert, that this model has not.
     if inside and not any(part.isdigit() for part in beyond.split(".")) and (not root or name.startswith(root)):
         rest = name.removeprefix(root).removeprefix(inside).lstrip(".")

@@ -269,6 +269,7 @@ def export(
     several = [adapter] if isinstance(adapter, str | Path) else list(adapter)
     if len(several) > 1 and data is not None:
         raise UsageError("Several adapters are compared each on its own test rows: leave out --data.")
+
     # What is wrong is said before torch is imported, which takes seconds.
     folder_of(Path(several[0]), make_target(to, options).name, None if out is None else Path(out), force=force)
     if public and push is None:

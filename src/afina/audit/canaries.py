@@ -170,11 +170,13 @@ def plant(
 
     table = read_table(data)
     form = _form(table, columns or DatasetSpec(path=str(data)), str(data))
+
     # Keys, secrets and places are all drawn from this one generator, so that a seed gives the same file again.
     random = np.random.default_rng(planting.seed)
     empty = CanaryManifest(
         data=str(data), form=form, symbols=planting.symbols, length=planting.length, seed=planting.seed, canaries=()
     )
+
     # Keys are drawn without replacement, as a key that stands twice would name two secrets.
     keys = [_key(number) for number in random.choice(len(_KEY) ** _KEY_LENGTH, total, replace=False)]
     secrets = draw_secrets(empty, total, random)

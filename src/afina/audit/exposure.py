@@ -40,10 +40,12 @@ def modelled_bits(loss: float, references: np.ndarray, space: int) -> float:
 
     # Three moments of the references give the three parameters of the distribution.
     deviation = float(references.std())
+
     # All other secrets have one loss: the secret is below them or it is not.
     if deviation == 0:
         return 0.0 if loss >= references[0] else math.log2(space)
     skewness = float((((references - references.mean()) / deviation) ** 3).mean())
+
     # A skew-normal distribution cannot be more skewed than 0.9953.
     power = min(abs(skewness), 0.99) ** (2 / 3)
     delta = math.copysign(math.sqrt(math.pi / 2 * power / (power + ((4 - math.pi) / 2) ** (2 / 3))), skewness)

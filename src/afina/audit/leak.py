@@ -117,6 +117,7 @@ def examine(
     adapted = LanguageModel(loaded.backbone, loaded.adapter, batch_size=settings.batch_size)
     adapter = _answers(adapted, questions, "adapter", tell)
     known = {} if known is None else known
+
     # All that the base's answers depend on: the same base is not asked again for each adapter.
     key = (loaded.record.model, loaded.record.precision, limit, id(material), settings)
     if key not in known:
@@ -200,6 +201,7 @@ def _compare_losses(adapter: _ModelAnswers, base: _ModelAnswers, limit: int, not
     """Compare the losses of train and held-out rows; rows without a loss are left out, and noted."""
     losses, base_losses = adapter.joined(adapter.losses), base.joined(base.losses)
     member = np.arange(len(losses)) < len(adapter.losses["train"])
+
     # A row is compared only where both models have a loss for it.
     there = ~(np.isnan(losses) | np.isnan(base_losses))
     if missing := int((~there).sum()):
@@ -233,6 +235,7 @@ def _to_rank(
     manifest, to_rank = material.manifest, []
     for place, canary in enumerate(() if manifest is None else manifest.canaries):
         assert manifest is not None
+
         # Few enough secrets are all ranked, which makes the exposure exact; else others are drawn to rank among.
         if manifest.space <= settings.references + 1:
             others = [manifest.secret(number) for number in range(manifest.space)]
@@ -240,6 +243,7 @@ def _to_rank(
             random = np.random.default_rng([settings.seed, place])
             others = draw_secrets(manifest, settings.references + 1, random)
         others = [secret for secret in others if secret != canary.secret]
+
         # One more was drawn, in case it was the canary's own.
         secrets = [canary.secret, *others[: settings.references]]
         rows = manifest.rows(canary.key, secrets, loaded.task.name)

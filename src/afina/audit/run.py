@@ -77,6 +77,7 @@ def audit_leak(
                 f"{path} was trained for {record.task['name']}, not to write; only what writes can recite."
             )
         at = str(train) if train is not None else str(record.facts.get("source"))
+
         # Adapters of one data set look at the same rows, so that they can be compared.
         if at not in materials:
             materials[at] = _material(record, path, train, held_out, columns, manifest)

@@ -65,6 +65,7 @@ def starts(loaded: Predictor, read: Sequences, prefix: int, most: int) -> dict[i
     for place, row in enumerate(read.owner.tolist()):
         part = slice(tokens.offsets[place], tokens.offsets[place + 1])
         ids, targets = tokens.ids[part], tokens.targets[part]
+
         # (runs, 2): begin and end of each run of positions that have a target.
         edges = np.flatnonzero(np.diff(np.concatenate([[0], targets != IGNORED, [0]]))).reshape(-1, 2)
         begin, stop = edges[np.diff(edges, axis=1)[:, 0].argmax()]

@@ -66,9 +66,12 @@ class Anatomy:
         """
         if tuple(roles) == ("all",):
             linear = [site for site in self.sites if site.kind == "linear" and site.layer is not None]
+
             # A fused projection may be there whole and in slices: adapted twice, its change would count twice.
             whole = {site.module for site in linear if site.part is None}
             return [site for site in linear if site.part is None or site.module not in whole]
+
+        # Known roles in the order of the layer, which is the order in which a person would look for one.
         known = list(dict.fromkeys(site.role for site in self.sites if site.kind == "linear"))
         for role in roles:
             if (why := self.row.lacks.get(role)) is not None:
@@ -86,6 +89,7 @@ class Anatomy:
         """Return the sites of these roles; raises `UsageError` too for one that is smaller than a low-rank change."""
         sites = self.by_role(roles, for_method=for_method)
         for site in sites:
+            # A rank as large as the matrix is no low rank, and its factors would be larger than the matrix itself.
             if rank > (most := min(site.width_in, site.width)):
                 raise UsageError(
                     f"{for_method}: rank {rank} is larger than the layer {site.name} "
@@ -148,6 +152,8 @@ def module_site(model: nn.Module, anatomy: Anatomy, path: str) -> Site:
     )
     if (site := next(named, None)) is not None:
         return site
+
+    # A module that no row names: PEFT's files may adapt any, and its weight tells what it is.
     module = model.get_submodule(path)
     kind = (
         "embedding"
@@ -160,6 +166,7 @@ def module_site(model: nn.Module, anatomy: Anatomy, path: str) -> Site:
 
 
 def _embedding(row: ArchitectureRow, modules: dict[str, nn.Module], first_layer: str, config: Any) -> Site:
+    # Images and sound have no table of words: what comes into the first layer stands for their embedding.
     if row.embedding is not None:
         return _site(modules, row.embedding, "embedding", None, config)
     width = config.hidden_size
@@ -190,6 +197,8 @@ def _layer_sites(stack: Stack, modules: dict[str, nn.Module], layer: str, index:
             width=head_width(config), heads=key_heads(config), decoder=stack.decoder,
         )
     )  # fmt: skip
+
+    # A layer with two attentions is one layer: only the stack of its own attention makes its site.
     if not stack.cross:
         sites.append(
             Site(
@@ -204,6 +213,7 @@ def _present(place: str | Part, layer: str, modules: dict[str, nn.Module]) -> st
     """Return, of paths `one|another`, the one that the layer has; `?path` may be missing."""
     if isinstance(place, Part):
         return place
+    # Releases of transformers call a module differently, or leave it out: a row names all of them.
     paths = place.removeprefix("?").split("|")
     present = [path for path in paths if f"{layer}.{path}" in modules]
     return present[0] if present else (None if place.startswith("?") else paths[0])
@@ -231,6 +241,7 @@ def _site(
             name=path, module=path, role=role, kind=kind, layer=layer, width_in=width, width=width, biased=biased,
             decoder=decoder,
         )  # fmt: skip
+
     # transformers' Conv1D keeps its weight (in, out), torch's Linear (out, in).
     transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
     width_in, width = shape if transposed else shape[::-1]

@@ -87,6 +87,7 @@ def check_sizes(name: str, config: Any) -> None:
             f"{of('num_hidden_layers')} is {sizes.num_hidden_layers:,}: at least {least / 1e9:,.0f} billion weights, and "
             f"more than {_MOST_LAYERS:,} layers are not built."
         )
+
     # Checked here, as transformers would build such a model and fail somewhere in the first pass.
     heads, keyed = sizes.num_attention_heads, sizes.num_key_value_heads
     derived = sizes.hidden_size and heads and sizes.head_dim in (None, sizes.hidden_size // heads)

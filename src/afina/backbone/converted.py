@@ -198,6 +198,7 @@ def _add_weights(source: Path, folder: Path) -> None:
     record = _record(folder)
     assert record is not None
     record["files"][_WEIGHTS] = file_digest(making / _WEIGHTS)
+
     # Weights first, then the record that names them: without its line they are as good as not there.
     (making / _WEIGHTS).rename(folder / _WEIGHTS)
     _write(making / _RECORD, record)
@@ -214,6 +215,7 @@ def _tensors(file: GgufFile, folder: Path) -> dict[str, Any]:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
     # A language head that is the embeddings' own is no tensor of the file.
     if config.tie_word_embeddings:
         shapes.pop("lm_head.weight", None)

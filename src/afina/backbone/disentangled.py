@@ -39,6 +39,7 @@ def disentangled_attention(
         for projection in (module.query_proj, module.key_proj, module.value_proj)
     )  # (B, H, T, D/H)
     kinds = [kind for kind in ("c2p", "p2c") if kind in module.pos_att_type]
+
     # One term of content, and one for each kind of position term, as the paper divides by their number.
     scaling = (query.shape[-1] * (1 + len(kinds))) ** -0.5
     allowed = attention_mask.bool()
@@ -63,6 +64,7 @@ def disentangled_attention(
         if "p2c" in kinds:
             scores = torch.matmul(key, projected(module.query_proj, "pos_query_proj").mT)
             mask = mask + _chosen(scores, span - distance, span).mT * scaling
+
     # Behind the position terms, which would lift what is masked otherwise.
     mask = mask.masked_fill(~allowed, torch.finfo(mask.dtype).min)
     probability = module.dropout.p if module.training else 0.0

@@ -89,6 +89,7 @@ class Flight:
     @contextmanager
     def of(self, one: Pass) -> Iterator[None]:
         """Send a pass on its way for the time of a block, in place of one that is waiting for it."""
+        # A pass may begin while another waits: gradient checkpointing runs layers again during the backward pass.
         before, self._now = self._now, one
         try:
             yield

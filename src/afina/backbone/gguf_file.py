@@ -73,6 +73,7 @@ class GgufFile:
         block, size = _block(self.path, entry.kind)
         if entry.shape[-1] % block:
             raise AfinaError(f"{self.path} is damaged: the rows of its tensor '{name}' are no whole number of blocks.")
+
         # One tensor at a time, so that a model is never in memory twice.
         raw = np.fromfile(self.path, np.uint8, count=_bytes(self.path, entry), offset=entry.start)
         if entry.kind in _PLAIN:
@@ -164,6 +165,7 @@ class _Reader:
             raise AfinaError(f"{self.path} is damaged: general.alignment is {shown(alignment)}.")
         if len({entry.name for entry in entries}) < tensors or len(values) < settings:
             raise AfinaError(f"{self.path} is damaged: a setting or a tensor is there twice.")
+
         # Tensors begin at the next multiple of the alignment; their own places count from there.
         start = -(-self.at // alignment) * alignment
         placed = {

@@ -60,6 +60,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
         raise UsageError(f"{file.path} holds no vocabulary (tokenizer.ggml.tokens), so that it reads no text.")
     if len(set(tokens)) < len(tokens):
         raise UsageError(f"{file.path} has a token twice in its vocabulary, which is not read.")
+
     # A model may have more vectors than tokens (padded to a round number), never fewer.
     rows = file.tensors["token_embd.weight"].shape[0]
     if len(tokens) > rows:
@@ -133,6 +134,7 @@ def _sentence_pieces(file: GgufFile, tokens: Sequence[str], says: Any) -> "Token
     from tokenizers import Tokenizer, decoders, models, normalizers
 
     place_first = gguf_row(file).by_place
+
     # A file whose tokens stand in the order of their merges gives no scores: the place is one.
     scores = list(range(0, -len(tokens), -1)) if place_first else says.get("scores")
     if not isinstance(scores, list) or len(scores) != len(tokens):

@@ -69,6 +69,7 @@ def read_inputs(
         pad = getattr(backbone.config, "pad_token_id", None) or 0
         given |= prompts.lengthen(inputs, rows, pad=pad)
         mask = prompts.mask(mask, rows, (count, width), backbone.device)
+
         # Models of images and sound take no mask, so it is handed to attention itself.
         if "input_ids" not in inputs:
             seen = None if mask is None else mask[:, None, None, :].bool()
@@ -102,6 +103,7 @@ def read_side(
         ids = given.inputs["decoder_input_ids"]
         given.inputs["decoder_input_ids"] = torch.cat([ids[:, :1], answers.ids[:, :-1]], dim=1)
         mask, width = answers.mask, answers.ids.shape[1]
+
         # The decoder reads its start token; what follows is what it says itself.
         read = torch.zeros_like(answers.mask)
         read[:, 0] = 1

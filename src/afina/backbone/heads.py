@@ -293,6 +293,7 @@ def build_head(
         OwnPoolerClassifier(config, outputs, pooler) if pooler and kind is PoolerClassifier else kind(config, outputs)
     )
     head.reset(config)
+
     # The last layer depends on the labels: of a checkpoint's only the rows of the same names are taken.
     state, last = head.state_dict(), head.last
     by_output = {

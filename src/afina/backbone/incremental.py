@@ -48,6 +48,7 @@ class Writing:
         self._of = [number for number, part in enumerate(rows) for _ in range(part.start, part.stop)]
         """Whose each row is: the adapter's number."""
         names = inspect.signature(self._backbone.model.forward).parameters
+
         # transformers 5.24 gave what is kept another name.
         self._past_name = "cache" if "cache" in names else "past_key_values"
         self._apart = bool(self._backbone.anatomy.row.further)
@@ -62,6 +63,7 @@ class Writing:
         self._left: list[int] = []
         """Tokens of the prompt that are still to be read."""
         self._ways: Ways | None = None
+
         # An encoder looks at the whole prompt at once, so that only a decoder's prompt can be read in pieces.
         if most is not None and not self._apart and len(prompts) == 1:
             prompts, self._left = [prompts[0][:most]], list(prompts[0][most:])
@@ -93,6 +95,7 @@ class Writing:
             # The prompt is the encoder's; the decoder begins with its start token alone.
             given.inputs["decoder_input_ids"] = given.inputs["decoder_input_ids"][:, :1]
         read, length = given.read, given.read.length
+
         # The mask is that of the whole prompt from the first piece on: a sliding window's shape must not change between
         # pieces.
         if self._left:
@@ -100,11 +103,13 @@ class Writing:
             whole = None if read.mask is None else torch.nn.functional.pad(read.mask, (0, more), value=1)
             read = Read(whole, length + more, (0, length))
         output = attached.run(Pass(rows, read, Read(None, 1)), given.inputs, self._kept())
+
         # Prefixes that count as PEFT's do move the positions of their own rows on, and of no others.
         moved = torch.tensor(attached.moves)[self._of]
         if self._apart:
             self._encoded, self._seen = output.encoder_last_hidden_state, given.read.mask
             self._counts = [1] * len(prompts)
+
             # Position 0 was the start token's.
             self._positions = torch.ones(len(prompts), dtype=torch.long, device=self._backbone.device)
             self.logits = self._say(output.last_hidden_state[:, 0])
@@ -141,6 +146,7 @@ class Writing:
         """Add a token (B,) to each row; return logits (B, V) of the next."""
         nothing = Read(torch.zeros(len(tokens), 1, dtype=torch.long, device=tokens.device), 1)
         places = self._positions[:, None]
+
         # The new token is seen by all that follow, in every row.
         if self._mask is not None:
             self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), 1)], dim=1)
@@ -153,6 +159,7 @@ class Writing:
             given = {"input_ids": tokens[:, None], "position_ids": places, "attention_mask": self._mask}
         self._positions = self._positions + 1
         self._counts = [count + 1 for count in self._counts]
+
         # The same rows go through the same branches at every step, so their ways are worked out once until a row joins
         # or leaves.
         if self._ways is None:
@@ -183,6 +190,7 @@ class Writing:
         """Go on with another's rows too; return which of both, this one's first, stands at each place now."""
         assert other.attached is self.attached
         owners = self._of + other._of
+
         # A stable sort by adapter: rows of one adapter stand side by side, those that were there before the new ones.
         order = sorted(range(len(owners)), key=owners.__getitem__)
         place = torch.tensor(order, device=self._backbone.device).argsort()

@@ -47,6 +47,7 @@ class Kept:
             self._take((keys, values), keys.shape[2])
         else:
             added = keys.shape[2]
+
             # Doubling would be simpler and waste half of the memory; an eighth of room keeps copies rare enough
             # (`room_behind`).
             if self._whole is None or self._end + added > self._whole[0].shape[2]:

@@ -30,6 +30,7 @@ def known_rows(config: Any, labels: Sequence[str] | None, *, several: bool = Fal
     names = _names(config)
     if labels is None or names is None or answers_each_label(config) != several or gives_several_numbers(config):
         return None
+
     # All labels or none: a head that knows some of them and draws others would favour the ones it knows.
     row_by_name, wanted = {_plain(name): row for row, name in enumerate(names)}, [_plain(label) for label in labels]
     if len(row_by_name) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= row_by_name.keys():
@@ -77,6 +78,7 @@ def _names(config: Any) -> list[str] | None:
     names = [by_row[row] for row in range(len(by_row))]
     back = getattr(config, "label2id", None)
     rows = {str(name): row for name, row in back.items()} if isinstance(back, Mapping) else {}
+
     # Two tables that disagree about the labels: neither is believed.
     contradicts = not _made_up(rows) and rows != {name: row for row, name in by_row.items()}
     return None if contradicts or _made_up(names) else names

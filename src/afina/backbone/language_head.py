@@ -120,6 +120,7 @@ def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> AnswersApart
     last = places.int().argmax(dim=1, keepdim=True)  # of the question: what it says next is the answer's first token
     columns = torch.arange(targets.shape[1], device=targets.device)
     steps = columns[: max(1, int(count.max()))]
+
     # Answers stand at different places of their rows and are moved to the beginning, (B, T) -> (B, A).
     answers = targets.gather(1, (last + steps).clamp(max=targets.shape[1] - 1))
     mask = steps < count
@@ -141,6 +142,7 @@ def answer_scores(logits: Tensor, targets: Tensor) -> Tensor:
     """
     places = targets != IGNORED
     of_token = torch.log_softmax(logits, dim=-1).gather(1, targets[places][:, None])[:, 0]
+
     # log(1 - p) from log p; a p of 1 in float32 would have no finite one.
     other = torch.log1p(-of_token.exp().clamp(max=1 - 1e-6))
     rows = places.nonzero()[:, 0]
@@ -148,6 +150,8 @@ def answer_scores(logits: Tensor, targets: Tensor) -> Tensor:
     total, against = (
         torch.zeros(targets.shape[0], device=logits.device).index_add(0, rows, x) for x in (of_token, other)
     )
+
+    # A row has fewer answers than others: its missing ones score minus infinity, and are never chosen.
     mean = total / count.clamp(min=1)
     none = count == 0
     return torch.stack([mean.masked_fill(none, -torch.inf), total.masked_fill(none, -torch.inf), against, count], dim=1)

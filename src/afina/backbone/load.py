@@ -274,11 +274,14 @@ def _how_to_load(
     if storage is None:
         return kind, {"dtype": STORAGES.named(precision).dtype, "attn_implementation": "afina"}
     dtype = compute or storage.compute(device)
+
     # Built without memory, to learn which of its layers stay as they are (heads, and layers that do not fit the
     # storage).
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     settings = storage.configuration(dtype, [*heads_of(whole), *unfit(whole, storage, device)])
+
+    # Quantised weights are made on their device while they are read, and are never there in full precision.
     where = torch.device(device if device != "cuda" else f"cuda:{torch.cuda.current_device()}")
     plain = {} if stored else {"quantization_config": settings}
     return kind, {"dtype": dtype, "attn_implementation": "afina", "device_map": {"": where}, **plain}
@@ -334,6 +337,7 @@ def tokenizer_at(name: str, path: str, trust_remote_code: bool) -> Any:
     if tokenizer.pad_token is None:
         # Padding is masked everywhere and heads find the last token by the mask, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+
     # Texts that are too long are cut or refused here, in words of our own.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return tokenizer

@@ -117,6 +117,7 @@ def check_weights(name: str, path: str) -> None:
     if not folder.exists():
         return
     check_folder(path)
+
     # Pickled weights are named and not opened: reading them may run code.
     if not any(folder.glob("*.safetensors")):
         pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]

@@ -17,6 +17,7 @@ def narrow_last_layer(modules: Mapping[str, nn.Module], anatomy: Anatomy, length
     own part is the attachment's.
     """
     row = anatomy.row
+
     # Only the last query is needed where only the first token is read; keys and values still come from all tokens.
     layer, query = anatomy.attention_modules[-1].removesuffix(row.attention), row.roles["query"]
     assert isinstance(query, str) and row.narrow is not None, "a row with `narrow` has a query projection of its own"

@@ -23,6 +23,7 @@ def pooling_note(folder: str) -> str | None:
         settings = read_json_object(Path(folder) / "1_Pooling" / "config.json")
     except (FileNotFoundError, AfinaError):
         return None
+
     # Older folders have a truth for each way of pooling, newer ones the name of one.
     keys = {f"pooling_mode_{mode}{end}": mode for mode in _MODES for end in ("", "_tokens", "_token")}
     named = settings.get("pooling_mode")

@@ -50,6 +50,7 @@ class Prompts:
 
         module, before = modules[anatomy.of_kind("embedding")[0].module], anatomy.row.embedding is None
         handles = [module.register_forward_pre_hook(insert) if before else module.register_forward_hook(place)]
+
         # Layers of the model's own, without an encoder around them, give their states as they are.
         last = "encoder" if "encoder" in modules else anatomy.of_kind("layer")[-1].module
         return [*handles, modules[last].register_forward_hook(cut)] if "pooler" in modules else handles
@@ -78,6 +79,7 @@ class Prompts:
         self, mask: Tensor | None, rows: Sequence[slice], shape: tuple[int, int], device: torch.device
     ) -> Tensor | None:
         """Return the mask (B, T + P): prompts are seen; None where every row is full."""
+        # A batch without padding has no mask; with prompts of unlike length it gets padding, and needs one.
         if mask is None:
             if len(set(self.lengths)) == 1:
                 return None
@@ -112,6 +114,7 @@ class Prompts:
             piece = states[part]
             if branch is not None:
                 piece = torch.cat([branch.vectors().to(piece.dtype).expand(piece.shape[0], -1, -1), piece], dim=1)
+            # Shorter prompts leave room behind the text, so that every text begins right behind its own prompt.
             missing = most + states.shape[1] - piece.shape[1]
             pieces.append(torch.nn.functional.pad(piece, (0, 0, 0, missing)) if missing else piece)
         return torch.cat(pieces)

@@ -128,12 +128,14 @@ def round_weights(plain: nn.Module, quantised: nn.Module) -> float:
     Returns by how much they differ from its own: the Frobenius norm of the change over that of the weights.
     """
     change = whole = 0.0
+
     # In float64: the sums run over billions of squares.
     modules = dict(plain.named_modules())
     with torch.no_grad():
         for name, module in quantised.named_modules():
             if is_quantised(module):
                 weight, rounded = modules[name].get_parameter("weight"), full_weight(module)
+
                 # GPT-2's layers keep their weights (in, out), and their quantised form does not.
                 rounded = (rounded if isinstance(modules[name], nn.Linear) else rounded.T).to(weight.dtype)
                 change += float((rounded - weight).double().square().sum())

@@ -38,6 +38,7 @@ def cut(
         here = placed.get(index, [])
         key = None if stacks is None else stacks.get(index)
         stack = None if key is None else (key, count)
+
         # Neither this adapter nor the piece before has anything here: one piece, which is passed on as it is.
         if counts and not here and not pieces[-1]:
             counts[-1] += count

@@ -71,6 +71,8 @@ def _differences(row: ArchitectureRow, modules: dict[str, nn.Module], config: An
     differences = [
         f"it has no '{path}'" for path in (row.embedding, *row.outer_norms[-1:]) if path and path not in modules
     ]
+
+    # Both ways: a module that the row lacks would compute something that no branch, and no test, knows of.
     paths = set(_paths(row))
     for layer in layers:
         inside = {
@@ -135,6 +137,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, config.vocab_size, (2, _TOKENS), generator=generator).to(bare.device)
     mask = torch.ones_like(ids)
+
     # One text with padding: how a model treats it is part of its function.
     mask[1, _TOKENS // 2 :] = 0
     with torch.inference_mode():
@@ -156,6 +159,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
             raise UsageError(
                 f"The keys of '{kind}' models are not as wide as its config.json says, so no row is taken for it."
             )
+
         # What the model computes by its own code, of the same weights and inputs, is what has to come out.
         bare.set_attn_implementation("eager")
         try:

@@ -64,6 +64,7 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
         if (known := short.get(name.rpartition("/")[2].lower())) is not None:
             values = dict(known)
             return AutoConfig.for_model(values.pop("model_type"), **values)
+
     # Only now the network, whose client tries for a while before it gives up.
     try:
         return read_config(name, trust_remote_code=trust_remote_code)

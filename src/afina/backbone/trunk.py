@@ -57,6 +57,7 @@ class Trunk:
 
     def states(self, rows: np.ndarray, width: int, compute: _Compute) -> Tensor:
         """Return the states (sequences, width, D) of rows, zeros behind each; of first tokens (sequences, 1, D)."""
+        # Rows that are not known yet are computed in batches of their own, sorted by length, and kept.
         self.fill(rows, compute)
         if self._kept is None:
             states = compute(rows)
@@ -64,6 +65,7 @@ class Trunk:
         sequences = self.tokens.sequences(rows)
         if self.first_only:
             return self._kept[torch.from_numpy(sequences)][:, None]
+
         # Zeros behind each text are never looked at: the mask hides them.
         padded = self._kept.new_zeros((len(sequences), width, self._kept.shape[1]))
         for place, index in enumerate(sequences):
@@ -75,6 +77,7 @@ class Trunk:
         if self._kept is None:
             self._kept = _empty(int(self._starts[-1]), states.shape[2], states.dtype)
             self._room = self._kept is not None
+        # No room in memory or on the disk: nothing is kept, and each batch computes its rows anew.
         if self._kept is not None:
             for state, index in zip(states.cpu(), sequences, strict=True):
                 start, stop = self._starts[index], self._starts[index + 1]
@@ -118,6 +121,7 @@ class LowerLayers:
             for trunk, (tokens, rows) in zip(trunks, pieces, strict=True)
         ]
         inputs = dict(batch.inputs)
+
         # No layer runs any more, so the first token's column stands for the whole text; a mask would have the old
         # width.
         if trunks[0].first_only and "input_ids" in inputs:

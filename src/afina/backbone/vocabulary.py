@@ -26,6 +26,7 @@ def surplus_note(name: str, tokenizer: Any, vectors: int | None) -> str | None:
     """
     if vectors is None or (size := _size(tokenizer)) <= vectors:
         return None
+
     # Tokens of rare words may lack a vector and never come; those that stand in every text may not.
     marks = ("bos", "eos", "cls", "sep", "pad", "unk")
     places = (getattr(tokenizer, f"{mark}_token_id", None) for mark in marks)

@@ -81,6 +81,7 @@ class Way:
             if part.start == part.stop:
                 continue
             here = [put.branch for put in crossing.branches.get(index, ())]
+
             # Adapters that change nothing here are alike, whatever their methods: their rows need no cutting out.
             acts = any(crossing.acts(branch) and branch.answers for branch in here)
             key = crossing.stacks.get(index) if acts else "none"
@@ -160,20 +161,25 @@ def _leg(crossing: Crossing, key: Hashable, parts: Sequence[slice], adapters: Se
     if key is None:
         return _Leg(rows, placed)
     counts = [part.stop - part.start for part in parts]
+
     # Adapters of rows that have left may stay among those that are put together, as long as they cost little.
     group, together = crossing.together(placed, most=max(len(placed), 2 * sum(counts) // max(counts)))
     first = group[0]
+
     # A slice of a fused projection has to be cut out of y first, which only the long form does.
     plain = len(first) == 1 and first[0].site.part is None
     stacked = partial(first[0].branch.after_stacked, together[0]) if plain else None
+
     # Already a rectangle, in the order of the rows.
     if len(group) == len(placed) and len(set(counts)) == 1:
         return _Leg(rows, placed, together, stacked=stacked)
+
     # Place p of the rectangle takes the row spread[p] of the leg, and row r is found again at the place back[r].
     start, width, back = 0, max(counts), list[int]()
     spread = [0] * (len(group) * width)
     for branches, count in zip(placed, counts, strict=True):
         place = width * next(number for number, other in enumerate(group) if other is branches)
+
         # A short adapter's last row fills the places up: any row would do, as nobody reads them back.
         spread[place : place + width] = [start + min(row, count - 1) for row in range(width)]
         back += range(place, place + count)

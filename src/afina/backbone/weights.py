@@ -60,6 +60,7 @@ def read_weights(
     """
     mapping: dict[str, str] = {}
     notes: list[str] = []
+
     # Read again under other names where the file's are the model's with something before or in them (torch.compile,
     # DDP).
     while True:
@@ -69,6 +70,8 @@ def read_weights(
         inside = {f"{prefix}{key}" for key in bare.state_dict()}
         missing = set(loading["missing_keys"])
         unused = set(loading["unexpected_keys"])
+
+        # At most three times: names may be wrapped twice (a compiled model in a parallel one), and no oftener.
         pattern = _wrapping(missing & inside, unused, prefix)
         if pattern is None or pattern in mapping or len(mapping) > 2:
             break
@@ -77,6 +80,8 @@ def read_weights(
         notes.append(f"the names of the model's weights are read without their '{wrapper}'")
     if mapping:
         vars(model).pop("_weight_conversions", None)  # or it would be saved under those names again
+
+    # A pooler that was never trained (masked language models have none) is not drawn at random in silence.
     pooler = _lacking_pooler(bare, missing & inside, prefix)
     if pooler and not keep_pooler:
         setattr(bare, _POOLER, None)
@@ -90,6 +95,7 @@ def read_weights(
             f"The weights of '{name}' hold no language head ({min(beside)}); give the pretrained model, not a classifier of "
             "it."
         )
+
     # What transformers drew at random in place of missing weights is not the checkpoint's, and no head begins with it.
     drawn = missing | {str(key) for key, *_ in loading["mismatched_keys"]}
     head = {key: value for key, value in model.state_dict().items() if key not in inside and key not in drawn}
@@ -121,6 +127,7 @@ def _wrapping(missing: Collection[str], unused: Collection[str], prefix: str) ->
     starts = Counter(
         key[: -len(tail)] for tail in tails for key in unused if key.endswith(f".{tail}") and key != f"{prefix}{tail}"
     )
+
     # One that explains most of what is missing; of two equal ones, such as a pair of encoders', neither is meant.
     best = [start for start, count in starts.items() if count == max(starts.values()) and 2 * count > len(tails)]
     if len(best) != 1:
@@ -159,6 +166,8 @@ def _refuse(
             f"The weights of '{name}' lack {missing[0]}{more}; nothing is drawn at random in their place: get the model's "
             "files again, or save it whole."
         )
+
+    # A tensor that is left over counts only if it is a part of the bare model: heads of other tasks are dropped anyway.
     children = {child for child, _ in bare.named_children()} - {_POOLER}
     tails = {key.removeprefix(prefix): key for key in unused if not _CONSTANTS.search(key)}
     if extra := sorted(key for tail, key in tails.items() if tail.split(".")[0] in children and "." in tail):

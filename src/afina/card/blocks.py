@@ -105,6 +105,7 @@ def _pieces(text: str) -> list[tuple[str | None, str]]:
         if text[at : match.start()].strip():
             pieces.append((None, text[at : match.start()].strip("\n")))
         name = match["name"]
+
         # A part that stands there twice was copied by a person.
         again = any(name == other for other, _ in pieces)
         pieces.append((None, match[0].strip("\n")) if again else (name, match["text"].strip("\n")))
@@ -136,6 +137,7 @@ def merge(old: str | None, new: CardContent) -> MergedCard:
         elif name in new.blocks:
             pieces.append((name, new.blocks[name]))
             digests[name] = _digest(new.blocks[name])
+
     # A part that was written once and is gone was taken out by a person, and stays out.
     left_out = [name for name in new.blocks if name in known and name not in before.blocks]
     digests |= {name: known[name] for name in left_out}

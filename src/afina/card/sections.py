@@ -102,6 +102,7 @@ def _results(known: Known, form: Form, words: Words) -> str:
     if run is None:
         return ""
     first, rows = str(run.metric), []
+
     # The study's own metric first, then the others; parts (types of entity) have a table elsewhere.
     names = [name for name in {first: 0, **run.test_metrics} if part_of(name) is None]
     for name in names:
@@ -175,6 +176,7 @@ def _data(known: Known, form: Form, words: Words) -> str:
         head = [words("split"), words("rows"), words("longer than {length} tokens, cut", length=run.max_length)]
         parts.append(table(head, rows, numbers=2))
         parts.append(_limited(known, words))
+
     # How many texts were cut stands in the table.
     notes = [words.note(without_examples(note)) for note in known.notes if _CUT.fullmatch(note) is None]
     if notes:

@@ -86,6 +86,7 @@ class Wrapped:
         else:
             self.out.write(self._space + self._word)
             self.column += taken
+
         # A full line is not yet the next one; a word longer than a line has gone on by itself.
         self.column = (self.column - 1) % self.width + 1
         self._word = self._space = ""

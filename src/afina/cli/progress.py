@@ -52,6 +52,7 @@ class Progress:
     def __init__(self, runs: int = 0, *, language: str = "en", pace: Pace | None = None) -> None:
         self.console, self.words = Console(), Words(language)
         self.pace = pace or Pace()
+
         # In a narrow window words are cut, never the figures.
         self.bars = Bars(
             TextColumn("{task.description}", table_column=_cut(2)), BarColumn(None, table_column=Column(ratio=1)),

@@ -55,6 +55,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     if len(words) < 2:
         return 0.0
     grams = [[_grams(each, n) for n in (1, 2, 3, 4)] for each in words]
+
     # The highest count of an n-gram in any other text is its highest, or where this text has that, its second highest:
     # no text is compared with all others one by one.
     tops = [_two_highest([own[n] for own in grams]) for n in range(4)]
@@ -67,6 +68,7 @@ def self_bleu(texts: Sequence[str]) -> float:
                 hits = sum(min(count, _most_elsewhere(tops[n][gram], row)) for gram, count in counts.items())
                 logs.append(math.log((hits or 0.5) / total))
         others = np.delete(lengths, row)
+
         # BLEU's brevity: the reference of the nearest length, the shorter of two.
         closest = int(others[np.lexsort((others, abs(others - lengths[row])))[0]])
         brevity = min(0.0, 1 - closest / lengths[row])

@@ -115,6 +115,7 @@ def generate(
         dry, warnings = 0, []
         while known.count < count:
             numbers = ledger.next_numbers(min(writer.parallel, count - known.count))
+
             # One call's failure does not throw away what the others of the same moment brought.
             failed: BaseException | None = None
             for number, answer in _together(writer, {number: wanted.request(number) for number in numbers}):
@@ -129,6 +130,8 @@ def generate(
                     observe({"rows": known.count, "count": count, "requests": done, "rejected": rejected})
             if failed is not None:
                 raise _stopped(failed, known.count, count, out)
+
+            # A model that repeats itself would be asked, and paid, for ever.
             if dry >= _DRY:
                 warnings.append(f"ended early: the last {dry} requests brought nothing new")
                 break

@@ -119,5 +119,6 @@ def _script(words: list[str]) -> str | None:
         counts["ja"] += 1
     if not counts or 3 * sum(counts.values()) < len(words[:200]):
         return None
+
     # Japanese is written with Chinese characters too.
     return "ja" if counts["ja"] else counts.most_common(1)[0][0]

@@ -126,6 +126,7 @@ class Ledger:
         self.reasons.update(row["reason"] for row in refused)
         for path, lines in ((self.refused, refused), (self.out, accepted)):
             _append(path, lines)
+
         # Last of the three files: a kill before it loses this request's rows, and never leaves some of them.
         _append(self.log, [{"request": number, "rows": len(accepted), "rejects": len(refused)}])
         self.done.add(number)

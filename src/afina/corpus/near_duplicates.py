@@ -38,6 +38,7 @@ def signature(text: str) -> np.ndarray:
     codes = np.frombuffer((_normal(text) or text).encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
     if len(codes) < _PIECE:
         codes = np.pad(codes, (0, _PIECE - len(codes)))
+
     # Pieces are runs of letters, not of words: a changed word then changes a few pieces and not a whole sentence's.
     windows = np.lib.stride_tricks.sliding_window_view(codes, _PIECE)
     pieces = np.unique(_mixed((windows * _POWERS).sum(axis=1, dtype=np.uint64)))
@@ -45,6 +46,7 @@ def signature(text: str) -> np.ndarray:
     for start in range(0, len(pieces), _BLOCK):  # (PERMUTATIONS, pieces), a few megabytes at a time
         hashed = pieces[start : start + _BLOCK] * _MULTIPLIERS[:, None] + _OFFSETS[:, None]
         least = np.minimum(least, hashed.min(axis=1))
+
     # The low bits of least values are as good as random: two different ones agree once in 65,536.
     minima: np.ndarray = _mixed(least).astype(np.uint16)
     return minima
@@ -76,6 +78,7 @@ def first_of_each(signatures: np.ndarray, threshold: float) -> np.ndarray:
         later = candidates[start, 0]
         end = start + int(np.searchsorted(candidates[start:, 0], later, side="right"))
         earlier = candidates[start:end, 1]
+
         # Only texts that are kept: one that was dropped itself drops nobody.
         earlier = earlier[first[earlier] == earlier]
         if len(earlier):
@@ -104,6 +107,8 @@ def _candidates(signatures: np.ndarray) -> np.ndarray:
 
 def _pairs(group: np.ndarray) -> np.ndarray:
     """Pair each row of a group with rows before it: all of a small one; of a large one the first few and the one before."""
+    # A group of thousands of equal rows would have millions of pairs; each has to meet a kept one, which is among the
+    # first.
     few = 16
     later, earlier = np.tril_indices(len(group), -1) if len(group) <= few else (None, None)
     if later is None:

@@ -54,6 +54,7 @@ def _matches(text: str) -> Iterator[tuple[str, int, int]]:
     ):
         for match in pattern.finditer(text):
             start, end = match.span()
+
             # Numbers of other things look alike; check digits tell a CPF from an order's number.
             if (check is None or check(match[0])) and all(end <= low or start >= high for low, high in taken):
                 taken.append((start, end))

@@ -179,6 +179,7 @@ def _order(row: Interaction) -> list[Interaction]:
     for message in row.messages:
         if not message["content"].strip() and not message.get("tool_calls"):
             continue
+
         # What is not to be learned stays apart from what is, and so do calls of tools.
         if joined and joined[-1].keys() == message.keys() == _PLAIN and joined[-1]["role"] == message["role"] != "tool":
             joined[-1] = {**message, "content": f"{joined[-1]['content']}\n{message['content']}"}

@@ -100,6 +100,7 @@ def _delimited_rows(source: SourceFile) -> Iterator[RawRow]:
                 return
             row = unescaped(row) if dialect.backslash else row
             place = f"line {begun}" if begun == reader.line_num else f"lines {begun} to {reader.line_num}"
+
             # A quotation mark that was never closed takes following rows into its field without an error.
             if (joins := swallowed(row, known, dialect)) is not None:
                 yield RawRow(place, {"unread": dialect.separator.join(row)}, joins)
@@ -204,6 +205,7 @@ def _json_rows(source: SourceFile) -> Iterator[RawRow]:
                         f"{source.path}, item {number + 1}: {json_problem(error)}, or longer than "
                         f"{source.longest_line:,} characters."
                     ) from None
+
                 # As much again as there is: an item of any length is tried a few times, not once a chunk.
                 more = text.read(max(CHUNK, len(buffer) - at))
                 buffer, at, ended = buffer[at:] + more, 0, not more

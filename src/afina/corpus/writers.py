@@ -114,6 +114,7 @@ class Endpoint:
         try:
             with self._client.stream("POST", f"{self.url.rstrip('/')}/chat/completions", json=body) as response:
                 data = b""
+
                 # A timeout of the client's is one between bytes: a server that drips would hold us for ever.
                 for chunk in response.iter_bytes():
                     data += chunk

@@ -57,6 +57,7 @@ def joined(
             continue
         _check_there(list(spec.joined), table, f"{where} ({split})", "text")
         columns = [texts(table, name, where) for name in spec.joined]
+
         # An empty part leaves no empty line: a title alone is a text too.
         lines = ["\n".join(part for part in row if part.strip()) for row in zip(*columns, strict=True)]
         made[split] = table.append_column(
@@ -182,6 +183,7 @@ def texts(table: arrow.Table, column: str, where: str) -> list[str]:
         values.validate(full=True)
     except arrow.ArrowInvalid:
         raise UsageError(_not_utf8(table, values, column, where)) from None
+
     # What is not a number (NaN) stands for a text that is missing.
     return [
         value if isinstance(value, str) else "" if value is None or value != value else str(value)

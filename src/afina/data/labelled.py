@@ -134,6 +134,7 @@ def read_texts(
         if not path.is_file():
             raise UsageError(f"{path} does not exist.")
         notes: list[str] = []
+
         # Only line feeds end a line: splitlines() would also break a text at U+2028 and its like.
         lines = read_text(path, notes, encoding=encoding).replace("\r\n", "\n").removesuffix("\n").split("\n")
         say(path, notes, None)
@@ -155,6 +156,7 @@ def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apar
     if "test" in parts.tables:
         return parts
     table = parts.tables["train"]
+
     # Divided among the rows that have a label, so that the parts have the sizes that are said.
     labelled = table.filter(table[column].is_valid())
     if labelled.num_rows < table.num_rows and any(labelled[text].to_pylist()):
@@ -163,6 +165,7 @@ def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apar
     if table.num_rows < 5:
         raise UsageError(f"{parts.where} has {table.num_rows} rows; at least 5 are needed to keep some for the test.")
     labels = np.array([str(value) for value in table[column].to_pylist()])
+
     # Quantities are divided at random: strata of one row each would be no strata.
     if len(set(labels)) > _MOST_STRATA:
         labels = np.zeros(len(labels))

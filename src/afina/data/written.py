@@ -107,6 +107,7 @@ def whole_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[
         raise UsageError(
             f"{place} holds conversations ({form}), not texts; to learn the answers, write task: chat."
         ) from None
+
     # A table of questions and answers is asked for as texts: the answers would be lost without a word.
     pair = None if spec.text else usual_pair(table.column_names, PAIRS)
     if seen is not None and pair is not None and column == pair[0]:
@@ -123,6 +124,7 @@ def pairs(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] 
     """
     seen = Counter() if seen is None else seen
     columns = find_pair(table, spec, place)
+
     # A column beside the pair (an input, a history) belongs to the question, which the reader of dialogues puts
     # together.
     further = None if spec.text else usual_name(set(table.column_names) - set(columns or ()), (*CONTEXTS, *HISTORIES))

@@ -127,6 +127,7 @@ def load_tasks(tasks: Sequence[str | Path], *, trusted: bool = False) -> dict[st
             names = _outermost(manager) if place.is_dir() else [str(place.resolve())]
             if not names:
                 raise UsageError(f"{place} holds no task of lm-evaluation-harness (.yaml).")
+
             # A task file may name Python functions, which are code of whoever wrote it.
             with contextlib.nullcontext() if trusted else without_functions():
                 _take(loaded, _loaded(manager, names, folder, str(place), trusted=trusted))

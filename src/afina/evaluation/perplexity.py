@@ -46,6 +46,7 @@ def perplexity(speaker: AskedModel, documents: list[str]) -> list[Measure]:
         pairs += pieces
         owners += [index] * len(pieces)
     lost = np.zeros(len(documents))
+
     # Bits per byte and not per token alone: tokenizers that cut texts into fewer tokens have higher losses for each.
     np.subtract.at(lost, owners, speaker.likelihoods(pairs)[0])
     size = np.array([len(text.encode()) for text in documents], dtype=np.float64)

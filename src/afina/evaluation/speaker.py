@@ -48,6 +48,7 @@ class Speaker(LanguageModel, AskedModel):
                 batch = [unique[row] for row in chosen]
                 inputs, targets = self._inputs([(ids, pairs[members[0]][1]) for (ids, _), members in batch])
                 hidden = attached.hidden(inputs, targets=targets)
+
                 # An encoder-decoder's are those of the answers alone.
                 assert hidden.targets is not None
                 states = hidden.states[hidden.targets != IGNORED]  # (places, D), row by row

@@ -64,6 +64,7 @@ def folded(loaded: Predictor) -> Iterator[Attachable]:
     """
     with ExitStack() as stack:
         attachable: Attachable = loaded.adapter
+
         # Merged where it can be: a graph without branches is smaller and faster, and the same function.
         if not any(_at_words(loaded, *put) for put in loaded.adapter.placed()):
             # Where there is no equal layer, or none with a weight at all, they stay branches.
@@ -124,6 +125,7 @@ def traced(loaded: Predictor, example: Mapping[str, Tensor], most: tuple[int, in
     branches in them until the block ends. Raises `AfinaError` where torch cannot trace it.
     """
     names = tuple(example)
+
     # Rows and length stay free in the graph; of images and sound only the rows do.
     free = [torch.export.Dim.DYNAMIC] * 2 if most is None else [torch.export.Dim.DYNAMIC(max=size) for size in most]
     sizes = {name: dict(enumerate(free[: 2 if value.ndim == 2 else 1])) for name, value in example.items()}
@@ -153,6 +155,7 @@ def program_of(
             ) from error
 
     program = exported(module)
+
     # Traced twice where something was computed ahead: the second trace takes the tensors for constants.
     plain = program.module(check_guards=False)
     return exported(plain) if known_ahead(plain) else program
@@ -174,12 +177,14 @@ def known_ahead(graph: Any) -> int:
             given = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             with torch.no_grad():
                 values[node] = node.target(*given[0], **given[1])
+
             # A view costs nothing where it is, and would take memory as a tensor of its own.
             computes = getattr(node.target, "_opname", "") not in _VIEWS
             worth[node] = computes or any(worth[own] for own in node.all_input_nodes)
     count = 0
     for node in list(graph.graph.nodes):
         wanted = node.op == "call_function" and worth.get(node, False) and isinstance(values[node], Tensor)
+
         # Only what an unknown node uses is put into the graph; the known nodes behind it fall away.
         if wanted and any(user not in values for user in node.users):
             graph.register_buffer(f"known_{count}", values[node].detach().clone())

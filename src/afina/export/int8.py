@@ -110,6 +110,7 @@ def cost_of(folder: Path, graph: str, rows: Mapping[str, np.ndarray]) -> Cost:
     scratch = folder / "timed.npz"
     with scratch.open("wb") as file:
         np.savez(file, **given)  # type: ignore[arg-type]
+
     # In a process of its own, by the folder's own script: neither torch's memory nor its threads are in the figures.
     command = [sys.executable, "-c", _TIMED, str(folder / "predict.py"), str(scratch)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -132,6 +133,7 @@ def narrow(
     tokens = _judged(tested, rows)
     graph = RUNTIMES[opened.manifest.runtime].file
     before = opened.logits(tokens)
+
     # The 32 longest rows: costs are said for the worst case, and short ones would be mostly overhead.
     batch = _batch(opened, tokens, np.argsort(tokens.lengths, kind="stable")[-32:])
     costs = [cost_of(opened.folder, graph, batch)]
@@ -139,6 +141,7 @@ def narrow(
     costs.append(cost_of(opened.folder, graph, batch))
     after = open_again(opened).logits(tokens)
     metric, values, loss = loss_of(opened.task, tokens, before, after)
+
     # The lower end of the interval: refused only where even the mildest reading is too much.
     if loss.low is not None and loss.low > at_most:
         raise AfinaError(
@@ -179,6 +182,7 @@ def loss_of(
     if task.embeds:
         lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
         near = mean_of("cosine", (before * after).sum(axis=1) / lengths)
+
         # A vector points exactly where it points itself: the loss is measured from one.
         alike = mean_of("cosine", np.ones(len(before)))
         _, (_, gap) = estimates([alike, near])

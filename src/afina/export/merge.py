@@ -53,6 +53,7 @@ def merged_model(loaded: Predictor) -> Any:
             f"{loaded.record.method} has no merged form: what it adds depends on each input. Export it --to peft where "
             "PEFT knows it, or --to lora for a near form where there is one."
         ) from None
+
     # A branch may have given a layer a bias that the architecture has no place for, and no program would load.
     parameters = dict(model.named_parameters())
     if added := sorted(set(parameters) - given):

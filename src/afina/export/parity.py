@@ -164,6 +164,7 @@ def _outside(model: Any, batch: Batch, tags: bool) -> Tensor:
             if "logits" not in output:
                 return output.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
             logits: Tensor = output.logits
+
             # PEFT gives the places of a prompt tags too.
             return logits[:, -batch.labels[0].shape[1] :][batch.labels[0] != IGNORED] if tags else logits
         if model.config.is_encoder_decoder:

@@ -42,6 +42,7 @@ def write_peft(loaded: Predictor, folder: Path) -> None:
             "--to merged and --to lora are other ways out where the method allows them."
         )
     write_file(folder, PeftFile(form.peft_type, stored_tensors(loaded.adapter, loaded.backbone), config, _ROOT), loaded)
+
     # PEFT does not mind the file beside its own, and here it keeps label names and limits.
     task = loaded.task.outside().state()  # the head that was written gives numbers in their own unit
     record = replace(loaded.record, task=task, settings=loaded.method.stored().settings())

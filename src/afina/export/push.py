@@ -83,6 +83,7 @@ def place_for(name: str, *, public: bool = False) -> HubPlace:
             repository = api.model_info(name)
         except RepositoryNotFoundError:
             return HubPlace(name, private=not public)
+
     # Before anything is written: what would be refused in the end is refused now.
     files = tuple(sorted(entry.rfilename for entry in repository.siblings or ()))
     with _sentences(name):
@@ -125,6 +126,7 @@ def push(folder: Path, place: HubPlace, *, tell: Callable[[str], None] = lambda 
     from huggingface_hub import CommitOperationAdd, HfApi
 
     parcel = parcel_of(folder, place.name, place.card)
+
     # One commit of all files, on top of the commit that was looked at: what came meanwhile makes the hub refuse.
     adding = [
         CommitOperationAdd(inside, own if isinstance(own, bytes) else str(own)) for inside, own in parcel.files.items()
@@ -185,6 +187,7 @@ def _sentences(name: str, then: str = "nothing was uploaded") -> Iterator[None]:
         raise
     except Exception as error:  # the client speaks through several libraries, each with errors of its own
         first = error
+
         # The first cause says what happened; what is wrapped around it says where in the client.
         while isinstance(first.__cause__, Exception) and not isinstance(first, HfHubHTTPError):
             first = first.__cause__

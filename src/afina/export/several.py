@@ -100,6 +100,7 @@ class _AttentionBranches(AttentionBranch):
             assert given[0] is query, "a branch that changes what is asked has no form here"
             if not count:
                 continue
+
             # An adapter's virtual keys stand before every row and are masked in those of the others.
             theirs = given[3][..., :count]
             none = torch.finfo(theirs.dtype).min if theirs.is_floating_point() else False
@@ -165,6 +166,7 @@ def _joined(each: Sequence[Sequence[tuple[Site, Placed]]], chosen: _Chosen) -> l
     """Return for each site one branch that has all adapters' in it."""
     placed: dict[tuple[Site, type], list[list[Any]]] = defaultdict(lambda: [[] for _ in each])
     for number, adapter in enumerate(each):
+        # Branches of all adapters at one site become one branch, which chooses by row.
         for site, branch in adapter:
             kind: type = next(kind for kind in (AttentionBranch, PromptBranch, Branch) if isinstance(branch, kind))
             placed[site, kind][number].append(branch)

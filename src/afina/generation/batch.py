@@ -56,6 +56,7 @@ class WritingBatch:
         """True where prompts are read whole, as by an encoder, whose every token looks at every other."""
 
     def __enter__(self) -> Self:
+        # One text at a time may hold a model: hooks of two batches would each route the other's rows.
         if any(module in ATTACHED for module in self.backbone.model.modules()):
             raise AfinaError("This model is still writing another text; read that stream to its end, or close() it.")
         return self
@@ -165,6 +166,7 @@ class WritingBatch:
             done.append((together, self._begin(together)))
         if long is None or budget is None or self._whole:
             return done
+
         # The oldest of the long ones goes on in any case, if slowly while many short ones come.
         left = max(budget - len(together) * max((row.places for row in together), default=0), budget // 4, 1)
         if long in self.waiting:
@@ -172,6 +174,8 @@ class WritingBatch:
             self._reading.append((long, self._begin([long], most=left)))
         else:
             self._reading[0][1].read_on(left)
+
+        # The oldest prompt first, until it is whole: pieces of many at once would finish none soon.
         row, writing = self._reading[0]
         if writing.is_read:
             del self._reading[0]
@@ -234,6 +238,7 @@ class WritingBatch:
         if before is not None:
             places = {id(one): number for number, one in enumerate(attached.adapters)}
             numbers = [places.get(id(one), -1) for one in before.adapters]
+
             # Keys and values do not depend on the attachment: the rows go on under the adapters' new numbers.
             for _, writing in self._reading:
                 writing.renumber(attached, numbers)

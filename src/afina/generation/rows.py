@@ -138,6 +138,8 @@ class Row:
         self.places = len(prompt) + (0 if request.adapter is None else places_taken(request.adapter))
         """Positions of the model that the prompt takes, an adapter's own among them."""
         self.draws = torch.Generator()
+
+        # Rows of one request differ by their number, so that several answers to a prompt are not the same.
         if settings.seed is None:
             self.draws.seed()
         else:

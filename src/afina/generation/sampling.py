@@ -26,6 +26,7 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
         chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in here])
         for index, token in zip(places, chosen.tolist(), strict=True):
             tokens[index] = token
+
     # The largest is no number where one of them is none.
     sound = torch.isfinite(logits.amax(dim=1)).tolist()
     return [

@@ -35,14 +35,17 @@ class TextStream:
             return ""
         self._ids.append(token)
         decoded = self._decoded()
+
         # A replacement character at the end may be the first bytes of a letter whose others are in the next token.
         certain = decoded.rstrip(_INCOMPLETE)
         places = [place for text in self._stop if (place := certain.find(text, self._given)) >= 0]
         self.stopped = bool(places)
+
         # What may be the beginning of a stop text waits until it is one or cannot be one any more.
         end = min(places) if places else len(certain) - self._could_stop(certain[self._given :])
         self.seen = len(self.text) + len(certain) - self._given
         piece = self._give(certain[self._given : end])
+
         # Only where nothing is held back: the new window has to begin where the text that was given out ends.
         if len(self._ids) > _WINDOW and self._given == len(decoded):
             self._move_on()

@@ -69,6 +69,7 @@ def estimates(
     if items < 2:
         return [Estimate(float(value)) for value in values], [Estimate(float(value)) for value in values - values[0]]
     drawn = redrawn(measures, items, resamples=resamples, random=np.random.default_rng(seed), groups=groups)
+
     # Paired: both figures of a difference are of the same draw.
     gaps = drawn - drawn[0]
     return _intervals(values, drawn), _intervals(values - values[0], gaps)

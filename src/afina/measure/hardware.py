@@ -158,6 +158,7 @@ def fingerprint(
             "gpus": [{key: gpu[key] for key in ("name", "driver")} for gpu in machine["gpus"]],
         },
     }
+
     # Strict: a value that JSON does not know could read differently each time, and no two digests would be equal.
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
     git = git_state(Path(__file__).parent) or git_state(Path.cwd())

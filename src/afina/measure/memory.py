@@ -85,6 +85,7 @@ class MemoryMonitor:
         elif exact:
             peak = max(now, _high_water_mark() - self.baseline)
         self._raise("peak_bytes", peak)
+
         # The reading at a phase's end comes at no regular moment: it enters the mean only where there is no other.
         if self._phase == "train" and not (at_end and self._count):
             self._sum, self._count = self._sum + now, self._count + 1

@@ -195,6 +195,7 @@ class AdaLoRA(Method):
 
     def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
         warm_up, final = self.phases(total_steps or 0)
+
         # PEFT sees one adapter where a fused projection has one for each slice here: rank and alpha grow alike, so the
         # scale is the same.
         (slices,) = _slices(sites)

@@ -133,6 +133,7 @@ class Method:
         """Return the method with the learning rate of a run of so many steps on a model so wide; one that is set stays."""
         if self.learning_rate is not None or self.gradient_free:
             return self
+        # Three digits: what a person reads in the study's file is what was trained with.
         rate = float(f"{self.rule(speaks=speaks).rate(steps, width) * self.rate_factor:.3g}")
         return dataclasses.replace(self, learning_rate=rate, rate_factor=1.0)
 
@@ -229,6 +230,7 @@ def method(name: str) -> Callable[[type[Method]], type[Method]]:
     """Enter a class into the registry of methods under the name that study files use."""
 
     def register(cls: type[Method]) -> type[Method]:
+        # dataclass would print every setting; what differs from the defaults is what a person wrote.
         cls.__repr__ = _described  # type: ignore[assignment, method-assign]
         return METHODS.register(name)(cls)
 
@@ -270,6 +272,7 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     for key in settings:
         if key not in fields:
             raise UsageError(f"{name}: unknown setting '{key}'{nearest(key, fields)}")
+
     # A study's own values are for the methods that have such a setting; what is written at the method goes before them.
     chosen = {key: value for key, value in (defaults or {}).items() if key in fields}
     chosen.update(settings)
@@ -308,6 +311,7 @@ def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
         raise UsageError(f"{name}: '{key}' is one of {possible}, not {shown(value)}.")
     else:
         options = typing.get_args(hint) or (hint,)
+
         # A whole number is a float where one is wanted; true is no number, though Python has it as 1.
         if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
             try:

@@ -96,6 +96,7 @@ def fit_classical(
     """
     if model == "xgboost":
         return _fit_boosted(trees, vectors, labels, classes, seed)
+
     # Standardised, then divided by the root of the width: vectors of length about one, for which c = 1 is a fair penalty.
     mean, deviation = vectors.mean(axis=0), (vectors.std(axis=0) + 1e-6) * np.sqrt(vectors.shape[1])
     scaled = ((vectors - mean) / deviation).astype(np.float32)

@@ -98,6 +98,7 @@ class DoRAForm(LoRAForm):
                     f"{place.folder} is damaged: '{place.path}' has magnitudes of DoRA, and use_dora is not set."
                 )
             return []
+
         # A magnitude belongs to a pair of A and B; a place without them has another kind of adapter.
         if "lora_A.weight" not in values:
             return []
@@ -107,6 +108,7 @@ class DoRAForm(LoRAForm):
             raise AfinaError(
                 f"{place.folder} is damaged: '{place.path}' lacks the magnitudes of its DoRA (use_dora is set)."
             )
+
         # PEFT has kept it as (out,), and for convolutions and embeddings with further axes of one.
         values[names[0]] = values[names[0]].flatten()
         magnitude = place.take(values, names[0], (place.site.width,))

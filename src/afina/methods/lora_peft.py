@@ -151,6 +151,7 @@ class LoRAForm(PeftForm):
             root = f"base_model.model.{module}"
             tensors |= {f"{root}.{self.parameters['a']}": a, f"{root}.{self.parameters['b']}": b}
         tensors |= {f"base_model.model.{module}.base_layer.bias": bias for module, bias in biases.items()}
+
         # Alpha equals the rank at each module, which makes PEFT's scale alpha / rank one: what scale there was is in
         # the factors.
         ranks = {module: len(a) for module, (a, _) in factors.items()}
@@ -222,6 +223,7 @@ def _embedding(place: Place, values: dict[str, Tensor]) -> list[Placed]:
 
 def _matches(pattern: str, path: str, folder: Path) -> bool:
     where = f"{folder}/adapter_config.json: the pattern '{pattern[:60]}' in alpha_pattern"
+
     # A pattern of a stranger's file is run here: its length, its repetitions and the time for one match are bounded.
     counts = [
         max(1, *map(int, filter(None, pair))) for pair in re.findall(r"\{(\d{0,9}),?(\d{0,9})\}", pattern) if any(pair)

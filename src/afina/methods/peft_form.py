@@ -156,6 +156,8 @@ class Place:
         if name not in values:
             raise AfinaError(f"{self.folder} is damaged: '{self.path}' lacks its {name}.")
         value = values.pop(name)
+
+        # The sentence names the size that the base wants, and where any will do the size that the file has.
         if value.ndim != len(shape) or any(
             want not in (None, has) for has, want in zip(value.shape, shape, strict=True)
         ):

@@ -105,6 +105,7 @@ class PrefixForm(PeftForm):
                 f"PEFT would move the text's positions on by this {name}, which it was trained without; "
                 f"train it with {{{name}: {{positions: moved}}}}, on a decoder, to export it."
             )
+
         # A network that made the vectors is gone in PEFT's file: only what it made is kept.
         layers = [torch.stack(branch.keys_and_values()).permute(2, 0, 1, 3).flatten(1) for branch in branches]
         whole, first = torch.cat(layers, dim=1), placed[0][0]

@@ -40,6 +40,7 @@ class MadePrompt(PromptBranch):
         layers: list[nn.Module] = []
         for size_in, size_out in itertools.pairwise(sizes):
             layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+
         # No activation behind the last layer: the vectors may have any sign.
         self.mlp = nn.Sequential(*layers[:-1])
 

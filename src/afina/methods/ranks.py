@@ -46,6 +46,7 @@ class RankSchedule(Schedule):
         self.branches, self.interval, self.betas = branches, interval, betas
         self.total, self.warm_up, self.final = total, warm_up, final
         self.start = sum(len(branch.l) for branch in branches.values())
+
         # Budgets are triplets of all sites together: an unimportant site may lose all of its own, an important one
         # keeps more.
         self.target = target * len(branches)

@@ -96,6 +96,7 @@ class VeRAForm(PeftForm):
         if not adapted:
             return None
         first, values = adapted[0]
+
         # The file's own matrices go before the seed: another version of torch may draw other numbers.
         held = [tensors[name] for name in self.together.values() if name in tensors]
         if len(held) == 2 and all(value.ndim == 2 for value in held):

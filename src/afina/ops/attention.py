@@ -58,6 +58,7 @@ def attention(
         return attention(grouped, key, value, mask, rest, source=source).reshape(query.shape)
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    # A mask has the causal part in it already.
     causal = causal and mask is None
     if causal and query.shape[2] != key.shape[2]:
         # With a prefix there are more keys than queries; the fused kernels would align the first query with the first key.
@@ -113,9 +114,11 @@ class _Attention(torch.autograd.Function):
         shape = (*query.shape[:3], key.shape[2])  # (B, H, T, S)
         ctx.kinds = query.dtype, key.dtype, value.dtype
         dtype = _computing(value)
+
         # Heads join the batch, (B, H, T, D/H) -> (B * H, T, D/H): a batched product takes three axes.
         query, key, value = (_flat(x.to(dtype)) for x in (query, key, value))  # (B * H, T or S, D/H)
         scores = _product(query, key.mT, each, scaling)
+
         # In place: tensors of (B, H, T, S) are the largest here, and are allocated as seldom as possible.
         precise = scores.to(torch.promote_types(value.dtype, torch.float32))
         if mask is not None:

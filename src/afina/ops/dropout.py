@@ -47,11 +47,13 @@ class DropoutSource:
 
     def _draw(self, count: int, probability: float, dtype: torch.dtype) -> "_Pool":
         state = _to_json(self._bits)
+
         # Four draws of 16 bits from a word of 64: fine enough for a probability, and four times as fast as a float
         # each.
         words = self._bits.random_raw((count + 3) // 4)
         draws = torch.from_numpy(words).view(torch.int16)[:count]
         factor = torch.tensor(1 / (1 - probability), dtype=dtype)
+
         # A draw of 0..32767 is dropped when it is below p * 32768: (threshold - 1 - draw) is negative where it is kept,
         # the arithmetic shift spreads that sign over all bits, and what stands there lets the factor's bits through.
         matching = 1 - 1 / factor.item()

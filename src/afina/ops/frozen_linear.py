@@ -67,6 +67,7 @@ class FrozenProduct:
         """Return the layer's output; a layer that is being trained computes as it would by itself."""
         weight, bias = self._module.weight, self._module.bias
         rows = x.numel() // x.shape[-1] if x.shape[-1] else 0
+
         # Whatever oneDNN's product is not for, or not faster for, goes the layer's own way.
         if (
             weight.requires_grad
@@ -91,6 +92,7 @@ class FrozenProduct:
         wanted = weight.t() if back != self._transposed else weight
         if not self._copies:
             return wanted
+
         # A weight that was replaced or changed in place (a merge, a load) is another one, and is laid out anew.
         state = weight.data_ptr(), weight._version
         stored = self._laid_out.get(back)
@@ -125,6 +127,7 @@ def _has_onednn(dtype: torch.dtype) -> bool:
     if dtype not in (torch.float32, torch.bfloat16) or platform.machine() not in ("x86_64", "AMD64"):
         return False
     with torch.inference_mode(mode=False), torch.no_grad():
+        # Tried once, on small numbers: whether this torch has the product is told by no flag.
         x, weight = torch.ones(32, 64, dtype=dtype), torch.eye(48, 64, dtype=dtype)
         try:
             laid_out = torch.ops.mkldnn._reorder_linear_weight(weight, None)

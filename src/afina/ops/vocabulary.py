@@ -54,6 +54,7 @@ class _TokenLosses(torch.autograd.Function):
         of_states, of_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
         losses = states.new_empty(len(states), dtype=torch.float32)
         hits = torch.empty_like(targets, dtype=torch.bool)
+
         # A frozen head needs of the logits nothing but their gradient in the states, which is as small as these: it is
         # taken in the same pass, and no logits are kept for the backward one.
         gradient = torch.empty_like(states) if of_states and not of_weight else None
@@ -65,6 +66,7 @@ class _TokenLosses(torch.autograd.Function):
             if gradient is not None:
                 of_logits = _of_logits(logs, slope, targets[part])
                 gradient[part] = (of_logits.to(weight.dtype) @ weight).mul_(scale)
+
         # A trained head's gradient is summed over chunks, so the logits are computed a second time instead of being
         # kept.
         if of_weight:

@@ -46,6 +46,8 @@ class LanguageModel:
         self.language: LanguageHead = (
             backbone.language if adapter is None else spoken_by(adapter.head, backbone.language)
         )
+
+        # Virtual tokens take their places from the text's.
         most = backbone.context - (0 if adapter is None else places_taken(adapter))
         self.context = context or (_LONGEST if backbone.context >= _UNLIMITED else most)
         if not 2 <= self.context <= most:
@@ -66,6 +68,8 @@ class LanguageModel:
     def go_on(self, prompts: Sequence[Sequence[int]], most: Sequence[int], stop: Sequence[str] = ()) -> list[Written]:
         """Write greedily after each prompt's tokens, for at most as many tokens as `most` has for it."""
         written: dict[int, Written] = {}
+
+        # Prompts of like length are written together, by what they may become.
         lengths = np.array([len(prompt) + room for prompt, room in zip(prompts, most, strict=True)])
         for rows in evaluation_batches(lengths, self.batch_size):
             requests = [

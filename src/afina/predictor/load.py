@@ -90,6 +90,7 @@ def load(
         form.check_base(folder, record)
     if method.owns_backbone:
         method.precision_on(record.precision)  # refuses what has no weights to train
+
     # A method that trains the base's own weights has them in its file: they are loaded as they were, and computed with
     # in the precision that it was trained in.
     stored = EXACT if method.owns_backbone else record.precision
@@ -147,6 +148,7 @@ def _shared(
         raise UsageError(f"{folder} and {other} cannot share a model: {record.method} changes all of it.")
     if model_path(record.model) != model_path(backbone.name):
         raise UsageError(f"{folder} adapts {record.model}, not {backbone.name}, which is loaded.")
+
     # Among plain precisions an adapter may move; quantised weights are others than those that it was trained beside.
     kinds = {precision, there.precision}
     if len(kinds) > 1 and any(packed(own) is not None for own in kinds):

@@ -70,6 +70,7 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
         return []
     reference = reference.beside(material.methods)
     metric = _metric(words, groups)
+
     # Early stopping takes back the weights of the best one.
     last = all(run.best_epoch is None for run in material.results)
     test = words("Test {metric} after the last epoch" if last else "Test {metric} after the best epoch", metric=metric)

@@ -97,6 +97,7 @@ def comparison_table(group: Group, words: Words, *, alone: bool = True) -> Table
         note = f"{apart} {note}".strip()
     if shown:
         note = f"[ ]: {'; '.join(shown)}. {note}".strip()
+
     # Each assumption once, however many runs share it.
     assumed = dict.fromkeys(note for cell in group.cells for run in cell.runs for note in run.assumed)
     doubted = doubts(group.cells).rates(words) if alone else ""

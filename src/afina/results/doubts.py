@@ -72,8 +72,12 @@ def doubts(cells: Sequence[Cell]) -> Doubts:
     """Return what is doubtful of the cells of one comparison."""
     # What is fitted without steps (classical models) has no rate and no epochs to doubt.
     done = [cell for cell in cells if cell.runs and cell.runs[0].step_seconds is not None]
+
+    # A rate that was set or searched is somebody's choice, however short the run.
     short = [cell for cell in done if _steps(cell) < _SHORT and cell.runs[0].rate == "default"]
     heads = [cell for cell in done if cell.runs[0].head_alone]
+
+    # By model: what a head alone learns on one says nothing of another.
     floor = {cell.model: value for cell in heads if (value := _train(cell, 0)) is not None}
     return Doubts(
         steps=max(map(_steps, short), default=0),

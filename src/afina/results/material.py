@@ -103,6 +103,7 @@ def gather(directory: Path) -> Material:
     """Read a study's folder and test its differences; raises `UsageError` when it is none."""
     results = read_results(directory)
     settings = read_study_file(directory) if (directory / "study.yaml").exists() else StudyFile()
+
     # Cohorts finish before runs that stand before them in the study.
     settled = {} if settings.resolved is None else settings.resolved.runs
     order = {run: place for place, run in enumerate(settled)}

@@ -128,6 +128,7 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
             best=_named(best, words), metric=words(name), value=words.number(_mean(best), 4),
         )  # fmt: skip
         return Recommendation(best, ranked[1] if len(ranked) > 1 else None, reason, False, excluded)
+
     # Only those that fit are compared: fewer pairs, and so a milder correction.
     comparisons = compare({cell_name(c): _predictions(directory, c) for c in left}, name)
     tied = [best, *(cell for cell in ranked[1:] if _tie(comparisons, best, cell))]

@@ -214,6 +214,7 @@ def _compare_pair(
     )
     gaps = draws.difference(first, second)
     low, high = interval_of(gaps)
+
     # One run against one, row by row right or wrong: the exact test of what only one of them gets right.
     if isinstance(metric, RightRows) and len(mine) == len(theirs) == 1:
         right, other = (metric.right(next(iter(runs.values()))) for runs in (mine, theirs))
@@ -222,6 +223,7 @@ def _compare_pair(
         # Twice the smaller tail, with one added so that a finite number of draws never claims zero.
         tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
         p_value, test = min(1.0, 2 * (tail + 1) / (len(gaps) + 1)), "paired bootstrap"
+
         # Counts of a few crossings are coarse; the smaller of both is taken, as the count with its added one is an
         # upper bound.
         if tail < _FEW_CROSSINGS:
@@ -257,6 +259,7 @@ def _far_tail(observed: float, gaps: np.ndarray, seeds: tuple[float, int]) -> fl
     from scipy.stats import norm, t
 
     total = float(gaps.var())
+
     # No redrawn difference differs from another: the methods answer alike on every item, or one is always better.
     if total == 0:
         return 0.0 if observed else 1.0
@@ -283,6 +286,7 @@ def verdict(group: Sequence[Cell], comparisons: Sequence[Comparison]) -> Verdict
         return None
     sign = 1 if higher_is_better(done[0].metric) else -1
     best = max(done, key=lambda cell: sign * cell.test.mean if cell.test else -np.inf)
+
     # Ties with the best alone: of two others that tie with each other nothing is said here.
     tied = {
         entry.second if entry.first == best.method else entry.first

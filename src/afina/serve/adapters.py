@@ -140,6 +140,7 @@ class Shelf:
         place = self._places.get(name)
         if name == self.bases.name:
             self._say_once(f"{folders[0]} has the name of the base model and is not served; rename it.")
+        # The one that had the name keeps it: a second folder must not change what a name stands for.
         elif len(folders) > 1 and (place is None or place.folder not in folders):
             both = " and ".join(map(str, folders))
             self._say_once(f"{both} are both called {name}, and neither is served; rename one.")
@@ -233,9 +234,12 @@ class Shelf:
         """Load a place's folder as it is now, all of it of one time, and retire what stood for it."""
         with self._lock:
             stamp, problem = place.stamp, place.problem
+
         # What was wrong with these very contents is said again without reading them again.
         if problem is not None and problem[0] == stamp:
             raise NoSuchAdapter(problem[1])
+
+        # Its files are looked at before and after reading: one that changed meanwhile would be half of each.
         for left in reversed(range(_TRIES)):
             stamp = stamp_of(place.folder)
             try:

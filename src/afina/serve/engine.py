@@ -107,6 +107,7 @@ class Engine:
         """
         row = Row(self.backbone, Request(ask.prompt, ask.adapter, ask.stop, 0, ask.tokenizer), ask.settings)
         reply = StreamedReply(ask, row, self._wake)
+
         # Refused at once: it would wait for memory that there will never be.
         if (wanted := self.memory.bytes_of([row])) > self.memory.most_bytes:
             self._refuse("memory")
@@ -119,6 +120,7 @@ class Engine:
                 raise Closing
             if len(self._waiting) >= self.most_waiting:
                 self._refuse("queue")
+
                 # The queue's length times a reply's mean time, over the rows that are written at one time.
                 raise Busy(len(self._waiting), max(1.0, self._seconds_a_reply * self.most_waiting / self.most_rows))
             with self.counters.steady() as counters:
@@ -143,6 +145,7 @@ class Engine:
 
         What is returned is done when nothing here holds it any more.
         """
+        # Done in the engine's thread: only there is it known which rows still hold the adapter.
         gone: Future[None] = Future()
         self.do(lambda: self._leaving.append((adapter, gone)))
         return gone
@@ -170,6 +173,7 @@ class Engine:
                 left, works = [*self._replies.values(), *self._waiting], [*self._work]
                 self._waiting.clear()
                 self._work.clear()
+
             # Nobody may wait for ever: whatever ended the thread, every request and every piece of work is told.
             self._end(left, "cancelled" if problem.startswith("The engine was") else "error", problem)
             for _, future in works:
@@ -249,6 +253,7 @@ class Engine:
             for row, piece in pieces:
                 reply = self._replies[row]
                 counters.rows_stepped += 1
+
                 # Tokens and not pieces: a piece may hold several tokens, or none while a letter is not whole.
                 counters.tokens_out[reply.ask.name] += len(row.tokens) - reply.counted
                 reply.counted = len(row.tokens)

@@ -84,6 +84,7 @@ class RowByRow:
                 asked.choices() if self.adapter.task.wants_choices and asked.choices and not self.choices else None
             )
         )
+
         # Many batches at once: rows of like length go together.
         while chunk := list(islice(rows, self.batch_size * (1 if asked.live else 16))):
             full = [row for row in chunk if row.text.strip()]

@@ -107,17 +107,20 @@ class Chat:
         """Return the system message and the newest turns that fit with room for an answer, always the last question."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         turns = list(self.messages)
+
         # A question that got no answer is no part of the form that models know.
         for index in range(len(turns) - 2, -1, -2):
             if not turns[index]["content"]:
                 del turns[index - 1 : index + 1]
         whole = len(turns)
+
         # A quarter of the context at most is kept free, or long answers would leave no history.
         room = min(self.settings.max_new_tokens, self.adapter.context // 4)
         while len(turns) > 1:
             request = self.adapter.request([*system, *turns], self.answering)
             if len(request.prompt) + room <= self.adapter.longest_prompt(request) + 1:
                 break
+
             # A question goes with its answer.
             del turns[:2]
         self.left_out = whole - len(turns)

@@ -49,6 +49,7 @@ def carry_out(job: Job, send: Observer) -> Result:
         _describe(job, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
         started_at=measured.started_at or started_at,
     )  # fmt: skip
+
     # The result before the checkpoint goes: a kill between both finds the run finished.
     write_json(job.folder / "result.json", result)
     if training is not None:
@@ -124,6 +125,7 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
         if task.speaks:
             raise AfinaError(f"{method.name} classifies embeddings; it says nothing, as task: {task.name} asks.")
         raise AfinaError(f"{method.name} fits one label or number a text, and task: {task.name} asks for several.")
+
     # A method that trains the weights keeps them in float32 and only computes in less.
     backbone = load_backbone(
         job.run.model,

@@ -83,6 +83,7 @@ def plan_cohorts(
     by_id = {run.id: run for run in runs}
     waiting = {run.id for run in left}
     cohorts: list[Cohort] = []
+
     # Interrupted ones first: their state is on disk, and lies there until they are done.
     for folder, ids in interrupted(directory):
         if strangers := [run for run in ids if run not in by_id]:
@@ -122,10 +123,13 @@ def _groups(
 ) -> list[Sequence[Run]]:  # fmt: skip
     if config.cohort == "off" or config.cohort == 1 or len(members) < 2:
         return []
+
+    # All candidates of a race start together, whatever memory says: they are judged at the same step.
     if config.race is not None:
         return [members]
     if config.cohort == "auto":
         epochs = sum(steps_per_epoch(train_rows[run.model, run.dataset], config.batch_size) for run in members)
+
         # Costs alone are measured by steps of each method, which pays only where many follow.
         if epochs * config.epochs < _LEAST_STEPS * len({run.costs_like for run in members}):
             return []

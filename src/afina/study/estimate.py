@@ -136,6 +136,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     timed = _Step(rows, length, device, precision, config.gradient_checkpointing)
     one, two = (_measure(shape, n, inner, sizes, timed) for n in (1, 2))
     layers = whole.anatomy.layer_count
+
     # No gradient goes below the lowest layer that has a branch; a head has none. A decoder's layers come after its encoder's.
     changed = bool(adapter.placed()) or method.owns_backbone
     above = layers if changed and whole.anatomy.row.further else max(0, layers - lowest_layer(adapter))
@@ -257,8 +258,10 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
     """Measure the median time of a training step and of a forward pass."""
     rows, length, device = step.rows, step.length, step.device
     backbone, adapter = _shallow(shape, layers, method, sizes, device, step.precision)
+
     # Two operations a weight and token forward, four backward; embeddings are looked up.
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
+
     # A large model's step would take minutes here: fewer rows are timed, as time is linear in them.
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
@@ -278,8 +281,10 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
             passed = _now(device)
             optimiser.step(turn + 1)
             optimiser.clear()
+
             # The optimiser's share does not grow with the rows.
             steps.append((passed - started) * rows / timed + _now(device) - passed)
+
     # The first turn is left out: it meets the width for the first time.
     return _Depth(float(np.median(steps[1:])) if steps else 0.0, float(np.median(forwards[1:])) * rows / timed)
 
@@ -298,6 +303,7 @@ def _saved_bytes(
             with _SavedBytes(backbone, adapter) as count:
                 _random_loss(attached, shape, 1, short, sizes)
             bytes_at.append(count.bytes)
+
     # What attention keeps grows with the square of the length, all else with the length: three lengths give the curve.
     return float(np.polyval(np.polyfit(lengths, bytes_at, 2), length))
 

@@ -62,6 +62,8 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
     process = _CONTEXT.Process(target=serve, args=(target, argument, theirs), daemon=True)
     with _without_main():
         process.start()
+
+    # This end has to be closed here too, or the end of the process would never be seen at the other.
     theirs.close()
     try:
         while True:
@@ -138,7 +140,10 @@ def explain(error: BaseException) -> AfinaError:
         return Unfinished(str(error))
     if isinstance(error, AfinaError):
         return AfinaError(str(error))
+
+    # Exceptions of other libraries may not survive a pickle, and their classes may not exist in the parent.
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+
     # torch raises plain RuntimeErrors where memory is short, which are known by their text alone.
     if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text.lower():
         return Unfinished(

@@ -71,6 +71,7 @@ def expand(config: StudyConfig) -> list[Run]:
     tried: set[str] = set()
     if config.race is not None:
         config, tried = _with_candidates(config)
+
     # Two of one label would share their runs' folders, and their lines in every table.
     labels = Counter(spec.label for spec in config.methods)
     if doubled := [label for label, count in labels.items() if count > 1]:

@@ -49,6 +49,7 @@ def profile_run(job: Job, send: Observer, state_file: Path | None = None) -> Cos
     method, data, config = job.run.method, load_data([job])[job.run.dataset], job.config
     with watched(job, method, data.task, min(0.1, config.sample_seconds)) as (monitor, backbone):
         run = start_running(job, method, backbone, data)
+
         # Batches of all epochs are known beforehand: seeds decide them, and a step's time follows from its batch's
         # width.
         by_epoch = [batch_widths(backbone, run.member, epoch) for epoch in range(config.epochs)]
@@ -64,6 +65,7 @@ def profile_run(job: Job, send: Observer, state_file: Path | None = None) -> Cos
     if job.device == "cpu" and report["peak_memory_bytes"] is not None:
         # A width that was not met leaves as much behind as those that were.
         before = steps.before
+
         # A CPU's matrix library keeps prepared code for each width that it met.
         unmet = len(set(np.concatenate(by_epoch)) - set(widths[:count]))
         grown = max(0, steps.resident[before - 1] - steps.resident[0]) / max(1, len(set(widths[:before])) - 1)
@@ -100,6 +102,7 @@ def _first_steps(
 ) -> _Steps:
     """Take the first steps of a run, the last of them after some evaluation."""
     config, member, steps = job.config, run.member, _Steps()
+
     # At least one step is left over, as the last of an epoch ends in an evaluation, which is no part of a step's cost.
     count = min(_STEPS, max(1, batches - 1))
     steps.before = count - min(_AFTERWARDS, count // 2)
@@ -222,9 +225,11 @@ def fitted(widths: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
     # The first batch of a width is slower: libraries prepare themselves for it.
     met = np.array([width not in widths[:place] for place, width in enumerate(widths)])
     counted = slice(1 if len(widths) > 1 else 0, None)
+
     # Attention is quadratic in the width, all else linear.
     degree = min(2, len(np.unique(widths[counted])) - 1)
     scale = widths.max()
+
     # Only where some width came twice can its first meeting be told from the width itself.
     again = not met[counted].all()
     columns = [(widths[counted] / scale) ** power for power in range(degree + 1)]
@@ -233,5 +238,6 @@ def fitted(widths: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
     every = np.arange(2 * scale + 1) / scale
     warm = sum(coefficients[power] * every**power for power in range(degree + 1))
     first = max(0.0, float(coefficients[-1])) if len(columns) > degree + 1 else 0.0
+
     # A fitted curve may fall below zero beside the widths that were met; no step takes less than half of the shortest.
     return np.maximum(warm, seconds.min() / 2), first

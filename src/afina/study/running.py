@@ -193,6 +193,7 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         paged=method.paged and backbone.device.type == "cuda",
     )  # fmt: skip
     schedule = method.steps_beside(adapter.by_site(), total_steps)
+
     # A sum of many thousand losses: float32 would lose the small ones at its end.
     loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
     member = Member(

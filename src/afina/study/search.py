@@ -94,6 +94,7 @@ def searched(
             continue
         assert result.metric is not None and result.test_metric is not None
         sign = 1.0 if higher_is_better(result.metric) else -1.0
+
         # Of equals the one nearest to the default.
         entry = (sign * result.test_metric, -abs(math.log(factor)), result.learning_rate)
         best[key] = max(best.get(key, entry), entry)

@@ -55,8 +55,11 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
             median = max(typical[id(member.tokens)].tokens for member in may)
             if first.device == "cpu":
                 most = min(most, max(1, most_tokens // median))
+
             # The same members in passes of every size: methods differ in what a step takes.
             sample = may[:most]
+
+            # Each member is timed on its own batch of median width, the same one in passes of every size.
             places = [typical[id(member.tokens)].place for member in sample]
 
             def timed() -> float:
@@ -64,10 +67,12 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
                 return float(np.median(times[1:])) / len(sample)
 
             seconds = _seconds_by_size(passes, sample, timed, monitor, send)
+
             # All are timed, and not each until one gains nothing: in a slow moment of the machine that would be for good.
             least = min(seconds.values())
             together = passes.most = min(size for size, own in seconds.items() if own <= _GAIN * least)
             mixed, passes.alike, apart = passes.groups(sample), True, seconds[together]
+
             # Timed only where grouping by method would make other passes than they are.
             if passes.groups(sample) != mixed:
                 with monitor.phase("apart"):

@@ -142,6 +142,7 @@ class Study:
         """Prepare the data of the runs that are left, by model and place, and check that of the finished ones."""
         assert self.originals is not None
         left = [run for run in self.runs if run.id not in finished]
+
         # A cohort of several data sets goes on with all its members, also where those of one are finished.
         models = {run.model for run in left}
         wanted = [run for run in self.runs if run.model in models] if self.config.mix_datasets else left
@@ -287,6 +288,7 @@ class Study:
                 from afina.study.worker import choose_precision_for
 
                 observer(events.Precision(model=model))
+
                 # The longest of its data sets decides, as precisions differ by the size of products.
                 length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
                 chosen[model] = self.executor.submit(choose_precision_for, {

@@ -61,6 +61,7 @@ def together(
         errors |= {job.run.id: Unfinished(_NOT_OF_IT) for job in jobs if job.run.id not in begun}
 
     wanted = [job for job in jobs if job.run.id not in errors]
+
     # Costs alone are measured before training, since their first steps are the run's own; in a race most candidates
     # leave, and only those that stay are measured.
     profiles = {} if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
@@ -99,6 +100,7 @@ def _train(
     from afina.study.carry_out import CohortJob
     from afina.study.worker import carry_out_cohort_job
 
+    # The checkpoint holds what was done, so that a second try with fewer members loses nothing.
     while True:
         cohort.keep(members=[job.run.id for job in members])
         on_event(events.Cohort(members=len(members), together=sharing.together or len(members)))
@@ -141,6 +143,7 @@ def _profiles(
     from afina.study.worker import profile_job
 
     profiles = dict(cohort.kept().profiles)
+
     # Seeds and rates of a method cost the same: one of them is measured for all.
     alike: dict[str, list[Job]] = {}
     for job in jobs:
@@ -157,6 +160,7 @@ def _profiles(
             except AfinaError as error:
                 errors |= {job.run.id: error for job in peers}
                 continue
+
         # Kept after each one, so that a kill loses no more than one measurement.
         profiles |= dict.fromkeys(cells, costs)
         cohort.keep(profiles=profiles)

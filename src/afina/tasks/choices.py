@@ -144,6 +144,7 @@ class Choices(SpeakingTask):
 
         weights = weights or {}
         mean = logits[..., _MEAN]
+
         # T-Few's three terms (Liu et al., 2022, equations 1 to 3): the right answer's loss, a choice among all answers
         # by their mean log-probability, and log(1 - p) of the wrong ones' tokens.
         value = -mean.gather(1, labels[:, None]).sum()

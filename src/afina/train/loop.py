@@ -144,6 +144,7 @@ def train(
             started = perf_counter()
             for group in passes.groups(stepping, lambda member: member.batch_tokens):
                 gradients(passes, group, micro_batch_size)
+
                 # At once, not after the last group: gradients kept longer would fragment the memory for the next pass.
                 for member in group:
                     member.step()
@@ -151,6 +152,7 @@ def train(
             clock.seconds += clock.step_seconds[-1]
             callbacks.after_step()
         if ended := [member for member in training if member.at_end]:
+            # What a GPU has still to do belongs to the steps, not to the evaluation that follows.
             clock.seconds += _wait(passes.backbone)
             for member in ended:
                 member.position.epoch, member.position.batch = member.position.epoch + 1, 0
@@ -162,6 +164,7 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
     attached = passes.attached([member.adapter for member in group], training=True)
+
     # Micro-batches cut every member's batch at the same places; a member with fewer rows has empty pieces at the end.
     for start in range(0, whole, micro := micro_batch_size or whole):
         pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
@@ -175,6 +178,7 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
             if len(labels):
                 losses.append(member.loss(logits, labels, max(1, int(member.tokens.trained[rows].sum()))))
                 member.position.tokens += tokens
+
         # No member's loss depends on another's adapter, so the gradient of the sum is the gradient of each.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 

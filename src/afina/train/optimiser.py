@@ -56,7 +56,9 @@ class Optimiser:
         self.parameters = dict(parameters)
         self.learning_rate, self.total_steps = learning_rate, total_steps
         self.course, self.gradient_clip = course, gradient_clip
+
         # Biases, scales and norms are vectors, and are not decayed, as in the original BERT.
+        # Weight decay is for matrices: pulling biases and scales to zero would change what a fresh adapter does.
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
             groups.setdefault(((rate_factors or {}).get(name, 1.0), parameter.ndim > 1), []).append(parameter)
@@ -76,6 +78,7 @@ class Optimiser:
         factor = rate_factor(step, self.total_steps, schedule=self.course.schedule, warmup=self.course.warmup)
         for group in self.adamw.param_groups:
             group["lr"] = self.learning_rate * factor * group["factor"]
+        # Each member's own gradient is clipped by itself: what it learns may not depend on who trains beside it.
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.gradient_clip)
         self.adamw.step()

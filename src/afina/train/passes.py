@@ -72,6 +72,7 @@ class Passes:
         kinds: dict[Hashable, dict[str, list[_M]]] = {}
         for member in sorted(members, key=lambda member: self._known(member.adapter)[1]):
             kind, like = self._known(member.adapter)
+
             # Batches within a factor of two of each other's size share a kind: they are padded to the widest.
             halvings = int(math.log2(largest / counts[id(member)]))
             kinds.setdefault((kind, halvings), {}).setdefault(like, []).append(member)
@@ -81,6 +82,7 @@ class Passes:
             if tokens is not None and self.most_tokens is not None:
                 widest = max(counts[id(member)] for own in units.values() for member in own)
                 size = max(1, min(size, self.most_tokens // widest))
+
             # A method with several members gets passes of its own, where its branches are one stack and no row is cut
             # out; single members share what is left.
             apart = [own for own in units.values() if self.alike and len(own) > 1]
@@ -98,6 +100,7 @@ class Passes:
     def _known(self, adapter: Adapter) -> tuple[tuple[int, int, bool], str]:
         """Return what decides about an adapter's group, and what sorts it within the group; computed once an adapter."""
         if adapter not in self._found:
+            # Sorted by method and stack: neighbours with one key become one leg of the batch.
             stacks = [branch.stack_key() for _, branch in adapter.placed() if isinstance(branch, Branch)]
             self._found[adapter] = pass_kind(adapter), f"{adapter.method.name} {stacks}"
         return self._found[adapter]
@@ -108,6 +111,8 @@ class Passes:
         same = now is not None and len(now.adapters) == len(adapters)
         if now is None or not same or any(a is not b for a, b in zip(now.adapters, adapters, strict=True)):
             self._release()
+
+            # The lowest branch of any of them ends what all can skip.
             layers = min(self._known(adapter)[0][0] for adapter in adapters)
             now = Attachment(
                 self.backbone, adapters, self._source, training=training, checkpointing=self._checkpointing,

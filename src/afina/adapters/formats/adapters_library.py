@@ -170,12 +170,14 @@ def _placed(
         raise AfinaError(
             f"{folder} does not fit {backbone.name} at layer {layer}: it was trained on another base model."
         )
+
     # Where norms come last (BERT) the library hands the network the sum before the norm, elsewhere the sublayer's
     # output.
     norm_comes_last = closing.kind == "norm"
     scale = float(settings.get("scaling", 1.0))
     network = Network(backbone.anatomy.width, len(values["down.weight"]), _ACTIVATIONS[settings["non_linearity"]])
     parallel = bool(settings.get("is_parallel"))
+
     # Beside the residual connection the network is scaled on its way out; elsewhere the scale is put into U and u.
     scaled = {key: value * scale if key.startswith("up.") and not parallel else value for key, value in values.items()}
     network.load_state_dict(scaled)

@@ -82,6 +82,7 @@ def transcripts(rows: Iterator[RawRow], speakers: Speakers, seen: Counter[str]) 
             continue
         for line in speakers.lines(row.values["line"]):
             ended = list(transcript.feed(line))
+
             # Loose lines are given out paragraph by paragraph, lest a book be one row.
             if ended or (transcript.loose and not line.strip()) or len(transcript.loose) >= 100:
                 yield from given(ended)

@@ -131,6 +131,7 @@ def _exported(row: _NamedRow) -> FoundDialogue | None:
         role, recipient = author.get("role"), message.get("recipient") or "all"
         content = message.get("content") if isinstance(message.get("content"), Mapping) else {}
         parts = content.get("parts", content.get("text"))
+
         # What ChatGPT says to its tools and they to it is no part of what the person read.
         if role == "tool" or recipient != "all" or (role == "system" and not any(parts or ())):
             if role != "system":
@@ -146,6 +147,7 @@ def _branch(mapping: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]
     node = mapping.get(current) if isinstance(current, str) else None
     if node is None:
         node = next((each for each in mapping.values() if not each.get("parent")), None)
+
         # At most as many steps as there are nodes: a damaged export may lead in a circle.
         for _ in range(len(mapping)):
             children = [mapping[name] for name in (node or {}).get("children") or () if name in mapping]

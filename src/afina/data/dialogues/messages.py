@@ -87,6 +87,7 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
 
 def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[str, Any]:
     values = {str(key): value for key, value in turn.items() if value is not None} if isinstance(turn, Mapping) else {}
+
     # A content of null is there (an answer that only calls a tool), where all other keys of null are as good as absent.
     plain, spoken = plain_names(values), plain_names(turn if isinstance(turn, Mapping) else ())
     role_key = next((plain[key] for key in ROLE_KEYS if key in plain), None)
@@ -96,6 +97,7 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
             f"{{n}} has no role: a message should have role and content, or from and value, not {_short(turn)}"
         )
     given = values[role_key]
+
     # ChatGPT's export names an author by an object.
     if isinstance(given, Mapping):
         given = given.get("role") or given.get("name")
@@ -123,6 +125,7 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
         elif weight and role == "user":
             seen["messages of the user marked to be learned: answers alone are"] += 1
     message |= {key: str(values[key]) for key in _DETAILS[1:] if key in values}
+
     # Every key that is not read is said, as it may have meant something.
     used = {role_key, said_key, "function_call", *_DETAILS, *_LEARNED, *_NOT_LEARNED}
     for key in values:

@@ -126,6 +126,7 @@ def _trees(
         if row.problem:
             yield Interaction(place=row.place, text=str(row.values.get("unread", "")), problem=row.problem)
             continue
+
         # A message without a parent begins the next tree.
         if row.values.get(names["parent_id"]) in (None, ""):
             yield from given()

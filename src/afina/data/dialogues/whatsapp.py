@@ -86,6 +86,7 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
     for row in rows:
         line = _clean(str(row.values.get("line", "")))
         match = _HEAD.match(line)
+
         # A line without a head goes on with the message before it.
         if match is None:
             if last is not None:
@@ -98,6 +99,7 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
         last = None
         rest = line[match.end() :]
         name = _NAME.match(rest)
+
         # Somebody joined, a number changed, what is encrypted: no person says that.
         if name is None or (_SYSTEM.search(rest) and len(rest) < 400):
             seen["lines of WhatsApp's own, left out"] += 1

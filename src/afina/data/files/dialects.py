@@ -45,6 +45,7 @@ def parse(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with the line it begins on; raises `Unparsed`. A blank line is a row without fields."""
     # A field may be longer than the csv module's default of 128 KiB.
     csv.field_size_limit(_LONGEST_FIELD)
+
     # Only line ends of files end a line: splitlines() would also break a text at U+2028 and its like.
     lines: Iterable[str] = io.StringIO(escaped(text) if dialect.backslash else text, newline="")
     reader = csv.reader(
@@ -87,6 +88,7 @@ def dialect_of(
 ) -> Dialect:
     """Return how a text divides fields, and note what was assumed; `whole` where nothing comes behind the text."""
     first = text[: text.find("\n") + 1] or text
+
     # Excel writes this line for itself, and it is no row.
     skip = 0
     if match := re.fullmatch(r'"?sep=(.)"?\s*', first):
@@ -100,6 +102,7 @@ def dialect_of(
     dialect = Dialect(separator, skip=skip)
     if '"' not in text:
         return replace(dialect, quoting=suffix != ".tsv")
+
     # The beginning of a file may end in the middle of a line, which would look like a row that is too short.
     if not whole:
         text = text[: text.rfind("\n") + 1]
@@ -167,6 +170,7 @@ def _tabbed(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
         if quoted is not None:
             notes.append("fields in quotation marks hold tabs or line ends, and were read as quoted")
             return dialect
+
         # Neither fits: the lines as they are name the row that does not.
         return letters
     if quoted is not None and len(quoted) == len(plain) and _written_quoted(plain):

@@ -104,10 +104,12 @@ def check_encoding(name: str) -> str:
 def recognise(file: BinaryIO) -> Encoding:
     """Return the encoding of an open file, which is read to its end in blocks."""
     start = file.read(_BLOCK)
+
     # A byte order mark says it all. Those of UTF-32 come first, as they begin with those of UTF-16.
     for mark, codec, name in _MARKS:
         if start.startswith(mark):
             return Encoding(codec, name, "" if name == "UTF-8" else f"read as {name}")
+
     # UTF-16 without a mark shows by its zeros, which text in one byte a letter has not.
     if (wide := _without_mark(start)) is not None:
         return wide

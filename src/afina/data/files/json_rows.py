@@ -73,12 +73,14 @@ def _read(text: str, place: str, notes: list[str], lines: bool) -> Placed:
         # One line in a file of lines is one row, whatever it looks like.
         single = lines and isinstance(document, dict)
         return [("line 1", document)] if single else rows_of_document(document, place, notes)
+
     # No document: then each line may be one, whatever the file's name says.
     by_line = _lines(text)
     if isinstance(by_line, list):
         return by_line
     others = likewise([(f"line {number}", why) for number, why in by_line.wrong])
     number, why = by_line.wrong[0]
+
     # A file whose first line is whole is one of lines, whatever it is called.
     whole = number > next(at for at, line in enumerate(text.split("\n"), start=1) if line.strip())
     raise UsageError(f"{place}, line {number}: {why}{others}." if lines or whole else problem)
@@ -158,6 +160,7 @@ def _held(document: Mapping[str, Any], place: str, notes: list[str]) -> list[Any
         for name, value in document.items()
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
     }
+
     # Another list beside the rows, or names that columns have, and it is a row itself.
     beside = [name for name, value in document.items() if name not in lists and isinstance(value, list)]
     if not lists or beside or usual_names(document):
@@ -177,6 +180,7 @@ def _columns(document: Mapping[str, Any], place: str, notes: list[str]) -> list[
     columns = list(document.values())
     if len(columns) < 2 or not all(isinstance(column, list) for column in columns):
         return None
+
     # A row of words and tags, or of messages, is a row.
     if usual_name(document, (*WORDS, *MESSAGE_LISTS)) or any(isinstance(v, dict) for own in columns for v in own):
         return None
@@ -194,6 +198,7 @@ def _indexed(document: Mapping[str, Any], place: str, notes: list[str]) -> list[
     if not inner or not all(isinstance(value, dict) for value in inner):
         return None
     by_column = [key for value in inner for key in value]
+
     # Which way round it is shows by the names that are known as columns', or else by the numbers that count rows.
     outside, inside = usual_names(document), usual_names(inner[0])
     if outside == inside or not by_column:

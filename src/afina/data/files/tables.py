@@ -106,6 +106,7 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise `UsageError` unless the file is there, holds something and is of a known type."""
     suffix = format_of(path)
     known = f"{', '.join(suffixes)} (compressed too: {', '.join(COMPRESSED)})"
+
     # Before any other check: even to ask what is in such a file may run code.
     if suffix in _PICKLED:
         raise UsageError(f"{path} may hold pickled objects, which can run code; give {known}.")

@@ -121,6 +121,7 @@ def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:
         result, bad = np.empty(0), np.flatnonzero(~good.to_numpy())
     if len(bad):
         values = table[column].to_pylist()
+
         # With words among them, commas were not read: it is the word that is no number.
         wrong = sorted(bad, key=lambda place: not any(map(str.isalpha, str(values[place]))))
         rows = [(f"row {table[ROW][int(at)].as_py()}", shown(values[at])) for at in wrong]
@@ -140,6 +141,7 @@ def classes(
     if names is not None and kind == arrow.int64():
         return names, {split: _indices(table, column, where, split, names) for split, table in tables.items()}
     every: set[Any] = set().union(*(compute.unique(table[column]).to_pylist() for table in tables.values()))
+
     # By value and not by first appearance: the same labels get the same numbers, however the rows are ordered.
     order = sorted(every)
     shown = tuple(str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in order)
@@ -162,6 +164,7 @@ def _indices(table: arrow.Table, column: str, where: str, split: str, names: tup
             f"{where} ({split}), {row}: the label {value} has no name; the data names {len(names)}: "
             f"{', '.join(names[:10])}{likewise(rows)}."
         )
+
     # As test parts of public benchmarks are published.
     if len(values) and (values == -1).all():
         raise UsageError(

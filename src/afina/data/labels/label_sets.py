@@ -26,6 +26,7 @@ def listed_labels(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tup
     Names are None where the rows' labels are all that is known of them.
     """
     spec = parts.spec
+
     # Columns of 0 and 1 are labels only where no column looks like one, and nobody named one.
     flags = spec.flags or (_flags(parts) if spec.label is None and not _has_labels(parts) else ())
     if flags:
@@ -41,6 +42,7 @@ def listed_labels(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tup
     column = find_columns(parts.tables, spec, parts.where)["label"]
     values = {split: [_listed(value) for value in own[column].to_pylist()] for split, own in parts.tables.items()}
     every = [value for own in values.values() for value in own if value is not None]
+
     # One mark for the whole column: a label may hold a comma where semicolons stand between.
     mark = next((m for m in _MARKS if any(m in value for value in every if isinstance(value, str))), None)
     if mark is not None:

@@ -100,6 +100,7 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
             continue
         if not words[-1]:
             starts[-1] = number
+
         # CoNLL-U numbers its words in the first of ten columns.
         first, last = (1, 3) if width == 10 and fields[0].split("-")[0].isdigit() else (0, -1)
         words[-1].append(fields[first])
@@ -145,6 +146,7 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
         if mark is None:
             untagged.append((f"row {row}", repr(piece)))
             continue
+
         # Kaggle's set names a sentence at its first word alone.
         if not words or (of is not None and of != current):
             words.append([])
@@ -225,6 +227,7 @@ def _tagged_pieces(text: str, spans: Sequence[tuple[int, int, str]], place: str)
             raise UsageError(
                 f"{place}: the span {start} to {end} ({kind}) is none in a text of {len(text)} characters."
             )
+
         # Spans that take a space at their ends in are still those words'.
         marked = text[start:end]
         first, last = start + len(marked) - len(marked.lstrip()), end - len(marked) + len(marked.rstrip())

@@ -86,6 +86,8 @@ def read_tagged(
         rows = list(zip(*(_lists(table, column) for column in columns), _numbers(table), strict=True))
         _check_lengths(rows, places[split])
         _check_tags(rows, given, places[split])
+
+        # A sentence without a word has nothing to tag, and would be a row without a token.
         filled = [(mine, theirs) for mine, theirs, _ in rows if mine]
         if empty := len(rows) - len(filled):
             notes.append(f"{empty:,} {split} {'row' if empty == 1 else 'rows'} without a word left out")
@@ -93,14 +95,17 @@ def read_tagged(
             raise UsageError(f"{places[split]}: no row has a word.")
         words[split] = [["" if word is None else str(word) for word in mine] for mine, _ in filled]
         tags[split] = [theirs for _, theirs in filled]
+
     # Tags of all splits together: one that stands only in the test part has a number all the same, and is named in a
     # note.
     there = {tag for own in tags.values() for row in own for tag in row}
     read = renamed_tags(given or there, notes)
+
     # `O` comes first, as in public data sets, the others by name.
     names = tuple(read.values()) if given else tuple(sorted(set(read.values()), key=lambda tag: (tag != "O", tag)))
     _check_scheme(names, places["train"])
     indices = {name: place for place, name in enumerate(names)}
+
     # Features give tags as numbers, text files as names: both are found.
     index = {tag: indices[name] for tag, name in read.items()} | {place: place for place in range(len(names))}
     splits = {}

@@ -44,6 +44,7 @@ def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     name, path = spec.path, Path(spec.path)
     if name in PACKAGED or name in PRESETS:
         parts = _packaged(spec) if name in PACKAGED else _preset(spec, trust_remote_code)
+
         # The known name goes first, or a folder that happens to be called so would change a study.
         if path.exists():
             note = f"'{name}' is the data set known by that name; to read what is called so here, write ./{name}"
@@ -59,6 +60,7 @@ def find(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
         table = read_table(path, notes, separator=spec.separator, encoding=spec.encoding, lines=True)
         files = {"train": str(path), "test": str(path)}
         return Parts({"train": table}, str(path), spec, notes=tuple(notes), files=files)
+
     # More than one slash, or one in front, is a path: the hub is not asked for what somebody has on the disk.
     if name.startswith((".", "/")) or name.count("/") > 1:
         raise UsageError(f"{name} does not exist: neither in {Path.cwd()} nor beside the study file.")
@@ -140,6 +142,7 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = N
     import datasets
 
     datasets.utils.logging.set_verbosity_error()
+
     # Its lines about each retry would stand between the progress lines; the error says it once.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     given: Mapping[str, str] = {str(part): name for part, name in (spec.split or {"test": "test"}).items()}

@@ -46,6 +46,7 @@ def _declared(path: Path, config: str | None) -> dict[str, list[Path]]:
     named = {str(own.get("config_name", "default")): own for own in configs or () if isinstance(own, dict)}
     if not named:
         return {}
+
     # Several configurations and none named `default`: which is meant is asked, not guessed.
     chosen = config or ("default" if "default" in named else next(iter(named)) if len(named) == 1 else None)
     if chosen not in named:

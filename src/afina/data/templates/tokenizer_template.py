@@ -82,6 +82,7 @@ class TokenizerTemplate(ChatTemplate):
         tools, messages = with_tools(messages)
         source = self.with_tools or self.source if tools else self.source
         problem = "it prints a call's arguments as Python does"
+
         # Most templates take a call's arguments as an object, some as JSON text.
         for arguments in (lambda value: value, lambda value: json.dumps(value, ensure_ascii=False)):
             given = [_as_given(message, arguments) for message in messages]

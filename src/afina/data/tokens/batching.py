@@ -65,10 +65,13 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
     batches: list[np.ndarray] = []
     for start in range(0, len(order), chunk):
         rows = order[start : start + chunk]
+
+        # Sorted within a chunk only: batches have little padding, and rows still meet others in every epoch.
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     batches.sort(key=lambda rows: int(lengths[rows].max()))
     shuffled = [batches[i] for i in np.random.default_rng(epoch).permutation(len(batches))]
+
     # The longest first: if memory does not suffice, that shows at once, and what it takes is asked for only once.
     longest = max(range(len(shuffled)), key=lambda i: lengths[shuffled[i]].max(), default=0)
     return [shuffled.pop(longest), *shuffled] if shuffled else []
@@ -111,6 +114,7 @@ def collate(
 
     texts = [(tokens, tokens.sequences(rows)) for tokens, rows in pieces if isinstance(tokens, TextTokens)]
     labels = [torch.from_numpy(tokens.labels[rows]).to(device) for tokens, rows in pieces]
+
     # Images are all of one size: nothing to pad.
     if not texts:
         counts = [len(rows) for _, rows in pieces]

@@ -70,6 +70,7 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
         raise parted(f"merged, logits part by up to {parity.exact_difference:.2g} (they reach {parity.scale:.2g})")
     ids = samples(exact.tokens(few))
     whole, base = logits(merged, ids), bare_logits(exact, ids)
+
     # The file is held beside a model that was rounded in the same way: what is left is llama.cpp's own doing.
     shapes = own_shapes(merged)
     round_like(merged, spoken.form, spoken.kind, shapes, gguf_names(spoken.form.row, list(shapes)))
@@ -136,6 +137,7 @@ def _computes(cpp: LlamaCpp, most: float, ids: Sequence[Sequence[int]], wanted: 
         theirs = torch.from_numpy(cpp.log_probabilities(ids[row][:end]))
         if len(theirs) != len(ours):
             raise parted(f"llama.cpp has {len(theirs):,} tokens to choose from, where the model has {len(ours):,}")
+
         # What llama.cpp leaves out it holds for impossible.
         value = float((ours.exp() * (ours - theirs.clamp(min=-1e3))).sum())
         worst, total = max(worst, value), total + max(value, 0.0)
@@ -216,6 +218,7 @@ def _goes_on(cpp: LlamaCpp, exact: Predictor, ids: Sequence[Sequence[int]]) -> t
         ]
         theirs = cpp.greedy(prompt, len(ours)).tokens if ours else []
         written += len(ours)
+
         # Up to the first token that differs: behind it the two write different texts.
         same += next(
             (place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), len(theirs)

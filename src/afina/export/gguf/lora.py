@@ -65,6 +65,7 @@ def write_lora(loaded: Predictor, folder: Path, rank: int, base_type: str | None
             f"{loaded.record.method} changes biases, which a LoRA's file has no place for; export it --to gguf."
         )
     names = gguf_names(form.row, [f"{module}.weight" for module in changes.factors])
+
     # A file has one alpha: ranks are filled up with zeros to the largest, which alpha then equals.
     common = max(len(a) for a, _ in changes.factors.values())
     writer = GGUFWriter(folder / LORA, form.architecture)
@@ -129,6 +130,7 @@ def compare_lora(
     form, outside = form_of(exact.backbone.config), base_classifier(exact).eval()
     _add(outside, form, folder / LORA)
     parity = check_parity(tested, exact, outside, tested.tokenizer, rows)
+
     # A rank that leaves something out has to differ; only a lossless one can be held to equality.
     if read_gguf(folder / LORA).settings[_LEFT_OUT] < _LOSSLESS and not parity.equal:
         raise parted(f"logits part by up to {parity.exact_difference:.2g} (they reach {parity.scale:.2g})")

@@ -69,6 +69,7 @@ def facts_of(loaded: Predictor, form: GgufForm) -> Facts:
         **dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)),
         **tokenizer.get_added_vocab(),
     }
+
     # A model may end at several tokens: the tokenizer's own, the template's end of a turn, and those of its generation
     # settings.
     candidates = [

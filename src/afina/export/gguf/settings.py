@@ -71,6 +71,7 @@ def _values(form: GgufForm, config: Any) -> Settings:
         values["vocab_size"] = config.vocab_size
         values["attention.head_count_kv"] = config.num_key_value_heads
         turned = int(written(config) * _whole_rope(config).get("partial_rotary_factor", 1.0))
+
         # llama.cpp takes the width of a head for it otherwise.
         values["rope.dimension_count"] = turned
         if "attention.key_length" in row.settings:

@@ -64,10 +64,13 @@ def vocabulary(tokenizer: Any, rows: int, ends: Sequence[int], architecture: str
     else:
         merges = [" ".join(merge) if isinstance(merge, list) else merge for merge in whole["model"]["merges"]]
         says |= {"model": "gpt2", "merges": merges}
+
+        # Byte-level vocabularies say by a name alone how texts are split, and llama.cpp knows that name's expression.
         choices = [says | {"pre": name} for name in _likeliest(tokenizer, composed=whole["normalizer"] is not None)]
     named = {"general.name": _name(whole, name)}
     texts = [*TEXTS, *with_special(tokenizer)]
     wanted, wrong = [tokenizer(text)["input_ids"] for text in texts], ""
+
     # The proof is by reading: whichever way of splitting gives the same tokens on all texts is the tokenizer's.
     for choice in choices:
         settings = named | {f"tokenizer.ggml.{key}": value for key, value in choice.items() if value is not None}
@@ -142,6 +145,7 @@ def _tokens(whole: Mapping[str, Any], rows: int) -> tuple[list[str], list[int]]:
     tokens, kinds = [], []
     for place in range(rows):
         token = named.get(place)
+
         # Rows of the embedding without a token get a name, as llama.cpp wants one for each.
         if token is None:
             token, kind = f"[PAD{place}]", _UNUSED
@@ -163,6 +167,7 @@ def _marks(tokenizer: Any, ends: Sequence[int], tokens: Sequence[str]) -> dict[s
     plain, marked = (tokenizer("a b", add_special_tokens=own)["input_ids"] for own in (False, True))
     begins = bool(marked) and marked[:1] == [tokenizer.bos_token_id] and marked[: len(plain)] != plain
     stops = marked[-1:] == [tokenizer.eos_token_id] and marked[int(begins) :] != plain
+
     # What the file can say has to give what the tokenizer does; anything else is refused.
     rebuilt = [*([tokenizer.bos_token_id] if begins else []), *plain, *([tokenizer.eos_token_id] if stops else [])]
     if rebuilt != marked:

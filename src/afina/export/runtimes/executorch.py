@@ -44,6 +44,7 @@ class ExecutorchSession(Session):
             given = [
                 torch.from_numpy(np.ascontiguousarray(inputs[name][start : start + self.most])) for name in self.inputs
             ]
+
             # What it gives lies in its own memory, which the next call writes over.
             try:
                 outputs.append(self.method.execute(given)[0].numpy().copy())

@@ -74,10 +74,12 @@ class _Writes(nn.Module):
         from transformers import DynamicCache
 
         ids, mask, positions, *before = inputs.values()
+
         # Keys and values go in and come out as plain tensors, as a graph keeps nothing between its calls.
         cache = DynamicCache()
         cache.layers = [_layer(*pair) for pair in zip(before[::2], before[1::2], strict=True)]
         rows, length, seen = ids.shape[0], ids.shape[1], before[0].shape[2]
+
         # What acts at a text's ends acts where it is first read.
         first = (mask[:, :seen].sum(dim=1, keepdim=True) == 0).to(mask.dtype)
         read = Read(mask[:, seen:] * first, length)
@@ -122,6 +124,7 @@ def traced_writer(loaded: Predictor, most: tuple[int, int] | None = None) -> Ite
     sizes = _sizes(past, present)
     with folded(loaded) as attachable:
         places: list[Tensor] = []
+
         # Virtual tokens would have to be read before each text: their keys and values are computed once and stand in
         # the graph.
         promptless = _without_prompts(loaded.backbone, attachable, places)

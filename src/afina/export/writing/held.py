@@ -81,6 +81,7 @@ def _on_rows(tested: Predictor, exact: Predictor, session: WritingSession, rows:
         for name, loaded in (("tested", tested), ("exact", exact)):
             with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
                 ours[name].append(attached(batch.inputs, targets=targets)[0].float())
+
         # Up to the token whose next is the first that it says, it is read; the rest it goes on with.
         read = int(question_mask(targets, None).sum())
         logits = torch.from_numpy(session.next_logits(batch.inputs["input_ids"][0].tolist(), read))

@@ -58,6 +58,7 @@ class _Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         given = request.headers.get("x-request-id", "")
+
         # A client's own number is taken only where it is plain: it is written to the log.
         number = given if _NUMBER.fullmatch(given) else f"req-{secrets.token_hex(8)}"
         call: Call | None = None
@@ -97,6 +98,7 @@ class _Door:
                 raise Refusal(403, f"This is for an admin's key{what}.", "admin_only")
             if house.draining:
                 raise Refusal(503, "The server is stopping.", "stopping", kind="server_error", retry_after=10.0)
+
             # Only what computes counts against a key's limit: health and lists may be asked at any time.
             if endpoint.body is not None:
                 caller.count()
@@ -109,6 +111,7 @@ class _Door:
         except TimeoutError:
             raise Refusal(408, "The request did not come to its end in time.", "request_timeout") from None
         answering = asyncio.ensure_future(self.endpoint.answer(call, body))
+
         # Where nobody waits any longer for what it raises, nobody is to be told of it.
         answering.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         leaving = asyncio.ensure_future(_gone(receive))
@@ -137,6 +140,7 @@ class _Door:
         ):
             raise Refusal(415, "The body should be JSON, with the header content-type: application/json.", "not_json")
         raw = bytearray()
+
         # Measured as it comes: a header may say less than is sent.
         async for piece in request.stream():
             raw += piece

@@ -116,6 +116,7 @@ class Keys:
         """Return whose key a request's Authorization has; raises `Refusal` for none of ours."""
         scheme, _, given = (header or "").partition(" ")
         given = given.strip() if scheme.lower() == "bearer" else ""
+
         # Digests of one length are compared in constant time; the keys themselves are kept nowhere.
         digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
         caller: Caller | None = None

@@ -20,6 +20,7 @@ __all__ = ["Served", "bound"]
 def bound(host: str, port: int) -> socket.socket:
     """Return a socket that has an address, port 0 for any free one; raises `UsageError` for one that is not to be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
     # asyncio sends small pieces at once only where the protocol is named; else each answer waits 40 ms to be acknowledged.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

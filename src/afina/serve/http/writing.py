@@ -117,6 +117,7 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
     for prompt in given:
         made = prompt_of(engine, predictor, prompt, body.model)
         call.tokens_in += len(made.prompt)
+
         # Each answer has a seed of its own, or n answers to one prompt would be one.
         for number in range(body.choices):
             ask = Ask(
@@ -124,6 +125,7 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
                 settings=body.settings(number, most, log), deadline=call.deadline,
             )  # fmt: skip
             replies.append(_submitted(engine, ask))
+
             # However the request ends: what nobody waits for any more is not written on.
             call.ends.callback(replies[-1].cancel)
     call.rows = len(replies)
