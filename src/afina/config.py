@@ -89,6 +89,7 @@ def _as_method(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return MethodSpec(name=value)
+    # A method that Python made: what differs from its defaults is what a file would say.
     if hasattr(value, "changed_settings"):
         return MethodSpec(name=value.name, settings=value.changed_settings())
     if isinstance(value, Mapping) and len(value) == 1:

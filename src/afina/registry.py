@@ -50,12 +50,14 @@ def listing(package: str, decorator: str) -> Mapping[str, Entry]:
     assert home is not None and home.submodule_search_locations is not None, f"{package} is no package"
     entries: list[Entry] = []
     for info in pkgutil.iter_modules(home.submodule_search_locations, f"{package}."):
+        # Names are read from the source: to import every method or command only to list them would load torch.
         spec: Any = importlib.util.find_spec(info.name)
         source = spec.loader.get_source(info.name)  # also out of a zip file
         if source is None:
             raise UsageError(
                 f"{info.name} is installed without its source, from which names are read; reinstall afina."
             )
+        # Parsed only where the decorator stands in it at all, which keeps `afina --help` quick.
         if f"@{decorator}(" in source:
             entries += _entries(ast.parse(source), decorator, info.name)
     taken: dict[str, Entry] = {}
@@ -74,6 +76,7 @@ def _entries(tree: ast.Module, decorator: str, module: str) -> Iterator[Entry]:
             continue
         for mark in node.decorator_list:
             if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == decorator:
+                # A computed name could not be read without running the file.
                 names = [part.value for part in mark.args if isinstance(part, ast.Constant)]
                 if not names or len(names) < len(mark.args) or not all(isinstance(name, str) for name in names):
                     raise UsageError(f"{module}: @{decorator} of {node.name} should be given its names as plain text.")

@@ -29,6 +29,7 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
     partial = partial_of(path)
     try:
         yield partial
+        # On the disk before it takes the other's place: after a loss of power the name stands for one of both, whole.
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
@@ -65,6 +66,7 @@ def sweep_partials(folder: Path, name: str | None = None) -> None:
     for place, folders, files in os.walk(folder):
         for entry in [*folders, *files]:
             match = _PARTIAL.fullmatch(entry)
+            # Only what no running process is writing: its number is in the name.
             if match is None or (name is not None and match[1] != name) or _runs(int(match[2])):
                 continue
             path = Path(place, entry)
@@ -84,6 +86,7 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
+    # Another user's process: it is there.
     except PermissionError:
         return True
     return True

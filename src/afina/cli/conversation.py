@@ -34,6 +34,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
     So an answer is left between tokens, with what was written of it whole.
     """
+    # A signal may come in the middle of a pass; looked at between tokens, nothing is left half done.
     presses: list[int] = []
 
     def press(number: int, frame: object) -> None:
@@ -79,6 +80,7 @@ class Wrapped:
 
         if not self._word:
             return
+        # By cells and not by letters: wide characters take two.
         taken = cell_len(self._space) + cell_len(self._word)
         if self.column + taken > self.width:
             self.out.write(f"\n{self._word}" if self.column else self._word)

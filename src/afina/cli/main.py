@@ -66,6 +66,7 @@ def main() -> None:
         raise
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
+        # What Python would flush on its way out has no reader either, and would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:

@@ -27,6 +27,7 @@ def entity_types(tags: Iterable[str]) -> list[str]:
 @lru_cache(maxsize=1 << 16)
 def entities(tags: tuple[str, ...]) -> frozenset[tuple[str, int, int]]:
     """Return the type, first and last word of each entity; raises `UsageError` when seqeval is not installed."""
+    # Most rows have no entity: for them the library need not even be there.
     if all(tag == "O" for tag in tags):
         return frozenset()
     return frozenset(_seqeval().get_entities(list(tags)))

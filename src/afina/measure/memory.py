@@ -55,6 +55,7 @@ class MemoryMonitor:
     def phase(self, name: str) -> Iterator[None]:
         """Count this block's memory towards a phase; a phase may come several times, but not inside another."""
         assert self._phase is None, f"{name!r} began within {self._phase!r}"
+        # Samples alone would miss a short peak; where the system keeps the highest mark since a reset, that is taken.
         exact = self._reset_peak()
         with self._lock:
             self._phase = name
@@ -78,6 +79,8 @@ class MemoryMonitor:
         if self._cuda:
             import torch
 
+            # What the allocator holds, used or not, is what another program cannot have: that is what a run needs of a
+            # card.
             reserved = torch.cuda.max_memory_reserved(self.device)
             peak = max(now, reserved)
             self._raise("peak_allocated_bytes", torch.cuda.max_memory_allocated(self.device))
@@ -99,6 +102,7 @@ class MemoryMonitor:
     def _reading(self) -> int:
         if self._gpu is not None:
             return self._gpu()
+        # Less what the process had before the run: Python and libraries are the same for every method.
         return max(0, current_resident_bytes() - self.baseline)
 
     def _reset_peak(self) -> bool:

@@ -68,6 +68,7 @@ class WritingTask(SpeakingTask):
 
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
         """Return rows as tokens with their targets; raises `UsageError` where the model reads and writes otherwise."""
+        # Which task fits which kind of model is said both ways, with the key that would do.
         if apart and not self.reads_apart:
             raise UsageError(
                 f"An encoder-decoder reads one text and writes another: set task: seq2seq, not {self.name}."

@@ -158,6 +158,7 @@ def metric_named(name: str) -> Metric:
 def _known(name: str) -> Metric | None:
     if name in METRICS:
         return METRICS[name]()
+    # A metric of one part is called by the whole's name and the part's, `f1_PER`.
     heads = [head for head in METRICS if name.startswith(f"{head}_") and METRICS[head].parted]
     return METRICS[heads[0]](name.removeprefix(f"{heads[0]}_")) if heads else None
 

@@ -43,6 +43,7 @@ class ByCounts(Metric):
         """Count where a row has several labels, by name."""
         names = sorted({name for own in (*answers.label, *answers.prediction) for name in own})
         there, predicted_flags = _flags(answers.label, names), _flags(answers.prediction, names)
+        # A label is right where a row has it and it was predicted.
         right = there * predicted_flags
         return lambda pick: float(
             self.of_counts(right[pick].sum(axis=0), there[pick].sum(axis=0), predicted_flags[pick].sum(axis=0))
