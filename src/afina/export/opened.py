@@ -111,6 +111,7 @@ class OpenedExport:
             outputs = self.session.outputs(arrays(batch.inputs, self.asked))
             parts.append(outputs[batch.labels[0].numpy() != IGNORED] if tokens.by_word else outputs)
             order.append(np.repeat(rows, tokens.trained[rows]) if tokens.by_word else rows)
+        # Batches were made by length; rows, or the words of each, go back into the order in which they were asked.
         back = np.argsort(np.concatenate(order), kind="stable")
         return np.concatenate(parts)[back]
 
@@ -128,6 +129,7 @@ class OpenedExport:
 def arrays(inputs: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, np.ndarray]:
     """Return a batch of tensors as arrays of the names that a graph wants; a full batch gets the mask that it needs not."""
     values = {name: value.numpy() for name, value in inputs.items()}
+    # A graph has fixed inputs: what a model would go without is written out as ones or zeros.
     if "attention_mask" in wanted and "attention_mask" not in values:
         values["attention_mask"] = np.ones_like(values["input_ids"])
     if "token_type_ids" in wanted and "token_type_ids" not in values:

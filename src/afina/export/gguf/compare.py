@@ -43,6 +43,7 @@ def divergence(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
     """Return the mean Kullback-Leibler divergence of theirs from ours, in nats a token."""
     total, count = 0.0, 0
     for one, other in zip(ours, theirs, strict=True):
+        # In float64: the divergence of nearly equal distributions is a difference of nearly equal numbers.
         first, second = one.double().log_softmax(-1), other.double().log_softmax(-1)
         total += float((first.exp() * (first - second)).sum())
         count += len(one)
@@ -58,6 +59,7 @@ def round_like(
     """
     kinds = tensor_types(form, shapes, kind)
     for name, value in _own(model, shapes):
+        # Blocks are rounded along rows as the file has them, so a weight is turned first where the file turns it.
         turned = names[name].split(".")[-2] in form.row.transposed and value.ndim > 1
         given = value.T if turned else value
         back = rounded(given, kinds[names[name]])

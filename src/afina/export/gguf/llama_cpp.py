@@ -57,6 +57,7 @@ class LlamaCpp:
         """Open the file, until the block or the last use of this ends; raises `AfinaError` for what is not taken."""
         import xllamacpp
 
+        # A key drawn for this block: nobody else on this machine asks the server that it opens.
         given, self._key = xllamacpp.CommonParams(), secrets.token_hex(16)
         given.model.path = str(self.model)
         if self.lora is not None:
@@ -68,12 +69,14 @@ class LlamaCpp:
         if self.threads:
             given.cpuparams.n_threads = given.cpuparams_batch.n_threads = self.threads
         if self.exact:
+            # The server's own defaults round keys and values to float16, which would hide small faults of the file.
             given.cache_type_k = given.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
             given.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         try:
             self._server = xllamacpp.Server(given)
         except Exception as error:  # whatever the wheel raises for a file that it does not take
             raise AfinaError(f"llama.cpp does not open {self.lora or self.model}: {_first(error)}.") from error
+        # Past any proxy of the environment, which has no business between two parts of one machine.
         self._open = build_opener(ProxyHandler({})).open
         self._plain = self.tokens("a", marks=False)[-1]
         return self
@@ -146,6 +149,7 @@ class LlamaCpp:
 
     def next_token(self, ids: Sequence[int], settings: GenerationSettings, seed: int) -> LlamaCppText:
         """Return one token that follows these, chosen as settings say in their order; no token where the text ends."""
+        # Samplers are named in the order in which ours act: the server has others, and another order.
         how: dict[str, Any] = {
             "samplers": ["penalties", "temperature", "top_k", "top_p", "min_p"],
             "temperature": settings.temperature, "repeat_penalty": settings.repetition_penalty, "repeat_last_n": len(ids),

@@ -29,7 +29,9 @@ class Going:
         width, rows = max(map(len, prompts)), len(prompts)
         ids, self._mask = np.full((rows, width), pad, np.int64), np.zeros((rows, width), np.int64)
         for row, prompt in enumerate(prompts):
+            # Padding before the text, so that the last place of every row is what the next token follows.
             ids[row, width - len(prompt) :], self._mask[row, width - len(prompt) :] = prompt, 1
+        # No keys and values yet: the graph takes them as tensors of length zero.
         nothing = [np.zeros((rows, heads, 0, size), np.float32) for heads, size in shapes for _ in range(2)]
         self._kept: Sequence[np.ndarray] = nothing
         self._run(ids, np.maximum(self._mask.cumsum(axis=1) - 1, 0))
@@ -37,6 +39,7 @@ class Going:
     def go_on(self, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
         """Add a token (B,) to each row, or several (B, T); return logits (B, V) of the next."""
         added = np.asarray(tokens, np.int64).reshape(len(self._mask), -1)
+        # Positions count a row's own tokens, and none of its padding.
         places = self._mask.sum(axis=1, keepdims=True) + np.arange(added.shape[1])
         self._mask = np.concatenate([self._mask, np.ones_like(added)], axis=1)
         self._run(added, places)
