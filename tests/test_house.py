@@ -13,8 +13,8 @@ import afina
 from afina.backbone.storage.base import STORAGES
 from afina.methods.base import METHODS
 from afina.registry import listing
+from source import SOURCE, tree_of
 
-SOURCE = Path(afina.__file__).parent
 # From the bottom up: a room may import rooms before it, and its own.
 ROOMS = (
     (
@@ -52,7 +52,7 @@ def test_imports_run_one_way(room: str) -> None:
         path.name: names
         for path in FILES
         if room_of(path) == room
-        and (names := {name for name in imported(ast.parse(path.read_text())) if LEVEL.get(name, -1) > LEVEL[room]})
+        and (names := {name for name in imported(tree_of(path)) if LEVEL.get(name, -1) > LEVEL[room]})
     }
     assert not above, f"{room} stands below what it imports"
 
@@ -60,7 +60,7 @@ def test_imports_run_one_way(room: str) -> None:
 def imports_of(path: Path, names: set[str]) -> set[str]:
     """Return the modules that a file imports anywhere: at its top, in a function, for types only."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "afina":
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
         elif isinstance(node, ast.Import):
@@ -149,7 +149,7 @@ def test_adapters_and_exports_know_no_method() -> None:
     for path in (*SOURCE.glob("adapters/**/*.py"), *SOURCE.glob("export/**/*.py")):
         if path.relative_to(SOURCE).as_posix() in of_one:
             continue
-        nodes = list(ast.walk(ast.parse(path.read_text())))
+        nodes = list(ast.walk(tree_of(path)))
         texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
         modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         assert not texts & words, f"{path.name} names {texts & words}"
@@ -229,7 +229,7 @@ def test_storages_are_named_in_their_own_files_only() -> None:
         (node.value, path.name)
         for path in SOURCE.rglob("*.py")
         if path.parent.name != "storage"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Constant) and node.value in STORAGES
     }
     assert written == {("bf16", "hardware.py"), ("bf16", "types.py")}  # a processor's own word, and GGUF's
@@ -242,7 +242,7 @@ def asked_for(names: set[str], room: str) -> set[tuple[str, str]]:
         (text, path.name)
         for path in SOURCE.rglob("*.py")
         if room not in path.relative_to(SOURCE).parts
-        for text in questions(ast.parse(path.read_text(encoding="utf-8")))
+        for text in questions(tree_of(path))
         if text in names
     }
 
@@ -253,7 +253,7 @@ def imports_from(modules: set[str], room: str) -> set[tuple[str, str]]:
         (node.module, path.name)
         for path in SOURCE.rglob("*.py")
         if room not in path.relative_to(SOURCE).parts
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ImportFrom) and node.module in modules
     }
 
@@ -289,7 +289,7 @@ def test_tensors_are_written_by_one_function() -> None:
 def test_what_tests_share_stands_beside_them() -> None:
     """A helper in a test file would bring that file's fixtures and cases along, and go with it when it is split."""
     for path in sorted(Path(__file__).parent.rglob("*.py")):
-        names = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        names = {node.module for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom)}
         borrowed = {name for name in names if name and name.startswith(("test_", "tests"))}
         assert not borrowed, f"{path.name} imports from {borrowed}"
 
@@ -306,7 +306,7 @@ def test_functions_are_of_a_readable_size(room: str) -> None:
     """A command takes what a person may say, and so does its Python call; what they call takes no more than eight things."""
     place = SOURCE / room
     for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         outermost = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef):

@@ -6,13 +6,11 @@ import itertools
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-import afina
+from source import SOURCE, tree_of
 
-SOURCE = Path(afina.__file__).parent
 ROOMS = sorted({path.relative_to(SOURCE).parts[0] for path in SOURCE.rglob("*.py")})
 """Folders of the source, and the files beside them."""
 NEEDS_THE_LINE_ABOVE = set(
@@ -55,7 +53,7 @@ HELPERS = set(
 def files_of(room: str) -> list[tuple[str, ast.Module]]:
     """Return a room's files, each by its path and parsed."""
     paths = [SOURCE / room] if room.endswith(".py") else sorted((SOURCE / room).rglob("*.py"))
-    return [(str(path.relative_to(SOURCE)), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    return [(str(path.relative_to(SOURCE)), tree_of(path)) for path in paths]
 
 
 def forms(verb: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ import torch
 
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.load import Backbone
 from afina.generation.generate import encode_prompt, write
 from afina.generation.rows import Request
 from afina.generation.settings import GenerationSettings
@@ -72,7 +72,7 @@ CASES = [*((name, "bert") for name in TRAINED), *(("lora", family) for family in
 
 def trained_and_evaluated(backbone: Backbone, name: str) -> tuple[dict[str, torch.Tensor], np.ndarray]:
     """Take two steps in micro-batches; return the adapter's weights and its logits of all rows."""
-    rows = tokens_of(12, 3)
+    rows = tokens_of(9, 3)
     own = member(backbone, name, 1, rows, batch_size=6)
     own.loss_sum = own.loss_sum.to(backbone.device)
     with Passes(backbone) as passes:
@@ -88,7 +88,7 @@ def test_a_step_and_an_evaluation_leave_nothing_on_the_cpu(
 ) -> None:
     found = []
     for there in (False, True):
-        backbone = load_backbone(str(quiet(family)))
+        backbone = load_family(quiet(family))
         if registry()[name].owns_backbone:
             backbone.model.requires_grad_(True)
         if there:
@@ -142,8 +142,8 @@ def answers(backbone: Backbone, name: str) -> list[list[str]]:
     prompts = [encode_prompt(backbone, text) for text in ("where is my parcel please", "a film")]
     found = []
     for settings in (
-        GenerationSettings(max_new_tokens=5),
-        GenerationSettings(max_new_tokens=5, temperature=0.8, top_k=20, top_p=0.9, repetition_penalty=1.2, seed=3),
+        GenerationSettings(max_new_tokens=3),
+        GenerationSettings(max_new_tokens=3, temperature=0.8, top_k=20, top_p=0.9, repetition_penalty=1.2, seed=3),
     ):
         requests = [Request(ids, adapter, number=place) for place, ids in enumerate(prompts)]
         written = {piece.number: piece.written.text for piece in write(backbone, requests, settings) if piece.written}

@@ -102,8 +102,8 @@ def test_what_has_no_stacked_form_is_computed_one_by_one(name: str, backbones: d
     assert not any(branch.stack_key() for _, branch in placed if isinstance(branch, Branch))
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "opt"])  # projections apart, slices of one, rows laid end to end
-@pytest.mark.parametrize("name", [*(name for name in FROZEN if name not in ONE_BY_ONE), "pissa"])
+# Projections apart, slices of one, rows laid end to end.
+@pytest.mark.pairs([*(name for name in FROZEN if name not in ONE_BY_ONE), "pissa"], ("bert", "gpt2", "opt"))
 def test_branches_alike_are_computed_at_once_and_as_alone(
     name: str, family: str, backbones: dict[str, Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,14 +111,16 @@ def test_branches_alike_are_computed_at_once_and_as_alone(
     backbone, settings = backbones[family], {"init": "pissa"} if name == "pissa" else {}
     name = "lora" if name == "pissa" else name
     other = settings | ({"rank": 3} if "rank" in {field.name for field in fields(registry()[name])} else {})
+    rows, (first, *rates) = tokens_of(14, 0), (1e-3, 2e-3, 3e-3)
+    make = partial(member, backbone, name)
+    makers = [
+        partial(make, 0, rows, learning_rate=first, **settings),
+        partial(make, 3, tokens_of(9, 3), batch_size=3, **settings),
+        *(partial(make, seed, rows, learning_rate=rate, **settings) for seed, rate in enumerate(rates, 1)),
+        partial(make, 4, rows, **other),
+    ]
 
-    def fresh() -> list[Member]:
-        rows, rates = tokens_of(14, 0), (1e-3, 2e-3, 3e-3)
-        alike = [member(backbone, name, seed, rows, learning_rate=rate, **settings) for seed, rate in enumerate(rates)]
-        fewer = member(backbone, name, 3, tokens_of(9, 3), batch_size=3, **settings)
-        return [alike[0], fewer, *alike[1:], member(backbone, name, 4, rows, **other)]
-
-    placed = [branch for _, branch in fresh()[0].adapter.placed() if isinstance(branch, Branch)]
+    placed = [branch for _, branch in makers[0]().adapter.placed() if isinstance(branch, Branch)]
     assert any(branch.stack_key() for branch in placed)
     stacks: list[int] = []
     for kind in {type(branch) for branch in placed}:
@@ -129,15 +131,15 @@ def test_branches_alike_are_computed_at_once_and_as_alone(
             return plain(self, branches)
 
         monkeypatch.setattr(kind, "together", counted)
-    together = trained(backbone, fresh())
+    together = trained(backbone, [fresh() for fresh in makers])
     whole = max(stacks)
     assert whole in (3, 4)  # all alike once the one with fewer rows has come to its end, never with it
     # Three rows at a time: first all of them, then one of each but of that one none, which the others close up over.
-    in_parts = trained(backbone, fresh(), micro_batch_size=3)
+    in_parts = trained(backbone, [fresh() for fresh in makers], micro_batch_size=3)
     assert max(stacks) == whole + 1
     stacks.clear()
     for place, (own, part) in enumerate(zip(together, in_parts, strict=True)):
-        (alone,) = trained(backbone, [fresh()[place]])
+        (alone,) = trained(backbone, [makers[place]()])
         assert_same(alone, own, f"{family} {name} {place}")
         assert_same(alone, part, f"{family} {name} {place}, in parts")
     assert not stacks

@@ -8,11 +8,10 @@ from string import Formatter
 
 import pytest
 
-import afina
 from afina.words.language import Words
 from afina.words.notes import NOTES, said_note
+from source import SOURCE, tree_of
 
-SOURCE = Path(afina.__file__).parent
 MAKERS = [
     *(path for room in ("data", "corpus", "tasks", "backbone", "methods") for path in sorted((SOURCE / room).rglob("*.py"))),
     *sorted((SOURCE / "export" / "targets").glob("*.py")),
@@ -83,7 +82,7 @@ def assignments(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
 
 def notes_made(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the notes that a file's functions make: appended, counted by what was seen, or given back."""
-    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for function in ast.walk(tree_of(path)):
         if not isinstance(function, ast.FunctionDef):
             continue
         named = assignments(function)

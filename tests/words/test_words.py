@@ -20,8 +20,8 @@ from afina.methods.base import METHODS, registry
 from afina.words.language import Words, phrases
 from afina.words.notes import NOTES
 from afina.words.page import PORTUGUESE as PAGE
+from source import SOURCE, tree_of
 
-SOURCE = Path(afina.__file__).parent
 ONE_FORM = {
     "base", "tokens/s", "{rate} tokens/s", "{name} (base)", "{count} token", "{count} tokens", "{count} ms", "p (Holm)", "F1",
 }  # fmt: skip
@@ -32,7 +32,7 @@ ONE_FORM = {
 def trees() -> dict[Path, ast.Module]:
     """Give the source's files, but for those of the phrases themselves."""
     paths = [path for path in sorted(SOURCE.rglob("*.py")) if path.parent != SOURCE / "words"]
-    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    return {path: tree_of(path) for path in paths}
 
 
 def constants(tree: ast.AST) -> Iterator[str]:
