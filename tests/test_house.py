@@ -23,7 +23,8 @@ ROOMS = (
     ),
     ("words",),
     ("measure", "ops"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"), ("methods", "generation"),
-    ("adapters",), ("train", "card"), ("predictor",), ("study",), ("report", "export", "serve", "evaluation", "audit"),
+    ("adapters",), ("train", "card"), ("predictor",), ("retrieval",), ("study",),
+    ("report", "export", "serve", "evaluation", "audit"),
     ("api",),
     ("cli",),
 )  # fmt: skip

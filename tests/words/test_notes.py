@@ -13,7 +13,8 @@ from afina.words.notes import NOTES, said_note
 from source import SOURCE, tree_of
 
 MAKERS = [
-    *(path for room in ("data", "corpus", "tasks", "backbone", "methods") for path in sorted((SOURCE / room).rglob("*.py"))),
+    *(path for room in ("data", "corpus", "tasks", "backbone", "methods", "retrieval")
+      for path in sorted((SOURCE / room).rglob("*.py"))),
     *sorted((SOURCE / "export" / "targets").glob("*.py")),
     *(SOURCE / "study" / f"{name}.py" for name in ("prepare", "data", "plan", "race")),
 ]  # fmt: skip
@@ -27,6 +28,15 @@ WRITTEN_OUT = (
     "audit/leak.py",
     "audit/run.py",
     "api/adapters.py",
+    "retrieval/build.py",
+    "retrieval/duplicates.py",
+    "retrieval/parsing.py",
+    "retrieval/readers/pdf.py",
+    "retrieval/representations/bert.py",
+    "retrieval/representations/bm25.py",
+    "retrieval/representations/word2vec.py",
+    "retrieval/stores/usearch.py",
+    "retrieval/terms.py",
     "export/export.py",
     "export/export_several.py",
     "export/push.py",

@@ -89,6 +89,7 @@ PRINTS = (
     "Panel",
     "tell",
     "working",
+    "stages_bar",
     "steps_bar",
     "show_file",
     "table_of",
@@ -135,7 +136,7 @@ def test_nothing_is_printed_in_english_alone(name: str, trees: dict[Path, ast.Mo
 def test_every_command_takes_a_language() -> None:
     """But for those that are only the name before other commands, and a server, which writes a log."""
     without = {name for name, run in COMMANDS.items() if "language" not in signature(run).parameters}
-    assert without == {"audit", "data", "serve"}
+    assert without == {"audit", "data", "rag", "serve"}
 
 
 @pytest.mark.parametrize("name", METHODS)

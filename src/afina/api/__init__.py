@@ -5,7 +5,7 @@ nothing, raise `AfinaError` (`UsageError`: something has to be asked for otherwi
 to a function, where one is given. The terminal, a notebook and a page are three faces of these same calls.
 """
 
-from afina.api import audit, data
+from afina.api import audit, data, rag
 from afina.api.adapters import chat, check_export, evaluate, export, generate, push
 from afina.api.demonstrations import demo, demo_chat
 from afina.api.prediction import predict
@@ -14,5 +14,5 @@ from afina.api.studies import methods, mistakes, plan, recommend, report, study,
 
 __all__ = [
     "audit", "chat", "check_export", "data", "demo", "demo_chat", "evaluate", "export", "generate", "methods", "mistakes",
-    "plan", "predict", "push", "recommend", "report", "serve", "study", "train",
+    "plan", "predict", "push", "rag", "recommend", "report", "serve", "study", "train",
 ]  # fmt: skip

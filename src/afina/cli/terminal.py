@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from afina.words.language import Words
 
 __all__ = [
-    "console_for", "is_quiet", "note", "print_json", "quietly", "show_file", "steps_bar", "working",
+    "console_for", "is_quiet", "note", "print_json", "quietly", "show_file", "stages_bar", "steps_bar", "working",
 ]  # fmt: skip
 
 _QUIET = ContextVar("quiet", default=False)
@@ -84,3 +84,13 @@ def steps_bar(console: "Console", what: str, *, shown: bool = True) -> Iterator[
     with Progress(console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stages_bar(console: "Console", words: "Words") -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show at a terminal what is being done of several things in turn; yields what is told of it, in English, and how far."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=is_quiet() or not console.is_terminal) as bar:
+        task = bar.add_task(words("starting"), total=None)
+        yield lambda what, done, total: bar.update(task, description=words.note(what), completed=done, total=total)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from afina.registry import listing
+from afina.words.rag import RAG_NOTES
 
 __all__ = ["NOTES", "said_note", "without_examples"]
 
@@ -257,6 +258,8 @@ NOTES = {
     "how likely are the rows": "quão prováveis são as linhas", "how do {part} rows go on": "como continuam as linhas de {part}",
     "canary {place} of {count}": "canário {place} de {count}", "uploading to {place}": "enviando a {place}",
     "writing {place}": "escrevendo {place}",
+    # -- documents that are searched
+    **RAG_NOTES,
 }  # fmt: skip
 
 _VALUES = {

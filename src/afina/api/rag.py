@@ -1,0 +1,130 @@
+"""Documents that are searched: an index of them, the passages that answer a question, and answers that cite them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from afina.generation.settings import GenerationSettings
+    from afina.generation.writes import Writes
+    from afina.retrieval.asking import Answer, Prompt
+    from afina.retrieval.build import BuildReport
+    from afina.retrieval.index import Hit
+
+__all__ = ["ask", "index", "search", "writer_for"]
+
+Tell = Callable[[str, int, int | None], None]
+
+
+def index(
+    documents: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    representation: str | None = None,
+    parts: Sequence[str] | None = None,
+    model: str | None = None,
+    adapter: str | Path | None = None,
+    pooling: str | None = None,
+    similarity: str | None = None,
+    precision: str | None = None,
+    tokens: int | None = None,
+    overlap: int | None = None,
+    columns: Sequence[str] | None = None,
+    text_language: str | None = None,
+    near: float | None = None,
+    store: str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    force: bool = False,
+    tell: Tell = lambda what, done, total: None,
+) -> "BuildReport":
+    """Make an index of documents, files or folders with all below them, or bring one up to them.
+
+    What changed is read again, what is gone goes, what moved keeps its vectors; a run that was broken off goes on. Settings
+    (`IndexSettings` says what each is) are kept in the index: left out, an index keeps its own, and other ones are refused
+    unless `force` makes it anew. `tell` is told what is being done, how much is done, and of how much. Raises `UsageError`
+    in one sentence, and leaves what stands as it was.
+    """
+    from afina.retrieval.build import build_index
+
+    places = [documents] if isinstance(documents, str | Path) else list(documents)
+    return build_index(
+        places, out, device=device, force=force, tell=tell, representation=representation,
+        parts=None if parts is None else tuple(parts), model=model, adapter=None if adapter is None else str(adapter),
+        pooling=pooling, similarity=similarity, precision=precision, tokens=tokens, overlap=overlap,
+        columns=None if columns is None else tuple(columns), text_language=text_language, near=near, store=store, seed=seed,
+    )  # fmt: skip
+
+
+def search(
+    index: str | Path, question: str, *, most: int = 5, by: str | None = None, device: str = "auto"
+) -> "list[Hit]":
+    """Return the passages of an index that answer a question best, the best first; `by` is one part of a hybrid alone.
+
+    For several questions open the index once: `afina.Index(folder).search_several(questions)`.
+    """
+    from afina.retrieval.index import Index
+
+    opened = Index(index, device=device)
+    try:
+        return opened.search(question, most, by=by)
+    finally:
+        opened.close()
+
+
+def ask(
+    index: str | Path,
+    question: str,
+    model: "str | Path | Writes",
+    settings: "GenerationSettings | None" = None,
+    *,
+    most: int = 5,
+    threshold: float | None = None,
+    base: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda piece: None,
+) -> "Answer | Prompt":
+    """Answer a question from an index's passages, by a language model, an adapter or an export; with `dry_run` the prompt.
+
+    The best passages that fit stand in the prompt, where none of their words can act as marks of the chat. Citations in the
+    answer are held against them. Below `threshold` of the best passage's similarity the documents are said not to tell.
+    `base` is an adapter's base model, where it is not where it was. Raises `UsageError` for what does not write.
+    """
+    from afina.generation.settings import GenerationSettings
+    from afina.retrieval.asking import ask as answered
+    from afina.retrieval.asking import build_prompt
+    from afina.retrieval.index import Index
+
+    how = settings or GenerationSettings()
+    opened = Index(index, device=device)
+    try:
+        writer = writer_for(model, base=base, device=device, precision=precision)
+        if dry_run:
+            return build_prompt(writer, question, opened.search(question, most), how)
+        return answered(opened, question, writer, how, most=most, threshold=threshold, tell=tell)
+    finally:
+        opened.close()
+
+
+def writer_for(
+    model: "str | Path | Writes", *, base: str | None = None, device: str = "auto", precision: str | None = None
+) -> "Writes":
+    """Load what is to write: an adapter's folder, an export's, or a language model alone."""
+    from afina.export.runtime import is_run
+    from afina.generation.writes import writes_of
+
+    if not isinstance(model, str | Path):
+        return model
+    if is_run(model):
+        from afina.api.prediction import opened
+
+        return writes_of(opened(model, model=base, precision=precision, device=device))
+    if any((Path(model) / name).is_file() for name in ("afina.json", "adapter_config.json")):
+        from afina.predictor.loading import Loading
+
+        return writes_of(Loading(model=base, device=device, precision=precision).load(model))
+    from afina.retrieval.bare import BareWriter
+
+    return BareWriter(str(model), device=device, precision=precision)

@@ -1,0 +1,189 @@
+"""Ask a model with passages before it: the prompt that fits, what it answers, and what it cites.
+
+The best passages come first, whole sentences of them, as many as fit beside the answer; their words cannot act as marks of
+the chat (`harmless`). An answer's `[1]` is held against the passages that it was given.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from afina.corpus.languages import language_of
+from afina.errors import UsageError
+from afina.generation.settings import GenerationSettings
+from afina.generation.writes import Writes
+from afina.retrieval.citations import Citation, cited
+from afina.retrieval.cutting import sentence_starts
+from afina.retrieval.harmless import harmless, marks_of
+from afina.retrieval.index import Hit, Index
+
+__all__ = ["Answer", "Given", "Prompt", "ask", "build_prompt", "likeness"]
+
+_ORDERS = {
+    "en": (
+        "Answer the question from the numbered passages alone. Behind what you take from a passage put its number in "
+        "brackets, such as [1]. If the passages do not tell, answer: {refusal}",
+        "Question: {question}",
+        "The documents do not tell.",
+    ),
+    "pt": (
+        "Responda à pergunta só com os trechos numerados. Depois do que tirar de um trecho ponha o número dele entre "
+        "colchetes, como [1]. Se os trechos não dizem, responda: {refusal}",
+        "Pergunta: {question}",
+        "Os documentos não dizem.",
+    ),
+}
+_FEWEST = 12
+"""Fewest words of a passage that is cut to fit; less tells nothing."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Holds a passage as the model reads it: its number, and how much of it."""
+
+    number: int
+    hit: Hit
+    stop: int
+    """End of what was given of it, as a place in its page."""
+    line: str
+
+    @property
+    def text(self) -> str:
+        """Return the very words that were given, as they stand in the page."""
+        return self.hit.chunk.text[: self.stop - self.hit.chunk.start]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Holds what is asked of a model, in a chat's messages."""
+
+    messages: list[dict[str, str]]
+    given: list[Given]
+    tokens: int
+    language: str
+    left_out: int = 0
+    """Number of passages that did not fit."""
+
+
+@dataclass
+class Answer:
+    """Holds what was answered, and from what."""
+
+    question: str
+    text: str
+    prompt: Prompt | None
+    citations: list[Citation] = field(default_factory=list)
+    wrong: list[int] = field(default_factory=list)
+    """Numbers that were cited and not given."""
+    tells: bool = True
+    """False if the documents do not tell, by the threshold or by what the model answered."""
+    likeness: float | None = None
+    """Similarity of the best passage, which a threshold is held against."""
+    finish: str = "stop"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able values."""
+        given = [] if self.prompt is None else self.prompt.given
+        return {
+            "question": self.question, "answer": self.text, "tells": self.tells, "likeness": self.likeness,
+            "finish": self.finish, "prompt_tokens": None if self.prompt is None else self.prompt.tokens,
+            "citations": [each.as_dict() for each in self.citations], "cited_but_not_given": self.wrong,
+            "passages": [{"number": each.number, **each.hit.as_dict()} for each in given],
+        }  # fmt: skip
+
+
+def build_prompt(writer: Writes, question: str, hits: Sequence[Hit], settings: GenerationSettings) -> Prompt:
+    """Return the prompt for a question with as many passages as fit, so that the answer fits behind it.
+
+    Raises `UsageError` where the question alone does not fit.
+    """
+    language = "pt" if language_of(question) == "pt" else "en"
+    if language_of(question) not in ("en", "pt") and hits:
+        language = "pt" if language_of(hits[0].chunk.text) == "pt" else "en"
+    marks = marks_of(_tokenizer(writer), writer.template)
+    order, last, refusal = _ORDERS[language]
+
+    def messages(lines: Sequence[str]) -> list[dict[str, str]]:
+        parts = [order.format(refusal=refusal), *lines, last.format(question=harmless(question, marks))]
+        return [{"role": "user", "content": "\n\n".join(parts)}]
+
+    def fits(lines: Sequence[str]) -> int:
+        """Return a prompt's tokens where it fits, else 0."""
+        request = writer.request(messages(lines), writer)
+        room = min(settings.max_new_tokens, writer.context // 4)
+        return len(request.prompt) if len(request.prompt) + room <= writer.longest_prompt(request) + 1 else 0
+
+    tokens = fits([])
+    if not tokens:
+        raise UsageError(
+            f"The question does not fit the model, which reads {writer.context} tokens with its answer; shorten it."
+        )
+    given: list[Given] = []
+    for hit in hits:
+        number = len(given) + 1
+        for stop in _ends(hit):
+            line = f"[{number}] {harmless(_place(hit), marks)}: {harmless(hit.chunk.text[: stop - hit.chunk.start], marks)}"
+            if now := fits([*(each.line for each in given), line]):
+                given.append(Given(number, hit, stop, line))
+                tokens = now
+                break
+    return Prompt(messages([each.line for each in given]), given, tokens, language, len(hits) - len(given))
+
+
+def _ends(hit: Hit) -> list[int]:
+    """Return where a passage may end, the whole first and then sentence by sentence less, while enough is left of it."""
+    text, start = hit.chunk.text, hit.chunk.start
+    ends = [len(text), *reversed(sentence_starts(text)[1:])]
+    return [start + end for end in ends if end == len(text) or len(text[:end].split()) >= _FEWEST]
+
+
+def _place(hit: Hit) -> str:
+    parts = [hit.chunk.file, *([] if hit.chunk.page is None else [f"{hit.chunk.page}"]), hit.chunk.heading]
+    return ", ".join(part for part in parts if part)
+
+
+def _tokenizer(writer: Writes) -> Any:
+    tokenizer = getattr(writer, "tokenizer", None)
+    if tokenizer is None:
+        raise UsageError(
+            "This export cannot be asked with passages: its tokenizer is not at hand; give the adapter itself."
+        )
+    return tokenizer
+
+
+def likeness(hits: Sequence[Hit]) -> float | None:
+    """Return how like the question the best passage is by its vector, or by the one score that there is; None without any."""
+    if not hits:
+        return None
+    values = [score for hit in hits for name, (_, score) in hit.parts.items() if name not in ("bm25", "tfidf")]
+    return max(values) if values else hits[0].score
+
+
+def ask(
+    index: Index, question: str, writer: Writes, settings: GenerationSettings, *, most: int = 5,
+    threshold: float | None = None, tell: Callable[[str], None] = lambda piece: None,
+) -> Answer:  # fmt: skip
+    """Answer a question from an index's passages; `tell` is told each piece of the answer as it is written.
+
+    Where the best passage is less like the question than `threshold`, or there is none, nothing is asked of the model.
+    """
+    hits = index.search(question, most)
+    best = likeness(hits)
+    if best is None or (threshold is not None and best < threshold):
+        language = "pt" if "pt" in (language_of(question), index.values["facts"].get("language")) else "en"
+        refusal = _ORDERS[language][2]
+        tell(refusal)
+        return Answer(question, refusal, None, tells=False, likeness=best)
+    prompt = build_prompt(writer, question, hits, settings)
+    written = None
+    pieces: list[str] = []
+    for piece in writer.write([writer.request(prompt.messages, writer)], settings):
+        text = piece.text if pieces else piece.text.lstrip()
+        if text:
+            pieces.append(text)
+            tell(text)
+        written = piece.written or written
+    answer = "".join(pieces).rstrip()
+    citations, wrong = cited(answer, {each.number: (each.hit, each.text) for each in prompt.given}, index.terms)
+    tells = bool(answer) and not any(order[2].rstrip(".").lower() in answer.lower() for order in _ORDERS.values())
+    return Answer(question, answer, prompt, citations, wrong, tells, best, written.finish if written else "stop")

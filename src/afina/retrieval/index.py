@@ -1,0 +1,133 @@
+"""Search an index: `Index(folder).search(question)` gives passages, each with its place and its scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from afina.errors import UsageError, nearest, shown
+from afina.retrieval.edition import Chunk
+from afina.retrieval.folder import TERMS, IndexFolder
+from afina.retrieval.representations.base import NOTHING, REPRESENTATIONS, Ranker
+from afina.retrieval.representations.hybrid import Fused, fused
+from afina.retrieval.settings import IndexSettings
+from afina.retrieval.terms import Terms
+
+__all__ = ["Hit", "Index"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found, with its place, and why it was."""
+
+    rank: int
+    row: int
+    score: float
+    chunk: Chunk
+    parts: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Rank and score by each part of a hybrid that found the passage."""
+    places: tuple[Chunk, ...] = ()
+    """Where else the same words stand, or nearly the same."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able values."""
+        chunk = self.chunk
+        return {
+            "rank": self.rank, "score": round(self.score, 6), "file": chunk.file, "page": chunk.page,
+            "heading": chunk.heading,
+            "start": chunk.start, "stop": chunk.stop, "text": chunk.text,
+            "parts": {name: {"rank": rank, "score": round(score, 6)} for name, (rank, score) in self.parts.items()},
+            "places": [{key: vars(each)[key] for key in ("file", "page", "start", "stop")} for each in self.places],
+        }  # fmt: skip
+
+
+class Index:
+    """An index that is open to be searched; it stays as it was when it was opened."""
+
+    def __init__(self, folder: str | Path, *, device: str = "auto") -> None:
+        """Open an index; raises `UsageError` where there is none, or its encoder is another or gone."""
+        self.folder = IndexFolder(Path(folder))
+        try:
+            self.values, self.edition = self.folder.opened()
+            self._open(device)
+        except FileNotFoundError:  # another process put a new edition in its place just now
+            self.values, self.edition = self.folder.opened()
+            self._open(device)
+
+    def _open(self, device: str) -> None:
+        self.settings = IndexSettings.read(self.values["settings"])
+        made = REPRESENTATIONS[self.settings.representation](self.settings)
+        self.folder.check_weights(self.values, self.settings)
+        self.terms = Terms.load(self.edition.folder / TERMS)
+        ranker = made.open(self.edition.folder / self.settings.representation, self.terms, device)
+        self.ranker: Ranker = ranker
+        self.rankers = ranker.rankers if isinstance(ranker, Fused) else {self.settings.representation: ranker}
+
+    def __len__(self) -> int:
+        """Return how many passages there are."""
+        return int(self.values["counts"]["chunks"])
+
+    def search(self, question: str, most: int = 10, *, by: str | None = None) -> list[Hit]:
+        """Return the passages that answer a question best, the best first; `by` is one of a hybrid's parts alone.
+
+        Raises `UsageError` for an empty question, and for a part that the index has not.
+        """
+        (hits,) = self.search_several([question], most, by=by)
+        return hits
+
+    def search_several(self, questions: Sequence[str], most: int = 10, *, by: str | None = None) -> list[list[Hit]]:
+        """Return the passages for each of several questions."""
+        ranked = self.rank(questions, most, by=by)
+        return [self._hits(parts, scores, rows) for parts, scores, rows in ranked]
+
+    def rank(
+        self, questions: Sequence[str], most: int, *, by: str | None = None
+    ) -> list[tuple[dict[str, dict[int, tuple[int, float]]], list[float], list[int]]]:
+        """Return for each question the parts' ranks and scores by row, and the best rows with their scores."""
+        if blank := [number for number, question in enumerate(questions, start=1) if not question.strip()]:
+            raise UsageError(f"Question {blank[0]} is empty." if len(questions) > 1 else "The question is empty.")
+        if most < 1:
+            raise UsageError(f"At least one passage is searched for, not {most}.")
+        rankers = self.rankers
+        if by is not None:
+            if by not in rankers and by != self.settings.representation:
+                raise UsageError(f"{self.folder.path} has no {shown(by)}{nearest(by, rankers)}")
+            rankers = {by: rankers[by]} if by in rankers else rankers
+        several = len(rankers) > 1
+        depth = max(100, 5 * most) if several else most
+        ranked = {name: ranker.rank(questions, depth) for name, ranker in rankers.items()}
+        answers = []
+        for number in range(len(questions)):
+            parts = {
+                name: {
+                    row: (place, float(score))
+                    for place, (row, score) in enumerate(
+                        zip(rows[number].tolist(), scores[number].tolist(), strict=True), 1
+                    )
+                    if row != NOTHING
+                }
+                for name, (scores, rows) in ranked.items()
+            }
+            if several:
+                best, rows = fused([rows[number] for _, rows in ranked.values()], most)
+            else:
+                ((values, numbers),) = ranked.values()
+                best, rows = values[number], numbers[number]
+            ranking = [
+                (float(score), row) for score, row in zip(best.tolist(), rows.tolist(), strict=True) if row != NOTHING
+            ]
+            answers.append((parts if several else {}, [score for score, _ in ranking], [row for _, row in ranking]))
+        return answers
+
+    def _hits(self, parts: dict[str, dict[int, tuple[int, float]]], scores: list[float], rows: list[int]) -> list[Hit]:
+        return [
+            Hit(
+                rank, row, score, self.edition.chunk(row),
+                {name: places[row] for name, places in parts.items() if row in places}, tuple(self.edition.places(row)),
+            )
+            for rank, (score, row) in enumerate(zip(scores, rows, strict=True), start=1)
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        """Close its files."""
+        self.edition.close()

@@ -1,0 +1,1 @@
+"""Represent texts by what they are compared by, one file each."""

@@ -1,0 +1,87 @@
+"""Hold what an index is made with, which every later run on it keeps to."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from afina.errors import UsageError, nearest, shown
+from afina.registry import listing
+
+__all__ = ["LANGUAGES", "SIMILARITIES", "IndexSettings"]
+
+SIMILARITIES = ("cosine", "dot", "euclidean")
+LANGUAGES = ("none", "da", "de", "en", "es", "fr", "it", "nl", "pt", "ro", "ru", "sv", "tr")
+"""Languages whose words are stemmed; `none` takes words as they stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSettings:
+    """Says how documents are cut, what chunks are compared by, and where vectors lie; checked when made."""
+
+    representation: str = "hybrid"
+    """Representation that texts are compared by: bm25, tfidf, word2vec, bert, or hybrid of several."""
+    parts: tuple[str, ...] = ()
+    """Representations that a hybrid is of; its own default unless given."""
+    model: str = "minilm"
+    """The encoder of `bert`, whose tokens chunks are counted in; with an adapter its base."""
+    adapter: str | None = None
+    """An adapter's folder, Afina's or PEFT's, that is put on the encoder."""
+    pooling: str = "mean"
+    """Way that tokens' states become a vector: mean, or cls."""
+    similarity: str = "cosine"
+    """Comparison of vectors: cosine, dot or euclidean."""
+    precision: str = "auto"
+    """Numbers in which the encoder computes; `auto` is bfloat16 where the hardware has it."""
+    tokens: int = 200
+    """Most tokens of a chunk."""
+    overlap: int = 40
+    """Most tokens that a chunk shares with the one before it."""
+    columns: tuple[str, ...] | None = None
+    """Columns of tables whose values are the text; all of them, with their names, unless given."""
+    text_language: str = "auto"
+    """Language by which words are stemmed: two letters, none, or auto for that of most of the text."""
+    near: float = 0.95
+    """Similarity from which a chunk is a near-duplicate of an earlier one, and is kept once; 0 keeps all."""
+    store: str = "auto"
+    """Place of the vectors: exact, usearch, a postgresql:// address, or auto (exact up to 100,000 chunks)."""
+    seed: int = 0
+    """Seed of what is drawn at random (Word2Vec), which comes out the same with the same seed."""
+
+    def __post_init__(self) -> None:
+        names = listing("afina.retrieval.representations", "representation")
+        for name in (self.representation, *self.parts):
+            _check(name in names, "representation", name, tuple(names))
+        _check(self.similarity in SIMILARITIES, "similarity", self.similarity, SIMILARITIES)
+        _check(self.pooling in ("mean", "cls"), "pooling", self.pooling, ("mean", "cls"))
+        _check(self.text_language in (*LANGUAGES, "auto"), "text language", self.text_language, (*LANGUAGES, "auto"))
+        if not 8 <= self.tokens <= 100_000:
+            raise UsageError(f"A chunk has 8 to 100,000 tokens, not {self.tokens}.")
+        if not 0 <= self.overlap <= self.tokens // 2:
+            raise UsageError(f"The overlap is 0 to half a chunk's {self.tokens} tokens, not {self.overlap}.")
+        if not 0 <= self.near <= 1:
+            raise UsageError(f"The similarity of near-duplicates is 0 to 1, not {self.near}.")
+
+    def changed(self, **changes: Any) -> "IndexSettings":
+        """Return these settings with some that a person gave (those that are None stay)."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        known = {field.name for field in fields(self)}
+        for name in given:
+            if name not in known:
+                raise UsageError(f"An index has no setting {shown(name)}{nearest(name, known)}")
+        return replace(self, **given)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return them as JSON-able values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "IndexSettings":
+        """Return what `as_dict` gave."""
+        return cls().changed(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
+
+
+def _check(is_known: bool, what: str, given: str, possible: tuple[str, ...]) -> None:
+    if not is_known:
+        raise UsageError(f"There is no {what} {shown(given)}{nearest(given, possible)}")

@@ -1,0 +1,1 @@
+"""Keep vectors where they can be searched, one file a store."""
