@@ -144,9 +144,9 @@ def export_adapter(
     folder, target = Path(adapter), make_target(to, options)
     out = out if isinstance(out, Out) else Out(out)
     place = folder_of(folder, target.name, None if out.folder is None else Path(out.folder), force=out.force)
-    told = told_by(folder, model)
-    check_apart(place, (folder, data, told.record.model))
-    target.foresee(told)
+    described = told_by(folder, model)
+    check_apart(place, (folder, data, described.record.model))
+    target.foresee(described)
     tell("loading the adapter")
     with room_for(place), partial_folder(place) as partial, room_for(place):
         tested = load(folder, model=model)
