@@ -57,6 +57,7 @@ def listing(package: str, decorator: str) -> Mapping[str, Entry]:
             raise UsageError(
                 f"{info.name} is installed without its source, from which names are read; reinstall afina."
             )
+
         # Parsed only where the decorator stands in it at all, which keeps `afina --help` quick.
         if f"@{decorator}(" in source:
             entries += _entries(ast.parse(source), decorator, info.name)

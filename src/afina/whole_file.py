@@ -29,6 +29,7 @@ def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
     partial = partial_of(path)
     try:
         yield partial
+
         # On the disk before it takes the other's place: after a loss of power the name stands for one of both, whole.
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -66,6 +67,7 @@ def sweep_partials(folder: Path, name: str | None = None) -> None:
     for place, folders, files in os.walk(folder):
         for entry in [*folders, *files]:
             match = _PARTIAL.fullmatch(entry)
+
             # Only what no running process is writing: its number is in the name.
             if match is None or (name is not None and match[1] != name) or _runs(int(match[2])):
                 continue

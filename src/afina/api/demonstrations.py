@@ -113,6 +113,7 @@ def demo_chat(
     tell(model)
     questions, before = _before(model)
     asked(questions, before)
+
     # The bare model is asked before anything is trained, so that the two stand side by side.
     examined = [before]
     outcome = study(config, out, language=language, observer=observer)

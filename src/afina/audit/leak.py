@@ -240,6 +240,7 @@ def _to_rank(
         if manifest.space <= settings.references + 1:
             others = [manifest.secret(number) for number in range(manifest.space)]
         else:
+            # A seed for each canary: how many there are must not change what one of them is ranked among.
             random = np.random.default_rng([settings.seed, place])
             others = draw_secrets(manifest, settings.references + 1, random)
         others = [secret for secret in others if secret != canary.secret]

@@ -148,6 +148,8 @@ def _sentence_pieces(file: GgufFile, tokens: Sequence[str], says: Any) -> "Token
             fuse_unk=True, byte_fallback=True,
         )
     )  # fmt: skip
+
+    # SentencePiece puts a space before a text unless the file says otherwise; the decoder takes it off again.
     prefix = says.get("add_space_prefix", True) is not False and not place_first
     spaces = normalizers.Replace(" ", "▁")
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), spaces]) if prefix else spaces

@@ -72,6 +72,8 @@ def _names(config: Any) -> list[str] | None:
     given = getattr(config, "id2label", None)
     if not isinstance(given, Mapping) or not given:
         return None
+
+    # JSON has keys as texts, transformers as numbers.
     by_row = {int(row): str(name) for row, name in given.items()}
     if sorted(by_row) != list(range(len(by_row))):
         return None

@@ -78,6 +78,7 @@ _OF_THE_RUN = ("datasets", "language", "metrics", "model-index")
 def _private(text: str, known: Known) -> str:
     """Return a text with no path of the machine that it was made on: of a file or folder its name alone."""
     source = (known.record.facts.get("source") or {}).get("path")
+    # A card goes to others: folders of this machine are nobody's business.
     for path in filter(None, (known.record.model, str(source or ""), known.run.model if known.run else "")):
         if Path(path).is_absolute():
             text = text.replace(path, Path(path).name)

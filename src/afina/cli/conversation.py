@@ -80,6 +80,7 @@ class Wrapped:
 
         if not self._word:
             return
+
         # By cells and not by letters: wide characters take two.
         taken = cell_len(self._space) + cell_len(self._word)
         if self.column + taken > self.width:

@@ -35,6 +35,7 @@ class Pace:
             if self._first is None:  # what went on from a checkpoint begins in the middle
                 self._first, self._tenth = (now, done), tenth
         silence = now - self._spoke
+
         # The longer a piece of work takes, the seldomer it is told: a night's log stays readable.
         longest = max(_LONGEST, (now - self._begun) / 10)
         if silence < _SHORTEST or (tenth <= self._tenth and silence < longest):

@@ -21,6 +21,7 @@ _PHONE = re.compile(
 
 def is_cpf(text: str) -> bool:
     """Return whether the digits are a CPF: eleven, the last two right (weights 10 to 2, then 11 to 2, modulo 11)."""
+    # Eleven equal digits pass the check and are nobody's number.
     digits = [int(letter) for letter in text if letter.isdigit()]
     return len(digits) == 11 and len(set(digits)) > 1 and all(
         digits[place] == _check(digits[:place], range(place + 1, 1, -1)) for place in (9, 10)

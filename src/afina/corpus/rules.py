@@ -190,6 +190,8 @@ def _order(row: Interaction) -> list[Interaction]:
     if not asked or not answered or answered[-1] < asked[0]:
         # Which side is missing is for the next rules to say.
         return [row] if not (asked and answered) else [_rejected(row, "the answer stands before the question")]
+
+    # What stands before the first question and behind the last answer is cut off as rows of its own, with a reason.
     before = [message for message in joined[: asked[0]] if message["role"] != "system"]
     system = [message for message in joined[: asked[0]] if message["role"] == "system"]
     middle, after = [*system, *joined[asked[0] : answered[-1] + 1]], joined[answered[-1] + 1 :]

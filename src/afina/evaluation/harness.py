@@ -87,6 +87,8 @@ def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], l
     rows: dict[tuple[tuple[str, ...], int], list[int]] = {}
     for row, request in enumerate(requests):
         settings = request.args[1]
+
+        # Greedy writing alone gives the same text, and so the same score, every time.
         if settings.get("do_sample") or settings.get("num_beams", 1) != 1:
             raise UsageError(
                 f"The task {request.task_name} samples or searches by beams; here texts are written greedily."

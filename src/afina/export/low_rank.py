@@ -54,6 +54,7 @@ def low_rank_changes(loaded: Predictor, rank: int, to: str) -> Changes:
     modules = dict(loaded.backbone.model.named_modules())
     places = {site.module: site.transposed for site, _ in loaded.adapter.placed()}
     try:
+        # Folded into the loaded backbone itself, which is not used any more after this.
         before = {name: _weight_and_bias(modules[name], transposed) for name, transposed in places.items()}
         for site, branch in loaded.adapter.placed():
             fold_into(modules[site.module], site, branch)

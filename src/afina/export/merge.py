@@ -79,6 +79,8 @@ def _untie(loaded: Predictor, model: Any, bare: Any) -> None:
     ]  # fmt: skip
     output: Any = model.get_output_embeddings() if loaded.task.speaks else None
     words = max((branch.words for _, branch in embedded), default=0)
+
+    # The head has to stay what it was, where the embeddings that it shares are changed.
     shared = output is not None and output.weight is model.get_input_embeddings().weight
     if shared and (embedded or loaded.own_language is not None):
         output.weight = nn.Parameter(output.weight.detach().clone())

@@ -94,6 +94,7 @@ def place_for(name: str, *, public: bool = False) -> HubPlace:
 
 def _check_there(name: str, files: tuple[str, ...], card: str | None, *, private: bool, public: bool) -> None:
     """Raise `UsageError` for a name that holds another's work, or that others see than was said."""
+    # A repository that Afina did not write is never written over, whoever owns it.
     if set(files) - {".gitattributes"}:
         try:
             ours = card is not None and parse(card).is_ours
@@ -142,6 +143,8 @@ def push(folder: Path, place: HubPlace, *, tell: Callable[[str], None] = lambda 
         made = api.create_commit(
             place.name, adding, commit_message="Upload by Afina", parent_commit=place.commit,
         )  # fmt: skip
+
+    # Files that an earlier upload left are named and not removed: a person may have put them there.
     left = tuple(sorted(set(place.files) - set(parcel.files) - _ALWAYS_THERE))
     url = f"{api.endpoint}/{place.name}"
     return Pushed(place.name, str(made.repo_url) if made.repo_url else url, place.private, tuple(sorted(parcel.files)),

@@ -71,6 +71,7 @@ class EnergyMeter:
             before, self._before = self._before, self._read()
             if self._before is None:
                 return
+
             # A counter that stands lower than before has wrapped around once, as it is read often enough.
             for counter, earlier, now in zip(self._counters, before, self._before, strict=True):
                 if now >= earlier:

@@ -107,6 +107,8 @@ def load(
     if method.owns_backbone:
         backbone.autocast = STORAGES[record.precision].autocast()
     loaded = form.read(folder, backbone, record)
+
+    # The task says of which kind the predictor is, whoever wrote the folder.
     task = restore(loaded.task)
     made = PREDICTORS[task.predictor](
         folder=folder, format=form, record=replace(record, task=loaded.task), method=loaded.adapter.method,

@@ -121,6 +121,8 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
     sign = 1 if higher_is_better(name) else -1
     ranked = sorted(left, key=lambda cell: -sign * _mean(cell))
     best = ranked[0]
+
+    # Without one fingerprint no difference can be tested: the best is said, and that it is not certain.
     if not comparable(group):
         reason = words(
             "{best} has the best {metric} ({value}), but these results were made under different conditions (data, versions, "
@@ -132,6 +134,8 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
     # Only those that fit are compared: fewer pairs, and so a milder correction.
     comparisons = compare({cell_name(c): _predictions(directory, c) for c in left}, name)
     tied = [best, *(cell for cell in ranked[1:] if _tie(comparisons, best, cell))]
+
+    # Where the metric cannot decide, costs do.
     if len(tied) > 1:
         cheapest = min(tied, key=lambda cell: (_cost(cell.memory_bytes), _cost(cell.seconds)))
         others = [cell for cell in tied if cell is not cheapest]

@@ -96,6 +96,8 @@ class Chat:
             raise UsageError("There is nothing to save yet.")
         system = [{"role": "system", "content": self.system}] if self.system else []
         whole = [*system, *self.messages]
+
+        # A conversation that goes on from the last saved line takes its place: saving twice leaves one line, not two.
         saved = _conversations(path) if path.exists() else []
         if saved and (last := json.loads(saved[-1])).keys() == {"messages"} and _begins(last["messages"], whole):
             saved.pop()

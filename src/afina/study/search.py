@@ -43,6 +43,8 @@ def trials(config: StudyConfig) -> tuple[StudyConfig, dict[str, tuple[str, float
             specs[trial.label], names[trial.label] = trial, (run.label, factor)
     if not specs:
         return None
+
+    # Trials have one seed and no early stopping: what they are for is the rate alone.
     changes = {
         "methods": list(specs.values()), "seeds": config.seeds[:1], "learning_rate": "auto", "early_stopping": None,
     }  # fmt: skip

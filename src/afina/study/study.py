@@ -119,6 +119,7 @@ class Study:
         refuse_other_models(self.directory, before.models or {}, self._models)
 
         settled = self._folder.resolved().runs
+
         # A rate that could not be tried, as its trial was ended from outside, is tried again at every start.
         known = all(run.id in settled and not settled[run.id].untried for run in self.runs)
         if self.config.learning_rate == "search" and not known:

@@ -126,6 +126,7 @@ class Choices(SpeakingTask):
         return Choices(max(map(len, choices)), None, self.prompt)
 
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
+        # Rows without answers of their own are all asked with the labels' names.
         answers = rows.choices or [list(self.label_names or ())] * len(rows)
         pairs: Sequence[str | None] = rows.text_pair or [None] * len(rows)
         questions = [self._question(text, pair) for text, pair in zip(rows.text, pairs, strict=True)]

@@ -110,6 +110,8 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
     if said_key is None and not calls:
         raise _Problem(f"a message should have role and content, or from and value, not {_short(turn)}")
     content = said_text(values.get(said_key or ""))
+
+    # ShareGPT has calls as roles, with the call as JSON text in the message.
     if name in _CALLS and not calls:
         calls = _called_by_text(content, seen)
         if calls:

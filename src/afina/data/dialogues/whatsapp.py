@@ -128,6 +128,7 @@ def _roles(names: Iterable[str], speakers: Speakers) -> dict[str, str]:
     asking = {name.lower() for name in speakers.user}
     roles = {name: speakers.roles[name.lower()] for name in names if name.lower() in speakers.roles}
     roles |= {name: "assistant" for name in names if name.lower() in assistants}
+    # One side is enough: where those who answer are named, everybody else asks, and the other way round.
     if assistants and not asking:
         roles |= {name: "user" for name in names if name not in roles}
     if asking and not assistants:
@@ -158,6 +159,7 @@ def _day_first(messages: Sequence[_Said]) -> bool:
 
 def _moment(when: tuple[str, ...], *, day_first: bool) -> datetime | None:
     first, second, third, hour, minute, half = when
+    # Four digits in front are a year, as in 2024-05-31.
     year, month, day = (first, second, third) if len(first) == 4 else (third, second, first)
     if len(first) < 4 and not day_first:
         month, day = day, month

@@ -144,9 +144,13 @@ def classes(
 
     # By value and not by first appearance: the same labels get the same numbers, however the rows are ordered.
     order = sorted(every)
+
+    # A number from a table of decimals (3.0) is the label 3.
     shown = tuple(str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in order)
     if kind != arrow.string() and -1 in every and len(every) > 2:
         notes.append("-1 is taken for a label like the others; leave its rows out if it means that there is none")
+
+    # Texts that are all among the names: the source's own order numbers them.
     if names and every <= set(names):
         order, shown = list(names), names
     values = arrow.array(order, type=kind)

@@ -98,6 +98,7 @@ def _of_flags(table: arrow.Table, flags: Sequence[str], place: str) -> list[list
     columns = [table[name].to_pylist() for name in flags]
     rows: list[list[str] | None] = []
     for number, values in enumerate(zip(*columns, strict=True)):
+        # A row with a hole in one of its flags is no row without that label: nobody knows it.
         column = [None if value is None else _flag(value) for value in values]
         for name, value, flag in zip(flags, values, column, strict=True):
             if value is not None and flag is None:

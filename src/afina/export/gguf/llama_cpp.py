@@ -76,6 +76,7 @@ class LlamaCpp:
             self._server = xllamacpp.Server(given)
         except Exception as error:  # whatever the wheel raises for a file that it does not take
             raise AfinaError(f"llama.cpp does not open {self.lora or self.model}: {_first(error)}.") from error
+
         # Past any proxy of the environment, which has no business between two parts of one machine.
         self._open = build_opener(ProxyHandler({})).open
         self._plain = self.tokens("a", marks=False)[-1]

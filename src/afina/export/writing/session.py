@@ -31,6 +31,7 @@ class Going:
         for row, prompt in enumerate(prompts):
             # Padding before the text, so that the last place of every row is what the next token follows.
             ids[row, width - len(prompt) :], self._mask[row, width - len(prompt) :] = prompt, 1
+
         # No keys and values yet: the graph takes them as tensors of length zero.
         nothing = [np.zeros((rows, heads, 0, size), np.float32) for heads, size in shapes for _ in range(2)]
         self._kept: Sequence[np.ndarray] = nothing

@@ -133,6 +133,7 @@ class _Door:
             leaving.cancel()
 
     async def _body(self, request: Request) -> Any:
+        # A form that a browser sends to another site cannot have this header: no page can ask in a person's name.
         kind, most = self.endpoint.body, self.house.limits.body
         if (
             kind is not None

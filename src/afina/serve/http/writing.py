@@ -156,6 +156,7 @@ async def pieces(call: Call, replies: Sequence[StreamedReply]) -> AsyncIterator[
 
     Raises `Refusal` for an answer that is not there in time, or that failed.
     """
+    # The engine's thread hands pieces over to this loop; nothing of a request is touched by two threads.
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
 
