@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,8 +201,15 @@ def test_a_reload_under_a_stream_changes_nothing_of_it(speaker: Callable[[str], 
             body = {"lora_name": "own", "lora_path": str(path), "load_inplace": True}
             assert client.post("/v1/load_lora_adapter", json=body, headers=admin).status_code == 200
 
+        def metered(name: str) -> list[float]:
+            text = client.get("/metrics", headers=admin).text
+            return [
+                float(value) for value in re.findall(rf'^afina_{name}{{.*adapter="own".*}} (\S+)$', text, re.MULTILINE)
+            ]
+
         body = {"model": "own", "prompt": "a cat", "max_tokens": 30, "temperature": 0}
         load(old)
+        (before,) = metered("adapter_version")
         with client.stream("POST", "/v1/completions", json=body | {"stream": True}) as response:
             lines = response.iter_lines()
             first = next(lines)
@@ -215,3 +223,6 @@ def test_a_reload_under_a_stream_changes_nothing_of_it(speaker: Callable[[str], 
         while held.predictor is not None and time.monotonic() < ends:
             time.sleep(0.01)
         assert held.predictor is None and held.retired
+        # Counts are by name, over all versions; a gauge says which version it is now, as the access log does of each.
+        assert metered("adapter_version") == [before + 1] == [server.house.shelf.current("own").number]
+        assert metered("rows_total") == [2]

@@ -1,5 +1,7 @@
 """Encoders answer rows of many adapters in one pass as `predict` and `embed` do alone."""
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 import afina
 from afina.adapters.adapter import Adapter
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import EncodeRequest, Encoders, Gathering, Reader, reads_labels, reads_states
+from afina.serve.encoders import EncodeRequest, Encoders, Gathering, reads_labels, reads_states
+from afina.serve.passes import Passes, Reader
 from served import save
 
 Loader = Callable[..., Path]
@@ -37,7 +40,7 @@ def adapters(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def asked(encoders: Encoders, wanted: Sequence[tuple[Reader, Sequence[str]]]) -> list[EncodeRequest]:
-    """Ask all at once and wait for the answers."""
+    """EncodeRequest all at once and wait for the answers."""
     ended = Event()
     done: list[EncodeRequest] = []
 
@@ -57,7 +60,7 @@ def asked(encoders: Encoders, wanted: Sequence[tuple[Reader, Sequence[str]]]) ->
 
 def test_rows_of_many_heads_and_vectors_share_a_pass(adapters: dict[str, Predictor]) -> None:
     rows: list[int] = []
-    encoders = Encoders(stepped=lambda count, seconds: rows.append(count))
+    encoders = Encoders(Gathering(padding=1.0), stepped=lambda count, seconds: rows.append(count))
     wanted: list[tuple[Reader, Sequence[str]]] = [(reads_labels(own), TEXTS) for own in adapters.values()]
     wanted += [(reads_states(own, own.backbone, "mean"), TEXTS[:2]) for own in adapters.values()]
     backbone = adapters["two"].backbone
@@ -89,6 +92,40 @@ def test_a_pass_takes_who_waited_longest_and_the_like(adapters: dict[str, Predic
     lengths = [text.count("parcel") for text in done]
     assert sorted(lengths[:4]) == [4, 28, 29, 30] and sorted(lengths[4:]) == [1, 2, 3]
     assert encoders.rows_waiting == 0 and passes == [4, 3]
+
+    # what is of quite another length is not padded up to the others
+    encoders.gathering = Gathering(spare=8)
+    for ask in asks:
+        encoders.submit(replace(ask, _parts={}))
+    encoders.gather()
+    while not encoders.idle():
+        encoders.turn()
+    assert passes[2:] == [3, 4]
+    encoders.close()
+
+
+def test_adapters_stay_on_the_model_until_they_are_let_go(adapters: dict[str, Predictor], tmp_path: Path) -> None:
+    """Any mix after any other: what is on the model besides changes no answer, and what is let go of leaves memory."""
+    passes, random = Passes(), np.random.default_rng(0)
+    readers = {name: reads_labels(own) for name, own in adapters.items()}
+    wanted = {name: own.logits(TEXTS) for name, own in adapters.items()}
+    tokens = {name: reader.read(TEXTS, None) for name, reader in readers.items()}
+    for _ in range(6):
+        names = random.choice(sorted(readers), random.integers(1, 9))
+        rows = [(name, int(random.integers(len(TEXTS)))) for name in names]
+        found = passes.answers([(readers[name], tokens[name], row) for name, row in rows])
+        for (name, row), output in zip(rows, found, strict=True):
+            np.testing.assert_allclose(output, wanted[name][row], atol=2e-5)
+    backbone = adapters["two"].backbone
+    fresh = afina.load(save(Path(backbone.name), tmp_path / "fresh", "lora", TASKS["two"][1]), beside=adapters["two"])
+    reader, gone = reads_labels(fresh), weakref.ref(fresh.adapter)
+    passes.answers([(reader, reader.read(TEXTS[:1], None), 0), (readers["two"], tokens["two"], 0)])
+    passes.let_go(fresh.adapter)
+    del fresh, reader
+    gc.collect()
+    assert gone() is None
+    passes.close()
+    np.testing.assert_array_equal(adapters["two"].logits(TEXTS), wanted["two"])
 
 
 def test_who_asks_wrongly_or_went_away_costs_the_others_nothing(adapters: dict[str, Predictor]) -> None:

@@ -27,6 +27,8 @@ def running(speaker: Callable[[str], Path], tmp_path_factory: pytest.TempPathFac
     save(base, folder / "anna", "lora", CHOICES)
     save(base, folder / "bert", "ia3", CHOICES, seed=1)
     save(base, folder / "tickets", "lora", {"name": "classification", "label_names": ["late", HTML, "broken"]})
+    lamps = {"name": "choices", "answers": 2, "label_names": ["late", "broken"], "prompt": None}
+    save(base, folder / "lamps", "lora", lamps)
     save(base, folder / "orders", "ia3", {"name": "multilabel", "label_names": ["new", "old"]})
     with served(base, adapters=folder, api_key="secret-of-all") as both:
         both[1].headers["authorization"] = "Bearer secret-of-all"
@@ -67,7 +69,7 @@ def test_two_adapters_are_tried_beside_each_other(page: Browser, running: Any) -
     # labels, of which one looks like markup
     page.run("document.querySelector('input[value=labels]').click()")
     offered = page.run("[...document.querySelectorAll('#choices select')[0].options].map(one => one.value)")
-    assert offered == ["orders", "tickets"]
+    assert offered == ["lamps", "orders", "tickets"]
     choose(page, 0, "tickets")
     choose(page, 1, "orders")
     ask(page, HTML)
@@ -94,18 +96,35 @@ def test_two_adapters_are_tried_beside_each_other(page: Browser, running: Any) -
     choose(page, 0, "anna")
     choose(page, 1, "bert")
     page.run("document.querySelector('#temperature').value = 0; document.querySelector('#most').value = 8")
+    page.type("#system", "help")
     messages: dict[str, list[dict[str, str]]] = {"anna": [], "bert": []}
     for turn, text in enumerate(("where is my parcel", "the lamp is broken"), start=1):
         ask(page, text)
         page.until(WAITING.format(2 * turn))
         for name, column in (("anna", "first"), ("bert", "last")):
             messages[name].append({"role": "user", "content": text})
-            settings = {"model": name, "messages": messages[name], "temperature": 0, "max_tokens": 8}
+            whole = [{"role": "system", "content": "help"}, *messages[name]]
+            settings = {"model": name, "messages": whole, "temperature": 0, "max_tokens": 8}
             said = client.post("/v1/chat/completions", json=settings).json()["choices"][0]["message"]["content"]
             shown = page.run(f"[...document.querySelectorAll('.log:{column}-child .answer .text')].at(-1).textContent")
             assert shown == said
             messages[name].append({"role": "assistant", "content": said})
     assert "tokens/s" in page.text(".answer .facts")
+
+    # what is drawn by a seed is drawn again by the same
+    page.run("document.querySelector('#temperature').value = 2; document.querySelector('#seed').value = 7")
+    drawn = []
+    for _ in range(2):
+        page.run("document.querySelector('#clear').click()")
+        ask(page, "a cat")
+        page.until(WAITING.format(2))
+        drawn.append(page.text(".answer .text"))
+    said = client.post("/v1/chat/completions", json={
+        "model": "anna", "messages": [{"role": "system", "content": "help"}, {"role": "user", "content": "a cat"}],
+        "temperature": 2, "seed": 7, "max_tokens": 8,
+    }).json()["choices"][0]["message"]["content"]  # fmt: skip
+    assert drawn == [said, said]
+    page.run("document.querySelector('#system').value = ''")
 
     assert all(url.startswith(f"{server.url}/") for url in page.asked if not url.startswith("about:"))
     assert page.complaints == [] and page.run("document.title") == "Afina"
@@ -148,17 +167,21 @@ def test_it_speaks_portuguese_fits_a_phone_and_is_dark(page: Browser, running: A
 
 def test_the_page_comes_with_a_policy_and_sets_nothing_as_markup(running: Any) -> None:
     server, _ = running
-    script = (FOLDER / "script.js").read_text(encoding="utf-8")
+    script = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.js")))
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|https?:", script)
     with httpx2.Client(base_url=server.url) as nobody:
-        for path in ("/", "/page/style.css", "/page/script.js", "/page/icon.svg", "/page/words.json"):
+        parts = [f"/page/{path.name}" for path in FOLDER.iterdir()]
+        assert len(parts) == 5
+        for path in ("/", *parts, "/page/words.json"):
             found = nobody.get(path)
             policy = found.headers["content-security-policy"]
             assert found.status_code == 200 and "default-src 'none'" in policy and "unsafe" not in policy
-        assert nobody.get("/page/../page.py").status_code == 404
+        for path in ("/page/../page.py", "/page/%2e%2e%2fpage.py", "/page/other.js"):
+            assert nobody.get(path).status_code == 404
 
 
-def test_models_say_whether_they_write(running: Any) -> None:
+def test_models_say_what_they_do(running: Any) -> None:
     _, client = running
-    writes = {one["id"]: one["writes"] for one in client.get("/v1/models").json()["data"]}
-    assert writes == {"llama": True, "anna": True, "bert": True, "tickets": False, "orders": False}
+    does = {one["id"]: (one["writes"], one["classifies"]) for one in client.get("/v1/models").json()["data"]}
+    writers = dict.fromkeys(("llama", "anna", "bert"), (True, False))
+    assert does == writers | {"tickets": (False, True), "orders": (False, True), "lamps": (True, True)}

@@ -10,6 +10,7 @@ import pytest
 
 from afina.words.language import Words
 from afina.words.notes import NOTES, said_note
+from afina.words.serving import SERVED
 from source import SOURCE, tree_of
 
 MAKERS = [
@@ -168,3 +169,19 @@ def test_notes_are_said_with_their_file_their_count_and_portuguese_numbers() -> 
                       "meant to be one?").startswith("os rótulos 'Sim' (3) e 'sim' (2) só diferem")  # fmt: skip
     assert words.note("nobody's note") == "nobody's note"
     assert Words("en").note("tags such as B_X are read as B-X") == "tags such as B_X are read as B-X"
+
+
+def test_what_a_server_tells_has_its_portuguese() -> None:
+    told = set[str]()
+    for path in (SOURCE / "serve").rglob("*.py"):
+        for node in ast.walk(tree_of(path)):
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in ("tell", "_say_once"):
+                told |= set(expansions(node.args[0], {}))
+    told.discard(f"{HOLE}: {HOLE}")  # an adapter's note, which is known as such
+    told = {text for text in told if re.search("[a-z]{2}", text.replace(HOLE, ""))}
+    assert len(told) > 8
+    assert not {text for text in told if said_note(text, "pt") == text}
+    for key in SERVED:
+        pattern = re.compile("(.+?)".join(map(re.escape, re.split(r"\{\w+\}", key))), re.DOTALL)
+        assert any(pattern.fullmatch(text) for text in told), key

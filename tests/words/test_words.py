@@ -59,7 +59,8 @@ def said(tree: ast.AST) -> Iterator[str]:
 def page_phrases() -> set[str]:
     """Return what the page of `afina serve` says: marked in its HTML, and handed to `say` in its script."""
     folder = SOURCE / "serve" / "page"
-    html, script = ((folder / name).read_text(encoding="utf-8") for name in ("index.html", "script.js"))
+    html = (folder / "index.html").read_text(encoding="utf-8")
+    script = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.js")))
     marked = re.findall(r'data-say[^>]*>([^<]+)<|data-placeholder="([^"]+)"', html)
     handed = re.findall(r'\bsay\((?:[^"()]+\? )?"([^"]+)"(?: : "([^"]+)")?', script)  # both where one of two is
     return {text for pair in (*marked, *handed) for text in pair if text}
@@ -75,8 +76,8 @@ def test_every_phrase_that_is_said_has_its_portuguese(trees: dict[Path, ast.Modu
     assert not spoken - phrases().keys()
 
 
-CLI = sorted(path.stem for path in (SOURCE / "cli").glob("*.py") if path.stem not in ("__init__", "main", "serve"))
-"""Files of cli/ but `main`, which speaks before any language is known, and `serve`, whose lines are a server's log."""
+CLI = sorted(path.stem for path in (SOURCE / "cli").glob("*.py") if path.stem not in ("__init__", "main"))
+"""Files of cli/ but `main`, which speaks before any language is known."""
 PRINTS = (
     "print",
     "note",
@@ -126,7 +127,7 @@ def printed(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("name", CLI)
 def test_nothing_is_printed_in_english_alone(name: str, trees: dict[Path, ast.Module]) -> None:
     styles = {"dim", "bold", "red", "green", "yellow", "right", "left", "default"}
-    units = {"GB", "MB", "min", "adapter", "Markdown", "CSV", "LaTeX", "tables"}
+    units = {"afina", "GB", "MB", "min", "adapter", "Markdown", "CSV", "LaTeX", "tables"}
     for text in printed(trees[SOURCE / "cli" / f"{name}.py"]):
         typed = re.sub(r"\bafina [a-z]+|--\w+ best", "", text)  # what a person is to type
         words = set(re.findall(r"[A-Za-z]{2,}", typed)) - styles - units
@@ -134,9 +135,9 @@ def test_nothing_is_printed_in_english_alone(name: str, trees: dict[Path, ast.Mo
 
 
 def test_every_command_takes_a_language() -> None:
-    """But for those that are only the name before other commands, and a server, which writes a log."""
+    """But for those that are only the name before other commands."""
     without = {name for name, run in COMMANDS.items() if "language" not in signature(run).parameters}
-    assert without == {"audit", "data", "rag", "serve"}
+    assert without == {"audit", "data", "rag"}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -3,17 +3,19 @@
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Device, Precision
+from afina.cli.options import Device, Language, Precision
 from afina.cli.terminal import is_quiet
 
 if TYPE_CHECKING:
     from afina.serve.http.server import Served
+    from afina.words.language import Words
 
 __all__ = ["serve"]
 
@@ -62,6 +64,7 @@ def serve(
     ] = None,
     device: Device = "auto",
     precision: Precision = None,
+    language: Language = "en",
 ) -> None:
     """Serve a model and any number of its adapters, of any method, by one process: chats, labels, vectors.
 
@@ -72,8 +75,10 @@ def serve(
     """
     from afina import api
     from afina.serve.http.house import ServeLimits
+    from afina.words.language import Words
 
-    tell = _quiet if is_quiet() else _tell  # now: other threads do not know of --quiet
+    words = Words(language)
+    tell = _quiet if is_quiet() else partial(_tell, words)  # now: other threads do not know of --quiet
     served = api.serve(
         base, adapters=adapters, host=host, port=port, preload=preload, keys=keys,
         api_key=api_key or os.environ.get("AFINA_API_KEY") or None,
@@ -81,16 +86,20 @@ def serve(
         limits=ServeLimits(queue=queue, body=body, deadline=deadline), grace=grace, log=log, log_text=log_text,
         same=same or (), precision=precision, device=device, tell=tell,
     )  # fmt: skip
-    names = served.house.shelf.names()
-    counted = f"{len(names)} adapter{'' if len(names) == 1 else 's'}"
-    tell(f"{served.house.bases.name} and {counted} at {served.url} (a page to try them; API: {served.url}/v1)")
+    adapters_there = words.counted(len(served.house.shelf.names()), "{count} adapter", "{count} adapters")
+    tell(
+        words(
+            "{base} and {adapters} at {url} (a page to try them; programs ask at {url}/v1)",
+            base=served.house.bases.name, adapters=adapters_there, url=served.url,
+        )
+    )  # fmt: skip
     if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
-        tell("Whoever reaches this address may ask: there is no key (--api-key, --keys).")
+        tell(words("Whoever reaches this address may ask: there is no key (--api-key, --keys)."))
     _until_told(served)
 
 
-def _tell(sentence: str) -> None:
-    print(f"afina: {sentence}", file=sys.stderr, flush=True)
+def _tell(words: "Words", sentence: str) -> None:
+    print(f"afina: {words.note(sentence)}", file=sys.stderr, flush=True)
 
 
 def _quiet(sentence: str) -> None:

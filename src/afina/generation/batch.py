@@ -3,7 +3,8 @@
 A turn adds a token to every row and reads of the prompts that wait; it is the only way in which text is written here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -79,8 +80,11 @@ class WritingBatch:
     @property
     def kept_bytes(self) -> int:
         """Return what is kept of the rows' keys and values."""
-        writings = [*([] if self._writing is None else [self._writing]), *(writing for _, writing in self._reading)]
-        return sum(kept_bytes(writing.all_layers) for writing in writings)
+        return sum(kept_bytes(writing.all_layers) for writing in self._writings)
+
+    @property
+    def _writings(self) -> list[Writing]:
+        return [*([] if self._writing is None else [self._writing]), *(writing for _, writing in self._reading)]
 
     @property
     def attached(self) -> list[Attachable]:
@@ -105,6 +109,22 @@ class WritingBatch:
         used, gone = {id(row.request.adapter) for row in self.rows}, {id(one) for one in adapters}
         if any(id(one) in gone - used for one in self.attached):
             self._attach([one for one in self.attached if id(one) not in gone - used])
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take every adapter off the model for the time of a block, in which others may use it, and put them back."""
+        attached = self._attached
+        if attached is None:
+            yield
+            return
+        attached.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            attached.__enter__()
+            # What was remembered of the hooks that were there is of no use to those that are there now.
+            for writing in self._writings:
+                writing.renumber(attached, range(len(attached.adapters)))
 
     def clear(self) -> None:
         """Have all rows leave, and take every adapter off the model."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, RLock
+from typing import NamedTuple
 
 from afina.adapters.format import format_of
 from afina.errors import AfinaError, UsageError
@@ -17,13 +18,21 @@ from afina.predictor.predictor import Predictor
 from afina.serve.bases import Bases
 from afina.serve.folders import Stamp, is_adapter, named_in, stamp_of
 
-__all__ = ["UNNAMED", "NoSuchAdapter", "Shelf", "Version"]
+__all__ = ["UNNAMED", "Does", "NoSuchAdapter", "Shelf", "Version"]
 
 Tell = Callable[[str], None]
 
 
 class NoSuchAdapter(AfinaError):
     """Nothing of this name can be asked; where a folder has it, the sentence says what is wrong with that."""
+
+
+class Does(NamedTuple):
+    """Says what an adapter can be asked for, None where that is not known."""
+
+    writes: bool | None = None
+    labels: bool | None = None
+    """Whether it answers a text with a label, a number or tags of its own: what writes may also do, where it chooses."""
 
 
 @dataclass(eq=False)
@@ -65,8 +74,8 @@ class _Place:
     """True if the last look did not find it."""
     hidden: bool = False
     """True if a person took it away; it comes back when its folder changes."""
-    writes: tuple[Stamp, bool | None] | None = None
-    """True or False for contents that write or do not; None where that is not known."""
+    does: tuple[Stamp, Does] | None = None
+    """What these contents do."""
 
 
 @dataclass
@@ -102,20 +111,24 @@ class Shelf:
             place = self._places.get(name)
             return None if place is None else place.current
 
-    def writes(self, name: str) -> bool | None:
-        """Return whether an adapter writes, as its folder says, no weights read; None where that cannot be told."""
+    def does(self, name: str) -> Does:
+        """Return what an adapter can be asked for, as its folder says, no weights read."""
         with self._lock:
             place = self._places.get(name)
-            if place is None or (place.writes is not None and place.writes[0] == place.stamp):
-                return None if place is None or place.writes is None else place.writes[1]
+            if place is None:
+                return Does()
+            if place.does is not None and place.does[0] == place.stamp:
+                return place.does[1]
             folder, stamp = place.folder, place.stamp
         try:
             form = format_of(folder)
-            writes: bool | None = form.base(form.record(folder)).speaks
+            record = form.record(folder)
+            writes = form.base(record).speaks
+            does = Does(writes, not writes or bool(record.task.get("label_names")))
         except Exception:  # what is wrong with it is said to whoever asks for it
-            writes = None
-        place.writes = stamp, writes
-        return writes
+            does = Does()
+        place.does = stamp, does
+        return does
 
     def look(self) -> None:
         """Look at the folders again: take up what is new, note what has changed, let go of what is not there."""
@@ -261,7 +274,7 @@ class Shelf:
             place.current = Version(name, self._versions, stamp, predictor)
             self._retire(before)
         for note in predictor.notes:
-            self._say_once(f"{name}: {note}.")
+            self._say_once(f"{name}: {note.rstrip('.')}")
         self.tell(f"{name} is loaded: {predictor.record.method}, {predictor.task.name}.")
 
     def _refused(self, name: str, place: _Place, stamp: Stamp, error: Exception) -> NoSuchAdapter:

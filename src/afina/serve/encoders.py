@@ -8,26 +8,22 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
 from queue import Empty
 from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
 
 from afina.adapters.adapter import Adapter
-from afina.backbone.attachment import Attachable, Attachment
-from afina.backbone.head import Head, Hidden
 from afina.backbone.load import Backbone
-from afina.backbone.pooling import pooled
 from afina.data.tokens.tokenize import tokenize
-from afina.data.tokens.tokens import IGNORED, Tokens
+from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, rows_of
 from afina.serve.owner import Owner
+from afina.serve.passes import Passes, Reader
 
-__all__ = ["EncodeRequest", "Encoders", "Gathering", "Reader", "TextTooLong", "reads_labels", "reads_states"]
+__all__ = ["EncodeRequest", "Encoders", "Gathering", "TextTooLong", "reads_labels", "reads_states"]
 
 _WHOLE = 1 << 30
 """More tokens than a text has."""
@@ -38,26 +34,6 @@ class TextTooLong(UsageError):
 
     def __init__(self, tokens: int, most: int) -> None:
         super().__init__(f"A text has {tokens} tokens, and the model takes {most}; shorten it.")
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Says how texts are read and what is asked of them: a head's outputs, or a vector of their states."""
-
-    backbone: Backbone
-    adapter: Adapter | None
-    pooling: str | None
-    """The pooling of a text's states into a vector; None for the outputs of the adapter's head."""
-    read: Callable[[Sequence[Any], Sequence[str] | None], Tokens]
-    whole: Callable[[Sequence[Any], Sequence[str] | None], Tokens]
-    """Reads texts with nothing cut, to say how long they are."""
-    most: int
-    """The tokens of a text that are read."""
-
-    @property
-    def key(self) -> tuple[int, int, str]:
-        """Return what rows of one reader, and of no other, have in common."""
-        return id(self.backbone), id(self.adapter), self.pooling or ""
 
 
 def reads_labels(predictor: Predictor) -> Reader:
@@ -141,6 +117,10 @@ class Gathering:
     """Most tokens of a pass, padding counted, where it is more than one row."""
     ahead: int = 256
     """Rows that are looked at for those of like length."""
+    padding: float = 0.125
+    """Most of a pass that may be padding, beyond `spare` tokens: others of unlike length go in a pass of their own."""
+    spare: int = 48
+    """Tokens whose reading takes about as long as it takes to begin one more pass."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +146,7 @@ class Encoders(Owner):
         super().__init__("afina-encoders")
         self.gathering, self._told = gathering or Gathering(), stepped
         self._waiting: list[_TextRow] = []
+        self._passes = Passes()
         self._rows_in = 0
         self._counting = Lock()
 
@@ -183,7 +164,14 @@ class Encoders(Owner):
         with self._counting:  # both who asks and who answers count
             self._rows_in += rows
 
-    def accept(self, thing: EncodeRequest) -> None:
+    def let_go(self, adapter: Adapter) -> None:
+        """Hold an adapter no longer that nobody asks any more."""
+        self._inbox.put(adapter)
+
+    def accept(self, thing: EncodeRequest | Adapter) -> None:
+        if isinstance(thing, Adapter):
+            self._passes.let_go(thing)
+            return
         if thing.cancelled:
             self._count(-len(thing.texts))
             return
@@ -200,6 +188,10 @@ class Encoders(Owner):
 
     def idle(self) -> bool:
         return not self._waiting
+
+    def close(self) -> None:
+        """Leave the models as they were."""
+        self._passes.close()
 
     def gather(self) -> None:
         """Take what is there; where nothing waited, give others a moment to come too."""
@@ -236,7 +228,7 @@ class Encoders(Owner):
             (row for row in self._waiting[: how.ahead] if row.kind == oldest.kind), key=lambda row: row.length
         )
         low = next(place for place, row in enumerate(among) if row is oldest)
-        high = low + 1
+        high, tokens = low + 1, oldest.length
         while high - low < how.rows:
             # One more short row is padded up to the longest; one more long row pads all the others.
             down = among[high - 1].length - among[low - 1].length if low else None
@@ -244,8 +236,9 @@ class Encoders(Owner):
             if down is None and up is None:
                 break
             goes_down = up is None or (down is not None and down <= up)
-            longest = among[high - 1].length if goes_down else among[high].length
-            if longest * (high - low + 1) > how.tokens:
+            more = among[low - 1 if goes_down else high].length
+            whole, tokens = max(among[high - 1].length, more) * (high - low + 1), tokens + more
+            if whole > how.tokens or whole - tokens > max(how.spare, how.padding * whole):
                 break
             low, high = (low - 1, high) if goes_down else (low, high + 1)
         return among[low:high]
@@ -253,7 +246,7 @@ class Encoders(Owner):
     def _answer(self, rows: Sequence[_TextRow]) -> None:
         """Send rows through the model and give each its answer; if that fails, each request by itself."""
         try:
-            outputs = _passed(rows)
+            outputs = self._passes.answers([(row.ask.reader, row.ask.tokens, row.row) for row in rows])  # type: ignore[misc]
         except Exception as error:
             # One wrong request must not take those with it that happened to share its pass.
             asks = list({id(row.ask): row.ask for row in rows}.values())
@@ -265,53 +258,3 @@ class Encoders(Owner):
             return
         for row, output in zip(rows, outputs, strict=True):
             row.ask.take(row.row, output)
-
-
-class _Member:
-    """Stands for an adapter, or for none, in a pass."""
-
-    def __init__(self, reader: Reader) -> None:
-        adapter, self.pooling = reader.adapter, reader.pooling
-        # Some heads let the last layer skip the tokens that they do not read; vectors are made of all.
-        headless = self.pooling is not None or adapter is None
-        self.head: Head = Head(reader.backbone.config, 0) if headless else adapter.head  # type: ignore[union-attr]
-        self.placed: Any = (lambda: ()) if adapter is None else adapter.placed
-
-    def said(self, hidden: Hidden, *, causal: bool) -> torch.Tensor:
-        return self.head(hidden) if self.pooling is None else pooled(hidden, self.pooling, causal=causal)
-
-
-def _passed(rows: Sequence[_TextRow]) -> list[np.ndarray]:
-    """Return what is said of each row, from one pass."""
-    # Rows of one adapter side by side, as the attachment cuts the batch by adapter; they go back to their places at the
-    # end.
-    order = sorted(range(len(rows)), key=lambda place: rows[place].ask.reader.key)
-    sorted_rows = [rows[place] for place in order]
-    members: list[_Member] = []
-    counts: list[int] = []
-    pieces: list[tuple[Tokens, np.ndarray]] = []
-    for _, its in groupby(sorted_rows, key=lambda row: row.ask.reader.key):
-        asked = list(its)
-        members.append(_Member(asked[0].ask.reader))
-        counts.append(len(asked))
-        pieces += [(row.ask.tokens, np.array([row.row])) for row in asked]  # type: ignore[misc]
-    backbone = rows[0].ask.reader.backbone
-    attachables: list[Attachable] = list(members)
-    with Attachment(backbone, attachables) as attached, torch.inference_mode():
-        batch = attached.batch(pieces)
-        stops = np.cumsum(counts).tolist()
-        parts = [slice(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
-        hidden = attached.hidden(batch.inputs, parts)
-        causal = backbone.anatomy.row.causal
-        by_member = [
-            member.said(hidden.rows(part), causal=causal).float().cpu().numpy()
-            for member, part in zip(members, parts, strict=True)
-        ]
-    each = [output for outputs in by_member for output in outputs]
-    if sorted_rows[0].ask.tokens.by_word:  # type: ignore[union-attr]
-        words = [(labels[0] != IGNORED).cpu().numpy() for labels in batch.labels]
-        each = [output[: len(own)][own] for output, own in zip(each, words, strict=True)]
-    back: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for place, output in zip(order, each, strict=True):
-        back[place] = output
-    return back

@@ -52,6 +52,7 @@ class Engine:
         """Those whose rows are in the batch."""
         self._waiting: deque[StreamedReply] = deque()
         self._work: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._aside: deque[tuple[Callable[[], object], Future[object]]] = deque()
         self._changed = threading.Condition()
         self._leaving: list[tuple[Attachable, Future[None]]] = []
         """Adapters that are let go of when no request holds them."""
@@ -132,11 +133,26 @@ class Engine:
 
     def do(self, work: Callable[[], _T]) -> "Future[_T]":
         """Have something done in the engine's thread between two steps; returns what will hold its result."""
+        return self._put(self._work, work)
+
+    def aside(self, work: Callable[[], _T]) -> "Future[_T]":
+        """Have the model used for something else, with nothing of ours on it; otherwise as `do`.
+
+        It is one such use between two steps, so that the rows that are written do not stand still for many.
+        """
+
+        def apart() -> _T:
+            with self._batch.aside():
+                return work()
+
+        return self._put(self._aside, apart)
+
+    def _put(self, works: "deque[tuple[Callable[[], object], Future[object]]]", work: Callable[[], _T]) -> "Future[_T]":
         future: Future[_T] = Future()
         with self._changed:
             if self._closing_at is not None or not self.is_alive:
                 raise Closing
-            self._work.append((work, future))  # type: ignore[arg-type]
+            works.append((work, future))  # type: ignore[arg-type]
             self._changed.notify()
         return future
 
@@ -170,9 +186,9 @@ class Engine:
         finally:
             with self._changed:
                 self._closing_at = self._closing_at or time.monotonic()
-                left, works = [*self._replies.values(), *self._waiting], [*self._work]
-                self._waiting.clear()
-                self._work.clear()
+                left, works = [*self._replies.values(), *self._waiting], [*self._work, *self._aside]
+                for queue in (self._waiting, self._work, self._aside):
+                    queue.clear()
 
             # Nobody may wait for ever: whatever ended the thread, every request and every piece of work is told.
             self._end(left, "cancelled" if problem.startswith("The engine was") else "error", problem)
@@ -186,7 +202,7 @@ class Engine:
         while True:
             self.beat = time.monotonic()
             with self._changed:
-                busy = bool(self._replies or self._waiting)
+                busy = bool(self._replies or self._waiting or self._aside)
                 if self._closing_at is not None and (not busy or self.beat >= self._closing_at):
                     return False
                 if busy or self._work or self._leaving:
@@ -211,12 +227,9 @@ class Engine:
 
     def _do_work(self) -> None:
         while self._work:
-            work, future = self._work.popleft()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work())
-                except BaseException as error:
-                    future.set_exception(error)
+            _carry_out(*self._work.popleft())
+        if self._aside:
+            _carry_out(*self._aside.popleft())
 
     def _drop_ended(self) -> None:
         """Have those leave that were cancelled or took too long."""
@@ -294,3 +307,12 @@ class Engine:
                 self._batch.release([adapter])
                 gone.set_result(None)
         self._leaving = staying
+
+
+def _carry_out(work: Callable[[], object], future: "Future[object]") -> None:
+    """Do what somebody waits for, unless nobody does any more."""
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)

@@ -70,9 +70,15 @@ class Owner:
         elif thing is not None:
             self.accept(thing)
 
+    def close(self) -> None:
+        """Give up what the thread held; called by it at its end."""
+
     def _run(self) -> None:
-        while not self._ends.is_set():
-            self.beat = time.monotonic()
-            self.gather()
-            if not self.idle():
-                self.turn()
+        try:
+            while not self._ends.is_set():
+                self.beat = time.monotonic()
+                self.gather()
+                if not self.idle():
+                    self.turn()
+        finally:
+            self.close()

@@ -10,6 +10,7 @@ from functools import cache
 
 from afina.registry import listing
 from afina.words.rag import RAG_NOTES
+from afina.words.serving import SERVED
 
 __all__ = ["NOTES", "said_note", "without_examples"]
 
@@ -324,10 +325,11 @@ def _value(value: str) -> str:
 @cache
 def _patterns() -> list[tuple[re.Pattern[str], list[str], str]]:
     """Return each key as a pattern with its places' names and its Portuguese; those that say more themselves come first."""
-    order = sorted(NOTES, key=lambda key: len(re.sub(r"\{\w+\}", "", key)), reverse=True)
+    every = NOTES | SERVED
+    order = sorted(every, key=lambda key: len(re.sub(r"\{\w+\}", "", key)), reverse=True)
     made = []
     for key in order:
         parts = re.split(r"\{(\w+)\}", key)
         pattern = "(.+?)".join(map(re.escape, parts[::2]))
-        made.append((re.compile(pattern, re.DOTALL), parts[1::2], NOTES[key]))
+        made.append((re.compile(pattern, re.DOTALL), parts[1::2], every[key]))
     return made

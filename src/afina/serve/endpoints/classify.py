@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
+from afina.serve.choosing import Question
 from afina.serve.encoders import EncodeRequest, reads_labels
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
@@ -14,6 +16,9 @@ from afina.serve.http.refusals import Refusal, wrong
 __all__ = ["Classify", "labelling"]
 
 
+_Answers = Annotated[list[Text], Field(min_length=2, max_length=64)]
+
+
 class ClassifyBody(Body):
     """Holds texts to label."""
 
@@ -21,6 +26,8 @@ class ClassifyBody(Body):
     input: Text | Annotated[list[Text], Field(min_length=1)]
     pairs: Text | list[Text] | None = None
     """The second text of each, for adapters that learned pairs."""
+    choices: _Answers | Annotated[list[_Answers], Field(min_length=1)] | None = None
+    """Each text's answers, or those of all, for adapters that choose and have no labels of their own."""
     at_least: Annotated[float, Field(ge=0, le=1)] | None = None
     """Below this probability a text has no label and is left to a person."""
 
@@ -42,24 +49,49 @@ class Classify(ServerEndpoint):
                 f"at_least is for labels with a probability; {body.model} answers with {labeller.task.answers_with}.",
                 "at_least",
             )
-        ask = await call.read(reads_labels(labeller), texts, pairs)
-        predictions = labeller.task.predictions(texts, ask.tokens, ask.outputs())  # type: ignore[arg-type]
+        if isinstance(labeller, Chooser):
+            chosen = await call.choose(labeller, Question(texts, pairs, _answers(labeller, body, len(texts))))
+            predictions = [one for part in chosen for one in part.predictions]
+            cut = sum(part.cut for part in chosen)
+        else:
+            if body.choices is not None:
+                raise wrong(f"{body.model} has labels of its own; it takes no choices.", "choices")
+            ask = await call.read(reads_labels(labeller), texts, pairs)
+            predictions = list(labeller.task.predictions(texts, ask.tokens, ask.outputs()))  # type: ignore[arg-type]
+            cut = _cut(ask)
         data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(predictions)]
         return {
-            "id": call.number, "object": "list", "model": body.model, "data": data, "cut": _cut(ask),
+            "id": call.number, "object": "list", "model": body.model, "data": data, "cut": cut,
             "usage": {"prompt_tokens": call.tokens_in, "total_tokens": call.tokens_in},
         }  # fmt: skip
 
 
 def labelling(predictor: Predictor | None, name: str) -> Predictor:
-    """Return an adapter that says something of texts; raises `Refusal` for the base, and for one that writes."""
+    """Return an adapter that says something of texts; raises `Refusal` for the base, and for one that only writes."""
     if predictor is None:
         raise wrong(f"{name} is the base model, which has no labels of its own; ask one of its adapters.", "model")
-    if predictor.task.speaks:
+    if predictor.task.speaks and not isinstance(predictor, Chooser):
         raise wrong(f"{name} was trained to {predictor.trained_to}; ask it at /v1/chat/completions.", "model")
     if predictor.backbone.anatomy.row.inputs != "text":
         raise Refusal(400, f"{name} takes {predictor.backbone.anatomy.row.inputs}, not texts.", "invalid_value")
     return predictor
+
+
+def _answers(chooser: Chooser, body: ClassifyBody, texts: int) -> list[list[str]] | None:
+    """Return each text's answers, None where an adapter has its own; raises `Refusal` for those that cannot be."""
+    given = body.choices
+    if given is None or not chooser.task.wants_choices:
+        if (given is None) == chooser.task.wants_choices:
+            wanted = "chooses among answers; give them as" if given is None else "has labels of its own; it takes no"
+            raise wrong(f"{body.model} {wanted} choices.", "choices")
+        return None
+    each: list[list[str]] = [given] * texts if isinstance(given[0], str) else given  # type: ignore[list-item, assignment]
+    if len(each) != texts:
+        raise wrong(f"There are answers for {len(each)} texts, and {texts} texts.", "choices")
+    for place, answers in enumerate(each):
+        if not all(answer.strip() for answer in answers) or len(set(answers)) < len(answers):
+            raise wrong(f"The answers of text {place + 1} are not all different, or one of them is empty.", "choices")
+    return each
 
 
 def _cut(ask: EncodeRequest) -> int:

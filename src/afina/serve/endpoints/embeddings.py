@@ -8,11 +8,12 @@ from pydantic import Field
 
 from afina.adapters.format import Base
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import Reader, reads_states
+from afina.serve.encoders import reads_states
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
+from afina.serve.passes import Reader
 
 __all__ = ["Embeddings", "reading", "unit"]
 

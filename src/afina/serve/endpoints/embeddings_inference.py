@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from afina.predictor.chooser import Chooser
+from afina.serve.choosing import Question
 from afina.serve.encoders import reads_labels
 from afina.serve.endpoints.classify import labelling
 from afina.serve.endpoints.embeddings import reading, unit
@@ -55,8 +57,15 @@ class Predict(ServerEndpoint):
         names = labeller.task.label_names
         if labeller.task.tags or labeller.task.embeds or not names:
             raise wrong(f"{name} has no labels with scores; ask it at /v1/classify.", "model")
-        ask = await call.read(reads_labels(labeller), [row[0] for row in rows], pairs, may_cut=body.truncate)
-        scores = ask.outputs() if body.raw_scores else labeller.task.decode(ask.outputs()).scores
+        texts, scores = [row[0] for row in rows], list[Any]()
+        if isinstance(labeller, Chooser):
+            if body.raw_scores:
+                raise wrong(f"{name} chooses among answers, which have probabilities and no logits.", "raw_scores")
+            for part in await call.choose(labeller, Question(texts, pairs, None, may_cut=body.truncate)):
+                scores += [list((one.probabilities or {}).values()) for one in part.predictions]
+        else:
+            ask = await call.read(reads_labels(labeller), texts, pairs, may_cut=body.truncate)
+            scores = list(ask.outputs() if body.raw_scores else labeller.task.decode(ask.outputs()).scores)
         labelled = [
             sorted(
                 ({"label": str(label), "score": float(score)} for label, score in zip(names, one, strict=True)),

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from afina.serve.adapters import Does
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.house import House
@@ -44,11 +45,12 @@ async def _all_told(house: House, names: list[str]) -> list[dict[str, Any]]:
 
 
 def _told(house: House, name: str) -> dict[str, Any]:
-    """Return what is known of a model; of an adapter that nobody has asked for yet, whether it writes."""
+    """Return what is known of a model; of an adapter that nobody has asked for yet, what it does."""
     is_base = name == house.bases.name
+    does = Does(house.writes, False) if is_base else house.shelf.does(name)
     about: dict[str, Any] = {
         "id": name, "object": "model", "created": int(house.since), "owned_by": "afina", "root": name,
-        "parent": None if is_base else house.bases.name, "writes": house.writes if is_base else house.shelf.writes(name),
+        "parent": None if is_base else house.bases.name, "writes": does.writes, "classifies": does.labels,
     }  # fmt: skip
     version = None if is_base else house.shelf.current(name)
     if version is not None and (predictor := version.predictor) is not None:

@@ -2,15 +2,21 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar
 
 from starlette.responses import JSONResponse, Response
 
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
+from afina.serve.http.refusals import Refusal
 from afina.words.page import PORTUGUESE
 
-__all__ = ["Icon", "Page", "PageWords", "Script", "Style"]
+__all__ = ["Page", "PageFile"]
+
+_FILES = {
+    "index.html": "text/html", "style.css": "text/css", "labels.js": "text/javascript", "script.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}  # fmt: skip
+"""Files of the folder `serve/page`, and their kinds."""
 
 _HEADERS = {
     # Script and style from here alone, none within the page, and nobody else is asked or may frame it.
@@ -24,55 +30,35 @@ _HEADERS = {
 }
 
 
-class _File(ServerEndpoint):
-    """Gives a file of the folder `serve/page`; the page asks for a key itself, so that none is needed to see it."""
+@endpoint("/")
+class Page(ServerEndpoint):
+    """Gives the page's HTML; the page asks for a key itself, so that none is needed to see it."""
 
     method, unguarded = "GET", True
-    file: ClassVar[str]
-    kind: ClassVar[str]
 
     @classmethod
     async def answer(cls, call: Call, body: None) -> Response:
-        return Response(_bytes(cls.file), media_type=cls.kind, headers=_HEADERS)
+        return _given("index.html")
 
 
-@endpoint("/")
-class Page(_File):
-    """Gives the page's HTML."""
-
-    file, kind = "index.html", "text/html"
-
-
-@endpoint("/page/style.css")
-class Style(_File):
-    """Gives what it looks like."""
-
-    file, kind = "style.css", "text/css"
-
-
-@endpoint("/page/script.js")
-class Script(_File):
-    """Gives what it does."""
-
-    file, kind = "script.js", "text/javascript"
-
-
-@endpoint("/page/icon.svg")
-class Icon(_File):
-    """Gives the mark that a browser puts beside its name."""
-
-    file, kind = "icon.svg", "image/svg+xml"
-
-
-@endpoint("/page/words.json")
-class PageWords(ServerEndpoint):
-    """Gives the Portuguese of its English phrases."""
+@endpoint("/page/{file}")
+class PageFile(ServerEndpoint):
+    """Gives what the page is made of: its look, its scripts, the mark that a browser puts beside its name, its Portuguese."""
 
     method, unguarded = "GET", True
 
     @classmethod
-    async def answer(cls, call: Call, body: None) -> Response | dict[str, Any]:
-        return JSONResponse(PORTUGUESE, headers=_HEADERS)
+    async def answer(cls, call: Call, body: None) -> Response:
+        file = call.request.path_params["file"]
+        if file == "words.json":
+            return JSONResponse(PORTUGUESE, headers=_HEADERS)
+        if file not in _FILES:
+            raise Refusal(404, f"There is nothing at /page/{file[:200]}.", "not_found")
+        return _given(file)
+
+
+def _given(file: str) -> Response:
+    return Response(_bytes(file), media_type=_FILES[file], headers=_HEADERS)
 
 
 @cache

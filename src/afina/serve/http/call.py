@@ -3,19 +3,25 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 
 from afina.errors import UsageError
+from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
 from afina.serve.adapters import NoSuchAdapter, Shelf, Version
-from afina.serve.encoders import EncodeRequest, Reader, TextTooLong
+from afina.serve.choosing import Chosen, Question, choose
+from afina.serve.encoders import EncodeRequest, TextTooLong
+from afina.serve.engine import Engine
 from afina.serve.http.house import House
 from afina.serve.http.keys import Caller
 from afina.serve.http.refusals import Refusal, busy, no_model, not_here, wrong
+from afina.serve.passes import Reader
+from afina.serve.reply import Closing
 
 __all__ = ["Call"]
 
@@ -82,18 +88,10 @@ class Call:
         self, reader: Reader, texts: Sequence[Any], pairs: Sequence[str] | None = None, *, may_cut: bool = True
     ) -> EncodeRequest:
         """Return what is said of texts; raises `Refusal` where there are too many, or one is wrong or not to be cut."""
-        limits, encoders = self.house.limits, self.house.encoders
-        if not texts:
-            raise wrong("There is no text.", "input")
-        if len(texts) > limits.texts:
-            raise wrong(f"There are {len(texts):,} texts, and a request takes {limits.texts:,}; split them.", "input")
-        if pairs is not None and len(pairs) != len(texts):
-            raise wrong(f"There are {len(pairs)} second texts for {len(texts)} texts.", "pairs")
+        encoders = self.house.encoders
         if not encoders.alive:
-            raise Refusal(503, "What answers here is not running.", "stopping", kind="server_error", retry_after=10)
-        if encoders.rows_waiting + len(texts) > limits.queue and encoders.rows_waiting:
-            raise busy(f"{encoders.rows_waiting} texts wait already; ask again a little later.", 1.0, "queue_full")
-        self.texts = texts if pairs is None else list(zip(texts, pairs, strict=True))
+            raise _not_running()
+        self._check(texts, pairs, encoders.rows_waiting)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
@@ -102,7 +100,8 @@ class Call:
                 ended.set_result(None)
 
         def done(answered: EncodeRequest) -> None:
-            loop.call_soon_threadsafe(end)
+            with suppress(RuntimeError):  # of a loop that is closed, where the server ended before the pass did
+                loop.call_soon_threadsafe(end)
 
         ask = EncodeRequest(reader, texts, pairs, done, may_cut)
         encoders.submit(ask)
@@ -111,6 +110,53 @@ class Call:
         finally:
             ask.cancelled = True  # of one that is done it says nothing more
         return self._checked(ask)
+
+    def _check(self, texts: Sequence[Any], pairs: Sequence[str] | None, waiting: int) -> None:
+        """Raise `Refusal` for no text or too many, second texts of another number, and where too many wait already."""
+        limits = self.house.limits
+        if not texts:
+            raise wrong("There is no text.", "input")
+        if len(texts) > limits.texts:
+            raise wrong(f"There are {len(texts):,} texts, and a request takes {limits.texts:,}; split them.", "input")
+        if pairs is not None and len(pairs) != len(texts):
+            raise wrong(f"There are {len(pairs)} second texts for {len(texts)} texts.", "pairs")
+        if waiting + len(texts) > limits.queue and waiting:
+            raise busy(f"{waiting} texts wait already; ask again a little later.", 1.0, "queue_full")
+        self.texts = texts if pairs is None else list(zip(texts, pairs, strict=True))
+
+    async def engine(self) -> Engine:
+        """Return what writes here; raises `Refusal` where the base writes nothing."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, self.house.engine)
+        except UsageError as error:
+            raise wrong(str(error), "model") from None
+
+    async def choose(self, chooser: Chooser, asked: Question) -> list[Chosen]:
+        """Return what an adapter chooses among answers, part by part; raises `Refusal` as `read` does."""
+        house, engine = self.house, await self.engine()
+        self._check(asked.texts, asked.pairs, house.choosing)
+        house.choosing += len(asked.texts)
+        chosen: list[Chosen] = []
+        try:
+            # Part by part: those who write go on between two of them, and nothing goes on for whoever has left.
+            for part in asked.parts(max(map(len, asked.choices)) if asked.choices else chooser.task.outputs):
+                coming = asyncio.wrap_future(engine.aside(partial(choose, chooser, part)))
+                try:
+                    await asyncio.wait([coming])
+                finally:
+                    coming.cancel()
+                if coming.cancelled():
+                    raise _not_running()
+                chosen.append(coming.result())
+        except UsageError as error:
+            raise wrong(str(error), "input") from None
+        except Closing:
+            raise _not_running() from None
+        finally:
+            house.choosing -= len(asked.texts)
+        self.tokens_in += sum(own.tokens for own in chosen)
+        self.rows += len(asked.texts)
+        return chosen
 
     def _checked(self, ask: EncodeRequest) -> EncodeRequest:
         if isinstance(ask.error, TextTooLong):
@@ -128,3 +174,7 @@ class Call:
 def _give_back(shelf: Shelf, loaded: "asyncio.Future[Version]") -> None:
     if not loaded.cancelled() and loaded.exception() is None:
         shelf.give_back(loaded.result())
+
+
+def _not_running() -> Refusal:
+    return Refusal(503, "What answers here is not running.", "stopping", kind="server_error", retry_after=10)

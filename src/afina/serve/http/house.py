@@ -62,6 +62,8 @@ class House:
     meters: Meters = field(default_factory=Meters)
     draining: bool = False
     """True if it takes no more requests."""
+    choosing: int = 0
+    """Texts that wait for an adapter which chooses among answers; the loop that answers requests counts them."""
 
     def __post_init__(self) -> None:
         self.encoders = Encoders(Gathering(seconds=self.limits.gather), stepped=self._stepped("encoders"))
@@ -75,6 +77,7 @@ class House:
         meters.watch("queue_rows", "Rows that wait for the model", self._queues, "loop")
         meters.watch("memory_bytes", "Memory of the process, and of what it holds", self._memory, "of")
         meters.watch("adapters", "Adapters by whether they are in memory", self._adapters, "state")
+        meters.watch("adapter_version", "The version that each adapter in memory is of", self._versions, "adapter")
 
     def start(self) -> None:
         """Begin to answer."""
@@ -98,7 +101,8 @@ class House:
         return None if self._engine is None else True
 
     def _freed(self, predictor: Predictor) -> None:
-        """Have the engine let go of an adapter that went from memory."""
+        """Have the threads that own the models let go of an adapter that went from memory."""
+        self.encoders.let_go(predictor.adapter)
         engine = self._engine
         if engine is not None and predictor.backbone is engine.backbone:
             with suppress(Closing):
@@ -135,7 +139,7 @@ class House:
 
     def _queues(self) -> dict[str, float]:
         waiting = {"encoders": float(self.encoders.rows_waiting)}
-        return waiting if self._engine is None else waiting | {"engine": float(self._engine.waiting)}
+        return waiting if self._engine is None else waiting | {"engine": float(self._engine.waiting + self.choosing)}
 
     def _memory(self) -> dict[str, float]:
         adapters = float(sum(version.bytes for version in self.shelf.there()))
@@ -145,6 +149,10 @@ class House:
 
     def _adapters(self) -> dict[str, float]:
         return {"named": float(len(self.shelf.names())), "loaded": float(len(self.shelf.there()))}
+
+    def _versions(self) -> dict[str, float]:
+        # A value, not a label: counters by version would begin a new series, which nothing ends, at each reload.
+        return {version.name: float(version.number) for version in self.shelf.there()}
 
     def dead(self) -> str | None:
         """Return which thread that owns a model is dead, None where none is."""

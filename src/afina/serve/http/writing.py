@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -108,10 +109,7 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
     Raises `Refusal` for a model that does not write, prompts that are too long, and where too many wait already.
     """
     predictor = await call.model(body.model)
-    try:
-        engine = await asyncio.get_running_loop().run_in_executor(None, call.house.engine)
-    except UsageError as error:
-        raise wrong(str(error), "model") from None
+    engine = await call.engine()
     call.texts = given
     replies: list[StreamedReply] = []
     for prompt in given:
@@ -160,8 +158,12 @@ async def pieces(call: Call, replies: Sequence[StreamedReply]) -> AsyncIterator[
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
 
-    def listening(place: int) -> Any:
-        return lambda piece: loop.call_soon_threadsafe(queue.put_nowait, (place, piece))
+    def listening(place: int) -> Callable[[Piece], None]:
+        def heard(piece: Piece) -> None:
+            with suppress(RuntimeError):  # of a loop that is closed, where the server ended before the answer did
+                loop.call_soon_threadsafe(queue.put_nowait, (place, piece))
+
+        return heard
 
     for place, reply in enumerate(replies):
         reply.listen(listening(place))

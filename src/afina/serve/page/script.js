@@ -1,6 +1,6 @@
 "use strict";
 // Asks the server that the page came from, and nobody else. Whatever comes from there is set as text, never as markup;
-// the key is in a variable alone.
+// the key is in a variable alone. What is drawn of labels is in labels.js.
 
 const byId = (id) => document.getElementById(id);
 const state = { mode: "", models: [], words: {}, language: "en", key: "", asking: null };
@@ -28,6 +28,7 @@ function speak(language) {
     one.placeholder = say(one.dataset.placeholder);
     one.setAttribute("aria-label", one.placeholder);
   }
+  byId("seed").placeholder = say("drawn");
   arrange();
 }
 
@@ -184,20 +185,23 @@ class Column {
     if (error.status === 401) await look();
     if (error.status !== 400 || error.param !== "model") return error.message;
     await look(); // what it is for may be known only now
-    const writes = state.models.find((one) => one.id === model)?.writes;
-    if (state.mode === "chat" && writes === false) return say("{name} labels texts; choose Classify above.", { name: model });
-    if (state.mode === "labels" && writes) return say("{name} writes; choose Chat above.", { name: model });
+    const does = state.models.find((one) => one.id === model);
+    if (state.mode === "chat" && does?.writes === false) return say("{name} labels texts; choose Classify above.", { name: model });
+    if (state.mode === "labels" && does?.writes && !does.classifies) return say("{name} writes; choose Chat above.", { name: model });
     return error.message;
   }
 
   async chat(model, text, answer, signal) {
+    const system = byId("system").value.trim(), seed = byId("seed").valueAsNumber;
     const messages = [...this.turns, { role: "user", content: text }];
+    const before = system ? [{ role: "system", content: system }] : [];
     const began = performance.now();
     let first = null, finish = null, used = null, whole = "";
     try {
       const stream = await request("v1/chat/completions", {
-        model, messages, stream: true, stream_options: { include_usage: true },
+        model, messages: [...before, ...messages], stream: true, stream_options: { include_usage: true },
         temperature: byId("temperature").valueAsNumber, max_completion_tokens: byId("most").valueAsNumber,
+        ...(Number.isNaN(seed) ? {} : { seed }),
       }, signal);
       for await (const event of events(stream)) {
         const choice = event.choices[0];
@@ -233,42 +237,6 @@ class Column {
   }
 }
 
-// -- what is said of a text
-
-/** Returns the elements that show an answer: bars, a number, or words with their entities marked. */
-function drawn(answer) {
-  if (answer.tokens) return marked(answer);
-  if (!answer.probabilities) return [made("div", "number", typeof answer.label === "number" ? answer.label.toLocaleString(document.documentElement.lang) : String(answer.label))];
-  const chosen = new Set(answer.labels ?? [answer.label]);
-  const ranked = Object.entries(answer.probabilities).sort(([, one], [, other]) => other - one);
-  const shown = ranked.filter(([name], place) => place < MOST_BARS || chosen.has(name)).map(([name, share]) => bar(name, share, chosen.has(name)));
-  if (!chosen.size) shown.unshift(made("p", "soft", say("no label")));
-  if (ranked.length > MOST_BARS) shown.push(made("p", "soft", say("and {count} more", { count: number(ranked.length - MOST_BARS) })));
-  return shown;
-}
-
-function bar(name, share, isChosen) {
-  const row = made("div", isChosen ? "label chosen" : "label"), track = made("div", "track"), fill = made("div", "fill");
-  fill.style.width = `${share * 100}%`;
-  track.append(fill);
-  row.append(made("span", "name", name), made("span", "share", `${number(share * 100, 1)}%`), track);
-  return row;
-}
-
-function marked(answer) {
-  if (!answer.entities.length) {
-    const tags = answer.tokens.map((word, place) => `${word} [${answer.tags[place]}]`).join(" ");
-    return [made("p", "", answer.tags.every((tag) => tag === "O") ? say("no entity") : tags)];
-  }
-  return answer.entities.map((entity) => {
-    const line = made("div", "label"), name = made("span", "name"), mark = made("mark", "", entity.text);
-    mark.append(made("small", "", entity.type));
-    name.append(mark);
-    line.append(name, made("span", "share", `${number(entity.probability * 100, 1)}%`));
-    return line;
-  });
-}
-
 // -- the page
 
 function choose(mode) {
@@ -283,7 +251,7 @@ const columns = [0, 1].map((place) => new Column(place));
 function arrange() {
   if (!state.mode) return;
   const isChat = state.mode === "chat";
-  const fits = (model) => isChat ? model.writes !== false : model.parent !== null && model.writes !== true;
+  const fits = (model) => isChat ? model.writes !== false : model.parent !== null && model.classifies !== false;
   const models = state.models.filter(fits);
   for (const column of columns) column.offer(models);
   byId("text-label").textContent = byId("text").placeholder = isChat ? say("Your message") : say("A text to classify");

@@ -1,0 +1,59 @@
+"""Choose among answers with a model that writes: between two of the engine's steps, with nothing of its own on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from afina.errors import UsageError
+from afina.predictor.chooser import Chooser
+from afina.tasks.predictions import Prediction
+
+__all__ = ["Chosen", "Question", "choose"]
+
+_SEQUENCES = 32
+"""Texts with one of their answers each that go through the model at one time, while those who write wait."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Holds texts and, where the adapter has no labels of its own, the answers to choose among."""
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
+    choices: Sequence[Sequence[str]] | None
+    may_cut: bool = True
+    """True if texts that are too long lose their start, as in training."""
+
+    def parts(self, answers: int) -> "list[Question]":
+        """Return the same in parts that the model takes at one time, with so many answers to each text."""
+        count = max(1, _SEQUENCES // answers)
+        slices = [slice(start, start + count) for start in range(0, len(self.texts), count)]
+        return [
+            Question(
+                self.texts[own], self.pairs and self.pairs[own], self.choices and self.choices[own], self.may_cut
+            )
+            for own in slices
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Holds what was chosen, one prediction a text, and how much was read for it."""
+
+    predictions: Sequence[Prediction]
+    tokens: int
+    cut: int
+    """Texts that were too long and were cut."""
+
+
+def choose(chooser: Chooser, question: Question) -> Chosen:
+    """Return an adapter's choices; nothing else may use its model meanwhile.
+
+    Raises `UsageError` for an empty text, and for one that is too long and not to be cut.
+    """
+    tokens = chooser.read(question.texts, question.pairs, question.choices)
+    assert tokens is not None, "a request has a text at least"
+    if tokens.cut and not question.may_cut:
+        raise UsageError(f"{tokens.cut} of the texts are longer than the {chooser.longest} tokens that are read.")
+    outputs = chooser.outputs(tokens, _SEQUENCES)
+    predictions = chooser.task.predictions(question.texts, tokens, outputs, question.choices)
+    return Chosen(predictions, int(tokens.offsets[-1]), tokens.cut)
