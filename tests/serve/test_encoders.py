@@ -15,7 +15,7 @@ import afina
 from afina.adapters.adapter import Adapter
 from afina.predictor.predictor import Predictor
 from afina.serve.encoders import EncodeRequest, Encoders, Gathering, reads_labels, reads_states
-from afina.serve.passes import Passes, Reader
+from afina.serve.passes import EncoderPasses, Reader
 from served import save
 
 Loader = Callable[..., Path]
@@ -106,7 +106,7 @@ def test_a_pass_takes_who_waited_longest_and_the_like(adapters: dict[str, Predic
 
 def test_adapters_stay_on_the_model_until_they_are_let_go(adapters: dict[str, Predictor], tmp_path: Path) -> None:
     """Any mix after any other: what is on the model besides changes no answer, and what is let go of leaves memory."""
-    passes, random = Passes(), np.random.default_rng(0)
+    passes, random = EncoderPasses(), np.random.default_rng(0)
     readers = {name: reads_labels(own) for name, own in adapters.items()}
     wanted = {name: own.logits(TEXTS) for name, own in adapters.items()}
     tokens = {name: reader.read(TEXTS, None) for name, reader in readers.items()}

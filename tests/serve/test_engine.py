@@ -209,7 +209,7 @@ def test_what_does_not_fit_waits_or_is_refused(backbone: Backbone, ids: list[int
         assert caught.value.retry_after >= 1
         blocked.set()
         assert all(reply.result().tokens for reply in waiting)
-    assert max(most) == 1
+    assert max(most, default=1) == 1  # none, where all were written before we looked
 
 
 def test_deadlines_and_closing_end_rows_and_say_so(backbone: Backbone, ids: list[int]) -> None:

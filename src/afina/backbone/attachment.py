@@ -30,7 +30,7 @@ from afina.backbone.narrow import narrow_last_layer
 from afina.backbone.packing import unpackable
 from afina.backbone.places import place_decoder
 from afina.backbone.prompts import Prompts
-from afina.backbone.route import cut, hook, join
+from afina.backbone.route import cut, hook, join, shortened
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
 from afina.data.tokens.batching import Batch, collate
 from afina.data.tokens.tokens import Tokens
@@ -296,7 +296,7 @@ class Attachment:
         if len(now.rows) <= 1:
             return module(x)
         each = [slice(index, index + 1) for index in range(len(now.rows))]
-        with self.flight.of(replace(now, rows=each)):
+        with self.flight.of(replace(now, rows=each, ways=None)):
             result = module(x.expand(len(each), -1, -1))
         counts = torch.tensor([part.stop - part.start for part in now.rows], device=x.device)
         return result.repeat_interleave(counts, dim=0, output_size=now.rows[-1].stop)
@@ -332,11 +332,12 @@ class Attachment:
     def _attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
     ) -> Tensor:
-        branches = self._attention.get(module)
-        if branches is None:
-            return attention(query, key, value, mask, scoring, source=self.source)
-        pieces = cut(self.flight.rows, branches, query, key, value, *(() if mask is None else (mask,)))
-        return join([self._attend_rows(placed[0] if placed else [], scoring, *own) for placed, own in pieces])
+        tensors = query, key, value, *(() if mask is None else (mask,))
+        branches, ways = self._attention.get(module), self.flight.now.ways
+        pieces = [([], tensors)] if branches is None else cut(self.flight.rows, branches, *tensors)
+        if ways is not None and ways.spans:
+            pieces = list(shortened(pieces, ways.spans))
+        return join([self._attend_rows(placed[0] if placed else [], scoring, *part) for placed, part in pieces])
 
     def _attend_rows(
         self, branches: list[AttentionBranch], scoring: Scoring, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None

@@ -50,7 +50,7 @@ class Pass:
     goes_on: bool = False
     """True if it adds tokens to rows that were read before."""
     ways: Any = None
-    """`ways.Ways` of rows of one token each through branches that do not change; they hold for as long as the rows stay."""
+    """`ways.Ways` of rows through branches that do not change; those of one token each hold for as long as the rows stay."""
     places: Tensor | None = None
     """(B, 1): the positions of the tokens that are added, for a decoder that would count them from the longest row."""
     seen: Tensor | None = None

@@ -102,7 +102,8 @@ class Writing:
             more = len(self._left)
             whole = None if read.mask is None else torch.nn.functional.pad(read.mask, (0, more), value=1)
             read = Read(whole, length + more, (0, length))
-        output = attached.run(Pass(rows, read, Read(None, 1)), given.inputs, self._kept())
+        ways = Ways(rows, reads=True)
+        output = attached.run(Pass(rows, read, Read(None, 1), ways=ways), given.inputs, self._kept())
 
         # Prefixes that count as PEFT's do move the positions of their own rows on, and of no others.
         moved = torch.tensor(attached.moves)[self._of]
@@ -163,7 +164,9 @@ class Writing:
         # The same rows go through the same branches at every step, so their ways are worked out once until a row joins
         # or leaves.
         if self._ways is None:
-            self._ways = Ways(self.rows)
+            # An encoder's states are attended to by the same calls, and begin at one place.
+            unseen = () if self._apart else [self.width - count for count in self._counts]
+            self._ways = Ways(self.rows, unseen=unseen)
         now = Pass(
             self._ways.rows, nothing, nothing, goes_on=True, ways=self._ways, places=places if self._apart else None
         )

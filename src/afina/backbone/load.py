@@ -38,6 +38,7 @@ from afina.precision import EXACT
 
 __all__ = [
     "Backbone",
+    "WritesNothing",
     "has_tagger",
     "heads_of",
     "load_backbone",
@@ -248,8 +249,12 @@ def _may_write(config: Any) -> bool:
     return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING if row is None else row.causal or bool(row.further)
 
 
+class WritesNothing(UsageError):
+    """Refuses a model that has no language head for what needs one."""
+
+
 def _writes_not(config: Any) -> UsageError:
-    return UsageError(
+    return WritesNothing(
         f"A {config.model_type} model writes no text, so it cannot say how likely an answer is; take a decoder or an "
         "encoder-decoder, or set task: classification."
     )

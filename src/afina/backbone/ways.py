@@ -16,8 +16,10 @@ from torch import Tensor
 from afina.backbone.branch import Branch
 from afina.backbone.flight import Pass, Put
 
-__all__ = ["Crossing", "Ways", "after_module", "before_module", "changes_input", "changes_output"]
+__all__ = ["Crossing", "Ways", "after_module", "before_module", "changes_input", "changes_output", "spans_of"]
 
+_SPARE = 256
+"""Kept places that are read in about the time that one more product of attention takes to begin."""
 _KEPT = 2
 """Groups of branches at a module whose parameters stay put together; the next one takes the place of the oldest."""
 
@@ -30,6 +32,24 @@ def changes_input(branch: Branch) -> bool:
 def changes_output(branch: Branch) -> bool:
     """Return whether a branch has a formula behind the module."""
     return type(branch).after is not Branch.after or type(branch).after_here is not Branch.after_here
+
+
+def spans_of(unseen: Sequence[int]) -> list[tuple[slice, int]]:
+    """Cut rows into runs by the places in front that each does not see; return each run with those that none of it sees.
+
+    Rows all end at the same place, so that a short one beside a long one would be read as long. Nothing is returned where
+    one run has them all.
+    """
+    spans: list[tuple[slice, int]] = []
+    start = 0
+    for stop in range(1, len(unseen) + 1):
+        least = min(unseen[start:stop])
+        if sum(unseen[start:stop]) - least * (stop - start) > _SPARE:
+            spans.append((slice(start, stop - 1), min(unseen[start : stop - 1])))
+            start = stop - 1
+    if not spans and min(unseen, default=0) == 0:
+        return []
+    return [*spans, (slice(start, len(unseen)), min(unseen[start:]))]
 
 
 @dataclass(eq=False)
@@ -46,8 +66,9 @@ class Crossing:
     def together(self, adapters: list[list[Put]], most: int) -> tuple[list[list[Put]], list[Any]]:
         """Return what at most `most` adapters have put together, these among them in their order, and whose it is."""
         # By identity: an adapter whose branches were replaced is another one, however equal its numbers are.
-        for group, together in self.kept:
+        for place, (group, together) in enumerate(self.kept):
             if len(group) <= most and all(any(own is other for other in group) for own in adapters):
+                self.kept.insert(0, self.kept.pop(place))  # what was wanted last goes last
                 return group, together
         made = [placed[0].branch.together([put.branch for put in placed]) for placed in zip(*adapters, strict=True)]
         self.kept[:] = [(adapters, made), *self.kept[: _KEPT - 1]]
@@ -57,8 +78,14 @@ class Crossing:
 class Ways:
     """The ways of a batch's rows, by where they cross branches; rows of the batch belong to adapters in order."""
 
-    def __init__(self, rows: Sequence[slice]) -> None:
-        self.rows, self._count = rows, rows[-1].stop
+    def __init__(self, rows: Sequence[slice], *, reads: bool = False, unseen: Sequence[int] = ()) -> None:
+        """Remember ways of the text that is read, or of one token a row that goes on with it.
+
+        Of what is kept the first `unseen` places of each row are no text of its own.
+        """
+        self.rows, self._count, self._reads = rows, rows[-1].stop, reads
+        self.spans = spans_of(unseen)
+        """Rows side by side with the places in front that none of them sees, where to leave those out is worth a product."""
         self.found: dict[int, Way] = {}
         """Ways by their crossing's `id`, for tensors with one row for each row of the batch."""
 
@@ -66,13 +93,13 @@ class Ways:
         """Return the way through these branches; None for what is not a row of `x` for each of the batch."""
         if x.shape[0] != self._count:
             return None
-        return self.found.setdefault(id(crossing), Way(crossing, self.rows))
+        return self.found.setdefault(id(crossing), Way(crossing, self.rows, reads=self._reads))
 
 
 class Way:
     """Takes all rows through the branches at a module, leg by leg."""
 
-    def __init__(self, crossing: Crossing, rows: Sequence[slice]) -> None:
+    def __init__(self, crossing: Crossing, rows: Sequence[slice], *, reads: bool = False) -> None:
         # Neighbours with equal keys become one leg: they are computed by one stacked formula instead of one after
         # another. A key of None stands for branches that cannot be stacked, which are a leg each.
         groups: list[tuple[Hashable, list[int]]] = []
@@ -83,13 +110,15 @@ class Way:
             here = [put.branch for put in crossing.branches.get(index, ())]
 
             # Adapters that change nothing here are alike, whatever their methods: their rows need no cutting out.
-            acts = any(crossing.acts(branch) and branch.answers for branch in here)
+            acts = any(crossing.acts(branch) and (reads or branch.answers) for branch in here)
             key = crossing.stacks.get(index) if acts else "none"
+            if reads and key not in ("none", None):  # texts are too long to pad adapters with few of them to as many
+                key = key, part.stop - part.start
             if groups and key is not None and groups[-1][0] == key:
                 groups[-1][1].append(index)
             else:
                 groups.append((key, [index]))
-        self._legs = [_leg(crossing, key, [rows[index] for index in own], own) for key, own in groups]
+        self._legs = [_leg(crossing, key, [rows[index] for index in own], own, reads=reads) for key, own in groups]
         self.acts = any(leg.adapters for leg in self._legs)
         """True if any branch acts on this way."""
         alone = self._legs[0] if len(self._legs) == 1 else None
@@ -153,17 +182,20 @@ class _Leg:
         return after_module(now, self.adapters, x, y, together=self.together)
 
 
-def _leg(crossing: Crossing, key: Hashable, parts: Sequence[slice], adapters: Sequence[int]) -> _Leg:
+def _leg(
+    crossing: Crossing, key: Hashable, parts: Sequence[slice], adapters: Sequence[int], *, reads: bool
+) -> _Leg:  # fmt: skip
     rows = slice(parts[0].start, parts[-1].stop)
     if key == "none":
         return _Leg(rows, [])
     placed = [crossing.branches[index] for index in adapters]
-    if key is None:
+    if key is None or (reads and len(placed) == 1):
         return _Leg(rows, placed)
     counts = [part.stop - part.start for part in parts]
 
     # Adapters of rows that have left may stay among those that are put together, as long as they cost little.
-    group, together = crossing.together(placed, most=max(len(placed), 2 * sum(counts) // max(counts)))
+    most = len(placed) if reads else max(len(placed), 2 * sum(counts) // max(counts))
+    group, together = crossing.together(placed, most)
     first = group[0]
 
     # A slice of a fused projection has to be cut out of y first, which only the long form does.

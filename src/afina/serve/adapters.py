@@ -32,7 +32,7 @@ class Does(NamedTuple):
 
     writes: bool | None = None
     labels: bool | None = None
-    """Whether it answers a text with a label, a number or tags of its own: what writes may also do, where it chooses."""
+    """True for what answers a text with labels, a number or tags of its own, which an adapter that writes may do too."""
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class _Place:
     hidden: bool = False
     """True if a person took it away; it comes back when its folder changes."""
     does: tuple[Stamp, Does] | None = None
-    """What these contents do."""
+    """The contents that were looked at, and what they do; None before."""
 
 
 @dataclass

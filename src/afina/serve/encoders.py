@@ -21,7 +21,7 @@ from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, rows_of
 from afina.serve.owner import Owner
-from afina.serve.passes import Passes, Reader
+from afina.serve.passes import EncoderPasses, Reader
 
 __all__ = ["EncodeRequest", "Encoders", "Gathering", "TextTooLong", "reads_labels", "reads_states"]
 
@@ -146,7 +146,7 @@ class Encoders(Owner):
         super().__init__("afina-encoders")
         self.gathering, self._told = gathering or Gathering(), stepped
         self._waiting: list[_TextRow] = []
-        self._passes = Passes()
+        self._passes = EncoderPasses()
         self._rows_in = 0
         self._counting = Lock()
 

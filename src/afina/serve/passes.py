@@ -19,7 +19,7 @@ from afina.backbone.load import Backbone
 from afina.backbone.pooling import pooled
 from afina.data.tokens.tokens import IGNORED, Tokens
 
-__all__ = ["Passes", "Reader"]
+__all__ = ["EncoderPasses", "Reader"]
 
 _MOST_IDLE = 16
 """Adapters without rows in a pass that stay on the model."""
@@ -65,12 +65,12 @@ class _Member:
         return self.head(hidden) if self.pooling is None else pooled(hidden, self.pooling, causal=causal)
 
 
-class Passes:
+class EncoderPasses:
     """Makes passes, for one thread; adapters that were asked stay on their model until others take their places."""
 
     def __init__(self) -> None:
         self._attached: dict[int, Attachment] = {}
-        """By the backbone's `id`; the members are its adapters."""
+        """Attachments by their backbone's `id`; their adapters are members."""
 
     def close(self) -> None:
         """Leave the models as they were."""

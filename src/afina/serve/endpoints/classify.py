@@ -85,7 +85,7 @@ def _answers(chooser: Chooser, body: ClassifyBody, texts: int) -> list[list[str]
             wanted = "chooses among answers; give them as" if given is None else "has labels of its own; it takes no"
             raise wrong(f"{body.model} {wanted} choices.", "choices")
         return None
-    each: list[list[str]] = [given] * texts if isinstance(given[0], str) else given  # type: ignore[list-item, assignment]
+    each: list[list[str]] = [given] * texts if isinstance(given[0], str) else given
     if len(each) != texts:
         raise wrong(f"There are answers for {len(each)} texts, and {texts} texts.", "choices")
     for place, answers in enumerate(each):

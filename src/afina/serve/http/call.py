@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from afina.backbone.load import WritesNothing
 from afina.errors import UsageError
 from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
@@ -128,6 +129,11 @@ class Call:
         """Return what writes here; raises `Refusal` where the base writes nothing."""
         try:
             return await asyncio.get_running_loop().run_in_executor(None, self.house.engine)
+        except WritesNothing:
+            name = self.house.bases.name
+            raise wrong(
+                f"{name} writes no text; ask for vectors of it, or for labels of its adapters at /v1/classify.", "model"
+            ) from None
         except UsageError as error:
             raise wrong(str(error), "model") from None
 

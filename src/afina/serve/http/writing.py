@@ -13,7 +13,6 @@ from afina.generation.generate import encode_prompt
 from afina.generation.rows import ChosenToken, Piece, PromptTooLong, Request
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import check_messages, template_of
-from afina.predictor.predictor import Predictor
 from afina.predictor.writer import Writer
 from afina.serve.engine import Engine
 from afina.serve.http.bodies import Body, Name
@@ -78,11 +77,9 @@ class WritingBody(Body):
 
 
 def prompt_of(
-    engine: Engine, predictor: Predictor | None, given: str | Sequence[int] | Sequence[Mapping[str, Any]], name: str
+    engine: Engine, predictor: Writer | None, given: str | Sequence[int] | Sequence[Mapping[str, Any]]
 ) -> Request:
     """Return a text, a conversation or tokens as the engine takes them; raises `Refusal` for what it cannot be."""
-    if predictor is not None and not isinstance(predictor, Writer):
-        raise wrong(f"{name} was trained to {predictor.trained_to}, not to write; ask it at /v1/classify.", "model")
     is_chat = not isinstance(given, str) and isinstance(given[0], Mapping)
     try:
         if not is_chat and not isinstance(given, str):
@@ -109,11 +106,14 @@ async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, 
     Raises `Refusal` for a model that does not write, prompts that are too long, and where too many wait already.
     """
     predictor = await call.model(body.model)
+    if predictor is not None and not isinstance(predictor, Writer):
+        what = f"{body.model} was trained to {predictor.trained_to}, not to write"
+        raise wrong(f"{what}; ask it at /v1/classify.", "model")
     engine = await call.engine()
     call.texts = given
     replies: list[StreamedReply] = []
     for prompt in given:
-        made = prompt_of(engine, predictor, prompt, body.model)
+        made = prompt_of(engine, predictor, prompt)
         call.tokens_in += len(made.prompt)
 
         # Each answer has a seed of its own, or n answers to one prompt would be one.
