@@ -58,7 +58,10 @@ class Embeddings(ServerEndpoint):
 def reading(call: Call, predictor: Predictor | None, pooling: str) -> Reader:
     """Return what makes vectors; raises `Refusal` for an adapter whose model writes, which the other loop owns."""
     if predictor is not None and predictor.task.speaks:
-        raise wrong(f"{call.adapter} was trained to {predictor.trained_to}; vectors are made by others.", "model")
+        raise wrong(
+            f"{call.adapter} was trained to {predictor.trained_to} and makes no vectors; ask the base, or one that labels.",
+            "model",
+        )
     if predictor is None:
         return reads_states(None, call.house.bases.backbone(Base(speaks=False, tags=False)), pooling)
     return reads_states(predictor, predictor.backbone, pooling)
