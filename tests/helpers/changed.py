@@ -1,7 +1,7 @@
-"""Print the test files that `make check` runs: those that changed, those that import what changed, or else a smoke set.
+"""Print the test files that `make check` runs: those that changed, that import what changed or stand for its room.
 
 What changed is what differs from where this branch left main, with what is not committed. A change that more files test
-than fit into a minute is left to `make test`: the changed test files and the smoke set are run, and that is said.
+than fit into a minute is left to `make test`: a smoke set is run with as many of them as fit, and that is said.
 """
 
 import ast
@@ -14,8 +14,10 @@ from durations import seconds_of
 
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").exists())
 TESTS = ROOT / "tests"
-SMOKE = ("test_house", "test_ops", "test_loop", "test_statistics", "test_values")
-"""The order of the house, the formulas at the bottom, a step, what is concluded, and what is refused."""
+EVERY = ("test_house", "test_wording")
+"""What any file of the source may break: the order of the house, and its words."""
+SMOKE = (*EVERY, "test_ops", "test_loop", "test_statistics", "test_values")
+"""And the formulas at the bottom, a step, what is concluded, and what is refused."""
 MOST = 35
 """Seconds of tests that fit into a minute, beside the start and what mypy takes of the other core."""
 
@@ -51,20 +53,34 @@ def module_of(path: str) -> str:
     return ".".join(parts[1:]).removesuffix(".__init__") if parts[0] == "src" else parts[-1]
 
 
+def beside(path: str) -> set[Path]:
+    """Return the test files that stand for a changed file: named as it is or as its room, the house's, or the documents'.
+
+    Most of what a registry finds is imported by no test, which walks the registry.
+    """
+    room, stem = Path(path).parts[2:-1][:1], Path(path).stem
+    if path.startswith("src/"):
+        near = {TESTS / room[0] / f"test_{name}.py" for name in (stem, room[0])} if room else set()
+        return near | {TESTS / f"{name}.py" for name in EVERY}
+    return {TESTS / "docs" / "test_docs.py"} if path.endswith(".md") else set()
+
+
 def chosen(paths: set[str]) -> list[Path]:
     """Return the test files to run for what changed."""
     files = sorted(TESTS.rglob("test_*.py"))
-    own = [file for file in files if str(file.relative_to(ROOT)) in paths]
+    changed_tests = [file for file in files if str(file.relative_to(ROOT)) in paths]
     names = {module_of(path) for path in paths if path.endswith(".py") and path.startswith(("src/", "tests/"))}
-    others = [file for file in files if file not in own and names & set(modules(file))]
-    if own + others and sum(map(seconds_of, own + others)) <= MOST:
-        return own + others
+    nearest = set().union(*map(beside, paths))
+    wanted = [*changed_tests, *(file for file in files if file in nearest or names & set(modules(file)))]
+    wanted = list(dict.fromkeys(wanted))
+    if wanted and sum(map(seconds_of, wanted)) <= MOST:
+        return wanted
 
     taken = [file for file in files if file.stem in SMOKE]
-    for file in sorted(own, key=seconds_of):
+    for file in sorted(wanted, key=lambda file: (file not in changed_tests, file not in nearest, seconds_of(file))):
         if file not in taken and sum(map(seconds_of, [*taken, file])) <= MOST:
             taken.append(file)
-    if left := len({*own, *others} - {*taken}):
+    if left := len({*wanted} - {*taken}):
         print(f"{left} more test files are about what changed; make test runs them all.", file=sys.stderr)
     return taken
 
