@@ -16,9 +16,11 @@ from afina.adapters.merged import Merged
 from afina.adapters.peft_branches import Replaced
 from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.attachment import Attachment
-from afina.backbone.load import Backbone, heads_of, load_backbone
+from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes
 from afina.backbone.shapes import read_shape, shape_backbone
+from afina.backbone.storage.base import STORAGES
+from afina.backbone.weights import heads_of
 from afina.cli.export import export
 from afina.config import StudyConfig
 from afina.data.tokens.tokens import IGNORED
@@ -124,7 +126,9 @@ def test_what_is_quantised_and_what_it_takes(
             kept += sum(value.nbytes for value in tensors)
     assert weight_bytes(backbone.model) == kept
     # Planned from the shape alone, before a weight is loaded.
-    shape = shape_backbone(read_shape(str(family_folder(family))), dtype=torch.bfloat16, precision=precision)
+    shape = shape_backbone(
+        read_shape(str(family_folder(family))), dtype=STORAGES[precision].compute("cpu"), precision=precision
+    )
     assert weight_bytes(shape.model) == kept
 
 
@@ -137,7 +141,7 @@ def test_rows_that_are_no_whole_blocks_stay_as_they_are_on_a_cpu(tmp_path: Path)
         assert is_quantised(module) == (site.role != "ffn_down")
         own = plain.model.get_submodule(site.module).weight
         assert (full_weight(module).float() - own).norm() < 0.15 * own.norm()
-    shape = shape_backbone(read_shape(str(folder)), dtype=torch.bfloat16, precision="nf4")
+    shape = shape_backbone(read_shape(str(folder)), dtype=STORAGES["nf4"].compute("cpu"), precision="nf4")
     assert weight_bytes(shape.model) == weight_bytes(backbone.model)
     on_gpu = shape_backbone(read_shape(str(folder)), dtype=torch.bfloat16, precision="nf4", runs_on="cuda")
     assert weight_bytes(on_gpu.model) < weight_bytes(shape.model)
@@ -260,8 +264,9 @@ def test_in_bfloat16_we_round_no_worse_than_peft(precision: str) -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart"])
 def test_a_quantised_base_speaks_with_its_own_head(family: str, precision: str, tmp_path: Path) -> None:
     folder = save_family(family, tmp_path / family, speaks=True, sizes=BLOCKS)
-    plain = load_backbone(str(folder), speaks=True, precision="bf16")
     backbone = load_backbone(str(folder), speaks=True, precision=precision)
+    compute = STORAGES[precision].compute("cpu")
+    plain = load_backbone(str(folder), speaks=True, precision="bf16" if compute == torch.bfloat16 else "fp32")
     assert plain.language is not None and backbone.language is not None
     assert torch.equal(backbone.language.linear.weight, plain.language.linear.weight)
     assert any(is_quantised(module) for module in backbone.model.modules())
@@ -369,7 +374,7 @@ def test_what_cannot_be_is_one_sentence(family_folder: Loader, tmp_path: Path, m
 def test_weights_that_are_stored_quantised_are_read_as_such(
     precision: str, quantised: Callable[[str, str], Backbone], family_folder: Loader, tmp_path: Path
 ) -> None:
-    base = theirs_on(family_folder("llama"), "llama", precision, torch.bfloat16, ["score"])
+    base = theirs_on(family_folder("llama"), "llama", precision, STORAGES[precision].compute("cpu"), ["score"])
     base.save_pretrained(tmp_path / "stored")
     quantised("llama", precision).tokenizer.save_pretrained(tmp_path / "stored")
     backbone = load_backbone(str(tmp_path / "stored"), precision=precision)

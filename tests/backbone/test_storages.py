@@ -11,6 +11,7 @@ from afina.backbone.load import load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, packed, unfit, weight_bytes
 from afina.backbone.storage import base
 from afina.backbone.storage.base import STORAGES, Packed, Storage, storage
+from afina.backbone.storage.coded import Coded
 from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.methods.base import make_method
@@ -42,6 +43,10 @@ def test_a_storage_says_what_it_can_and_is_held_to_it(name: str) -> None:
     else:
         with pytest.raises(UsageError, match=f"full trains the model's own weights, which precision: {name} freezes"):
             make_method("full", {}).precision_on(name)
+    if issubclass(kind, Coded):  # of weights that are stored so: test_coded.py
+        with pytest.raises(UsageError, match="is that of a checkpoint whose weights are stored so"):
+            load_backbone("minilm", precision=name)
+        return
     backbone = load_backbone("minilm", precision=name)
     layers = [module for module in backbone.model.modules() if isinstance(module, nn.Linear)]
     assert all(is_quantised(module) == issubclass(kind, Packed) for module in layers)

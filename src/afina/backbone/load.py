@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from afina import hub
 from afina.backbone.anatomy import Anatomy, read_anatomy
+from afina.backbone.coded import coded, settings_beside
 from afina.backbone.configuration import check_config_file, check_memory, check_sizes, context_of
 from afina.backbone.function import register_attention
 from afina.backbone.head import Head
@@ -31,7 +32,7 @@ from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function
 from afina.backbone.storage.base import STORAGES
 from afina.backbone.vocabulary import check_tokens
-from afina.backbone.weights import bare_of, loading_error, read_weights
+from afina.backbone.weights import heads_of, loading_error, read_weights
 from afina.errors import UsageError
 from afina.ops.frozen_linear import FrozenProduct, frozen_linears
 from afina.precision import EXACT
@@ -40,11 +41,11 @@ __all__ = [
     "Backbone",
     "WritesNothing",
     "has_tagger",
-    "heads_of",
     "load_backbone",
     "load_tokenizer",
     "model_class",
     "read_config",
+    "stored_at",
     "tokenizer_at",
 ]
 
@@ -148,16 +149,9 @@ class Backbone:
 
 
 def load_backbone(
-    name: str,
-    *,
-    precision: str = EXACT,
-    device: str = "cpu",
-    trust_remote_code: bool = False,
-    speaks: bool = False,
-    tags: bool = False,
-    compute: torch.dtype | None = None,
-    rounded_to: str | None = None,
-) -> Backbone:
+    name: str, *, precision: str = EXACT, device: str = "cpu", trust_remote_code: bool = False, speaks: bool = False,
+    tags: bool = False, compute: torch.dtype | None = None, rounded_to: str | None = None,
+) -> Backbone:  # fmt: skip
     """Load and freeze a model, with its language head if it is to speak, for heads on each token if it is to tag.
 
     `compute` is what quantised weights (nf4, int8) compute in, bfloat16 where the device has it unless given. With
@@ -168,8 +162,13 @@ def load_backbone(
     """
     check_device(device)
     check_weights(name, path := model_path(name))
-    kind, settings = _how_to_load(name, precision, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
-    read = read_weights(name, path, kind, settings, trust_remote_code=trust_remote_code, speaks=speaks)
+    wanted, of_codes = precision, coded(rounded_to)
+    if of_codes is not None:  # there are no weights but those that the codes stand for
+        wanted, compute = of_codes.name, STORAGES.named(precision).dtype
+    kind, settings = _how_to_load(name, wanted, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
+    read = read_weights(
+        name, path, kind, settings, trust_remote_code=trust_remote_code, speaks=speaks, codes=of_codes is None
+    )
     model, bare, prefix = read.model, read.bare, read.prefix
     anatomy = read_anatomy(bare, bare.config)
     writes = anatomy.row.causal or bool(anatomy.row.further)
@@ -178,18 +177,17 @@ def load_backbone(
     tokenizer = tokenizer_at(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
     bare.eval()
-    if packed(precision) is not None:
-        settle(model)  # and it is on its device, where it was quantised
-    else:
+    if packed(wanted) is not None:
+        settle(model, model.dtype)  # and it is on its device, where it was quantised
+    if packed(wanted) is None or coded(wanted) is not None:
         model.to(device)
     language = language_head_of(model) if speaks else None
     if row_of(bare.config) is None:
         check_function(model, bare, anatomy.attention_modules, language)
-    rounding = None
-    if rounded_to is not None:
-        like = load_backbone(
-            name, precision=rounded_to, device=device, trust_remote_code=trust_remote_code, speaks=speaks, tags=tags
-        )
+    rounding = None if of_codes is None else 0.0
+    if rounded_to is not None and of_codes is None:
+        like = load_backbone(name, precision=rounded_to, device=device, trust_remote_code=trust_remote_code,
+                             speaks=speaks, tags=tags)  # fmt: skip
         rounding = round_weights(bare, like.model)
     return Backbone(
         name=name,
@@ -207,13 +205,6 @@ def load_backbone(
         pooler=read.pooler,
         notes=read.notes,
     )
-
-
-def heads_of(model: Any) -> list[str]:
-    """Return patterns of the paths of a model's modules that are no part of the bare model: its heads."""
-    prefix, bare = bare_of(model)
-    inside = {prefix.split(".")[0]} if prefix else dict(bare.named_children()).keys()
-    return [f"^{name}" for name, _ in model.named_children() if name not in inside]
 
 
 def has_tagger(config: Any) -> bool:
@@ -279,6 +270,8 @@ def _how_to_load(
     if storage is None:
         return kind, {"dtype": STORAGES.named(precision).dtype, "attn_implementation": "afina"}
     dtype = compute or storage.compute(device)
+    if coded(precision) is not None and stored is not None:
+        return kind, {"dtype": dtype, "attn_implementation": "afina", "config": config}
 
     # Built without memory, to learn which of its layers stay as they are (heads, and layers that do not fit the
     # storage).
@@ -320,7 +313,20 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
     except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error, part="configuration") from error
     check_sizes(name, config)
+    if getattr(config, "quantization_config", None) is None and (settings := settings_beside(path)) is not None:
+        config.quantization_config = settings
     return config
+
+
+def stored_at(name: str, *, trust_remote_code: bool = False) -> str | None:
+    """Return the precision that a model's weights are stored in, None where they are plain numbers.
+
+    Raises `UsageError` for a model that is nowhere, and for weights in a form that is not read.
+    """
+    stored = stored_precision(read_config(name, trust_remote_code=trust_remote_code))
+    if stored is not None and packed(stored) is None:
+        raise UsageError(f"The weights of '{name}' are stored in {stored}, which is not read{_stored_advice(stored)}")
+    return stored
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> tuple[Any, int]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import STORAGES, Packed
+from afina.ops.coded_linear import CodedLinear
 
 __all__ = [
     "full_weight",
@@ -36,7 +37,8 @@ def packed(precision: str) -> type[Packed] | None:
 
 @cache
 def _by_weight_class() -> dict[str, type[Packed]]:
-    return {kind.weight_class: kind for name in STORAGES if (kind := packed(name)) is not None}
+    kinds = (kind for name in STORAGES if (kind := packed(name)) is not None)
+    return {kind.weight_class: kind for kind in kinds if kind.weight_class}
 
 
 def stored_precision(config: Any) -> str | None:
@@ -45,7 +47,7 @@ def stored_precision(config: Any) -> str | None:
     if stored is None:
         return None
     settings = stored if isinstance(stored, dict) else stored.to_dict()
-    made = next((kind.name for kind in _by_weight_class().values() if kind.made(settings)), None)
+    made = next((name for name in STORAGES if (kind := packed(name)) is not None and kind.made(settings)), None)
     return made or str(
         settings.get("bnb_4bit_quant_type") if settings.get("load_in_4bit") else settings.get("quant_method")
     )
@@ -78,16 +80,18 @@ def quantise(model: nn.Module, configuration: Any) -> None:
     settle(model)
 
 
-def settle(model: nn.Module) -> None:
+def settle(model: nn.Module, compute: torch.dtype | None = None) -> None:
     """Make a model that was just quantised, in place, fit to be trained on.
 
     On a CPU bitsandbytes would repack 4-bit weights when it first evaluates with them: with rounded scales, and so that no
     gradient gets through, in the training after it either. And what stays plain is still a view of the weights' file,
-    which would be in memory whole.
+    which would be in memory whole. `compute` is what its layers are to compute in, where a file says another type.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.__dict__["support_avx512bf16_for_cpu"] = False
+        if compute is not None and hasattr(module, "compute_dtype"):
+            module.__dict__["compute_dtype"] = compute
     for value in (*model.parameters(), *model.buffers()):
         if value.device.type == "cpu" and type(value).__name__ not in _by_weight_class():
             value.data = value.data.clone()
@@ -95,6 +99,8 @@ def settle(model: nn.Module) -> None:
 
 def _storage_of(module: nn.Module) -> type[Packed] | None:
     """Return in what a layer's weight is kept, None for a plain one."""
+    if isinstance(module, CodedLinear):
+        return packed(module.storage)
     return _by_weight_class().get(type(getattr(module, "weight", None)).__name__)
 
 
@@ -153,7 +159,7 @@ def parameter_count(model: nn.Module) -> int:
 def weight_bytes(model: nn.Module) -> int:
     """Return the bytes of a model's parameters, scales of quantised ones included; a model on `meta` will do."""
     sizes = {
-        id(module.weight): kind.size(*weight_shape(module))
+        id(module.weight): kind.size_of(module)
         for module in model.modules()
         if (kind := _storage_of(module)) is not None
     }

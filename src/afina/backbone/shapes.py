@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from afina.backbone.anatomy import read_anatomy
+from afina.backbone.coded import code_shape, coded
 from afina.backbone.function import register_attention
 from afina.backbone.language_head import language_head_of
-from afina.backbone.load import Backbone, heads_of, model_class, read_config
+from afina.backbone.load import Backbone, model_class, read_config
 from afina.backbone.quantise import packed, quantise, unfit
-from afina.backbone.weights import bare_of, loading_error
+from afina.backbone.weights import bare_of, heads_of, loading_error
 from afina.errors import UsageError, nearest
 
 __all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]
@@ -104,7 +105,9 @@ def shape_backbone(
             model = kind.from_config(shape, attn_implementation="afina", dtype=dtype)
     except Exception as error:  # a foreign configuration may make anything go wrong in there
         raise loading_error(str(getattr(config, "_name_or_path", "") or config.model_type), error) from error
-    if (storage := packed(precision)) is not None:
+    if (codes := coded(precision)) is not None:
+        code_shape(model, config, codes, dtype, heads_of(model))
+    elif (storage := packed(precision)) is not None:
         keep = [*heads_of(model), *unfit(model, storage, runs_on)]
         quantise(model, storage.configuration(dtype, keep))
     bare = bare_of(model.requires_grad_(False))[1]

@@ -14,12 +14,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from afina.backbone.coded import coded, reading_codes, released
 from afina.backbone.language_head import bare_language_model
 from afina.backbone.model_files import BUILT_IN, adapter_beside
+from afina.backbone.quantise import stored_precision
 from afina.errors import AfinaError, UsageError, nearest
 from afina.hub import local_only
 
-__all__ = ["Weights", "bare_of", "loading_error", "read_weights"]
+__all__ = ["Weights", "bare_of", "heads_of", "loading_error", "read_weights"]
 
 _WRAPPERS = r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 """Parts that torch puts anywhere into names: torch.compile, and the wrappers that shard and that compute again."""
@@ -51,15 +53,19 @@ class Weights:
 
 def read_weights(
     name: str, path: str, kind: Any, settings: Mapping[str, Any], *, trust_remote_code: bool = False,
-    speaks: bool = False, keep_pooler: bool = False,
+    speaks: bool = False, keep_pooler: bool = False, codes: bool = False,
 ) -> Weights:  # fmt: skip
     """Read a model of a class of transformers; `settings` are its `from_pretrained`'s.
 
-    A pooler that the files lack is left out, or with `keep_pooler` left for the caller to fill. Raises `UsageError` for
+    A pooler that the files lack is left out, or with `keep_pooler` left for the caller to fill. Weights that a file stores in
+    codes, as the `config` among the settings says, are dequantised unless `codes` are asked for. Raises `UsageError` for
     weights that are not those of such a model, naming one, and `AfinaError` for damaged ones.
     """
     mapping: dict[str, str] = {}
     notes: list[str] = []
+    storage = coded(stored_precision(settings.get("config")))
+    if storage is not None:
+        settings = {**settings, "config": reading_codes(name, settings["config"], storage)}
 
     # Read again under other names where the file's are the model's with something before or in them (torch.compile,
     # DDP).
@@ -99,6 +105,8 @@ def read_weights(
     # What transformers drew at random in place of missing weights is not the checkpoint's, and no head begins with it.
     drawn = missing | {str(key) for key, *_ in loading["mismatched_keys"]}
     head = {key: value for key, value in model.state_dict().items() if key not in inside and key not in drawn}
+    if storage is not None:
+        notes += released(model, bare, plain=not codes)
     return Weights(model, bare, prefix, {} if speaks else head, pooler, tuple(notes))
 
 
@@ -117,6 +125,13 @@ def bare_of(model: Any) -> tuple[str, Any]:
         return prefix and f"{prefix}.", bare
     prefix = model.base_model_prefix if hasattr(model, model.base_model_prefix) else "encoder"
     return f"{prefix}.", getattr(model, prefix)
+
+
+def heads_of(model: Any) -> list[str]:
+    """Return patterns of the paths of a model's modules that are no part of the bare model: its heads."""
+    prefix, bare = bare_of(model)
+    inside = {prefix.split(".")[0]} if prefix else dict(bare.named_children()).keys()
+    return [f"^{name}" for name, _ in model.named_children() if name not in inside]
 
 
 def _wrapping(missing: Collection[str], unused: Collection[str], prefix: str) -> str | None:

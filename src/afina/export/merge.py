@@ -116,8 +116,9 @@ def base_classifier(loaded: Predictor) -> Any:
     """
     record, names, tags = loaded.record, loaded.record.task.get("label_names"), loaded.task.tags
     name, path = record.model, model_path(record.model)
-    settings: dict[str, Any] = {"dtype": torch.float32}
     check_weights(name, path)
+    config = read_config(name)
+    settings: dict[str, Any] = {"dtype": torch.float32, "config": config}
     if loaded.task.speaks:
         return read_weights(name, path, model_class(loaded.backbone.config, speaks=True), settings, speaks=True).model
     if loaded.task.embeds:
@@ -125,7 +126,6 @@ def base_classifier(loaded: Predictor) -> Any:
 
         return read_weights(name, path, AutoModel, settings).model
     names = list(names) if names else ["number"]
-    config = read_config(name)
     if tags and not has_tagger(config):
         raise UsageError(
             f"transformers has no model that tags tokens with {config.model_type}; this adapter can be used with "
@@ -136,7 +136,6 @@ def base_classifier(loaded: Predictor) -> Any:
     config.problem_type = loaded.task.problem_type
     if getattr(config, "pad_token_id", None) is None and loaded.tokenizer is not None:
         config.pad_token_id = loaded.tokenizer.pad_token_id  # transformers' decoders classify before it
-    settings |= {"config": config}
     kind = model_class(config, tags=tags)
     return read_weights(name, path, kind, settings, keep_pooler=True).model  # the adapter's head fills it
 

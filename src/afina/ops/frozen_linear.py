@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from afina.ops.coded_linear import CodedLinear
+
 __all__ = ["FrozenProduct", "copied_bytes", "frozen_linears"]
 
 _SHARE = 1 / 16
@@ -29,36 +31,54 @@ _LEAST_ROWS = 16
 def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenProduct"]:
     """Return the products that stand for those of these models' linear layers; none where torch's own are as good."""
     linears = _linears(models)
-    weights = [module.weight for module in linears]
-    if any(own.device.type != "cpu" or not _has_onednn(own.dtype) for own in weights):
+    if any(module.weight.device.type != "cpu" or not _has_onednn(_dtype(module)) for module in linears):
         return {}
-    copies = _fit(weights)
-    if not copies and any(own.dtype != torch.float32 or _of_intel() for own in weights):
+    copies = _fit(linears)
+    if not copies and any(_dtype(module) != torch.float32 or _of_intel() for module in linears):
         return {}
-    return {module: FrozenProduct(module, copies=copies) for module in linears}
+    # Without room for copies codes are dequantised at each product, by the layer itself.
+    lent = [module for module in linears if copies or not isinstance(module, CodedLinear)]
+    return {module: FrozenProduct(module, copies=copies) for module in lent}
 
 
 def copied_bytes(*models: nn.Module) -> int:
     """Return what one copy of each such weight takes on a CPU, where there is room for them; models may be on `meta`."""
-    weights = [module.weight for module in _linears(models)]
-    known = all(_has_onednn(own.dtype) for own in weights)
-    return sum(own.nbytes for own in weights) if known and _fit(weights) else 0
+    linears = _linears(models)
+    known = all(_has_onednn(_dtype(module)) for module in linears)
+    return sum(map(_bytes, linears)) if known and _fit(linears) else 0
 
 
 def _linears(models: Sequence[nn.Module]) -> list[Any]:
     modules = dict.fromkeys(module for model in models for module in model.modules())
-    return [module for module in modules if type(module) is nn.Linear or type(module).__name__ == "Conv1D"]
+    return [module for module in modules if _is_known(module)]
 
 
-def _fit(weights: Sequence[Tensor]) -> bool:
-    return 2 * sum(own.nbytes for own in weights) <= _SHARE * _memory()
+def _is_known(module: nn.Module) -> bool:
+    return type(module) is nn.Linear or type(module).__name__ == "Conv1D" or isinstance(module, CodedLinear)
+
+
+def _dtype(module: Any) -> torch.dtype:
+    """Return what a layer computes in."""
+    dtype: torch.dtype = module.dtype if isinstance(module, CodedLinear) else module.weight.dtype
+    return dtype
+
+
+def _bytes(module: Any) -> int:
+    """Return the bytes of a layer's weight as it computes."""
+    coded = isinstance(module, CodedLinear)
+    count: int = module.in_features * module.out_features if coded else module.weight.numel()
+    return count * _dtype(module).itemsize
+
+
+def _fit(linears: Sequence[nn.Module]) -> bool:
+    return 2 * sum(map(_bytes, linears)) <= _SHARE * _memory()
 
 
 class FrozenProduct:
     """Computes a linear layer's product (..., D_in) -> (..., D_out), as the layer's own to rounding."""
 
     def __init__(self, module: Any, *, copies: bool) -> None:
-        """Take a Linear or transformers' Conv1D; without `copies` its weight is used as it lies."""
+        """Take a Linear, transformers' Conv1D or a layer of codes; without `copies` its weight is used as it lies."""
         self._module, self._copies = module, copies
         self._transposed = not isinstance(module, nn.Linear)  # Conv1D keeps (D_in, D_out)
         self._laid_out: dict[bool, tuple[tuple[int, int], Tensor]] = {}
@@ -72,7 +92,7 @@ class FrozenProduct:
         if (
             weight.requires_grad
             or (bias is not None and bias.requires_grad)
-            or x.dtype != weight.dtype
+            or x.dtype != _dtype(self._module)
             or rows * weight.numel() < _LEAST
             or (not self._copies and rows < _LEAST_ROWS)
             or torch.compiler.is_compiling()
@@ -89,15 +109,18 @@ class FrozenProduct:
     def weight(self, *, back: bool) -> Tensor:
         """Return the weight (D_out, D_in) as oneDNN wants it, or `back` its transpose, for the gradient."""
         weight: Tensor = self._module.weight.detach()
-        wanted = weight.t() if back != self._transposed else weight
+        flipped = back != self._transposed
         if not self._copies:
-            return wanted
+            return weight.t() if flipped else weight
 
         # A weight that was replaced or changed in place (a merge, a load) is another one, and is laid out anew.
         state = weight.data_ptr(), weight._version
         stored = self._laid_out.get(back)
         if stored is None or stored[0] != state:
             with torch.inference_mode(mode=False), torch.no_grad():
+                if isinstance(self._module, CodedLinear):
+                    weight = self._module.dense().to(self._module.dtype)
+                wanted = weight.t() if flipped else weight
                 laid_out = torch.ops.mkldnn._reorder_linear_weight(wanted.contiguous(), None)
             stored = self._laid_out[back] = state, laid_out
         return stored[1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from afina.adapters.format import AdapterFormat, Base, format_of
 from afina.adapters.record import AdapterRecord
-from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.load import Backbone, load_backbone, stored_at
 from afina.backbone.model_files import model_path
 from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import packed
@@ -85,6 +85,11 @@ def load(
     form = format_of(folder)
     record = form.record(folder)
     record = replace(record, model=model or record.model, precision=precision or record.precision)
+    if precision is None and rounded_to is None and beside is None and record.precision == EXACT:
+        # A base whose weights are stored in few bits is had in no other precision.
+        _check_place(folder, record)
+        stored_so = stored_at(record.model, trust_remote_code=trust_remote_code)
+        record = replace(record, precision=stored_so or record.precision)
     method = form.method(record)
     if model is None:
         form.check_base(folder, record)

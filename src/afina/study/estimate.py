@@ -22,7 +22,7 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
 from afina.backbone.inputs import random_inputs
 from afina.backbone.load import Backbone
-from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, weight_shape
+from afina.backbone.quantise import is_quantised, keeps_input, stored_precision, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.config import StudyConfig
@@ -208,6 +208,8 @@ def _precision(config: StudyConfig, shape: Any, device: str, tell: Callable[[str
     """Return what `precision: auto` will choose, by timing two layers."""
     if config.precision != "auto":
         return config.precision
+    if (stored := stored_precision(shape)) is not None:
+        return stored
     if not (tried := worth_trying(device)):
         return EXACT
     tell("precision")

@@ -1,6 +1,6 @@
 """Choose what `precision: auto` is: a narrower storage where the device has it and timed steps prove it not slower."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from afina.adapters.adapter import build_adapter
 from afina.backbone.attachment import Attachment
 from afina.backbone.inputs import random_inputs
-from afina.backbone.load import load_backbone
+from afina.backbone.load import load_backbone, stored_at
 from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.methods.base import probing_method
 from afina.ops.dropout import DropoutSource
@@ -25,13 +25,21 @@ _STEPS = _WARM_UP + 5
 
 def choose_precision(
     *, model: str, device: str, batch_size: int, length: int, trust_remote_code: bool = False,
-    tick: Callable[[int, int], None] = lambda done, steps: None,
+    wanted: Sequence[str] = ("auto",), tick: Callable[[int, int], None] = lambda done, steps: None,
 ) -> ChosenPrecision:  # fmt: skip
     """Return `precision` with the evidence: median seconds of a step in each storage at these sizes.
 
-    A narrower storage is taken when its median is not above the exact one's; where the hardware lacks it nothing is timed.
+    A checkpoint whose weights are stored in few bits is had in nothing else. What every method wants is taken (`wanted`, with
+    "auto" for a method that wants nothing of its own). Otherwise a narrower storage is taken when its median is not above the
+    exact one's; where the hardware lacks it nothing is timed.
     `tick` is told how many steps of all are done.
     """
+    stored = stored_at(model, trust_remote_code=trust_remote_code)
+    if stored is not None:
+        reason = f"the model's weights are stored in {stored}"
+        return ChosenPrecision.made(precision=stored, reason=reason, step_seconds={})
+    if "auto" not in wanted:
+        return ChosenPrecision.made(precision=min(wanted), reason="every method of the study wants it")
     tried = [kind.name for kind in worth_trying(device)]
     if not tried:
         lacking = " or ".join(kind.arithmetic for kind in STORAGES.values() if kind.tried)

@@ -281,20 +281,19 @@ class Study:
                 chosen[model] = ChosenPrecision.made(precision=self.config.precision, reason="the study says so")
             elif model in stored:
                 chosen[model] = stored[model]
-            elif "auto" not in (wanted := {run.method.precision_on("auto") for run in self.runs}):
-                chosen[model] = ChosenPrecision.made(
-                    precision=wanted.pop(), reason="every method of the study wants it"
-                )
             else:
                 from afina.study.worker import choose_precision_for
 
-                observer(events.Precision(model=model))
+                wanted = sorted({run.method.precision_on("auto") for run in self.runs})
+                if "auto" in wanted:
+                    observer(events.Precision(model=model))
 
                 # The longest of its data sets decides, as precisions differ by the size of products.
                 length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
                 chosen[model] = self.executor.submit(choose_precision_for, {
                     "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,
                     "trust_remote_code": self.config.trust_remote_code,
+                    "wanted": wanted,
                 }, observer)  # fmt: skip
         return chosen
 

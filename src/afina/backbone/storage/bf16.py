@@ -18,6 +18,6 @@ class BFloat16(Storage):
 
     @classmethod
     def here(cls, device: str) -> bool:
-        if device == "cuda":
+        if device.startswith("cuda"):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool({"avx512_bf16", "amx_bf16"} & set(hardware()["cpu_capabilities"]))

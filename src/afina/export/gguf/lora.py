@@ -108,7 +108,8 @@ def write_base_alone(model: str, path: Path, kind: str, ends: Sequence[int]) -> 
     config = read_config(model)
     place = model_path(model)
     check_weights(model, place)
-    read = read_weights(model, place, model_class(config, speaks=True), {"dtype": torch.float32}, speaks=True).model
+    settings = {"dtype": torch.float32, "config": config}
+    read = read_weights(model, place, model_class(config, speaks=True), settings, speaks=True).model
     _write(read, load_tokenizer(model)[0], Facts(form_of(config), None, tuple(ends), ()), path, kind, Path(model).name)
 
 

@@ -53,13 +53,16 @@ print($run)"""
         return load_merged(tested, folder)
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
+        from afina.backbone.coded import coded
         from afina.backbone.quantise import packed, weight_bytes
 
         if packed(tested.record.precision) is None:
             return None
         kind, rounding = tested.record.precision, exact.backbone.rounding
         before, after = (weight_bytes(own.backbone.model) / 1e6 for own in (tested, exact))
-        if rounding is None:
+        if coded(kind) is not None:
+            onto = f"the weights that its codes ({kind}) stand for, which the adapter was trained beside"
+        elif rounding is None:
             onto = f"the original weights, not those that {kind} had made of them, which the adapter was trained beside"
         else:
             onto = (

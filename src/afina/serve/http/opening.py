@@ -6,6 +6,7 @@ from pathlib import Path
 
 from afina.adapters.format import Base, format_of
 from afina.adapters.record import AdapterRecord
+from afina.backbone.load import stored_at
 from afina.backbone.model_files import device_named
 from afina.errors import AfinaError, UsageError
 from afina.precision import EXACT
@@ -50,7 +51,7 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
     folder = folder_of_adapters(how.adapters)
     records = _records(folder, tell)
     model = how.base or _base_of(records, how.adapters)
-    precision = how.precision or _precision_of(records)
+    precision = how.precision or _precision_of(records, model)
     bases = Bases(model, precision, device_named(how.device), same=how.same)
     shelf = Shelf(bases, folder, how.precision, tell)
     shelf.look()
@@ -97,8 +98,10 @@ def _base_of(records: list[tuple[AdapterRecord, Base]], folder: Path | None) -> 
     return names[0]
 
 
-def _precision_of(records: list[tuple[AdapterRecord, Base]]) -> str:
-    """Return the precision that all adapters were trained in, else the exact one."""
+def _precision_of(records: list[tuple[AdapterRecord, Base]], model: str) -> str:
+    """Return the precision that the model's weights are stored in, or all adapters were trained in, else the exact one."""
+    if (stored := stored_at(model)) is not None:
+        return stored
     kinds = {record.precision for record, _ in records}
     return kinds.pop() if len(kinds) == 1 else EXACT
 
