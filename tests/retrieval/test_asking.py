@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from afina import api
 from afina.errors import UsageError
 from afina.generation.settings import GenerationSettings
-from afina.retrieval.asking import Prompt, build_prompt, likeness
+from afina.retrieval.asking import QuestionPrompt, build_prompt, likeness
 from afina.retrieval.bare import BareWriter
 from afina.retrieval.build import build_index
 from afina.retrieval.citations import cited
@@ -43,7 +43,7 @@ def hit(text: str, rank: int = 1, file: str = "a.md", start: int = 10) -> Hit:
     return Hit(rank, rank - 1, 1.0, Chunk(file, None, "", start, start + len(text), text))
 
 
-def special(writer: BareWriter, prompt: Prompt) -> list[int]:
+def special(writer: BareWriter, prompt: QuestionPrompt) -> list[int]:
     """Return the tokens of a prompt that are no words: added ones, which mark turns and ends."""
     added = set(writer.tokenizer.get_added_vocab().values())
     return [token for token in writer.request(prompt.messages, writer).prompt if token in added]

@@ -13,8 +13,8 @@ from afina.backbone.load import load_tokenizer
 from afina.errors import UsageError
 from afina.retrieval.collecting import Found
 from afina.retrieval.cutting import Cutter, sentence_starts
-from afina.retrieval.parsing import Parsed, parse
-from afina.retrieval.readers.base import Heading, Page, reader_of
+from afina.retrieval.parsing import ParsedFile, parse
+from afina.retrieval.readers.base import Heading, PageText, reader_of
 from afina.retrieval.readers.markdown import headings_of
 
 
@@ -161,7 +161,7 @@ def test_sentences_end_where_sentences_end() -> None:
 
 def test_chunks_do_not_go_over_headings_and_know_what_stands_above(tokenizer: Any) -> None:
     text = "# Manual\n\n## Use\n\nPress the button.\n\n## Care\n\nWash it. " + "Dry it well. " * 30
-    page = Page(text, headings=headings_of(text))
+    page = PageText(text, headings=headings_of(text))
     pieces = Cutter(tokenizer, tokens=40, overlap=10).cut(page)
     assert [piece.heading for piece in pieces][:2] == ["Manual > Use", "Manual > Care"]
     first = pieces[0]
@@ -181,7 +181,7 @@ def test_chunks_are_the_pages_very_words_and_leave_none_out(
 ) -> None:
     text = "\n\n".join(parts)
     cutter = Cutter(tokenizer, tokens=tokens, overlap=min(overlap, tokens // 2))
-    pieces = cutter.cut(Page(text, headings=headings_of(text)))
+    pieces = cutter.cut(PageText(text, headings=headings_of(text)))
     covered = set()
     for piece in pieces:
         assert 0 <= piece.start < piece.stop <= len(text)
@@ -195,7 +195,7 @@ def test_chunks_are_the_pages_very_words_and_leave_none_out(
 
 def test_a_text_without_any_space_is_cut_all_the_same(tokenizer: Any) -> None:
     text = "x" * 50_000
-    pieces = Cutter(tokenizer, tokens=50, overlap=5).cut(Page(text, headings=(Heading(0, 1, "x"),)))
+    pieces = Cutter(tokenizer, tokens=50, overlap=5).cut(PageText(text, headings=(Heading(0, 1, "x"),)))
     assert "".join(sorted({text[p.start : p.stop] for p in pieces}, key=len))
     assert {place for piece in pieces for place in range(piece.start, piece.stop)} == set(range(len(text)))
 
@@ -203,4 +203,4 @@ def test_a_text_without_any_space_is_cut_all_the_same(tokenizer: Any) -> None:
 def test_what_was_read_is_packed_and_unpacked_the_same(tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("# A\n\nOne. Two.\n\n## B\n\nThree.", encoding="utf-8")
     parsed = parse(Found(tmp_path / "a.md", "a.md", 20), Cutter(tokenizer, tokens=20, overlap=5), None)
-    assert Parsed.unpacked(parsed.packed()) == parsed and parsed.pages[0].pieces
+    assert ParsedFile.unpacked(parsed.packed()) == parsed and parsed.pages[0].pieces

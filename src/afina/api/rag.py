@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from afina.generation.settings import GenerationSettings
     from afina.generation.writes import Writes
-    from afina.retrieval.asking import Answer, Prompt
+    from afina.retrieval.asking import Answer, QuestionPrompt
     from afina.retrieval.build import BuildReport
     from afina.retrieval.index import Hit
 
@@ -85,7 +85,7 @@ def ask(
     precision: str | None = None,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda piece: None,
-) -> "Answer | Prompt":
+) -> "Answer | QuestionPrompt":
     """Answer a question from an index's passages, by a language model, an adapter or an export; with `dry_run` the prompt.
 
     The best passages that fit stand in the prompt, where none of their words can act as marks of the chat. Citations in the

@@ -14,7 +14,7 @@ from afina.cli.terminal import console_for, note
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.retrieval.asking import Answer, Prompt
+    from afina.retrieval.asking import Answer, QuestionPrompt
     from afina.words.language import Words
 
 __all__ = ["rag_ask"]
@@ -63,7 +63,7 @@ def rag_ask(
 
     from afina import api
     from afina.generation.settings import GenerationSettings
-    from afina.retrieval.asking import Prompt
+    from afina.retrieval.asking import QuestionPrompt
     from afina.words.language import Words
 
     console_for(format, forms=("text", "json"))
@@ -75,7 +75,7 @@ def rag_ask(
         index, question, model, settings, most=most, threshold=threshold, base=base, device=device, precision=precision,
         dry_run=dry_run, tell=_write if format == "text" else lambda piece: None,
     )  # fmt: skip
-    if isinstance(answer, Prompt):
+    if isinstance(answer, QuestionPrompt):
         _show_prompt(answer, words, beside, as_json=format == "json")
     elif format == "json":
         print(json.dumps(answer.as_dict(), ensure_ascii=False))
@@ -89,7 +89,7 @@ def _write(piece: str) -> None:
     sys.stdout.flush()
 
 
-def _show_prompt(prompt: "Prompt", words: "Words", beside: "Console", *, as_json: bool) -> None:
+def _show_prompt(prompt: "QuestionPrompt", words: "Words", beside: "Console", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"messages": prompt.messages, "tokens": prompt.tokens}, ensure_ascii=False))
         return

@@ -17,7 +17,7 @@ from afina.retrieval.cutting import sentence_starts
 from afina.retrieval.harmless import harmless, marks_of
 from afina.retrieval.index import Hit, Index
 
-__all__ = ["Answer", "Given", "Prompt", "ask", "build_prompt", "likeness"]
+__all__ = ["Answer", "GivenPassage", "QuestionPrompt", "ask", "build_prompt", "likeness"]
 
 _ORDERS = {
     "en": (
@@ -38,7 +38,7 @@ _FEWEST = 12
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenPassage:
     """Holds a passage as the model reads it: its number, and how much of it."""
 
     number: int
@@ -54,11 +54,11 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class QuestionPrompt:
     """Holds what is asked of a model, in a chat's messages."""
 
     messages: list[dict[str, str]]
-    given: list[Given]
+    given: list[GivenPassage]
     tokens: int
     language: str
     left_out: int = 0
@@ -71,7 +71,7 @@ class Answer:
 
     question: str
     text: str
-    prompt: Prompt | None
+    prompt: QuestionPrompt | None
     citations: list[Citation] = field(default_factory=list)
     wrong: list[int] = field(default_factory=list)
     """Numbers that were cited and not given."""
@@ -92,7 +92,7 @@ class Answer:
         }  # fmt: skip
 
 
-def build_prompt(writer: Writes, question: str, hits: Sequence[Hit], settings: GenerationSettings) -> Prompt:
+def build_prompt(writer: Writes, question: str, hits: Sequence[Hit], settings: GenerationSettings) -> QuestionPrompt:
     """Return the prompt for a question with as many passages as fit, so that the answer fits behind it.
 
     Raises `UsageError` where the question alone does not fit.
@@ -118,16 +118,16 @@ def build_prompt(writer: Writes, question: str, hits: Sequence[Hit], settings: G
         raise UsageError(
             f"The question does not fit the model, which reads {writer.context} tokens with its answer; shorten it."
         )
-    given: list[Given] = []
+    given: list[GivenPassage] = []
     for hit in hits:
         number = len(given) + 1
         for stop in _ends(hit):
             line = f"[{number}] {harmless(_place(hit), marks)}: {harmless(hit.chunk.text[: stop - hit.chunk.start], marks)}"
             if now := fits([*(each.line for each in given), line]):
-                given.append(Given(number, hit, stop, line))
+                given.append(GivenPassage(number, hit, stop, line))
                 tokens = now
                 break
-    return Prompt(messages([each.line for each in given]), given, tokens, language, len(hits) - len(given))
+    return QuestionPrompt(messages([each.line for each in given]), given, tokens, language, len(hits) - len(given))
 
 
 def _ends(hit: Hit) -> list[int]:

@@ -18,8 +18,8 @@ from afina.retrieval.duplicates import mark_duplicates
 from afina.retrieval.edition import Edition, EditionWriter, FileRow
 from afina.retrieval.encoder import base_of, resolved_precision, tokenizer_of
 from afina.retrieval.folder import FORMAT, TERMS, IndexFolder, locked, settings_that_differ, weights_of
-from afina.retrieval.journal import Journal
-from afina.retrieval.parsing import Parsed, parse
+from afina.retrieval.journal import IndexJournal
+from afina.retrieval.parsing import ParsedFile, parse
 from afina.retrieval.readers.base import endings
 from afina.retrieval.representations.base import REPRESENTATIONS, Corpus, Representation
 from afina.retrieval.settings import IndexSettings
@@ -175,7 +175,9 @@ class _Run:
         made = folder.path / f"building-{number}"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
-        journal = Journal(folder.path / "journal.db", json.dumps([FORMAT, settings.as_dict(), weights_of(settings)]))
+        journal = IndexJournal(
+            folder.path / "journal.db", json.dumps([FORMAT, settings.as_dict(), weights_of(settings)])
+        )
         writer = EditionWriter(made)
         self._read(journal, writer)
         near = mark_duplicates(writer, self.standing, made, settings.near, self.tell)
@@ -200,7 +202,7 @@ class _Run:
         journal.remove()
         return self.report
 
-    def _read(self, journal: Journal, writer: EditionWriter) -> None:
+    def _read(self, journal: IndexJournal, writer: EditionWriter) -> None:
         """Read each file whose bytes were not read before, and write all of them into the edition."""
         cutter: list[Cutter] = []
         total = len(self.collected.files)
@@ -217,13 +219,15 @@ class _Run:
                     cutter.append(Cutter(tokenizer, tokens=settings.tokens, overlap=settings.overlap))
                 parsed = parse(file, cutter[0], self.settings.columns)
                 if digest_of(file.path) != digest:
-                    parsed = Parsed(reader, problem="it was being written while it was read; give the command again")
+                    parsed = ParsedFile(
+                        reader, problem="it was being written while it was read; give the command again"
+                    )
                 else:
                     journal.keep_parsed(f"{digest} {reader}", parsed)
             writer.add(file.name, digest, file.size, parsed)
         self.tell("reading files", total, total)
 
-    def _corpus(self, edition: Edition, count: int, journal: Journal) -> Corpus:
+    def _corpus(self, edition: Edition, count: int, journal: IndexJournal) -> Corpus:
         settings, language = self.settings, self.settings.text_language
         notes: list[str] = []
         terms = Terms("none")

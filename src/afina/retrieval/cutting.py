@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from afina.retrieval.readers.base import Heading, Page
+from afina.retrieval.readers.base import Heading, PageText
 
-__all__ = ["Cutter", "Piece", "sentence_starts"]
+__all__ = ["ChunkPlace", "Cutter", "sentence_starts"]
 
 _BLANK = re.compile(r"\n[ \t\r\f\v]*(?:\n[ \t\r\f\v]*)+")
 _SENTENCE = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+(?=["'“‘«(\[¿¡]?[^\W_a-zß-öø-ÿ])|(?<=[。！？])""")
@@ -28,7 +28,7 @@ _LONGEST = 20_000
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkPlace:
     """Says where a chunk stands in its page, under which headings, and what of them is not in the chunk itself."""
 
     start: int
@@ -59,11 +59,11 @@ class Cutter:
         self._encode.no_truncation()
         self._encode.no_padding()
 
-    def cut(self, page: Page) -> list[Piece]:
+    def cut(self, page: PageText) -> list[ChunkPlace]:
         """Return a page's chunks in their order; none where the page is blank."""
         return [piece for start, stop, above in _parts(page) for piece in self._part(page.text, start, stop, above)]
 
-    def _part(self, text: str, start: int, stop: int, above: Sequence[Heading]) -> Iterator[Piece]:
+    def _part(self, text: str, start: int, stop: int, above: Sequence[Heading]) -> Iterator[ChunkPlace]:
         """Yield the chunks of what stands under one heading."""
         spans = [
             span
@@ -74,7 +74,7 @@ class Cutter:
         for first, last in self._packed(spans):
             for own_start, own_stop in self._checked(text, first, last):
                 lead = " > ".join(heading.title for heading in above if heading.start < own_start)
-                yield Piece(own_start, own_stop, title, lead)
+                yield ChunkPlace(own_start, own_stop, title, lead)
 
     def _packed(self, spans: Sequence["_Span"]) -> Iterator[tuple[int, int]]:
         """Put sentences together, as many as fit; a chunk that is half full ends rather with a paragraph than in the next."""
@@ -148,7 +148,7 @@ class _Span:
     paragraph: int
 
 
-def _parts(page: Page) -> Iterator[tuple[int, int, list[Heading]]]:
+def _parts(page: PageText) -> Iterator[tuple[int, int, list[Heading]]]:
     """Yield what stands between headings, each with the headings above it; one with no text of its own joins the next."""
     marks = [heading for heading in page.headings if 0 <= heading.start <= len(page.text)]
     bounds = [0, *(heading.start for heading in marks), len(page.text)]

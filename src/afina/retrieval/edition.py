@@ -13,8 +13,8 @@ from pathlib import Path
 
 from afina.errors import AfinaError
 from afina.registry import listing
-from afina.retrieval.cutting import Piece
-from afina.retrieval.parsing import CutPage, Parsed
+from afina.retrieval.cutting import ChunkPlace
+from afina.retrieval.parsing import CutPage, ParsedFile
 
 __all__ = ["Chunk", "Edition", "EditionWriter", "FileRow", "text_digest"]
 
@@ -94,7 +94,7 @@ class EditionWriter:
         self.base = sqlite3.connect(folder / "chunks.db")
         self.base.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES}")
 
-    def add(self, name: str, digest: str, size: int, parsed: Parsed) -> None:
+    def add(self, name: str, digest: str, size: int, parsed: ParsedFile) -> None:
         """Add a file, after those whose names come before its own."""
         cursor = self.base.cursor()
         cursor.execute(
@@ -141,7 +141,7 @@ class EditionWriter:
         return len(ids)
 
 
-def _digest(page: CutPage, piece: Piece) -> bytes:
+def _digest(page: CutPage, piece: ChunkPlace) -> bytes:
     return text_digest(read_text(piece.lead, page.text[piece.start : piece.stop]))
 
 
@@ -169,7 +169,7 @@ class Edition:
             for name, digest, size, reader, notes, problem in rows
         ]
 
-    def parsed(self, digest: str, reader: str) -> Parsed | None:
+    def parsed(self, digest: str, reader: str) -> ParsedFile | None:
         """Return the pages and chunks of a file with these bytes, if it has one that was read so."""
         row = self.base.execute(
             "SELECT id, notes, problem FROM files WHERE digest = ? AND reader = ?", (digest, reader)
@@ -184,8 +184,10 @@ class Edition:
             pieces = self.base.execute(
                 "SELECT start, stop, heading, lead FROM chunks WHERE page = ? ORDER BY id", (page,)
             )
-            pages.append(CutPage("".join(block[0] for block in blocks), number, [Piece(*piece) for piece in pieces]))
-        return Parsed(reader, pages, json.loads(row[1]), row[2])
+            pages.append(
+                CutPage("".join(block[0] for block in blocks), number, [ChunkPlace(*piece) for piece in pieces])
+            )
+        return ParsedFile(reader, pages, json.loads(row[1]), row[2])
 
     def chunk(self, row: int) -> Chunk:
         """Return the chunk of a row, read from its page's text."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from afina.retrieval.parsing import Parsed
+from afina.retrieval.parsing import ParsedFile
 
-__all__ = ["Journal"]
+__all__ = ["IndexJournal"]
 
 
-class Journal:
+class IndexJournal:
     """Holds the work of a run that may be broken off."""
 
     def __init__(self, path: Path, key: str) -> None:
@@ -45,12 +45,12 @@ class Journal:
         base.execute("CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB)")
         return base
 
-    def parsed(self, digest: str) -> Parsed | None:
+    def parsed(self, digest: str) -> ParsedFile | None:
         """Return what was read of a file with these bytes, if it was."""
         row = self._base.execute("SELECT parsed FROM files WHERE digest = ?", (digest,)).fetchone()
-        return None if row is None else Parsed.unpacked(row[0])
+        return None if row is None else ParsedFile.unpacked(row[0])
 
-    def keep_parsed(self, digest: str, parsed: Parsed) -> None:
+    def keep_parsed(self, digest: str, parsed: ParsedFile) -> None:
         """Keep what was read of a file."""
         self._base.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (digest, parsed.packed()))
         self._base.commit()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from afina.errors import UsageError
 from afina.retrieval.collecting import Found
-from afina.retrieval.cutting import Cutter, Piece
+from afina.retrieval.cutting import ChunkPlace, Cutter
 from afina.retrieval.readers.base import reader_of
 
-__all__ = ["CutPage", "Parsed", "parse"]
+__all__ = ["CutPage", "ParsedFile", "parse"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class CutPage:
 
     text: str
     number: int | None
-    pieces: Sequence[Piece]
+    pieces: Sequence[ChunkPlace]
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedFile:
     """Holds a file's pages, or in `problem` why it has none."""
 
     reader: str
@@ -38,33 +38,33 @@ class Parsed:
         return zlib.compress(json.dumps(values, ensure_ascii=False).encode(), level=1)
 
     @classmethod
-    def unpacked(cls, data: bytes) -> "Parsed":
+    def unpacked(cls, data: bytes) -> "ParsedFile":
         """Return what was packed."""
         reader, pages, notes, problem = json.loads(zlib.decompress(data))
-        made = [CutPage(text, number, [Piece(**piece) for piece in pieces]) for text, number, pieces in pages]
+        made = [CutPage(text, number, [ChunkPlace(**piece) for piece in pieces]) for text, number, pieces in pages]
         return cls(reader, made, notes, problem)
 
 
-def parse(file: Found, cutter: Cutter, columns: tuple[str, ...] | None) -> Parsed:
+def parse(file: Found, cutter: Cutter, columns: tuple[str, ...] | None) -> ParsedFile:
     """Read a file and cut its pages; what is wrong with it is a sentence in `problem`."""
     reader = reader_of(file.path)
     if file.size > reader.most_bytes:
         size, most = file.size / (1 << 20), reader.most_bytes >> 20
         problem = f"it has {size:,.0f} MB, and at most {most:,} MB are read as one document; divide it"
-        return Parsed(reader.name, problem=problem)
+        return ParsedFile(reader.name, problem=problem)
     try:
         document = reader.read(file.path, columns)
     except UsageError as error:
-        return Parsed(reader.name, problem=_without(str(error), file))
+        return ParsedFile(reader.name, problem=_without(str(error), file))
     except (OSError, MemoryError, RecursionError) as error:
-        return Parsed(
+        return ParsedFile(
             reader.name, problem=f"it cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
         )
     pages = [CutPage(page.text, page.number, cutter.cut(page)) for page in document.pages]
     notes = list(document.notes)
     if not any(page.pieces for page in pages):
-        return Parsed(reader.name, problem=f"it holds no text: {notes[0]}" if notes else "it holds no text")
-    return Parsed(reader.name, pages, notes)
+        return ParsedFile(reader.name, problem=f"it holds no text: {notes[0]}" if notes else "it holds no text")
+    return ParsedFile(reader.name, pages, notes)
 
 
 def _without(sentence: str, file: Found) -> str:

@@ -14,7 +14,7 @@ from typing import ClassVar
 from afina.errors import UsageError
 from afina.registry import Registry, listing
 
-__all__ = ["READERS", "Document", "Heading", "Page", "Reader", "endings", "plain", "reader", "reader_of"]
+__all__ = ["READERS", "Document", "FileReader", "Heading", "PageText", "endings", "plain", "reader", "reader_of"]
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -29,7 +29,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Page:
+class PageText:
     """Holds the text of one page, of one row of a table, or of a whole file that has neither."""
 
     text: str
@@ -42,12 +42,12 @@ class Page:
 class Document:
     """Holds what was read of a file."""
 
-    pages: Sequence[Page]
+    pages: Sequence[PageText]
     notes: list[str] = field(default_factory=list)
     """Assumptions, and what could not be read of it."""
 
 
-class Reader(ABC):
+class FileReader(ABC):
     """Reads files of one format."""
 
     name: ClassVar[str] = ""
@@ -65,7 +65,7 @@ class Reader(ABC):
         """
 
 
-READERS: Registry[type[Reader]] = Registry("reader", "afina.retrieval.readers")
+READERS: Registry[type[FileReader]] = Registry("reader", "afina.retrieval.readers")
 """All formats by name."""
 
 reader = READERS.register
@@ -77,7 +77,7 @@ def endings() -> dict[str, str]:
     return {ending: entry.name for entry in entries for ending in entry.constants["endings"]}
 
 
-def reader_of(path: Path) -> Reader:
+def reader_of(path: Path) -> FileReader:
     """Return what reads a file; raises `UsageError` for a name with another ending."""
     known = endings()
     if (ending := path.suffix.lower()) not in known:

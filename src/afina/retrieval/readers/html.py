@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from afina.retrieval.extra import needed
-from afina.retrieval.readers.base import Document, Page, Reader, plain, reader
+from afina.retrieval.readers.base import Document, FileReader, PageText, plain, reader
 from afina.retrieval.readers.markdown import headings_of
 
 __all__ = ["Html"]
 
 
 @reader("html")
-class Html(Reader):
+class Html(FileReader):
     """Reads web pages; spans count characters of the text that was taken out of them."""
 
     endings = (".html", ".htm", ".xhtml")
@@ -25,4 +25,4 @@ class Html(Reader):
             if text:
                 notes.append("no article was found in the page: all of its text was taken")
         text = plain(text)
-        return Document([Page(text, headings=headings_of(text))], notes)
+        return Document([PageText(text, headings=headings_of(text))], notes)

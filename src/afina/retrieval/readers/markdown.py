@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from afina.retrieval.readers.base import Document, Heading, Page, Reader, reader
+from afina.retrieval.readers.base import Document, FileReader, Heading, PageText, reader
 from afina.retrieval.readers.text import decoded
 
 __all__ = ["Markdown", "headings_of"]
@@ -36,7 +36,7 @@ def headings_of(text: str) -> tuple[Heading, ...]:
 
 
 @reader("markdown")
-class Markdown(Reader):
+class Markdown(FileReader):
     """Reads Markdown, whose marks stay in the text."""
 
     endings = (".md", ".markdown", ".mdx")
@@ -44,4 +44,4 @@ class Markdown(Reader):
     def read(self, path: Path, columns: tuple[str, ...] | None) -> Document:
         notes: list[str] = []
         text = decoded(path, notes)
-        return Document([Page(text, headings=headings_of(text))], notes)
+        return Document([PageText(text, headings=headings_of(text))], notes)

@@ -8,13 +8,13 @@ from typing import Any
 
 from afina.errors import UsageError
 from afina.retrieval.extra import needed
-from afina.retrieval.readers.base import Document, Page, Reader, plain, reader
+from afina.retrieval.readers.base import Document, FileReader, PageText, plain, reader
 
 __all__ = ["Pdf"]
 
 
 @reader("pdf")
-class Pdf(Reader):
+class Pdf(FileReader):
     """Reads PDF files, page by page."""
 
     endings = (".pdf",)
@@ -34,8 +34,8 @@ class Pdf(Reader):
         return Document(pages, notes)
 
 
-def _pages(path: Path, file: Any) -> tuple[list[Page], list[str]]:
-    pages: list[Page] = []
+def _pages(path: Path, file: Any) -> tuple[list[PageText], list[str]]:
+    pages: list[PageText] = []
     blank: list[int] = []
     unread: list[int] = []
     try:
@@ -49,7 +49,7 @@ def _pages(path: Path, file: Any) -> tuple[list[Page], list[str]]:
             text = ""
             unread.append(number)
         if text.strip():
-            pages.append(Page(text, number))
+            pages.append(PageText(text, number))
         elif number not in unread:
             blank.append(number)
     notes = [_pages_that(blank, count, "pages without text: empty, or scanned")] if blank else []

@@ -6,13 +6,13 @@ from typing import Any
 
 from afina.data.files.tables import read_table
 from afina.errors import UsageError, nearest
-from afina.retrieval.readers.base import Document, Page, Reader, plain, reader
+from afina.retrieval.readers.base import Document, FileReader, PageText, plain, reader
 
-__all__ = ["Rows"]
+__all__ = ["RowsReader"]
 
 
 @reader("rows")
-class Rows(Reader):
+class RowsReader(FileReader):
     """Reads a table's rows: all columns as lines `name: value`, or the columns that were named, one below the other."""
 
     endings = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather", ".xlsx")
@@ -29,7 +29,7 @@ class Rows(Reader):
         values = [table.column(name).to_pylist() for name in names]
         # A single column is the text itself, whatever it is called.
         labels = names if columns is None and len(names) > 1 else None
-        pages = [Page(_text(row, labels), number) for number, row in enumerate(zip(*values, strict=True), start=1)]
+        pages = [PageText(_text(row, labels), number) for number, row in enumerate(zip(*values, strict=True), start=1)]
         blank = sum(not page.text.strip() for page in pages)
         notes = [note.removeprefix(f"{path.name}: ") for note in assumed]
         if blank:

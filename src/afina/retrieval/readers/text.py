@@ -4,7 +4,7 @@ from pathlib import Path
 
 from afina.data.files.tables import read_text
 from afina.errors import UsageError
-from afina.retrieval.readers.base import Document, Page, Reader, plain, reader
+from afina.retrieval.readers.base import Document, FileReader, PageText, plain, reader
 
 __all__ = ["Text", "decoded"]
 
@@ -24,11 +24,11 @@ def decoded(path: Path, notes: list[str]) -> str:
 
 
 @reader("text")
-class Text(Reader):
+class Text(FileReader):
     """Reads plain text; blank lines divide its paragraphs."""
 
     endings = (".txt", ".text", ".log")
 
     def read(self, path: Path, columns: tuple[str, ...] | None) -> Document:
         notes: list[str] = []
-        return Document([Page(decoded(path, notes))], notes)
+        return Document([PageText(decoded(path, notes))], notes)

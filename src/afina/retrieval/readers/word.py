@@ -6,7 +6,7 @@ from typing import Any
 
 from afina.errors import UsageError
 from afina.retrieval.extra import needed
-from afina.retrieval.readers.base import Document, Heading, Page, Reader, plain, reader
+from afina.retrieval.readers.base import Document, FileReader, Heading, PageText, plain, reader
 
 __all__ = ["Word"]
 
@@ -14,7 +14,7 @@ _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
 @reader("docx")
-class Word(Reader):
+class Word(FileReader):
     """Reads Word documents; they know no pages before they are printed."""
 
     endings = (".docx",)
@@ -37,7 +37,7 @@ class Word(Reader):
                 headings.append(Heading(start, level, text.strip()))
             parts.append(text)
             start += len(text) + 2
-        return Document([Page("\n\n".join(parts), headings=tuple(headings))])
+        return Document([PageText("\n\n".join(parts), headings=tuple(headings))])
 
 
 def _level(paragraph: Any) -> int:

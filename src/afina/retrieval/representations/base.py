@@ -13,7 +13,7 @@ import numpy as np
 
 from afina.registry import Registry
 from afina.retrieval.edition import Edition
-from afina.retrieval.journal import Journal
+from afina.retrieval.journal import IndexJournal
 from afina.retrieval.settings import IndexSettings
 from afina.retrieval.terms import Terms
 
@@ -37,7 +37,7 @@ class Corpus:
     settings: IndexSettings
     before: Path | None
     """The folder of the edition that stands, if there is one by the same settings."""
-    journal: Journal
+    journal: IndexJournal
     device: str
     tell: Tell
     notes: list[str]
