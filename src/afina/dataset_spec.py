@@ -69,6 +69,11 @@ class DatasetSpec(Checked):
     """For `task: chat`, the names of who answers, where a transcript or a chat has names; everybody else asks."""
     user: Annotated[list[str], OneOrMore] | None = None
     """For `task: chat`, the names of who asks."""
+    negatives: str | None = None
+    """For `task: retrieval`, the column of passages that do not answer a row's question, one a row or a list."""
+    passages: str | None = None
+    """For `task: retrieval`, a file of passages with an id each, of which `text_pair` then gives those that answer; left out,
+    the passages are those of the rows."""
     target: str | None = None
     """The column of what is written: seq2seq's target, chat's answer."""
     task: TaskName = "auto"

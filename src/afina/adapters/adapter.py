@@ -236,7 +236,7 @@ def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[s
     names = adapter.method.peft
     if names is None or not adapter.method.joins(adapter.sites):
         return {}
-    root = f"base_model.model.{backbone.prefix}"
+    root = f"base_model.model.{prefix_of(adapter, backbone)}"
     return {
         f"{root}{module}.{names.parameters[key]}": (
             kind, [f"{root}{site.name}.{names.parameters[key]}" for site in sites], sites,
@@ -249,7 +249,7 @@ def _fused(adapter: Adapter, backbone: Backbone) -> dict[str, tuple[Kind, list[s
 def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     """Name every tensor as PEFT does where it knows the method; values are the live parameters."""
     names = adapter.method.peft.parameters if adapter.method.peft else {}
-    root = f"base_model.model.{backbone.prefix}"
+    root = f"base_model.model.{prefix_of(adapter, backbone)}"
     result: dict[str, Tensor] = {}
     for site, branch in adapter.placed():
         for key, value in branch.stored().items():
@@ -263,8 +263,15 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     return result
 
 
-def task_type(backbone: Backbone) -> str:
+def prefix_of(adapter: Adapter, backbone: Backbone) -> str:
+    """Return the path of the bare model in what PEFT puts the adapter on: the bare model itself, or one with a head."""
+    return "" if adapter.head.bare else backbone.prefix
+
+
+def task_type(adapter: Adapter, backbone: Backbone) -> str:
     """Return what PEFT calls the kind of model under an adapter."""
+    if adapter.head.bare:
+        return "FEATURE_EXTRACTION"
     if backbone.language is None:
         return "TOKEN_CLS" if backbone.tags else "SEQ_CLS"
     return "SEQ_2_SEQ_LM" if backbone.anatomy.row.further else "CAUSAL_LM"
@@ -278,12 +285,13 @@ def peft_config(adapter: Adapter, backbone: Backbone, record: AdapterRecord) -> 
     peft_type = method.peft.peft_type if known and method.peft else f"AFINA_{method.name.upper()}"
     config: dict[str, Any] = {
         "peft_type": peft_type,
-        "task_type": task_type(backbone),
+        "task_type": task_type(adapter, backbone),
         "base_model_name_or_path": record.model,
         "inference_mode": True,
     }
     if known:
-        config["target_modules"] = sorted({f"{backbone.prefix}{site.module}" for site in adapter.sites})
+        prefix = prefix_of(adapter, backbone)
+        config["target_modules"] = sorted({f"{prefix}{site.module}" for site in adapter.sites})
         config["modules_to_save"] = adapter.head.saved_modules or None
-        config |= method.peft_config(adapter.sites, record.total_steps, backbone.prefix)
+        config |= method.peft_config(adapter.sites, record.total_steps, prefix)
     return config

@@ -22,7 +22,7 @@ from afina.adapters.peft_parts import EMBEDS, PeftParts, divide
 from afina.adapters.record import AdapterRecord
 from afina.backbone.anatomy import Site, module_site
 from afina.backbone.branch import Placed
-from afina.backbone.head import Head
+from afina.backbone.head import EmbeddingHead, Head
 from afina.backbone.language_head import AnswerHead
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
@@ -47,7 +47,8 @@ def read_peft(folder: Path, backbone: Backbone, record: AdapterRecord) -> tuple[
     reading = PeftReading(folder, backbone, record.settings, forms_of(record.settings["peft_type"]))
     parts = divide(tensors, reading, root)
     made = {**_loose(parts, reading), **_body(parts, reading, root)}
-    head, names = Head(backbone.config, 0), tuple[str, ...]()
+    head: Head = EmbeddingHead(backbone.config)
+    names: Names = ()
     if not embeds:
         head, names = (backbone.new_head(1), ()) if speaks else task_head(parts, reading)
     if backbone.language is not None:

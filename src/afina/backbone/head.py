@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from afina.ops.dropout import DropoutSource, dropout
 
-__all__ = ["Head", "Hidden", "last_token", "mean_pool"]
+__all__ = ["EmbeddingHead", "Head", "Hidden", "last_token", "mean_pool"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Head(nn.Module):
 
     first_token_only = False
     """True if `pool` looks at nothing but the first token's state."""
+    bare = False
+    """True where it has nothing of a classifier's, so that PEFT's files name the bare model's modules."""
     per_token = False
     """True if the sum over rows is one over tokens, so that several texts may stand in a row."""
 
@@ -77,6 +79,21 @@ class Head(nn.Module):
 
     def drop(self, x: Tensor, source: DropoutSource | None) -> Tensor:
         return dropout(x, self.dropout, source) if self.training else x
+
+
+class EmbeddingHead(Head):
+    """Gives each text's vector (B, D), the mean of its tokens' states: nothing of it is trained."""
+
+    bare = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, 0)
+
+    def pool(self, hidden: Hidden) -> Tensor:
+        return mean_pool(hidden)
+
+    def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        return pooled
 
 
 def mean_pool(hidden: Hidden) -> Tensor:

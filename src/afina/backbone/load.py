@@ -14,7 +14,7 @@ from afina.backbone.anatomy import Anatomy, read_anatomy
 from afina.backbone.coded import coded, settings_beside
 from afina.backbone.configuration import check_config_file, check_memory, check_sizes, context_of
 from afina.backbone.function import register_attention
-from afina.backbone.head import Head
+from afina.backbone.head import EmbeddingHead, Head
 from afina.backbone.heads import build_head
 from afina.backbone.labels import known_rows
 from afina.backbone.language_head import AnswerHead, LanguageHead, TokenHead, language_head_of
@@ -131,10 +131,13 @@ class Backbone:
 
         What the checkpoint has of one is taken, its last layer where it tells these labels apart by their names (of
         `several` a text may have more than one). A model
-        that speaks answers with its own language head, and without answers to choose from scores every token.
+        that speaks answers with its own language head, and without answers to choose from scores every token. Without
+        outputs a text's answer is its vector.
         """
         if self.language is not None:
             return AnswerHead(self.language, self.config, outputs) if outputs else TokenHead(self.language, self.config)
+        if not outputs:
+            return EmbeddingHead(self.config)
         row = self.anatomy.row
         form, pooler = (row.tagger, "") if self.tags else (row.head, self.pooler)
         head = build_head(

@@ -51,7 +51,7 @@ class Trunk:
         """Compute what is missing of these rows with `compute`, which gives states (sequences, T, D) of rows."""
         choices = self.tokens.choices
         missing = rows[~self._known[self.tokens.sequences(rows)].reshape(-1, choices).all(axis=1)]
-        lengths = self.tokens.lengths_of(missing * choices) * choices
+        lengths = self.tokens.lengths_of(self.tokens.sequences(missing)).reshape(-1, choices).max(axis=1) * choices
         for part in evaluation_batches(lengths, max(1, _BATCH // choices)) if self._room and len(missing) else ():
             self._keep(self.tokens.sequences(missing[part]), compute(missing[part]))
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 __all__ = [
     "ANSWERS_TO_CHOOSE",
+    "ASKED",
     "BODIES",
     "CHOSEN",
     "CONTEXTS",
@@ -26,11 +27,13 @@ __all__ = [
     "PAIRS",
     "PASSAGES",
     "PASSAGE_ANSWERS",
+    "PASSAGE_IDS",
     "PASSAGE_QUESTIONS",
     "PROMPTS",
     "QUESTIONS",
     "REFERENCES",
     "REJECTED",
+    "RIGHT_PASSAGES",
     "ROLE_KEYS",
     "SAID_KEYS",
     "SENTENCES",
@@ -47,6 +50,7 @@ __all__ = [
     "TURNS",
     "WORD",
     "WORDS",
+    "WRONG_PASSAGES",
     "plain_name",
     "plain_names",
     "usual_name",
@@ -171,6 +175,24 @@ PASSAGE_QUESTIONS = ("question", "pergunta")
 PASSAGES = ("context", "contexto")
 PASSAGE_ANSWERS = ("answers", "respostas")
 """Objects with the texts of all answers that were given (SQuAD)."""
+
+# -- retrieval: questions and the passages that answer them
+
+ASKED = ("question", "query", "anchor", "pergunta", "consulta", "questao", "text", "texto")
+RIGHT_PASSAGES = (
+    "passage", "passages", "positive", "positives", "pos", "context", "contexts", "passagem", "passagens", "positivo",
+    "positivos", "contexto", "contextos", "trecho", "trechos", "document", "documents", "documento", "documentos",
+    "paragraph", "paragrafo", "passage_id", "passage_ids", "doc_id", "doc_ids", "document_id", "document_ids", "id_documento",
+    "ids_documentos", "id_passagem", "ids_passagens", "text", "texto",
+)  # fmt: skip
+"""A passage that answers, a list of them, or where passages have a file of their own, their ids."""
+WRONG_PASSAGES = (
+    "negative", "negatives", "neg", "hard_negative", "hard_negatives", "negative_passages", "negativo", "negativos",
+    "negativa", "negativas",
+)  # fmt: skip
+PASSAGE_IDS = (
+    "id", "_id", "passage_id", "doc_id", "document_id", "docid", "pid", "corpus_id", "id_passagem", "id_documento",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=4096)

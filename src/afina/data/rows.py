@@ -1,6 +1,7 @@
 """Rows of a data set, and what is done with them whatever they hold: limits, divisions, digests."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import numpy as np
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 
-__all__ = ["Rows", "TextDataset", "divided", "finished", "most_answers", "stratified", "stratified_rows"]
+__all__ = ["Passages", "Rows", "TextDataset", "divided", "finished", "most_answers", "stratified", "stratified_rows"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Passages:
+    """Holds all passages among which a question's are looked for, each once, and what is known of each question."""
+
+    texts: tuple[str, ...]
+    right: Mapping[str, tuple[int, ...]]
+    """Numbers of all passages that answer, by question."""
+    wrong: Mapping[str, tuple[int, ...]]
+    """Numbers of those that do not by the data, likewise."""
+
+
+@dataclass(frozen=True)
 class TextDataset:
     """A data set ready to learn from."""
 
@@ -73,6 +85,8 @@ class TextDataset:
     """The columns that were read, by meaning: `text` (a list where several are joined), `text_pair`, `label`."""
     metric: str | None = None
     """The metric that tables show first; None for the task's own."""
+    passages: Passages | None = None
+    """Where rows are questions with a passage that answers each: all that there are, of which labels are the numbers."""
 
 
 def most_answers(data: TextDataset) -> int:
@@ -118,8 +132,11 @@ def _keys(rows: Rows) -> list[tuple[str, str]]:
     return list(zip(rows.text, rows.text_pair or [""] * len(rows), strict=True))
 
 
-def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None) -> str:
+def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None, passages: Passages | None) -> str:
     digest = hashlib.sha256()
+    if passages is not None:
+        known = [passages.texts, sorted(passages.right.items()), sorted(passages.wrong.items())]
+        digest.update(json.dumps(known).encode())
     if names is not None:  # labels are their places in it
         digest.update("\0".join(names).encode("utf-8", "surrogatepass") + b"\0\0")
     for name, rows in sorted(splits.items()):
@@ -147,6 +164,7 @@ def finished(
     notes: Sequence[str],
     train_limit: int | None,
     test_limit: int | None,
+    passages: Passages | None = None,
 ) -> TextDataset:
     """Limit the splits, note what stands in both train and test, and put all of it together."""
     limited = {
@@ -160,5 +178,6 @@ def finished(
         all_notes.append(f"{overlap:,} {what + ' stands' if overlap == 1 else what + 's stand'} in both train and test")
     return TextDataset(
         name=spec.label_name, task=task, label_names=names, train=limited["train"], test=limited["test"],
-        validation=limited.get("validation"), notes=tuple(all_notes), digest=_digest(limited, names),
+        validation=limited.get("validation"), notes=tuple(all_notes), digest=_digest(limited, names, passages),
+        passages=passages,
     )  # fmt: skip

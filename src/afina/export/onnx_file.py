@@ -36,6 +36,7 @@ def write_onnx(traced: Traced, path: Path) -> None:
             raise AfinaError(
                 f"ONNX has no word for what the adapter does ({reason or error}). Please report this."
             ) from error
+    _name_apart(program.model.graph)
     _name_sizes(program.model.graph, traced)
     weights = sum(
         own.const_value.nbytes for own in program.model.graph.initializers.values() if own.const_value is not None
@@ -53,6 +54,15 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         exporter.setLevel(level)
+
+
+def _name_apart(graph: Any) -> None:
+    """Give what is computed inside other names than inputs and outputs have: the exporter calls it by its operation."""
+    ends = [*graph.inputs, *graph.outputs]
+    taken = {value.name for value in ends}
+    for value in (value for node in graph for value in node.outputs):
+        if value.name in taken and all(value is not end for end in ends):
+            value.name = f"{value.name}_inside"
 
 
 def _name_sizes(graph: Any, traced: Traced) -> None:

@@ -61,7 +61,7 @@ def write_file(folder: Path, made: PeftFile, loaded: Predictor) -> None:
         folder / "adapter_model.safetensors", metadata={"format": "pt"},
     )  # fmt: skip
     config = {
-        "peft_type": made.peft_type, "task_type": task_type(loaded.backbone), "inference_mode": True,
+        "peft_type": made.peft_type, "task_type": task_type(loaded.adapter, loaded.backbone), "inference_mode": True,
         "base_model_name_or_path": loaded.record.model, **config,
     }  # fmt: skip
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

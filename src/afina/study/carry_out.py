@@ -38,7 +38,8 @@ def carry_out(job: Job, send: Observer) -> Result:
     training: Training | None = None
     with watched(job, method, data.task, job.config.sample_seconds) as (monitor, backbone):
         if method.gradient_free:
-            measured = fit_features(job, method, backbone, data.task, data.splits, monitor, send)
+            splits = {split: own.evaluated() for split, own in data.splits.items()}
+            measured = fit_features(job, method, backbone, data.task, splits, monitor, send)
         else:
             training = Training([job], backbone, loaded, monitor, send, folder=job.folder)
             measurements = training.carry_out()

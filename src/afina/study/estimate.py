@@ -165,14 +165,16 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     copies = 0 if device == "cuda" or method.owns_backbone else copied_bytes(*multiplied)
     prepared += copies * (2 if phase == "train" else 1)
     state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
-    evaluated = sizes.test_rows + min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     if method.gradient_free:
-        train, evaluate, step = forward * sizes.train_rows, forward * sizes.test_rows, 0.0
+        train, evaluate = (forward * sizes.evaluated(rows) for rows in (sizes.train_rows, sizes.test_rows))
+        step = 0.0
     else:
         once = bool(whole.trunk_layers)  # what the layers below make of a row is computed once
         step += 0.0 if once else lower * config.batch_size
         train = step * steps * config.epochs + (lower * sizes.train_rows if once else 0.0)
         upper = max(0.0, forward - lower)
+        seen = min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
+        evaluated = sizes.evaluated(sizes.test_rows) + sizes.evaluated(seen)
         evaluate = evaluated * (upper * config.epochs + lower * (1 if once else config.epochs))
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
     return CostEstimate(
@@ -247,8 +249,8 @@ def _random_loss(attached: Attachment, shape: Any, rows: int, length: int, sizes
         trained = max(1, min(length - 1, round(sizes.trained * length)))
         targets = torch.full_like(inputs["input_ids"], IGNORED)
         targets[:, -1 - trained : -1] = inputs["input_ids"][:, -trained:]
-    labels = torch.zeros(rows, dtype=torch.long, device=device)
     logits = attached(inputs, targets=targets)[0]
+    labels = torch.zeros(rows if sizes.speaks or sizes.tags else len(logits), dtype=torch.long, device=device)
     if sizes.trained:
         return logits[:, 0].sum() / logits[:, 1].sum()
     if sizes.tags:

@@ -34,21 +34,27 @@ def fit_features(
     job: Job, method: Method, backbone: Backbone, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor,
     send: Observer,
 ) -> Result:  # fmt: skip
-    """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache."""
+    """Fit and evaluate; `train_seconds` holds the embedding of the train rows too, also where they came from the cache.
+
+    Where a text's answer is its vector nothing is fitted: it is the frozen model's.
+    """
     assert isinstance(method, FittedMethod)
     energy = EnergyMeter(job.device)
     train, seconds = _embeddings(job, method, backbone, splits, "train", monitor, energy, send)
     with monitor.phase("train"):
         energy.start()
         started = perf_counter()
-        labels = splits["train"].output_labels()
-        fitted = method.fit(train, task.targets(labels), task.outputs, job.run.seed)
+        fitted = None
+        if not task.embeds:
+            labels = splits["train"].output_labels()
+            fitted = method.fit(train, task.targets(labels), task.outputs, job.run.seed)
         seconds += perf_counter() - started
         energy.stop()
     test, _ = _embeddings(job, method, backbone, splits, "test", monitor, EnergyMeter(job.device), send)
     with monitor.phase("evaluate"):
         vectors = {"train": train, "test": test}
-        decoded = {split: task.decode_rows(splits[split], fitted.logits(own)) for split, own in vectors.items()}
+        logits = {split: own if fitted is None else fitted.logits(own) for split, own in vectors.items()}
+        decoded = {split: task.decode_rows(splits[split], own) for split, own in logits.items()}
     entry = Epoch.made(epoch=job.config.epochs, train_loss=None, seconds=seconds)
     for split, result in decoded.items():
         metrics = task.measure(splits[split].labels, result)
@@ -59,17 +65,18 @@ def fit_features(
         facts=job.facts([entry]),
     )  # fmt: skip
     with partial_folder(job.folder / "adapter") as partial:
-        save_tensors(fitted.tensors(), partial / "adapter_model.safetensors")
+        save_tensors({} if fitted is None else fitted.tensors(), partial / "adapter_model.safetensors")
         write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
     write_predictions(
         job.folder / "predictions.parquet", task.shown(splits["test"].labels),
         task.shown(decoded["test"].predictions), decoded["test"].scores,
     )  # fmt: skip
-    total = backbone.parameter_count + fitted.parameter_count()
+    learned = 0 if fitted is None else fitted.parameter_count()
+    total = backbone.parameter_count + learned
     return Result.made(
-        trainable_parameters=fitted.parameter_count(),
+        trainable_parameters=learned,
         total_parameters=total,
-        trainable_percent=100 * fitted.parameter_count() / total,
+        trainable_percent=100 * learned / total,
         train_seconds=seconds,
         step_seconds=None,
         steps=None,

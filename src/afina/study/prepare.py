@@ -23,7 +23,7 @@ from afina.data.images import image_tokens
 from afina.data.rows import Rows, TextDataset, stratified_rows
 from afina.data.tokens.preview import Learned, learned
 from afina.data.tokens.token_files import load_tokens, save_tokens
-from afina.data.tokens.tokens import IGNORED, AnswerTokens, Tokens, WrittenTokens
+from afina.data.tokens.tokens import IGNORED, AnswerTokens, PassageTokens, Tokens, WrittenTokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import registry
@@ -94,7 +94,7 @@ def prepare(
     )  # fmt: skip
     # Before any row is read: a mark without a vector would stand in every text.
     surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
-    key = [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, state if made.speaks else None]
+    key = [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, _made_by(made, state)]
     path = _cached(directory, key)
     rows = _by_split(data, holds_out=holds_out)
     splits, damaged = _kept_tokens(path, None if made.writes else {name: len(own) for name, own in rows.items()})
@@ -107,7 +107,7 @@ def prepare(
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
     of_model = (model_note(model), *assumed, surplus, *_unread_notes(config, made), *_end_notes(made, tokenizer))
     damage = [f"what had been kept of its tokens ({path.name}) was damaged and is made again"] if damaged else []
-    notes = [*filter(None, of_model), *data.notes, *damage]
+    notes = [*filter(None, of_model), *data.notes, *made.noted(splits["train"]), *damage]
     notes += _few_notes(data.test if on_validation else data.validation if holds_out else None)
     notes += [*_cut_notes(splits, limit, names), *(_piece_notes(splits, data, limit, names) if made.writes else ())]
 
@@ -144,6 +144,11 @@ def _by_split(data: TextDataset, *, holds_out: bool) -> dict[str, Rows]:
     """Return the rows of each split, the development split's where a study chooses on it."""
     rows = {"train": data.train, "test": data.test}
     return rows | ({"validation": data.validation} if holds_out and data.validation is not None else {})
+
+
+def _made_by(task: Task, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the settings of a task by which tokens are made; None where they are the texts' alone."""
+    return state if task.speaks or task.embeds else None
 
 
 def _cached(directory: Path, depends: Sequence[Any]) -> Path:
@@ -230,6 +235,8 @@ def _cut_notes(splits: Mapping[str, Tokens], limit: int, names: Mapping[str, str
         if tokens.cut:
             # Of a question each answer is a sequence of its own; those that a row lacks have no token.
             all_of, what = len(tokens), "texts"
+            if isinstance(tokens, PassageTokens):
+                all_of = len(tokens.offsets) - 1
             if isinstance(tokens, AnswerTokens):
                 all_of, what = int((tokens.answers > 0).sum()), "texts, one for each answer,"
             note = f"{tokens.cut:,} of {all_of:,} {names[name]} {what} were longer than {limit} tokens and were cut"

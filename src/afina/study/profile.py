@@ -72,7 +72,7 @@ def profile_run(job: Job, send: Observer, state_file: Path | None = None) -> Cos
         report["peak_memory_bytes"] += int(unmet * grown) + (steps.left if config.epochs > 1 else 0)
     return Costs.made(
         seconds_by_epoch=until, step_seconds=float(np.median(warm[widths])),
-        tokens=int(data.splits["train"].offsets[-1]),
+        tokens=data.splits["train"].read,
         energy_joules=None if steps.joules is None else steps.joules / steps.seconds * until[0], memory_report=report,
     )  # fmt: skip
 
@@ -160,7 +160,7 @@ def _preparing_seconds(passes: Passes, member: Member, count: int) -> float:
     started = perf_counter()
     passes.prepare([member], lambda member: member.tokens, rows)
     seconds = perf_counter() - started
-    return seconds * int(tokens.offsets[-1]) / int(tokens.lengths_of(tokens.sequences(rows)).sum())
+    return seconds * tokens.read / int(tokens.lengths_of(tokens.sequences(rows)).sum())
 
 
 def _evaluate_some(attached: Attachment, tokens: Tokens, batch_size: int) -> int:

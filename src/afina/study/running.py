@@ -33,8 +33,8 @@ class Data:
 
     task: Task
     splits: Mapping[str, Tokens]
-    train_evaluation: Tokens
-    """The train rows that the train metric is taken on."""
+    evaluated: Mapping[str, Tokens]
+    """Rows that are evaluated, by split, as an evaluation reads them; of the train rows those that the metric is of."""
 
     @property
     def development(self) -> str:
@@ -43,7 +43,7 @@ class Data:
 
     def rows(self, split: str) -> Tokens:
         """Return what is evaluated of a split."""
-        return self.train_evaluation if split == "train" else self.splits[split]
+        return self.evaluated[split]
 
 
 def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
@@ -52,7 +52,8 @@ def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
     for job in {job.run.dataset: job for job in jobs}.values():
         splits, rows = load_tokens(job.tokens), job.train_evaluation_rows
         seen = splits["train"] if rows is None else splits["train"].take(rows)
-        loaded[job.run.dataset] = Data(restore(job.task), splits, seen)
+        evaluated = {split: own.evaluated() for split, own in {**splits, "train": seen}.items()}
+        loaded[job.run.dataset] = Data(restore(job.task), splits, evaluated)
     return loaded
 
 
@@ -90,8 +91,9 @@ class Running:
 
     @property
     def settled(self) -> Task:
-        """Return the task as it is for this run."""
-        return self.task or self.data.task
+        """Return the task as it is for this run, with what was trained of its loss."""
+        beside = {name: value.item() for name, value in self.member.beside.items()}
+        return (self.task or self.data.task).with_trained(beside) if beside else self.task or self.data.task
 
     def check(self) -> bool:
         """Return whether the loss is still finite; a member whose loss is not leaves with the reason."""
@@ -184,7 +186,10 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     )
     trainable = adapter.trainable(backbone)
     if not trainable:
-        raise AfinaError(f"{method.name} has nothing to train: the model answers with its own language head.")
+        has = "a text's vector has no head" if adapter.head.bare else "the model answers with its own language head"
+        raise AfinaError(f"{method.name} has nothing to train: {has}.")
+    beside = {name: nn.Parameter(value.to(backbone.device)) for name, value in task.trained_beside().items()}
+    trainable |= beside
     assert method.learning_rate is not None, "a study settles the rates before its runs start"
     optimiser = Optimiser(
         trainable, learning_rate=method.learning_rate, total_steps=total_steps, course=Course(method.schedule, method.warmup),
@@ -197,7 +202,16 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     # A sum of many thousand losses: float32 would lose the small ones at its end.
     loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
     member = Member(
-        adapter, task, tokens, job.run.seed, config.epochs, config.batch_size, optimiser, schedule, loss_sum
+        adapter,
+        task,
+        tokens,
+        job.run.seed,
+        config.epochs,
+        config.batch_size,
+        optimiser,
+        schedule,
+        loss_sum,
+        beside=beside,
     )
     return Running(job, data, member, trainable)
 
@@ -208,13 +222,13 @@ def save_run(run: Running, backbone: Backbone) -> None:
     assert decoded is not None
     record = AdapterRecord(
         model=job.run.model, method=job.run.method.name, settings=job.run.settings,
-        # What the task chose for this run (thresholds, say) belongs to the adapter, not to the study.
-        task=job.task if run.task is None else run.task.state(),
+        # What was chosen or trained of this run's task (thresholds, say) belongs to the adapter, not to the study.
+        task=run.settled.state() if run.task is not None or run.member.beside else job.task,
         max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
         total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
     )  # fmt: skip
     save_adapter(job.folder / "adapter", run.member.adapter, backbone, record)
-    task, labels = run.settled, run.data.splits["test"].labels
+    task, labels = run.settled, run.data.rows("test").labels
     write_predictions(
         job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
     )

@@ -37,11 +37,19 @@ class Sizes:
     tags: bool = False
     trained: float = 0.0
     """Share of the tokens that are targets, where the model learns to write."""
+    texts: int = 1
+    """Texts that a row is to a model that gives vectors."""
+    beside: int = 0
+    """Texts that every evaluation reads beside the rows: passages, say."""
 
     @property
     def sequences(self) -> int:
         """Return how many sequences a row is to the model."""
-        return max(1, self.classes) if self.speaks else 1
+        return max(1, self.classes) if self.speaks else self.texts
+
+    def evaluated(self, rows: int) -> float:
+        """Return the train rows that an evaluation of so many takes the time of: it reads each text for itself."""
+        return (rows + self.beside) / self.texts
 
 
 def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
@@ -73,7 +81,10 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     task = task_of(config, spec, data, tokenizer)
     mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
     rows = (len(data.train), len(data.test))
-    return Sizes(*rows, mean, longest, task.outputs, source, task.speaks, task.tags, trained)
+    beside = 0 if data.passages is None else len(data.passages.texts)
+    return Sizes(
+        *rows, mean, longest, task.outputs, source, task.speaks, task.tags, trained, texts=task.texts, beside=beside
+    )
 
 
 def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:

@@ -224,7 +224,7 @@ class Study:
             task = restore(prepared[run.model, run.dataset].task)
             # Runs share a cohort where their outputs are of one kind: one for each row, or one for each token by one
             # task's head.
-            return task.name if task.speaks or task.tags else "a row's"
+            return task.name if task.speaks or task.tags or task.embeds else "a row's"
 
         rows = {key: entry.train_rows for key, entry in prepared.items()}
         cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting, outputs)

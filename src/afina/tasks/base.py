@@ -73,6 +73,8 @@ class Task(Outside, ABC):
     """True for the task that learns images with labels."""
     stratified: ClassVar[bool] = True
     """True where rows are of classes, each of which should have its share of every part."""
+    compares: ClassVar[bool] = False
+    """True where the loss compares the rows of a whole batch, so that it is no sum over parts of one."""
     develops: ClassVar[bool] = False
     """True where something is chosen on a development split, which is held out for it."""
     embedded: ClassVar[bool] = True
@@ -96,6 +98,8 @@ class Task(Outside, ABC):
     """Texts that end an answer beside the tokenizer's end token, where the model writes."""
     template: "ChatTemplate | None" = None
     """The form in which conversations were learned, where the task has any."""
+    texts: int = 1
+    """Texts that a row is to a model that gives vectors."""
     label_names: Sequence[str] | None = None
     unit: tuple[float, float] = (0.0, 1.0)
     """Mean and deviation of what it predicts, where outputs are in deviations from the mean."""
@@ -176,9 +180,24 @@ class Task(Outside, ABC):
         """Return rows of texts as tokens; `apart` where what is read and what is said are two texts to the model."""
         return tokenize(tokenizer, rows, max_length)
 
+    def noted(self, tokens: Tokens) -> tuple[str, ...]:
+        """Return what is to be said of train rows as they were made tokens, a sentence each."""
+        return ()
+
     @abstractmethod
-    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
-        """Return the loss summed over the rows of logits (B, K); `weights` are the method's, of further terms."""
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, Any] | None = None) -> "Tensor":
+        """Return the loss summed over the rows of logits (B, K).
+
+        `weights` are the method's, of further terms, and what is trained beside (`trained_beside`).
+        """
+
+    def trained_beside(self) -> "dict[str, Tensor]":
+        """Return what is trained of the loss itself, beside the adapter, as fresh parameters by name: a temperature, say."""
+        return {}
+
+    def with_trained(self, values: Mapping[str, float]) -> "Task":
+        """Return the task with what was trained beside the adapter, by name."""
+        return self
 
     def targets(self, labels: np.ndarray) -> np.ndarray:
         """Return labels as the head's outputs would be, for a classical model on embeddings."""

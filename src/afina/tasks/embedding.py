@@ -5,7 +5,7 @@ It is nothing to train on here: adapters of this kind are made elsewhere (PEFT's
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Embedding(Task):
     def of_labels(cls, names: Sequence[str]) -> Self:
         return cls()
 
-    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> NoReturn:
+    def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, Any] | None = None) -> "Tensor":
         raise _headless()
 
     def decode(self, logits: np.ndarray) -> Decoded:

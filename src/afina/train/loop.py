@@ -4,7 +4,7 @@ The loop knows no method, no model and no task, and never waits for the device; 
 callbacks around it. A single run is a cohort of one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from afina.data.tokens.batching import epoch_batches
 from afina.data.tokens.tokens import Tokens
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
+from afina.train.cached import cached_gradients
 from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 
@@ -63,6 +64,8 @@ class Member:
     position: Position = field(default_factory=Position)
     left: bool = False
     """True when it left the cohort before its last epoch, because it diverged or stopped early."""
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
+    """Parameters of the task's loss itself, by name (`Task.trained_beside`)."""
     _order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -90,7 +93,7 @@ class Member:
 
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
         """Return a part's share of a batch's loss of `of` terms, so that micro-batches do not change the gradient."""
-        value = self.task.loss(logits, labels, self.adapter.method.loss_weights())
+        value = self.task.loss(logits, labels, {**self.adapter.method.loss_weights(), **self.beside})
         self.loss_sum += value.detach()
         return value / of
 
@@ -164,6 +167,11 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
     attached = passes.attached([member.adapter for member in group], training=True)
+
+    # A loss that compares rows is one of the whole batch, and the sum of its parts' losses would be another.
+    if micro_batch_size is not None and micro_batch_size < whole and any(member.task.compares for member in group):
+        cached_gradients(attached, group, batches, micro_batch_size)
+        return
 
     # Micro-batches cut every member's batch at the same places; a member with fewer rows has empty pieces at the end.
     for start in range(0, whole, micro := micro_batch_size or whole):

@@ -19,6 +19,7 @@ PORTUGUESE = {
     "It goes on with a text.": "Continua um texto.",
     "It reads a text and writes another.": "Lê um texto e escreve outro.",
     "It gives {input} a vector.": "Dá a {input} um vetor.",
+    "It gives {input} a vector, by which the passages that answer a question are found.": "Dá a {input} um vetor, pelo qual se acham as passagens que respondem a uma pergunta.",
     "On {rows} test rows that it was not trained on: {metric} {value}, 95% interval in brackets.": "Em {rows} linhas de teste em que não foi treinado: {metric} {value}, intervalo de 95% entre colchetes.",
     "How to use it": "Como usar",
     "Run these lines in this folder, or put its path in place of `.`.": "Execute estas linhas nesta pasta, ou ponha o caminho dela no lugar de `.`.",

@@ -1,15 +1,15 @@
 """Texts become tokens: alone, in pairs, or each with every answer to choose from behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from afina.data.rows import Rows
-from afina.data.tokens.tokens import AnswerTokens, LabelledTokens
+from afina.data.tokens.tokens import AnswerTokens, LabelledTokens, PassageTokens
 from afina.errors import UsageError
 
-__all__ = ["tokenize", "tokenize_answers"]
+__all__ = ["tokenize", "tokenize_answers", "tokenize_passages"]
 
 
 def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
@@ -73,3 +73,23 @@ def tokenize_answers(
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
     answered = np.array(counts, dtype=np.int32)
     return AnswerTokens(np.concatenate(ids), offsets, rows.label, cut, answers=answered, most=choices)
+
+
+def tokenize_passages(
+    tokenizer: Any, questions: Sequence[str], passages: Sequence[str], brought: np.ndarray,
+    right: Mapping[str, Sequence[int]], max_length: int,
+) -> PassageTokens:  # fmt: skip
+    """Tokenise the questions of rows and all passages, each once; texts longer than `max_length` are cut and counted.
+
+    `brought` (N, C) has the numbers of each row's passages, the first of which answers; `right` all that do, by question.
+    """
+    number = {question: place for place, question in enumerate(dict.fromkeys(questions))}
+    texts = [*number, *passages]
+    tokens = tokenize(tokenizer, Rows(texts, None, np.zeros(len(texts), dtype=np.int64)), max_length)
+    answer = np.full((len(questions), max(len(right[question]) for question in number)), -1, dtype=np.int64)
+    for row, question in enumerate(questions):
+        answer[row, : len(right[question])] = right[question]
+    return PassageTokens(
+        tokens.ids, tokens.offsets, np.concatenate([brought, answer], axis=1), tokens.cut, tokens.segments,
+        questions=np.array([number[question] for question in questions]), asked=len(number), most=brought.shape[1],
+    )  # fmt: skip

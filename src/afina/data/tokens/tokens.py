@@ -1,8 +1,8 @@
 """Tokenised rows of one split: one type a kind, by what its rows are to learn.
 
 A text has one label (`LabelledTokens`, also a number, or several labels that are there or not), a tag for each word
-(`TaggedTokens`), answers to choose from (`AnswerTokens`), or tokens of its own to write (`WrittenTokens`).
-Images are `Pixels`.
+(`TaggedTokens`), answers to choose from (`AnswerTokens`), tokens of its own to write (`WrittenTokens`), or passages that
+answer it and that do not (`PassageTokens`). Images are `Pixels`.
 """
 
 from abc import ABC, abstractmethod
@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 __all__ = [
-    "IGNORED", "KINDS", "AnswerTokens", "LabelledTokens", "Pixels", "TaggedTokens", "TargetTokens", "TextTokens", "Tokens",
-    "WrittenTokens",
+    "IGNORED", "KINDS", "AnswerTokens", "LabelledTokens", "PassageTokens", "Pixels", "TaggedTokens", "TargetTokens",
+    "TextTokens", "Tokens", "WrittenTokens",
 ]  # fmt: skip
 
 IGNORED = -100
@@ -64,6 +64,15 @@ class Tokens(ABC):
     def trained(self) -> np.ndarray:
         """Count the terms of each row's loss, (N,): one where a row has a label."""
         return np.ones(len(self), dtype=np.int64)
+
+    @property
+    def read(self) -> int:
+        """Return how many tokens an epoch reads."""
+        return int(self.offsets[-1])
+
+    def evaluated(self) -> "Tokens":
+        """Return the rows as an evaluation reads them, which is not how they are learned where rows share texts."""
+        return self
 
     def output_labels(self) -> np.ndarray:
         """Return the labels of all outputs: of the rows, or of the words in order where words have them."""
@@ -135,6 +144,60 @@ class AnswerTokens(TextTokens):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassageTokens(TextTokens):
+    """Holds questions and passages, each as one sequence, the questions first; a row is a question and passages.
+
+    `labels` (N, `most` + R) are numbers of passages: of those that the row brings, the first of which answers, and of all R
+    that answer its question, -1 where it has fewer.
+    """
+
+    questions: np.ndarray
+    """Sequence of each row's question, (N,)."""
+    asked: int
+    """Number of questions, and so the first passage's sequence."""
+    most: int
+    """Passages that a row brings."""
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @property
+    def choices(self) -> int:
+        return 1 + self.most
+
+    @property
+    def lengths(self) -> np.ndarray:
+        sequences = self.sequences(np.arange(len(self)))
+        lengths: np.ndarray = self.lengths_of(sequences).reshape(-1, self.choices).max(axis=1)
+        return lengths
+
+    def sequences(self, rows: np.ndarray) -> np.ndarray:
+        brought = self.asked + self.labels[rows, : self.most]
+        sequences: np.ndarray = np.concatenate([self.questions[rows, None], brought], axis=1).reshape(-1)
+        return sequences
+
+    @property
+    def read(self) -> int:
+        return int(self.lengths_of(self.sequences(np.arange(len(self)))).sum())
+
+    def take(self, rows: np.ndarray) -> Self:
+        return replace(self, questions=self.questions[rows], labels=self.labels[rows], cut=0)
+
+    def evaluated(self) -> LabelledTokens:
+        """Return each of the rows' questions once, and behind them all passages: a text a row.
+
+        The labels (Q + P, R) of a question are the passages that answer it; of a passage there is none, -1.
+        """
+        asked, rows = np.unique(self.questions, return_index=True)
+        texts = np.concatenate([asked, np.arange(self.asked, len(self.offsets) - 1)])
+        right = self.labels[rows, self.most :]
+        labels = np.full((len(texts), right.shape[1]), -1, dtype=np.int64)
+        labels[: len(asked)] = right
+        each = LabelledTokens(self.ids, self.offsets, np.zeros(len(self.offsets) - 1), self.cut, self.segments)
+        return replace(each.take(texts), labels=labels, cut=self.cut)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetTokens(TextTokens):
     """Holds texts whose tokens are learned one by one."""
 
@@ -184,6 +247,7 @@ KINDS: dict[str, type[Tokens]] = {
     "tagged": TaggedTokens,
     "answers": AnswerTokens,
     "written": WrittenTokens,
+    "passages": PassageTokens,
     "pixels": Pixels,
 }
 """Each kind of tokens, by the name that files have for it."""
