@@ -55,22 +55,17 @@ class Attachment:
     """True if the last layer leaves out the tokens that no head looks at, where it can."""
 
     def __init__(
-        self,
-        backbone: Backbone,
-        adapters: Sequence[Attachable],
-        source: DropoutSource | None = None,
-        *,
-        training: bool = False,
-        checkpointing: bool = False,
-        trunks: Trunks | None = None,
-        trunk_layers: int = 0,
-    ) -> None:
+        self, backbone: Backbone, adapters: Sequence[Attachable], source: DropoutSource | None = None, *,
+        training: bool = False, checkpointing: bool = False, trunks: Trunks | None = None, trunk_layers: int = 0,
+        writes: bool = False,
+    ) -> None:  # fmt: skip
         """Attach in the `with` block, `training` or not; with `checkpointing` layers are computed again in the backward pass.
 
+        What `writes` stays on for as long as somebody reads, and another thread does not wait for it.
         The lowest `trunk_layers`, where no adapter may have a branch, see a row once: `trunks` keeps what they make of it.
         """
         self.backbone, self.adapters, self.source = backbone, list(adapters), source
-        self.checkpointing, self.training = checkpointing, training
+        self.checkpointing, self.training, self.writes = checkpointing, training, writes
         self.flight = Flight()
         self._trunks, self._trunk_layers = trunks, trunk_layers if trunks is not None else 0
         self._lower: LowerLayers | None = None
@@ -82,6 +77,7 @@ class Attachment:
         self._handles: list[Any] = []
 
     def __enter__(self) -> Self:
+        self.backbone.turns.begin(writes=self.writes)
         try:
             self._attach()
         except BaseException:
@@ -126,6 +122,7 @@ class Attachment:
         self._attention.clear()
         self._first_token_attention = self._prompts = self._lower = None
         self.backbone.model.train(False)
+        self.backbone.turns.end()
 
     def _lend_products(self) -> None:
         """Have its frozen linear layers multiply in the way that is fastest here, where their forward is their class's."""

@@ -31,6 +31,7 @@ from afina.backbone.quantise import (
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function
 from afina.backbone.storage.base import STORAGES
+from afina.backbone.turns import Turns
 from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import heads_of, loading_error, read_weights
 from afina.errors import UsageError
@@ -79,6 +80,9 @@ class Backbone:
     """Path of the layer of a pooler that the model's files lack; a head that looks through one has its own."""
     notes: tuple[str, ...] = ()
     """Assumptions made when the weights were read, a sentence each."""
+
+    turns: Turns = field(default_factory=Turns, repr=False, compare=False)
+    """Whose turn it is with the model, which carries one attachment at a time."""
 
     @cached_property
     def linears(self) -> dict[nn.Module, FrozenProduct]:

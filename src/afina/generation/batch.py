@@ -11,12 +11,10 @@ from typing import Self
 import torch
 
 from afina.backbone.attachment import Attachable, Attachment
-from afina.backbone.function import ATTACHED
 from afina.backbone.head import Head
 from afina.backbone.incremental import Writing
 from afina.backbone.kept import kept_bytes
 from afina.backbone.load import Backbone
-from afina.errors import AfinaError
 from afina.generation.rows import Piece, Row
 from afina.generation.sampling import choose
 
@@ -58,8 +56,8 @@ class WritingBatch:
 
     def __enter__(self) -> Self:
         # One text at a time may hold a model: hooks of two batches would each route the other's rows.
-        if any(module in ATTACHED for module in self.backbone.model.modules()):
-            raise AfinaError("This model is still writing another text; read that stream to its end, or close() it.")
+        self.backbone.turns.begin(writes=True)  # now, not with the first token: what is in the way is said here
+        self.backbone.turns.end()
         return self
 
     def __exit__(
@@ -253,7 +251,7 @@ class WritingBatch:
         if before is not None:
             before.__exit__(None, None, None)
             self._attached = None
-        attached = Attachment(self.backbone, [self._bare, *adapters])
+        attached = Attachment(self.backbone, [self._bare, *adapters], writes=True)
         self._attached = attached.__enter__()
         if before is not None:
             places = {id(one): number for number, one in enumerate(attached.adapters)}

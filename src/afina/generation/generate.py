@@ -34,8 +34,9 @@ def encode_prompt(
 ) -> list[int]:
     """Return a prompt's tokens, all of which the backbone, or an adapter's `words`, have vectors for."""
     tokenizer = tokenizer or backbone.tokenizer
-    backbone.check_tokens(tokenizer(text, add_special_tokens=False)["input_ids"], "in the prompt", tokenizer, words)
-    return prompt_tokens(tokenizer, text, marks=marks, apart=bool(backbone.anatomy.row.further))
+    with backbone.turns.reading():
+        backbone.check_tokens(tokenizer(text, add_special_tokens=False)["input_ids"], "in the prompt", tokenizer, words)
+        return prompt_tokens(tokenizer, text, marks=marks, apart=bool(backbone.anatomy.row.further))
 
 
 def prompt_tokens(tokenizer: Any, text: str, *, marks: bool = True, apart: bool = False) -> list[int]:

@@ -188,7 +188,8 @@ class Predictor:
     def tokenized(self, task: Task, rows: Rows) -> Tokens:
         """Tokenise rows as a task reads them."""
         apart = bool(self.backbone.anatomy.row.further)
-        return self._checked(task.tokenize(self.tokenizer, rows, self.longest, apart=apart))
+        with self.backbone.turns.reading():
+            return self._checked(task.tokenize(self.tokenizer, rows, self.longest, apart=apart))
 
     def images(self, images: Images) -> Tokens:
         """Return images as the model takes them."""
