@@ -286,16 +286,16 @@ def test_the_system_is_merged_where_that_is_asked() -> None:
 def test_a_prompt_may_have_calls_of_tools_and_what_they_gave() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}
     asked = [message(*ASKED), message("assistant", None, tool_calls=[call]), message("tool", "late", tool_call_id="c")]
-    turns = check_messages(asked)
+    turns = check_messages(asked, None)
     assert turns[1].details["tool_calls"][0]["function"]["arguments"] == {"a": 1}
     _, template = own_template(WITH_TOOLS)
     assert template.prompt(turns).endswith('a: <call> find {"a": 1} </s>\ntool: late\na:')
     with pytest.raises(UsageError, match="nothing says how tools are written"):
         PlainTemplate().prompt(turns)
     with pytest.raises(UsageError, match="Message 1 should have a role"):
-        check_messages([message("user", None)])
+        check_messages([message("user", None)], None)
     with pytest.raises(UsageError, match="Message 2 has the key 'loss_scale'"):
-        check_messages([asked[0], {**message("assistant", "a"), "loss_scale": [1]}, asked[0]])
+        check_messages([asked[0], {**message("assistant", "a"), "loss_scale": [1]}, asked[0]], None)
 
 
 KEYS = ["messages", "conversations", "role", "content", "from", "value", "tool_calls", "function", "name", "arguments", "weight", "mapping",

@@ -21,6 +21,10 @@ class Turns:
         self._thread: int | None = None
         self._writes = False
 
+    def __reduce__(self) -> tuple[type["Turns"], tuple[()]]:
+        """Give a copy of the model turns of its own."""
+        return Turns, ()
+
     def begin(self, *, writes: bool = False) -> None:
         """Take the model, after another thread's call where there is one; `writes` a text, for as long as somebody reads it.
 

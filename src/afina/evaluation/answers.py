@@ -9,6 +9,7 @@ import numpy as np
 from afina.data.columns import texts
 from afina.data.files.tables import read_table
 from afina.data.names import PROMPTS, REFERENCES, usual_name
+from afina.data.templates.controls import as_said, controls_of
 from afina.data.templates.named import ChatTemplate, Message
 from afina.errors import UsageError, likewise, nearest
 from afina.generation.asked import AskedModel
@@ -79,7 +80,8 @@ def answers_of(
     """Let the model answer greedily, in its `taught` template unless `how` has one; return answers and measures."""
     stop, marks = list(how.stop), None
     if how.template is None and taught is not None:
-        prompts = [taught.prompt([Message("user", prompt)]) for prompt in questions.prompts]
+        controls = controls_of(speaker.tokenizer)
+        prompts = [taught.prompt(as_said([Message("user", prompt)], controls)) for prompt in questions.prompts]
         stop, marks = [*stop, *taught.stop], taught.marks
     else:
         prompts = [(how.template or "{prompt}").replace("{prompt}", prompt) for prompt in questions.prompts]
@@ -89,10 +91,10 @@ def answers_of(
 
 def answer_perplexity(speaker: AskedModel, questions: Questions, template: ChatTemplate) -> Measure:
     """Return the perplexity per token of the reference answers, each after its prompt and with its end mark."""
-    pairs = []
+    pairs, controls = [], controls_of(speaker.tokenizer)
     for prompt, reference in zip(questions.prompts, questions.references, strict=True):
-        asked = Message("user", prompt)
-        pieces = template.render([asked, Message("assistant", reference)])
+        asked, said = as_said([Message("user", prompt), Message("assistant", reference)], controls)
+        pieces = template.render([asked, said])
         answer = "".join(text for text, trained in pieces if trained)
         read = speaker.encode(template.prompt([asked]), marks=template.marks)
         pairs.append((read, speaker.encode(answer, marks=False)))

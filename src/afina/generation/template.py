@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from afina.data.dialogues.messages import Message as Turn
 from afina.data.dialogues.messages import read_messages
+from afina.data.templates.controls import as_said, controls_of
 from afina.data.templates.named import make_template, merging
 from afina.errors import UsageError
 from afina.tasks.base import Task
@@ -58,8 +59,10 @@ def template_of(task: Task | None, tokenizer: Any, *, merge_system: bool = False
     )
 
 
-def check_messages(messages: Sequence[Message]) -> list[Turn]:
-    """Return messages as a template takes them; tool calls and tool results have OpenAI's form.
+def check_messages(messages: Sequence[Message], tokenizer: Any) -> list[Turn]:
+    """Return messages as a template takes them, with no control token of the tokenizer in what they say.
+
+    Tool calls and tool results have OpenAI's form.
 
     Raises `UsageError` for a message without a known role or text, and where the last message asks for no answer.
     """
@@ -76,10 +79,11 @@ def check_messages(messages: Sequence[Message]) -> list[Turn]:
     reading = read_messages(messages, _ROLES, Counter())
     if reading.problem:
         raise UsageError(f"{reading.problem[0].upper()}{reading.problem[1:]}.")
-    return [
+    turns = [
         Turn(turn["role"], turn["content"], {key: turn[key] for key in turn if key not in ("role", "content")})
         for turn in reading.messages
     ]
+    return as_said(turns, controls_of(tokenizer))
 
 
 _ROLES = {role: role for role in ("system", "user", "assistant", "tool")}

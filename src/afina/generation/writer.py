@@ -6,6 +6,7 @@ from functools import cached_property
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.model_files import device_named
 from afina.corpus.writers import GeneratedText
+from afina.data.templates.controls import as_said, controls_of
 from afina.data.templates.named import Message, make_template
 from afina.generation.generate import encode_prompt, write
 from afina.generation.rows import Request
@@ -37,7 +38,8 @@ class LocalModel:
         backbone, marks = self._backbone, True
         if getattr(backbone.tokenizer, "chat_template", None):
             template = make_template(None, backbone.tokenizer)
-            prompt, marks = template.prompt([Message("user", prompt)]), template.marks
+            asked = as_said([Message("user", prompt)], controls_of(backbone.tokenizer))
+            prompt, marks = template.prompt(asked), template.marks
         request = Request(encode_prompt(backbone, prompt, marks=marks))
         settings = GenerationSettings(max_new_tokens=self.max_tokens, temperature=self.temperature, seed=seed)
         (written,) = (piece.written for piece in write(backbone, [request], settings) if piece.written is not None)

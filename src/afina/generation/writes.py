@@ -17,6 +17,7 @@ class Writes(ABC):
 
     task: Any
     """The task it was trained for."""
+    tokenizer: Any
     notes: tuple[str, ...]
     merge_system: bool = False
     """True if the system's words go before the user's first words, for a template without system turns."""
@@ -44,7 +45,7 @@ class Writes(ABC):
         """Return a prompt as text, the texts that end its answer, and whether the tokenizer's start marks go before it."""
         template: Template | None = self.task.template
         if not isinstance(prompt, str):
-            turns, template = check_messages(prompt), self.template
+            turns, template = check_messages(prompt, self.tokenizer), self.template
             prompt = template.prompt(turns)
         return (prompt, (), True) if template is None else (prompt, template.stop, template.marks)
 

@@ -9,6 +9,7 @@ import pyarrow as arrow
 
 from afina.checked import Checked
 from afina.data.rows import Rows, TextDataset
+from afina.data.templates.controls import as_said, controls_of
 from afina.data.templates.named import ChatTemplate, Message, load_template, make_template
 from afina.data.tokens.sequences import conversations
 from afina.data.tokens.tokens import WrittenTokens
@@ -75,7 +76,8 @@ class ChatTask(WritingTask):
         return cls(load_template(state["template"]))
 
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
-        messages = [[Message(*pair) for pair in json.loads(text)] for text in rows.text]
+        controls = controls_of(tokenizer)
+        messages = [as_said([Message(*pair) for pair in json.loads(text)], controls) for text in rows.text]
         return conversations(tokenizer, messages, self.template, max_length)
 
     def example(self, *, pairs: bool) -> str:

@@ -174,7 +174,7 @@ def _check_talks(tested: Predictor, opened: OpenedExport) -> list[tuple[str, str
     source = path.read_text(encoding="utf-8") if path.is_file() else ""
     for talk in TALKS:
         try:
-            ours = template.prompt(check_messages(talk))
+            ours = template.prompt(check_messages(talk, tokenizer))
         except UsageError:  # a template without a system turn, say
             continue
         theirs = rendered(source, opened.manifest.reading["chat"]["specials"], talk).rstrip(" ")

@@ -93,7 +93,8 @@ def prompt_of(
         stop, marks, text = (), True, given
         if is_chat:
             template = template_of(None, engine.backbone.tokenizer)
-            text, stop, marks = template.prompt(check_messages(given)), template.stop, template.marks  # type: ignore[arg-type, assignment]
+            turns = check_messages(given, engine.backbone.tokenizer)  # type: ignore[arg-type]
+            text, stop, marks = template.prompt(turns), template.stop, template.marks  # type: ignore[assignment]
         encoded = encode_prompt(engine.backbone, str(text), marks=marks)
         return Request(encoded, None, stop, 0, engine.backbone.tokenizer)
     except UsageError as error:
