@@ -36,6 +36,14 @@ def _switch(value: Any) -> Any:
     return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
+def _other_folders(models: list[str]) -> list[str]:
+    """Return models of which no two are one folder by two names: its runs would be counted as two seeds'."""
+    places = [str(Path(model).resolve()) for model in models if Path(model).exists()]
+    if len(set(places)) != len(places):
+        raise ValueError("each may stand once, also by another path")
+    return models
+
+
 Factors = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1), AfterValidator(once)]
 
 
@@ -131,7 +139,7 @@ class _Study(Checked):
         "the steps follow from epochs, batch_size and the number of rows",
     ) | {"lr": "write learning_rate", "num_train_epochs": "write epochs", "max_seq_length": "write max_length"}
 
-    model: Annotated[list[str], OneOrMore, AfterValidator(once)] = Field(min_length=1)
+    model: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(_other_folders)] = Field(min_length=1)
     """Hub name, local folder, GGUF file, or a built-in name (`minilm`, `afina-small`, `smollm2`); a list makes a grid."""
     dataset: Annotated[
         list[DatasetSpec],

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
     "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise", "nearest",
-    "redacted", "shown",
+    "printable", "redacted", "shown",
 ]  # fmt: skip
 
 
@@ -71,6 +71,15 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
         for form in sorted(_forms(secret), key=len, reverse=True):
             text = text.replace(form, _HIDDEN) if len(form) >= _SHORTEST else text
     return text
+
+
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters by which a text moves a terminal's cursor, colours or empties it, or turns the order of what is read."""
+
+
+def printable(text: str) -> str:
+    """Return a text in which what would command a terminal or turn the order of its letters is written out."""
+    return _COMMANDS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _of_environment() -> list[str]:

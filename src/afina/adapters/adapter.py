@@ -4,6 +4,7 @@ On disk it is a folder in the Hugging Face PEFT format (adapter_config.json, ada
 knows the method, with afina.json beside it for what PEFT's file has no place for (task, labels, settings).
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -136,6 +137,7 @@ class partial_folder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
+            _settle(self.partial)
             # What a person wrote into the card of what stood there stays.
             card = self.target / "README.md"
             if card.is_file() and not card.is_symlink() and not (self.partial / card.name).exists():
@@ -146,9 +148,29 @@ class partial_folder:
             if self.target.exists():
                 self.target.rename(before)
             self.partial.replace(self.target)
+            _sync(self.target.parent)
             shutil.rmtree(before, ignore_errors=True)
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def _settle(folder: Path) -> None:
+    """Bring a folder's files to the disk before it has its name, with the mode of any new file here."""
+    mode = folder.stat().st_mode & 0o666
+    for place, _, files in os.walk(folder):
+        for name in files:
+            path = Path(place, name)
+            path.chmod(path.stat().st_mode | mode)  # libraries make files of weights for their owner alone
+            _sync(path)
+        _sync(Path(place))
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, outputs: int) -> Adapter:

@@ -17,8 +17,11 @@ def save_tensors(tensors: Mapping[str, "Tensor"], path: Path, metadata: Mapping[
     """Write tensors; raises `OSError` with the system's number where safetensors has it in its words alone."""
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = path.stat().st_mode  # that of any new file here; the library's own is for its owner alone
     with system_errors(path):
         save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+    path.chmod(mode)
 
 
 @contextmanager

@@ -78,12 +78,23 @@ class CheckedCommand(TyperCommand):
     """A command whose values are numbers with an end and text that can be written."""
 
     def invoke(self, ctx: Any) -> Any:
+        _let_no_text_command_the_terminal()
         for parameter in self.params:
             for value in _parts(ctx.params.get(parameter.name)):
                 if (wrong := _wrong(value)) is not None:
                     name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
                     raise UsageError(f"{name} should be {wrong}, not {shown(value)}.")
         return super().invoke(ctx)
+
+
+def _let_no_text_command_the_terminal() -> None:
+    """Have rich leave out of all texts what it leaves in: the sign that begins a terminal's commands, and its kin."""
+    from rich.control import strip_control_codes
+
+    (stripped,) = strip_control_codes.__defaults__ or ({},)
+    stripped.update(
+        dict.fromkeys([*range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+    )
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from afina.cli.standard_input import input_lines
-from afina.errors import AfinaError
+from afina.errors import AfinaError, printable
 from afina.words.conversation import HELP
 from afina.words.language import Words
 
@@ -57,7 +57,7 @@ class Wrapped:
         self._word = self._space = ""
 
     def write(self, text: str) -> None:
-        for letter in text:
+        for letter in printable(text):
             if not letter.isspace():
                 self._word += letter
                 continue

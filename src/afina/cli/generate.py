@@ -21,6 +21,7 @@ from afina.cli.options import (
     TopP,
 )
 from afina.cli.terminal import console_for, note
+from afina.errors import printable
 
 __all__ = ["generate"]
 
@@ -76,12 +77,17 @@ def generate(
     if pieces:
         print()
     for reply in () if pieces else written.replies:
-        print(json.dumps(reply.as_dict(), ensure_ascii=False) if for_program else reply.text)
+        print(json.dumps(reply.as_dict(), ensure_ascii=False) if for_program else _safe(reply.text))
     for sentence in map(words.sentence, (*written.assumed, *filter(None, (written.note,)))):
         note(Console(stderr=True), sentence)
 
 
+def _safe(text: str) -> str:
+    """Return a text as a terminal may have it; a file or a pipe gets it as it was written."""
+    return printable(text) if sys.stdout.isatty() else text
+
+
 def _write(piece: str, pieces: list[str]) -> None:
     pieces.append(piece)
-    sys.stdout.write(piece)
+    sys.stdout.write(_safe(piece))
     sys.stdout.flush()

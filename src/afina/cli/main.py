@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from afina.cli.command import add_commands
-from afina.errors import AfinaError, redacted
+from afina.errors import AfinaError, printable, redacted
 
 __all__ = ["app", "main"]
 
@@ -64,6 +64,9 @@ def main() -> None:
         if stop.code == _INTERRUPTED:
             _say("Interrupted; what is finished is kept, and the same command goes on from there.")
         raise
+    except KeyboardInterrupt:
+        _say("Interrupted before anything began.")
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
         # What Python would flush on its way out has no reader either, and would fail once more.
@@ -86,4 +89,4 @@ def _say(sentence: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), redacted(sentence)))
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), printable(redacted(sentence))))

@@ -10,6 +10,8 @@ from afina.cli.options import Language, Reference, StudyFolder
 from afina.cli.terminal import note, show_file
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from afina.api.studies import Outcome
     from afina.report.write import ReportFiles
 
@@ -37,8 +39,13 @@ def report(
 
     if errors is not None:
         _show_mistakes(directory, errors, language)
-    else:
-        _show(directory, api.report(directory, language=language, reference=reference), language)
+        return
+    try:
+        files = api.report(directory, language=language, reference=reference)
+    except OSError:  # a disk that is full, or a folder of somebody else's: what there is to see is shown all the same
+        _show_table(directory, language)
+        raise
+    _show(directory, files, language)
 
 
 def end_study(done: "Outcome", language: str) -> None:
@@ -56,14 +63,20 @@ def _show_mistakes(directory: Path, run: str, language: str) -> None:
     Console().print(terminal_mistakes(directory, run, language=language))
 
 
-def _show(directory: Path, files: "ReportFiles", language: str) -> None:
+def _show_table(directory: Path, language: str) -> "Console":
     from rich.console import Console
 
     from afina.report.write import terminal_report
-    from afina.words.language import Words
 
     console = Console()
     console.print(terminal_report(directory, language=language))
+    return console
+
+
+def _show(directory: Path, files: "ReportFiles", language: str) -> None:
+    from afina.words.language import Words
+
+    console = _show_table(directory, language)
     if files.has_mistakes:
         note(console, f"{Words(language)('What went wrong')}: afina report {directory} --errors best", "dim")
     for sentence in files.notes:

@@ -4,6 +4,7 @@ import csv
 import io
 
 from afina.data.files.spreadsheet import guarded
+from afina.errors import printable
 from afina.report.tables import Table
 
 __all__ = ["FORMATS", "csv_table", "latex_table", "markdown_table"]
@@ -17,16 +18,21 @@ _LATEX = {
 def markdown_table(table: Table) -> str:
     """Return a GitHub-flavoured Markdown table under its title."""
 
-    def cell(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    def plain(text: str) -> str:
+        # Labels and names come from data: they are text here, no tags and no links of a page.
+        text = printable(text).replace("\\", "\\\\").replace("\n", " ").replace("](", "]\\(")
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "\\`")
 
-    lines = [f"### {table.title}", ""]
+    def cell(text: str) -> str:
+        return plain(text).replace("|", "\\|")
+
+    lines = [f"### {plain(table.title)}", ""]
     lines.append("| " + " | ".join(cell(column) for column in table.columns) + " |")
     lines.append("|" + "|".join("---" if i < table.words else "--:" for i in range(len(table.columns))) + "|")
     for row, values in enumerate(table.rows):
         shown = [f"**{cell(v)}**" if (row, column) in table.strong else cell(v) for column, v in enumerate(values)]
         lines.append("| " + " | ".join(shown) + " |")
-    return "\n".join([*lines, *(["", table.note] if table.note else [])]) + "\n"
+    return "\n".join([*lines, *(["", plain(table.note)] if table.note else [])]) + "\n"
 
 
 def csv_table(table: Table) -> str:
@@ -42,6 +48,7 @@ def latex_table(table: Table) -> str:
     """Return a booktabs table environment."""
 
     def cell(text: str) -> str:
+        text = printable(text)
         return "".join(_LATEX.get(c, c) for c in text)
 
     aligned = "l" * table.words + "r" * (len(table.columns) - table.words)

@@ -38,9 +38,14 @@ class Group:
     diagrams: Sequence[Diagram] = ()
     """Diagrams of its metrics."""
 
+    called: str = ""
+    """The model as texts call it, where another has its folder's name too."""
+    number: int = 1
+    """Place among the groups whose files would have one name."""
+
     @property
     def title(self) -> str:
-        return f"{Path(self.model).name} · {self.dataset}"
+        return f"{self.called or Path(self.model).name} · {self.dataset}"
 
     @property
     def metric(self) -> str:
@@ -48,7 +53,10 @@ class Group:
 
     @property
     def slug(self) -> str:
-        return "".join(c if c.isalnum() else "-" for c in f"{Path(self.model).name}-{self.dataset}".lower()).strip("-")
+        """Return what the names of its tables' files end in."""
+        whole = f"{Path(self.model).name}-{self.dataset}".lower()
+        plain = "".join(c if c.isalnum() else "-" for c in whole).strip("-")
+        return plain if self.number == 1 else f"{plain}-{self.number}"
 
 
 @dataclass(frozen=True)
@@ -111,11 +119,29 @@ def gather(directory: Path) -> Material:
     by_group: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells([result for result in results if result.status != "skipped"]):
         by_group.setdefault((cell.model, cell.dataset), []).append(cell)
-    groups = [_group(directory, *key, members) for key, members in by_group.items()]
+    groups = _told_apart([_group(directory, *key, members) for key, members in by_group.items()])
     failed = [result for result in results if result.status == "failed"]
     paths = sorted((directory / "cohorts").glob("*/cohort.json"))
     cohorts = [read_cohort(path) for path in paths]
     return Material(directory, groups, failed, settings, results, cohorts)
+
+
+def _told_apart(groups: Sequence[Group]) -> list[Group]:
+    """Return groups of which no two have a title or a file's name in common."""
+    models: dict[str, set[str]] = {}
+    for group in groups:
+        models.setdefault(Path(group.model).name, set()).add(group.model)
+    taken: set[str] = set()
+    apart = []
+    for group in groups:
+        if len(models[Path(group.model).name]) > 1:
+            group = replace(group, called=group.model)
+        number = 1
+        while replace(group, number=number).slug in taken:
+            number += 1
+        apart.append(replace(group, number=number))
+        taken.add(apart[-1].slug)
+    return apart
 
 
 def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Group:
