@@ -65,6 +65,8 @@ FAULTS = (
     Fault("ptuning: layers", "ptuning.py", "*layers[:-1]", "*layers", "test_peft vectors_of_ptuning"),
     Fault("prefix: values", "prefix.py", "torch.cat([own_value, value], dim=2)", "torch.cat([value, own_value], dim=2)",
           "test_peft_files prefixes_of_peft"),
+    Fault("prefix: masks of truths", "prefix.py", "mask.new_ones if mask.dtype == torch.bool else mask.new_zeros",
+          "mask.new_zeros", "test_masks truths and prefix"),
     Fault("llama-adapter: scaling", "llama_adapter.py", "Scoring(self._scaling)", "Scoring(1.0)",
           "test_peft gated_prompts"),
     Fault("houlsby: sign", "bottleneck.py", "        return y + change\n", "        return y - change\n",

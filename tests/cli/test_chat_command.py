@@ -160,6 +160,9 @@ def test_adapters_are_found_and_named(runs: Path, tmp_path: Path) -> None:
     assert list(found) == ["bia", "ana", "caio"]
     (tmp_path / "bia" / "adapter").mkdir(parents=True)
     (tmp_path / "bia" / "adapter" / "adapter_config.json").write_text("{}")
+    for left in (".adapter.12345.part", ".bia.12345.part/adapter"):  # by a process that was killed
+        (tmp_path / left).mkdir(parents=True)
+        (tmp_path / left / "adapter_config.json").write_text("{}")
     assert list(adapters_in([runs / "bia" / "adapter", tmp_path])) == ["bia", "bia~2"]
     with pytest.raises(UsageError, match="is no adapter and holds none"):
         adapters_in([tmp_path / "nowhere"])
