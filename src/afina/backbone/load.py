@@ -31,7 +31,7 @@ from afina.backbone.quantise import (
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function
 from afina.backbone.storage.base import STORAGES
-from afina.backbone.turns import Turns
+from afina.backbone.turns import ModelTurns
 from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import heads_of, loading_error, read_weights
 from afina.errors import UsageError
@@ -39,16 +39,9 @@ from afina.ops.frozen_linear import FrozenProduct, frozen_linears
 from afina.precision import EXACT
 
 __all__ = [
-    "Backbone",
-    "WritesNothing",
-    "has_tagger",
-    "load_backbone",
-    "load_tokenizer",
-    "model_class",
-    "read_config",
-    "stored_at",
-    "tokenizer_at",
-]
+    "Backbone", "WritesNothing", "has_tagger", "load_backbone", "load_tokenizer", "model_class", "read_config",
+    "stored_at", "tokenizer_at",
+]  # fmt: skip
 
 
 @dataclass
@@ -80,9 +73,7 @@ class Backbone:
     """Path of the layer of a pooler that the model's files lack; a head that looks through one has its own."""
     notes: tuple[str, ...] = ()
     """Assumptions made when the weights were read, a sentence each."""
-
-    turns: Turns = field(default_factory=Turns, repr=False, compare=False)
-    """Whose turn it is with the model, which carries one attachment at a time."""
+    turns: ModelTurns = field(default_factory=ModelTurns, repr=False, compare=False)
 
     @cached_property
     def linears(self) -> dict[nn.Module, FrozenProduct]:
@@ -134,9 +125,8 @@ class Backbone:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
 
         What the checkpoint has of one is taken, its last layer where it tells these labels apart by their names (of
-        `several` a text may have more than one). A model
-        that speaks answers with its own language head, and without answers to choose from scores every token. Without
-        outputs a text's answer is its vector.
+        `several` a text may have more than one). A model that speaks answers with its own language head, and without
+        answers to choose from scores every token. Without outputs a text's answer is its vector.
         """
         if self.language is not None:
             return AnswerHead(self.language, self.config, outputs) if outputs else TokenHead(self.language, self.config)
@@ -305,7 +295,6 @@ def read_config(name: str, *, trust_remote_code: bool = False, local_only: bool 
 
     Raises `UsageError` if it is nowhere, is an adapter's folder, or says what no model can be, and `AfinaError` where
     transformers cannot read it.
-
     With `local_only` nothing but this machine is looked at: folders and what the hub's cache holds.
     """
     from transformers import AutoConfig

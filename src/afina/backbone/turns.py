@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from afina.errors import AfinaError
 
-__all__ = ["Turns"]
+__all__ = ["ModelTurns"]
 
 _LOOK_SECONDS = 0.05
 
 
-class Turns:
+class ModelTurns:
     """Tells whose turn it is with a model: what is on it for one call is waited for, a text that is being written is not."""
 
     def __init__(self) -> None:
@@ -21,9 +21,9 @@ class Turns:
         self._thread: int | None = None
         self._writes = False
 
-    def __reduce__(self) -> tuple[type["Turns"], tuple[()]]:
+    def __reduce__(self) -> tuple[type["ModelTurns"], tuple[()]]:
         """Give a copy of the model turns of its own."""
-        return Turns, ()
+        return ModelTurns, ()
 
     def begin(self, *, writes: bool = False) -> None:
         """Take the model, after another thread's call where there is one; `writes` a text, for as long as somebody reads it.
