@@ -36,6 +36,7 @@ WRITTEN_OUT = (
     "retrieval/representations/bert.py",
     "retrieval/representations/bm25.py",
     "retrieval/representations/word2vec.py",
+    "retrieval/stores/postgres.py",
     "retrieval/stores/usearch.py",
     "retrieval/terms.py",
     "export/export.py",

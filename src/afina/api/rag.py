@@ -57,9 +57,12 @@ def index(
 
 
 def search(
-    index: str | Path, question: str, *, most: int = 5, by: str | None = None, device: str = "auto"
-) -> "list[Hit]":
+    index: str | Path, question: str, *, most: int = 5, by: str | None = None, rerank: str | Path | None = None,
+    device: str = "auto",
+) -> "list[Hit]":  # fmt: skip
     """Return the passages of an index that answer a question best, the best first; `by` is one part of a hybrid alone.
+
+    With `rerank`, an adapter that gives pairs of texts one of two labels or a number, the fifty best are ranked by that.
 
     For several questions open the index once: `afina.Index(folder).search_several(questions)`.
     """
@@ -67,7 +70,11 @@ def search(
 
     opened = Index(index, device=device)
     try:
-        return opened.search(question, most, by=by)
+        if rerank is None:
+            return opened.search(question, most, by=by)
+        from afina.retrieval.reranking import Reranker
+
+        return Reranker(rerank, device=device).ranked(question, opened.search(question, max(most, 50), by=by), most)
     finally:
         opened.close()
 

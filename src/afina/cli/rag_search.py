@@ -30,6 +30,12 @@ def rag_search(
     ],
     most: Annotated[int, typer.Option("--most", "-k", min=1, help="Passages for a question.")] = 5,
     by: Annotated[str | None, typer.Option("--by", help="One part of a hybrid alone, such as bm25.")] = None,
+    rerank: Annotated[
+        Path | None,
+        typer.Option(
+            "--rerank", metavar="ADAPTER", help="Rank the fifty best by an adapter that judges pairs of texts."
+        ),
+    ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Show passages whole, not their first lines.")] = False,
     device: Device = "auto",
     language: Language = "en",
@@ -51,7 +57,15 @@ def rag_search(
     from rich.console import Console
 
     console = Console()
-    for question, hits in zip(asked, opened.search_several(asked, most, by=by) if asked else (), strict=True):
+    reranker = None
+    if rerank is not None:
+        from afina.retrieval.reranking import Reranker
+
+        reranker = Reranker(rerank, device=device)
+    depth = most if reranker is None else max(most, 50)
+    for question, hits in zip(asked, opened.search_several(asked, depth, by=by) if asked else (), strict=True):
+        if reranker is not None:
+            hits = reranker.ranked(question, hits, most)
         if format == "jsonl":
             for hit in hits:
                 print(json.dumps({"question": question, **hit.as_dict()}, ensure_ascii=False))

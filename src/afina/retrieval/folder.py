@@ -6,6 +6,7 @@ INDEX/journal.db       what a run has done that was broken off
 """
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from afina.retrieval.edition import Edition
 from afina.retrieval.encoder import weights_digest
 from afina.retrieval.representations.base import REPRESENTATIONS
 from afina.retrieval.settings import IndexSettings
+from afina.retrieval.stores.base import store_for
 from afina.whole_file import write_json
 
 __all__ = ["FORMAT", "TERMS", "IndexFolder", "locked", "settings_that_differ", "weights_of"]
@@ -115,11 +117,19 @@ class IndexFolder:
         )  # fmt: skip
         for name in self._editions():
             if name != edition.name:
+                _remove_elsewhere(self.path / name)
                 shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _editions(self) -> list[str]:
         names = (entry.name for entry in self.path.iterdir() if entry.is_dir()) if self.path.is_dir() else ()
         return [name for name in names if name.startswith(("edition-", "building-"))]
+
+
+def _remove_elsewhere(edition: Path) -> None:
+    """Remove the vectors of an edition that lie in a data base."""
+    for path in edition.rglob("postgres.json"):
+        address = json.loads(path.read_text("utf-8"))[0]
+        store_for(address, 0).remove(path.parent)
 
 
 @contextmanager

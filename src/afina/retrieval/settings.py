@@ -6,6 +6,7 @@ from typing import Any
 
 from afina.errors import UsageError, nearest, shown
 from afina.registry import listing
+from afina.retrieval.stores.base import store_for
 
 __all__ = ["LANGUAGES", "SIMILARITIES", "IndexSettings"]
 
@@ -51,6 +52,7 @@ class IndexSettings:
         names = listing("afina.retrieval.representations", "representation")
         for name in (self.representation, *self.parts):
             _check(name in names, "representation", name, tuple(names))
+        store_for(self.store, 0)  # which refuses a password: these settings are written down
         _check(self.similarity in SIMILARITIES, "similarity", self.similarity, SIMILARITIES)
         _check(self.pooling in ("mean", "cls"), "pooling", self.pooling, ("mean", "cls"))
         _check(self.text_language in (*LANGUAGES, "auto"), "text language", self.text_language, (*LANGUAGES, "auto"))

@@ -45,6 +45,7 @@ RAG_NOTES = {
     "computing vectors": "calculando vetores",
     "training word2vec": "treinando o word2vec",
     "linking vectors": "ligando vetores",
+    "storing vectors": "guardando vetores",
     "files of a kind that is not read, {ending}: {count}": "arquivos de um tipo que não é lido, {ending}: {count}",
     "links, which are not followed: {count}": "links, que não são seguidos: {count}",
     "no article was found in the page: all of its text was taken": "nenhum artigo foi encontrado na página: foi tomado todo o texto",

@@ -43,6 +43,9 @@ class Store(ABC):
         A score is the cosine, the dot product, or the Euclidean distance with a minus before it.
         """
 
+    def remove(self, folder: Path) -> None:  # noqa: B027
+        """Remove what of an edition lies elsewhere than in its folder, which is removed next; nothing unless said."""
+
 
 STORES: Registry[type[Store]] = Registry("store", "afina.retrieval.stores")
 """All of them by name."""
