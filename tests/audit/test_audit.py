@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from afina import api
 from afina.audit.canaries import Planting, plant, read_manifest
 from afina.audit.exposure import Rank, chance, modelled_bits, rank_of
 from afina.audit.findings import Leak
+from afina.audit.in_cards import write_into_cards
 from afina.audit.leak import LeakMaterial, LeakSettings
 from afina.audit.measures import longest_run, membership, recitation
 from afina.audit.page import leak_page
 from afina.audit.run import LeakAudit, audit_leak
+from afina.card.write import write_own_card
 from afina.data.files.tables import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.predictor.load import load
+from afina.results.results_jsonl import read_results
 from afina.study.study import Study
 from commands import afina as run_afina
 from commands import refused
@@ -128,6 +132,21 @@ def test_the_command_tells_it(audit: tuple[Path, LeakAudit], tmp_path: Path) -> 
     page = (tmp_path / "audit/leak.html").read_text()
     assert escape(leak["verdict"][0]) in page
     assert "<script" not in page
+
+
+def test_the_verdict_goes_into_the_cards_and_stays_until_it_is_trained_again(audit: tuple[Path, LeakAudit]) -> None:
+    folder, found = audit
+    for written, leak in zip(write_into_cards(found.leaks), found.leaks, strict=True):
+        text = written.path.read_text(encoding="utf-8")
+        assert "looked at 12 rows that it was trained on and at 10 that it was not" in text
+        assert all(f"- {sentence}" in text for sentence in leak.verdict)
+        assert "for bias or for drift" in text
+        assert not any(row.text in text for row in leak.rows_at_risk)
+        api.report(folder / "out")
+        assert written.path.read_text(encoding="utf-8") == text
+        (result,) = [own for own in read_results(folder / "out") if str(own.adapter) in str(written.path)]
+        write_own_card(written.path.parent, language="en", result=result)
+        assert "gives away\n" not in written.path.read_text(encoding="utf-8")
 
 
 def test_a_page_shows_texts_as_texts(audit: tuple[Path, LeakAudit]) -> None:

@@ -21,6 +21,8 @@ from afina.errors import UsageError
 from afina.results.results_jsonl import read_results
 from afina.tasks.base import TASKS, restore
 from afina.words.language import phrases
+from commands import afina as run_afina
+from commands import refused
 from studies import settings, write_splits
 
 
@@ -167,7 +169,7 @@ def test_an_export_has_its_adapters_card_and_a_persons_words_through_a_second_on
     assert "Ask Ana." in str(card) and "## What it was compared with" in str(card) and "weights in f32" in str(card)
     names = run(lines_of(path)["transformers"], made.folder, family_folder("bert"))
     assert names["model"].config.num_labels == 2 and names["tokenizer"].vocab_size > 0
-    path.write_text(path.read_text().replace("Ask Ana.", "Ask Ana, or Rui.").replace("## ServeLimits", "## Its limits"))
+    path.write_text(path.read_text().replace("Ask Ana.", "Ask Ana, or Rui.").replace("## Limits", "## Its limits"))
     with pytest.raises(UsageError, match="--force"):
         api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8)
     again = api.export(tmp_path / "adapter", "merged", tmp_path / "merged", rows=8, force=True, language="pt")
@@ -200,6 +202,34 @@ def test_runs_have_a_card_before_the_report(tmp_path: Path, family_folder: Calla
     made_by_report = api.report(made)
     assert not made_by_report.notes
     assert set(parse(card_of(tmp_path / "out", "head").read_text()).blocks) == set(SECTIONS) - {"export"}
+
+
+def test_an_adapter_without_a_card_gets_one_wherever_it_lies(study: Path, tmp_path: Path) -> None:
+    source = card_of(study, "lora")
+    elsewhere = Path(shutil.copytree(source.parent, tmp_path / "adapter"))
+    text = source.read_text(encoding="utf-8")
+    # What its study found out is known from the card alone, and stays.
+    assert (
+        parse(api.card(elsewhere).path.read_text(encoding="utf-8")).blocks["results"] == parse(text).blocks["results"]
+    )
+    (elsewhere / "README.md").unlink()
+    shown = run_afina("card", elsewhere, "--language", "pt")
+    assert shown.returncode == 0 and str(elsewhere / "README.md") in shown.stdout
+    bare = (elsewhere / "README.md").read_text(encoding="utf-8")
+    assert "## Limites" in bare and "results" not in parse(bare).blocks
+    (elsewhere / "afina.json").unlink()  # as PEFT has it
+    theirs = api.card(elsewhere).path.read_text(encoding="utf-8")
+    assert "## Limites" in theirs and "peft:LORA" in ModelCard(theirs).data.tags
+    source.write_text(f"{text}\nAsk Ana.\n", encoding="utf-8")
+    assert "Ask Ana." in api.card(source.parent).path.read_text(encoding="utf-8")
+    source.write_text(text, encoding="utf-8")
+    refused(run_afina("card", tmp_path), "adapter")
+
+
+def test_the_card_of_an_export_is_not_written_alone(study: Path, tmp_path: Path) -> None:
+    made = api.export(card_of(study, "lora").parent, "peft", tmp_path / "out", rows=3)
+    with pytest.raises(UsageError, match="is an export, whose card `afina export --force` writes anew"):
+        api.card(made.folder)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -20,7 +20,8 @@ from afina.export.runtime import RUNTIMES
 from afina.export.target import TARGETS, make_target
 from afina.measure.bootstrap import Estimate
 from afina.words.notes import said_note
-from exports import folder_of
+from exports import chatting, folder_of, save_talks
+from gguf_files import save_speaker
 
 Loader = Callable[..., Path]
 TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
@@ -76,6 +77,27 @@ def test_what_rounding_gains_and_loses_is_said(
     if way == "static":  # the same rows were drawn, and gave the same graph
         one, other = (read_manifest(own.folder).files[graph]["sha256"] for own in made)
         assert one == other
+
+
+def test_what_writes_is_rounded_as_it_comes(tmp_path: Path) -> None:
+    needed("onnx")
+    talks = save_talks(tmp_path / "talks.jsonl")
+    source = chatting(save_speaker("llama", tmp_path / "base"), tmp_path)
+    made = api.export(source, "onnx", tmp_path / "out", data=talks, rows=9, int8="dynamic", at_most=1.0)
+    found = made.parity.narrowed
+    assert found.metric == "loss" and found.rows == 5  # all that are for tests
+    assert found.loss.low <= found.loss.value <= found.loss.high
+    assert found.loss.value == pytest.approx(found.values[1] - found.values[0])
+    assert found.after.size < found.before.size and found.after.one > 0
+    told = said_note(made.merging or "", "pt")
+    assert "mais um token leva" in told
+    # Rounded, and not to nonsense: the same weights in 32 bits give nearly the same.
+    assert 1e-5 < abs(found.loss.value) < 0.1 * found.values[0]
+    assert api.check_export(made.folder).difference < 1e-5
+    for to, way in (("onnx", "static"), ("openvino", "static")):
+        needed(to)
+        with pytest.raises(UsageError, match="has no form for what writes: export it --to onnx --int8 dynamic"):
+            api.export(source, to, tmp_path / "other", data=talks, int8=way)
 
 
 def test_a_loss_that_is_sure_is_refused(

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard, constants
 from afina import api
 from afina.errors import AfinaError, UsageError
 from afina.export.parcel import parcel_of
-from commands import afina, refused
+from commands import afina, afina_apart, refused
 from hub_server import Hub, Repository, hub_server
 from studies import settings, write_splits
 
@@ -91,9 +91,7 @@ def test_a_second_upload_keeps_what_was_written_there(adapter: Path, hub: Hub) -
     there = hub.repositories["ana/tickets"]
     there.files["picture.png"] = b"png"
     card = there.files["README.md"].decode()
-    card = card.replace("tags:\n", "license: mit\ntags:\n").replace(
-        "## ServeLimits", "Ask Ana.\n\n## ServeLimits of it", 1
-    )
+    card = card.replace("tags:\n", "license: mit\ntags:\n").replace("## Limits", "Ask Ana.\n\n## Limits of it", 1)
     there.files["README.md"] = card.replace(
         "<!-- afina: data -->", "## Thanks\n\nTo all.\n\n<!-- afina: data -->"
     ).encode()
@@ -101,7 +99,7 @@ def test_a_second_upload_keeps_what_was_written_there(adapter: Path, hub: Hub) -
     here.write_text(here.read_text().replace("<!-- afina: costs -->", "Written here.\n\n<!-- afina: costs -->"))
     made = api.push(adapter, "ana/tickets")
     text = there.files["README.md"].decode()
-    assert "license: mit" in text and "## Thanks" in text and "## ServeLimits of it" in text and "Written here." in text
+    assert "license: mit" in text and "## Thanks" in text and "## Limits of it" in text and "Written here." in text
     assert text.index("Written here.") < text.index("<!-- afina: costs -->")
     assert made.left == ("picture.png",) and made.note is not None and "limits" in made.note
     assert len(there.commits) == 2
@@ -178,6 +176,23 @@ def test_without_login_or_network_nothing_is_tried(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(AfinaError, match="cannot be reached"):
         api.push(adapter, "tickets")
+
+
+def test_a_process_of_its_own_goes_to_the_hub_of_the_environment(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a person sets it: no library has been told otherwise."""
+    with hub_server() as running:
+        for name, value in {"HF_ENDPOINT": running.endpoint, "HF_TOKEN": "right", "HF_HUB_DISABLE_XET": "1"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        (adapter / "README.md").unlink()
+        refused(afina_apart("push", adapter, "tickets"), "it is not there; `afina card` writes an adapter's")
+        api.card(adapter)
+        done = afina_apart("push", adapter, "tickets")
+        assert done.returncode == 0, done.stderr
+        assert running.endpoint in done.stdout
+        assert "adapter_config.json" in running.repositories["ana/tickets"].files
 
 
 def test_what_cannot_be_used_is_not_uploaded(adapter: Path, hub: Hub, tmp_path: Path) -> None:

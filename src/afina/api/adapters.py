@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from afina.card.write import WrittenCard
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery, Evaluation
     from afina.export.check import CheckedExport
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from afina.generation.writes import Writes
     from afina.serve.session import Chat
 
-__all__ = ["Generated", "Reply", "chat", "check_export", "evaluate", "export", "generate", "push"]
+__all__ = ["Generated", "Reply", "card", "chat", "check_export", "evaluate", "export", "generate", "push"]
 
 Tell = Callable[[str], None]
 
@@ -300,6 +301,26 @@ def check_export(folder: str | Path, data: str | None = None, *, model: str | No
     from afina.export.check import check_export as check
 
     return check(folder, data, base=model)
+
+
+def card(adapter: str | Path, *, language: str | None = None) -> "WrittenCard":
+    """Write an adapter's model card anew, or where there is none; what a person wrote into it stays.
+
+    It is in the `language` of the card that is there unless told. Raises `UsageError` for what is no adapter of Afina's or
+    PEFT's, and for an export, whose card its export writes.
+    """
+    from afina.adapters.format import format_of
+    from afina.card.write import language_of_card, write_card_of
+    from afina.predictor.load import load
+    from afina.words.language import check_language
+
+    if language is not None:
+        check_language(language)
+    folder = Path(adapter)
+    record = format_of(folder).record(folder)
+    if not record.task:  # of another program, which says it by what the base is loaded as
+        record = load(folder).record
+    return write_card_of(folder, record, language=language or language_of_card(folder))
 
 
 def push(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ def leak(
     precision: str | None = None,
     trust_remote_code: bool = False,
     out: str | Path | None = None,
+    cards: bool = False,
     force: bool = False,
     language: str = "en",
     tell: Callable[[str], None] = lambda status: None,
@@ -34,7 +36,7 @@ def leak(
 
     `train` and `held_out` are files of rows with their `columns`; by default they are the study's. `canaries` is the manifest
     of what was planted. Into the folder `out` leak.json and leak.html (in `language`) are written, into a file out.json the
-    figures alone; over what is there only with `force`.
+    figures alone; over what is there only with `force`. With `cards` the verdict stands in the adapters' cards, too.
     """
     from afina.audit.page import leak_page
     from afina.audit.run import audit_leak
@@ -54,6 +56,11 @@ def leak(
     values = json.dumps(audit.as_dict(), ensure_ascii=False, indent=2) + "\n"
     for path in files:
         write_text(path, leak_page(audit, language) if path.suffix == ".html" else values)
+    if cards:
+        from afina.audit.in_cards import write_into_cards
+
+        notes = [own.note for own in write_into_cards(audit.leaks) if own.note is not None]
+        audit = replace(audit, notes=[*audit.notes, *notes])
     return audit
 
 

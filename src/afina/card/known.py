@@ -37,6 +37,8 @@ class Known:
     """The reason why its study's results could not be read."""
     notes: Sequence[str] = ()
     """Sentences on what was noticed of data and model; none quotes a row."""
+    audit: str = ""
+    """The part on what an audit found of these weights, empty where there was none."""
 
     @property
     def name(self) -> str:

@@ -23,13 +23,16 @@ def limits(known: Known, form: Form, words: Words) -> str:
         )
     elif known.run is None:
         sentences.append(words("What it was trained and tested on is not known to this card beyond what stands here."))
-    sentences.append(
-        words(
-            "Nobody looked with Afina, as far as this card knows, for training texts that it may give away, for bias, or for "
-            "drift (`afina audit`)."
+    if known.audit:
+        sentences.append(words("Nobody looked with Afina, as far as this card knows, for bias or for drift."))
+    else:
+        sentences.append(
+            words(
+                "Nobody looked with Afina, as far as this card knows, for training texts that it may give away, for bias, or "
+                "for drift (`afina audit`)."
+            )
         )
-    )
-    return f"## {words('ServeLimits')}\n\n" + "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+    return f"## {words('Limits')}\n\n" + "\n".join(f"- {sentence}" for sentence in sentences if sentence)
 
 
 def _languages(known: Known, words: Words) -> str:

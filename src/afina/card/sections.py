@@ -278,8 +278,13 @@ def _base(known: Known, form: Form, words: Words) -> str:
     return f"## {words('Base, licence, precision')}\n\n{' '.join([*parts, quantised])}"
 
 
+def _audit(known: Known, form: Form, words: Words) -> str:
+    return known.audit
+
+
 SECTIONS: Mapping[str, Section] = {
     "notice": _notice, "title": _title, "use": _use, "export": _export, "results": _results, "comparison": _comparison,
-    "data": _data, "training": _training, "costs": _costs, "base": _base, "limits": limits,
+    "data": _data, "training": _training, "costs": _costs, "base": _base, "audit": _audit,
+    "limits": limits,
 }  # fmt: skip
 """The parts of a card by name, in their order."""

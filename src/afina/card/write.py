@@ -1,10 +1,10 @@
 """Write the README.md of an adapter or an export, around whatever a person wrote into it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from afina.adapters.record import read_record
+from afina.adapters.record import AdapterRecord, read_record
 from afina.card.blocks import CardContent, MergedCard, Parsed, merge, parse
 from afina.card.form import Form, own_form
 from afina.card.known import Known, known_of
@@ -19,10 +19,12 @@ from afina.words.language import Words
 __all__ = [
     "CARD",
     "WrittenCard",
+    "audited_in",
     "generated",
     "language_of_card",
     "read_card",
     "write_card",
+    "write_card_of",
     "write_cards",
     "write_own_card",
 ]
@@ -110,11 +112,46 @@ def _kept(path: Path, merged: MergedCard) -> str | None:
 
 
 def write_own_card(
-    folder: Path, *, language: str, material: Material | None = None, result: Result | None = None
+    folder: Path, *, language: str, material: Material | None = None, result: Result | None = None, audit: str = ""
 ) -> WrittenCard:
-    """Write the card of an adapter in a study's folder; `result` is its own, where others are not there yet."""
+    """Write the card of an adapter; with a `result` its run has just ended, and its study's others are not there yet.
+
+    What an audit found is `audit`, by default what the card that is there says of it: of weights that have not just been
+    trained.
+    """
     known = known_of(folder, read_record(folder, check_method=False), material=material, result=result)
-    return write_card(folder, generated(known, own_form(known), language))
+    earlier = None if result is not None else _earlier(folder)
+    if earlier is not None:
+        audit = audit or audited_in(earlier)
+    known = replace(known, audit=audit)
+    return write_card(folder, generated(known, own_form(known), language, carried=earlier))
+
+
+def write_card_of(folder: Path, record: AdapterRecord, *, language: str) -> WrittenCard:
+    """Write the card of an adapter with this record, whoever made it and wherever it lies.
+
+    Raises `UsageError` for an export, whose card says how near it is to its adapter.
+    """
+    earlier = _earlier(folder)
+    if earlier is not None and "export" in earlier.digests.get("blocks", {}):
+        raise UsageError(f"{folder} is an export, whose card `afina export --force` writes anew with it.")
+    known = known_of(folder, record)
+    known = replace(known, audit=audited_in(earlier) if earlier is not None else "")
+    return write_card(folder, generated(known, own_form(known), language, carried=earlier))
+
+
+def _earlier(folder: Path) -> Parsed | None:
+    """Return a folder's card, None where none is there that can be read."""
+    try:
+        text = read_card(folder)
+        return None if text is None else parse(text)
+    except UsageError:
+        return None
+
+
+def audited_in(card: Parsed) -> str:
+    """Return what a card says of an audit; nothing for a card of another's."""
+    return card.blocks.get("audit", "") if card.is_ours else ""
 
 
 def write_cards(material: Material, language: str) -> Sequence[str]:

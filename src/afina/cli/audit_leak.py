@@ -56,6 +56,9 @@ def leak(
         Path | None,
         typer.Option("--out", metavar="DIR|FILE.json", help="Write leak.json and leak.html, or JSON alone."),
     ] = None,
+    cards: Annotated[
+        bool, typer.Option("--cards", help="Write the verdict into the adapters' cards, too; no row is quoted there.")
+    ] = False,
     seed: Seed = 0,
     batch_size: BatchSize = 16,
     model: BaseModel = None,
@@ -86,7 +89,7 @@ def leak(
         audit = api.audit.leak(
             target, settings, train=train, held_out=held_out, canaries=canaries,
             columns=columns_of(train, text, answer, messages), model=model, device=device, precision=precision, out=out,
-            force=force, language=language, tell=tell,
+            cards=cards, force=force, language=language, tell=tell,
         )  # fmt: skip
     if format == "json":
         print_json(audit.as_dict())

@@ -12,7 +12,9 @@ from afina.errors import UsageError
 from afina.export.runtime import RUNTIMES
 from afina.predictor.predictor import Predictor
 
-__all__ = ["script_of", "write_beside"]
+__all__ = ["SCRIPT", "script_of", "write_beside"]
+
+SCRIPT = "predict.py"
 
 
 def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool = False) -> Mapping[str, Any]:
@@ -44,7 +46,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
             reading["words_with_space"] = words_with_space(tokenizer)
         reading["answers"] = loaded.task.answer_form
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
-    (folder / "predict.py").write_text(script_of(runtime, kind), encoding="utf-8")
+    (folder / SCRIPT).write_text(script_of(runtime, kind), encoding="utf-8")
     return reading
 
 

@@ -3,13 +3,13 @@
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from afina.card.blocks import Parsed, parse
 from afina.card.form import Form
 from afina.card.known import known_of
-from afina.card.write import CARD, WrittenCard, generated, read_card, write_card
+from afina.card.write import CARD, WrittenCard, audited_in, generated, read_card, write_card
 from afina.errors import UsageError
 from afina.export.manifest import MANIFEST
 from afina.export.target import ExportTarget
@@ -37,7 +37,6 @@ def write_export_card(
     A person's words are those in the card of the export that it takes the place of (`before`), else in the adapter's own.
     It is loaded in the target's own `ways` unless others are given.
     """
-    known = known_of(adapter.folder, adapter.record)
     earlier = [place for place in (before, adapter.folder) if (place / CARD).is_file()]
     texts: list[str] = []
     cards: list[Parsed] = []
@@ -53,7 +52,9 @@ def write_export_card(
         ways=target.ways_of(adapter) if ways is None else ways,
         compared=remarks.compared, rows=remarks.rows, said=[*remarks.sentences, _held(folder, words)],
     )  # fmt: skip
-    made = generated(known, form, words.language, carried=cards[-1] if cards else None)
+    carried = cards[-1] if cards else None
+    known = replace(known_of(adapter.folder, adapter.record), audit=audited_in(carried) if carried else "")
+    made = generated(known, form, words.language, carried=carried)
     written = write_card(folder, made, old=texts[0] if texts else "")
     return WrittenCard(before / CARD, problem or written.note)
 

@@ -17,8 +17,11 @@ from afina.data.rows import Rows
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError, UsageError
+from afina.export.beside import SCRIPT as PREDICTS
 from afina.export.opened import OpenedExport, arrays
 from afina.export.runtime import RUNTIMES
+from afina.export.writing.beside import SCRIPT as WRITES
+from afina.export.writing.session import WritingSession
 from afina.measure.bootstrap import Estimate, Figure, Measure, estimates, interval_of, mean_of, redrawn
 from afina.measure.metrics.base import Answers
 from afina.predictor.predictor import Predictor
@@ -26,6 +29,8 @@ from afina.tasks.base import Task
 
 __all__ = ["Cost", "Narrowed", "Rounded", "cost_of", "inputs_of", "loss_of", "narrow", "open_again"]
 
+_READ = 64
+"""Tokens that a graph has read when a token more is timed: what it keeps of 32 long texts would be a large file."""
 _TIMED = """
 import json, re, resource, runpy, statistics, sys, time
 import numpy as np
@@ -98,6 +103,17 @@ def inputs_of(opened: OpenedExport, rows: Rows | None) -> list[dict[str, np.ndar
     return [_batch(opened, tokens, np.array([row])) for row in range(len(tokens))]
 
 
+def _timed(opened: OpenedExport, tokens: Tokens) -> dict[str, np.ndarray]:
+    """Return what a graph is timed on: 32 of the longest rows; of what writes, a token more behind the beginning of each."""
+    # The longest ones: costs are said for the worst case, and short ones would be mostly overhead.
+    rows = np.argsort(tokens.lengths, kind="stable")[-32:]
+    if not isinstance(opened.session, WritingSession):
+        return _batch(opened, tokens, rows)
+    texts = [collate([(tokens, rows[place : place + 1])], opened.pad, most=1) for place in range(len(rows))]
+    prompts = [own.inputs["input_ids"][0].tolist()[:_READ] for own in texts]
+    return opened.session.begin(prompts).step([prompt[0] for prompt in prompts])
+
+
 def _batch(opened: OpenedExport, tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
     return arrays(collate([(tokens, rows)], opened.pad, most=opened.manifest.max_length).inputs, opened.manifest.inputs)
 
@@ -112,7 +128,8 @@ def cost_of(folder: Path, graph: str, rows: Mapping[str, np.ndarray]) -> Cost:
         np.savez(file, **given)  # type: ignore[arg-type]
 
     # In a process of its own, by the folder's own script: neither torch's memory nor its threads are in the figures.
-    command = [sys.executable, "-c", _TIMED, str(folder / "predict.py"), str(scratch)]
+    script = next(path for name in (PREDICTS, WRITES) if (path := folder / name).is_file())
+    command = [sys.executable, "-c", _TIMED, str(script), str(scratch)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     scratch.unlink()
     if done.returncode:
@@ -132,24 +149,30 @@ def narrow(
     """
     tokens = _judged(tested, rows)
     graph = RUNTIMES[opened.manifest.runtime].file
-    before = opened.logits(tokens)
+    before = _outputs(opened, tokens)
 
-    # The 32 longest rows: costs are said for the worst case, and short ones would be mostly overhead.
-    batch = _batch(opened, tokens, np.argsort(tokens.lengths, kind="stable")[-32:])
+    batch = _timed(opened, tokens)
     costs = [cost_of(opened.folder, graph, batch)]
     layers = rounding(opened.folder)
     costs.append(cost_of(opened.folder, graph, batch))
-    after = open_again(opened).logits(tokens)
+    after = _outputs(open_again(opened), tokens)
     metric, values, loss = loss_of(opened.task, tokens, before, after)
 
     # The lower end of the interval: refused only where even the mildest reading is too much.
     if loss.low is not None and loss.low > at_most:
+        turns = "falls" if values[1] < values[0] else "rises"
         raise AfinaError(
-            f"Rounded to eight bits, {metric} falls from {values[0]:.4f} to {values[1]:.4f} on {len(tokens):,} rows, by "
+            f"Rounded to eight bits, {metric} {turns} from {values[0]:.4f} to {values[1]:.4f} on {len(tokens):,} rows, by "
             f"{loss.low:.4f} at least (95%), and --at-most is {at_most:g}; nothing was written: leave --int8 out, "
             "or allow more."
         )
     return Narrowed(layers, costs[0], costs[1], metric, len(tokens), values, loss)
+
+
+def _outputs(opened: OpenedExport, tokens: Tokens) -> np.ndarray:
+    """Return what a graph gives for rows (N, K); of what writes the nats that each row's targets cost together (N, 1)."""
+    outputs = opened.logits(tokens)
+    return -outputs[:, 0, 1:2] if opened.task.writes else outputs
 
 
 def _judged(tested: Predictor, rows: Rows | None) -> Tokens:
@@ -177,7 +200,8 @@ def loss_of(
 ) -> tuple[str, tuple[float, float], Estimate]:
     """Return the metric's name, its values by two models' outputs for the same rows, and how much worse the second's is.
 
-    The interval is of rows that are drawn again, the same for both. Of vectors it is how far the two point from each other.
+    The interval is of rows that are drawn again, the same for both. Of vectors it is how far the two point from each other,
+    of what writes the nats a token that a text costs.
     """
     if task.embeds:
         lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
@@ -187,7 +211,8 @@ def loss_of(
         alike = mean_of("cosine", np.ones(len(before)))
         _, (_, gap) = estimates([alike, near])
         return "cosine", (1.0, near.overall), Estimate(-gap.value, _negative(gap.high), _negative(gap.low))
-    metric = task.metrics()[task.metric]
+    # Perplexity is the exponential of it: the same share more for every value, where a difference of it is none.
+    metric = task.metrics()["loss" if task.writes else task.metric]
     decoded = [task.decode_compared(tokens, own) for own in (before, after)]
     answers = [Answers(task.shown(tokens.labels), task.shown(own.predictions), own.scores) for own in decoded]
     values = [metric.value(own) for own in answers]

@@ -31,6 +31,8 @@ class Int8Target(GraphTarget):
 
     int8_ways: ClassVar[tuple[str, ...]] = ()
     """The ways in which its runtime takes rounded products, the best one first."""
+    int8_writers: ClassVar[tuple[str, ...]] = ()
+    """The ways of these in which a graph that writes can be."""
     int8_needs: ClassVar[Mapping[str, str]] = {}
     """Packages that rounding does not go without, and what installs each."""
 
@@ -64,9 +66,9 @@ class Int8Target(GraphTarget):
 
     def check(self, tested: "Predictor") -> None:
         super().check(tested)
-        if self.int8 != _NONE and tested.task.writes:
+        if self.int8 not in (_NONE, *self.int8_writers) and tested.task.writes:
             raise UsageError(
-                "--int8 is judged by labels, numbers or vectors, which what writes does not give: leave it out, or export it "
+                f"--to {self.name} --int8 {self.int8} has no form for what writes: export it --to onnx --int8 dynamic, or "
                 "--to gguf --type q8_0."
             )
 
@@ -86,7 +88,7 @@ class Int8Target(GraphTarget):
     def compare(
         self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
     ) -> "tuple[Parity, float | None]":
-        parity, effect = super().compare(tested, exact, folder, rows)
+        parity, effect = self.held(tested, exact, folder, rows)
         if self.int8 == _NONE:
             return parity, effect
         if not parity.equal:
@@ -103,16 +105,16 @@ class Int8Target(GraphTarget):
         narrowed = narrow(tested, opened, rows, self.at_most, lambda place: self.narrowed(place, calibration))
         precision = f"int8 weights, products rounded {'as they come' if self.int8 == 'dynamic' else 'by train rows'}"
         write_manifest(folder, replace(read_manifest(folder, files=False), precision=precision))
-        parity, effect = super().compare(tested, exact, folder, rows)
+        parity, effect = self.held(tested, exact, folder, rows, judged=False)
         return replace(parity, narrowed=narrowed), effect
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         if (narrowed := parity.narrowed) is None:
             return super().remark(tested, exact, parity)
-        return _told(narrowed, getattr(self, "calibrated_by", None))
+        return _told(narrowed, getattr(self, "calibrated_by", None), writes=tested.task.writes)
 
 
-def _told(narrowed: "Narrowed", calibrated: "Rows | None") -> str:
+def _told(narrowed: "Narrowed", calibrated: "Rows | None", *, writes: bool) -> str:
     """Return what rounding gained and lost, in words."""
     before, after, loss = narrowed.before, narrowed.after, narrowed.loss
     count, left = narrowed.rounded.layers, ", ".join(narrowed.rounded.left)
@@ -123,9 +125,10 @@ def _told(narrowed: "Narrowed", calibrated: "Rows | None") -> str:
             f"{count} layers are rounded to eight bits, by what {len(calibrated)} train rows (drawn with seed 0) show; "
             f"in float stay {left}. "
         )
+    one, many = ("a token more", "one more of 32 texts") if writes else ("a row", "32 rows")
     return rounded + (
-        f"{before.size / 1e6:,.1f} MB became {after.size / 1e6:,.1f}; a row takes {1e3 * after.one:.2f} ms, before "
-        f"{1e3 * before.one:.2f}; 32 rows {1e3 * after.many:.1f} ms, before {1e3 * before.many:.1f}; the process "
+        f"{before.size / 1e6:,.1f} MB became {after.size / 1e6:,.1f}; {one} takes {1e3 * after.one:.2f} ms, before "
+        f"{1e3 * before.one:.2f}; {many} {1e3 * after.many:.1f} ms, before {1e3 * before.many:.1f}; the process "
         f"{after.memory / 1e6:,.0f} MB, before {before.memory / 1e6:,.0f}. On {narrowed.rows:,} rows {narrowed.metric} is "
         f"{narrowed.values[1]:.4f}, before {narrowed.values[0]:.4f}: worse by {loss.value:.4f} "
         f"(95%: {loss.low:.4f} to {loss.high:.4f})."

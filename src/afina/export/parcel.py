@@ -73,9 +73,7 @@ def _card(folder: Path, name: str, there: str | None) -> tuple[str, str | None]:
     try:
         card = read_card(folder)
         if card is None:
-            raise UsageError(
-                "it is not there; `afina report` writes those of a study's adapters, `afina export` an export's"
-            )
+            raise UsageError("it is not there; `afina card` writes an adapter's, `afina export` an export's")
 
         def there_lines(lines: str, language: str) -> str:
             words = Words(language)

@@ -47,14 +47,22 @@ class RuntimeTarget(ExportTarget):
         self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
     ) -> "tuple[Parity, float | None]":
         """Open the folder in its runtime, and return how near it is to the adapter, which its manifest then says, too."""
+        return self.held(tested, exact, folder, rows)
+
+    def held(
+        self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None", *, judged: bool = True
+    ) -> "tuple[Parity, float | None]":
+        """Do what `compare` does; what a graph writes is not `judged` where its weights were rounded."""
         from afina.export.held import hold
         from afina.export.manifest import write_manifest
         from afina.export.opened import open_export
         from afina.export.writing.held import hold_writer
 
         opened = open_export(folder)
-        holding = hold_writer if tested.task.writes else hold
-        parity, effect = holding(tested, exact, opened, rows)
+        if tested.task.writes:
+            parity, effect = hold_writer(tested, exact, opened, rows, judged=judged)
+        else:
+            parity, effect = hold(tested, exact, opened, rows)
         manifest = opened.manifest  # `hold` has written what it asked since
         facts = parity.figures | {"agreeing": parity.agreeing}
         source = manifest.source | {"precision": tested.record.precision}

@@ -25,7 +25,7 @@ def load_text_dataset(
 ) -> TextDataset:
     """Read, check and limit a data set.
 
-    ServeLimits are stratified by label and the same for every run. Raises `UsageError` in one sentence for what is wrong.
+    Limits are stratified by label and the same for every run. Raises `UsageError` in one sentence for what is wrong.
     """
     if is_images(spec):
         return load_images(spec, the(images=True).name, train_limit=train_limit, test_limit=test_limit)

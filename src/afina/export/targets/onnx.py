@@ -31,6 +31,7 @@ class OnnxTarget(Int8Target):
     }
     made_with: ClassVar = ("torch", "transformers", "onnx", "onnxscript")
     int8_ways: ClassVar = ("dynamic", "static")
+    int8_writers: ClassVar = ("dynamic",)
 
     def graph(self, traced: "Traced", path: Path) -> None:
         from afina.export.onnx_file import write_onnx

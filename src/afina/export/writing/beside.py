@@ -13,7 +13,7 @@ from afina.export.writing.graph import kept_shapes
 from afina.generation.template import template_of
 from afina.predictor.predictor import Predictor
 
-__all__ = ["check_writer", "ends_of", "write_beside_writer"]
+__all__ = ["SCRIPT", "check_writer", "ends_of", "write_beside_writer"]
 
 SCRIPT = "generate.py"
 

@@ -38,12 +38,13 @@ Prompts = Sequence[Sequence[int]]
 
 
 def hold_writer(
-    tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows | None
+    tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows | None, *, judged: bool = True
 ) -> tuple[Parity, float | None]:
     """Compare an opened graph with its adapter on these rows, and on batches of several sizes, step by step.
 
     Returns how near they are, and how much the adapter's branches change what follows (None: it has none). What was asked is
-    written into the folder. Raises `AfinaError` where tokens, conversations, or what is written are others.
+    written into the folder. Raises `AfinaError` where tokens or conversations are others, and where what is written is,
+    unless that is not to be `judged`, of a graph whose weights were rounded.
     """
     session = opened.session
     assert rows is not None and isinstance(session, WritingSession)
@@ -56,14 +57,14 @@ def hold_writer(
     _keep(opened, batches, expected, given)
     apart = max(_furthest(expected, given), _one_by_one(session, batches[-1][0]))
     scale = max(float(own.abs().max()) for own in expected)
-    if apart > TOLERANCE * max(1.0, scale):
+    if judged and apart > TOLERANCE * max(1.0, scale):
         raise _parted(f"what may follow parts by up to {apart:.2g} in logits (they reach {scale:.3g})")
     effect = None
     if exact.adapter.placed():
         effect = _furthest(expected, [_steps(exact, batch, bare=True) for batch in batches])
     table = (
         ("largest difference of logits of what may follow", f"{apart:.2g} (they reach {scale:.3g})"),
-        ("written alike, taking the likeliest token", _check_greedy(exact, session, opened, batches[-1])),
+        ("written alike, taking the likeliest token", _check_greedy(exact, opened, batches[-1], judged)),
         *talks,
     )
     return replace(parity, told=table), effect
@@ -140,9 +141,10 @@ def _one_by_one(session: WritingSession, prompt: Sequence[int]) -> float:
     return float(np.abs(whole - np.stack(alone)).max())
 
 
-def _check_greedy(exact: Predictor, session: WritingSession, opened: OpenedExport, prompts: Prompts) -> str:
-    """Compare what both write of some prompts; where they part, both tokens have to be as likely."""
-    ends, same, count = opened.manifest.reading["ends"], 0, 0
+def _check_greedy(exact: Predictor, opened: OpenedExport, prompts: Prompts, judged: bool) -> str:
+    """Compare what both write of some prompts; where they part, both tokens have to be as likely, if that is `judged`."""
+    session, ends, same, count = opened.session, opened.manifest.reading["ends"], 0, 0
+    assert isinstance(session, WritingSession)
     for prompt in [own[: max(1, len(own) // 2)] for own in prompts[:3]]:
         most = min(_GREEDY, session.context - len(prompt))
         settings = GenerationSettings(max_new_tokens=most, temperature=0.0)
@@ -152,7 +154,7 @@ def _check_greedy(exact: Predictor, session: WritingSession, opened: OpenedExpor
         alike = next((place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
         if alike is None and len(ours) != len(theirs):
             alike = min(len(ours), len(theirs))
-        if alike is not None:
+        if judged and alike is not None:
             logits = session.next_logits([*prompt, *ours[:alike]], len(prompt))[-1]
             near = np.sort(logits)[-2:]
             if near[1] - near[0] > 2 * TOLERANCE * max(1.0, float(np.abs(logits).max())):

@@ -35,20 +35,27 @@ class Going:
         # No keys and values yet: the graph takes them as tensors of length zero.
         nothing = [np.zeros((rows, heads, 0, size), np.float32) for heads, size in shapes for _ in range(2)]
         self._kept: Sequence[np.ndarray] = nothing
-        self._run(ids, np.maximum(self._mask.cumsum(axis=1) - 1, 0))
+        self._run(self._given(ids, self._mask, np.maximum(self._mask.cumsum(axis=1) - 1, 0)))
 
     def go_on(self, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
         """Add a token (B,) to each row, or several (B, T); return logits (B, V) of the next."""
+        given = self.step(tokens)
+        self._mask = given[GIVEN[1]]
+        self._run(given)
+        return self.logits
+
+    def step(self, tokens: np.ndarray | Sequence[int]) -> dict[str, np.ndarray]:
+        """Return what the graph takes to add a token (B,) to each row, or several (B, T)."""
         added = np.asarray(tokens, np.int64).reshape(len(self._mask), -1)
         # Positions count a row's own tokens, and none of its padding.
         places = self._mask.sum(axis=1, keepdims=True) + np.arange(added.shape[1])
-        self._mask = np.concatenate([self._mask, np.ones_like(added)], axis=1)
-        self._run(added, places)
-        return self.logits
+        return self._given(added, np.concatenate([self._mask, np.ones_like(added)], axis=1), places)
 
-    def _run(self, ids: np.ndarray, places: np.ndarray) -> None:
-        given = dict(zip(GIVEN, (ids, self._mask, places), strict=True))
-        self.every, *self._kept = self._call(given | dict(zip(self._names, self._kept, strict=True)))
+    def _given(self, *values: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip((*GIVEN, *self._names), (*values, *self._kept), strict=True))
+
+    def _run(self, given: Mapping[str, np.ndarray]) -> None:
+        self.every, *self._kept = self._call(given)
         self.logits: np.ndarray = self.every[:, -1]
 
 
