@@ -154,11 +154,26 @@ def program_of(
                 f"({str(error).splitlines()[0][:300]}). Please report this."
             ) from error
 
-    program = exported(module)
+    with _experts_apart(loaded.backbone.model):
+        program = exported(module)
 
     # Traced twice where something was computed ahead: the second trace takes the tensors for constants.
     plain = program.module(check_guards=False)
     return exported(plain) if known_ahead(plain) else program
+
+
+@contextmanager
+def _experts_apart(model: Any) -> Iterator[None]:
+    """Have a mixture of experts take each token's own experts: of products in groups other programs have no word."""
+    if not (hasattr(model, "_can_set_experts_implementation") and model._can_set_experts_implementation()):
+        yield
+        return
+    before = model.get_experts_implementation()
+    model.set_experts_implementation("batched_mm")
+    try:
+        yield
+    finally:
+        model.set_experts_implementation(before)
 
 
 def known_ahead(graph: Any) -> int:

@@ -13,7 +13,6 @@ from afina.precision import EXACT
 
 if TYPE_CHECKING:
     from afina.export.graph import Traced
-    from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
 __all__ = ["GraphTarget"]
@@ -24,8 +23,6 @@ class GraphTarget(RuntimeTarget):
     """Writes a graph, merged where the method has an equal layer, else with its branches; a subclass says in what form."""
 
     has_base = True
-    writers: ClassVar[bool] = True
-    """True if a graph can take and return keys and values, as adapters that write need."""
     several: ClassVar[bool] = True
     """True if one graph can hold several adapters."""
 
@@ -36,11 +33,6 @@ class GraphTarget(RuntimeTarget):
     def most(self, adapter: "Predictor") -> tuple[int, int] | None:
         """Return the most rows and the most tokens that a graph takes, where it has to be told."""
         return None
-
-    def foresee(self, adapter: "Told") -> None:
-        super().foresee(adapter)
-        if adapter.writes and not self.writers:
-            raise UsageError(f"--to {self.name} has no form yet for what writes; export it --to onnx or --to openvino.")
 
     def check(self, tested: "Predictor") -> None:
         super().check(tested)
@@ -89,6 +81,8 @@ class GraphTarget(RuntimeTarget):
         reading = dict(beside(adapter, folder, runtime=self.runtime))
         if most is not None:
             reading["most"] = {"rows": most[0], "length": most[1]}
+            if writes:
+                reading["context"] = min(reading["context"], most[1])
         return {"inputs": list(graph.inputs), "reading": reading, "precision": EXACT}
 
 

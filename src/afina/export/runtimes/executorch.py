@@ -12,6 +12,7 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime
+from afina.export.writing.session import WritingSession
 
 __all__ = ["ExecutorchRuntime", "ExecutorchSession", "quiet"]
 
@@ -36,23 +37,28 @@ class ExecutorchSession(Session):
         self.method, self.inputs, self.most = method, tuple(inputs), most
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        import torch
-
         count = len(inputs[self.inputs[0]])
         outputs = []
         for start in range(0, count, self.most):
-            given = [
-                torch.from_numpy(np.ascontiguousarray(inputs[name][start : start + self.most])) for name in self.inputs
-            ]
-
-            # What it gives lies in its own memory, which the next call writes over.
-            try:
-                outputs.append(self.method.execute(given)[0].numpy().copy())
-            except RuntimeError as error:
-                raise AfinaError(
-                    f"ExecuTorch cannot run what was exported for {count} rows of shape {list(given[0].shape[1:])} ({error})."
-                ) from None
+            part = {name: inputs[name][start : start + self.most] for name in self.inputs}
+            outputs.append(_executed(self.method, _tensors(part, self.inputs))[0])
         return np.concatenate(outputs)
+
+
+def _tensors(given: Mapping[str, np.ndarray], names: Sequence[str]) -> list[Any]:
+    import torch
+
+    return [torch.from_numpy(np.ascontiguousarray(given[name])) for name in names]
+
+
+def _executed(method: Any, given: Sequence[Any]) -> list[np.ndarray]:
+    """Return what a program gives for tensors, in memory of our own: in its own the next call writes over it."""
+    try:
+        return [output.numpy().copy() for output in method.execute(given)]
+    except RuntimeError as error:
+        raise AfinaError(
+            f"ExecuTorch cannot run what was exported for {len(given[0])} rows of shape {list(given[0].shape[1:])} ({error})."
+        ) from None
 
 
 @runtime("executorch")
@@ -65,7 +71,7 @@ class ExecutorchRuntime(Runtime):
     imports = ("torch",)
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest) -> ExecutorchSession:
+    def open(cls, folder: Path, manifest: Manifest) -> Session:
         with quiet():
             from executorch.runtime import Runtime as Executor
 
@@ -78,4 +84,6 @@ class ExecutorchRuntime(Runtime):
             raise AfinaError(
                 f"{folder / cls.file} takes {wanted} inputs, and its manifest names {len(manifest.inputs)} of them."
             )
+        if "kept" in manifest.reading:
+            return WritingSession(lambda given: _executed(method, _tensors(given, manifest.inputs)), manifest)
         return ExecutorchSession(method, manifest.inputs, int(manifest.reading["most"]["rows"]))

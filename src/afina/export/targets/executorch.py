@@ -25,7 +25,6 @@ class ExecutorchTarget(GraphTarget):
 
     needs: ClassVar = {"executorch": "'afina[executorch]'"}
     runtime: ClassVar = "executorch"
-    writers = False
     several = False
     library = "executorch"
     ways: ClassVar = {
@@ -39,6 +38,7 @@ class ExecutorchTarget(GraphTarget):
     made_with: ClassVar = ("torch", "transformers", "executorch")
 
     def most(self, adapter: "Predictor") -> tuple[int, int]:
+        """Return the most rows, and tokens of a text; of what writes, with what it writes."""
         return _ROWS, min(adapter.record.max_length, adapter.backbone.context)
 
     def graph(self, traced: "Traced", path: Path) -> None:
