@@ -1,4 +1,4 @@
-"""`afina card`: an adapter's model card."""
+"""`afina card`: write an adapter's model card."""
 
 from pathlib import Path
 from typing import Annotated
