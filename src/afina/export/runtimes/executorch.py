@@ -49,7 +49,7 @@ def _tensors(given: Mapping[str, np.ndarray], names: Sequence[str]) -> list[Any]
     import torch
 
     # Copied: of an array without numbers, as keys are before the first token, numpy's strides are none that it takes.
-    return [torch.tensor(given[name]) for name in names]
+    return [torch.from_numpy(given[name]).clone(memory_format=torch.contiguous_format) for name in names]
 
 
 def _executed(method: Any, given: Sequence[Any]) -> list[np.ndarray]:
