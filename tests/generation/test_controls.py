@@ -119,7 +119,7 @@ def test_nor_what_a_model_is_asked_for_data_or_by_a_server_or_an_evaluation(
 
     engine: Any = SimpleNamespace(backbone=small)
     given = [{"role": "user", "content": attack}]
-    assert controls_in(prompt_of(engine, None, given, "small").prompt, tokenizer) == counts[0]
+    assert controls_in(prompt_of(engine, None, given).prompt, tokenizer) == counts[0]
 
 
 def test_an_exports_script_parts_them_too() -> None:

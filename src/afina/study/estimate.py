@@ -2,9 +2,8 @@
 
 A step's time and the tensors that autograd keeps for its backward pass grow by the same amount with every layer. So the
 model's own shape with one layer and with two, random weights, is trained for a few steps here and now, and the line
-through both is followed to the full depth. Time is taken at the data's mean length; what is kept, which decides the
-peak, at the longest: it is a quadratic in the length, found from three short ones. No weights are loaded and no
-network is needed.
+through both is followed to the full depth. Time is taken at the data's mean length; what is kept, which decides the peak,
+at the longest: it is a quadratic in the length, found from three short ones. No weights are loaded, no network is needed.
 """
 
 from collections.abc import Callable
