@@ -85,6 +85,21 @@ def test_indices_of_two_writers_stand_side_by_side_and_old_editions_go(address: 
     assert editions(address) == 2 and len(Index(tmp_path / "ia").search("garden", 5)) == 2
 
 
+def test_what_a_kill_left_in_the_data_base_goes_with_the_next_building(address: str, tmp_path: Path) -> None:
+    (text := tmp_path / "docs" / "text.txt").parent.mkdir()
+    text.write_text("The garden is open.")
+    build_index([text.parent], tmp_path / "index", representation="word2vec", store=address)
+    before = editions(address)
+    # An edition whose vectors stand in the data base, and whose process was killed before it was published.
+    (half := tmp_path / "index" / "building-2" / "word2vec").mkdir(parents=True)
+    store_for(address, 3).build(np.eye(3, dtype=np.float32), half, Told(), "cosine")
+    assert editions(address) == before + 1
+    text.write_text("The garden is closed.")
+    build_index([text.parent], tmp_path / "index", representation="word2vec", store=address)
+    assert editions(address) == before
+    assert not half.exists()
+
+
 def test_a_data_base_that_is_not_there_is_said_and_no_password_is_kept(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.txt").write_text("Some text.")

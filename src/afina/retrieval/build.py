@@ -5,7 +5,6 @@ stands and takes its place in one step, so that a reader, a kill or a full disk 
 """
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from afina.retrieval.cutting import Cutter
 from afina.retrieval.duplicates import mark_duplicates
 from afina.retrieval.edition import Edition, EditionWriter, FileRow
 from afina.retrieval.encoder import base_of, resolved_precision, tokenizer_of
-from afina.retrieval.folder import FORMAT, TERMS, IndexFolder, locked, settings_that_differ, weights_of
+from afina.retrieval.folder import FORMAT, TERMS, IndexFolder, discard, locked, settings_that_differ, weights_of
 from afina.retrieval.journal import IndexJournal
 from afina.retrieval.parsing import ParsedFile, parse
 from afina.retrieval.readers.base import endings
@@ -173,7 +172,7 @@ class _Run:
         folder, settings = self.folder, self.settings
         number = folder.next_number()
         made = folder.path / f"building-{number}"
-        shutil.rmtree(made, ignore_errors=True)
+        discard(made)  # what a kill left
         made.mkdir()
         journal = IndexJournal(
             folder.path / "journal.db", json.dumps([FORMAT, settings.as_dict(), weights_of(settings)])
@@ -188,7 +187,7 @@ class _Run:
         self._say_files(edition.files())
         if not count:
             writer.base.close()
-            shutil.rmtree(made)
+            discard(made)
             raise UsageError(self._nothing())
         corpus = self._corpus(edition, count, journal)
         place = made / settings.representation

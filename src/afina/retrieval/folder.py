@@ -22,10 +22,10 @@ from afina.retrieval.edition import Edition
 from afina.retrieval.encoder import weights_digest
 from afina.retrieval.representations.base import REPRESENTATIONS
 from afina.retrieval.settings import IndexSettings
-from afina.retrieval.stores.base import store_for
+from afina.retrieval.stores.base import ELSEWHERE, store_for
 from afina.whole_file import write_json
 
-__all__ = ["FORMAT", "TERMS", "IndexFolder", "locked", "settings_that_differ", "weights_of"]
+__all__ = ["FORMAT", "TERMS", "IndexFolder", "discard", "locked", "settings_that_differ", "weights_of"]
 
 FORMAT = 1
 """Raised when what is written can no longer be read by an older Afina, or is cut otherwise."""
@@ -117,19 +117,19 @@ class IndexFolder:
         )  # fmt: skip
         for name in self._editions():
             if name != edition.name:
-                _remove_elsewhere(self.path / name)
-                shutil.rmtree(self.path / name, ignore_errors=True)
+                discard(self.path / name)
 
     def _editions(self) -> list[str]:
         names = (entry.name for entry in self.path.iterdir() if entry.is_dir()) if self.path.is_dir() else ()
         return [name for name in names if name.startswith(("edition-", "building-"))]
 
 
-def _remove_elsewhere(edition: Path) -> None:
-    """Remove the vectors of an edition that lie in a data base."""
-    for path in edition.rglob("postgres.json"):
+def discard(edition: Path) -> None:
+    """Remove an edition, or what was built of one, with its vectors that lie elsewhere; nothing where there is none."""
+    for path in edition.rglob(ELSEWHERE):
         address = json.loads(path.read_text("utf-8"))[0]
         store_for(address, 0).remove(path.parent)
+    shutil.rmtree(edition, ignore_errors=True)
 
 
 @contextmanager

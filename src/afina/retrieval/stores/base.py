@@ -9,8 +9,10 @@ import numpy as np
 from afina.errors import UsageError, nearest, shown
 from afina.registry import Registry
 
-__all__ = ["MOST_EXACT", "STORES", "Store", "store", "store_for"]
+__all__ = ["ELSEWHERE", "MOST_EXACT", "STORES", "Store", "store", "store_for"]
 
+ELSEWHERE = "elsewhere.json"
+"""The file that tells where vectors lie that are not in the folder: an address, and the store's name for them there."""
 MOST_EXACT = 100_000
 """Rows up to which `auto` compares a question with every one."""
 

@@ -17,12 +17,11 @@ import numpy as np
 from afina.errors import AfinaError, UsageError
 from afina.retrieval.extra import needed
 from afina.retrieval.representations.base import NOTHING
-from afina.retrieval.stores.base import Store, store
+from afina.retrieval.stores.base import ELSEWHERE, Store, store
 
 __all__ = ["Postgres"]
 
 _TABLE = "afina_vectors"
-_NAME = "postgres.json"
 _LOCK = 4_127_023_117
 """Number of the lock under which the table is made: two that make it at one time would fail."""
 _OPERATORS = {"cosine": "<#>", "dot": "<#>", "euclidean": "<->"}
@@ -48,7 +47,7 @@ class Postgres(Store):
     def build(self, vectors: np.ndarray, folder: Path, corpus: Any, similarity: str) -> dict[str, Any]:
         name = str(uuid.uuid4())
         # The name is written first: what a kill leaves in the data base is found again, and removed with the folder.
-        (folder / _NAME).write_text(json.dumps([self.address, name]), "utf-8")
+        (folder / ELSEWHERE).write_text(json.dumps([self.address, name]), "utf-8")
         with self._connected() as base:
             base.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             try:
@@ -69,7 +68,7 @@ class Postgres(Store):
         return {}
 
     def open(self, vectors: np.ndarray, folder: Path, similarity: str) -> None:
-        self.similarity, self.edition = similarity, json.loads((folder / _NAME).read_text("utf-8"))[1]
+        self.similarity, self.edition = similarity, json.loads((folder / ELSEWHERE).read_text("utf-8"))[1]
 
     def search(self, questions: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         best = np.full((len(questions), most), -np.inf, dtype=np.float32)
@@ -92,7 +91,7 @@ class Postgres(Store):
 
     def remove(self, folder: Path) -> None:
         with self._connected() as base:
-            name = json.loads((folder / _NAME).read_text("utf-8"))[1]
+            name = json.loads((folder / ELSEWHERE).read_text("utf-8"))[1]
             if base.execute("SELECT to_regclass(%s)", (_TABLE,)).fetchone()[0] is not None:
                 base.execute(f"DELETE FROM {_TABLE} WHERE edition = %s", (name,))
 
