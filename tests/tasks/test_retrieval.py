@@ -215,6 +215,19 @@ def test_its_exports_give_the_same_vectors(study: afina.Study, tmp_path: Path, m
     assert afina.export_adapter(folder_of(study, method), to, out=tmp_path / "out").parity.equal
 
 
+def test_its_costs_are_foretold(model: str, data: Path) -> None:
+    from afina.config import StudyConfig
+    from afina.study.estimate import estimate_study
+
+    config = StudyConfig.parse(settings(model, data, methods=["features", "lora", "head"], hard_negatives=1), "study")
+    estimates, failed = estimate_study(config)
+    assert [estimate.run.method.name for estimate in estimates] == ["features", "lora"]
+    assert [(run.method.name, reason) for run, reason in failed] == [
+        ("head", "head has nothing to train: a text's vector has no head.")
+    ]
+    assert estimates[0].trainable_parameters == 0 and all(own.evaluate_seconds > 0 for own in estimates)
+
+
 def test_methods_without_anything_to_train_say_so(model: str, data: Path, tmp_path: Path) -> None:
     study = afina.Study(tmp_path / "out", **settings(model, data, methods=["head"], epochs=1))
     study.run()

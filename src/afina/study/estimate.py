@@ -267,7 +267,10 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
 
     # A large model's step would take minutes here: fewer rows are timed, as time is linear in them.
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
-    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100)
+    trainable = adapter.trainable(backbone)
+    if not trainable and not method.gradient_free:
+        raise AfinaError(f"{method.name} has nothing to train: a text's vector has no head.")
+    optimiser = None if method.gradient_free else Optimiser(trainable, learning_rate=1e-9, total_steps=100)
     steps, forwards = [], []
     with Attachment(backbone, [adapter], DropoutSource(0), checkpointing=step.checkpointing) as attached:
         for turn in range(_STEPS + 1):
@@ -276,7 +279,7 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
             with torch.inference_mode():
                 _random_loss(attached, shape, timed, length, sizes)
             forwards.append(_now(device) - started)
-            if method.gradient_free:
+            if optimiser is None:
                 continue
             attached.train(True)
             started = _now(device)
