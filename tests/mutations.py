@@ -129,7 +129,7 @@ FAULTS = (
           "place.current is None", "test_server noticed"),
     Fault("serve: another's adapter", "keys.py", "return self.adapters is None or model in self.adapters", "return True",
           "test_server keys_see"),
-    Fault("serve: another's row", "encoders.py", "in zip(order, each, strict=True)", "in enumerate(each)",
+    Fault("serve: another's row", "passes.py", "in zip(order, each, strict=True)", "in enumerate(each)",
           "test_encoders share_a_pass"),
     Fault("serve: a row that stays", "serve/http/writing.py", "call.ends.callback(replies[-1].cancel)", "pass",
           "test_completions goes_away"),

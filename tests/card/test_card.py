@@ -198,10 +198,10 @@ def test_runs_have_a_card_before_the_report(tmp_path: Path, family_folder: Calla
     made = afina.Study(out=tmp_path / "out", **settings(family_folder, splits, methods=["head"], epochs=1))
     made.run()
     card = parse(card_of(tmp_path / "out", "head").read_text(encoding="utf-8"))
-    assert set(card.blocks) == set(SECTIONS) - {"comparison", "export"} and card.metadata["model-index"]
+    assert set(card.blocks) == set(SECTIONS) - {"audit", "comparison", "export"} and card.metadata["model-index"]
     made_by_report = api.report(made)
     assert not made_by_report.notes
-    assert set(parse(card_of(tmp_path / "out", "head").read_text()).blocks) == set(SECTIONS) - {"export"}
+    assert set(parse(card_of(tmp_path / "out", "head").read_text()).blocks) == set(SECTIONS) - {"audit", "export"}
 
 
 def test_an_adapter_without_a_card_gets_one_wherever_it_lies(study: Path, tmp_path: Path) -> None:

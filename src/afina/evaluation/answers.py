@@ -93,10 +93,10 @@ def answer_perplexity(speaker: AskedModel, questions: Questions, template: ChatT
     """Return the perplexity per token of the reference answers, each after its prompt and with its end mark."""
     pairs, controls = [], controls_of(speaker.tokenizer)
     for prompt, reference in zip(questions.prompts, questions.references, strict=True):
-        asked, said = as_said([Message("user", prompt), Message("assistant", reference)], controls)
-        pieces = template.render([asked, said])
+        question, answered = as_said([Message("user", prompt), Message("assistant", reference)], controls)
+        pieces = template.render([question, answered])
         answer = "".join(text for text, trained in pieces if trained)
-        read = speaker.encode(template.prompt([asked]), marks=template.marks)
+        read = speaker.encode(template.prompt([question]), marks=template.marks)
         pairs.append((read, speaker.encode(answer, marks=False)))
     counts = np.array([len(said) for _, said in pairs], dtype=np.float64)
     return perplexity_of("answer_perplexity", -speaker.likelihoods(pairs)[0], counts)

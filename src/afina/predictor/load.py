@@ -85,14 +85,14 @@ def load(
     form = format_of(folder)
     record = form.record(folder)
     record = replace(record, model=model or record.model, precision=precision or record.precision)
+    method = form.method(record)
+    if model is None:
+        form.check_base(folder, record)
     if precision is None and rounded_to is None and beside is None and record.precision == EXACT:
         # A base whose weights are stored in few bits is had in no other precision.
         _check_place(folder, record)
         stored_so = stored_at(record.model, trust_remote_code=trust_remote_code)
         record = replace(record, precision=stored_so or record.precision)
-    method = form.method(record)
-    if model is None:
-        form.check_base(folder, record)
     if method.owns_backbone:
         method.precision_on(record.precision)  # refuses what has no weights to train
 

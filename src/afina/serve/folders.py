@@ -22,9 +22,9 @@ def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda pat
 
     named: dict[str, Path] = {}
     for path in paths:
-        found = {own.parent for own in path.rglob("*.json") if is_one(own.parent)}
+        folders = {own.parent for own in path.rglob("*.json") if is_one(own.parent)}
         # What begins with a dot is still being written, or was when its process was killed.
-        whole = sorted(own for own in found if not any(part[0] == "." for part in own.relative_to(path).parts))
+        whole = sorted(own for own in folders if not any(part[0] == "." for part in own.relative_to(path).parts))
         inside = [path] if is_one(path) else whole
         if not inside:
             raise UsageError(f"{path} is no adapter and holds none: there is no adapter_config.json.")

@@ -95,11 +95,8 @@ def estimate_study(
     """
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
-    sizes = {
-        (model, index): sizes_of(config, spec, model)
-        for model in config.model
-        for index, spec in enumerate(config.dataset)
-    }
+    cells = [(model, index, spec) for model in config.model for index, spec in enumerate(config.dataset)]
+    sizes = {(model, index): sizes_of(config, spec, model) for model, index, spec in cells}
     precisions = {model: _precision(config, shape, device, tell) for model, shape in shapes.items()}
     done: dict[tuple[str, int, str], CostEstimate] = {}
     failed: list[tuple[Run, str]] = []

@@ -20,9 +20,13 @@ def controls_of(tokenizer: Any) -> re.Pattern[str] | None:
     names = {str(token) for token in getattr(tokenizer, "all_special_tokens", ())}
     added: Mapping[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
     names |= {str(token.content) for token in added.values() if token.special}
-    found = sorted(filter(lambda name: len(name) > 1, names), key=len, reverse=True)
+    longest_first = sorted(filter(lambda name: len(name) > 1, names), key=len, reverse=True)
     # The first letter alone is taken, as tokens may overlap; some tokenizers write all in small letters first.
-    return re.compile(f"(?={'|'.join(map(re.escape, found))})(.)", re.IGNORECASE | re.DOTALL) if found else None
+    return (
+        re.compile(f"(?={'|'.join(map(re.escape, longest_first))})(.)", re.IGNORECASE | re.DOTALL)
+        if longest_first
+        else None
+    )
 
 
 def as_said(messages: Sequence[Message], controls: re.Pattern[str] | None) -> list[Message]:
