@@ -25,7 +25,7 @@ ABSURD = {
 }  # fmt: skip
 CLASSES = {"study": StudyConfig, "dataset": DatasetSpec, "race": RaceSpec}
 MEANS = {
-    "0": "weight_decay warmup label_smoothing checkpoint_seconds",
+    "0": "weight_decay warmup label_smoothing checkpoint_seconds hard_negatives",
     "true": "cohort packing race",
     "{}": "race",
     "[]": "joined flags missing",
@@ -52,6 +52,14 @@ def test_a_path_of_pythons_is_the_text_that_a_file_would_hold(given: Any) -> Non
         {"model": "minilm", "dataset": {"path": Path("a", "rows.csv")}, "methods": "lora"}, "study"
     )
     assert keyed.dataset[0].path == str(Path("a", "rows.csv"))
+
+
+def test_a_name_that_no_path_can_be_is_still_a_name() -> None:
+    """As one that is longer than file systems take is: only what is on the disk is looked for by its place."""
+    name = "x" * 5_000
+    assert StudyConfig.parse(BASE | {"model": name}, "study.yaml").model == [name]
+    with pytest.raises(UsageError, match="'model': each may stand once, also by another path"):
+        StudyConfig.parse(BASE | {"model": [name, str(DOCS.parent), str(DOCS.parent / "." / ".." / "reference")]}, "s")
 
 
 def study(values: dict[str, Any], where: str) -> dict[str, Any]:

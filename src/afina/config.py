@@ -36,9 +36,18 @@ def _switch(value: Any) -> Any:
     return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
+def _folder(model: str) -> Path | None:
+    """Return the place of a model that is on the disk; of a name, also one that no path can be, None."""
+    try:
+        return Path(model).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        # It is not there, too long or within what may not be read; its links go in a ring; it has a NUL.
+        return None
+
+
 def _other_folders(models: list[str]) -> list[str]:
     """Return models of which no two are one folder by two names: its runs would be counted as two seeds'."""
-    places = [str(Path(model).resolve()) for model in models if Path(model).exists()]
+    places = [place for place in map(_folder, models) if place is not None]
     if len(set(places)) != len(places):
         raise ValueError("each may stand once, also by another path")
     return models
