@@ -148,7 +148,7 @@ def test_the_registry_knows_every_task() -> None:
     every = dict(TASKS)  # imports them all
     own = {cls for cls in kinds(Task) if cls.__module__.startswith("afina.")}
     assert {cls for cls in own if hasattr(cls, "name")} == set(every.values())
-    assert {cls.__name__ for cls in own if not hasattr(cls, "name")} == {"Task", "WritingTask"}
+    assert {cls.__name__ for cls in own if not hasattr(cls, "name")} == {"Task", "SpeakingTask", "WritingTask"}
 
 
 STATES: dict[str, dict[str, Any]] = {
@@ -159,6 +159,7 @@ STATES: dict[str, dict[str, Any]] = {
     "language": {},
     "multilabel": {"label_names": ["a", "b"], "weights": [1.0, 2.0], "thresholds": [0.25, 0.5]},
     "regression": {"mean": 0.5, "deviation": 2.0},
+    "retrieval": {"temperature": 0.125, "learned": True, "hard_negatives": 3, "negative_share": 0.75},
     "seq2seq": {"prompt": "read {text}"},
     "tagging": {"label_names": ["O", "B-x"]},
 }

@@ -14,6 +14,7 @@ from afina.data.tokens.tokens import (
     KINDS,
     AnswerTokens,
     LabelledTokens,
+    PassageTokens,
     Pixels,
     TaggedTokens,
     Tokens,
@@ -25,11 +26,16 @@ OFFSETS = np.array([0, 2, 6, 9])
 SEGMENTS = np.array([0, 1, 0, 0, 1, 1, 0, 0, 1], dtype=np.int8)
 TARGETS = np.array([6, IGNORED, 8, 9, IGNORED, IGNORED, IGNORED, 13, IGNORED], dtype=np.int32)
 CLASSES = np.array([2, 0, 1])
+ASKED = np.array([[2, 0, 1, 2], [0, 2, 0, -1], [1, 0, 1, 2]])
+"""Of three rows, two passages that each brings and those that answer, of the three behind two questions."""
 ROWS: dict[str, Tokens] = {
     "labelled": LabelledTokens(IDS, OFFSETS, CLASSES, 1, SEGMENTS),
     "tagged": TaggedTokens(IDS, OFFSETS, np.array([[1, IGNORED], [0, 2], [3, IGNORED]]), 1, SEGMENTS, targets=TARGETS),
     "answers": AnswerTokens(IDS, np.array([0, 2, 6, 9, 9]), CLASSES[:2], 1, answers=np.array([1, 3, 2, 0]), most=2),
     "written": WrittenTokens(IDS, OFFSETS, np.array([1.0, 2.0, 1.0]), 1, targets=TARGETS, turns=4, endless=1),
+    "passages": PassageTokens(
+        IDS, np.array([0, 1, 3, 4, 6, 9]), ASKED, 1, SEGMENTS, questions=np.array([0, 1, 0]), asked=2, most=2
+    ),
     "pixels": Pixels(np.arange(48, dtype=np.float32).reshape(3, 1, 4, 4), np.array([0, 5, 10, 15]), CLASSES),
 }
 

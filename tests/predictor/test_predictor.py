@@ -45,7 +45,7 @@ def made(name: str) -> Task:
     template = make_template({"user": "{content} ", "assistant": "{content} </s>"}, None)
     settings: dict[str, dict[str, Any]] = {
         "regression": {"mean": 2.0, "deviation": 3.0}, "choices": {"answers": 2}, "chat": {"template": template},
-        "language": {}, "seq2seq": {},
+        "language": {}, "retrieval": {}, "seq2seq": {},
     }  # fmt: skip
     return TASKS[name](**settings.get(name, {"label_names": ["O", "B-X"]}))
 
@@ -89,20 +89,25 @@ def test_adapters_do_what_they_learned_and_refuse_the_rest(
             loaded.predict(TEXTS)
     else:
         choices = [["yes", "no"]] * 2 if loaded.task.wants_choices else None
-        assert (
-            len(loaded.predict(TEXTS, choices=choices)) == len(loaded.logits(TEXTS, choices=choices))
-            or loaded.task.tags
-        )
+        predictions = loaded.predict(TEXTS, choices=choices)
+        if TASKS[name].embeds:
+            np.testing.assert_allclose([each.vector for each in predictions], vectors, atol=1e-6)
+            with pytest.raises(UsageError, match="no task head: it is an embedding adapter; embed gives its vectors"):
+                loaded.logits(TEXTS)
+        else:
+            assert len(predictions) == len(loaded.logits(TEXTS, choices=choices)) or loaded.task.tags
         with pytest.raises(UsageError, match="wants"):
             loaded.predict(TEXTS, choices=None if choices else [["yes", "no"]] * 2)
     if TASKS[name].speaks:
         (text,) = loaded.generate(TEXTS[:1], max_new_tokens=3, temperature=0)
         assert "".join(loaded.stream(TEXTS[0], max_new_tokens=3, temperature=0)) == text.text
     else:
+        learned = "embed" if TASKS[name].embeds else "label"
+        refusal = f"trained to {learned} texts, not to write; use predict"
         for verb in (loaded.generate, loaded.stream):
-            with pytest.raises(UsageError, match="trained to label texts, not to write; use predict"):
+            with pytest.raises(UsageError, match=refusal):
                 verb(TEXTS)
-        with pytest.raises(UsageError, match="trained to label texts, not to write; use predict"):
+        with pytest.raises(UsageError, match=refusal):
             afina.Chat(loaded)
 
 
