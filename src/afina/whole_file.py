@@ -12,7 +12,7 @@ from typing import Any
 from afina.errors import UsageError
 from afina.links import refuse_link
 
-__all__ = ["partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
+__all__ = ["beside", "partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
 
 _PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})(?:\.narrow)?\.part", re.DOTALL)
 """The name of a file that is being written beside its place: the name that it will have, the process, an ending of ours."""
@@ -51,12 +51,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def partial_of(path: Path) -> Path:
     """Return where to write what is to take the place of `path`, which is no link; nothing is there, or left, of it."""
-    if not path.name:
-        raise UsageError(f"'{path}' is a folder, and no name for what is to be written; give one.")
+    partial = beside(path, f".{path.name}.{os.getpid()}.part")
     refuse_link(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     sweep_partials(path.parent, path.name)
     return partial
+
+
+def beside(path: Path, name: str) -> Path:
+    """Return a path of another name in the same folder; raises `UsageError` where `path` has none, as `.` and `/` have."""
+    if not path.name:
+        raise UsageError(f"'{path}' is a folder, and no name for what is to be written; give one.")
+    return path.with_name(name)
 
 
 def sweep_partials(folder: Path, name: str | None = None) -> None:

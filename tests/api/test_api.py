@@ -32,6 +32,8 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("data generate", "model"): "name",
     ("data generate", "key_variable"): "key",
     ("data generate", "timeout"): "timeout_seconds",
+    ("rag index", "text"): "columns",
+    ("rag search", "questions"): "question",  # one; of several `afina.Index(folder).search_several`
     ("report", "errors"): "run",  # of api.mistakes
     ("export", "check"): "folder",  # of api.check_export
     ("chat", "adapters"): "beside",  # of afina.load
@@ -58,8 +60,13 @@ TERMINALS_OWN = {
             "export",
             "push",
             "evaluate",
+            "rag ask",
+            "rag index",
+            "rag search",
+            "serve",
         )
     },
+    ("rag search", "whole"): "what stands of a passage's words",
     ("chat", "temperature"): "a conversation is livelier than a list of answers",
     ("chat", "top_p"): "likewise",
     ("chat", "max_new_tokens"): "likewise",

@@ -11,6 +11,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from afina.cli.main import app
+from afina.retrieval.build import build_index
 from afina.study.study import Study
 from commands import afina, refused
 from studies import settings, write_splits
@@ -52,6 +53,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
     }
     Study(folder / "writing", **says, methods=["lora"], epochs=1, max_length=64, precision="fp32").run()
     (folder / "text.txt").write_text("a good mail\nand a late one\n")
+    build_index([folder / "text.txt"], index := folder / "index", representation="bm25")
     (adapter,) = folder.glob("study/runs/*lora*/adapter")
     (writer,) = folder.glob("writing/runs/*/adapter")
     (bad := folder / "bad.yaml").write_text("model: nowhere/at-all\n")
@@ -70,6 +72,9 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         ],
         "audit leak": [str(writer), "--train", chat, "--held-out", chat, "--rows", "5", "--tokens", "2", "--references", "2"],
         "audit canaries": ["--data", chat, "--out", "{out}/d.jsonl"],
+        "rag index": [str(folder / "text.txt"), "--out", "{out}/e.index", "--representation", "bm25"],
+        "rag search": [str(index), "good mail"],
+        "rag ask": [str(index), "good mail", "--model", str(writer), "--max-new-tokens", "2"],
         "serve": [str(folder / "text.txt")],  # no base: one that is would be served until somebody ends it
     }  # fmt: skip
 
@@ -90,7 +95,7 @@ def values(option: Any, folder: Path) -> list[str]:
     return [*WORDS, str(folder), str(folder / "binary.jsonl")]
 
 
-MAY_BE_NEGATIVE = {("recommend", "--minimum")}
+MAY_BE_NEGATIVE = {("recommend", "--minimum"), ("rag ask", "--threshold")}  # a cosine, and a distance with a minus
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: getattr(value, "name", value))

@@ -142,3 +142,9 @@ def test_the_prompt_is_shown_and_nothing_asked(index: Path) -> None:
     assert "Responda à pergunta" in shown.stdout and "tokens com 1 trecho" in shown.stderr
     refused = run_command("rag", "ask", index, "Pump?", "--model", "minilm")
     assert refused.returncode == 2 and "writes no text" in refused.stderr
+
+
+def test_a_threshold_that_nothing_can_be_held_against_is_refused(index: Path, writer: BareWriter) -> None:
+    for threshold in (float("nan"), float("inf")):
+        with pytest.raises(UsageError, match=f"number with an end, not {threshold}"):
+            api.rag.ask(index, "Pump?", writer, SHORT, threshold=threshold)

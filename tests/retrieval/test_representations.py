@@ -14,6 +14,7 @@ from afina.retrieval.index import Index
 from afina.retrieval.representations.base import NOTHING, top
 from afina.retrieval.representations.dense import unit
 from afina.retrieval.representations.hybrid import fused
+from afina.retrieval.settings import IndexSettings
 from afina.retrieval.stores.base import store_for
 from afina.retrieval.stores.exact import Exact, compared
 from afina.retrieval.terms import Terms, language_among
@@ -184,3 +185,8 @@ def test_a_hybrid_is_of_different_parts(documents: Path, tmp_path: Path) -> None
 def test_every_representation_is_there() -> None:
     names = set(listing("afina.retrieval.representations", "representation"))
     assert names == {"bert", "bm25", "hybrid", "tfidf", "word2vec"}
+
+
+def test_a_precision_that_there_is_not_is_refused_though_nothing_computes_in_it() -> None:
+    with pytest.raises(UsageError, match="no precision 'bf61'; did you mean 'bf16'"):
+        IndexSettings(representation="bm25", precision="bf61")

@@ -21,7 +21,7 @@ from afina.dataset_spec import DatasetSpec
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
 from afina.tasks.writing import writer_named
-from afina.whole_file import whole_file
+from afina.whole_file import beside, whole_file
 
 __all__ = ["Canary", "CanaryManifest", "QuestionColumns", "draw_secrets", "plant", "read_manifest"]
 
@@ -165,7 +165,7 @@ def plant(
     Raises `UsageError` for data that cannot be read.
     """
     data, out, total = Path(data), Path(out), planting.total
-    path = out.with_name(f"{out.name}.canaries.json")
+    path = beside(out, f"{out.name}.canaries.json")
     check_output(out, path, data, force=force)
 
     table = read_table(data)

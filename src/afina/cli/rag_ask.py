@@ -42,7 +42,7 @@ def rag_ask(
     ] = None,
     temperature: Temperature = 0.0,
     top_p: TopP = None,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of the answer.")] = 200,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Most tokens of the answer.")] = 256,
     seed: AnySeed = None,
     stop: Stop = None,
     device: Device = "auto",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Device, Force, Format, Language
+from afina.cli.options import AnySeed, Device, Force, Format, Language, Precision
 from afina.cli.terminal import console_for, note, print_json, show_file, stages_bar
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def rag_index(
     similarity: Annotated[
         str | None, typer.Option("--similarity", help="Of vectors: cosine (default), dot or euclidean.")
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32, bf16 ...; default: bf16 where the hardware has it.")
-    ] = None,
+    precision: Precision = None,
     tokens: Annotated[int | None, typer.Option("--tokens", help="Most tokens of a passage; default: 200.")] = None,
     overlap: Annotated[
         int | None, typer.Option("--overlap", help="Most tokens that neighbours share; default: 40.")
@@ -69,7 +67,7 @@ def rag_index(
         str | None,
         typer.Option("--store", help="exact, usearch or postgresql://...; default: exact up to 100,000 passages."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of word2vec; default: 0.")] = None,
+    seed: AnySeed = None,
     device: Device = "auto",
     force: Force = False,
     language: Language = "en",

@@ -20,7 +20,7 @@ from afina.corpus.rules import CleanSettings, Rule, rules_for
 from afina.data.dialogues.conversations import NO_MARKS, Interaction
 from afina.data.dialogues.forms import NO_FORM
 from afina.errors import UsageError
-from afina.whole_file import whole_file
+from afina.whole_file import beside, whole_file
 
 __all__ = ["CleanReport", "RuleReport", "clean", "rejects_path", "ruled"]
 
@@ -68,7 +68,7 @@ class CleanReport:
 
 def rejects_path(out: Path) -> Path:
     """Return where the rejects of a result are written."""
-    return out.with_name(f"{out.stem}.rejects{out.suffix}")
+    return beside(out, f"{out.stem}.rejects{out.suffix}")
 
 
 def clean(

@@ -4,6 +4,7 @@ The best passages come first, whole sentences of them, as many as fit beside the
 the chat (`harmless`). An answer's `[1]` is held against the passages that it was given.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -166,7 +167,10 @@ def ask(
     """Answer a question from an index's passages; `tell` is told each piece of the answer as it is written.
 
     Where the best passage is less like the question than `threshold`, or there is none, nothing is asked of the model.
+    Raises `UsageError` for a threshold without an end.
     """
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"The threshold should be a number with an end, not {threshold}.")
     hits = index.search(question, most)
     best = likeness(hits)
     if best is None or (threshold is not None and best < threshold):

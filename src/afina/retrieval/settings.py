@@ -54,6 +54,8 @@ class IndexSettings:
             _check(name in names, "representation", name, tuple(names))
         store_for(self.store, 0)  # which refuses a password: these settings are written down
         _check(self.similarity in SIMILARITIES, "similarity", self.similarity, SIMILARITIES)
+        kinds = ("auto", *listing("afina.backbone.storage", "storage"))
+        _check(self.precision in kinds, "precision", self.precision, kinds)
         _check(self.pooling in ("mean", "cls"), "pooling", self.pooling, ("mean", "cls"))
         _check(self.text_language in (*LANGUAGES, "auto"), "text language", self.text_language, (*LANGUAGES, "auto"))
         if not 8 <= self.tokens <= 100_000:
