@@ -323,3 +323,18 @@ def test_a_study_its_adapter_and_its_merged_model(coded: Callable[[str], Path], 
     exact = load_backbone(str(coded("gptq")), precision="fp32", rounded_to="gptq")
     own = exact.model.get_submodule("layers.0.mlp.up_proj").get_parameter("weight")
     torch.testing.assert_close(plain.model.layers[0].mlp.up_proj.weight, own)  # LoRA adapts queries and values
+
+
+@pytest.mark.parametrize(("kind", "name"), [("awq", "scales"), ("compressed_tensors", "weight_scale")])
+def test_scales_that_are_no_numbers_are_refused_in_every_format(
+    kind: str, name: str, source: Sources, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    _checkpoint(kind, source("llama"), folder := tmp_path / "coded")
+    tensors = load_file(folder / "model.safetensors")
+    key = next(key for key in tensors if key.endswith(f"q_proj.{name}"))
+    tensors[key].view(-1)[0] = torch.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UsageError, match=re.escape(f"{name} holds numbers that are not finite")):
+        load_backbone(str(folder), precision=kind)

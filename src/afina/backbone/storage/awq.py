@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored
+from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack
 from afina.ops.coded_linear import CodedLinear, widths
@@ -70,6 +70,10 @@ class AwqLinear(CodedLinear):
         scales, zeros = self.scales.float(), _outputs(self.qzeros).float()
         codes = _outputs(self.qweight).view(len(scales), self.group, -1)
         return ((codes - zeros[:, None]) * scales[:, None]).flatten(0, 1).T
+
+    def finish(self, path: str) -> str | None:
+        check_finite(path, "scales", self.scales)
+        return None
 
     def draw(self) -> None:
         with torch.no_grad():

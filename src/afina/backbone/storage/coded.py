@@ -12,7 +12,7 @@ from afina.backbone.storage.base import Packed
 from afina.errors import UsageError
 from afina.ops.coded_linear import CodedLinear
 
-__all__ = ["Coded", "Settings", "Stored", "checked_settings"]
+__all__ = ["Coded", "Settings", "Stored", "check_finite", "checked_settings"]
 
 DTYPES = {
     "I8": torch.int8, "U8": torch.uint8, "I32": torch.int32, "I64": torch.int64, "F16": torch.float16,
@@ -105,6 +105,12 @@ class Coded(Packed):
     def full(cls, module: nn.Module) -> Tensor:
         assert isinstance(module, CodedLinear)
         return module.dense()
+
+
+def check_finite(path: str, name: str, scales: Tensor) -> None:
+    """Raise `UsageError` for scales of a layer that are no numbers."""
+    if not bool(scales.float().isfinite().all()):
+        raise UsageError(f"{path}.{name} holds numbers that are not finite; get the model's files again.")
 
 
 def checked_settings(name: str, storage: type[Coded], configuration: Mapping[str, Any]) -> Any:

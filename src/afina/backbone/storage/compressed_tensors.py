@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored
+from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
 from afina.ops.coded_linear import CodedLinear, widths
@@ -144,8 +144,7 @@ class CompressedLinear(CodedLinear):
             self.weight_scale.fill_(0.02)
 
     def finish(self, path: str) -> str | None:
-        if not bool(self.weight_scale.float().isfinite().all()):
-            raise UsageError(f"{path}.weight_scale holds numbers that are not finite; get the model's files again.")
+        check_finite(path, "weight_scale", self.weight_scale)
         return _ACTIVATIONS if self.rounds_activations else None
 
     def _take_codes(self, stored: Stored) -> None:

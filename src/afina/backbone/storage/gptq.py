@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored
+from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
 from afina.ops.coded_linear import CodedLinear, widths
@@ -137,8 +137,7 @@ class GptqLinear(CodedLinear):
         groups = len(self.scales)
         if self.g_idx is not None and not bool(((self.g_idx >= 0) & (self.g_idx < groups)).all()):
             raise UsageError(f"{path}.g_idx names groups that {path} has not; its {groups} are 0 to {groups - 1}.")
-        if not bool(self.scales.isfinite().all()):
-            raise UsageError(f"{path}.scales holds numbers that are not finite; get the model's files again.")
+        check_finite(path, "scales", self.scales)
         # Checkpoints exist that say one version and are another. Symmetric codes have one zero, the middle, so it shows.
         middle, stored = 1 << (self.bits - 1), unpack(self.qzeros.T.contiguous(), self.bits)
         if not self.sym or not bool((stored == stored[0, 0]).all()):
