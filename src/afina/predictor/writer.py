@@ -1,16 +1,15 @@
 """Write: what follows a prompt or a conversation, by one adapter or by several of one base in one batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afina.errors import UsageError
-from afina.generation.generate import encode_prompt, write
-from afina.generation.rows import Piece, Request, longest_prompt
-from afina.generation.settings import GenerationSettings
+from afina.generation.generate import encode_prompt
+from afina.generation.on_backbone import WritesOnBackbone
+from afina.generation.rows import Request
 from afina.generation.template import Message, Template, template_of
 from afina.generation.writes import Writes
 from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
@@ -20,20 +19,12 @@ __all__ = ["Writer", "writer_of"]
 
 @predictor("writer")
 @dataclass(eq=False, repr=False)
-class Writer(Writes, Predictor):
+class Writer(WritesOnBackbone, Predictor):
     """Answers with text."""
 
     trained_to = "write"
 
     merge_system: bool = False
-
-    @property
-    def context(self) -> int:
-        return self.backbone.context
-
-    @property
-    def runs_on(self) -> str:
-        return Path(self.backbone.name).name
 
     def stands_beside(self, other: Writes) -> bool:
         return isinstance(other, Writer) and other.backbone is self.backbone
@@ -42,12 +33,6 @@ class Writer(Writes, Predictor):
     def template(self) -> Template:
         """Return how a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
         return template_of(self.task, self.tokenizer, merge_system=self.merge_system)
-
-    def longest_prompt(self, request: Request) -> int:
-        return longest_prompt(self.backbone, request.adapter)
-
-    def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
-        return write(self.backbone, requests, settings)
 
     def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
         """Return what `write` takes for a prompt and one of the adapters on this one's backbone, or none.

@@ -1,23 +1,21 @@
 """Let a language model write that has no adapter on it."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from afina.backbone.load import load_backbone
 from afina.backbone.model_files import device_named
-from afina.generation.generate import encode_prompt, write
-from afina.generation.rows import Piece, Request, longest_prompt
-from afina.generation.settings import GenerationSettings
+from afina.generation.generate import encode_prompt
+from afina.generation.on_backbone import WritesOnBackbone
+from afina.generation.rows import Request
 from afina.generation.template import Message, Template, template_of
-from afina.generation.writes import Writes
 from afina.precision import EXACT
 
 __all__ = ["BareWriter"]
 
 
-class BareWriter(Writes):
+class BareWriter(WritesOnBackbone):
     """Answers with text by a model as it is."""
 
     def __init__(self, model: str, *, device: str = "auto", precision: str | None = None) -> None:
@@ -28,23 +26,9 @@ class BareWriter(Writes):
         self.notes = self.backbone.notes
 
     @property
-    def context(self) -> int:
-        return self.backbone.context
-
-    @property
-    def runs_on(self) -> str:
-        return Path(self.backbone.name).name
-
-    @property
     def template(self) -> Template:
         return template_of(None, self.tokenizer, merge_system=self.merge_system)
 
     def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
         text, stop, marks = self.worded(prompt)
         return Request(encode_prompt(self.backbone, text, marks=marks), None, stop, number, self.tokenizer)
-
-    def longest_prompt(self, request: Request) -> int:
-        return longest_prompt(self.backbone, request.adapter)
-
-    def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
-        return write(self.backbone, requests, settings)
