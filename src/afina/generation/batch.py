@@ -17,6 +17,7 @@ from afina.backbone.kept import kept_bytes
 from afina.backbone.load import Backbone
 from afina.generation.rows import Piece, Row
 from afina.generation.sampling import choose
+from afina.ops.threads import Threads
 
 __all__ = ["Bare", "WritingBatch"]
 
@@ -50,6 +51,7 @@ class WritingBatch:
         self._writing: Writing | None = None
         """Keys and values of `_rows`, in their order."""
         self._bare = Bare(backbone)
+        self._threads = Threads(None if backbone.device.type == "cpu" else 1)
         self._attached: Attachment | None = None
         self._whole = bool(backbone.anatomy.row.further)
         """True where prompts are read whole, as by an encoder, whose every token looks at every other."""
@@ -139,7 +141,8 @@ class WritingBatch:
         if self._writing is not None:
             # Rows that write come first, so that their text goes on however many prompts wait.
             last = torch.tensor([row.tokens[-1] for row in self._rows], device=self.backbone.device)
-            self._writing.go_on(last)
+            with self._threads.sharing(len(self._rows)):
+                self._writing.go_on(last)
             staying = self._take(self._rows, self._writing, pieces)
             if len(staying) < len(self._rows):
                 self._keep(staying)

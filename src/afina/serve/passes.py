@@ -18,6 +18,7 @@ from afina.backbone.head import Head, Hidden
 from afina.backbone.load import Backbone
 from afina.backbone.pooling import pooled
 from afina.data.tokens.tokens import IGNORED, Tokens
+from afina.ops.threads import Threads
 
 __all__ = ["EncoderPasses", "Reader"]
 
@@ -71,6 +72,8 @@ class EncoderPasses:
     def __init__(self) -> None:
         self._attached: dict[int, Attachment] = {}
         """Attachments by their backbone's `id`; their adapters are members."""
+        self._threads: dict[int, Threads] = {}
+        """Threads that share passes, likewise."""
 
     def close(self) -> None:
         """Leave the models as they were."""
@@ -100,7 +103,9 @@ class EncoderPasses:
         parts = [slice(stop - count, stop) for stop, count in zip(stops, counts.values(), strict=True)]
         with torch.inference_mode():
             batch = attached.batch([(rows[number][1], np.array([rows[number][2]])) for number in order])
-            hidden = attached.hidden(batch.inputs, parts)
+            threads = self._threads.setdefault(id(backbone), Threads(None if backbone.device.type == "cpu" else 1))
+            with threads.sharing(sum(batch.tokens)):
+                hidden = attached.hidden(batch.inputs, parts)
             causal = backbone.anatomy.row.causal
             each = [
                 output
