@@ -286,6 +286,24 @@ def test_settings_in_a_file_of_their_own_are_read(source: Sources, tmp_path: Pat
     assert holds(load_backbone(str(folder), precision="gptq"), weights) == len(weights)
 
 
+def test_a_bare_model_in_codes_is_loaded_with_no_word_on_precision(tmp_path: Path) -> None:
+    """To be measured, to answer from documents, and to make an index's vectors."""
+    from afina import api
+    from afina.retrieval.bare import BareWriter
+    from afina.retrieval.encoder import resolved_precision
+
+    source = save_family("llama", tmp_path / "plain", sizes=SIZES, speaks=True)
+    gptq_checkpoint(source, folder := tmp_path / "coded", sym=True, says={"checkpoint_format": "gptq_v2"})
+    assert load_backbone(str(folder)).precision == "gptq"
+    assert load_backbone(str(source)).precision == "fp32"
+    (tmp_path / "texts.txt").write_text("the parcel is late")
+    measured = api.evaluate(folder, text=[tmp_path / "texts.txt"], device="cpu")
+    assert measured.facts["precision"] == "gptq"
+    assert any("stored minus one" in note for note in measured.notes)
+    assert sum(map(is_quantised, BareWriter(str(folder), device="cpu").backbone.model.modules())) == 14
+    assert resolved_precision("auto", str(folder), "cpu") == "gptq"
+
+
 def test_a_language_head_in_codes_is_dequantised_once(tmp_path: Path) -> None:
     source = save_family("llama", tmp_path / "plain", sizes=SIZES, speaks=True)
     weights = gptq_checkpoint(source, folder := tmp_path / "coded", also=("lm_head",))
@@ -309,7 +327,9 @@ def test_a_study_its_adapter_and_its_merged_model(coded: Callable[[str], Path], 
         tmp_path / "study", model=str(coded("gptq")), dataset=str(tmp_path / "rows"), epochs=1, max_length=16,
         methods=["lora", {"qlora": {"rank": 4}}],
     )  # fmt: skip
-    results = {result["method"]: result for result in study.run()}
+    told: list[str] = []
+    results = {result["method"]: result for result in study.run(lambda event: told.append(type(event).__name__))}
+    assert "Precision" not in told  # no step is timed to find what the checkpoint says
     assert {name: (own["status"], own["precision"]) for name, own in results.items()} == {
         "lora": ("ok", "gptq"), "qlora": ("ok", "gptq"),
     }  # fmt: skip

@@ -65,6 +65,8 @@ class Backbone:
     """The pretrained language head, where the model was loaded to speak."""
     tags: bool = False
     """True if heads tag each token, and do not classify the text."""
+    precision: str = EXACT
+    """How its weights are kept, by the name of a storage."""
     rounding: float | None = None
     """Relative distance of its weights from the model's own, where they are those of a quantised form."""
     generation: Any = None
@@ -146,22 +148,25 @@ class Backbone:
 
 
 def load_backbone(
-    name: str, *, precision: str = EXACT, device: str = "cpu", trust_remote_code: bool = False, speaks: bool = False,
-    tags: bool = False, compute: torch.dtype | None = None, rounded_to: str | None = None,
+    name: str, *, precision: str | None = None, device: str = "cpu", trust_remote_code: bool = False,
+    speaks: bool = False, tags: bool = False, compute: torch.dtype | None = None, rounded_to: str | None = None,
 ) -> Backbone:  # fmt: skip
     """Load and freeze a model, with its language head if it is to speak, for heads on each token if it is to tag.
 
-    `compute` is what quantised weights (nf4, int8) compute in, bfloat16 where the device has it unless given. With
-    `rounded_to` a plain model gets the weights that this quantised precision makes of its own.
+    Unless given `precision` is what the checkpoint's weights are stored in, fp32 for plain ones. `compute` is what quantised
+    weights compute in, bfloat16 where the device has it unless given. With `rounded_to` a plain model gets the weights that
+    this quantised precision makes of its own.
 
     Raises `UsageError` for a name that is nowhere, weights that are not safetensors, an unknown architecture or one that
     cannot speak, bitsandbytes missing, and `AfinaError` for weights that are damaged.
     """
     check_device(device)
     check_weights(name, path := model_path(name))
-    wanted, of_codes = precision, coded(rounded_to)
+    of_codes = coded(rounded_to)
     if of_codes is not None:  # there are no weights but those that the codes stand for
-        wanted, compute = of_codes.name, STORAGES.named(precision).dtype
+        wanted, compute = of_codes.name, STORAGES.named(precision or EXACT).dtype
+    else:
+        wanted = precision or stored_at(name, trust_remote_code=trust_remote_code) or EXACT
     kind, settings = _how_to_load(name, wanted, device, trust_remote_code, speaks=speaks, tags=tags, compute=compute)
     read = read_weights(
         name, path, kind, settings, trust_remote_code=trust_remote_code, speaks=speaks, codes=of_codes is None
@@ -187,21 +192,14 @@ def load_backbone(
                              speaks=speaks, tags=tags)  # fmt: skip
         rounding = round_weights(bare, like.model)
     return Backbone(
-        name=name,
-        model=bare,
-        tokenizer=tokenizer,
-        config=bare.config,
-        anatomy=anatomy,
+        name=name, model=bare, tokenizer=tokenizer, config=bare.config, anatomy=anatomy,
         pretrained_head={key: value.float() for key, value in read.head.items()},
         call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and writes else {},
-        prefix=prefix,
-        language=language,
-        tags=tags,
-        rounding=rounding,
+        prefix=prefix, language=language, tags=tags, rounding=rounding,
+        precision=(precision or EXACT) if of_codes is not None else wanted,
         generation=model.generation_config if speaks else None,
-        pooler=read.pooler,
-        notes=read.notes,
-    )
+        pooler=read.pooler, notes=read.notes,
+    )  # fmt: skip
 
 
 def has_tagger(config: Any) -> bool:

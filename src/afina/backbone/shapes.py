@@ -11,6 +11,7 @@ from afina.backbone.load import Backbone, model_class, read_config
 from afina.backbone.quantise import packed, quantise, unfit
 from afina.backbone.weights import bare_of, heads_of, loading_error
 from afina.errors import UsageError, nearest
+from afina.precision import EXACT
 
 __all__ = ["KNOWN_SHAPES", "read_shape", "shape_backbone"]
 
@@ -112,4 +113,7 @@ def shape_backbone(
         quantise(model, storage.configuration(dtype, keep))
     bare = bare_of(model.requires_grad_(False))[1]
     language = language_head_of(model) if speaks else None
-    return Backbone("", bare, None, bare.config, read_anatomy(bare, bare.config), language=language, tags=tags)
+    return Backbone(
+        "", bare, None, bare.config, read_anatomy(bare, bare.config), language=language, tags=tags,
+        precision=precision or EXACT,
+    )  # fmt: skip

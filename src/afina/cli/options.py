@@ -27,7 +27,8 @@ Device = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="fp32, bf16, fp16, nf4 or int8; default: as trained (index: bf16 where that is fast)."
+        "--precision",
+        help="fp32, bf16, fp16, nf4 or int8; default: as trained or stored (index: bf16 where that is fast).",
     ),
 ]
 _SEED = typer.Option("--seed", min=0, help="What is drawn at random comes out the same with the same seed.")

@@ -15,7 +15,6 @@ from afina.evaluation.speaker import Speaker
 from afina.generation.asked import AskedModel
 from afina.generation.template import Template
 from afina.measure.bootstrap import Estimate, Measure, estimates
-from afina.precision import EXACT
 from afina.predictor.loading import Loading
 from afina.predictor.writer import Writer
 from afina.words.language import Words
@@ -210,10 +209,10 @@ def evaluate(
         facts={
             **sources.harness, "answering": asdict(sources.answering), "context": ours.context,
             "device": str(backbone.device),
-            "precision": (at.precision or EXACT) if loaded is None else loaded.record.precision, "versions": _versions(),
+            "precision": backbone.precision if loaded is None else loaded.record.precision, "versions": _versions(),
         },
         notes=(
-            *(() if loaded is None else map(Words().sentence, loaded.notes)),
+            *map(Words().sentence, (loaded or backbone).notes),
             *((_UNLIKE,) if bare is not None and not pair.same_tokens else ()),
         ),
     )  # fmt: skip
@@ -244,7 +243,7 @@ def _load(path: str, at: Loading) -> tuple[Writer | None, Backbone]:
     named = not folder.exists() and not path.startswith((".", "/")) and path.count("/") < 2  # of the hub, or built in
     if alone or named:
         backbone = load_backbone(
-            path, speaks=True, device=at.device, precision=at.precision or EXACT, trust_remote_code=at.trust_remote_code
+            path, speaks=True, device=at.device, precision=at.precision, trust_remote_code=at.trust_remote_code
         )  # fmt: skip
         return None, backbone
     loaded = at.load(folder)

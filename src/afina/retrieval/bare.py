@@ -10,7 +10,6 @@ from afina.generation.generate import encode_prompt
 from afina.generation.on_backbone import WritesOnBackbone
 from afina.generation.rows import Request
 from afina.generation.template import Message, Template, template_of
-from afina.precision import EXACT
 
 __all__ = ["BareWriter"]
 
@@ -20,7 +19,7 @@ class BareWriter(WritesOnBackbone):
 
     def __init__(self, model: str, *, device: str = "auto", precision: str | None = None) -> None:
         """Load a model by name or from its folder; raises `UsageError` for one that is not there or does not write."""
-        self.backbone = load_backbone(model, precision=precision or EXACT, device=device_named(device), speaks=True)
+        self.backbone = load_backbone(model, precision=precision, device=device_named(device), speaks=True)
         self.tokenizer = self.backbone.tokenizer
         self.task: Any = SimpleNamespace(template=None)
         self.notes = self.backbone.notes

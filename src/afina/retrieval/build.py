@@ -109,7 +109,7 @@ def _settled(before: dict[str, Any] | None, changes: dict[str, Any], device: str
             )
         tokens = max(8, context - _AROUND)
         settings = settings.changed(tokens=tokens, overlap=min(settings.overlap, tokens // 5))
-    return settings.changed(precision=resolved_precision(settings.precision, device))
+    return settings.changed(precision=resolved_precision(settings.precision, settings.model, device))
 
 
 class _Run:

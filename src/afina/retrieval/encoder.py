@@ -81,15 +81,17 @@ def tokenizer_of(model: str) -> tuple[Any, int]:
     return load_tokenizer(model)
 
 
-def resolved_precision(precision: str, device: str = "auto") -> str:
-    """Return what `auto` is here: the narrower of the precisions that the hardware computes in, else the exact one."""
+def resolved_precision(precision: str, model: str, device: str = "auto") -> str:
+    """Return what `auto` is here: what the model's weights are stored in, else the narrower that the hardware computes in."""
+    from afina.backbone.load import stored_at
     from afina.backbone.model_files import device_named
     from afina.backbone.storage.base import worth_trying
     from afina.precision import EXACT
 
     if precision != "auto":
         return precision
-    return next((kind.name for kind in worth_trying(device_named(device))), EXACT)
+    stored = stored_at(model)
+    return stored or next((kind.name for kind in worth_trying(device_named(device))), EXACT)
 
 
 def weights_digest(settings: IndexSettings) -> str:

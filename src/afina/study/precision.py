@@ -25,14 +25,15 @@ _STEPS = _WARM_UP + 5
 
 def choose_precision(
     *, model: str, device: str, batch_size: int, length: int, trust_remote_code: bool = False,
-    wanted: Sequence[str] = ("auto",), tick: Callable[[int, int], None] = lambda done, steps: None,
+    wanted: Sequence[str] = ("auto",), begin: Callable[[], None] = lambda: None,
+    tick: Callable[[int, int], None] = lambda done, steps: None,
 ) -> ChosenPrecision:  # fmt: skip
     """Return `precision` with the evidence: median seconds of a step in each storage at these sizes.
 
     A checkpoint whose weights are stored in few bits is had in nothing else. What every method wants is taken (`wanted`, with
     "auto" for a method that wants nothing of its own). Otherwise a narrower storage is taken when its median is not above the
     exact one's; where the hardware lacks it nothing is timed.
-    `tick` is told how many steps of all are done.
+    `begin` is called where steps are timed, before the first, and `tick` is told how many of all are done.
     """
     stored = stored_at(model, trust_remote_code=trust_remote_code)
     if stored is not None:
@@ -45,6 +46,7 @@ def choose_precision(
         lacking = " or ".join(kind.arithmetic for kind in STORAGES.values() if kind.tried)
         return ChosenPrecision.made(precision=EXACT, reason=f"the hardware has no {lacking}", step_seconds={})
     seconds: dict[str, float] = {}
+    begin()
     for number, precision in enumerate((EXACT, *tried)):
 
         def told(done: int, before: int = number * _STEPS) -> None:

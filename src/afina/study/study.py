@@ -285,9 +285,6 @@ class Study:
                 from afina.study.worker import choose_precision_for
 
                 wanted = sorted({run.method.precision_on("auto") for run in self.runs})
-                if "auto" in wanted:
-                    observer(events.Precision(model=model))
-
                 # The longest of its data sets decides, as precisions differ by the size of products.
                 length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
                 chosen[model] = self.executor.submit(choose_precision_for, {

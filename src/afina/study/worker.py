@@ -21,7 +21,7 @@ from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
 from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
 from afina.study.cohort_plan import CohortOutcome, Costs, TimedSharing
-from afina.study.events import Observer, Profile
+from afina.study.events import Observer, Precision, Profile
 from afina.study.execute import locked
 from afina.study.job import Job
 from afina.study.precision import choose_precision
@@ -74,4 +74,7 @@ def members_that_fit_for(jobs: Sequence[Job], send: Observer) -> list[int]:
 def choose_precision_for(argument: Mapping[str, Any], send: Observer) -> ChosenPrecision:
     """`choose_precision` with its settings in one mapping."""
     keep_freed_memory()
-    return choose_precision(**argument, tick=lambda done, steps: send(Profile(done=done, steps=steps)))
+    return choose_precision(
+        **argument, begin=lambda: send(Precision(model=argument["model"])),
+        tick=lambda done, steps: send(Profile(done=done, steps=steps)),
+    )  # fmt: skip
