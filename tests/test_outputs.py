@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 import afina as package
+from afina.card.blocks import CardContent, merge
 from afina.corpus.ledger import Ledger
 from afina.data.sources.frames import from_objects
 from afina.errors import UsageError
+from afina.export.card import keep_strangers
 from afina.export.target import check_apart
 from afina.outputs import check_outputs
+from afina.serve.http.journal import Journal
 from afina.serve.session import Chat
 from afina.whole_file import sweep_partials, whole_file
 from commands import afina, refused
@@ -196,3 +199,51 @@ def test_what_is_swept_has_a_name_that_no_file_of_a_person_has(tmp_path: Path) -
     sweep_partials(tmp_path)
     assert not left.exists()
     assert all(path.read_text() == PRECIOUS for path in kept)
+
+
+def test_a_log_of_requests_goes_on_in_a_log_of_requests_alone(tmp_path: Path) -> None:
+    for number, content in enumerate((PRECIOUS, '{"messages": []}\n', "[1]\n", "1\n", "\n", "\ufffd\x00")):
+        (mine := tmp_path / f"mine{number}").write_text(content)
+        with pytest.raises(UsageError, match="something else than a log of requests"):
+            Journal(mine)
+        assert mine.read_text() == content
+    refused(afina("serve", "no-such-model", "--log", tmp_path / "mine0", "--port", "0"), "something else than a log")
+    for place in (tmp_path, tmp_path / "nowhere" / "log", tmp_path / "mine0" / "log"):
+        with pytest.raises(UsageError, match="no file that can be written"):
+            Journal(place)
+    (log := tmp_path / "log").touch()
+    for path in ("/v1/models", "/health"):
+        journal = Journal(log)
+        journal.write(request="r", method="GET", path=path, status=200)
+        journal.close()
+    assert [json.loads(line)["path"] for line in log.read_text().splitlines()] == ["/v1/models", "/health"]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "of before"])
+def test_what_a_person_put_into_an_export_stays_when_another_takes_its_place(listed: bool, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    (before / "shots").mkdir(parents=True)
+    ours = ["model-00001-of-00002.safetensors", "tokenizer_config.json", "vocab.txt", "generate.py", "probe.npz"]
+    mine = ["notes.txt", "shots/one.png", "run.sh", "prices.csv"]
+    for name in (*ours, *mine, "config.json"):
+        (before / name).write_text(f"{name} of before")
+    (before / "link").symlink_to("notes.txt")
+    files = [*ours, "config.json"] if listed else ()
+    (before / "README.md").write_text(merge(None, CardContent({}, {"export": "x"}, files=files)).text)
+    after.mkdir()
+    (after / "config.json").write_text("new")
+    keep_strangers(before, after)
+    assert sorted(path.relative_to(after).as_posix() for path in after.rglob("*") if not path.is_dir()) == sorted(
+        [*mine, "config.json", "link"]
+    )
+    assert (after / "config.json").read_text() == "new"
+    assert (after / "notes.txt").read_text() == "notes.txt of before"
+    assert (after / "link").is_symlink()
+
+
+def test_a_name_that_nobody_reads_to_its_end_is_short_in_a_sentence() -> None:
+    long = "x" * 5_000
+    assert len(str(UsageError(f"'{long}' is no model, and {long}/a neither."))) < 500
+    assert len(str(UsageError(f"'{'a ' * 5_000}' is no model."))) < 4_100
+    assert str(UsageError("'x' is no model.", long)).count("x" * 5_000) == 1  # a trace is for whoever mends it
+    assert str(UsageError(f"/{'a' * 250}/{'b' * 20}")) == f"/{'a' * 250}/{'b' * 20}"

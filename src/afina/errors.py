@@ -21,7 +21,10 @@ class AfinaError(Exception):
     exit_code = 1
 
     def __init__(self, *words: object) -> None:
-        super().__init__(*(redacted(word) if isinstance(word, str) else word for word in words))
+        sentence, *more = words or ("",)
+        if isinstance(sentence, str):
+            sentence = _short(sentence)
+        super().__init__(*(redacted(word) if isinstance(word, str) else word for word in (sentence, *more)))
 
 
 class UsageError(AfinaError, ValueError):
@@ -71,6 +74,18 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
         for form in sorted(_forms(secret), key=len, reverse=True):
             text = text.replace(form, _HIDDEN) if len(form) >= _SHORTEST else text
     return text
+
+
+_LONG = re.compile(r"\S{300,}+")
+"""A name, a path or a value that nobody reads to its end."""
+_LONGEST = 4_000
+"""Letters of a sentence, whatever stands in it."""
+
+
+def _short(sentence: str) -> str:
+    """Return a sentence with the middle left out of the names in it that are far too long, and of itself if it still is."""
+    text = _LONG.sub(lambda match: f"{match[0][:120]}...{match[0][-60:]}", sentence)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 600]} ... {text[-500:]}"
 
 
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

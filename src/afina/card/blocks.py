@@ -31,6 +31,8 @@ class CardContent:
     metadata: Mapping[str, Any]
     blocks: Mapping[str, str]
     language: str = "en"
+    files: Sequence[str] = ()
+    """Names of the files beside the card, by which they are told later from a person's."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Parsed:
     pieces: Sequence[tuple[str | None, str]] = ()
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     language: str | None = None
+    files: Sequence[str] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -79,9 +82,11 @@ def parse(text: str) -> Parsed:
             raise UsageError("its metadata is no mapping of keys to values")
         text = text[match.end() :]
     record, text = _record(text)
-    return Parsed(metadata, _pieces(text), {key: record.get(key, {}) for key in ("blocks", "metadata") if record}, (
-        language if isinstance(language := record.get("lang"), str) else None
-    ))  # fmt: skip
+    language, files = record.get("lang"), record.get("files")
+    return Parsed(
+        metadata, _pieces(text), {key: record.get(key, {}) for key in ("blocks", "metadata") if record},
+        language if isinstance(language, str) else None, list(map(str, files)) if isinstance(files, list) else (),
+    )  # fmt: skip
 
 
 def _record(text: str) -> tuple[dict[str, Any], str]:
@@ -147,6 +152,8 @@ def merge(old: str | None, new: CardContent) -> MergedCard:
             digests[name] = _digest(text)
     metadata, keys, changed, gone = _merged_metadata(before, new.metadata)
     record = {"lang": new.language, "metadata": keys, "blocks": digests}
+    if new.files:
+        record["files"] = sorted(new.files)
     text = "\n\n".join(body if name is None else _between(name, body) for name, body in pieces)
     yaml_text = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True, width=120)
     ending = f"<!-- afina: record {json.dumps(record, sort_keys=True)} -->\n"
@@ -156,7 +163,7 @@ def merge(old: str | None, new: CardContent) -> MergedCard:
 def united(there: str, here: str) -> MergedCard:
     """Return the card `here` with what a person wrote into another copy of it, which is `there`; raises as `merge` does."""
     parsed = parse(here)
-    made = merge(there, CardContent(parsed.metadata, parsed.blocks, parsed.language or "en"))
+    made = merge(there, CardContent(parsed.metadata, parsed.blocks, parsed.language or "en", parsed.files))
     text, before = made.text, None
     for name, piece in parsed.pieces:
         if name is None and piece.strip() not in text:

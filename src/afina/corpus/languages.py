@@ -61,7 +61,7 @@ _SCRIPTS = (
     ("GREEK", "el"), ("DEVANAGARI", "hi"), ("THAI", "th"), ("CYRILLIC", "ru"),
 )  # fmt: skip
 _LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_NO_WORDS = re.compile(r"https?://\S+|www\.\S+|[@#]\s?\S+|\S+@\S+")
+_NO_WORDS = re.compile(r"https?://\S+|www\.\S+|[@#]\s?\S+|(?<!\S)[^\s@]++@\S+")
 _MARKED = {"ã": "pt", "õ": "pt", "ñ": "es", "¿": "es", "¡": "es", "ß": "de", "ł": "pl", "ę": "pl", "ą": "pl", "ș": "ro",
            "ț": "ro", "å": "sv", "ğ": "tr", "ş": "tr", "ı": "tr"}  # fmt: skip
 """Letters that hardly any other language of the list has; each text that has one gets half a word for it."""

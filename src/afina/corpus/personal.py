@@ -1,6 +1,7 @@
 """Personal data in texts: e-mail addresses, telephone numbers, and Brazil's CPF and CNPJ by their check digits."""
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
@@ -46,7 +47,7 @@ def _matches(text: str) -> Iterator[tuple[str, int, int]]:
     # Without a sign or a digit there is none of it: most texts are done here.
     if not ("@" in text or any(letter.isdigit() for letter in text)):
         return
-    taken: list[tuple[int, int]] = []
+    taken: list[tuple[int, int]] = []  # in their order, so that only what stands beside a match is asked
     for kind, pattern, check in (
         ("email", _EMAIL, None),
         ("cpf", _CPF, is_cpf),
@@ -57,8 +58,10 @@ def _matches(text: str) -> Iterator[tuple[str, int, int]]:
             start, end = match.span()
 
             # Numbers of other things look alike; check digits tell a CPF from an order's number.
-            if (check is None or check(match[0])) and all(end <= low or start >= high for low, high in taken):
-                taken.append((start, end))
+            place = bisect_left(taken, (start, end))
+            apart = all(end <= low or start >= high for low, high in taken[max(0, place - 1) : place + 1])
+            if apart and (check is None or check(match[0])):
+                taken.insert(place, (start, end))
                 yield kind, start, end
 
 
@@ -73,7 +76,8 @@ def find_personal(text: str) -> Counter[str]:
 
 def mask_personal(text: str) -> str:
     """Return the text with `[EMAIL]`, `[CPF]`, `[CNPJ]` or `[PHONE]` in place of each."""
-    # From the end, so that the places before stay where they were found.
-    for kind, start, end in sorted(_matches(text), key=lambda match: -match[1]):
-        text = f"{text[:start]}[{kind.upper()}]{text[end:]}"
-    return text
+    pieces, at = [], 0
+    for kind, start, end in sorted(_matches(text), key=lambda match: match[1]):
+        pieces += [text[at:start], f"[{kind.upper()}]"]
+        at = end
+    return "".join((*pieces, text[at:]))

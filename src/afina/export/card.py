@@ -1,6 +1,9 @@
 """Write the card of an export: that of its adapter, with how it is loaded here and how near it is to what was tested."""
 
 import json
+import os
+import re
+import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,9 +57,39 @@ def write_export_card(
     )  # fmt: skip
     carried = cards[-1] if cards else None
     known = replace(known_of(adapter.folder, adapter.record), audit=audited_in(carried) if carried else "")
-    made = generated(known, form, words.language, carried=carried)
+    made = replace(generated(known, form, words.language, carried=carried), files=_files(folder))
+    keep_strangers(before, folder)
     written = write_card(folder, made, old=texts[0] if texts else "")
     return WrittenCard(before / CARD, problem or written.note)
+
+
+def keep_strangers(before: Path, folder: Path) -> None:
+    """Bring what a person put into an export, which another is to take the place of, over into that one.
+
+    What the earlier one had itself written, its card says; a card of before that was kept, by the names that exports have.
+    """
+    if not before.is_dir():
+        return
+    card = read_card(before)
+    written = set(parse(card).files) if card is not None else set()
+    for path in sorted(before.rglob("*")):
+        name = path.relative_to(before).as_posix()
+        ours = name in written if written else bool(_EXPORTED.fullmatch(name))
+        place = folder / name
+        if ours or name == CARD or os.path.lexists(place) or (path.is_dir() and not path.is_symlink()):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, place, follow_symlinks=False)
+
+
+_EXPORTED = re.compile(
+    r".*\.(?:safetensors|onnx|onnx_data|data|gguf|xml|bin|pte|npz|jinja|model|tiktoken)|Modelfile|(?:vocab|merges)\.txt"
+    r"|(?:.*_)?(?:config|map|tokens|tokenizer|vocab|index|export|afina|template)(?:\.json)|(?:predict|generate)\.py"
+)
+
+
+def _files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def _held(folder: Path, words: Words) -> str:

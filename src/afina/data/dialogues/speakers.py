@@ -38,8 +38,8 @@ _TEMPLATES = (
     (re.compile(r"<\|endoftext\|>|</s>|<\|end_of_text\|>"), "\n---\n"),
 )
 _SEPARATOR = (
-    r"\s*+(?:[-=*_#~]{3,}+|#{1,4}\s*+end\.?|[#*\s]*+(?:conversation|dialogue?|chat|example|conversa|diálogo|exemplo)\s*"
-    r"(?:n[º°o.]*\s*)?#?\d+\s*[:.*]*)\s*"
+    r"\s*+(?:[-=*_#~]{3,}+|#{1,4}\s*+end\.?|[#*\s]*+(?:conversation|dialogue?|chat|example|conversa|diálogo|exemplo)\s*+"
+    r"(?:n[º°o.]*+\s*+)?#?\d++\s*+[:.*]*+)\s*+"
 )
 _BEFORE = (
     r"\s*+(?:(?:\[[^\]\n]{1,40}\]|\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4},?|\d{1,2}[:h]\d\d(?::\d\d)?|[-–—*>•#_]++|\d{1,4}[.)])"

@@ -31,9 +31,9 @@ _MEDIA = re.compile(
     re.IGNORECASE,
 )
 _SYSTEM = re.compile(
-    r"end-to-end encrypted|criptografia de ponta a ponta|cifrad\w* de extremo a extremo", re.IGNORECASE
+    r"end-to-end encrypted|criptografia de ponta a ponta|cifrad\w{0,9} de extremo a extremo", re.IGNORECASE
 )
-_EDITED = re.compile(r"\s*<(?:this message was edited|mensagem editada|editada)>\s*$", re.IGNORECASE)
+_EDITED = re.compile(r"(?<!\s)\s*+<(?:this message was edited|mensagem editada|editada)>\s*$", re.IGNORECASE)
 _PAUSE = timedelta(hours=6)
 _FORM = "WhatsApp"
 
@@ -101,7 +101,7 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
         name = _NAME.match(rest)
 
         # Somebody joined, a number changed, what is encrypted: no person says that.
-        if name is None or (_SYSTEM.search(rest) and len(rest) < 400):
+        if name is None or (len(rest) < 400 and _SYSTEM.search(rest)):
             seen["lines of WhatsApp's own, left out"] += 1
             continue
         when = tuple(part or "" for part in (match.groups()[:6] if match[1] else match.groups()[6:]))

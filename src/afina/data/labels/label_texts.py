@@ -21,7 +21,7 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 
 _NUMBER = re.compile(r"[-+]?[\d.,]*\d([eE][-+]?\d+)?")
 """Anything made of a number's marks; how its commas and points are meant is another question."""
-_POINTS = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
+_POINTS = re.compile(r"[-+]?(\d+(?:\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
 _COMMAS = re.compile(r"[-+]?\d*,\d+|[-+]?\d{1,3}(\.\d{3})+(,\d+)?|[-+]?\d+")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+")
 _LIST = re.compile(r"\s*[\[(].*[\])]\s*", re.DOTALL)

@@ -9,7 +9,7 @@ from afina.retrieval.readers.text import decoded
 __all__ = ["Markdown", "headings_of"]
 
 _FENCE = re.compile(r"[ ]{0,3}(```+|~~~+)")
-_HASHES = re.compile(r"[ ]{0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*\r?\n?")
+_HASHES = re.compile(r"[ ]{0,3}(#{1,6})[ \t]++(.*+)\n?")
 _UNDERLINE = re.compile(r"[ ]{0,3}(=+|-+)[ \t]*\r?\n?")
 
 
@@ -22,8 +22,8 @@ def headings_of(text: str) -> tuple[Heading, ...]:
         title, heading = line.strip(), None
         if mark := _FENCE.match(line):
             fence = mark[1][:3] if not fence else "" if mark[1].startswith(fence) else fence
-        elif not fence and (match := _HASHES.fullmatch(line)) and match[2]:
-            heading = Heading(start, len(match[1]), match[2])
+        elif not fence and (match := _HASHES.fullmatch(line)) and (name := _named(match[2])):
+            heading = Heading(start, len(match[1]), name)
         elif before and (match := _UNDERLINE.fullmatch(line)):
             heading = Heading(before.start, 1 if match[1][0] == "=" else 2, before.title)
         if heading:
@@ -33,6 +33,11 @@ def headings_of(text: str) -> tuple[Heading, ...]:
         blank = not title or heading is not None
         start += len(line)
     return tuple(headings)
+
+
+def _named(rest: str) -> str:
+    """Return what a heading says, without the spaces and marks behind it."""
+    return rest.removesuffix("\r").rstrip(" \t").rstrip("#").rstrip(" \t")
 
 
 @reader("markdown")

@@ -8,7 +8,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["Journal"]
+from afina.errors import UsageError
+
+__all__ = ["Journal", "check_log"]
+
+_ALWAYS = {"time", "request", "path", "status"}
+"""Keys that each line has."""
+_LONGEST = 32 << 20
+"""Bytes of a line that are read; a request and its text are shorter."""
+
+
+def check_log(place: Path) -> None:
+    """Raise `UsageError` for a file that is there and is no log of requests: lines are added to such a one alone.
+
+    What is no ordinary file (a pipe, a device) holds nothing that could be mixed up.
+    """
+    if place.is_dir() or not place.parent.is_dir():
+        raise UsageError(
+            f"--log {place} is no file that can be written; give the name of one, or - for standard output."
+        )
+    try:
+        if not place.is_file() or not place.stat().st_size:
+            return
+        with place.open("rb") as file:
+            first = file.readline(_LONGEST)
+    except OSError as error:
+        raise UsageError(f"--log {place} cannot be read ({error.strerror}), nor written to; choose another.") from None
+    try:
+        entry = json.loads(first)
+    except (ValueError, RecursionError):
+        entry = None
+    if not isinstance(entry, dict) or not entry.keys() >= _ALWAYS:
+        raise UsageError(f"{place} is there and holds something else than a log of requests; choose another --log.")
 
 
 class Journal:
@@ -22,6 +53,7 @@ class Journal:
         if place == "-":
             self._out = sys.stdout
         elif place is not None:
+            check_log(Path(place))
             self._out = Path(place).open("a", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
 
     def write(self, **values: Any) -> None:

@@ -14,7 +14,7 @@ from afina.serve.adapters import UNNAMED, NoSuchAdapter, Shelf
 from afina.serve.bases import Bases
 from afina.serve.folders import named_in
 from afina.serve.http.house import House, ServeLimits, folder_of_adapters
-from afina.serve.http.journal import Journal
+from afina.serve.http.journal import Journal, check_log
 from afina.serve.http.keys import read_keys
 
 __all__ = ["Opening", "open_house"]
@@ -48,6 +48,8 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
     `tell` is called with what happens to adapters, then and later, from any thread.
     """
     keys = read_keys(how.keys, how.api_key, how.admin_key, how.rate)
+    if how.log not in (None, "-"):
+        check_log(Path(str(how.log)))
     folder = folder_of_adapters(how.adapters)
     records = _records(folder, tell)
     model = how.base or _base_of(records, how.adapters)
