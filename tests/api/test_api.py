@@ -62,6 +62,7 @@ TERMINALS_OWN = {
             "evaluate",
             "rag ask",
             "rag index",
+            "rag rows",
             "rag search",
             "serve",
         )

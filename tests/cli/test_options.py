@@ -53,6 +53,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
     }
     Study(folder / "writing", **says, methods=["lora"], epochs=1, max_length=64, precision="fp32").run()
     (folder / "text.txt").write_text("a good mail\nand a late one\n")
+    (folder / "asked.jsonl").write_text('{"question": "Which mail?", "answer": "good", "passage": "a good mail"}\n')
     build_index([folder / "text.txt"], index := folder / "index", representation="bm25")
     (adapter,) = folder.glob("study/runs/*lora*/adapter")
     (writer,) = folder.glob("writing/runs/*/adapter")
@@ -74,6 +75,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         "audit canaries": ["--data", chat, "--out", "{out}/d.jsonl"],
         "rag index": [str(folder / "text.txt"), "--out", "{out}/e.index", "--representation", "bm25"],
         "rag search": [str(index), "good mail"],
+        "rag rows": [str(index), str(folder / "asked.jsonl"), "--out", "{out}/f.jsonl"],
         "rag ask": [str(index), "good mail", "--model", str(writer), "--max-new-tokens", "2"],
         "serve": [str(folder / "text.txt")],  # no base: one that is would be served until somebody ends it
     }  # fmt: skip

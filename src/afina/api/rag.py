@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from afina.retrieval.asking import Answer, QuestionPrompt
     from afina.retrieval.build import BuildReport
     from afina.retrieval.index import Hit
+    from afina.retrieval.rows import ReadingRows
 
-__all__ = ["ask", "index", "search", "writer_for"]
+__all__ = ["ask", "index", "rows", "search", "writer_for"]
 
 Tell = Callable[[str, int, int | None], None]
 
@@ -113,6 +114,67 @@ def ask(
         return answered(opened, question, writer, how, most=most, threshold=threshold, tell=tell)
     finally:
         opened.close()
+
+
+def rows(
+    index: str | Path,
+    questions: str | Path,
+    out: str | Path,
+    *,
+    model: "str | Path | Writes | None" = None,
+    question: str | None = None,
+    answer: str | None = None,
+    key: str | None = None,
+    passage: str | None = None,
+    file: str | None = None,
+    most: int = 5,
+    without: float = 0.2,
+    lacking: str = "refuse",
+    quote: bool = True,
+    max_new_tokens: int = 256,
+    base: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str | None = None,
+    force: bool = False,
+    tell: Tell = lambda what, done, total: None,
+) -> "ReadingRows":
+    """Write chat rows that teach a writer to read: the questions in `ask`'s own prompt, with right and wrong passages.
+
+    `model` is what is to learn from them, for which the prompts are fitted. `question`, `answer`, `key`, `passage` and `file`
+    are the table's columns (`QuestionsSpec` says what each is); `RowSettings` says how prompts are mixed. Raises
+    `UsageError` in one sentence, and writes nothing then.
+    """
+    from afina.errors import UsageError
+    from afina.outputs import check_outputs
+    from afina.retrieval.index import Index
+    from afina.retrieval.questions import QuestionsSpec, read_questions
+    from afina.retrieval.rows import RowSettings, reading_rows
+
+    place = Path(out)
+    if place.suffix.lower() != ".jsonl":
+        raise UsageError(f"{place}: rows of messages are written as .jsonl; choose such a name.")
+    check_outputs([place], [questions], force=force)
+    settings = RowSettings.parse(
+        {"passages": most, "without": without, "lacking": lacking, "quote": quote, "max_new_tokens": max_new_tokens,
+         "seed": seed},
+        "rows",
+    )  # fmt: skip
+    spec = QuestionsSpec.parse(
+        {"path": str(questions), "question": question, "answer": answer, "key": key, "passage": passage, "file": file},
+        "questions",
+    )  # fmt: skip
+    notes: list[str] = []
+    asked = read_questions(spec, notes)
+    opened = Index(index, device=device)
+    try:
+        writer = None if model is None else writer_for(model, base=base, device=device, precision=precision)
+        made = reading_rows(opened, asked, writer, settings, tell)
+    finally:
+        opened.close()
+    made.notes[:0] = notes
+    made.write(place)
+    return made
 
 
 def writer_for(

@@ -17,8 +17,19 @@ from afina.retrieval.citations import Citation, cited
 from afina.retrieval.cutting import sentence_starts
 from afina.retrieval.harmless import harmless, marks_of
 from afina.retrieval.index import Hit, Index
+from afina.retrieval.terms import Terms
 
-__all__ = ["Answer", "GivenPassage", "QuestionPrompt", "ask", "build_prompt", "likeness"]
+__all__ = [
+    "Answer",
+    "GivenPassage",
+    "QuestionPrompt",
+    "answered",
+    "ask",
+    "build_prompt",
+    "likeness",
+    "refusal_to",
+    "refuses",
+]
 
 _ORDERS = {
     "en": (
@@ -64,6 +75,11 @@ class QuestionPrompt:
     language: str
     left_out: int = 0
     """Number of passages that did not fit."""
+
+    @property
+    def refusal(self) -> str:
+        """Return the words that are asked for where the passages do not tell."""
+        return _ORDERS[self.language][2]
 
 
 @dataclass
@@ -131,6 +147,18 @@ def build_prompt(writer: Writes, question: str, hits: Sequence[Hit], settings: G
     return QuestionPrompt(messages([each.line for each in given]), given, tokens, language, len(hits) - len(given))
 
 
+def refusal_to(question: str, index: Index | None) -> str:
+    """Return the words by which a question is refused: in Portuguese where the question is, or the index."""
+    of_index = None if index is None else index.values["facts"].get("language")
+    language = "pt" if "pt" in (language_of(question), of_index) else "en"
+    return _ORDERS[language][2]
+
+
+def refuses(answer: str) -> bool:
+    """Return whether an answer says that the documents do not tell, or says nothing."""
+    return not answer.strip() or any(order[2].rstrip(".").lower() in answer.lower() for order in _ORDERS.values())
+
+
 def _ends(hit: Hit) -> list[int]:
     """Return where a passage may end, the whole first and then sentence by sentence less, while enough is left of it."""
     text, start = hit.chunk.text, hit.chunk.start
@@ -174,8 +202,7 @@ def ask(
     hits = index.search(question, most)
     best = likeness(hits)
     if best is None or (threshold is not None and best < threshold):
-        language = "pt" if "pt" in (language_of(question), index.values["facts"].get("language")) else "en"
-        refusal = _ORDERS[language][2]
+        refusal = refusal_to(question, index)
         tell(refusal)
         return Answer(question, refusal, None, tells=False, likeness=best)
     prompt = build_prompt(writer, question, hits, settings)
@@ -187,7 +214,21 @@ def ask(
             pieces.append(text)
             tell(text)
         written = piece.written or written
-    answer = "".join(pieces).rstrip()
-    citations, wrong = cited(answer, {each.number: (each.hit, each.text) for each in prompt.given}, index.terms)
-    tells = bool(answer) and not any(order[2].rstrip(".").lower() in answer.lower() for order in _ORDERS.values())
-    return Answer(question, answer, prompt, citations, wrong, tells, best, written.finish if written else "stop")
+    return answered(
+        question, "".join(pieces), prompt, index.terms, likeness=best, finish=written.finish if written else "stop"
+    )
+
+
+def answered(
+    question: str,
+    text: str,
+    prompt: QuestionPrompt,
+    terms: Terms,
+    *,
+    likeness: float | None = None,
+    finish: str = "stop",
+) -> Answer:
+    """Return what was written to a prompt as an answer, its citations held against the passages that it was given."""
+    text = text.strip()
+    citations, wrong = cited(text, {each.number: (each.hit, each.text) for each in prompt.given}, terms)
+    return Answer(question, text, prompt, citations, wrong, not refuses(text), likeness, finish)

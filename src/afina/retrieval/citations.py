@@ -1,4 +1,7 @@
-"""Hold an answer's citations against the passages that it was given: which are cited, and with which of their words."""
+"""Hold an answer's citations against the passages that it was given: which are cited, and with which of their words.
+
+`cite` writes an answer as rows to learn from have it, and `plain_answer` takes the citations out of one.
+"""
 
 import math
 import re
@@ -10,9 +13,11 @@ from afina.retrieval.cutting import sentence_starts
 from afina.retrieval.index import Hit
 from afina.retrieval.terms import Terms
 
-__all__ = ["Citation", "cited"]
+__all__ = ["Citation", "cite", "cited", "nearest_sentence", "plain_answer"]
 
 _MARK = re.compile(r"\[\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*\]")
+_QUOTED = re.compile(r"“[^”]*”\s*(?=\[\s*\d)")
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _WEAK = 0.3
 """Share of a sentence's words that the passage has, below which the citation is called weak."""
 
@@ -60,11 +65,29 @@ def cited(answer: str, given: Mapping[int, tuple[Hit, str]], terms: Terms) -> tu
     for number in sorted(claims):
         hit, text = given[number]
         wanted = set(terms.of(" ".join(claims[number])))
-        start, stop = _nearest(text, wanted, terms)
+        start, stop = nearest_sentence(text, wanted, terms)
         shared = len(wanted & set(terms.of(text))) / len(wanted) if wanted else 0.0
         first = hit.chunk.start
         citations.append(Citation(number, hit, first + start, first + stop, text[start:stop], shared))
     return citations, wrong
+
+
+def cite(answer: str, number: int, quote: str = "") -> str:
+    """Return an answer with the passage that it is from: its number, and before it the sentence that tells it, if given."""
+    if quote:
+        return f"“{quote}” [{number}] {answer}"
+    whole = answer.rstrip()
+    stop = whole[-1:] if whole[-1:] in ".!?…" else ""
+    return f"{whole.removesuffix(stop)} [{number}]{stop}"
+
+
+def plain_answer(answer: str) -> str:
+    """Return what an answer says without its citations, and without what it quotes unless it says nothing else."""
+    for text in (_QUOTED.sub(" ", answer), answer):
+        words = re.sub(r"\s+([.,;:!?…])", r"\1", " ".join(_MARK.sub(" ", text).split()))
+        if any(letter.isalnum() for letter in words):
+            return words
+    return ""
 
 
 def _sentences(answer: str) -> list[str]:
@@ -76,9 +99,9 @@ def _sentences(answer: str) -> list[str]:
     return [answer[a:b] for a, b in zip(starts, [*starts[1:], len(answer)], strict=True)]
 
 
-def _nearest(text: str, wanted: set[str], terms: Terms) -> tuple[int, int]:
-    """Return the span of the sentence that has most of some words; of equals the first."""
-    starts = sentence_starts(text)
+def nearest_sentence(text: str, wanted: set[str], terms: Terms) -> tuple[int, int]:
+    """Return the span of the sentence that has most of some words; of equals the first. A heading is none of its sentence."""
+    starts = sorted({*sentence_starts(text), *(match.end() for match in _PARAGRAPH.finditer(text))})
     spans = list(zip(starts, [*starts[1:], len(text)], strict=True))
 
     def shared(span: tuple[int, int]) -> float:

@@ -225,6 +225,21 @@ class Edition:
         )
         return "".join(row[0] for row in rows)
 
+    def pages(self) -> Iterator[tuple[int, str, str]]:
+        """Yield every page: its number here, its file's name and its text."""
+        query = "SELECT p.id, f.name, p.characters FROM pages p JOIN files f ON f.id = p.file ORDER BY p.id"
+        for page, file, size in self.base.execute(query).fetchall():
+            yield page, file, self._text(page, 0, size)
+
+    def rows_at(self, page: int, start: int, stop: int) -> list[tuple[int, int, int]]:
+        """Return the chunks of a page that have any of a span: each one's row (that of the same words), start and stop."""
+        rows: list[tuple[int, int, int]] = self.base.execute(
+            "SELECT coalesce(c.row, s.row), c.start, c.stop FROM chunks c LEFT JOIN chunks s ON s.id = c.same "
+            "WHERE c.page = ? AND c.start < ? AND c.stop > ? ORDER BY c.start",
+            (page, stop, start),
+        ).fetchall()
+        return rows
+
     def texts(self, start: int = 0) -> Iterator[str]:
         """Yield what is compared of each row, in order, from a row on."""
         page, whole = -1, ""

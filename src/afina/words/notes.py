@@ -10,6 +10,7 @@ from functools import cache
 
 from afina.registry import listing
 from afina.words.rag import RAG_NOTES
+from afina.words.reading import READING_NOTES
 from afina.words.serving import SERVED
 
 __all__ = ["NOTES", "said_note", "without_examples"]
@@ -262,6 +263,7 @@ NOTES = {
     "writing {place}": "escrevendo {place}",
     # -- documents that are searched
     **RAG_NOTES,
+    **READING_NOTES,
 }  # fmt: skip
 
 _VALUES = {
