@@ -17,6 +17,7 @@ from pathlib import Path
 
 from commands_told import options_of
 from methods_told import methods_table, rates_table, settings_of_methods
+from repository import addresses
 from schemas import SCHEMAS, keys_of, properties_of, schema
 
 __all__ = ["DOCS", "refresh", "stale", "written"]
@@ -54,7 +55,8 @@ def files() -> Iterator[tuple[Path, str]]:
 
 def stale() -> dict[Path, str]:
     """Return the files that are not what they should be, with what they should hold."""
-    return {path: text for path, text in files() if not path.exists() or path.read_text(encoding="utf-8") != text}
+    fallen = {path: text for path, text in files() if not path.exists() or path.read_text(encoding="utf-8") != text}
+    return dict(addresses()) | fallen
 
 
 def main() -> None:
