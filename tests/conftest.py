@@ -35,9 +35,18 @@ if "CI" not in os.environ:  # there hypothesis has a profile of its own, always 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", type=int, default=240, help="requests of tests/serve/test_chaos.py")
     parser.addoption("--conformance", type=Path, help="write the table of methods and architectures into this file")
+    parser.addoption(
+        "--durations-written", action="store_true", help="write what the test files took (helpers/durations.py)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--durations-written"):
+        from durations import Durations, WrittenDurations
+
+        config.pluginmanager.register(Durations())
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(WrittenDurations())
     path = config.getoption("--conformance")
     if path is not None and not hasattr(config, "workerinput"):
         from conformance import Conformance
