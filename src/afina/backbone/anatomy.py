@@ -14,6 +14,7 @@ from afina.backbone.row import ArchitectureRow, Part, Stack, head_width, key_hea
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import recognise
 from afina.errors import UsageError, nearest
+from afina.ops.linear import is_conv1d
 
 __all__ = ["ATTENTION_ROLES", "Anatomy", "Site", "module_site", "read_anatomy"]
 
@@ -99,6 +100,7 @@ class Anatomy:
 
     def closings(self) -> list[Site]:
         """Return for each layer the norm that it ends with, or the layer itself where norms come before sublayers."""
+        # The stack of a layer's own attention; the one on the encoder's states has no closing norm of the layer.
         stacks = {stack.decoder: stack for stack in self.row.stacks if not stack.cross}
         named = {site.name: site for site in self.sites}
         layers = self.of_kind("layer")
@@ -106,6 +108,7 @@ class Anatomy:
 
     def of_kind(self, *kinds: Kind) -> list[Site]:
         """Return the whole-module sites (fused projections once, not by part) of these kinds."""
+        # A slice of a projection is no module, and what acts on whole ones would act on it twice.
         return [site for site in self.sites if site.kind in kinds and site.part is None]
 
 
@@ -134,6 +137,7 @@ def read_anatomy(model: nn.Module, config: Any) -> Anatomy:
         _site(modules, name, "norm", None, config) for name in row.outer_norms if hasattr(modules.get(name), "weight")
     ]
     sites += [_site(modules, name, "outer", None, config) for name in row.outer_linears if name in modules]
+    # What a pass goes through: an encoder's layers and a decoder's are counted once for both.
     sides = 2 if row.further else 1
     return Anatomy(
         model_type=config.model_type,
@@ -235,6 +239,7 @@ def _site(
     shape = weight_shape(module)
     biased = getattr(module, "bias", None) is not None
     if role in ("norm", "embedding"):
+        # A norm's weight has one axis and an embedding's two; the last is the width of either.
         width = shape[-1]
         kind: Kind = "norm" if role == "norm" else "embedding"
         return Site(
@@ -243,11 +248,12 @@ def _site(
         )  # fmt: skip
 
     # transformers' Conv1D keeps its weight (in, out), torch's Linear (out, in).
-    transposed = not isinstance(module, nn.Linear) and type(module).__name__ == "Conv1D"
+    transposed = is_conv1d(module)
     width_in, width = shape if transposed else shape[::-1]
     part, name = None, path
     if isinstance(place, Part):
         part = place.within(width, config)
+        # Slices share a module, so that a name of the module alone would not tell them apart.
         width, name = part[1] - part[0], f"{path}:{role}"
     return Site(
         name=name, module=path, role=role, kind="linear", layer=layer, width_in=width_in, width=width, biased=biased,

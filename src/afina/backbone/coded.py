@@ -17,6 +17,7 @@ from afina.backbone.storage.coded import Coded, Stored, checked_settings
 from afina.errors import UsageError
 from afina.json_files import read_json_object
 from afina.ops.coded_linear import CodedLinear
+from afina.ops.linear import is_plain_linear
 
 __all__ = ["code_shape", "coded", "dequantise", "reading_codes", "released", "settings_beside"]
 
@@ -69,10 +70,11 @@ def code_shape(model: nn.Module, config: Any, storage: type[Coded], dtype: torch
     settings = checked_settings("The model", storage, _configuration(config))
     patterns = [re.compile(pattern) for pattern in keep]
     for path, module in list(model.named_modules()):
-        if not _is_linear(module) or any(pattern.search(path) for pattern in patterns):
+        if not is_plain_linear(module) or any(pattern.search(path) for pattern in patterns):
             continue
         layer = storage.like(settings, module, dtype)
         if layer is not None:
+            # A shape on `meta` costs no memory; elsewhere somebody wants numbers to time.
             where = module.get_parameter("weight").device
             model.set_submodule(path, layer if where.type == "meta" else layer.to_empty(device=where))
             if where.type != "meta":
@@ -89,6 +91,7 @@ def dequantise(model: nn.Module, dtype: torch.dtype, only: Iterable[str] = ()) -
             continue
         weight, bias = module.dense().to(dtype), module.bias
         plain: nn.Module
+        # Weights come from the codes at once, so that drawing fresh ones would be in vain.
         with torch.device("meta"):
             if module.conv:
                 plain, weight = Conv1D(module.out_features, module.in_features), weight.T
@@ -108,14 +111,17 @@ def released(model: Any, bare: nn.Module, *, plain: bool) -> tuple[str, ...]:
     looked at as a whole.
     """
     quantiser: Any = getattr(model, "hf_quantizer", None)
-    if not hasattr(quantiser, "notes"):
+    # A quantiser of another's is that library's own affair.
+    if quantiser is None or not isinstance(quantiser, _register()):
         return ()
     settings = quantiser.quantization_config.settings
+    # Otherwise transformers would save the codes' settings with weights that are none any more.
     quantiser.remove_quantization_config(model)
     dtype = next(module.dtype for module in model.modules() if isinstance(module, CodedLinear))
     if plain:
         dequantise(model, dtype)
     else:
+        # The bare model's layers stay as codes; a language head is outside of it.
         inside = set(bare.modules())
         heads = [path for path, own in model.named_modules() if isinstance(own, CodedLinear) and own not in inside]
         if heads:
@@ -126,16 +132,13 @@ def released(model: Any, bare: nn.Module, *, plain: bool) -> tuple[str, ...]:
 
 def _configuration(config: Any) -> dict[str, Any]:
     settings = config.quantization_config
+    # A configuration may be a mapping or one of transformers' own classes, by the version of the file.
     return dict(settings) if isinstance(settings, Mapping) else dict(settings.to_dict())
 
 
-def _is_linear(module: nn.Module) -> bool:
-    return type(module) is nn.Linear or type(module).__name__ == "Conv1D"  # transformers', in GPT-2
-
-
 @cache
-def _register() -> None:
-    """Tell transformers of the quantiser, once."""
+def _register() -> type[Any]:
+    """Tell transformers of the quantiser, once, and return its class."""
     from transformers.quantizers import HfQuantizer, register_quantization_config, register_quantizer
     from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -160,7 +163,7 @@ def _register() -> None:
                 if path is None:
                     continue  # of a head that this class of model does not have
                 module = modules[path]
-                if not _is_linear(module):
+                if not is_plain_linear(module):
                     raise UsageError(
                         f"The weights of '{asked.name}' hold {stored.path} in codes, which is no linear layer."
                     )
@@ -179,14 +182,17 @@ def _register() -> None:
             self.notes = list(assumed)
 
         def is_serializable(self) -> bool:
+            # Codes are kept as they came, and written by the exports, not by `save_pretrained`.
             return False
 
         @property
         def is_trainable(self) -> bool:
+            # Adapters are trained beside the codes, which transformers asks about before it lets anything train.
             return True
 
     register_quantization_config(_QUANTISER)(Configuration)
     register_quantizer(_QUANTISER)(Quantiser)
+    return Quantiser
 
 
 def _path_in(path: str, modules: Mapping[str, nn.Module], prefix: str) -> str | None:
@@ -201,6 +207,7 @@ def _stored(files: Iterable[str], storage: type[Coded]) -> list[Stored]:
 
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
     with ExitStack() as opened:
+        # All at once: a layer's tensors may lie in several shards.
         for file in files:
             shard = opened.enter_context(safe_open(file, "pt"))
             for key in shard.keys():  # noqa: SIM118 - it is no dict

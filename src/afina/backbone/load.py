@@ -66,7 +66,7 @@ class Backbone:
     tags: bool = False
     """True if heads tag each token, and do not classify the text."""
     precision: str = EXACT
-    """How its weights are kept, by the name of a storage."""
+    """Name of the storage that its weights are kept in."""
     rounding: float | None = None
     """Relative distance of its weights from the model's own, where they are those of a quantised form."""
     generation: Any = None

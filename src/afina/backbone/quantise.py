@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from afina.backbone.storage.base import STORAGES, Packed
 from afina.ops.coded_linear import CodedLinear
+from afina.ops.linear import is_conv1d
 
 __all__ = [
     "full_weight",
@@ -37,6 +38,8 @@ def packed(precision: str) -> type[Packed] | None:
 
 @cache
 def _by_weight_class() -> dict[str, type[Packed]]:
+    # The library that makes a kind of weight is imported only where something is quantised, so that classes go by
+    # name.
     kinds = (kind for name in STORAGES if (kind := packed(name)) is not None)
     return {kind.weight_class: kind for kind in kinds if kind.weight_class}
 
@@ -55,13 +58,10 @@ def stored_precision(config: Any) -> str | None:
 
 def unfit(model: nn.Module, storage: type[Packed], device: str) -> list[str]:
     """Return patterns of the paths of linear layers that a storage cannot keep on a device, and that stay as they are."""
-    linear = ((name, own) for name, own in model.named_modules() if isinstance(own, nn.Linear) or _is_conv1d(own))
+    # transformers quantises these two kinds of layers alone.
+    linear = ((name, own) for name, own in model.named_modules() if isinstance(own, nn.Linear) or is_conv1d(own))
     widths = {name: own.in_features if isinstance(own, nn.Linear) else own.nx for name, own in linear}
     return [f"^{re.escape(name)}$" for name, width in widths.items() if not storage.fits(int(width), device)]
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    return type(module).__name__ == "Conv1D"  # transformers', in GPT-2
 
 
 def quantise(model: nn.Module, configuration: Any) -> None:
@@ -69,12 +69,14 @@ def quantise(model: nn.Module, configuration: Any) -> None:
     from transformers.quantizers import AutoHfQuantizer
 
     quantiser = AutoHfQuantizer.from_config(configuration, pre_quantized=False)
+    # What was a plain layer before: its bias is put back, which the replacement does not take along.
     before = dict(model.named_modules())
     quantiser.preprocess_model(model=model, device_map=None)
     convert = quantiser.get_quantize_ops().convert
     for name, module in list(model.named_modules()):
         if is_quantised(module):
             module.bias, weight, path = before[name].bias, before[name].get_parameter("weight"), f"{name}.weight"
+            # On `meta` there are no numbers that could be rounded.
             if weight.device.type != "meta":
                 module.weight = convert({path: weight.detach()}, model=model, full_layer_name=path)[path]
     settle(model)
@@ -94,6 +96,7 @@ def settle(model: nn.Module, compute: torch.dtype | None = None) -> None:
             module.__dict__["compute_dtype"] = compute
     for value in (*model.parameters(), *model.buffers()):
         if value.device.type == "cpu" and type(value).__name__ not in _by_weight_class():
+            # A copy of its own, after which the mapped file can be let go.
             value.data = value.data.clone()
 
 
@@ -118,6 +121,7 @@ def keeps_input(module: nn.Module) -> bool:
 def weight_shape(module: nn.Module) -> tuple[int, ...]:
     """Return the shape of a layer's weight as it computes, (out, in) for a quantised one."""
     if isinstance(module, nn.Linear):
+        # A packed weight has another shape than the numbers that it stands for.
         return module.out_features, module.in_features
     return tuple(module.get_parameter("weight").shape)
 
@@ -147,11 +151,13 @@ def round_weights(plain: nn.Module, quantised: nn.Module) -> float:
                 change += float((rounded - weight).double().square().sum())
                 whole += float(weight.double().square().sum())
                 weight.copy_(rounded)
+    # A model without quantised layers is its own.
     return (change / whole) ** 0.5 if whole else 0.0
 
 
 def parameter_count(model: nn.Module) -> int:
     """Return how many numbers a model's parameters are, in however few bytes they are kept."""
+    # By identity, as a weight may be shared by two layers and is one all the same.
     shapes = {id(module.weight): weight_shape(module) for module in model.modules() if is_quantised(module)}
     return sum(torch.Size(shapes.get(id(value), value.shape)).numel() for value in model.parameters())
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from afina.backbone.flight import Flight, Put
 from afina.backbone.lending import Loan
 from afina.backbone.ways import Crossing, Ways, after_module, before_module, changes_input, changes_output
+from afina.ops.linear import is_plain_linear
 
 __all__ = ["cut", "hook", "join", "shortened"]
 
@@ -37,6 +38,7 @@ def cut(
             continue  # an adapter whose rows are all written
         here = placed.get(index, [])
         key = None if stacks is None else stacks.get(index)
+        # Only pieces of as many rows can be computed as one batch.
         stack = None if key is None else (key, count)
 
         # Neither this adapter nor the piece before has anything here: one piece, which is passed on as it is.
@@ -55,6 +57,7 @@ def cut(
 
     def split(x: Tensor) -> Sequence[Tensor]:
         each, rest = divmod(x.shape[0], total)  # OPT lays the tokens of all rows end to end
+        # What all rows share has one row, or a number that rows do not divide.
         shared = rest or not each
         return [x] * len(counts) if shared else torch.split(x, [count * each for count in counts])
 
@@ -74,9 +77,11 @@ def shortened(
     for placed, (query, key, value, *mask) in pieces:
         stop = start + query.shape[0]
         for span, unseen in spans:
+            # A span's rows that are in this piece, counted from its first.
             rows = slice(max(span.start, start) - start, min(span.stop, stop) - start)
             if rows.start >= rows.stop:
                 continue
+            # A mask that all rows share has one row.
             masks = [own[rows if own.shape[0] > 1 else slice(None), ..., unseen:] for own in mask]
             yield placed, (query[rows], key[rows, :, unseen:], value[rows, :, unseen:], *masks)
         start = stop
@@ -113,7 +118,8 @@ def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -
         return join([after_module(now, placed, *own) for placed, own in pieces])
 
     changes = any(map(changes_input, every)), any(map(changes_output, every))
-    if type(module) is nn.Linear or type(module).__name__ == "Conv1D":
+    # A plain linear layer takes one tensor, for which a short way pays: there are hundreds of them.
+    if is_plain_linear(module):
         return [*handles, _around(module, before if changes[0] else None, after if changes[1] else None)]
     if changes[0]:
         handles.append(module.register_forward_pre_hook(lambda _, args: (before(args[0]), *args[1:])))
@@ -149,6 +155,7 @@ def _wider(module: nn.Embedding) -> Loan:
     forward = module.forward
 
     def clamped(x: Tensor) -> Tensor:
+        # Any word that there is will do: the branch writes over its vector.
         vectors: Tensor = forward(x.clamp(max=module.num_embeddings - 1))
         return vectors
 
@@ -156,5 +163,6 @@ def _wider(module: nn.Embedding) -> Loan:
 
 
 def _stack_key(placed: Sequence[Put]) -> Hashable:
+    # By slices too: two branches of unlike slices change different features.
     keys = tuple((put.site.part, put.branch.stack_key()) for put in placed)
     return None if any(key is None for _, key in keys) else keys

@@ -18,6 +18,7 @@ from afina.backbone.row import ArchitectureRow, Part, Stack, head_width, key_hea
 from afina.backbone.rows import ROWS
 from afina.errors import UsageError
 from afina.ops.attention import Scoring, attention
+from afina.ops.linear import is_conv1d
 
 __all__ = ["check_function", "recognise", "shape_note"]
 
@@ -67,6 +68,7 @@ def _further_norms(row: ArchitectureRow, modules: dict[str, nn.Module]) -> list[
 def _differences(row: ArchitectureRow, modules: dict[str, nn.Module], config: Any) -> list[str]:
     """Return in what a model is not of a row's shape, one sentence each."""
     if not (layers := row.layers_in(modules)):
+        # As much as a hundred differences: a model without the row's layers is nearest to none.
         return [f"it has no layers at '{row.layers}'"] * 100
     differences = [
         f"it has no '{path}'" for path in (row.embedding, *row.outer_norms[-1:]) if path and path not in modules
@@ -82,8 +84,10 @@ def _differences(row: ArchitectureRow, modules: dict[str, nn.Module], config: An
         beside = [path for path, module in inside.items() if path not in paths and _learns(module)]
         differences += [f"{layer} has {path} beside" for path in beside]
         call = inside.get(row.attention)
+        # Some attentions learn a bias or a scale of their own, of which no branch would know.
         if call is not None and next(call.parameters(recurse=False), None) is not None:
             differences.append(f"{layer}.{row.attention} has weights of its own")
+        # By what the module says of itself: names do not tell an encoder from a decoder.
         if call is not None and getattr(call, "is_causal", None) != row.causal:
             differences.append(f"its tokens look at {'earlier ones only' if not row.causal else 'later ones too'}")
         differences += [f"{layer}: {said}" for said in _widths(row, inside, config)]
@@ -94,6 +98,7 @@ def _paths(stack: Stack) -> Iterator[str]:
     """Return every path of a layer that has to be there: all that are not one of alternatives."""
     for place in stack.roles.values():
         path = place.path if isinstance(place, Part) else place
+        # What may be missing, or is called in several ways, is in no layer of a newcomer for sure.
         if not set("?|") & set(path):
             yield path
     yield from stack.norms
@@ -102,6 +107,7 @@ def _paths(stack: Stack) -> Iterator[str]:
 
 def _learns(module: nn.Module) -> bool:
     """Return whether a module has weights of its own that are more than a norm's."""
+    # A norm's weight has one axis; norms beside the row's are found by themselves.
     return any(value.ndim > 1 for value in module.parameters(recurse=False))
 
 
@@ -112,9 +118,9 @@ def _widths(row: ArchitectureRow, inside: dict[str, nn.Module], config: Any) -> 
         place = row.roles[role]
         module = inside.get(place.path if isinstance(place, Part) else place)
         weight = getattr(module, "weight", None)
-        if not isinstance(weight, Tensor) or weight.ndim != 2:
+        if module is None or not isinstance(weight, Tensor) or weight.ndim != 2:
             continue
-        width = weight.shape[1] if type(module).__name__ == "Conv1D" else weight.shape[0]
+        width = weight.shape[1] if is_conv1d(module) else weight.shape[0]
         start, stop = place.within(width, config) if isinstance(place, Part) else (0, width)
         if stop - start != heads * head_width(config):
             yield f"its {role} is {stop - start} wide and not {heads} heads of {head_width(config)}"
@@ -134,6 +140,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
     `attentions` are the names of its attention modules.
     """
     kind, config = bare.config.model_type, bare.config
+    # Drawn by a generator of its own: looking at a model changes no later draw.
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, config.vocab_size, (2, _TOKENS), generator=generator).to(bare.device)
     mask = torch.ones_like(ids)
@@ -151,6 +158,7 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
         finally:
             for name in attentions:
                 ATTACHED.pop(bare.get_submodule(name), None)
+        # An attention that never asked has one of its own, whose branches would do nothing.
         if len(probe.seen) < len(attentions):
             raise UsageError(
                 f"The attention of '{kind}' models takes no function from outside, as methods that act in it need."
@@ -164,9 +172,11 @@ def check_function(model: Any, bare: Any, attentions: Sequence[str], language: A
         bare.set_attn_implementation("eager")
         try:
             theirs = bare(input_ids=ids, attention_mask=mask).last_hidden_state
+            # Without padding, as language models differ in what they say of it.
             scores = model(input_ids=ids[:1]).logits[0] if language is not None else None
         finally:
             bare.set_attn_implementation("afina")
+        # Only at real tokens: what stands at padding is nobody's.
         if not _equal(ours[mask.bool()], theirs[mask.bool()]):
             raise UsageError(
                 f"The attention of '{kind}' models has something of its own, which is not done here: add a row."
@@ -193,4 +203,5 @@ class _Probe:
 
 def _equal(ours: Tensor, theirs: Tensor) -> bool:
     tolerance = _TOLERANCE.get(ours.dtype, _HALF_TOLERANCE)
+    # Of the largest state, as rounding grows with it.
     return bool((ours.float() - theirs.float()).abs().max() <= tolerance * max(1.0, float(theirs.float().abs().max())))

@@ -6,13 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["CodedLinear", "widths"]
-
-
-def widths(module: nn.Module) -> tuple[int, int]:
-    """Return the inputs and outputs of a plain layer; transformers' Conv1D keeps its weight (in, out)."""
-    first, second = module.get_parameter("weight").shape
-    return (second, first) if isinstance(module, nn.Linear) else (first, second)
+__all__ = ["CodedLinear"]
 
 
 class CodedLinear(nn.Linear):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from afina.ops.coded_linear import CodedLinear
+from afina.ops.linear import is_plain_linear
 
 __all__ = ["FrozenProduct", "copied_bytes", "frozen_linears"]
 
@@ -54,7 +55,7 @@ def _linears(models: Sequence[nn.Module]) -> list[Any]:
 
 
 def _is_known(module: nn.Module) -> bool:
-    return type(module) is nn.Linear or type(module).__name__ == "Conv1D" or isinstance(module, CodedLinear)
+    return is_plain_linear(module) or isinstance(module, CodedLinear)
 
 
 def _dtype(module: Any) -> torch.dtype:

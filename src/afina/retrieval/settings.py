@@ -7,11 +7,12 @@ from typing import Any
 from afina.errors import UsageError, nearest, shown
 from afina.registry import listing
 from afina.retrieval.stores.base import store_for
+from afina.retrieval.terms import STEMMERS
 
 __all__ = ["LANGUAGES", "SIMILARITIES", "IndexSettings"]
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
-LANGUAGES = ("none", "da", "de", "en", "es", "fr", "it", "nl", "pt", "ro", "ru", "sv", "tr")
+LANGUAGES = ("none", *STEMMERS)
 """Languages whose words are stemmed; `none` takes words as they stand."""
 
 
@@ -49,6 +50,7 @@ class IndexSettings:
     """Seed of what is drawn at random (Word2Vec), which comes out the same with the same seed."""
 
     def __post_init__(self) -> None:
+        # Read from the folder's listing, which imports no representation.
         names = listing("afina.retrieval.representations", "representation")
         for name in (self.representation, *self.parts):
             _check(name in names, "representation", name, tuple(names))
@@ -67,6 +69,7 @@ class IndexSettings:
 
     def changed(self, **changes: Any) -> "IndexSettings":
         """Return these settings with some that a person gave (those that are None stay)."""
+        # None is what a command has for an option that was not given.
         given = {name: value for name, value in changes.items() if value is not None}
         known = {field.name for field in fields(self)}
         for name in given:
@@ -81,6 +84,7 @@ class IndexSettings:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "IndexSettings":
         """Return what `as_dict` gave."""
+        # JSON has lists where the settings have tuples.
         return cls().changed(
             **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         )

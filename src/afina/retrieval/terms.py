@@ -14,19 +14,21 @@ from typing import Any
 
 from afina.retrieval.extra import needed
 
-__all__ = ["Terms", "folded", "language_among"]
+__all__ = ["STEMMERS", "Terms", "folded", "language_among"]
 
 _WORDS = re.compile(r"[^\W_]+(?:[.,]\d+)*")
-_STEMMERS = {
+STEMMERS = {
     "da": "danish", "de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian", "nl": "dutch",
     "pt": "portuguese", "ro": "romanian", "ru": "russian", "sv": "swedish", "tr": "turkish",
 }  # fmt: skip
+"""Snowball's stemmers by the languages' two letters."""
 _ENOUGH = 2_000
 """Texts that are looked at to tell a collection's language."""
 
 
 def folded(word: str) -> str:
     """Return a word without case and accents."""
+    # Most words, for which normalising would take ten times as long.
     if word.isascii():
         return word.lower()
     parts = unicodedata.normalize("NFKD", word.casefold())
@@ -42,11 +44,12 @@ class Terms:
         self._stemmer: Any = None
         self._stop: frozenset[str] = frozenset()
         self._known: dict[str, str] = {}
-        if language in _STEMMERS:
-            self._stemmer = needed("snowballstemmer", "Stemming words").stemmer(_STEMMERS[language])
+        if language in STEMMERS:
+            self._stemmer = needed("snowballstemmer", "Stemming words").stemmer(STEMMERS[language])
             names = needed("bm25s.stopwords", "Leaving stop words out")
+            # bm25s has a longer list for English under a name of its own.
             english = {"en": "EN_PLUS"}.get(language)
-            words = getattr(names, f"STOPWORDS_{english or _STEMMERS[language].upper()}", ())
+            words = getattr(names, f"STOPWORDS_{english or STEMMERS[language].upper()}", ())
             self._stop = frozenset(map(folded, words))
 
     def of(self, text: str) -> list[str]:
@@ -54,6 +57,7 @@ class Terms:
         known = self._known
         terms = []
         for word in _WORDS.findall(text):
+            # Words come again and again: a stem is computed once.
             term = known.get(word)
             if term is None:
                 term = known[word] = self._term(word)
@@ -65,6 +69,7 @@ class Terms:
         plain = folded(word)
         if plain in self._stop:
             return ""
+        # The term of the accented word where the collection writes one.
         return self.accents.get(plain) or self._stemmed(word)
 
     def _stemmed(self, word: str) -> str:
@@ -79,10 +84,12 @@ class Terms:
             if not text.isascii():
                 counts.update(word.casefold() for word in _WORDS.findall(text) if not word.isascii())
         accents: dict[str, str] = {}
+        # The most frequent first, and the alphabet between equals: the same documents give the same terms.
         for word, _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
             if folded(word) != word:
                 accents.setdefault(folded(word), self._stemmed(word))
         self.accents = accents
+        # What was remembered without the accents is no longer true.
         self._known.clear()
 
     def save(self, path: Path) -> None:
@@ -102,6 +109,7 @@ def language_among(texts: Iterable[str], count: int) -> tuple[str, str]:
     """
     from afina.corpus.languages import UNKNOWN, language_of
 
+    # Evenly through the collection, as documents of one language lie together.
     step = max(1, count // _ENOUGH)
     sizes: Counter[str] = Counter()
     for number, text in enumerate(texts):
@@ -109,10 +117,11 @@ def language_among(texts: Iterable[str], count: int) -> tuple[str, str]:
             sizes[language_of(text)] += len(text)
     total = max(1, sum(sizes.values()))
     ranked = [(code, size) for code, size in sizes.most_common() if code != UNKNOWN]
+    # Less than a third of the text in one language is no language of the documents.
     if not ranked or ranked[0][1] < 0.3 * total:
         return "none", "the documents' language could not be told: words are compared as they stand, without stemming"
     shares = ", ".join(f"{code} {100 * size / total:.0f}%" for code, size in ranked[:3] if size >= 0.02 * total)
     code = ranked[0][0]
-    if code not in _STEMMERS:
+    if code not in STEMMERS:
         return "none", f"the documents are in a language without a stemmer ({shares}): words are compared as they stand"
     return code, f"the documents' language: {shares}; words are stemmed as {code}"

@@ -12,10 +12,10 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
+from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack
-from afina.ops.coded_linear import CodedLinear, widths
+from afina.ops.linear import widths
 
 __all__ = ["Awq", "AwqLinear"]
 
@@ -40,12 +40,11 @@ class AwqSettings(Settings):
         return name
 
 
-class AwqLinear(CodedLinear):
+class AwqLinear(Grouped):
     """Computes with a weight that AWQ's files hold."""
 
     storage = "awq"
-    qzeros: Tensor
-    scales: Tensor
+    bits = _BITS
 
     def __init__(self, module: nn.Module, group: int, dtype: torch.dtype, scales: torch.dtype, *, bias: bool) -> None:
         """Make the layer that stands for a Linear or Conv1D, on `meta`; raises `ValueError` for sizes that fill no words."""
@@ -62,11 +61,8 @@ class AwqLinear(CodedLinear):
         self.register_buffer("qzeros", torch.empty(groups, words, dtype=torch.int32, device="meta"))
         self.register_buffer("scales", torch.empty(groups, width, dtype=scales, device="meta"))
 
-    @property
-    def weight(self) -> Tensor:  # type: ignore[override]
-        return self.qweight
-
     def dense(self) -> Tensor:
+        # In float32, as half precision would round the product of zero and scale.
         scales, zeros = self.scales.float(), _outputs(self.qzeros).float()
         codes = _outputs(self.qweight).view(len(scales), self.group, -1)
         return ((codes - zeros[:, None]) * scales[:, None]).flatten(0, 1).T
@@ -75,17 +71,10 @@ class AwqLinear(CodedLinear):
         check_finite(path, "scales", self.scales)
         return None
 
-    def draw(self) -> None:
-        with torch.no_grad():
-            for words in (self.qweight, self.qzeros):
-                words.random_(-(1 << 31), 1 << 31)
-            self.scales.fill_(0.02 / (1 << _BITS))
-            if self.bias is not None:
-                self.bias.zero_()
-
 
 def _outputs(words: Tensor) -> Tensor:
     """Return numbers (K, D_out) from words (K, D_out / 8), the outputs in their order."""
+    # Words lie along the outputs here, and `unpack` takes them along the first axis.
     numbers = unpack(words.T.contiguous(), _BITS).view(-1, _IN_WORD, len(words))
     return numbers[:, list(_PLACES)].flatten(0, 1).T.contiguous()
 
@@ -114,6 +103,7 @@ class Awq(Coded):
     def like(cls, settings: AwqSettings, module: nn.Module, dtype: torch.dtype) -> AwqLinear | None:
         try:
             bias = getattr(module, "bias", None) is not None
+            # float16 is what AutoAWQ writes scales in.
             return AwqLinear(module, settings.group_size, dtype, torch.float16, bias=bias)
         except ValueError:  # widths that fill no words stay plain in such checkpoints
             return None

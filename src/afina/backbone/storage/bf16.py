@@ -20,4 +20,5 @@ class BFloat16(Storage):
     def here(cls, device: str) -> bool:
         if device.startswith("cuda"):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # Without one of these a CPU imitates each product, and is slower than in float32.
         return bool({"avx512_bf16", "amx_bf16"} & set(hardware()["cpu_capabilities"]))

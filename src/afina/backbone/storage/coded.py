@@ -12,7 +12,7 @@ from afina.backbone.storage.base import Packed
 from afina.errors import UsageError
 from afina.ops.coded_linear import CodedLinear
 
-__all__ = ["Coded", "Settings", "Stored", "check_finite", "checked_settings"]
+__all__ = ["Coded", "Grouped", "Settings", "Stored", "check_finite", "checked_settings"]
 
 DTYPES = {
     "I8": torch.int8, "U8": torch.uint8, "I32": torch.int32, "I64": torch.int64, "F16": torch.float16,
@@ -103,8 +103,36 @@ class Coded(Packed):
 
     @classmethod
     def full(cls, module: nn.Module) -> Tensor:
+        # A coded layer says itself how it is stored; no other is asked here.
         assert isinstance(module, CodedLinear)
         return module.dense()
+
+
+class Grouped(CodedLinear):
+    """Computes with codes of which a group of inputs has a scale and a zero in common, as GPTQ and AWQ write them."""
+
+    bits: int
+    qweight: Tensor
+    """The codes, int32 words."""
+    qzeros: Tensor
+    """The zeros of the groups, int32 words."""
+    scales: Tensor
+    """The scales of the groups (groups, D_out)."""
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        return self.qweight
+
+    def draw(self) -> None:
+        with torch.no_grad():
+            for words in (self.qweight, self.qzeros):
+                # The whole range of int32, as every bit belongs to a code.
+                words.random_(-(1 << 31), 1 << 31)
+
+            # About as large as the weights of a model that was trained, whatever the codes are.
+            self.scales.fill_(0.02 / (1 << self.bits))
+            if self.bias is not None:
+                self.bias.zero_()
 
 
 def check_finite(path: str, name: str, scales: Tensor) -> None:
@@ -120,5 +148,6 @@ def checked_settings(name: str, storage: type[Coded], configuration: Mapping[str
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "it"
+        # pydantic's words stand before what is wrong.
         what = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         raise UsageError(f"{name}: {key} in its quantization_config cannot be read: {what}.") from None

@@ -16,7 +16,8 @@ from afina.backbone.storage.base import storage
 from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
-from afina.ops.coded_linear import CodedLinear, widths
+from afina.ops.coded_linear import CodedLinear
+from afina.ops.linear import widths
 
 __all__ = ["CompressedLinear", "CompressedTensors"]
 
@@ -78,6 +79,7 @@ class CompressedSettings(Settings):
     @classmethod
     def _not_sparse(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value and value.get("format", "dense") != "dense":
+            # "dense" says that nothing is left out.
             raise ValueError(f"weights of which zeros are left out ({value['format']}) are not read")
         return value
 
@@ -90,6 +92,7 @@ class CompressedSettings(Settings):
 
     def of(self, path: str) -> GroupSettings:
         """Return the first group that a layer is in; raises `UsageError` where it is in none."""
+        # In the file's order, as the library takes the first that fits.
         for group in self.config_groups.values():
             if group.weights is not None and group.has(path):
                 return group
@@ -115,8 +118,10 @@ class CompressedLinear(CodedLinear):
         assert group.weights is not None
         self.how, self.rounds_activations = group.weights, group.input_activations is not None
         self.block = _block(group.weights, width, width_in)
+        # Rounded up: a block at the edge may be cut off.
         scales = -(-width // self.block[0]), -(-width_in // self.block[1])
         given = stored.shape("weight_scale")
+        # One scale for a whole layer is written as a number or as a list of one.
         if given != scales and not (given in ((), (1,)) and scales == (1, 1)):
             raise ValueError(
                 f"its scales are {given}, where one a {group.weights.strategy or 'tensor'} asks for {scales}"
@@ -128,6 +133,7 @@ class CompressedLinear(CodedLinear):
         index = torch.empty(width_in, dtype=torch.int32, device="meta") if "weight_g_idx" in stored.tensors else None
         self.register_buffer("weight_g_idx", index)
         for name in ("input_scale", "input_zero_point"):  # of activations, which are computed as they are
+            # Kept so that the file's tensors all have a place, and read by nobody.
             if name in stored.tensors:
                 self.register_buffer(name, torch.empty(stored.shape(name), dtype=stored.dtype(name), device="meta"))
 
@@ -141,6 +147,7 @@ class CompressedLinear(CodedLinear):
         with torch.no_grad():
             for value in (self.weight, *self.buffers(), *([] if self.bias is None else [self.bias])):
                 value.zero_()
+            # Codes of zero with any scale are a weight that a pass can be timed with.
             self.weight_scale.fill_(0.02)
 
     def finish(self, path: str) -> str | None:
@@ -171,12 +178,15 @@ class CompressedLinear(CodedLinear):
 
     def _over_inputs(self, values: Tensor) -> Tensor:
         """Return values of blocks, one each, for every weight (D_out, D_in), or in a shape that broadcasts to it."""
+        # One value for all needs no spreading.
         if values.numel() == 1:
             return values.view(1, 1)
         rows, columns = self.block
         whole = values if rows == 1 else values.repeat_interleave(rows, 0)[: self.out_features]
+        # Groups that are not in order: each input names its own.
         if self.weight_g_idx is not None:
             return whole[:, self.weight_g_idx.long()]
+        # A row's scale spreads by itself, and the last block may be cut off.
         return whole if whole.shape[1] == 1 else whole.repeat_interleave(columns, 1)[:, : self.in_features]
 
 
@@ -203,6 +213,7 @@ class PackedLinear(CompressedLinear):
 
     def _codes(self) -> Tensor:
         bits = self.how.num_bits
+        # Words lie along the inputs; `unpack` takes them along the first axis.
         return unpack(self.weight_packed.T.contiguous(), bits).T.short() - (1 << (bits - 1))
 
     def _zeros(self) -> Tensor | None:
@@ -221,6 +232,7 @@ def _block(how: WeightSettings, width: int, width_in: int) -> tuple[int, int]:
         if size < 1 or width_in % size:
             raise ValueError(f"its {width_in} inputs are no whole groups of {size}")
         return 1, size
+    # A row has one scale over all inputs; a whole layer one over both.
     return (1, width_in) if how.strategy == "channel" else (width, width_in)
 
 
@@ -244,6 +256,7 @@ class CompressedTensors(Coded):
 
     @classmethod
     def like(cls, settings: CompressedSettings, module: nn.Module, dtype: torch.dtype) -> CompressedLinear | None:
+        # The first group stands for all: of a shape alone it is not known which layer is in which.
         group = next((group for group in settings.config_groups.values() if group.weights is not None), None)
         if group is None or group.weights is None:
             return None

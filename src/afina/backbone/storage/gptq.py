@@ -14,10 +14,10 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
+from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
-from afina.ops.coded_linear import CodedLinear, widths
+from afina.ops.linear import widths
 
 __all__ = ["Gptq", "GptqLinear"]
 
@@ -71,17 +71,16 @@ class GptqSettings(Settings):
     def of(self, path: str) -> "GptqSettings":
         """Return the settings of one module: those of the first pattern that its path begins with, or these."""
         for pattern, other in (self.dynamic or {}).items():
+            # `-:` leaves a module plain, so that it has no codes to be read.
             if not pattern.startswith("-:") and re.match(pattern.removeprefix("+:"), path):
                 return GptqSettings(**{**self.model_dump(), **other, "dynamic": None})
         return self
 
 
-class GptqLinear(CodedLinear):
+class GptqLinear(Grouped):
     """Computes with a weight that GPTQ's files hold."""
 
     storage = "gptq"
-    qzeros: Tensor
-    scales: Tensor
 
     def __init__(
         self, module: nn.Module, settings: GptqSettings, dtype: torch.dtype, scales: torch.dtype, *, ordered: bool,
@@ -96,6 +95,7 @@ class GptqLinear(CodedLinear):
         self.bits, self.sym, self.group = settings.bits, settings.sym, settings.group_size
         if self.group < 1:
             self.group = width_in
+        # Rounded up: the last group may have fewer inputs.
         groups = -(-width_in // self.group)
         self.lacks = _FORMATS[settings.checkpoint_format]
         words = torch.empty(words_for(width_in, self.bits), width, dtype=torch.int32, device="meta")
@@ -106,13 +106,10 @@ class GptqLinear(CodedLinear):
         self.g_idx: Tensor | None
         self.register_buffer("g_idx", torch.empty(width_in, dtype=torch.int32, device="meta") if ordered else None)
 
-    @property
-    def weight(self) -> Tensor:  # type: ignore[override]
-        return self.qweight
-
     def dense(self) -> Tensor:
         scales, zeros = self.scales.float(), self._zeros().float()
         codes = unpack(self.qweight, self.bits)
+        # Without `g_idx` groups are in order.
         if self.g_idx is not None:
             group = self.g_idx.long()
         else:
@@ -120,14 +117,10 @@ class GptqLinear(CodedLinear):
         return ((codes - zeros[group]) * scales[group]).T
 
     def draw(self) -> None:
-        with torch.no_grad():
-            for words in (self.qweight, self.qzeros):
-                words.random_(-(1 << 31), 1 << 31)
-            self.scales.fill_(0.02 / (1 << self.bits))
-            if self.g_idx is not None:
-                self.g_idx.copy_(torch.arange(self.in_features) // self.group)
-            if self.bias is not None:
-                self.bias.zero_()
+        super().draw()
+        if self.g_idx is not None:
+            # Groups in order, as any order costs the same.
+            self.g_idx.copy_(torch.arange(self.in_features) // self.group)
 
     def finish(self, path: str) -> str | None:
         """Check what was read, and find of symmetric codes whether zeros are stored minus one; returns what was assumed.
@@ -135,6 +128,7 @@ class GptqLinear(CodedLinear):
         Raises `UsageError` for groups that are not there and scales that are no numbers.
         """
         groups = len(self.scales)
+        # Looked at once here, where indexing at each pass would read beyond the scales.
         if self.g_idx is not None and not bool(((self.g_idx >= 0) & (self.g_idx < groups)).all()):
             raise UsageError(f"{path}.g_idx names groups that {path} has not; its {groups} are 0 to {groups - 1}.")
         check_finite(path, "scales", self.scales)
@@ -142,6 +136,7 @@ class GptqLinear(CodedLinear):
         middle, stored = 1 << (self.bits - 1), unpack(self.qzeros.T.contiguous(), self.bits)
         if not self.sym or not bool((stored == stored[0, 0]).all()):
             return None
+        # Any other zero tells nothing: what the file says stands then.
         lacks = {middle - 1: 1, middle: 0}.get(int(stored[0, 0]), self.lacks)
         if lacks == self.lacks:
             return None
@@ -169,6 +164,7 @@ class Gptq(Coded):
     def layer(cls, settings: GptqSettings, stored: Stored, module: nn.Module, dtype: torch.dtype) -> GptqLinear:
         path, one = stored.path, settings.of(stored.path)
         ordered, bias = "g_idx" in stored.tensors, "bias" in stored.tensors
+        # Without it nobody can tell which input has which scale.
         if one.desc_act and not ordered:
             raise UsageError(f"{path} was quantised in an order of its own (desc_act), and the files lack its g_idx.")
         try:

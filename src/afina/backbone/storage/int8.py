@@ -38,4 +38,5 @@ class Int8(Packed):
 
     @classmethod
     def size(cls, rows: int, columns: int) -> int:
+        # A byte a number and a float32 scale a row.
         return rows * columns + 4 * rows

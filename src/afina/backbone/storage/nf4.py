@@ -54,6 +54,7 @@ class NormalFloat4(Packed):
 
     @classmethod
     def size(cls, rows: int, columns: int) -> int:
+        # Two numbers a byte, a byte a scale, and what the scales were rounded by.
         scales = -(-rows * columns // _BLOCK)
         tables = 4 * (16 + _SCALES + 1)  # the values of 4 bits and of 8, and the scales' mean
         return -(-rows * columns // 2) + scales + 4 * -(-scales // _SCALES) + tables

@@ -17,7 +17,7 @@ from afina.retrieval.journal import IndexJournal
 from afina.retrieval.settings import IndexSettings
 from afina.retrieval.terms import Terms
 
-__all__ = ["NOTHING", "REPRESENTATIONS", "Corpus", "Ranker", "Representation", "representation", "top"]
+__all__ = ["NOTHING", "REPRESENTATIONS", "Corpus", "OneByOne", "Ranker", "Representation", "representation", "top"]
 
 NOTHING = -1
 """Stands for a row where there are fewer than were asked for."""
@@ -55,6 +55,18 @@ class Ranker(ABC):
     @abstractmethod
     def rank(self, questions: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
         """Return scores (Q, most) float32, larger the better, and rows (Q, most) int64, `NOTHING` where there are no more."""
+
+
+class OneByOne(Ranker):
+    """Ranks rows by each question for itself."""
+
+    def rank(self, questions: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
+        ranked = [self.ranked(question, most) for question in questions]
+        return np.stack([scores for scores, _ in ranked]), np.stack([rows for _, rows in ranked])
+
+    @abstractmethod
+    def ranked(self, question: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (most,) and rows (most,) of one question, as `rank` does."""
 
 
 class Representation(ABC):
@@ -95,13 +107,16 @@ def top(scores: np.ndarray, most: int, *, above: float | None = None) -> tuple[n
 
     Those that are not above a number are left out.
     """
+    # None asked for leaves shapes with no columns.
     most = max(most, 0)
     chosen = np.arange(len(scores)) if above is None else np.flatnonzero(scores > above)
+    # Partitioned first, as sorting a million scores for ten of them would take longer than finding them.
     if len(chosen) > most > 0:
         # All that equal the last are looked at: which of them come first is not the partition's to choose.
         values = scores[chosen]
         least = values[np.argpartition(-values, most - 1)[most - 1]]
         chosen = chosen[values >= least]
+    # By score and then by row, so that equal scores come in one order everywhere.
     order = chosen[np.lexsort((chosen, -scores[chosen]))][:most]
     rows = np.full(most, NOTHING, dtype=np.int64)
     best = np.full(most, -np.inf, dtype=np.float32)

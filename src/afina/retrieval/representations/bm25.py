@@ -3,14 +3,13 @@
 idf(t) = ln(1 + (N - df + 0.5) / (df + 0.5)), k1 = 1.5, b = 0.75.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afina.retrieval.extra import needed
-from afina.retrieval.representations.base import Corpus, Ranker, Representation, representation, top
+from afina.retrieval.representations.base import Corpus, OneByOne, Ranker, Representation, representation, top
 from afina.retrieval.terms import Terms
 
 __all__ = ["BM25"]
@@ -38,18 +37,14 @@ class BM25(Representation):
 
     def open(self, folder: Path, terms: Terms, device: str) -> Ranker:
         bm25s = needed("bm25s", "Search by words")
-        return _Ranker(bm25s.BM25.load(folder, mmap=True, show_progress=False), terms)
+        return _ByWords(bm25s.BM25.load(folder, mmap=True, show_progress=False), terms)
 
 
-class _Ranker(Ranker):
+class _ByWords(OneByOne):
     def __init__(self, made: Any, terms: Terms) -> None:
         self.made, self.terms = made, terms
 
-    def rank(self, questions: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
-        ranked = [self._one(question, most) for question in questions]
-        return np.stack([scores for scores, _ in ranked]), np.stack([rows for _, rows in ranked])
-
-    def _one(self, question: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+    def ranked(self, question: str, most: int) -> tuple[np.ndarray, np.ndarray]:
         known = self.made.get_tokens_ids(self.terms.of(question))
         if not known:
             return top(np.zeros(0, np.float32), most)

@@ -22,6 +22,7 @@ class Dense(Representation):
 
     def build(self, corpus: Corpus, folder: Path) -> dict[str, Any]:
         facts = self.write_vectors(corpus, folder)
+        # Mapped and not read: vectors may be larger than memory.
         vectors = np.load(folder / VECTORS, mmap_mode="r")
         store = store_for(self.settings.store, corpus.count)
         return {**facts, "store": store.name, **store.build(vectors, folder, corpus, self.settings.similarity)}
@@ -30,7 +31,7 @@ class Dense(Representation):
         vectors = np.load(folder / VECTORS, mmap_mode="r")
         store = store_for(self.settings.store, len(vectors))
         store.open(vectors, folder, self.settings.similarity)
-        return _Ranker(self.reader(folder, terms, device), store, cosine=self.settings.similarity == "cosine")
+        return _ByVectors(self.reader(folder, terms, device), store, cosine=self.settings.similarity == "cosine")
 
     @abstractmethod
     def write_vectors(self, corpus: Corpus, folder: Path) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class Dense(Representation):
         return unit(vectors) if self.settings.similarity == "cosine" else vectors
 
 
-class _Ranker(Ranker):
+class _ByVectors(Ranker):
     def __init__(self, read: Callable[[Sequence[str]], np.ndarray], store: Store, *, cosine: bool) -> None:
         self.read, self.store, self.cosine = read, store, cosine
 
@@ -57,5 +58,6 @@ class _Ranker(Ranker):
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Return vectors (N, D) of length 1; what is zero stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    # An empty text has no direction, and dividing by its length would make it no number.
     made: np.ndarray = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return made

@@ -34,6 +34,7 @@ class Hybrid(Representation):
     def __init__(self, settings: IndexSettings) -> None:
         super().__init__(settings)
         names = settings.parts or _USUAL
+        # One representation twice would only double its own ranks.
         if len(set(names)) < 2 or self.name in names:
             raise UsageError(f"A hybrid is of two or more different representations, not {', '.join(names)}.")
         self._parts = [REPRESENTATIONS.named(name)(settings) for name in names]
@@ -45,6 +46,7 @@ class Hybrid(Representation):
     def build(self, corpus: Corpus, folder: Path) -> dict[str, Any]:
         facts = {}
         for part in self._parts:
+            # A folder each, as parts write files of the same names.
             (folder / part.name).mkdir()
             facts[part.name] = part.build(corpus, folder / part.name)
         return facts
@@ -60,6 +62,7 @@ class Fused(Ranker):
         self.rankers = rankers
 
     def rank(self, questions: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
+        # Deeper than what is asked for: a row that one part ranks low may be first of all together.
         depth = max(_DEPTH, 5 * most)
         ranked = [ranker.rank(questions, depth)[1] for ranker in self.rankers.values()]
         answers = [fused([rows[number] for rows in ranked], most) for number in range(len(questions))]
@@ -73,6 +76,7 @@ def fused(ranked: Sequence[np.ndarray], most: int) -> tuple[np.ndarray, np.ndarr
         for place, row in enumerate(rows.tolist(), start=1):
             if row != NOTHING:
                 scores[row] = scores.get(row, 0.0) + 1 / (_CONSTANT + place)
+    # By row, so that equal sums come in one order.
     names = np.array(sorted(scores), dtype=np.int64)
     best, order = top(np.array([scores[row] for row in names.tolist()], np.float32), most)
     rows = np.where(order == NOTHING, NOTHING, names[order] if len(names) else NOTHING)

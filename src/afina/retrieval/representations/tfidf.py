@@ -1,13 +1,12 @@
 """TF-IDF: compare vectors of (1 + ln tf) (1 + ln((1 + N) / (1 + df))) for each term.  Salton, 1975; scikit-learn."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from afina.retrieval.representations.base import Corpus, Ranker, Representation, representation, top
+from afina.retrieval.representations.base import Corpus, OneByOne, Ranker, Representation, representation, top
 from afina.retrieval.terms import Terms
 
 __all__ = ["TfIdf"]
@@ -23,6 +22,7 @@ class TfIdf(Representation):
         from scipy import sparse
         from sklearn.feature_extraction.text import TfidfVectorizer
 
+        # Cosine is the dot product of vectors of length 1.
         norm = "l2" if self.settings.similarity == "cosine" else None
         made = TfidfVectorizer(analyzer=corpus.terms.of, sublinear_tf=True, norm=norm, dtype=np.float32)
         corpus.tell("counting words", 0, None)
@@ -30,6 +30,7 @@ class TfIdf(Representation):
             matrix = made.fit_transform(corpus.texts())
         except ValueError:  # no text has a term
             made.vocabulary_, matrix = {}, sparse.csr_matrix((corpus.count, 0), dtype=np.float32)
+        # By columns, as a question asks for its words' columns; uncompressed, as it is opened at each question.
         sparse.save_npz(folder / "weights.npz", matrix.tocsc(), compressed=False)
         words = {word: int(place) for word, place in made.vocabulary_.items()}
         (folder / "words.json").write_text(json.dumps(words, ensure_ascii=False), "utf-8")
@@ -37,10 +38,10 @@ class TfIdf(Representation):
         return {"terms": len(words)}
 
     def open(self, folder: Path, terms: Terms, device: str) -> Ranker:
-        return _Ranker(folder, terms, self.settings.similarity)
+        return _ByWeights(folder, terms, self.settings.similarity)
 
 
-class _Ranker(Ranker):
+class _ByWeights(OneByOne):
     def __init__(self, folder: Path, terms: Terms, similarity: str) -> None:
         from scipy import sparse
 
@@ -48,19 +49,17 @@ class _Ranker(Ranker):
         self.matrix = sparse.load_npz(folder / "weights.npz")
         self.words = json.loads((folder / "words.json").read_text("utf-8"))
         self.idf = np.load(folder / "idf.npy")
+        # Euclid's distance needs each text's length, which is computed once.
         squares = self.matrix.multiply(self.matrix).sum(axis=1)
         self.squares = np.asarray(squares, dtype=np.float32).ravel()
 
-    def rank(self, questions: Sequence[str], most: int) -> tuple[np.ndarray, np.ndarray]:
-        ranked = [self._one(question, most) for question in questions]
-        return np.stack([scores for scores, _ in ranked]), np.stack([rows for _, rows in ranked])
-
-    def _one(self, question: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+    def ranked(self, question: str, most: int) -> tuple[np.ndarray, np.ndarray]:
         counts: dict[int, int] = {}
         for term in self.terms.of(question):
             if (place := self.words.get(term)) is not None:
                 counts[place] = counts.get(place, 0) + 1
         places = np.array(sorted(counts), dtype=np.int64)
+        # The question's words are weighted as the documents' are.
         weights = np.array([1 + np.log(counts[place]) for place in places], np.float32) * self.idf[places]
         if not len(places):
             return top(np.zeros(0, np.float32), most)

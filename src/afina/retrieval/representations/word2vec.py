@@ -33,14 +33,17 @@ class Word2Vec(Dense):
         corpus.tell("training word2vec", 0, None)
         texts = [corpus.terms.of(text) for text in corpus.texts()]
         counts = Counter(term for text in texts for term in set(text))
+        # In a handful of texts most words stand once, and all of them are wanted.
         least = 2 if len(texts) > 50 else 1
         # One thread: with several the order in which they write is the machine's.
         made = gensim.Word2Vec(
+            # A seed of 0 would be the library's own choice.
             vector_size=_WIDTH, window=5, min_count=least, sg=1, negative=5, workers=1, seed=self.settings.seed + 1,
             epochs=_EPOCHS,
         )  # fmt: skip
         words: list[str] = []
         table = np.zeros((0, _WIDTH), np.float32)
+        # gensim refuses to train on no word at all.
         if any(count >= least for count in Counter(term for text in texts for term in text).values()):
             made.build_vocab(texts)
             made.train(texts, total_examples=made.corpus_count, epochs=_EPOCHS)
@@ -64,6 +67,7 @@ class Word2Vec(Dense):
 def _mean(text: Sequence[str], place: dict[str, int], table: np.ndarray, idf: np.ndarray) -> np.ndarray:
     """Return a text's vector (D,), zero where none of its words is known."""
     known = [place[term] for term in text if term in place]
+    # Zero is like no vector.
     if not known:
         return np.zeros(_WIDTH, np.float32)
     mean: np.ndarray = (idf[known] @ table[known] / idf[known].sum()).astype(np.float32)
