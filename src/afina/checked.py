@@ -8,7 +8,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 
 from afina.errors import UsageError, nearest, shown
 
-__all__ = ["LARGEST_COUNT", "MOST_ENTRIES", "TRUTHS", "Checked", "OneOrMore", "as_list", "as_text", "once"]
+__all__ = [
+    "LARGEST_COUNT",
+    "MOST_ENTRIES",
+    "TRUTHS",
+    "Checked",
+    "MadeInPython",
+    "OneOrMore",
+    "as_list",
+    "as_text",
+    "once",
+]
 
 MOST_ENTRIES, _LONGEST, _LARGEST = 10_000, 100_000, 2**32 - 1
 _NAMED = 5
@@ -38,6 +48,16 @@ def once(values: list[Any]) -> list[Any]:
     if len(set(values)) != len(values):
         raise ValueError("each may stand once")
     return values
+
+
+class MadeInPython:
+    """Stands for a method that Python made, where a study file has a name with settings."""
+
+    name: ClassVar[str] = ""
+
+    def changed_settings(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults: what a study file would have to say."""
+        raise NotImplementedError
 
 
 class Checked(BaseModel):

@@ -20,7 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
-from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, OneOrMore, as_list, once
+from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, MadeInPython, OneOrMore, as_list, once
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.precision import Precision
@@ -107,7 +107,7 @@ def _as_method(value: Any) -> Any:
     if isinstance(value, str):
         return MethodSpec(name=value)
     # A method that Python made: what differs from its defaults is what a file would say.
-    if hasattr(value, "changed_settings"):
+    if isinstance(value, MadeInPython):
         return MethodSpec(name=value.name, settings=value.changed_settings())
     if isinstance(value, Mapping) and len(value) == 1:
         ((name, settings),) = value.items()

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.export.graph_target import GraphTarget
@@ -35,6 +35,8 @@ class Int8Target(GraphTarget):
     """The ways of these in which a graph that writes can be."""
     int8_needs: ClassVar[Mapping[str, str]] = {}
     """Packages that rounding does not go without, and what installs each."""
+    calibrated_by: ClassVar[Any] = None  # not by its type, as options are read from the hints of this class
+    """The rows that static rounding looked at; of the copy that `reading` makes for one adapter."""
 
     int8: str = field(
         default=_NONE,
@@ -62,7 +64,6 @@ class Int8Target(GraphTarget):
                         f"To round to eight bits --to {self.name}, {package} has to be there: pip install {install}."
                     )
         object.__setattr__(self, "lossy", self.int8 != _NONE)  # what is rounded is judged by its metric, in `compare`
-        object.__setattr__(self, "calibrated_by", None)
 
     def check(self, tested: "Predictor") -> None:
         super().check(tested)
@@ -101,7 +102,7 @@ class Int8Target(GraphTarget):
         from afina.export.opened import open_export
 
         opened = open_export(folder)
-        calibration = inputs_of(opened, getattr(self, "calibrated_by", None))
+        calibration = inputs_of(opened, self.calibrated_by)
         narrowed = narrow(tested, opened, rows, self.at_most, lambda place: self.narrowed(place, calibration))
         precision = f"int8 weights, products rounded {'as they come' if self.int8 == 'dynamic' else 'by train rows'}"
         write_manifest(folder, replace(read_manifest(folder, files=False), precision=precision))
@@ -111,7 +112,7 @@ class Int8Target(GraphTarget):
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         if (narrowed := parity.narrowed) is None:
             return super().remark(tested, exact, parity)
-        return _told(narrowed, getattr(self, "calibrated_by", None), writes=tested.task.writes)
+        return _told(narrowed, self.calibrated_by, writes=tested.task.writes)
 
 
 def _told(narrowed: "Narrowed", calibrated: "Rows | None", *, writes: bool) -> str:

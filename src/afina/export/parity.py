@@ -106,7 +106,7 @@ def check_parity(tested: Predictor, exact: Predictor, model: Any, tokenizer: Any
     batches = list(_batches(tokens, tested))
     if tokens is not None and tokens.choices > 1:
         exact.adapter.head.outputs = tokens.choices
-    outside = torch.cat([_outside(model, batch, tested.task.tags) for batch in batches]).float()
+    outside = torch.cat([_outside(model, batch, tested.task) for batch in batches]).float()
     logits = {
         name: torch.cat([_inside(own, batch) for batch in batches]).float()
         for name, own in (("tested", tested), ("exact", exact))
@@ -156,7 +156,7 @@ def _noise(tested: Predictor, seed: int) -> Batch:
         return Batch(random_inputs(tested.backbone.config, 1, 16), [], [], [])
 
 
-def _outside(model: Any, batch: Batch, tags: bool) -> Tensor:
+def _outside(model: Any, batch: Batch, task: Task) -> Tensor:
     given, targets = batch.inputs, batch.targets
     with torch.inference_mode():
         if targets is None:
@@ -165,8 +165,8 @@ def _outside(model: Any, batch: Batch, tags: bool) -> Tensor:
                 return output.last_hidden_state.flatten(0, 1)  # type: ignore[no-any-return]
             logits: Tensor = output.logits
 
-            # PEFT gives the places of a prompt tags too.
-            return logits[:, -batch.labels[0].shape[1] :][batch.labels[0] != IGNORED] if tags else logits
+            # PEFT gives the places of a prompt outputs too.
+            return task.labelled_outputs(logits, batch.labels)
         if model.config.is_encoder_decoder:
             answers = answers_apart(given, targets)
             targets = answers.targets
@@ -179,4 +179,4 @@ def _inside(loaded: Predictor, batch: Batch) -> Tensor:
         if loaded.task.embeds:
             return attached.hidden(batch.inputs).states.flatten(0, 1)
         logits = attached(batch.inputs, targets=batch.targets)[0]
-    return logits[batch.labels[0] != IGNORED] if loaded.task.tags else logits
+    return loaded.task.labelled_outputs(logits, batch.labels)

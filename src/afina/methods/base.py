@@ -15,6 +15,7 @@ from afina.backbone.branch import Placed
 from afina.backbone.quantise import packed
 from afina.backbone.row import ArchitectureRow
 from afina.backbone.storage.base import STORAGES
+from afina.checked import MadeInPython
 from afina.errors import AfinaError, UsageError, nearest, shown
 from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
@@ -41,6 +42,7 @@ LONGEST_PROMPT = 4_096
 
 def check_prompt(length: int, folder: Path) -> int:
     """Return the length of a prompt or prefix of another program's; raises `AfinaError` for one that ours may not have."""
+    # Before anything is allocated: the length stands in a file that a stranger wrote.
     if not 1 <= length <= LONGEST_PROMPT:
         raise AfinaError(f"{folder}: its prompt has {length:,} vectors, and from 1 to {LONGEST_PROMPT:,} are taken.")
     return length
@@ -61,7 +63,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(MadeInPython):
     """A way of adapting a backbone; subclasses add their settings as fields and say what they can do."""
 
     name: ClassVar[str] = ""
@@ -110,12 +112,14 @@ class Method:
     """Weight of T-Few's unlikelihood of wrong answers, likewise."""
 
     def __post_init__(self) -> None:
+        # Every field of a subclass too, so that no method has to think of infinities.
         for entry in dataclasses.fields(self):
             _check_measure(self.name, entry.name, getattr(self, entry.name))
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UsageError(f"{self.name}: learning_rate should be above 0, not {self.learning_rate}.")
         if not 0 < self.rate_factor < math.inf:
             raise UsageError(f"{self.name}: rate_factor should be above 0, not {self.rate_factor}.")
+        # Two ways to say one number: which of them was meant nobody could tell.
         if self.learning_rate is not None and self.rate_factor != 1:
             raise UsageError(f"{self.name}: rate_factor multiplies auto's rate; beside a learning_rate leave it out.")
         if self.weight_decay < 0 or not 0 <= self.warmup < 1:
@@ -131,6 +135,7 @@ class Method:
 
     def with_rate(self, *, steps: int, width: int, speaks: bool = False) -> Self:
         """Return the method with the learning rate of a run of so many steps on a model so wide; one that is set stays."""
+        # A fitted model takes no steps, for which a rate could be.
         if self.learning_rate is not None or self.gradient_free:
             return self
         # Three digits: what a person reads in the study's file is what was trained with.
@@ -139,6 +144,7 @@ class Method:
 
     def rule(self, *, speaks: bool) -> RateRule:
         """Return the rule of `auto`, where settings change it for these."""
+        # A language head is there already, while a new one has to be learned first.
         return self.writer_rates if speaks and self.writer_rates is not None else self.rates
 
     def roles(self) -> tuple[str, ...]:
@@ -160,6 +166,7 @@ class Method:
                 f"{self.name} trains the model's own weights, which precision: {study} freezes in fewer bits; leave "
                 f"{self.name} out, or set precision: bf16."
             )
+        # A method that wants a quantised base takes the study's own kind, if it is one.
         return QUANTISED if self.quantised and packed(study) is None else study
 
     def loss_weights(self) -> dict[str, float]:
@@ -214,10 +221,10 @@ class Method:
     def settings(self) -> dict[str, Any]:
         """Return all settings as JSON-able values."""
         values = dataclasses.asdict(self)
+        # Lists for tuples, as JSON and YAML have no tuples and what is compared is what was read.
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     def changed_settings(self) -> dict[str, Any]:
-        """Return the settings that differ from their defaults: what a study file would have to say."""
         defaults = type(self)().settings()
         return {key: value for key, value in self.settings().items() if value != defaults[key]}
 
@@ -232,6 +239,7 @@ def method(name: str) -> Callable[[type[Method]], type[Method]]:
     def register(cls: type[Method]) -> type[Method]:
         # dataclass would print every setting; what differs from the defaults is what a person wrote.
         cls.__repr__ = _described  # type: ignore[assignment, method-assign]
+        # Registered after, so that what the registry hands out is already so described.
         return METHODS.register(name)(cls)
 
     return register
@@ -249,6 +257,7 @@ def registry() -> Mapping[str, type[Method]]:
 
 def probing_method(rank: int) -> Method:
     """Return the method, of a rank, of which a step stands for one of any where precisions are timed."""
+    # Asked of the listing, not of classes: a study that only times need not import all methods.
     (name,) = (
         name for name, entry in listing(METHODS.package, METHODS.decorator).items() if entry.constants.get("probe")
     )
@@ -298,6 +307,7 @@ def _check_measure(name: str, key: str, value: Any) -> None:
 
 def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
     """Check one setting's value, taking YAML's lists for tuples and whole numbers for floats."""
+    # One role may be written without a list.
     if typing.get_origin(hint) is tuple:
         values = [value] if isinstance(value, str) else value
         if isinstance(values, (list, tuple)) and all(isinstance(item, str) for item in values):

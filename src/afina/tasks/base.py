@@ -144,6 +144,7 @@ class Task(Outside, ABC):
     def of_study(cls, data: TextDataset, config: Checked, spec: DatasetSpec, tokenizer: Any) -> "Task":
         """Make the task of a data set, with the metric that the study shows first; raises `UsageError` as `made_for`."""
         wanted = TASKS[data.task]
+        # A key that nobody reads would leave a person believing in it, so it is refused by the task's name.
         if unread := wanted.unread(spec):
             raise UsageError(
                 f"{spec.label_name}: {unread[0]} is for task: {', '.join(readers(unread[0]))}, and its rows are read for "
@@ -163,6 +164,7 @@ class Task(Outside, ABC):
     def unread(cls, written: BaseModel) -> list[str]:
         """Return the keys that were written, of a study or of a data set, and are for other tasks."""
         fields = type(written).model_fields
+        # A key may be for several tasks: what this one reads is not another's.
         others = sorted({key for own in TASKS.values() for key in own.settings_keys()} - cls.settings_keys())
         return [key for key in others if key in fields and getattr(written, key) != fields[key].default]
 
@@ -178,6 +180,7 @@ class Task(Outside, ABC):
 
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
         """Return rows of texts as tokens; `apart` where what is read and what is said are two texts to the model."""
+        # One form for all whose rows are texts with a label each; the others have their own.
         return tokenize(tokenizer, rows, max_length)
 
     def noted(self, tokens: Tokens) -> tuple[str, ...]:
@@ -232,8 +235,10 @@ class Task(Outside, ABC):
         """Return what is predicted for each text: a label with its probabilities."""
         decoded = self.decode(logits)
         each = [self.label_names or ()] * len(decoded.predictions) if choices is None else choices
+        # Texts that come with answers have names of their own each; all others share the task's.
         return [
             Prediction(names[label], dict(zip(names, map(float, scores), strict=False)))
+            # Rows with fewer answers than the widest one have scores for places where there are none.
             for names, label, scores in zip(each, decoded.predictions, decoded.scores, strict=True)
         ]
 
@@ -266,12 +271,14 @@ class Task(Outside, ABC):
 
     def measure(self, labels: np.ndarray, decoded: Decoded, *, scored: bool = True) -> dict[str, float]:
         """Return all metrics of what `decode` gave; without `scored` those alone that need no scores."""
+        # By names, as results keep them: metrics of entities and of sets are taken of what a person reads.
         answers = Answers(self.shown(labels), self.shown(decoded.predictions), decoded.scores)
         return {name: own.value(answers) for name, own in self.metrics().items() if scored or not own.of_scores}
 
     def final_metrics(self, last: Mapping[str, Any]) -> dict[str, Any]:
         """Return a result's metrics from the last entry of a history."""
         names = [key.removeprefix("test_") for key in last if key.startswith("test_")]
+        # By the names that the history has: an older one may lack metrics that the task has by now.
         return {
             "metric": self.metric,
             "test_metric": last[f"test_{self.metric}"],
@@ -284,6 +291,7 @@ class Task(Outside, ABC):
 
     def compared(self, outputs: "Tensor") -> "Tensor":
         """Return of an adapter's outputs (N, ...) what an export is held against."""
+        # In the target's own unit, so that a difference can be read beside what was to be predicted.
         mean, deviation = self.unit
         return outputs if (mean, deviation) == (0, 1) else outputs * deviation + mean
 
@@ -294,6 +302,10 @@ class Task(Outside, ABC):
     def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
         """Return predictions for what is compared."""
         return self.decode_rows(tokens, values)
+
+    def labelled_outputs(self, outputs: "Tensor", labels: "Sequence[Tensor]") -> "Tensor":
+        """Return of a model's outputs for a batch, with its labels, those that have one: all, where each row has."""
+        return outputs
 
     def same(self, first: "Tensor", second: "Tensor") -> "Tensor | None":
         """Return for each output whether two models say the same; None where what they say is a number."""
@@ -307,6 +319,7 @@ class Task(Outside, ABC):
 
     def state(self) -> dict[str, Any]:
         """Return a JSON-able description from which `restore` makes the task again."""
+        # Only what was asked for is written: the metric that a task shows by itself may be another one later.
         chosen = {} if self.first_metric is None else {"metric": self.first_metric}
         return {"name": self.name, **self.own_state(), **chosen}
 
@@ -324,6 +337,7 @@ class Task(Outside, ABC):
         known = self.metrics()
         if metric not in known:
             raise UsageError(f"metric: task {self.name} has no '{metric}' here{nearest(metric, known)}")
+        # On this object alone: the class keeps the metric that others of its kind begin with.
         self.first_metric = self.metric = metric  # type: ignore[misc]
 
 
@@ -335,6 +349,7 @@ task = TASKS.register
 def restore(state: Mapping[str, Any]) -> Task:
     """Make a task again from its `state`."""
     cls = TASKS.named(state["name"])
+    # Keys that a newer Afina added are passed over, where what it does without them is the same.
     made = cls.from_state({key: value for key, value in state.items() if key in cls.State.model_fields})
     if state.get("metric") is not None:
         made.put_first(state["metric"])

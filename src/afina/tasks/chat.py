@@ -61,6 +61,7 @@ class ChatTask(WritingTask):
     def made_for(cls, data: TextDataset, settings: ChatSettings, spec: DatasetSpec, tokenizer: Any) -> Self:
         return cls(
             make_template(
+                # Where nobody said how turns are written, the tokenizer's own way is the one that the model knows.
                 settings.template or (None if tokenizer else "plain"),
                 tokenizer,
                 merge_system=settings.system == "merge",
@@ -76,7 +77,9 @@ class ChatTask(WritingTask):
         return cls(load_template(state["template"]))
 
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
+        # What a person said must not stand there as a mark of the conversation's own.
         controls = controls_of(tokenizer)
+        # Messages came as JSON, so that a row of any task is a text.
         messages = [as_said([Message(*pair) for pair in json.loads(text)], controls) for text in rows.text]
         return conversations(tokenizer, messages, self.template, max_length)
 

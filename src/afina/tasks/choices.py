@@ -66,6 +66,7 @@ class Choices(SpeakingTask):
         self.outputs = answers
         self.label_names = None if label_names is None else tuple(label_names)
         self.prompt = prompt
+        # Any other field would be left for the model to read, braces and all.
         fields = [name for _, name, _, _ in Formatter().parse(prompt or "{text}") if name is not None]
         if "text" not in fields or not set(fields) <= {"text", "text_pair"}:
             raise UsageError(
@@ -88,6 +89,8 @@ class Choices(SpeakingTask):
                 for n, t in labelled.kept.items()
             }
             return labelled.finished(spec, cls.name, None, labelled.rows(right, answers), *limits)
+        # Without answers of their own rows are asked for their labels' names, or for what the data set has in their
+        # place.
         names, labels = classes(labelled.kept, labelled.column, where, labelled.given, labelled.notes)
         note_dates(names, labelled.column, labelled.notes)
         splits = labelled.labelled_rows(labels)
@@ -135,6 +138,7 @@ class Choices(SpeakingTask):
         )
 
     def _question(self, text: str, pair: str | None) -> str:
+        # A pair without a prompt is two lines, which says no more than that one stands behind the other.
         prompt = self.prompt or ("{text}" if pair is None else "{text}\n{text_pair}")
         # A space at the end would be the answer's.
         return prompt.format(text=text, text_pair=pair or "").rstrip()
@@ -153,17 +157,20 @@ class Choices(SpeakingTask):
             value = value + by_length * cross_entropy(mean, labels, reduction="sum")
         if unlikely := weights.get("unlikelihood"):
             wrong = torch.ones_like(mean).scatter(1, labels[:, None], 0.0)
+            # At least one, so that a row without a wrong answer is no division by zero.
             tokens = (logits[..., _TOKENS] * wrong).sum(dim=1).clamp(min=1)
             value = value - unlikely * ((logits[..., _AGAINST] * wrong).sum(dim=1) / tokens).sum()
         return value
 
     def decode(self, logits: np.ndarray) -> Decoded:
         scores = logits[..., _MEAN]
+        # Without the largest no exponential overflows, and the shares are the same.
         shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
         return Decoded(scores.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 
     def compared(self, outputs: "Tensor") -> "Tensor":
         """Return the answers' mean log-probabilities; where a row has fewer answers, a number below all."""
+        # Missing answers are minus infinity, whose difference from itself is no number.
         return outputs[..., _MEAN].clamp(min=-1e4)
 
     def compared_outside(self, outputs: "Tensor", rows: int) -> "Tensor":

@@ -34,6 +34,7 @@ class ClassSettings(Checked):
     @field_validator("class_weights")
     @classmethod
     def _class_weights(cls, value: Any) -> Any:
+        # Classes that all weigh nothing would leave no loss to learn from.
         if isinstance(value, dict) and not any(value.values()):
             raise ValueError("should be above 0 for one class at least")
         return value
@@ -78,10 +79,13 @@ class Classification(Task):
 
     @classmethod
     def read(cls, source: Source) -> TextDataset:
+        # Any label is a class, so what is asked for by name is read as classes even where `auto` would take it for
+        # numbers.
         return cls.of_labelled(source, read_labelled(source.parts))
 
     @classmethod
     def claims(cls, labelled: Labelled) -> bool:
+        # Raises where nearly every row has a label of its own, which is a column of something else.
         check_few_labels(labelled.kept["train"][labelled.column], labelled.column, labelled.where, labelled.given)
         return True
 
@@ -107,6 +111,7 @@ class Classification(Task):
         from torch.nn.functional import cross_entropy
 
         by_class = None if self.weights is None else logits.new_tensor(self.weights)
+        # Summed, and divided once for the whole step, so that micro-batches change nothing.
         return cross_entropy(logits, labels, weight=by_class, label_smoothing=self.smoothing, reduction="sum")
 
     def decode(self, logits: np.ndarray) -> Decoded:
@@ -116,6 +121,7 @@ class Classification(Task):
 
     def own_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"label_names": list(self.label_names)}
+        # What is left at its default is not written, so that older files and newer ones compare equal.
         if self.smoothing:
             state["smoothing"] = self.smoothing
         if self.weights is not None:
@@ -139,4 +145,5 @@ def class_weights(
         return balanced
     if unknown := [label for label in wanted if label not in names]:
         raise UsageError(f"class_weights: there is no class '{unknown[0]}'{nearest(unknown[0], names)}")
+    # A class that is not named weighs as it would without any weights.
     return [float(wanted.get(label, 1.0)) for label in names]

@@ -32,6 +32,7 @@ class Embedded(Prediction):
     @classmethod
     def of(cls, vector: np.ndarray) -> "Embedded":
         numbers = tuple(map(float, vector))
+        # A few numbers tell two vectors apart in a terminal; all of them would fill it.
         begin = ", ".join(f"{number:.3f}" for number in numbers[:4])
         return cls(f"[{begin}, ...] ({len(numbers)} numbers)", None, numbers)
 
@@ -39,6 +40,7 @@ class Embedded(Prediction):
         return {"embedding": list(self.vector)}
 
     def shown(self, at_least: float | None) -> Shown:
+        # As many digits as float32 holds.
         vector = [float(f"{value:.6g}") for value in self.vector]
         return Shown({"embedding": vector}, {"embedding": vector})
 
@@ -102,6 +104,7 @@ class Embedding(Task):
     def nothing(self, *, unsure: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"embedding": None}, {}
 
+    # Vectors are the same only to rounding, which the largest difference says.
     def same(self, first: "Tensor", second: "Tensor") -> None:
         return None
 

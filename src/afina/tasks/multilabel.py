@@ -41,6 +41,7 @@ class _Several(State):
     @model_validator(mode="after")
     def _each(self) -> "_Several":
         for key in ("weights", "thresholds"):
+            # A threshold or a weight too few would be another label's.
             if (values := getattr(self, key)) is not None and len(values) != len(self.label_names):
                 raise ValueError(f"{key} should be {len(self.label_names)}, as many as labels, not {len(values)}")
         return self
@@ -124,6 +125,7 @@ class MultiLabel(Task):
     @classmethod
     def read(cls, source: Source) -> TextDataset:
         notes = list(source.parts.notes)
+        # Columns of 0 and 1, lists and texts with a mark between labels are all made lists of names first.
         parts, read, given = listed_labels(with_columns(source.parts, notes), notes)
         columns = find_columns(parts.tables, parts.spec, parts.where)
         parts = single_split(parts, columns["text"], columns["label"], notes, apart=True)
@@ -131,6 +133,7 @@ class MultiLabel(Task):
         sets = {name: [json.loads(own) for own in t[tables.column].to_pylist()] for name, t in tables.kept.items()}
         names = given or tuple(sorted({label for own in sets.values() for row in own for label in row}))
         check_sets(names, sets, tables.where, notes)
+        # In the order of their names where none was given: the same rows give the same head on every machine.
         places = {name: place for place, name in enumerate(names)}
         labels = {name: np.zeros((len(own), len(names)), dtype=np.int8) for name, own in sets.items()}
         for name, rows in sets.items():
@@ -138,6 +141,7 @@ class MultiLabel(Task):
                 labels[name][row, [places[label] for label in its]] = 1
         splits = tables.rows(labels)
         made = tables.finished(source.spec, cls.name, names, splits, source.train_limit, source.test_limit)
+        # Named again as the person has them: the column of lists was made here.
         return replace(made, columns={**made.columns, "label": read if len(read) > 1 else read[0]})
 
     @classmethod
@@ -169,6 +173,7 @@ class MultiLabel(Task):
     # -- what it gives
 
     def decode(self, logits: np.ndarray) -> Decoded:
+        # Beyond 80 the sigmoid is 0 or 1 to the last digit of a float, and the exponential would overflow.
         scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
         return Decoded((scores >= self._cuts()).astype(np.int8), scores)
 
@@ -179,6 +184,7 @@ class MultiLabel(Task):
         scores = self.decode(logits).scores
         # Each label has a cut of its own: rare ones are often right far below 0.5.
         cuts = [_best_cut(scores[:, place], tokens.labels[:, place]) for place in range(self.outputs)]
+        # A task of its own: the one that was trained with goes on with its thresholds until the whole run is read.
         made = MultiLabel(self.label_names, smoothing=self.smoothing, weights=self.weights, thresholds=cuts)
         if self.first_metric is not None:
             made.put_first(self.first_metric)
@@ -202,9 +208,11 @@ class MultiLabel(Task):
 
     def shown(self, values: np.ndarray) -> np.ndarray:
         names = np.array(self.label_names, dtype=object)
+        # Tuples of different lengths make a row each, where `np.array` would take tuples of one length for a table.
         return np.fromiter((tuple(names[row > 0]) for row in values), dtype=object, count=len(values))
 
     def same(self, first: "Tensor", second: "Tensor") -> "Tensor":
+        # Probabilities may part a little where neither crosses its threshold: what counts is which labels are given.
         a, b = (value.sigmoid() >= value.new_tensor(self._cuts()) for value in (first, second))
         return (a == b).all(dim=1)
 

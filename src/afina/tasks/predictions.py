@@ -45,6 +45,7 @@ class Prediction:
         if self.probabilities is None:
             value = float(f"{self.label:.6g}")
             return Shown({"label": value}, {"prediction": value})
+        # By the whole number, and not by the four digits that are shown.
         highest = max(self.probabilities.values())
         sure = at_least is None or highest >= at_least
         each = {name: short(p) for name, p in self.probabilities.items()}

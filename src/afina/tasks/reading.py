@@ -30,7 +30,9 @@ def load_text_dataset(
     if is_images(spec):
         return load_images(spec, the(images=True).name, train_limit=train_limit, test_limit=test_limit)
     parts = find(spec, trust_remote_code)
+    # Numbered before any row is left out, so that errors and mistakes name the row of the file.
     parts = replace(parts, tables={name: numbered(table) for name, table in parts.tables.items()})
+    # What stands nearer to the data counts first: the data set's own key, the study's, what a preset is known to be.
     asked = next((one for one in (spec.task, task, parts.spec.task) if one != "auto"), "auto")
     source = Source(spec, parts, train_limit, test_limit)
     if parts.spec.flags and asked != "auto" and not TASKS.named(asked).several:
@@ -47,5 +49,6 @@ def _found(source: Source) -> TextDataset:
     meant = next((cls for cls in in_turn() if cls.is_meant(source.parts)), None)
     if meant is not None:
         return meant.read(source)
+    # What one label a row is, is read once: each task in turn looks at the same labels.
     labelled = read_labelled(source.parts, advise=True)
     return next(cls for cls in in_turn() if cls.claims(labelled)).of_labelled(source, labelled)

@@ -63,6 +63,7 @@ class Regression(Task):
         labels = {
             name: numbers(table, labelled.column, labelled.parts.place(name)) for name, table in labelled.kept.items()
         }
+        # A deviation of zero would make every target infinite, and there is nothing to tell apart.
         if (labels["train"] == labels["train"][0]).all():
             raise UsageError(
                 f"{labelled.where}: every train label is {labels['train'][0]:g}; there is nothing to learn."
@@ -82,9 +83,12 @@ class Regression(Task):
 
     @classmethod
     def of_labels(cls, names: Sequence[str]) -> Self:
+        # Another program's head is in the target's own unit.
         return cls(mean=0.0, deviation=1.0)
 
     def loss(self, logits: "Tensor", labels: "Tensor", weights: Mapping[str, float] | None = None) -> "Tensor":
+        # Standardised before it is rounded to the precision of the logits: large targets may differ in digits that
+        # this lacks.
         target = ((labels - self.mean) / self.deviation).to(logits.dtype)
         return (logits[:, 0] - target).square().sum()
 
@@ -93,6 +97,7 @@ class Regression(Task):
         return standard
 
     def decode(self, logits: np.ndarray) -> Decoded:
+        # In float64, as the mean may be large beside the deviation.
         values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return Decoded(values, values[:, None])
 
@@ -115,6 +120,7 @@ class Regression(Task):
         return None
 
     def outside(self) -> "Regression":
+        # An exported head has the unit worked into it.
         return Regression(mean=0.0, deviation=1.0)
 
     def own_state(self) -> dict[str, Any]:

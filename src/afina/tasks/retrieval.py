@@ -129,11 +129,13 @@ class Retrieval(Embedding):
         """Take a study's settings, and the data's `passages` where rows are to be made tokens for training."""
         self.temperature, self.learned = temperature, learned
         self.hard_negatives, self.negative_share = hard_negatives, negative_share
+        # A question, the passage that answers it, and the wrong ones.
         self.texts = 2 + hard_negatives
         self._passages = passages
 
     @classmethod
     def read(cls, source: Source) -> TextDataset:
+        # A list, so that what reading notices is said after what finding did.
         parts, notes = source.parts, list(source.parts.notes)
         tables = tables_of_lines(parts.tables, cls.lines, parts.where, notes)
         parts = replace(parts, tables=tables, notes=tuple(notes))
@@ -154,6 +156,7 @@ class Retrieval(Embedding):
     def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
         """Return texts as tokens; of questions with passages all passages, and for each row its own and its negatives."""
         passages = self._passages
+        # Texts to be embedded, for which nothing is right or wrong.
         if passages is None or rows.text_pair is None:
             return tokenize(tokenizer, rows, max_length)
         count, brought = self.hard_negatives, rows.label[:, None]
@@ -169,6 +172,7 @@ class Retrieval(Embedding):
     def noted(self, tokens: Tokens) -> tuple[str, ...]:
         if not isinstance(tokens, PassageTokens) or not self.hard_negatives:
             return ()
+        # A row whose own passage stands again among its negatives had too few.
         brought = tokens.labels[:, : tokens.most]
         fewer = int((brought[:, 1:] == brought[:, :1]).any(axis=1).sum())
         if not fewer:
@@ -186,6 +190,7 @@ class Retrieval(Embedding):
         return {_LEARNED: torch.tensor(math.log(self.temperature))} if self.learned else {}
 
     def with_trained(self, values: Mapping[str, float]) -> "Retrieval":
+        # The bound of the loss itself, so that what is kept is what was computed with.
         temperature = max(_LOWEST, math.exp(values[_LEARNED]))
         return Retrieval(
             temperature=temperature, learned=True, hard_negatives=self.hard_negatives, negative_share=self.negative_share,
@@ -206,6 +211,7 @@ class Retrieval(Embedding):
         passages = vectors[:, 1:].flatten(0, 1)  # (B * C, D)
         scores = vectors[:, 0] @ passages.T  # (B, B * C)
         learned = (weights or {}).get(_LEARNED)
+        # By the logarithm: a step multiplies the temperature, which cannot become negative so.
         scores = scores / self.temperature if learned is None else scores * torch.exp(-learned).clamp(max=1 / _LOWEST)
 
         # Each passage is in the sum once, and of those that answer a question its row's own alone.
@@ -214,6 +220,7 @@ class Retrieval(Embedding):
         again = (brought[:, None] == brought[None, :]).tril(-1).any(dim=1)  # (B * C,)
         left_out = answers | again
         each = torch.arange(rows, device=labels.device)
+        # The row's own passage is what all the others are compared with, wherever else it stands in the batch.
         left_out[each, each * count] = False
         return cross_entropy(scores.masked_fill(left_out, -math.inf), each * count, reduction="sum")
 
@@ -224,11 +231,14 @@ class Retrieval(Embedding):
 
         A passage has the rank behind all that are as near or nearer and do not answer, and all that answer and are nearer.
         """
+        # Rows of a question have a passage that answers; those of passages have none.
         right = tokens.labels[(tokens.labels >= 0).any(axis=1)]
         lengths = np.linalg.norm(logits, axis=1, keepdims=True)
+        # A vector of zeros is as far from everything as anything can be, and divides by nothing.
         unit = logits / np.maximum(lengths, 1e-12)
         questions, passages = unit[: len(right)], unit[len(right) :]
         ranks = np.zeros(right.shape, dtype=np.float64)
+        # In parts: all questions by all passages is the largest table of an evaluation.
         for start in range(0, len(right), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             ranks[part] = _ranks(questions[part] @ passages.T, right[part])
@@ -255,9 +265,11 @@ def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
     scored = np.where(there, np.take_along_axis(scores, np.maximum(right, 0), axis=1), np.nan)
     rows, columns = np.nonzero(there)
     wrong = scores.copy()
+    # Those that answer do not count before one another but by `nearer`.
     wrong[rows, right[rows, columns]] = -np.inf
     ranks = np.zeros(right.shape)
     for column in range(right.shape[1]):
+        # A comparison with what is no number is false, so that such a passage comes behind all.
         mine = scored[:, column, None]
         before = scores.shape[1] - (wrong < mine).sum(axis=1)
         nearer = (scored > mine).sum(axis=1) + (scored == mine)[:, :column].sum(axis=1)

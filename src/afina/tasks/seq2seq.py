@@ -50,6 +50,7 @@ class Seq2Seq(WritingTask):
 
     def tokens(self, tokenizer: Any, rows: Rows, max_length: int) -> WrittenTokens:
         assert rows.text_pair is not None, "rows of this task have a source and a target"
+        # `replace`, as a source may hold braces that `format` would trip over.
         sources = [self.prompt.replace("{text}", text) for text in rows.text]
         return source_and_target(tokenizer, sources, rows.text_pair, max_length)
 

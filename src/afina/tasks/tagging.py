@@ -117,6 +117,11 @@ class Tagging(Classification):
         """Return the loss summed over the tagged tokens of logits (B, T, K)."""
         return super().loss(logits.flatten(0, 1), labels.flatten())
 
+    def labelled_outputs(self, outputs: "Tensor", labels: "Sequence[Tensor]") -> "Tensor":
+        """Return the outputs (words, K) at the tagged tokens of (B, T, K); places of a prompt before them have none."""
+        (tags,) = labels
+        return outputs[:, -tags.shape[1] :][tags != IGNORED]
+
     def decode_rows(self, tokens: Tokens, logits: np.ndarray) -> Decoded:
         """Return tags (N, W) for logits of words in order, and of each row its entities: right, predicted and there.
 

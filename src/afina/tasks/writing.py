@@ -56,6 +56,7 @@ class WritingTask(SpeakingTask):
         parts, notes = source.parts, list(source.parts.notes)
         parts = replace(parts, tables=tables_of_lines(parts.tables, cls.lines, parts.where, notes))
         if parts.spec.joined:
+            # Parts of a conversation in columns of their own are one text from here on.
             tables, spec = joined(parts.tables, parts.spec, parts.where, notes)
             parts = replace(parts, tables=tables, spec=spec)
         return read_written(
@@ -90,6 +91,7 @@ class WritingTask(SpeakingTask):
         return logits[:, _LOSS].sum()
 
     def decode(self, logits: np.ndarray) -> Decoded:
+        # In float64: the losses of a long text are added to those of many others.
         return Decoded(logits[:, _LOSS].astype(np.float64), logits)
 
     def compared(self, outputs: "Tensor") -> "Tensor":
@@ -97,6 +99,7 @@ class WritingTask(SpeakingTask):
 
     def compared_outside(self, outputs: "Tensor", rows: int) -> "Tensor":
         """Return the summed loss of each text's tokens (N, 1)."""
+        # An exported graph gives the sum of log-probabilities, of which the loss is the negative.
         return -outputs[:, 1:2]
 
     def decode_compared(self, tokens: Tokens, values: np.ndarray) -> Decoded:
