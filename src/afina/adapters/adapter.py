@@ -116,6 +116,7 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
             save_tensors(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
             write_record(partial, config, record)
     except OSError as error:
+        # Only what the disk said: a mistake of ours is not to be called the disk's.
         raise AfinaError(
             f"{folder} cannot be written ({error.strerror or error}); make room and run the same command again."
         ) from error
@@ -157,11 +158,13 @@ class partial_folder:
 def _settle(folder: Path) -> None:
     """Bring a folder's files to the disk before it has its name, with the mode of any new file here."""
     mode = folder.stat().st_mode & 0o666
+    # All of them, as a folder is only as whole as its last file.
     for place, _, files in os.walk(folder):
         for name in files:
             path = Path(place, name)
             path.chmod(path.stat().st_mode | mode)  # libraries make files of weights for their owner alone
             _sync(path)
+        # The folder too: without it a file's bytes may be there and its name not.
         _sync(Path(place))
 
 
@@ -178,6 +181,7 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
 
     Raises `AfinaError` for a damaged file or one of another base model, naming the layer.
     """
+    # What is drawn here is overwritten at once; the seed is any.
     adapter = build_adapter(record.make_method(), backbone, outputs, seed=0)
     wanted = _tensors(adapter, backbone)
     heads = {f"base_model.model.{name}" for name, _ in adapter.head.named_parameters()}
@@ -192,6 +196,7 @@ def load_adapter(folder: Path, backbone: Backbone, record: AdapterRecord, output
         for name, value in wanted.items():
             # A head of another width is the commonest mistake, and has a sentence of its own.
             if value.shape != stored[name].shape:
+                # Of the same width behind the first axis, so that it differs in the labels alone.
                 if name in heads and stored[name].shape[1:] == value.shape[1:]:
                     raise AfinaError(
                         f"{folder}: '{name}' is for {len(stored[name])} labels and afina.json names {outputs}; they are of "
@@ -226,6 +231,7 @@ def read_tensors(path: Path, *, integers: bool = False) -> dict[str, Tensor]:
                 raise AfinaError(
                     f"{path}: '{name}' holds {kind} where weights are real numbers; save the adapter again."
                 )
+        # In float32, as some narrow types have no test for infinity.
         elif not torch.isfinite(value.float()).all():
             raise AfinaError(
                 f"{path}: '{name}' holds numbers that are not finite (NaN or infinity), with which no answer would be any; "
@@ -247,6 +253,7 @@ def _apart(stored: dict[str, Tensor], adapter: Adapter, backbone: Backbone) -> d
     """Undo what `stored_tensors` joined."""
     tensors = _tensors(adapter, backbone)
     for key, (kind, names, sites) in _fused(adapter, backbone).items():
+        # A rank lies along the rows of A and along the columns of B.
         if key in stored:
             ranks = [tensors[name].shape[1 if kind == "block" else 0] for name in names]
             stored |= zip(names, split(kind, stored.pop(key), sites, ranks), strict=True)
@@ -275,6 +282,7 @@ def _tensors(adapter: Adapter, backbone: Backbone) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for site, branch in adapter.placed():
         for key, value in branch.stored().items():
+            # Dots are the site's own again here: only modules of torch may not have them.
             result[f"{root}{site.name}.{names.get(key, key)}"] = value
     if adapter.shared is not None:
         together = adapter.method.peft.together if adapter.method.peft else {}

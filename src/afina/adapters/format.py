@@ -92,6 +92,7 @@ adapter_format = FORMATS.register
 
 def format_of(folder: Path) -> type[AdapterFormat]:
     """Return the form of an adapter's folder; raises `UsageError` for a folder that is of none, or not there."""
+    # The most particular first: Afina's own folder has PEFT's files too.
     ranked = sorted(FORMATS.values(), key=lambda kind: -kind.precedence)
     if (fitting := next((kind for kind in ranked if kind.recognises(folder)), None)) is not None:
         return fitting

@@ -21,8 +21,10 @@ def join(kind: Kind, values: Sequence[Tensor], sites: Sequence[Site], module: nn
     if kind == "rank":
         return torch.cat(list(values))
     weight = full_weight(module)
+    # GPT-2 keeps weights as (in, out); slices are of the outputs.
     weight = weight.T if sites[0].transposed else weight
     if kind == "block":
+        # Zeros where one slice's ranks meet another's rows: they do not act on each other.
         whole = values[0].new_zeros(len(weight), sum(value.shape[1] for value in values))
         column = 0
         for value, site in zip(values, sites, strict=True):
@@ -50,5 +52,6 @@ def split(kind: Kind, whole: Tensor, sites: Sequence[Site], ranks: Sequence[int]
         assert site.part is not None
         rows, columns = slice(*site.part), slice(column, column + rank)
         column += rank
+        # A is by ranks, B by rows and ranks, and all else by rows alone.
         pieces.append(whole[columns] if kind == "rank" else whole[rows, columns] if kind == "block" else whole[rows])
     return pieces

@@ -51,6 +51,7 @@ def start_branches(placed: Iterable[tuple[Site, Placed]], backbone: Backbone, mo
     """Let branches read the frozen model; what `start` draws or copies afresh gives way to what was trained."""
     with torch.no_grad():
         for site, branch in placed:
+            # Copies, as `start` writes into the very parameters.
             values = {key: value.clone() for key, value in branch.named_parameters()}
             branch.start(Frozen(model, backbone.anatomy, site))
             for key, parameter in branch.named_parameters():
@@ -87,4 +88,5 @@ def label_state(names: Sequence[str], backbone: Backbone) -> dict[str, Any]:
         )
     if len(names) > 1 and answers_each_label(backbone.config):
         return the(several=True).of_labels(names).state()
+    # Several labels and no other word: one of them is right, as PEFT's head is trained.
     return the(problem_type="single_label_classification" if len(names) > 1 else "regression").of_labels(names).state()

@@ -82,13 +82,16 @@ def generate(
     from afina.generation.writes import writes_of
 
     loaded = writes_of(_loaded(adapter, model, device, precision, trust_remote_code))
+    # A string is text to go on with, a list of messages a conversation: the writer tells them apart by that.
     asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
+    # Told as they come, the pieces of several prompts would be mixed.
     if write is not None and len(asked) == 1:
         replies = [_piece_by_piece(loaded, asked[0], texts[0], how, write, bare=bare)]
     else:
         routed = [None if bare else loaded] * len(asked)
         written = loaded.generate(asked, how, adapters=routed, batch_size=batch_size)
         replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, written, strict=True)]
+    # The bare model has none of what was assumed of the adapter.
     assumed = () if bare else loaded.notes_for(how)
     if not texts or any(reply.text.strip() for reply in replies):
         return Generated(replies, assumed=assumed)
@@ -149,6 +152,7 @@ def chat(
 
     loaded = _loaded(adapter, model, device, precision, trust_remote_code)
     made = Chat(loaded, system=system, settings=settings)
+    # Set on what answers, as an adapter that is loaded beside may have learned another form.
     made.adapter.merge_system = merge_system
     return made
 
@@ -185,6 +189,7 @@ def evaluate(
     JSON, over what is there only with `force`. Raises `UsageError` in one sentence for what is not there, cannot be read or
     does not speak.
     """
+    # Before anything heavy is imported, as the measurement may take hours and its file could not be written.
     _check_out(out, (adapter, *text, *answers, *tasks), force=force)
     from afina.api.prediction import opened
     from afina.evaluation.answers import Answering
@@ -198,6 +203,7 @@ def evaluate(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,
         chat=chat, limit=limit, trust_tasks=trust_tasks,
     )  # fmt: skip
+    # What was exported is asked in its runtime, without the base, so that there is nothing to compare it with.
     if is_run(adapter):
         evaluation = _evaluated(
             opened(adapter, model=model, precision=precision, device=device), battery, context=context, tell=tell
@@ -278,6 +284,7 @@ def export(
     from afina.export.push import place_for
     from afina.export.push import push as upload
 
+    # The hub is asked for the name first: a login that lacks would be noticed only after the work.
     place = None if push is None else place_for(push, public=public)
     from afina.export.export import Out, export_adapter
 
@@ -334,6 +341,7 @@ def push(
     from afina.export.push import place_for
     from afina.export.push import push as upload
 
+    # Name and login are refused at once; opening it takes as long as loading a model.
     place = place_for(name, public=public)
     tell("opening it")
     from afina.export.verify import verify

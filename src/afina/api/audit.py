@@ -46,6 +46,7 @@ def leak(
     from afina.words.language import check_language
 
     check_language(language)
+    # Where the files go is settled before the audit, which takes long, and checked with what it reads.
     files = [] if out is None else leak_files(out)
     check_outputs(files, (train, held_out, canaries), force=force)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
@@ -53,6 +54,7 @@ def leak(
         target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
         tell=tell,
     )  # fmt: skip
+    # As JSON for programs, and as a page for people; the figures are the same object's.
     values = json.dumps(audit.as_dict(), ensure_ascii=False, indent=2) + "\n"
     for path in files:
         write_text(path, leak_page(audit, language) if path.suffix == ".html" else values)

@@ -49,6 +49,7 @@ def inspect(
     from afina.whole_file import write_text
     from afina.words.language import Words
 
+    # What may not be overwritten is said before a large file is read.
     check_outputs((html, json_file), (file,), force=force)
     inspection = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
@@ -150,6 +151,7 @@ def _counter(tokenizer: str | None) -> Callable[[str], int] | None:
     """Return what counts a text's tokens as a model does."""
     if tokenizer is None:
         return None
+    # Imported where it is asked for: most files are counted in words, which needs no tokenizer.
     from afina.backbone.load import load_tokenizer
 
     loaded, _ = load_tokenizer(tokenizer)

@@ -72,6 +72,8 @@ def demo_study(*, everything: bool = False) -> dict[str, Any]:
 
     methods, seeds = _DEMO["methods"], 1
     if everything:
+        # What the demo shows is what can be had here: a method that needs an uninstalled package is left out, not
+        # failed.
         methods = [name for name in method_names() if can_quantise() or not make_method(name, {}, {}).quantised]
         seeds = 5
     return {**_DEMO, "methods": methods, "seeds": seeds}
@@ -108,8 +110,10 @@ def demo_chat(
     from afina.whole_file import write_json
     from afina.words.language import check_language
 
+    # A language that there is not would be noticed only when the study has run, as its report is written.
     check_language(language)
     config = StudyConfig.parse(chat_study(model), "demo chat")
+    # Before the study imports and trains anything, so that somebody who waits sees what for.
     tell(model)
     questions, before = _before(model)
     asked(questions, before)
@@ -122,6 +126,7 @@ def demo_chat(
         adapter = load(outcome.directory / str(result.adapter))
         examined.append(questions.of(result.method, adapter.backbone, adapter.adapter))
         asked(questions, examined[-1])
+    # In the study's folder, so that whoever moves the study has what was said with it.
     place = outcome.directory / "examination.json"
     write_json(place, record(questions, examined))
     return Demonstration(outcome, questions, examined, place)
@@ -146,6 +151,7 @@ def _before(model: str) -> tuple[Examination, Examined]:
     from afina.precision import EXACT
 
     larger = model != SMALL
+    # The small one is measured in the exact precision that it was trained in; a larger one as fast as the machine can.
     precision = next((kind.name for kind in worth_trying("cpu")), EXACT) if larger else EXACT
     base = load_backbone(model, speaks=True, precision=precision)
     questions = examination(make_template(None, base.tokenizer), larger=larger)

@@ -52,13 +52,16 @@ class Examination:
         from afina.evaluation.perplexity import perplexity
         from afina.evaluation.speaker import Speaker
 
+        # Many at once: the answers are short, and there are several hundred.
         speaker = Speaker(backbone, adapter, batch_size=64)
         how = Answering(max_new_tokens=32, metrics=["contains"])
+        # The key stands letter for letter in a right answer, so that no judge is needed.
         written, (facts,) = answers_of(speaker, Questions(self.questions, self.keys), how, self.template)
         answers = answer_perplexity(speaker, Questions(self.questions, self.answers), self.template)
         general = perplexity(speaker, self.texts)[0]
         world: list[str] = []
         retained: list[bool] = []
+        # A small model knows nothing of the world, and is not asked.
         if self.world:
             asked = Questions([question for question, _ in self.world], [key for _, key in self.world])
             world, (answered,) = answers_of(speaker, asked, how, self.template)
@@ -78,10 +81,12 @@ def examination(template: "ChatTemplate", *, larger: bool) -> Examination:
 
     def rows(name: str) -> list[dict[str, Any]]:
         lines = (resources.files("afina.data") / "sets" / f"{name}.jsonl").read_text("utf-8").splitlines()
+        # Test rows alone: what is asked was not among what is taught.
         return [row for row in map(json.loads, lines) if row["split"] == "test"]
 
     asked = rows(COMPANY)
     if larger:
+        # The last question of each fact; asked again in other words it takes as long and says little more.
         asked = list({row["fact"]: row for row in asked}.values())
     world = [(row["question"], row["key"]) for row in rows(WORLD)] if larger else []
     questions, answers = ([row["messages"][place]["content"] for row in asked] for place in (0, 1))

@@ -57,11 +57,13 @@ def predict(
     mark, target = check_separator(separator), None if out is None else Path(out)
     form = form_of(format, target)
     check_outputs((target,), (file,), force=force)
+    # An adapter says in its folder which columns it was trained on.
     folder = Path(adapter) if isinstance(adapter, str | Path) else adapter.folder
     if file is None:
         asked = _texts(texts, pair, read_so=encoding or file_separator)
     else:
         asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
+    # Columns are checked against the file's head, before anything is answered.
     columns = kept_columns(asked, keep, form or "jsonl")
     from afina.predictor.loading import Loading
     from afina.serve.predict import AnswersOnDemand, RowByRow
@@ -69,6 +71,7 @@ def predict(
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     answering = _answering(adapter, loading, one)
     answers = AnswersOnDemand(RowByRow(answering, at_least, batch_size, choice), asked, columns, mark)
+    # Without a file the answers are made while they are looked at, and nothing is held.
     if target is not None:
         assert form is not None
         answers.write(target, form, tick)
@@ -82,6 +85,7 @@ def _answering(adapter: "Predictor | str | Path", loading: "Loading", one: str |
 
     if isinstance(adapter, str | Path) and is_run(adapter):
         return opened(adapter, model=loading.model, precision=loading.precision, device=loading.device, one=one)
+    # Of what is no export there is only one that could answer.
     if one is not None:
         raise UsageError(f"{adapter} is no export of several adapters: leave out --adapter {one}.")
     return loading.load(adapter) if isinstance(adapter, str | Path) else adapter
@@ -114,6 +118,7 @@ def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: s
         raise UsageError("--encoding and --file-separator say how to read --file; give one.")
     if isinstance(texts, str):
         texts = [texts]
+    # A list is known whole; lines that still come are answered one by one.
     return asked_texts(texts, pair) if isinstance(texts, list | tuple) else asked_lines(texts)
 
 

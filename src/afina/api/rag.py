@@ -75,6 +75,7 @@ def search(
             return opened.search(question, most, by=by)
         from afina.retrieval.reranking import Reranker
 
+        # Fifty, so that a passage that the index ranks low can still be found to be the best.
         return Reranker(rerank, device=device).ranked(question, opened.search(question, max(most, 50), by=by), most)
     finally:
         opened.close()
@@ -108,6 +109,7 @@ def ask(
     how = settings or GenerationSettings()
     opened = Index(index, device=device)
     try:
+        # After the index, which says first if it is not there: a language model takes longer to load.
         writer = writer_for(model, base=base, device=device, precision=precision)
         if dry_run:
             return build_prompt(writer, question, opened.search(question, most), how)
@@ -190,6 +192,7 @@ def writer_for(
         from afina.api.prediction import opened
 
         return writes_of(opened(model, model=base, precision=precision, device=device))
+    # By what lies in the folder: a language model has neither file.
     if any((Path(model) / name).is_file() for name in ("afina.json", "adapter_config.json")):
         from afina.predictor.loading import Loading
 

@@ -51,6 +51,7 @@ def serve(
     from afina.serve.http.house import ServeLimits
     from afina.serve.http.opening import Opening, open_house
 
+    # The port is taken before models are loaded, which may take minutes: one that is in use is said at once.
     place = bound(host, port)
     try:
         how = Opening(
@@ -60,6 +61,7 @@ def serve(
             log_text=log_text, limits=limits or ServeLimits(),
         )  # fmt: skip
         return Served(open_house(how, tell), place, grace=grace).start()
+    # Whatever broke it off, Ctrl-C among it, the port is free again.
     except BaseException:
         place.close()
         raise

@@ -69,6 +69,7 @@ def study(
     """
     from afina.words.language import check_language
 
+    # Before the study runs: its report is written at the end.
     check_language(language)
     made = _study_of(file, out, keys)
     results = made.run(observer)
@@ -115,6 +116,7 @@ def _study_of(
         return file
     if out is None:
         raise UsageError("Say with out= in which folder the study is to work.")
+    # Read and checked here, as a slip in a column's name should cost no import of torch.
     if config is not None and not (Path(out) / "results.jsonl").exists():  # what has finished needs no data
         read_ahead(config)
     from afina.study.study import Study
@@ -129,6 +131,7 @@ def _of_one_run(values: Any, where: str) -> Any:
     if not isinstance(values, Mapping):
         return values  # the study's own check says what is wrong
     values = dict(values)
+    # One word for one thing: both of them might say different things.
     for one, many in (("method", "methods"), ("seed", "seeds")):
         if one in values and many in values:
             raise UsageError(f"{where}: '{one}' and '{many}' say the same; leave '{many}' out.")
@@ -137,7 +140,9 @@ def _of_one_run(values: Any, where: str) -> Any:
     for key in ("model", "dataset", "methods", "seeds"):
         value = values.get(key)
         if isinstance(value, list) and len(value) == 1:
+            # A list of one, as studies write it, names one.
             continue
+        # `seeds: 3` is three seeds in a study file, not the third.
         if isinstance(value, list) or (key == "seeds" and isinstance(value, int) and value != 1):
             raise UsageError(f"{where}: '{key}' should name one, as a run is one adapter; `afina study` takes several.")
     return values

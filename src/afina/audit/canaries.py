@@ -53,11 +53,13 @@ class QuestionColumns:
             return {**asked, str(self.answer): answer}
         role, content = self.keys
         turns = [{role: who, content: text} for who, text in zip(self.roles, (question, answer), strict=True)]
+        # As the file's own rows are: a column has one type.
         return {self.messages: json.dumps(turns, ensure_ascii=False) if self.as_json else turns}
 
     @property
     def spec(self) -> DatasetSpec:
         """Return the data set specification that makes a reader find these columns."""
+        # Without a question what is learned is the answer's column alone.
         target = None if self.question is None else self.answer
         return DatasetSpec(
             path="canaries", messages=self.messages, text=None if self.messages else self.question or self.answer,
@@ -111,6 +113,7 @@ class CanaryManifest:
         """
         table = arrow.Table.from_pylist([self.row(key, secret) for secret in secrets])
         rows = writer_named(task).rows_of(table, self.form.spec, "the canaries")
+        # Planted where nothing is learned they would be found safe whatever the adapter.
         if secrets[0] not in (rows.text if rows.text_pair is None else rows.text_pair)[0]:
             raise UsageError(
                 f"The canaries were planted in '{self.form.answer}', which task: {task} does not learn; plant them again "
@@ -137,6 +140,7 @@ class Planting:
         symbols, repeat = self.symbols, self.repeat
         if self.count < 1 or not repeat or min(repeat) < 0 or len(set(repeat)) < len(repeat):
             raise UsageError("The count of canaries should be at least 1, and repetitions at least 0, each given once.")
+        # A blank symbol would be lost between the others.
         if len(symbols) < 2 or len(set(symbols)) < len(symbols) or any(symbol.isspace() for symbol in symbols):
             raise UsageError(f"Secrets are drawn from two or more different symbols, none blank, not {symbols!r}.")
         if self.length < 1 or len(symbols) ** self.length > _LARGEST_SPACE:
@@ -144,6 +148,7 @@ class Planting:
                 f"The length of a secret should be at least 1, and {len(symbols)} symbols to that power at most 2^62; "
                 f"{self.length} is outside."
             )
+        # More than there are could not be drawn without one that stands twice.
         if self.total > min(len(_KEY) ** _KEY_LENGTH, len(symbols) ** self.length):
             raise UsageError(f"There are not {self.total:,} different canaries; lower the count, or raise the length.")
 
@@ -164,6 +169,7 @@ def plant(
 
     Raises `UsageError` for data that cannot be read.
     """
+    # Apart from the data, as whoever trains on the data may be whoever must not know the secrets.
     data, out, total = Path(data), Path(out), planting.total
     path = beside(out, f"{out.name}.canaries.json")
     check_output(out, path, data, force=force)
@@ -199,6 +205,7 @@ def read_manifest(path: Path) -> CanaryManifest:
     try:
         values = read_json_object(path)
         form: dict[str, Any] = values.pop("form")
+        # JSON has lists where the class has tuples.
         form |= {name: tuple(form[name]) for name in ("keys", "roles")}
         canaries = tuple(Canary(**canary) for canary in values.pop("canaries"))
         return CanaryManifest(**values, form=QuestionColumns(**form), canaries=canaries)
@@ -219,9 +226,11 @@ def _key(number: int) -> str:
 
 
 def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> QuestionColumns:
+    # Messages first: a file may have further columns beside them.
     if (column := find_messages(table, spec)) is not None:
         if column not in table.column_names:
             raise UsageError(f"{where} has no column '{column}' for messages.")
+        # The first that there is shows the form; rows may be empty.
         first = next((value for value in table[column].to_pylist() if value), None)
         as_json = isinstance(first, str)
         try:
@@ -232,6 +241,7 @@ def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> QuestionColumns:
             raise UsageError(
                 f"{where}: column '{column}' should hold a list of messages, each with a role and content."
             )
+        # ShareGPT's names, or OpenAI's.
         shares = turns[0].get("from") is not None
         keys, roles = (("from", "value"), ("human", "gpt")) if shares else (("role", "content"), ("user", "assistant"))
         return QuestionColumns(messages=column, keys=keys, roles=roles, as_json=as_json)
@@ -246,6 +256,7 @@ def _planted(table: arrow.Table, rows: list[dict[str, Any]], random: np.random.G
         return table
     more = arrow.Table.from_pylist(rows, schema=table.schema)
     places = np.sort(random.integers(0, table.num_rows + 1, len(rows)))
+    # Shuffled among themselves too, or copies of one canary would follow each other in order.
     order = np.insert(np.arange(table.num_rows), places, table.num_rows + random.permutation(len(rows)))
     return arrow.concat_tables([table, more]).take(order)
 
@@ -259,5 +270,6 @@ def _write(path: Path, table: arrow.Table) -> None:
             return
         with partial.open("w", encoding="utf-8") as file:
             for row in table.to_pylist():
+                # Keys without a value are not written: another row's column may be missing here by design.
                 filled = {key: value for key, value in row.items() if value is not None}
                 file.write(json.dumps(filled, ensure_ascii=False, default=str) + "\n")

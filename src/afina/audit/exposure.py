@@ -28,6 +28,7 @@ class Rank:
 
 def rank_of(loss: float, references: np.ndarray) -> Rank:
     """Return the rank of a secret's loss among those of other secrets (N,); a tie counts against the secret."""
+    # Counted against the secret, as a model that finds all alike gives nothing away.
     return Rank(1 + int((references <= loss).sum()), 1 + len(references))
 
 
@@ -52,6 +53,7 @@ def modelled_bits(loss: float, references: np.ndarray, space: int) -> float:
     scale = deviation / math.sqrt(1 - 2 * delta**2 / math.pi)
     place = float(references.mean()) - scale * delta * math.sqrt(2 / math.pi)
     below = float(skewnorm.cdf(loss, delta / math.sqrt(1 - delta**2), place, scale))
+    # Beyond the smallest probability the distribution says nothing; the space bounds the exposure before that.
     return min(math.log2(space), -math.log2(max(below, 2.0**-1000)))
 
 
@@ -59,4 +61,5 @@ def chance(ranks: Sequence[Rank]) -> float:
     """Return the p-value of ranks as low as these together if nothing was learned (Fisher's combined test)."""
     from scipy.stats import chi2
 
+    # A rank among R is a uniform p-value, rank / R but for rounding, and minus log of it is the exposure.
     return float(chi2.sf(2 * math.log(2) * sum(rank.bits for rank in ranks), 2 * len(ranks)))

@@ -78,6 +78,7 @@ class Leak:
     @property
     def learned(self) -> dict[int, float]:
         """Return the p-value of the canaries' ranks if nothing was learned, by number of repetitions."""
+        # Together by repetitions: one canary alone is too easily lucky.
         by_times: dict[int, list[Rank]] = {}
         for each in self.exposures:
             by_times.setdefault(each.repeat, []).append(Rank(each.rank, each.of))
@@ -86,11 +87,13 @@ class Leak:
     @property
     def leaks(self) -> dict[str, bool]:
         """Return whether each test found a leak; tests that could not be made are absent."""
+        # A leak is what training added: what the rows themselves explain, the base shows too.
         low = self.membership.learned_gap.low
         answers = {"membership": low is not None and low > 0}
         if self.recitation is not None:
             answers["recitation"] = self.recitation.excess.low is not None and self.recitation.excess.low > 0
         if planted := [chance for repeat, chance in self.learned.items() if repeat]:
+            # Divided by the number of tests, as each of them may be low by chance.
             answers["canaries"] = min(planted) < _CHANCE / len(planted)
         return answers
 

@@ -15,6 +15,7 @@ def write_into_cards(leaks: Sequence[Leak]) -> list[WrittenCard]:
     written = []
     for leak in leaks:
         folder = Path(leak.adapter)
+        # A card stays in the language that its reader has had it in.
         language = language_of_card(folder)
         written.append(write_own_card(folder, language=language, audit=_part(leak, Words(language))))
     return written

@@ -61,6 +61,7 @@ class LeakMaterial:
 
         Raises `UsageError` where too few rows are left.
         """
+        # Rows with a canary are looked at by their secrets, and would say of the others what was planted in them.
         secrets = [] if self.manifest is None else [canary.secret for canary in self.manifest.canaries]
 
         def plain(rows: Rows) -> np.ndarray:
@@ -82,6 +83,7 @@ class LeakMaterial:
         ):  # fmt: skip
             if (left := int(keep.sum())) < _FEWEST:
                 raise UsageError(f"There are {left} {what} rows to look at; at least {_FEWEST} are needed to compare.")
+            # Anew for each part: how many rows one has must not change which of the other are drawn.
             random = np.random.default_rng(settings.seed)
             places = np.flatnonzero(keep)
             drawn.append(rows.take(np.sort(random.choice(places, min(settings.rows, left), replace=False))))
@@ -130,6 +132,7 @@ def examine(
         adapter=str(loaded.folder), model=loaded.record.model, dataset=str(loaded.record.facts.get("dataset", "")),
         task=loaded.task.name, method=loaded.record.method if result is None else result.method_label,
         rank=loaded.method.settings().get("rank"), seed=loaded.record.seed,
+        # The epochs of an adapter that is no study's are those of its history.
         epochs=(result and result.epochs) or len(history) or None,
         membership=_compare_losses(adapter, base, limit, notes),
         recitation=_compare_recitation(adapter, base, questions, notes),
@@ -187,6 +190,7 @@ def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) 
     for part, begun in questions.starts.items():
         tell(f"{who}: how do {part} rows go on")
         written = goes_on(model, list(begun.values()))
+        # Compared token by token: what is decoded may be the same text by other tokens, and then was not recited.
         runs = [longest_run(text, start.truth) for text, start in zip(written, begun.values(), strict=True)]
         verbatim[part] = np.array(runs, dtype=np.float64)
 
@@ -258,6 +262,7 @@ def _to_rank(
 def _exposure(canary: Canary, material: LeakMaterial, losses: np.ndarray, base: np.ndarray) -> Exposure:
     manifest = material.manifest
     assert manifest is not None
+    # What a tokenizer makes one unknown token of all has no rank.
     if float(np.ptp(losses)) == 0:
         raise UsageError(
             "To the model's tokenizer all secrets are alike; plant canaries of other --symbols, which it can tell apart."
@@ -280,6 +285,7 @@ def _at_risk(
     losses, base_losses = adapter.losses["train"], base.losses["train"]
 
     def risk(row: int) -> tuple[float, float]:
+        # A row too short to be continued can still be given away by its loss.
         beyond = float(runs[place[row]] - base_runs[place[row]]) if row in place else 0.0
         return beyond, float(base_losses[row] - losses[row])
 
@@ -288,6 +294,7 @@ def _at_risk(
         start = int(np.flatnonzero(read.owner == row)[0])
         tokens = read.tokens
         targets = tokens.targets[tokens.offsets[start] : tokens.offsets[start + 1]]
+        # Only the tokens that are learned: the question before them was not given away.
         text = loaded.tokenizer.decode(targets[targets >= 0].tolist(), skip_special_tokens=True).strip()
         there = row in place
         risks.append(
@@ -305,6 +312,7 @@ def _at_risk(
 def _per_token(model: LanguageModel, read: Sequences) -> np.ndarray:
     """Return losses (rows,) in nats a token; nan for a row without a token to learn."""
     total, count = losses(model, read)
+    # Nothing to learn is neither likely nor unlikely.
     means: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
     return means
 
@@ -313,6 +321,7 @@ def _by_epoch(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     """Return the gap of log perplexities after each epoch, for epochs that have the perplexity of both parts."""
     metric = "perplexity"
     return [
+        # The difference of logarithms, as perplexities of different texts have no unit in common.
         {"epoch": entry["epoch"], "gap": math.log(entry[f"test_{metric}"]) - math.log(entry[f"train_{metric}"])}
         for entry in history if f"test_{metric}" in entry and f"train_{metric}" in entry
     ]  # fmt: skip
@@ -320,4 +329,5 @@ def _by_epoch(history: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 def _whole(rows: Rows) -> list[str]:
     second = rows.text_pair or [""] * len(rows)
+    # As JSON, in which no text with its pair can equal another text with another pair.
     return [json.dumps([text, pair], ensure_ascii=False) for text, pair in zip(rows.text, second, strict=True)]

@@ -84,6 +84,7 @@ def membership(losses: np.ndarray, base: np.ndarray, member: np.ndarray) -> Memb
         train_rows=int(member.sum()), held_out_rows=int((~member).sum()),
         train_loss=float(losses[member].mean()), held_out_loss=float(losses[~member].mean()),
         base_train_loss=float(base[member].mean()), base_held_out_loss=float(base[~member].mean()),
+        # Minus the loss: a member should have the higher score.
         gap=gap, base_gap=base_gap, learned_gap=learned, auc=float(roc_auc_score(member, -losses)),
         base_auc=float(roc_auc_score(member, -base)), calibrated_auc=float(roc_auc_score(member, base - losses)),
     )  # fmt: skip
@@ -91,6 +92,7 @@ def membership(losses: np.ndarray, base: np.ndarray, member: np.ndarray) -> Memb
 
 def longest_run(written: Sequence[int], truth: Sequence[int]) -> int:
     """Return the length of the longest run of tokens that both texts share."""
+    # Without `autojunk`, which passes over frequent tokens in long texts, and they are what a recited row is made of.
     return SequenceMatcher(None, written, truth, autojunk=False).find_longest_match().size
 
 
@@ -116,5 +118,6 @@ def recitation(verbatim: np.ndarray, base: np.ndarray, length: np.ndarray, membe
 
 def _advantage(name: str, values: np.ndarray, member: np.ndarray) -> Measure:
     """Return the measure 'mean over members minus mean over the others' of values (N,)."""
+    # Sums and counts, of which the bootstrap can make any resample's means without the rows.
     parts = np.stack([values * member, member, values * ~member, ~member], axis=1).astype(np.float64)
     return Measure(name, parts, lambda sums: float(sums[0] / sums[1] - sums[2] / sums[3]))

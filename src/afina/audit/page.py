@@ -31,6 +31,7 @@ def leak_page(audit: LeakAudit, language: str = "en") -> str:
     """Return the whole HTML document."""
     words = Words(language)
     parts = [
+        # Everything from rows and folders is escaped: a training text may hold markup.
         f"<h1>{words('What is given away of the training data')}</h1><p class=soft>{escape(audit.target)}</p>",
         *(f"<p class=warn>{escape(words.sentence(note))}</p>" for note in audit.notes),
         _table(leak_rows(audit.leaks, words)),

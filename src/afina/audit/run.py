@@ -55,6 +55,7 @@ def audit_leak(
     """
     settings, loading = settings or LeakSettings(), loading or Loading()
     folder = Path(target)
+    # Manifest first: a wrong one is cheaper to find than a model is to load.
     manifest = None if canaries is None else read_manifest(Path(canaries))
     if (train is None) != (held_out is None):
         raise UsageError("--train and --held-out go together: leaks show in what differs between the two.")
@@ -67,6 +68,7 @@ def audit_leak(
     for number, path in enumerate(adapters, start=1):
         label = f"{number} of {len(adapters)}: {path.parent.name if results is not None else path.name}"
         tell(f"{label}: loading")
+        # PEFT's files do not say in which template a row stood, and its loss in another one would prove nothing.
         if (path / "adapter_config.json").exists() and not (path / "afina.json").exists():
             raise UsageError(
                 f"{path} does not say how what it learned was written (it has no afina.json); train it here."
@@ -120,9 +122,11 @@ def _material(
         spec = columns or (DatasetSpec(**source) if source else DatasetSpec(path=str(train)))
         train_rows, other = (_read(Path(file), spec, record.task["name"]) for file in (train, held_out))
         return LeakMaterial(train_rows, other, manifest)
+    # The adapter's own study, whose folder keeps the rows that it was trained on and those that it was not.
     study = path.resolve().parents[2] / "study.yaml"  # study/runs/run/adapter
     if "source" not in record.facts or not study.is_file():
         raise UsageError(f"{path} lies in no study's folder; say on what it was trained with --train and --held-out.")
+    # Read again with the study's own settings, so that the split is the one of then.
     data = study_data(StudyConfig.read(study), DatasetSpec(**record.facts["source"]))
     return LeakMaterial(data.train, data.test, manifest)
 
@@ -134,6 +138,7 @@ def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
         tables, spec = joined({"file": table}, spec, str(path), [])
         table = tables["file"]
     rows = writer_named(task).rows_of(table, spec, str(path))
+    # Training leaves out what is empty, and what was not trained on cannot be given away.
     full = [row for row, text in enumerate(rows.text) if text and (rows.text_pair is None or rows.text_pair[row])]
     return Rows(
         [rows.text[row] for row in full], None if rows.text_pair is None else [rows.text_pair[row] for row in full],
@@ -147,6 +152,7 @@ def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
 
 def _load(path: Path, record: AdapterRecord, shared: dict[tuple[str, str], Predictor], at: Loading) -> Predictor:
     """Load an adapter, on the backbone of an earlier one where both can share it."""
+    # What has changed the base's own weights shares it with nobody.
     if record.make_method().owns_backbone:
         return at.load(path)
     key = (record.model, record.precision)

@@ -42,6 +42,7 @@ def sequences(loaded: Predictor, rows: Rows, limit: int) -> Sequences:
     """Tokenize rows the way the adapter's task reads its training data."""
     tokenizer, task = loaded.tokenizer, loaded.task
     assert isinstance(task, WritingTask), "only what learned to write is asked"
+    # Row by row: a row may give several sequences, and the count of each says whose they are.
     each = [task.tokens(tokenizer, rows.take(np.array([row])), limit) for row in range(len(rows))]
     lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(own.offsets) for own in each)])
     joined = WrittenTokens(
@@ -68,11 +69,13 @@ def starts(loaded: Predictor, read: Sequences, prefix: int, most: int) -> dict[i
 
         # (runs, 2): begin and end of each run of positions that have a target.
         edges = np.flatnonzero(np.diff(np.concatenate([[0], targets != IGNORED, [0]]))).reshape(-1, 2)
+        # The longest run: a conversation has several turns that are learned, and short ones recite themselves.
         begin, stop = edges[np.diff(edges, axis=1)[:, 0].argmax()]
         text = targets[begin:stop].tolist()
         if text[-1] == end:  # the end token is no part of what could be recited
             text.pop()
 
+        # An encoder-decoder's source alone asks for the target, of which nothing needs to be given.
         given = 0 if apart else min(prefix, len(text) // 2)
         if len(text) > max(longest.get(row, 0), given):
             longest[row] = len(text)
@@ -85,6 +88,7 @@ def losses(model: LanguageModel, read: Sequences) -> tuple[np.ndarray, np.ndarra
     scores = model.score(read.tokens)
     totals, counts = np.zeros(read.rows), np.zeros(read.rows)
     for sums, column in zip((totals, counts), scores.T.astype(np.float64), strict=False):
+        # `+=` would count once what several sequences of one row add.
         np.add.at(sums, read.owner, column)
     return totals, counts
 
@@ -92,4 +96,5 @@ def losses(model: LanguageModel, read: Sequences) -> tuple[np.ndarray, np.ndarra
 def goes_on(model: LanguageModel, each: Sequence[Start]) -> list[list[int]]:
     """Write on greedily from each beginning, for at most as many tokens as truly follow."""
     written = model.go_on([own.prompt for own in each], [len(own.truth) for own in each])
+    # Rows of like length were written together, some for longer than their own truth is.
     return [one.tokens[: len(own.truth)] for one, own in zip(written, each, strict=True)]

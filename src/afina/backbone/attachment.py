@@ -342,6 +342,7 @@ class Attachment:
         for branch in branches:
             q, k, v, mask = branch.before(q, k, v, mask)
         output = attention(q, k, v, mask, scoring, source=self.source)
+        # The last to change what goes in is the first to see what comes out.
         for branch in reversed(branches):
             output = branch.after(q, output)
         return output

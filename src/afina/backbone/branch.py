@@ -24,12 +24,14 @@ class FrozenLinear:
     def weight(self) -> Tensor:
         """Return the weight as it computes, (out, in)."""
         weight = full_weight(self.module)
+        # transformers' Conv1D keeps its weight the other way round.
         return (weight.T if self.site.transposed else weight)[self._rows]
 
     @property
     def bias(self) -> Tensor | None:
         """Return the bias, (out,), or None."""
         bias: Tensor | None = getattr(self.module, "bias", None)
+        # A copy is not needed, and what is read here is not to be trained by a branch's gradient.
         return None if bias is None else bias.detach()[self._rows]
 
     @property
@@ -91,6 +93,7 @@ class Placed(nn.Module):
 
     def stored(self) -> dict[str, Tensor]:
         """Return the tensors that an adapter's file keeps, by name; the parameters themselves unless overridden."""
+        # By name and without a copy: what is saved is what is trained.
         return dict(self.named_parameters())
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -138,6 +141,7 @@ class Branch(Placed):
 
     def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
         """Return what `after` does, for a formula that has to know of the pass; it is this that the hook calls."""
+        # Most formulas want nothing of the pass, and are written as `after` alone.
         return self.after(x, y)
 
     def stack_key(self) -> Hashable:

@@ -46,12 +46,14 @@ class _Sizes(BaseModel):
 def check_config_file(path: str) -> None:
     """Raise `UsageError` for a folder's config.json that is no JSON object; a name of the hub passes."""
     file = Path(path) / "config.json"
+    # A name of the hub has no file here; what comes from there is checked once it is loaded.
     if not file.is_file():
         return
     try:
         config = read_json_object(file, what_to_do="get the model's files again")
     except AfinaError as error:
         raise UsageError(str(error)) from None
+    # Without it transformers guesses by the folder's name.
     if not isinstance(config.get("model_type"), str):
         raise UsageError(f"{file}: model_type should name the architecture, and is {_short(config.get('model_type'))}.")
     from transformers import __version__
@@ -68,6 +70,7 @@ def check_sizes(name: str, config: Any) -> None:
     """Raise `UsageError` for an architecture that is not taken, and for sizes that cannot be, by their key in config.json."""
     if (why := REFUSED.get(config.model_type)) is not None:
         raise UsageError(f"'{config.model_type}' models are not taken: {why}. Known are {', '.join(sorted(ROWS))}.")
+    # A model's own words for the sizes, so that the sentence names what stands in its file.
     keys: dict[str, str] = getattr(config, "attribute_map", None) or {}
 
     def of(common: str) -> str:
@@ -77,6 +80,7 @@ def check_sizes(name: str, config: Any) -> None:
         sizes = _Sizes(**{field: _given(config, field) for field in _Sizes.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
+        # pydantic says "Input should be ..."; here it is a clause of a longer sentence.
         what = first["msg"][:1].lower() + first["msg"][1:].replace("Input ", "")
         raise UsageError(
             f"{of(str(first['loc'][0]))} is {_short(first['input'])}: {what.removeprefix('input ')}."
@@ -90,6 +94,7 @@ def check_sizes(name: str, config: Any) -> None:
 
     # Checked here, as transformers would build such a model and fail somewhere in the first pass.
     heads, keyed = sizes.num_attention_heads, sizes.num_key_value_heads
+    # A head's width that is said need not divide anything.
     derived = sizes.hidden_size and heads and sizes.head_dim in (None, sizes.hidden_size // heads)
     if heads and sizes.hidden_size and derived and sizes.hidden_size % heads:
         raise UsageError(
@@ -111,6 +116,7 @@ def check_memory(name: str, config: Any) -> None:
     projections of its queries and of what it attended.
     """
     width, layers, words = (_given(config, key) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    # Without these there is nothing to count; what lacks them is refused elsewhere.
     if not width or not layers:
         return
     layers = _given(config, "num_hidden_groups") or layers  # ALBERT goes through each again and again
@@ -126,6 +132,7 @@ def check_memory(name: str, config: Any) -> None:
 
 def context_of(config: Any) -> int:
     """Return the most tokens that a model's positions allow."""
+    # A model that names no limit has one that no text reaches.
     longest = int(_given(config, "max_position_embeddings") or 1 << 30)
     row = row_of(config)
     if row is None or not row.counts_from_padding:
@@ -151,6 +158,7 @@ def _given(config: Any, key: str) -> Any:
 
 
 def _short(value: Any) -> str:
+    # Long numbers are slow to write out, and nobody reads them.
     if isinstance(value, int) and value.bit_length() >= 200:
         return f"a number of {value.bit_length()} bits"
     return "missing" if value is None else shown(value, 60)

@@ -36,6 +36,7 @@ def cache_folder() -> Path:
 
 def file_digest(path: Path) -> str:
     """Return a file's SHA-256; a file that has not changed is read once a process."""
+    # Time and size stand for the bytes, as a file of gigabytes takes seconds to read.
     facts = path.stat()
     return _digest(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
 
@@ -54,6 +55,7 @@ def converted(source: Path, *, weights: bool) -> Path:
     """
     if not source.is_file():
         raise UsageError(f"The model file {source} does not exist.")
+    # By what is in the file, so that a copy or another name of it is not made again.
     folder = _place(file_digest(source))
     if _whole(folder, weights=weights):
         return folder
@@ -81,6 +83,7 @@ def converted_before(digest: str, *, weights: bool) -> Path | None:
 def said_of(folder: Path, name: str) -> str | None:
     """Return what a person should know of a model that was converted, or None for another folder."""
     record = _record(folder)
+    # A file of plain numbers is what it says; only what was quantised needs a word.
     if record is None or not record.get("quantised"):
         return None
     kinds = ", ".join(f"{count} of {kind}" for kind, count in record["kinds"].items())
@@ -91,12 +94,14 @@ def said_of(folder: Path, name: str) -> str | None:
 
 
 def _place(digest: str) -> Path:
+    # Half of the digits are enough to tell files apart, and leave a folder's name readable.
     return cache_folder() / f"{digest[:32]}-{_FORM}"
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
     try:
         record = read_json_object(folder / _RECORD)
+    # A record that is not there or cut off is that of a folder that was not finished.
     except (FileNotFoundError, AfinaError):
         return None
     return record if isinstance(record.get("files"), dict) else None
@@ -105,6 +110,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 def _whole(folder: Path, *, weights: bool) -> bool:
     """Return whether all that was made is there as it was made; what is not is made again."""
     record = _record(folder)
+    # A link may lead to where others write.
     if record is None or folder.is_symlink():
         return False
     files: Mapping[str, Any] = record["files"]
@@ -120,9 +126,11 @@ def _whole(folder: Path, *, weights: bool) -> bool:
 def _held(cache: Path) -> Iterator[None]:
     """Hold the cache for this process, and sweep out what killed ones left in it."""
     cache.mkdir(parents=True, exist_ok=True)
+    # Not through a link: whoever can write into the cache could have the lock made elsewhere.
     lock = os.open(cache / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Under the lock nobody else is at work, so that what is half made is left by one that was killed.
         for left in cache.glob(".making-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
@@ -138,6 +146,7 @@ def _make(source: Path, folder: Path) -> None:
 
     file = read_gguf(source)
     row, settings, tokenizer = gguf_row(file), model_settings(file), gguf_tokenizer(file)
+    # Before anything is written: a file with a tensor that is not known is refused at once.
     tensor_names(file)
     marks = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
     ends = end_tokens(file)
@@ -147,6 +156,7 @@ def _make(source: Path, folder: Path) -> None:
             eos_token_id=ends[0] if ends else None, **settings,
         )  # fmt: skip
     except (ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+        # The first line only: the libraries' messages go on with what is of no use to who reads them.
         raise UsageError(f"{source} describes no {row.model_type} model: {str(error).splitlines()[0]}") from None
     making = folder.parent / f".making-{os.getpid()}"
     making.mkdir()
@@ -159,6 +169,7 @@ def _make(source: Path, folder: Path) -> None:
     digests = {path.name: file_digest(path) for path in sorted(making.iterdir())}
     record = {"source": source.name, "kinds": file.kinds, "quantised": bool(file.quantised), "files": digests}
     _write(making / _RECORD, record)
+    # The same name may stand for what an earlier version made, or be a link.
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
     elif folder.exists():
@@ -185,6 +196,7 @@ def _check_reading(file: GgufFile, tokenizer: Any, folder: Path) -> None:
 
 def _plain_dtype(file: GgufFile) -> str:
     likeliest = max(file.kinds, key=lambda kind: file.kinds[kind], default="F32")
+    # As the file has most of them: single norms are often kept in float32.
     return {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(likeliest, "float32")
 
 
@@ -194,6 +206,7 @@ def _add_weights(source: Path, folder: Path) -> None:
     making = folder.parent / f".making-{os.getpid()}"
     making.mkdir()
     save_tensors(tensors, making / _WEIGHTS, metadata={"format": "pt"})
+    # Libraries make files of weights for their owner alone.
     (making / _WEIGHTS).chmod(0o644)
     record = _record(folder)
     assert record is not None
@@ -213,6 +226,7 @@ def _tensors(file: GgufFile, folder: Path) -> dict[str, Any]:
 
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
+        # Only the shapes are wanted, for which no memory is needed.
         model = AutoModelForCausalLM.from_config(config)
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
 

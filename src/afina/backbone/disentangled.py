@@ -43,6 +43,7 @@ def disentangled_attention(
     # One term of content, and one for each kind of position term, as the paper divides by their number.
     scaling = (query.shape[-1] * (1 + len(kinds))) ** -0.5
     allowed = attention_mask.bool()
+    # A mask of numbers, as position terms are added to it.
     mask = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device)
     if module.relative_attention and rel_embeddings is not None and relative_pos is not None:
         span = module.pos_ebd_size
@@ -51,6 +52,7 @@ def disentangled_attention(
 
         def projected(shared: nn.Module, position_projection: str) -> Tensor:
             rows = (
+                # Models that share the projections use the content's own, in which there may be branches.
                 for_each_adapter(shared, positions)
                 if module.share_att_key
                 else getattr(module, position_projection)(positions)
@@ -63,6 +65,7 @@ def disentangled_attention(
             mask = mask + _chosen(scores, distance + span, span) * scaling
         if "p2c" in kinds:
             scores = torch.matmul(key, projected(module.query_proj, "pos_query_proj").mT)
+            # Key to query: the axes are the other way round, and turned back.
             mask = mask + _chosen(scores, span - distance, span).mT * scaling
 
     # Behind the position terms, which would lift what is masked otherwise.

@@ -51,16 +51,19 @@ def attention_function(
         output = attention(query, key, value, attention_mask, scoring)
     else:
         output = attached.attend(module, query, key, value, attention_mask, scoring)
+    # transformers wants (B, T, H, D/H); and no weights, which nobody here reads.
     return output.transpose(1, 2).contiguous(), None
 
 
 def _biased(bias: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
     """Return T5's bias (1, H, T, S) with the mask in it."""
     if mask is None and causal:
+        # A bias has to be a mask of numbers, so that what is causal has to be said by it too.
         mask = torch.ones(bias.shape[-2:], dtype=torch.bool, device=bias.device).tril()
     if mask is None:
         return bias
     if mask.dtype == torch.bool:
+        # The least finite number, not minus infinity: a row in which all is masked would be no number.
         return bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
     return bias + mask
 
@@ -74,6 +77,7 @@ def mask_function(*args: Any, **settings: Any) -> Tensor | None:
 
     dtype = settings.get("dtype", torch.float32)
     mask = sdpa_mask(*args, **settings)
+    # On a GPU attention takes a mask of truths in its own kernels.
     if mask is None or mask.device.type != "cpu":
         return mask  # type: ignore[no-any-return]
     return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
@@ -84,6 +88,7 @@ def register_attention() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.utils import logging
 
+    # Before transformers' hub client is first used, which reads it once.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -78,6 +78,7 @@ class GgufFile:
         raw = np.fromfile(self.path, np.uint8, count=_bytes(self.path, entry), offset=entry.start)
         if entry.kind in _PLAIN:
             dtype = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}[entry.kind]
+            # Through bytearray: torch warns of memory that it may not write into.
             return torch.frombuffer(bytearray(raw.tobytes()), dtype=dtype).reshape(entry.shape)
         package = _package(self.path)
         try:
@@ -95,10 +96,12 @@ class GgufFile:
 def read_gguf(path: Path) -> GgufFile:
     """Return a file's settings and where its tensors are; raises `AfinaError` for what is no whole GGUF file."""
     try:
+        # Mapped and not read: a header is at the beginning of gigabytes.
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(path, data).file()
     except FileNotFoundError:
         raise UsageError(f"The model file {path} does not exist.") from None
+    # UsageError is a ValueError too; what was said already is not said again.
     except (OSError, ValueError) as error:
         if isinstance(error, AfinaError):
             raise
@@ -141,6 +144,7 @@ class _Reader:
         if kind != _LIST:
             raise AfinaError(f"{self.path} is damaged: it has a setting of the unknown type {kind}.")
         inner, count = self.number("I"), self.number("Q")
+        # A list of texts has no fixed width, so that a count that lies can only be found out by reading.
         if inner == _TEXT:
             return [self.text() for _ in range(min(count, len(self.data)))]  # each of which takes bytes
         if inner not in _SCALARS:
@@ -152,6 +156,7 @@ class _Reader:
         if self.take(4) != b"GGUF":
             raise UsageError(f"{self.path} is no GGUF file.")
         version = self.number("I")
+        # Version 1 had numbers of another width.
         if version not in _VERSIONS:
             raise UsageError(f"{self.path} is a GGUF file of version {version}; versions 2 and 3 are read.")
         tensors, settings = self.number("Q"), self.number("Q")
@@ -163,6 +168,7 @@ class _Reader:
         alignment = values.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1:
             raise AfinaError(f"{self.path} is damaged: general.alignment is {shown(alignment)}.")
+        # What is there twice would be one thing to one reader and another to the next.
         if len({entry.name for entry in entries}) < tensors or len(values) < settings:
             raise AfinaError(f"{self.path} is damaged: a setting or a tensor is there twice.")
 
@@ -189,6 +195,7 @@ class _Reader:
 
 def _bytes(path: Path, entry: TensorEntry) -> int:
     block, size = _block(path, entry.kind)
+    # Whole blocks, as the last one is written full.
     return -(-prod(entry.shape) // block) * size
 
 
@@ -196,6 +203,7 @@ def _block(path: Path, kind: int) -> tuple[int, int]:
     """Return the numbers in a block of this type, and its bytes."""
     if kind in _PLAIN:
         return 1, _PLAIN[kind][1]
+    # Plain files need no package; only what is quantised does.
     package = _package(path)
     try:
         block, size = package.GGML_QUANT_SIZES[package.GGMLQuantizationType(kind)]

@@ -76,6 +76,7 @@ class GgufRow:
 
 
 def _llama_biases(file: GgufFile, values: dict[str, Any]) -> dict[str, Any]:
+    # Whether a layer has biases is in no setting: it shows in the tensors.
     return {
         "attention_bias": "blk.0.attn_q.bias" in file.tensors, "mlp_bias": "blk.0.ffn_up.bias" in file.tensors
     }  # fmt: skip
@@ -84,6 +85,7 @@ def _llama_biases(file: GgufFile, values: dict[str, Any]) -> dict[str, Any]:
 def _phi3(file: GgufFile, values: dict[str, Any]) -> dict[str, Any]:
     rotated = file.settings.get("phi3.rope.dimension_count")
     width = values["hidden_size"] // values["num_attention_heads"]
+    # A whole head is the plain way, which has no word.
     return {"partial_rotary_factor": rotated / width} if rotated and rotated != width else {}
 
 
@@ -176,6 +178,7 @@ def model_settings(file: GgufFile) -> dict[str, Any]:
     """Return what transformers' configuration has to say; raises `UsageError` for what would be another function."""
     row, prefix = gguf_row(file), f"{file.architecture}."
     given = {key.removeprefix(prefix): value for key, value in file.settings.items() if key.startswith(prefix)}
+    # Values by which a setting that is not known does nothing.
     off: tuple[Any, ...] = (0, None, False, "none", "")
     unknown = sorted(
         f"{prefix}{key} ({shown(value)})"
@@ -184,9 +187,11 @@ def model_settings(file: GgufFile) -> dict[str, Any]:
     )
     if unknown:
         raise UsageError(f"{file.path} has settings whose meaning is not known here: {', '.join(unknown)}.")
+    # What every such file means goes first; the file's own word goes before it.
     values: dict[str, Any] = dict(row.fixed)
     for key, name in row.settings.items():
         if key in given:
+            # A list would be a size for each layer, which no row here has.
             if isinstance(given[key], list | str | bool):
                 raise UsageError(
                     f"{file.path}: {prefix}{key} should be one number for all layers, not {shown(given[key])}."
@@ -203,6 +208,7 @@ def model_settings(file: GgufFile) -> dict[str, Any]:
     if embedding is None:
         raise UsageError(f"{file.path} holds no token_embd.weight: it is a part of a model, or damaged.")
     values["vocab_size"] = embedding.shape[0]
+    # A file without a language head of its own has the embeddings for one.
     values["tie_word_embeddings"] = "output.weight" not in file.tensors
     return values | row.more(file, values) | _rope(file, given, values)
 
@@ -218,6 +224,7 @@ def _rope(file: GgufFile, given: Mapping[str, Any], values: Mapping[str, Any]) -
     if given.get("attention.value_length", width) != width:
         raise UsageError(f"{file.path} has values of another width than keys, which is not read.")
     kind, factor = given.get("rope.scaling.type", "none"), given.get("rope.scaling.factor", 0)
+    # A table for long texts: read without it, the model would be another one there.
     if extended := [name for name in file.tensors if name.startswith("rope_factors_")]:
         raise UsageError(f"{file.path} lengthens positions by {', '.join(sorted(extended))}, which is not read.")
     theta = values.get("rope_theta", 10_000.0)
@@ -225,6 +232,7 @@ def _rope(file: GgufFile, given: Mapping[str, Any], values: Mapping[str, Any]) -
         return {"rope_scaling": _llama3(file, theta, width or 0) | {"rope_theta": theta}}
     if kind == "linear" and factor:
         return {"rope_scaling": {"rope_type": "linear", "factor": factor, "rope_theta": theta}}
+    # A factor of 1 changes nothing, whatever it is called.
     if kind not in ("none", "") or factor not in (0, 1):
         raise UsageError(f"{file.path} scales positions by {shown(kind)}, which is not read; none and linear are.")
     return {}
@@ -235,6 +243,7 @@ def _llama3(file: GgufFile, theta: float, width: int) -> dict[str, Any]:
     import torch
 
     factors = file.read("rope_freqs.weight").double()
+    # Llama 3's own numbers, as the file has the table that comes of them and not the numbers.
     rule = {"factor": float(factors.max()), "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     original_length = 8192
     waves = 2 * math.pi * theta ** (torch.arange(0, width, 2, dtype=torch.float64) / width)
@@ -252,6 +261,7 @@ def tensor_names(file: GgufFile) -> dict[str, str]:
     """Return by the name of each tensor of a file what transformers calls it; raises `UsageError` for a stranger."""
     row, names, strangers = gguf_row(file), {}, []
     for name in file.tensors:
+        # It is no tensor of the model: positions are turned by what the configuration says.
         if name == "rope_freqs.weight":
             continue
         stem, _, end = name.rpartition(".")

@@ -15,10 +15,12 @@ __all__ = ["as_gguf", "as_transformers", "gguf_names"]
 def as_transformers(row: GgufRow, name: str, value: Any, config: Any) -> Any:
     """Return a tensor of a file, by its name there, as transformers keeps it; raises `UsageError` for odd sizes."""
     part = name.split(".")[-2]
+    # llama.cpp keeps Gemma's norms as they act.
     if row.raised_norms and part.endswith("norm"):
         value = value - 1
     if row.interleaved and part in _TURNED:
         heads = _heads(part, value, name, config)
+        # (heads, pairs, 2, ...): each pair's halves come to stand in the head's two halves.
         pairs = value.reshape(heads, value.shape[0] // heads // 2, 2, *value.shape[1:])
         value = pairs.transpose(1, 2).reshape(value.shape)
     if part in row.transposed and name.endswith(".weight"):
@@ -36,6 +38,7 @@ def as_gguf(row: GgufRow, name: str, value: Any, config: Any, *, transposed: boo
         value = value.T
     if row.interleaved and part in _TURNED:
         heads = _heads(part, value, name, config)
+        # The way back: halves first, then their pairs.
         halves = value.reshape(heads, 2, value.shape[0] // heads // 2, *value.shape[1:])
         value = halves.transpose(1, 2).reshape(value.shape)
     if row.raised_norms and part.endswith("norm"):
@@ -48,6 +51,7 @@ _TURNED = ("attn_q", "attn_k")
 
 def _heads(part: str, value: Any, name: str, config: Any) -> int:
     heads: int = config.num_attention_heads if part == "attn_q" else config.num_key_value_heads
+    # Heads of an odd width have no halves.
     if value.shape[0] % (2 * heads):
         raise UsageError(f"{name} has {value.shape[0]} rows for {heads} heads, which is no sound model.")
     return heads

@@ -58,6 +58,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
     tokens = says.get("tokens")
     if not isinstance(tokens, list) or not tokens:
         raise UsageError(f"{file.path} holds no vocabulary (tokenizer.ggml.tokens), so that it reads no text.")
+    # Two places for one token: which of them is meant nothing says.
     if len(set(tokens)) < len(tokens):
         raise UsageError(f"{file.path} has a token twice in its vocabulary, which is not read.")
 
@@ -66,6 +67,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
     if len(tokens) > rows:
         raise UsageError(f"{file.path} is damaged: its vocabulary has {len(tokens):,} tokens, its model {rows:,}.")
     kind = says.get("model")
+    # llama.cpp's names of the two kinds.
     makers = {"gpt2": _byte_level, "llama": _sentence_pieces}
     if kind not in makers:
         raise UsageError(
@@ -73,6 +75,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
             "(SentencePiece) are: give the model as a folder with safetensors."
         )
     backend = makers[kind](file, tokens, says)
+    # Before the marks, which are looked up by their places in the finished vocabulary.
     _add_special(file, backend, tokens, says)
     special = {}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
@@ -81,6 +84,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
     _mark(backend, says, special)
     template = file.settings.get("tokenizer.chat_template")
     return PreTrainedTokenizerFast(
+        # A template of another kind than text is none.
         tokenizer_object=backend, chat_template=template if isinstance(template, str) else None,
         clean_up_tokenization_spaces=False, **special,
     )  # fmt: skip
@@ -89,6 +93,7 @@ def gguf_tokenizer(file: GgufFile) -> Any:
 def end_tokens(file: GgufFile) -> list[int]:
     """Return the tokens at which a text, or a turn, ends."""
     ends = (file.settings.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
+    # A turn may end otherwise than a text, and some files have a third mark for calls of tools.
     return list(dict.fromkeys(place for place in ends if isinstance(place, int)))
 
 
@@ -104,6 +109,7 @@ def _byte_level(file: GgufFile, tokens: Sequence[str], says: Any) -> "Tokenizer"
         )
         raise UsageError(f"{file.path} {problem} (tokenizer.ggml.pre{nearest(str(name), SPLITS)})")
     splits = SPLITS[name]
+    # Parts of a merge hold no spaces, which byte-level vocabularies write otherwise.
     merges = [tuple(merge.split(" ")) for merge in says.get("merges") or []]
     if not merges or any(len(merge) != 2 for merge in merges):
         raise UsageError(f"{file.path} holds no readable merges (tokenizer.ggml.merges).")
@@ -123,6 +129,7 @@ def splitter(splits: Splits, *, prefix: bool = False) -> Any:
     """Return the step of `tokenizers` that splits a text so, with a space before it where there is to be a `prefix`."""
     from tokenizers import Regex, pre_tokenizers
 
+    # Digits first, as they would otherwise be taken into the expression's runs.
     steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if splits.digits else []
     if splits.expression is not None:
         steps.append(pre_tokenizers.Split(Regex(splits.expression), behavior="isolated"))
@@ -145,6 +152,7 @@ def _sentence_pieces(file: GgufFile, tokens: Sequence[str], says: Any) -> "Token
     backend = Tokenizer(
         models.BPE(
             {token: place for place, token in enumerate(tokens)}, _merges(tokens, scores), unk_token=unknown,
+            # Unknown characters become bytes where the vocabulary has them, one unknown token where not.
             fuse_unk=True, byte_fallback=True,
         )
     )  # fmt: skip
@@ -168,6 +176,7 @@ def _merges(tokens: Sequence[str], scores: Sequence[float]) -> list[tuple[str, s
             ((score, left, right) for left, right in halves if left in place and right in place),
             key=lambda pair: (place[pair[1]], place[pair[2]]),
         )
+    # Longer parts first among equals, so that the order is the same wherever it is made.
     merges.sort(key=lambda pair: (pair[0], len(pair[1]), len(pair[2])), reverse=True)
     return [(left, right) for _, left, right in merges]
 
@@ -187,6 +196,7 @@ def _token(file: GgufFile, tokens: Sequence[str], says: Any, key: str) -> str | 
 def _add_special(file: GgufFile, backend: "Tokenizer", tokens: Sequence[str], says: Any) -> None:
     from tokenizers import AddedToken
 
+    # A file without types has plain tokens alone.
     kinds = says.get("token_type") or [1] * len(tokens)
     if len(kinds) != len(tokens):
         raise UsageError(f"{file.path} is damaged: it has {len(tokens):,} tokens and the type of {len(kinds):,}.")

@@ -66,6 +66,7 @@ def read_inputs(
         given["decoder_input_ids"] = decoder_inputs(inputs, backbone.config, starts_with_last=row.starts_with_last)
     if prompts is not None:
         length += prompts.room(width, backbone.context)
+        # A model without a padding token has any other at places that the mask hides.
         pad = getattr(backbone.config, "pad_token_id", None) or 0
         given |= prompts.lengthen(inputs, rows, pad=pad)
         mask = prompts.mask(mask, rows, (count, width), backbone.device)
@@ -82,6 +83,7 @@ def read_inputs(
                 f"positions; set max_length to at most {backbone.context - max(moves)}."
             )
         counts = [part.stop - part.start for part in rows]
+        # Each row by its own adapter, as those beside it may have no prefix.
         moved = torch.tensor(moves).repeat_interleave(torch.tensor(counts))[:, None].to(backbone.device)
         given["position_ids"] = given.get("position_ids", torch.arange(length, device=backbone.device)) + moved
     return Given(given, Read(mask, length), seen)
@@ -95,12 +97,14 @@ def read_side(
     answers: AnswersApart | None = None
     if targets is not None and backbone.anatomy.row.further:
         answers = answers_apart(inputs, targets)
+        # Before the encoder reads: an answer that it saw would be no answer any more.
         inputs, targets = answers.inputs, answers.targets
     mask, width = inputs.get("attention_mask"), rows_and_tokens(inputs, backbone.config)[1]
     given = read_inputs(backbone, prompts, moves, inputs, rows)
     first, decoder = given.read, Read(mask, width)
     if answers is not None:
         ids = given.inputs["decoder_input_ids"]
+        # Behind the start token the answer is moved on by one: each token is said by the one before.
         given.inputs["decoder_input_ids"] = torch.cat([ids[:, :1], answers.ids[:, :-1]], dim=1)
         mask, width = answers.mask, answers.ids.shape[1]
 

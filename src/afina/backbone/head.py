@@ -46,6 +46,7 @@ class Head(nn.Module):
         super().__init__()
         self.outputs = outputs
         chosen = getattr(config, "classifier_dropout", None)
+        # A model that names a dropout for classifiers means it, even if it is none.
         self.dropout = float(getattr(config, "hidden_dropout_prob", 0.0) if chosen is None else chosen)
 
     def reset(self, config: Any) -> None:
@@ -65,6 +66,7 @@ class Head(nn.Module):
     @property
     def saved_modules(self) -> list[str]:
         """Return the names of the modules that PEFT is to save with an adapter that has this head."""
+        # The outermost names, which are what PEFT saves as wholes.
         return sorted({name.split(".")[0] for name, _ in self.named_parameters()})
 
     def pool(self, hidden: Hidden) -> Tensor:
@@ -110,4 +112,5 @@ def last_token(hidden: Hidden) -> Tensor:
         return hidden.states[:, -1]
     length = hidden.mask.shape[1]
     last = (hidden.mask * torch.arange(length, device=hidden.mask.device)).argmax(dim=1)  # (B,)
+    # One place of each row, chosen by two lists: no loop over rows.
     return hidden.states[torch.arange(last.shape[0], device=last.device), last]

@@ -42,6 +42,7 @@ class OwnPoolerClassifier(PoolerClassifier):
         super().__init__(config, outputs)
         inside: nn.Module = self
         *parents, leaf = pooler.split(".")
+        # Modules for each step of the path, so that its parameters have transformers' names.
         for name in parents:
             inside.add_module(name, nn.Module())
             inside = inside.get_submodule(name)
@@ -139,6 +140,7 @@ class FirstTokenClassifier(Head):
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
+        # ViT's classifier has none, whatever its configuration says of other layers.
         self.dropout = 0.0
         self.classifier = nn.Linear(config.hidden_size, outputs)
 
@@ -168,6 +170,7 @@ class PreClassifier(Head):
 
     def __init__(self, config: Any, outputs: int) -> None:
         super().__init__(config, outputs)
+        # DistilBERT has a name of its own for it.
         self.dropout = float(config.seq_classif_dropout)
         self.pre_classifier = nn.Linear(config.hidden_size, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, outputs)
@@ -197,6 +200,7 @@ class PredictionHead(Head):
         self.classifier = nn.Linear(config.hidden_size, outputs)
 
     def reset(self, config: Any) -> None:
+        # transformers draws this one layer otherwise.
         super().reset(config)
         nn.init.trunc_normal_(self.classifier.weight, std=config.hidden_size**-0.5)
 
@@ -292,6 +296,7 @@ def build_head(
     head = (
         OwnPoolerClassifier(config, outputs, pooler) if pooler and kind is PoolerClassifier else kind(config, outputs)
     )
+    # Drawn before anything is taken, so that what the checkpoint has changes no other draw.
     head.reset(config)
 
     # The last layer depends on the labels: of a checkpoint's only the rows of the same names are taken.
@@ -304,6 +309,7 @@ def build_head(
         chosen = torch.tensor(rows)
         taken |= {name: value[chosen] for name, value in (pretrained or {}).items() if name in by_output}
     head.load_state_dict(
+        # Of another size: another version of the head, which is then drawn.
         {**state, **{name: value for name, value in taken.items() if value.shape == state[name].shape}}
     )
     return head

@@ -85,6 +85,7 @@ class Writing:
     @property
     def rows(self) -> list[slice]:
         """Return the rows of each adapter."""
+        # Counted, as rows of an adapter stand side by side in the adapters' order.
         stops = np.cumsum([0, *np.bincount(self._of, minlength=len(self.attached.adapters))]).tolist()
         return [slice(start, stop) for start, stop in itertools.pairwise(stops)]
 
@@ -124,6 +125,7 @@ class Writing:
         self._move_behind(counts.to(self._backbone.device), self.width)
         if not self._left:
             last = (counts - 1).to(self._backbone.device)
+            # The last token's state says what follows; padding behind it says nothing.
             self.logits = self._say(output.last_hidden_state[torch.arange(len(last)), last])
 
     def read_on(self, most: int) -> None:
@@ -138,6 +140,7 @@ class Writing:
             Pass(self.rows, read, Read(None, 1), goes_on=True),
             {"input_ids": ids, "position_ids": positions[None], "attention_mask": None}, self._kept(),
         )  # fmt: skip
+        # One row, as only a prompt that is alone is read in pieces.
         self._counts = [end]
         self._positions = self._positions + len(tokens)
         if not self._left:
@@ -182,6 +185,7 @@ class Writing:
         self._positions = self._positions[chosen]
         for layer in self.layers:
             layer.choose(chosen, self.width)
+        # Made again and not cut: rows that went may have been the longest, or the only ones of another length.
         self._mask = self._mask_now()
         if self._encoded is not None:
             self._encoded = self._encoded[chosen]
@@ -221,6 +225,7 @@ class Writing:
         seen = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
         for encoded, mask, places in zip(both, (self._seen, other._seen), each, strict=True):
             states[places, : encoded.shape[1]] = encoded
+            # All of a side's own width is seen where it had no mask.
             seen[places, : encoded.shape[1]] = 1 if mask is None else mask
         self._encoded, self._seen = states, seen
 
@@ -230,6 +235,7 @@ class Writing:
         Return which row stands at each place now.
         """
         self.attached, self._of, self._ways = attached, [numbers[number] for number in self._of], None
+        # Rows of one adapter have to stand side by side, also under other numbers.
         order = sorted(range(len(self)), key=self._of.__getitem__)
         if order != list(range(len(self))):
             self.keep(order)
@@ -247,6 +253,7 @@ class Writing:
 
     def _kept(self) -> dict[str, Any]:
         """Return what the model is called with to go on from its cached keys and values."""
+        # Said at each pass: some configurations switch caching off.
         return {self._past_name: self._past, "use_cache": True}
 
     def _inputs(self, prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
@@ -264,6 +271,7 @@ class Writing:
         assert self._backbone.language is not None, "the model was not loaded to speak"
         heads = [spoken_by(adapter.head, self._backbone.language) for adapter in self.attached.adapters]
         if all(head is self._backbone.language for head in heads):
+            # The usual case: one head for all rows, in one product.
             return self._backbone.language(states)
         # Adapters may have added words of their own, so heads differ in width: a word that a head lacks gets no
         # probability.

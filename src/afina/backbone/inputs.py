@@ -31,7 +31,9 @@ def rows_and_tokens(inputs: Mapping[str, Tensor], config: Any) -> tuple[int, int
         return rows, length
     if "pixel_values" in inputs:
         rows, _, height, width = inputs["pixel_values"].shape
+        # One more than the patches: the token that the head looks at.
         return rows, 1 + (height // config.patch_size) * (width // config.patch_size)
+    # Whisper pads all sounds to one length.
     return inputs["input_features"].shape[0], int(config.max_source_positions)
 
 
@@ -54,11 +56,14 @@ def random_inputs(config: Any, rows: int, length: int, device: Any = "cpu") -> d
     """Return inputs as a model of this configuration takes them, for timing: texts are `length` tokens long."""
     row = row_of(config)
     if row is not None and row.inputs == "image":
+        # Some models have one number for both sides.
         size = (config.image_size, config.image_size) if isinstance(config.image_size, int) else config.image_size
         return {"pixel_values": torch.randn(rows, config.num_channels, *size, device=device)}
     if row is not None and row.inputs == "sound":
+        # Two frames of sound make one of the model's places.
         frames = 2 * config.max_source_positions
         return {"input_features": torch.randn(rows, config.num_mel_bins, frames, device=device)}
     return {
+        # Beyond the first few, which are marks: padding would not be timed as text is.
         "input_ids": torch.randint(min(10, config.vocab_size - 1), config.vocab_size, (rows, length), device=device)
     }

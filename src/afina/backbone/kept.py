@@ -62,6 +62,7 @@ class Kept:
         return self._end - self._start
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        # No window and no offset: places count from the first that is kept.
         return self.get_seq_length() + query_length, 0
 
     def get_max_length(self) -> int:
@@ -106,6 +107,7 @@ class Kept:
         width = self.get_seq_length()
         whole = []
         for part in self.parts:
+            # Not zeroed: nothing looks behind the end.
             made = part.new_empty(part.shape[0], *_shape(part, width + added + room_behind(width)))
             made[:, :, :width] = part
             whole.append(made)

@@ -17,6 +17,7 @@ def answers_each_label(config: Any) -> bool:
 
 def gives_several_numbers(config: Any) -> bool:
     """Return whether a head gives a number for each of several quantities, and chooses no label."""
+    # A regression of one number has one made-up label.
     return getattr(config, "problem_type", None) == _NUMBERS and len(getattr(config, "id2label", None) or ()) > 1
 
 
@@ -92,4 +93,5 @@ def _made_up(names: Collection[str]) -> bool:
 
 
 def _plain(name: str) -> str:
+    # Spaces and case as people write them differently.
     return " ".join(str(name).split()).casefold()

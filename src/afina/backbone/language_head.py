@@ -51,6 +51,7 @@ class LanguageHead:
 
     def losses(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss (N,) of each target at its state (N, D), and whether it was the likeliest (N,)."""
+        # BART's lies outside of the layer and may be there besides the layer's own.
         biases = [bias for bias in (self.bias, getattr(self.linear, "bias", None)) if bias is not None]
         bias = torch.stack(biases).sum(dim=0).float() if biases else None
         weight = self.linear.get_parameter("weight")
@@ -72,6 +73,7 @@ def language_head_of(model: Any) -> LanguageHead:
 def _scale_of(config: Any) -> float:
     if getattr(config, "scale_decoder_outputs", False):  # T5's, where the words share the input's vectors
         return float(config.d_model**-0.5)
+    # Cohere multiplies by one, Granite divides by the other; a model has one of them at most.
     return float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
 
 
@@ -86,6 +88,7 @@ def bare_language_model(model: Any) -> tuple[str, Any]:
     with torch.device("meta"):
         bare = AutoModel.from_config(model.config, attn_implementation=model.config._attn_implementation)
     for name, part in model.named_children():
+        # By the names of the outline, which has no language head.
         if name in dict(bare.named_children()):
             setattr(bare, name, part)
     return "", bare
@@ -119,6 +122,7 @@ def answers_apart(inputs: Mapping[str, Tensor], targets: Tensor) -> AnswersApart
     count = places.sum(dim=1, keepdim=True)
     last = places.int().argmax(dim=1, keepdim=True)  # of the question: what it says next is the answer's first token
     columns = torch.arange(targets.shape[1], device=targets.device)
+    # One at least, so that shapes are never empty.
     steps = columns[: max(1, int(count.max()))]
 
     # Answers stand at different places of their rows and are moved to the beginning, (B, T) -> (B, A).
@@ -198,9 +202,11 @@ class TokenHead(SpeakingHead):
         """
         assert hidden.targets is not None, "a language head needs targets"
         targets = hidden.targets.flatten()
+        # Of a language head's products those of texts' padding would be the most costly part.
         places = (targets != IGNORED).nonzero()[:, 0]
         states = hidden.states.flatten(0, 1).index_select(0, places)
         losses, hits = self.language.losses(states, targets[places])
         figures = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
+        # Which row a place is of, in the flattened batch.
         rows = places // hidden.targets.shape[1]
         return figures.new_zeros(hidden.targets.shape[0], 3).index_add(0, rows, figures)

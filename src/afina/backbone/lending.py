@@ -17,6 +17,7 @@ class Loan:
     """A forward pass lent to a module, in place, until `remove`; loans to one module go back in reverse order."""
 
     def __init__(self, module: nn.Module, forward: Callable[..., Any]) -> None:
+        # What its class has is not kept: it is found again when nothing stands in front of it.
         self._module, self._before = module, module.__dict__.get("forward")
         module.__dict__["forward"] = forward
 
@@ -31,4 +32,5 @@ class Loan:
 def has_own_forward(module: nn.Module) -> bool:
     """Return whether a module's forward pass was put there by somebody, and is not the one of its class."""
     forward = module.__dict__.get("forward")
+    # A bound method of the class itself is the class's own, even where it was set on the module.
     return forward is not None and getattr(forward, "__func__", None) is not type(module).forward

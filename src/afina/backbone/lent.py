@@ -28,6 +28,7 @@ def biased_attention(
         for projection in (module.q, module.k, module.v)
     )  # (B, H, T, D/H)
     probability = module.dropout.p if module.training else 0.0
+    # `_none`: attention gives no weights, as nobody asks for them.
     context, _none = attend(
         module, query, key, value, attention_mask, dropout=probability, is_causal=False, position_bias=position_bias
     )

@@ -70,6 +70,7 @@ def model_path(name: str, *, weights: bool = True) -> str:
         return str(resources.files(BUILT_IN[name].package) / BUILT_IN[name].folder)
     if name in BUILT_IN:
         return str(_of_package(name, BUILT_IN[name], weights))
+    # A folder may end in .gguf too, and is one.
     if name.lower().endswith(".gguf") and not Path(name).is_dir():
         return str(converted(Path(name), weights=weights))
     return name
@@ -79,6 +80,7 @@ def _of_package(name: str, built_in: BuiltIn, weights: bool) -> Path:
     """Return the folder made of a package's GGUF file; the package itself, and what it wants, is not imported."""
     if (before := converted_before(built_in.sha256, weights=weights)) is not None:
         return before
+    # Found and not imported: importing would bring what else the package wants.
     spec = util.find_spec(built_in.package)
     places = [Path(place) / built_in.folder for place in (spec.submodule_search_locations or [])] if spec else []
     source = next((place for place in places if place.is_file()), None)
@@ -91,6 +93,7 @@ def _of_package(name: str, built_in: BuiltIn, weights: bool) -> Path:
 
 def model_note(name: str) -> str | None:
     """Return what a person should know of a model's weights before they use it, or None."""
+    # Of other models there is nothing to say before they are read.
     if name not in BUILT_IN and not name.lower().endswith(".gguf"):
         return None
     return said_of(Path(model_path(name, weights=False)), name)
@@ -109,11 +112,13 @@ def check_weights(name: str, path: str) -> None:
         return  # looked at when its path was asked for
     if name in BUILT_IN:
         weights = Path(path) / "model.safetensors"
+        # By digest, as a package may have been changed after it was installed.
         digest = file_digest(weights) if weights.exists() else "no file"
         if digest != BUILT_IN[name].sha256:
             raise _other_weights(name, BUILT_IN[name], digest)
         return
     folder = Path(path)
+    # A name of the hub, whose files come with safetensors or not at all (`read_weights`).
     if not folder.exists():
         return
     check_folder(path)
@@ -132,9 +137,11 @@ def check_weights(name: str, path: str) -> None:
 
 def _check_index(index: Path) -> None:
     """Raise `UsageError` for an index of weights in several files that cannot be read or that names one that is not there."""
+    # One file of weights needs no index, and transformers does not look at it either.
     if not index.is_file() or (index.parent / "model.safetensors").is_file():
         return
     try:
+        # Any part of it may be of another kind in a file that was damaged.
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         missing = sorted({str(name) for name in names if not (index.parent / str(name)).is_file()})
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
@@ -159,6 +166,7 @@ def check_device(device: str) -> None:
     """Raise `UsageError` for a device that is none, or is not here."""
     import torch
 
+    # torch's own list of devices holds dozens that nothing here computes on.
     try:
         kind = torch.device(device).type
     except RuntimeError:
@@ -179,6 +187,7 @@ def check_folder(path: str) -> None:
         if adapter.is_file():
             raise UsageError(_is_adapter(folder))
         raise UsageError(f"{path} is no model folder: it has no config.json.")
+    # Both at once: transformers would put the adapter on the model without a word.
     if adapter.is_file():
         raise UsageError(adapter_beside(path))
 
@@ -193,6 +202,7 @@ def adapter_beside(name: str) -> str:
 
 def _is_adapter(folder: Path) -> str:
     base = None
+    # Afina's own record names the base as it was given; PEFT's is the other programs' word.
     for file, key in (("afina.json", "model"), ("adapter_config.json", "base_model_name_or_path")):
         try:
             record = json.loads((folder / file).read_text(encoding="utf-8"))

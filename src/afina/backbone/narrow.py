@@ -26,6 +26,7 @@ def narrow_last_layer(modules: Mapping[str, nn.Module], anatomy: Anatomy, length
         return tuple(x[:, :1] for x in args)
 
     def spread(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        # A view, not a copy: who asks for the other places gets the first one's, and nobody looks at them.
         return output.expand(-1, length(), -1)
 
     return [

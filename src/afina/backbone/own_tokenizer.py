@@ -16,11 +16,13 @@ _VOCABULARIES = (
 
 def own_tokenizer(folder: Path, base: Any) -> Any:
     """Return the tokenizer that lies in an adapter's folder, the `base`'s with the folder's chat template, or `base`."""
+    # A vocabulary of its own goes before the base's: words may have been added to it.
     if any((folder / name).is_file() for name in _VOCABULARIES):
         return tokenizer_at(str(folder), str(folder), False)
     template = folder / "chat_template.jinja"
     if base is None or not template.is_file():
         return base
+    # The base's tokenizer is shared by other adapters.
     mine = copy.deepcopy(base)
     try:
         mine.chat_template = template.read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ def place_decoder(modules: Mapping[str, nn.Module], flight: Flight) -> list[Any]
         return []
 
     def given(_: nn.Module, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, Any] | None:
+        # Only rows of unlike length have places; otherwise the decoder's own count is right.
         places = flight.now.places
         return None if places is None else (args, settings | {"position_ids": places})
 

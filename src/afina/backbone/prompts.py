@@ -40,8 +40,10 @@ class Prompts:
             return (self.insert(args[0], flight.rows), *args[1:])
 
         def cut(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            # An encoder gives an object of transformers, a bare list of layers the states.
             whole = isinstance(output, Tensor)
             states = output if whole else output.last_hidden_state
+            # The text's own tokens alone, as a pooler takes the first that it is given.
             states = self.without(states, flight.rows, states.shape[1] - max(self.lengths))
             if whole:
                 return states
@@ -81,6 +83,7 @@ class Prompts:
         """Return the mask (B, T + P): prompts are seen; None where every row is full."""
         # A batch without padding has no mask; with prompts of unlike length it gets padding, and needs one.
         if mask is None:
+            # Rows that are all full stay so where the same number stands before each.
             if len(set(self.lengths)) == 1:
                 return None
             mask = torch.ones(shape, dtype=torch.long, device=device)
@@ -88,6 +91,7 @@ class Prompts:
 
     def _between(self, value: Tensor, rows: Sequence[slice], before: int, behind: int) -> Tensor:
         width = value.shape[1]
+        # Rows with shorter prompts are padded behind, whatever padding is for this value.
         result = value.new_full((value.shape[0], width + max(self.lengths)), behind)
         for part, length in zip(rows, self.lengths, strict=True):
             result[part, :length] = before
@@ -102,6 +106,7 @@ class Prompts:
             # prompt's.
             piece = embedded[part]
             if branch is not None:
+                # Expanded and not copied: each row has the same vectors.
                 vectors = branch.vectors().to(piece.dtype).expand(piece.shape[0], -1, -1)
                 piece = torch.cat([vectors, piece[:, branch.length :]], dim=1)
             pieces.append(piece)

@@ -19,6 +19,7 @@ class Part:
     def within(self, width: int, config: Any) -> tuple[int, int]:
         """Return (start, stop) of the slice in an output of `width` features."""
         sizes = [width // self.of] * self.of if self.of != "qkv" else []
+        # Grouped heads: fewer keys and values than queries share the projection.
         if self.of == "qkv":
             keys = key_heads(config) * head_width(config)
             sizes = [width - 2 * keys, keys, keys]
@@ -47,6 +48,7 @@ class Stack:
         parts = self.layers.split(".")
 
         def belongs(name: str) -> bool:
+            # `*` is a group's number, of which the row does not say how many there are.
             parents = name.split(".")[:-1]
             return len(parents) == len(parts) and all(a == b or a == "*" for a, b in zip(parts, parents, strict=True))
 

@@ -62,6 +62,7 @@ def read_shape(name: str, *, trust_remote_code: bool = False) -> Any:
             raise
         from transformers import AutoConfig
 
+        # By the last part of a name too: copies of well-known models are of the same shape.
         short = {key.rpartition("/")[2].lower(): values for key, values in KNOWN_SHAPES.items()}
         if (known := short.get(name.rpartition("/")[2].lower())) is not None:
             values = dict(known)
@@ -96,9 +97,11 @@ def shape_backbone(
     register_attention()
     shape = copy.deepcopy(config)
     if layers is not None:
+        # Whatever name the configuration has for it; the others are set along.
         for name in _DEPTHS & shape.to_dict().keys():
             setattr(shape, name, layers)
         if getattr(shape, "layer_types", None):
+            # One kind a layer: a list that is longer than the layers would be refused.
             shape.layer_types = shape.layer_types[:layers]
     kind = model_class(shape, speaks=speaks, tags=tags)
     try:

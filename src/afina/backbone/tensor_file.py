@@ -17,6 +17,7 @@ def save_tensors(tensors: Mapping[str, "Tensor"], path: Path, metadata: Mapping[
     """Write tensors; raises `OSError` with the system's number where safetensors has it in its words alone."""
     from safetensors.torch import save_file
 
+    # Made here first, so that the system says by itself if the folder cannot be written.
     path.touch()
     mode = path.stat().st_mode  # that of any new file here; the library's own is for its owner alone
     with system_errors(path):
@@ -33,6 +34,7 @@ def system_errors(path: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         if (code := re.search(r"os error (\d+)", str(error))) is None:
+            # No error of the system: a file that is damaged, which is the caller's to name.
             raise
         number = int(code[1])
         raise OSError(number, os.strerror(number), str(path)) from error

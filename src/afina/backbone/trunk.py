@@ -50,6 +50,7 @@ class Trunk:
     def fill(self, rows: np.ndarray, compute: _Compute) -> None:
         """Compute what is missing of these rows with `compute`, which gives states (sequences, T, D) of rows."""
         choices = self.tokens.choices
+        # By rows: where answers are chosen between, a row's sequences are computed together.
         missing = rows[~self._known[self.tokens.sequences(rows)].reshape(-1, choices).all(axis=1)]
         lengths = self.tokens.lengths_of(self.tokens.sequences(missing)).reshape(-1, choices).max(axis=1) * choices
         for part in evaluation_batches(lengths, max(1, _BATCH // choices)) if self._room and len(missing) else ():
@@ -59,10 +60,12 @@ class Trunk:
         """Return the states (sequences, width, D) of rows, zeros behind each; of first tokens (sequences, 1, D)."""
         # Rows that are not known yet are computed in batches of their own, sorted by length, and kept.
         self.fill(rows, compute)
+        # Nothing could be kept, so that each batch computes its own.
         if self._kept is None:
             states = compute(rows)
             return states[:, :1] if self.first_only else _widened(states, width)
         sequences = self.tokens.sequences(rows)
+        # One state a sequence, so that no padding is needed.
         if self.first_only:
             return self._kept[torch.from_numpy(sequences)][:, None]
 
@@ -76,6 +79,7 @@ class Trunk:
     def _keep(self, sequences: np.ndarray, states: Tensor) -> None:
         if self._kept is None:
             self._kept = _empty(int(self._starts[-1]), states.shape[2], states.dtype)
+            # Tried once: a place that had no room has none a moment later.
             self._room = self._kept is not None
         # No room in memory or on the disk: nothing is kept, and each batch computes its rows anew.
         if self._kept is not None:
@@ -106,6 +110,7 @@ class LowerLayers:
         flight: Flight, trunks: Trunks,
     ) -> None:  # fmt: skip
         """Lend the layers a forward of their own; `reach` takes rows into the model as an evaluation does."""
+        # Shared by all attachments of a cohort, as what a layer gives is the model's own.
         self._trunk_of, self._run, self._flight, self._tupled = trunk_of, reach, flight, trunks.tupled
         self.loans = [Loan(layer, self._passed_over(layer, last=layer is layers[-1])) for layer in layers]
 
@@ -115,6 +120,7 @@ class LowerLayers:
 
     def add(self, batch: Batch, pieces: Sequence[tuple[Tokens, np.ndarray]], width: int) -> Batch:
         """Return the batch with what is known of its rows, which are `width` tokens wide for the first layer."""
+        # Pieces of a batch may be of several data sets.
         trunks = [self._trunk_of(tokens) for tokens, _ in pieces]
         states = [
             trunk.states(rows, width, self._compute(tokens))

@@ -32,6 +32,7 @@ class ModelTurns:
         """
         self.check_process()
         while not self._model.acquire(timeout=_LOOK_SECONDS):
+            # The same thread would wait for itself.
             if self._writes or self._thread == threading.get_ident():
                 raise AfinaError(
                     "This model is still writing another text; read that stream to its end, or close() it."
@@ -40,6 +41,7 @@ class ModelTurns:
 
     def end(self) -> None:
         """Give the model back."""
+        # Before the lock is released: whoever takes it next writes its own.
         self._thread, self._writes = None, False
         self._model.release()
 
@@ -52,6 +54,7 @@ class ModelTurns:
 
     def check_process(self) -> None:
         """Raise `AfinaError` in a process that was forked off: threads of libraries are not there, and it would hang."""
+        # Asked at every turn, as a fork cannot be noticed otherwise.
         if os.getpid() != self._process:
             raise AfinaError(
                 "This model was loaded before the process was forked, where it cannot compute: load it in each process "

@@ -11,6 +11,7 @@ __all__ = ["check_tokens", "surplus_note"]
 def check_tokens(name: str, tokenizer: Any, vectors: int | None, tokens: Iterable[int], where: str) -> None:
     """Raise `UsageError` where one of these tokens has no vector in a model of so many."""
     largest = max(map(int, tokens), default=0)
+    # A shape of a model alone has no vectors to count.
     if vectors is not None and largest >= vectors:
         raise UsageError(
             f"The tokenizer of {name} has {_size(tokenizer):,} tokens and the model vectors for {vectors:,}: "
@@ -38,4 +39,5 @@ def surplus_note(name: str, tokenizer: Any, vectors: int | None) -> str | None:
 
 
 def _size(tokenizer: Any) -> int:
+    # By the highest place and not by count: numbers may have gaps.
     return 1 + max(tokenizer.get_vocab().values(), default=0)

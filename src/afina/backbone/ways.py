@@ -26,6 +26,7 @@ _KEPT = 2
 
 def changes_input(branch: Branch) -> bool:
     """Return whether a branch has a formula before the module."""
+    # By the class, as an instance overrides nothing.
     return type(branch).before is not Branch.before
 
 
@@ -44,6 +45,7 @@ def spans_of(unseen: Sequence[int]) -> list[tuple[slice, int]]:
     start = 0
     for stop in range(1, len(unseen) + 1):
         least = min(unseen[start:stop])
+        # Reading them in one product would cost more than another product does.
         if sum(unseen[start:stop]) - least * (stop - start) > _SPARE:
             spans.append((slice(start, stop - 1), min(unseen[start : stop - 1])))
             start = stop - 1
@@ -91,6 +93,7 @@ class Ways:
 
     def through(self, crossing: Crossing, x: Tensor) -> "Way | None":
         """Return the way through these branches; None for what is not a row of `x` for each of the batch."""
+        # Rows may be flattened or shared, of which no way can be kept.
         if x.shape[0] != self._count:
             return None
         return self.found.setdefault(id(crossing), Way(crossing, self.rows, reads=self._reads))
@@ -127,6 +130,7 @@ class Way:
 
     def before(self, x: Tensor) -> Tensor:
         """Return what goes into the module in place of `x`."""
+        # The usual case, without a copy.
         if len(self._legs) == 1:
             return self._legs[0].before(x)
         return torch.cat([leg.before(x[leg.rows]) for leg in self._legs])
@@ -253,5 +257,6 @@ def after_module(
             y = changed(place, placed, y)
         else:
             start, stop = part
+            # A slice of a fused projection: the rest of the output is left as it was.
             y = torch.cat([y[..., :start], changed(place, placed, y[..., start:stop]), y[..., stop:]], dim=-1)
     return y

@@ -89,6 +89,7 @@ def read_weights(
 
     # A pooler that was never trained (masked language models have none) is not drawn at random in silence.
     pooler = _lacking_pooler(bare, missing & inside, prefix)
+    # With `keep_pooler` the caller has weights for it.
     if pooler and not keep_pooler:
         setattr(bare, _POOLER, None)
     wanting = (
@@ -117,12 +118,14 @@ def bare_of(model: Any) -> tuple[str, Any]:
     """
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+    # A class without a head is the bare model itself.
     plain = MODEL_MAPPING.get(type(model.config), ())
     if type(model) in (plain if isinstance(plain, tuple) else (plain,)):
         return "", model
     if hasattr(model, "lm_head"):
         prefix, bare = bare_language_model(model)
         return prefix and f"{prefix}.", bare
+    # Whisper's classifier names its encoder otherwise than its base class says.
     prefix = model.base_model_prefix if hasattr(model, model.base_model_prefix) else "encoder"
     return f"{prefix}.", getattr(model, prefix)
 
@@ -136,6 +139,7 @@ def heads_of(model: Any) -> list[str]:
 
 def _wrapping(missing: Collection[str], unused: Collection[str], prefix: str) -> str | None:
     """Return a pattern of what stands before or in the names left over in a file, without which they are the missing ones."""
+    # torch's own wrappers may stand anywhere in a name, others only before it.
     if any(re.search(_WRAPPERS, key) for key in unused):
         return _WRAPPERS
     tails = {key.removeprefix(prefix) for key in missing}
@@ -157,9 +161,11 @@ def _lacking_pooler(bare: Any, missing: Collection[str], prefix: str) -> str:
     if not isinstance(module, nn.Module):
         return ""
     keys = {f"{prefix}{_POOLER}.{key}" for key in module.state_dict()}
+    # A pooler of which something is there is damaged, not left out.
     if not keys or not keys <= set(missing):
         return ""
     layers = [key.removesuffix(".weight") for key in keys if key.endswith(".weight")]
+    # A pooler of several layers is not one that a head can bring.
     return layers[0] if len(layers) == 1 else ""
 
 
@@ -168,6 +174,7 @@ def _refuse(
     inside: Collection[str], bare: Any, prefix: str,
 ) -> None:  # fmt: skip
     """Raise what keeps a file's weights from being the bare model's."""
+    # A head's sizes may differ: its labels are others.
     sizes = sorted((str(key), tuple(own), tuple(asked)) for key, own, asked in mismatched if key in inside)
     if sizes:
         key, held, asked = sizes[0]
@@ -207,6 +214,7 @@ def _from_pretrained(
         )
     except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error) from error
+    # transformers finds an adapter beside the model and puts it on.
     if getattr(model, "_hf_peft_config_loaded", False):
         raise UsageError(adapter_beside(name))
     return model, loading
@@ -215,6 +223,7 @@ def _from_pretrained(
 def loading_error(name: str, error: Exception, part: str = "model") -> AfinaError:
     """Return what to say of a model, or a part of it, that transformers could not load."""
     whole = " ".join(str(error).split())
+    # Errors of transformers may be pages long.
     text = f"{whole[:237]}..." if len(whole) > 240 else whole
     if isinstance(error, AfinaError):
         return error
@@ -226,6 +235,7 @@ def loading_error(name: str, error: Exception, part: str = "model") -> AfinaErro
         field, wanted, value = match.groups()
         return UsageError(f"{name}: {field} in its config.json is {value[:60]}, and should be {wanted}.")
     if Path(name).exists() or name in BUILT_IN:
+        # What pydantic and dataclasses say before the reason is of no use to who reads it.
         text = text.rpartition("validation error for validator ")[2].partition("ValueError: ")[2].rstrip(".") or text
         kind = "" if isinstance(error, (OSError, ValueError, RuntimeError)) else f"{type(error).__name__}: "
         return AfinaError(f"The {part} in {name} cannot be loaded ({kind}{text}); get its files again.")

@@ -104,5 +104,6 @@ def _shape(folder: Path | None) -> tuple[str, bool]:
         kind = read_json_object((folder or Path()) / "config.json", what_to_do="").get("model_type")
     except (AfinaError, OSError):
         return "text", False
+    # By the table of architectures, which tells without a model's weights what it reads.
     row = row_of(SimpleNamespace(model_type=kind))
     return ("text", False) if row is None else (row.inputs, bool(row.further))

@@ -71,6 +71,7 @@ class Parsed:
 
 def parse(text: str) -> Parsed:
     """Read a card; raises `UsageError` for metadata that is no YAML mapping."""
+    # A card may have been edited on any system; digests are of one form of it.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     metadata: Any = {}
     if (match := _METADATA.match(text)) is not None:
@@ -80,6 +81,7 @@ def parse(text: str) -> Parsed:
             raise UsageError(f"its metadata is no YAML ({' '.join(str(error).split())[:120]})") from None
         if not isinstance(metadata, dict):
             raise UsageError("its metadata is no mapping of keys to values")
+        # The text begins behind the metadata, whose place is always at the top.
         text = text[match.end() :]
     record, text = _record(text)
     language, files = record.get("lang"), record.get("files")
@@ -99,6 +101,7 @@ def _record(text: str) -> tuple[dict[str, Any], str]:
     except (ValueError, RecursionError):
         record = None
     rest = text[: match.start()] + text[match.end() :]
+    # A record that a person has damaged counts as none: everything above it is then theirs, and stays.
     whole = isinstance(record, dict) and all(isinstance(record.get(key), dict) for key in ("blocks", "metadata"))
     return (record if whole else {}), rest
 
@@ -179,9 +182,11 @@ def changed(card: str, name: str, change: Callable[[str, str], str]) -> str:
     """Return a card with one of its parts changed, given its text and the card's language, if it is as Afina wrote it."""
     parsed = parse(card)
     body, known = parsed.blocks.get(name), parsed.digests.get("blocks", {}).get(name)
+    # A part that a person changed is theirs.
     if body is None or _digest(body) != known:
         return card
     new = change(body, parsed.language or "en")
+    # Text and digest are changed together, or the next run would take this for a person's doing.
     return card.replace(body, new, 1).replace(f'"{name}": "{known}"', f'"{name}": "{_digest(new)}"', 1)
 
 
@@ -191,6 +196,7 @@ def _between(name: str, text: str) -> str:
 
 def _place(name: str, order: list[str], pieces: Sequence[tuple[str | None, str]]) -> int:
     """Return where a new part goes: behind those that come before it, or else before the first part there is."""
+    # The order of the parts is known, and which of them are there is not.
     before = order[: order.index(name)]
     places = [place for place, (other, _) in enumerate(pieces) if other in before]
     parts = [place for place, (other, _) in enumerate(pieces) if other is not None]
@@ -206,16 +212,19 @@ def _merged_metadata(
     result: dict[str, Any] = {}
     changed: list[str] = []
     for key, value in before.metadata.items():
+        # As it was written: a key that is no longer known is taken out, any other gets its new value.
         if key in known and _value_digest(value) == known[key]:
             if key in new:
                 result[key] = new[key]
                 digests[key] = _value_digest(new[key])
+        # Another value: a person's, and it stays, with the digest of what was theirs to change.
         else:
             result[key] = value
             if key in known:
                 digests[key] = known[key]
             if key in new and new[key] != value:
                 changed.append(key)
+    # Written once and no longer there: a person took it out.
     gone = [key for key in new if key in known and key not in before.metadata]
     for key, value in new.items():
         if key not in before.metadata and key not in gone:
@@ -226,6 +235,8 @@ def _merged_metadata(
 
 def _digest(text: str) -> str:
     lines = [line.rstrip() for line in text.strip().splitlines()]
+    # Twelve letters: it tells changes by hand, not forgeries. Spaces at lines' ends are no change, as editors remove
+    # them.
     return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()[:12]
 
 

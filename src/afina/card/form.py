@@ -62,8 +62,10 @@ def lines(way: str, known: "Known") -> tuple[str, str]:
     and $asked (on a command line). `on_hub` makes them those of a model on the hub.
     """
     base, text = known.base, known.base.inputs == "text"
+    # Where the hub's weights are not those that were trained on, the reader has to give a folder of his own.
     of_base = f'"{base.hub if base.hub is not None and base.same_weights else f"path/to/{base.name}"}"'
     pairs = "text_pair" in (known.record.facts.get("columns") or {})
+    # A head's width has to be said, as the base's own configuration says another.
     labels = f", num_labels={known.task.outputs}" if known.task.has_head else ""
     places = {
         "at": _HERE, "base": of_base, "auto": known.task.auto_class(base.inputs, reads_apart=base.reads_apart),
@@ -78,7 +80,9 @@ def on_hub(lines: str, name: str) -> str:
     """Return the part of a card that says how to load a folder, as it is for one that is on the hub under a name."""
     fetched = "from huggingface_hub import snapshot_download\n"
     lines = lines.replace(f"afina.load({_HERE})", f'afina.load(snapshot_download("{name}"))')
+    # The longer form first: what is left of the folder's sign after it stands for the name.
     lines = lines.replace(_HERE, f'"{name}"').replace("```sh\n", f"```sh\nhf download {name} --local-dir .\n")
+    # Each block of Python is run by itself, so each of them fetches what it loads.
     blocks = lines.split("```python\n")
     return "```python\n".join(fetched + part if number and "snapshot_download(" in part else part
                               for number, part in enumerate(blocks))  # fmt: skip

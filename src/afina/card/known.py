@@ -85,8 +85,11 @@ def known_of(
         return Known(record, task, base)
     try:
         group = None
+        # A run that has just ended has no others to be compared with, and reading its study would find it
+        # half-written.
         if result is None:
             material = material or gather(study)
+            # Results name adapters from their study's folder, in one way on all systems.
             relative = folder.resolve().relative_to(study.resolve()).as_posix()
             result = next(
                 (entry for entry in material.results if entry.adapter == relative and entry.is_finished), None
@@ -102,6 +105,7 @@ def known_of(
     data = _data(settings, result)
     return Known(
         record, task, base, run=result, group=group, value=value, data=data, settings=settings,
+        # Each note once, as data and model may have been noticed to be the same.
         notes=list(dict.fromkeys([*(map(str, data.notes) if data is not None else ()), *result.assumed])),
     )  # fmt: skip
 
@@ -109,5 +113,6 @@ def known_of(
 def _data(settings: StudyFile, result: Result) -> KnownData | None:
     """Return what is known of the run's data as its model reads them."""
     data = {} if settings.resolved is None else settings.resolved.data
+    # A study names its models as it was given them, whose folder may be called by its name alone.
     names = (result.model, Path(result.model).name)
     return next((own for key, own in data.items() if key in {f"{name} / {result.dataset}" for name in names}), None)

@@ -40,6 +40,7 @@ def _languages(known: Known, words: Words) -> str:
         return ""
     counts = {} if known.data is None else known.data.languages
     named, total = languages_of(known), sum(counts.values())
+    # No language that more than a few texts are in: nothing is claimed.
     if not named:
         return words("Which languages its texts are in is not known; on others than those it is untested.")
     shown = ", ".join(f"{key} ({100 * counts[key] / total:.0f}%)" for key in named)
@@ -63,6 +64,7 @@ def _doubts(known: Known, words: Words) -> list[str]:
         return []
     doubted, this = doubts(known.group.cells), (known.method,)
     of_this = replace(
+        # Of this method alone: the doubts about its neighbours belong into their cards.
         doubted,
         by_default=this if known.method in doubted.by_default else (),
         rising=this if known.method in doubted.rising else (),

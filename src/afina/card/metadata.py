@@ -52,6 +52,7 @@ def dataset_on_hub(known: Known) -> str | None:
         return None
     if path in PRESETS:
         return PRESETS[path].hub
+    # A hub's name has an owner; what has none may be a file of this machine.
     return path if "/" in path and is_hub_name(path) else None
 
 
@@ -59,6 +60,7 @@ def languages_of(known: Known) -> list[str]:
     """Return the languages of the train rows that more than a few texts are in, the commonest first."""
     counts = {} if known.data is None else {key: n for key, n in known.data.languages.items() if key != "unknown"}
     total = sum(counts.values())
+    # By name where counts are equal, so that a card that is written again stays the same.
     return [key for key, n in sorted(counts.items(), key=lambda own: (-own[1], own[0])) if n >= _SHARE * total]
 
 
@@ -75,6 +77,7 @@ def _evaluations(known: Known) -> "list[EvalResult]":
             dataset_name=run.dataset, dataset_config=source.get("config"), dataset_split="test", metric_type=name,
             metric_value=round(value, 6), metric_name=_with_interval(known) if name == first else None,
         )
+        # Metrics of parts, as of types of entity, would crowd out those of the whole.
         for name, value in run.test_metrics.items() if value is not None and part_of(name) is None
     ]  # fmt: skip
 
@@ -83,6 +86,7 @@ def _with_interval(known: Known) -> str:
     value, metric = known.value, str(known.run.metric if known.run else "")
     if value is None or value.low is None or value.high is None:
         return metric
+    # The interval goes into the name: the hub's format has no other place for it.
     digits = 3 if is_percent(metric) else 4
     return f"{metric} (95% interval {value.low:.{digits}f} to {value.high:.{digits}f})"
 

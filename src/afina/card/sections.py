@@ -23,6 +23,7 @@ _CUT = re.compile(r"[\d,]+ of [\d,]+ \w+ texts were longer than \d+ tokens and w
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
     """Return a Markdown table, the last `numbers` columns set to the right."""
     marks = ["---"] * (len(columns) - numbers) + ["--:"] * numbers
+    # A bar or a line's end in a name would break the table.
     cells = [[value.replace("|", "\\|").replace("\n", " ") for value in row] for row in (columns, *rows)]
     head, *body = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([head, "| " + " | ".join(marks) + " |", *body])
@@ -60,6 +61,7 @@ def _title(known: Known, form: Form, words: Words) -> str:
 
 def _does(known: Known, words: Words) -> str:
     names = list(known.task.label_names or ())
+    # Twenty, as some tasks have thousands of labels.
     shown = ", ".join(f"`{name}`" for name in names[:20]) + (", …" if len(names) > 20 else "")
     columns = known.record.facts.get("columns") or {}
     of = "a pair of texts" if "text_pair" in columns else "a text"
@@ -72,6 +74,7 @@ def _worth(known: Known, words: Words) -> str:
         return ""
     metric = str(known.run.metric)
     unit = "%" if scaled(metric) == 100 else ""
+    # The unit belongs to the value, and stands before the interval.
     value = with_interval(known.value, metric, words).replace(" [", f"{unit} [", 1)
     return " " + words(
         "On {rows} test rows that it was not trained on: {metric} {value}, 95% interval in brackets.",
@@ -138,6 +141,7 @@ def _named(metric: str, words: Words) -> str:
 
 
 def _number(value: float | None, metric: str, words: Words) -> str:
+    # What was not measured is not a number, and is shown as missing.
     known = None if value is None or value != value else value * scaled(metric)
     return words.number(known, metric_digits(metric, known or 0.0))
 
@@ -190,6 +194,7 @@ def _limited(known: Known, words: Words) -> str:
     for key, split in (("train_limit", "train"), ("test_limit", "test")):
         if (most := known.setting(key)) is not None:
             given = {"count": words.number(most), "split": words(split)}
+            # Rows that have a label each are limited by labels, so that every one keeps its share.
             if known.task.stratified and known.task.label_names and not known.task.tags:
                 sentences.append(words("Limited to {count} rows in {split}, each label with its share.", **given))
             else:
@@ -212,9 +217,11 @@ def _columns(facts: Mapping[str, Any], words: Words) -> str:
 def _training(known: Known, form: Form, words: Words) -> str:
     record, run = known.record, known.run
     rows: list[list[str]] = [[words("method"), f"`{known.method}`"]]
+    # A copy, as a key is taken out of it to stand before the others.
     settings = dict(record.settings)
     rate = settings.pop("learning_rate", None)
     if rate is not None and (run is None or run.step_seconds is not None):
+        # Where the rate came from says whether anybody chose it.
         origin = f" ({words(run.rate)})" if run is not None else ""
         rows.append([words("learning rate"), f"{words.shortest(float(rate))}{origin}"])
     if run is not None:
@@ -254,6 +261,7 @@ def _costs(known: Known, form: Form, words: Words) -> str:
         [words("energy"), words("not measurable here") if energy is None else f"{words.compact(energy)} J"],
     ]  # fmt: skip
     hardware = {} if run.fingerprint is None else run.fingerprint.hardware
+    # Of a graphics card what counts is the card.
     gpus = [str(gpu.get("name")) for gpu in hardware.get("gpus") or ()] if str(run.device).startswith("cuda") else []
     machine = ", ".join(gpus) or str(hardware.get("cpu") or run.device)
     cores = "" if gpus else f", {hardware['cores']} {words('cores')}" if hardware.get("cores") else ""

@@ -43,6 +43,7 @@ class WrittenCard:
 def read_card(folder: Path) -> str | None:
     """Return a folder's card, None where it has none; raises `UsageError` for one that is no UTF-8 text."""
     try:
+        # An editor may have put a mark of byte order before it, or Windows' ends of lines.
         return (folder / CARD).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -82,6 +83,7 @@ def _private(text: str, known: Known) -> str:
     source = (known.record.facts.get("source") or {}).get("path")
     # A card goes to others: folders of this machine are nobody's business.
     for path in filter(None, (known.record.model, str(source or ""), known.run.model if known.run else "")):
+        # Only whole paths: a name that has no folder before it is the hub's.
         if Path(path).is_absolute():
             text = text.replace(path, Path(path).name)
     return text.replace(f"{Path.home()}/", "~/")
@@ -97,6 +99,7 @@ def write_card(folder: Path, made: CardContent, *, old: str | None = None) -> Wr
         merged = merge(read_card(folder) if old is None else old, made)
     except UsageError as error:
         return WrittenCard(path, f"{path} was left as it is: {error}.")
+    # The same text is not written again, so that a folder's times change only with its content.
     if merged.text != read_card(folder):
         write_text(path, merged.text)
     return WrittenCard(path, _kept(path, merged))
@@ -120,6 +123,7 @@ def write_own_card(
     trained.
     """
     known = known_of(folder, read_record(folder, check_method=False), material=material, result=result)
+    # Weights that were just trained have no earlier card: what lies there is of a run before.
     earlier = None if result is not None else _earlier(folder)
     if earlier is not None:
         audit = audit or audited_in(earlier)
@@ -133,6 +137,7 @@ def write_card_of(folder: Path, record: AdapterRecord, *, language: str) -> Writ
     Raises `UsageError` for an export, whose card says how near it is to its adapter.
     """
     earlier = _earlier(folder)
+    # By the part that only an export's card has.
     if earlier is not None and "export" in earlier.digests.get("blocks", {}):
         raise UsageError(f"{folder} is an export, whose card `afina export --force` writes anew with it.")
     known = known_of(folder, record)

@@ -42,6 +42,7 @@ def canaries(
     from afina.errors import UsageError
     from afina.words.language import Words
 
+    # Checked here, as typer has no option of numbers with commas between.
     try:
         times = [int(part) for part in repeat.split(",")]
     except ValueError:

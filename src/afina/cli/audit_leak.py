@@ -95,6 +95,7 @@ def leak(
         print_json(audit.as_dict())
     else:
         _show(console, audit, words)
+    # Whether they were printed as JSON or as tables, what was written is told on the console.
     for path in () if out is None else leak_files(out):
         show_file(console, path)
 
@@ -125,4 +126,5 @@ def _show(console: "Console", audit: "LeakAudit", words: "Words") -> None:
             console.print(f"  {sentence}", highlight=False, markup=False)
         if each.exposures:
             show(f"\n{words('canaries')}", canary_rows(each.exposures, words))
+        # Five of them: the tables and files have the rest.
         show(f"\n{words('train rows most at risk')}", risk_rows(each.rows_at_risk[:5], words))

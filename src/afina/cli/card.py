@@ -32,5 +32,6 @@ def card(
     console = Console()
     written = api.card(adapter, language=language)
     show_file(console, written.path)
+    # Nothing is wrong where a person's own text was kept, so it is said quietly.
     if written.note is not None:
         note(console, written.note, "dim")

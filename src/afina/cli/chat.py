@@ -57,6 +57,7 @@ def chat(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repetition_penalty=repetition_penalty, seed=seed, stop=tuple(stop or ()),
     )  # fmt: skip
+    # An export is talked with like an adapter; only those that run here are listed.
     folders = adapters_in([adapter, *(adapters or ())], is_run)
     talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
     talk.open(settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision)

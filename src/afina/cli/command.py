@@ -47,6 +47,7 @@ def command(name: str, *, panel: str = PANELS[0]) -> Callable[[Command], Command
 def add_commands(app: typer.Typer) -> None:
     """Give an app all commands, the panels in their order."""
     groups: dict[str, typer.Typer] = {"": app}
+    # By panel first, as typer shows commands in the order in which they were added.
     for name, run in sorted(COMMANDS.items(), key=lambda entry: (PANELS.index(entry[1].panel), entry[0])):
         parent, _, word = name.rpartition(" ")
         if not any(other.startswith(f"{name} ") for other in COMMANDS):
@@ -91,6 +92,8 @@ def _let_no_text_command_the_terminal() -> None:
     """Have rich leave out of all texts what it leaves in: the sign that begins a terminal's commands, and its kin."""
     from rich.control import strip_control_codes
 
+    # The set of rich's own that every text of its goes through: what a file or a model says is printed from many
+    # places.
     (stripped,) = strip_control_codes.__defaults__ or ({},)
     stripped.update(
         dict.fromkeys([*range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
@@ -106,6 +109,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def _wrong(value: Any) -> str | None:
+    # A comparison with what is no number is false, so that it is refused too.
     if isinstance(value, float) and not abs(value) <= _MOST:
         return f"a number, and at most {_MOST:,}"
     if isinstance(value, int) and abs(value) > _MOST:

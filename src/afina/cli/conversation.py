@@ -39,10 +39,12 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
     def press(number: int, frame: object) -> None:
         presses.append(number)
+        # The second press is of a person who does not want to wait for the pass to end.
         if len(presses) > 1:
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, press)
+    # Only while an answer is written: at the prompt Ctrl-C is readline's.
     try:
         yield lambda: bool(presses)
     finally:
@@ -57,6 +59,7 @@ class Wrapped:
         self._word = self._space = ""
 
     def write(self, text: str) -> None:
+        # Signs that command a terminal are taken out first, as a model may write any.
         for letter in printable(text):
             if not letter.isspace():
                 self._word += letter
@@ -83,6 +86,7 @@ class Wrapped:
 
         # By cells and not by letters: wide characters take two.
         taken = cell_len(self._space) + cell_len(self._word)
+        # A word that is wider than the line begins on one of its own, and is broken by the terminal.
         if self.column + taken > self.width:
             self.out.write(f"\n{self._word}" if self.column else self._word)
             self.column = cell_len(self._word)
@@ -106,6 +110,7 @@ class Conversation:
         self.folders, self.terminal = folders, terminal
         self.name = next(iter(folders))
         self.loaded: dict[str, Any] = {}
+        # Answers alone are standard output, so that they can be piped; all else stands beside them.
         self.notes = Console(stderr=not terminal, soft_wrap=not terminal, highlight=False)
         self.left_out = 0
 
@@ -116,6 +121,7 @@ class Conversation:
         with self.notes.status(self.words("Loading {name} …", name=self.name)):
             self.chat = api.chat(self.folders[self.name], settings, **how)
         self.loaded[self.name] = self.chat.adapter
+        # An adapter that is loaded later stands on the same base in the same form.
         self.base = {key: value for key, value in how.items() if key in ("model", "precision")}
         if self.terminal:
             on = self.chat.adapter.runs_on
@@ -125,6 +131,7 @@ class Conversation:
     def run(self) -> None:
         """Answer line by line."""
         for line in self._lines():
+            # What is left of a line may be nothing, which asks nothing.
             text = line.strip()
             if text in ("/quit", "/exit"):
                 return
@@ -168,6 +175,7 @@ class Conversation:
         from afina.serve.session import TooLong
 
         try:
+            # Closed in any case, as a generator that is broken off has rows in the batch.
             with closing(self.chat.ask(text)) as pieces:  # type: ignore[type-var]
                 self._write(pieces)
         except TooLong as error:
@@ -184,6 +192,7 @@ class Conversation:
 
     def _write(self, pieces: Iterator[str]) -> None:
         label = f"{self._label()}> " if self.terminal else ""
+        # Without a terminal there is no width to break at: lines are as the model wrote them.
         out = Wrapped(sys.stdout, self.notes.width if self.terminal else sys.maxsize, len(label))
         stopped = any_text = False
         try:
@@ -197,6 +206,7 @@ class Conversation:
                         break
         except KeyboardInterrupt:
             stopped = True
+        # A program that reads answers line by line gets one even where there is none.
         if any_text or not self.terminal:
             out.end()
         if stopped:

@@ -32,6 +32,7 @@ def columns_of(question: str | None, answer: str | None, text: str | None, label
     from afina.data.dialogues.conversations import Columns
     from afina.errors import UsageError
 
+    # One of the two columns alone would be guessed into a pair by its name.
     if (question is None) != (answer is None):
         raise UsageError("--question and --answer go together.")
     return Columns(question=question, answer=answer, text=text, label=label)

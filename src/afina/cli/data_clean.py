@@ -81,6 +81,7 @@ def clean(
     console, words = console_for(format), Words(language)
 
     settings = CleanSettings(
+        # A zero stands for no limit, which the settings call None.
         several=several, pairs=pairs, personal=personal, near_duplicates=similarity or None, min_words=min_words,
         max_words=max_words or None, max_tokens=max_tokens, max_repetition=max_repetition or None,
     )  # fmt: skip

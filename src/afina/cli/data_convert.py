@@ -62,6 +62,7 @@ def convert(
     if format == "json":
         print_json(report.as_dict())
         return
+    # How many of each form, as a file may hold several.
     forms = ", ".join(f"{words.note(form)} ({words.number(count)})" for form, count in report.forms.items())
     result = words(
         "{written} rows written, {rejected} rejected; read as {forms}",

@@ -68,6 +68,7 @@ def generate(
             timeout_seconds=timeout, tries=tries, parallel=parallel,
         )  # fmt: skip
     else:
+        # Imported here, as an endpoint needs neither torch nor a model.
         from afina.generation.writer import LocalModel
 
         writer = LocalModel(
@@ -89,6 +90,7 @@ def _show(console: "Console", report: "GenerateReport", words: "Words") -> None:
     figures = report.diversity
     if figures is not None:
         table = table_of(words("diversity of the answers"), "", words("varied text has"))
+        # What varied text of people has, so that a figure can be judged.
         shares = {
             "different words": (figures.distinct_1, 25),
             "different word pairs (distinct-2)": (figures.distinct_2, 60),
@@ -117,6 +119,7 @@ def _read(path: Path) -> str:
 
     if not path.is_file():
         raise UsageError(f"{path} does not exist.")
+    # A prompt may come from any editor; a byte that is no letter is not worth a refusal.
     return path.read_bytes().decode("utf-8-sig", "replace")
 
 

@@ -68,5 +68,6 @@ def inspect(
         return
     show_inspection(console, inspection, words)
     for path in (html, json_file):
+        # Only those that were asked for have been written.
         if path is not None:
             show_file(console, path)

@@ -65,7 +65,9 @@ def show_inspection(console: "Console", inspection: Any, words: "Words") -> None
 def _listed(counts: Mapping[str, int], words: "Words", most: int = 8) -> str:
     total = sum(counts.values())
     shown = [
-        f"{name} {words.number(count)} ({100 * count / total:.0f}%)" for name, count in list(counts.items())[:most]
+        f"{name} {words.number(count)} ({100 * count / total:.0f}%)"
+        for name, count in list(counts.items())[:most]
+        # Eight, and a count of the others: a data set may have hundreds of labels.
     ]
     rest = len(counts) - len(shown)
     return ", ".join(shown) + (f" {words('and {count} more', count=rest)}" if rest else "")

@@ -24,6 +24,7 @@ def demo(
 
     Example: `afina demo --out demo`; `afina demo chat` teaches a model that writes.
     """
+    # The group is carried out by itself only where no command of it was given.
     if context.invoked_subcommand is not None:
         return
     from afina import api

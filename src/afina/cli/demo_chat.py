@@ -44,6 +44,7 @@ def demo_chat(
     from afina.words.language import Words
 
     console, words = Console(highlight=False), Words(language)
+    # qlora is one of the small model's methods, and needs a package.
     if model == SMALL and len(DEMO_CHAT["methods"]) > 1 and not can_quantise():
         note(console, words("qlora is left out: it needs pip install 'afina[quantised]'."))
     status, first = console.status(""), list["Examined"]()
@@ -81,6 +82,7 @@ def _show_answers(console: "Console", examination: "Examination", examined: "Seq
 
     width = max(len(one.name) for one in examined)
     count = len(examination.questions)
+    # Evenly spread over the questions, from the middle of each stretch.
     for place in range(count // (2 * _SHOWN), count, count // _SHOWN):
         console.print(Text(f"\n  {examination.questions[place]}", style="bold"))
         for one in examined:
@@ -124,6 +126,7 @@ def _table(words: "Words", examined: "Sequence[Examined]", results: "Sequence[Re
     asked = ["right of {questions}", *(["of {world} about the world"] if world else [])]
     for heading in (*asked, "perplexity: answers", "general text", "trainable", "seconds"):
         table.add_column(words(heading, questions=questions, world=world), justify="right")
+    # A method stands for its run: the demonstration has one seed.
     by_method = {result.method: result for result in results}
     for one in examined:
         run = by_method.get(one.name)

@@ -111,6 +111,7 @@ def evaluate(
             force=force, tell=tell,
         )  # fmt: skip
     if format == "json":
+        # The figures alone go to standard output, for programs.
         print_json(evaluation.as_dict())
     else:
         _show(console, evaluation, words)
@@ -119,10 +120,12 @@ def evaluate(
 
 
 def _listed(text: str | None) -> list[str] | None:
+    # Most options of several names are written with commas, as in the other commands.
     return [part.strip() for part in text.split(",") if part.strip()] if text is not None else None
 
 
 def _lines(text: str) -> str:
+    # A shell hands on \n as two letters.
     return text.replace("\\n", "\n")
 
 
@@ -134,10 +137,12 @@ def _show(console: "Console", evaluation: "Evaluation", words: "Words") -> None:
     figures = ("base", "adapter", "difference [95%]") if compared else ("value [95%]",)
     for name in ("items", *figures):
         table.add_column(words(name), justify="right")
+    # Only what is surely better or worse has a colour.
     colours = {"better": "green", "worse": "red"}
     before = None
     for row in evaluation.rows:
         if before not in (None, row.source):
+            # A line between sources, whose name stands once.
             table.add_section()
         shown = "" if row.source == before else Path(row.source).name
         before = row.source

@@ -32,6 +32,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
         fixed.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
         command.__annotations__[option.name] = kind
     command.__signature__ = signature.replace(parameters=fixed)  # type: ignore[attr-defined]
+    # typer reads annotations too, and has no option for what is left of the call.
     del command.__annotations__["options"]
     return command
 
@@ -90,6 +91,7 @@ def export(
 
     console, words = Console(), Words(language)
     if check is not None:
+        # Whatever belongs to making an export would be left out in silence.
         if strange := [name for name, value in {"--to": to, "--out": out, "an adapter": adapter}.items() if value]:
             raise UsageError(f"--check looks at what was exported, and takes no {strange[0].removeprefix('an ')}.")
         with working(console, words("opening what was exported"), words):

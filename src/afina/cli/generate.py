@@ -69,9 +69,11 @@ def generate(
     settings = GenerationSettings(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop or ())
     )
+    # What was written as it came is not printed again.
     pieces: list[str] = []
     written = api.generate(
         adapter, prompts or (), settings, file=file, text=text, chat=chat, bare=bare, batch_size=batch_size, model=model,
+        # The bare model may write nothing, which is said of the whole text alone.
         device=device, precision=precision, write=None if for_program or bare else lambda piece: _write(piece, pieces),
     )  # fmt: skip
     if pieces:
@@ -79,6 +81,7 @@ def generate(
     for reply in () if pieces else written.replies:
         print(json.dumps(reply.as_dict(), ensure_ascii=False) if for_program else _safe(reply.text))
     for sentence in map(words.sentence, (*written.assumed, *filter(None, (written.note,)))):
+        # Beside the text, so that a pipe has the text alone.
         note(Console(stderr=True), sentence)
 
 

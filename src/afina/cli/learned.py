@@ -19,6 +19,7 @@ def show_learned(console: "Console", learned: "Learned", title: str, words: "Wor
     from rich.panel import Panel
     from rich.text import Text
 
+    # In a file or a pipe brackets say what colour says at a terminal.
     plain = console.color_system is None
     for number, row in enumerate(learned.examples, start=1):
         text = Text()

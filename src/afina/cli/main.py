@@ -54,6 +54,7 @@ def main() -> None:
     except ValueError as error:
         from pydantic import ValidationError
 
+        # Any other error of a value is a fault of ours, and is seen whole.
         if not isinstance(error, ValidationError):
             raise
         from afina.dataset_spec import DatasetSpec
@@ -63,6 +64,7 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             _say("Interrupted; what is finished is kept, and the same command goes on from there.")
+        # typer has chosen the exit code.
         raise
     except KeyboardInterrupt:
         _say("Interrupted before anything began.")
@@ -89,4 +91,5 @@ def _say(sentence: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    # A key may stand in an error of another program's.
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), printable(redacted(sentence))))

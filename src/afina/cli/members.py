@@ -30,6 +30,7 @@ class RunAtWork:
 def members_table(members: Sequence[RunAtWork], words: Words, most: int) -> tuple[Table, list[Text]]:
     """Return a line for each of the first `most` members, and below them how many more there are."""
     metrics = {member.metric for member in members if member.metric}
+    # A place is given only where candidates race.
     raced = any(member.place for member in members)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(words("member"), min_width=12)
@@ -38,6 +39,7 @@ def members_table(members: Sequence[RunAtWork], words: Words, most: int) -> tupl
         table.add_column(column, no_wrap=True)
 
     for member in members[:most]:
+        # Several metrics have no name in common for the head of the column.
         test = _figure(member.test, words)
         if len(metrics) > 1 and member.metric:  # no one name heads the column
             test = f"{words(member.metric)} {test}"
@@ -55,6 +57,7 @@ def members_table(members: Sequence[RunAtWork], words: Words, most: int) -> tupl
 
 def ranges(members: Mapping[str, RunAtWork], words: Words) -> Iterator[str]:
     """Yield the members' losses and metrics, each from the lowest to the highest; a single run's as they are."""
+    # In the order in which they come: the loss first, then each metric.
     values: dict[str, list[float]] = {}
     for member in members.values():
         if member.loss is not None:

@@ -42,6 +42,7 @@ def methods(
         _show(entries, words, counted=bool(model))
         return
     for entry in entries:
+        # Programs get the English words, which stay the same.
         values = vars(entry) | {"trainable_percent": entry.trainable_percent}
         del values["portuguese"]
         print(json.dumps(values))
@@ -59,6 +60,7 @@ def _show(entries: "list[MethodEntry]", words: "Words", *, counted: bool) -> Non
     table.add_column(words("PEFT type"), overflow="fold")
     for entry in entries:
         counts = ["–", "–"]
+        # No number where a method's parameters depend on the data.
         if entry.trainable_parameters is not None:
             share = words.written(f"{entry.trainable_percent:.3g}")
             counts = [words.number(entry.trainable_parameters), share]

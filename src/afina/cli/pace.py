@@ -16,6 +16,7 @@ class Pace:
     minutes, six minutes after an hour.
     """
 
+    # A clock can be given, as a test would wait for hours otherwise.
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
         self.begin()
@@ -38,6 +39,7 @@ class Pace:
 
         # The longer a piece of work takes, the seldomer it is told: a night's log stays readable.
         longest = max(_LONGEST, (now - self._begun) / 10)
+        # Never two lines within a few seconds, even where every tenth comes at once.
         if silence < _SHORTEST or (tenth <= self._tenth and silence < longest):
             return False
         self._tenth, self._spoke = tenth, now
@@ -47,5 +49,6 @@ class Pace:
         """Return how long the rest takes at the speed seen since the first figure; None where there is no speed yet."""
         if self._first is None or done <= self._first[1]:
             return None
+        # From the first figure on: what a checkpoint brought took no time here.
         began, first = self._first
         return (self.clock() - began) / (done - first) * (total - done)

@@ -44,6 +44,7 @@ def plan(
     else:
         _show(console, planned.estimates, words)
         _show_sums(console, planned, words)
+    # Once for a method on a model, as all its seeds fail alike.
     for run, why in {run.label + run.model: (run, why) for run, why in planned.failed}.values():
         sentence = words("{method} on {model} cannot run: {why}", method=run.label, model=Path(run.model).name, why=why)
         console.print(sentence, style="red", markup=False)
@@ -127,6 +128,7 @@ def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
 
 
 def _time(seconds: float, words: "Words") -> str:
+    # Minutes from a minute and a half, hours from ninety of these: a figure has two or three digits.
     if seconds < 90:
         return f"{words.number(seconds)} s"
     return f"{words.number(seconds / 60, 1)} min" if seconds < 5400 else f"{words.number(seconds / 3600, 1)} h"

@@ -104,6 +104,7 @@ def predict(
     form = None if shown else form_of(format, out)
     if out is None and form is not None and FORMS[form].write is None:
         raise UsageError(f"--format {form} is for a file: say which with --out.")
+    # A program reads what is no terminal, and gets an object a line.
     if form is None and format is None and not sys.stdout.isatty():
         form = "jsonl"
     from rich.console import Console
@@ -123,7 +124,9 @@ def predict(
     elif (write := FORMS[form].write) is not None:
         write(answers, sys.stdout, answers.layout)
     if out is not None or at_least is not None:
+        # Counts were asked for by a file or a threshold; a table of a few texts shows them itself.
         note(console, _counted(answers.counts, words), "dim")
+    # Columns that were renamed are said, as whoever reads the file looks for the old name.
     for sentence in (*map(words.sentence, answers.adapter.notes), *map(words.note, answers.layout.renamed)):
         note(console, sentence)
 
@@ -144,6 +147,7 @@ def _given(texts: list[str], file: Path | None) -> Iterable[str]:
     from afina.cli.standard_input import input_lines
     from afina.errors import UsageError
 
+    # Without any text the lines of a pipe are taken, and at a terminal nothing is waited for.
     if file is None and (texts == ["-"] or (not texts and not sys.stdin.isatty())):
         return input_lines()
     if file is None and not texts:
@@ -185,6 +189,7 @@ def _show_entities(rows: "Iterator[Predicted]", thresholded: bool, words: "Words
         for entity in entities:
             place = (str(entity.start), str(entity.end), words.number(entity.probability, 3))
             table.add_row(shown, Text(entity.text), Text(entity.type), *place)
+            # A text stands once, beside the first of its entities.
             shown = Text("")
         if not entities:
             table.add_row(shown, *[""] * 5)

@@ -109,8 +109,10 @@ class Progress:
         self.live.stop()
 
     def _shown(self) -> Group:
+        # A single run has its figures in the bar.
         if len(self.members) < 2:
             return Group(self.bars)
+        # As many lines as leave the bars on the screen.
         table, more = members_table(list(self.members.values()), self.words, max(3, self.console.height - 8))
         return Group(table, *more, self.bars)
 
@@ -218,6 +220,7 @@ class Progress:
     def _epoch(self, event: "events.Epoch") -> None:
         if (member := self.members.get(event.run)) is not None:
             member.metric, member.test = event.metric, event.entry.metric("test", event.metric)
+            # What has left keeps saying so: its last epoch may be told after it left.
             if not member.left:
                 member.epoch, member.loss = str(event.entry.epoch), event.entry.train_loss
 
@@ -270,6 +273,7 @@ class Progress:
             taken = words("{seconds} s alone", seconds=seconds) if result.measured == "profile" else f"{seconds} s"
             last = result.history[-1].epoch
             stopped = ""
+            # Early stopping ends before the epochs that were asked for.
             if result.epochs is not None and last < result.epochs:
                 stopped = f", {words('stopped after epoch {epoch}', epoch=last)}"
             self._say(f"  {name}: {value}, {taken}{stopped}", "dim" if event.search else "green")
@@ -284,6 +288,7 @@ class Progress:
     def _reset(self, note: str) -> None:
         """Begin another piece of work: its bar is empty, and a log waits for its first line."""
         self.bars.reset(self.one, description=self.what, total=None, note=note, visible=True)
+        # A new piece of work has a speed of its own.
         self.pace.begin()
 
     def _rows(self, what: str, done: int, rows: int) -> None:

@@ -73,6 +73,7 @@ def rag_ask(
     )
     answer = api.rag.ask(
         index, question, model, settings, most=most, threshold=threshold, base=base, device=device, precision=precision,
+        # An answer for a program comes whole.
         dry_run=dry_run, tell=_write if format == "text" else lambda piece: None,
     )  # fmt: skip
     if isinstance(answer, QuestionPrompt):
@@ -80,6 +81,7 @@ def rag_ask(
     elif format == "json":
         print(json.dumps(answer.as_dict(), ensure_ascii=False))
     else:
+        # The answer was written as it came, without an end of its last line.
         print()
         _show(console, beside, answer, words)
 

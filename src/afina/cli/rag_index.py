@@ -105,6 +105,7 @@ def _show(console: "Console", report: "BuildReport", words: "Words") -> None:
     def say(text: str, style: str = "") -> None:
         console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
+    # A few by name: a folder may hold thousands of files of no known kind.
     for name, why in report.problems[:_FILES]:
         note(console, words("left out: {file}: {why}", file=name, why=words.note(why)), "red")
     if (more := len(report.problems) - _FILES) > 0:

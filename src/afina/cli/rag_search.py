@@ -51,6 +51,7 @@ def rag_search(
     import afina
     from afina.words.language import Words
 
+    # All questions are searched at once, as their vectors are made together.
     asked = [line.strip() for line in sys.stdin if line.strip()] if questions == ["-"] else questions
     opened = afina.Index(index, device=device)
     words = Words(language)
@@ -62,6 +63,7 @@ def rag_search(
         from afina.retrieval.reranking import Reranker
 
         reranker = Reranker(rerank, device=device)
+    # Fifty, so that a passage that the index ranks low can still be found to be the best.
     depth = most if reranker is None else max(most, 50)
     for question, hits in zip(asked, opened.search_several(asked, depth, by=by) if asked else (), strict=True):
         if reranker is not None:

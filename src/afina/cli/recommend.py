@@ -43,6 +43,7 @@ def recommend(
         print_json(answer.as_dict())
     else:
         _show(answer, Words(language))
+    # Nothing that fits is no answer to a script that asks.
     if answer.choice is None:
         raise typer.Exit(1)
 
@@ -51,6 +52,7 @@ def _show(answer: "Recommendation", words: "Words") -> None:
     from rich.console import Console
     from rich.text import Text
 
+    # A reason may be long; the terminal wraps it and no program reads it here.
     console = Console(soft_wrap=True, highlight=False)
     name = answer.choice.method if answer.choice else words("none")
     undecided = "" if answer.decided else f" ({words('the data cannot decide')})"

@@ -37,6 +37,7 @@ def report(
     """
     from afina import api
 
+    # Instead of the report, which is not written again for a look at mistakes.
     if errors is not None:
         _show_mistakes(directory, errors, language)
         return
@@ -51,6 +52,7 @@ def report(
 def end_study(done: "Outcome", language: str) -> None:
     """Print the tables of a study that was carried out and where its report is; ends with code 1 where anything failed."""
     _show(done.directory, done.report, language)
+    # A rate that could not be tried makes a study not whole, though all of its runs ended.
     if done.failed or done.untried:
         raise typer.Exit(1)
 
@@ -78,6 +80,7 @@ def _show(directory: Path, files: "ReportFiles", language: str) -> None:
 
     console = _show_table(directory, language)
     if files.has_mistakes:
+        # Only where there is something to look at.
         note(console, f"{Words(language)('What went wrong')}: afina report {directory} --errors best", "dim")
     for sentence in files.notes:
         note(console, sentence, "dim")

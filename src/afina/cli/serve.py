@@ -81,6 +81,7 @@ def serve(
     tell = _quiet if is_quiet() else partial(_tell, words)  # now: other threads do not know of --quiet
     served = api.serve(
         base, adapters=adapters, host=host, port=port, preload=preload, keys=keys,
+        # An empty variable is no key.
         api_key=api_key or os.environ.get("AFINA_API_KEY") or None,
         admin_key=admin_key or os.environ.get("AFINA_ADMIN_KEY") or None, rate=rate,
         limits=ServeLimits(queue=queue, body=body, deadline=deadline), grace=grace, log=log, log_text=log_text,
@@ -93,6 +94,7 @@ def serve(
             base=served.house.bases.name, adapters=adapters_there, url=served.url,
         )
     )  # fmt: skip
+    # Said before anybody asks: an address that others reach without a key serves whoever finds it.
     if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
         tell(words("Whoever reaches this address may ask: there is no key (--api-key, --keys)."))
     _until_told(served)

@@ -24,6 +24,7 @@ _QUIET = ContextVar("quiet", default=False)
 @contextmanager
 def quietly(wanted: bool) -> Iterator[None]:
     """Write nothing but answers and errors within, if that is wanted."""
+    # A variable of the context and no global: commands may run beside each other in one process.
     before = _QUIET.set(wanted)
     try:
         yield

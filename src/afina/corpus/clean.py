@@ -89,17 +89,21 @@ def clean(
     path, out, how = Path(path), Path(out), how or Reading()
     plain = bool(how.plain)
     settings = settings or CleanSettings()
+    # Both files are named before the first row is read: a file of any size may take hours.
     check_output(out, rejects_path(out), path, force=force)
     rules = rules_for(settings, tokens, plain=plain)
     source = SourceFile(path)
     with ExitStack() as stack:
+        # Both are written under other names until they are whole, so that a broken run leaves neither of them.
         partial, rejected = stack.enter_context(whole_file(out)), stack.enter_context(whole_file(rejects_path(out)))
         rejects = stack.enter_context(InteractionFile(rejected, out.suffix, plain=plain, rejects=True))
+        # Rows that pass wait on the result's own disk: the system's place for temporary files may be in memory.
         sieve = stack.enter_context(_Sieve(path.name, out.parent, rules, rejects, settings.near_duplicates))
         for row in read_interactions(source, replace(how, plain=plain)):
             sieve.put(row)
             if tick is not None and sieve.read % 200 == 0:
                 tick(sieve.read)
+        # What kept nothing is more often read in the wrong way than a file of nothing.
         if not sieve.digests:
             raise UsageError(_nothing_kept(path, sieve.read, sieve.reasons))
         result = stack.enter_context(InteractionFile(partial, out.suffix, plain=plain))
@@ -108,6 +112,7 @@ def clean(
             result.write(values)
             generated += bool(values["generated"])
         count, without = result.rows, not rejects.rows
+    # An empty file of rejects would have a person look into it.
     if without:
         rejects_path(out).unlink()
     return CleanReport(
@@ -129,6 +134,7 @@ class _Sieve:
         self.reasons: Counter[str] = Counter()
         self.digests, self.read = array("Q"), 0
 
+    # Eight bytes a row, so that duplicates are found among more rows than memory would hold.
     def __enter__(self) -> "_Sieve":
         self._files = ExitStack()
         self._waiting = self._files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", dir=self.folder))
@@ -150,12 +156,14 @@ class _Sieve:
             text = rest.all_text
             self.digests.append(digest(text))
             if self.near_duplicates is not None:
+                # A signature of 256 bytes a row, on disk: it is looked at as a memory map.
                 self._marks.write(signature(text).tobytes())
             self._waiting.write(json.dumps(as_values(rest, self.source)) + "\n")
 
     def kept(self) -> Iterator[dict[str, Any]]:
         """Yield the values of the rows that say nothing twice; the others become rejects."""
         self._marks.flush()
+        # Mapped, not read: the file may be larger than memory.
         stored = np.memmap(self._marks, dtype=np.uint16).reshape(-1, PERMUTATIONS) if self.near_duplicates else None
         first = _first(np.frombuffer(self.digests, dtype=np.uint64), stored, self.near_duplicates)
         self.reports |= {name: RuleReport(name, does) for name, does in _DUPLICATES.items()}
@@ -164,6 +172,7 @@ class _Sieve:
             if reason is None:
                 yield values
             else:
+                # The kind stands before ` of `, and behind it the row that says the same.
                 self.reports[reason.split(" of ")[0]].removed += 1
                 self.rejects.write({**values, "reason": reason})
 
@@ -186,7 +195,9 @@ def ruled(row: Interaction, rules: list[Rule], reports: dict[str, RuleReport]) -
                 if part.problem:
                     yield part
             report.removed += len(given) - len(good)
+            # A rule that makes several rows of one says by how many there are more.
             report.added += max(0, len(given) - 1)
+            # A rule gives a row back as the same object where it changed nothing.
             report.changed += any(part is not each for part in good)
             left += good
         rows = left
@@ -204,6 +215,7 @@ def _first(digests: np.ndarray, signatures: np.ndarray | None, threshold: float 
 
 def _told_apart(waiting: Any, digests: "array[int]", first: np.ndarray) -> Iterator[tuple[dict[str, Any], str | None]]:
     """Yield each row's values, with the reason to drop it or None."""
+    # Only of rows that another one repeats is the place kept.
     wanted = set(first[first != np.arange(len(first))].tolist())
     sources: dict[int, str] = {}
     for number, line in enumerate(waiting):

@@ -47,10 +47,12 @@ def convert(
     `how` says how it is read. Raises `UsageError` where no row can be read.
     """
     path, out = Path(path), Path(out)
+    # Rejects and result are settled together, before anything is read.
     check_output(out, rejects_path(out), path, force=force)
     source = SourceFile(path)
     forms: Counter[str] = Counter()
     generated, problem = 0, ""
+    # Dialogues or texts is decided once for the whole file, as the result has one form.
     how = settled(source, how)
     texts = bool(how.plain)
     with whole_file(out) as partial, whole_file(rejects_path(out)) as rejected:
@@ -72,6 +74,7 @@ def convert(
                     tick(read)
         if not result.rows:
             raise UsageError(f"{path}: none of its {read:,} rows can be read ({problem or 'it holds none'}).")
+    # Without rejects there is no file of them.
     if not rejects.rows:
         rejects_path(out).unlink()
     beside = rejects_path(out) if rejects.rows else None

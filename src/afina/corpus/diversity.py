@@ -33,6 +33,8 @@ def diversity(
     """Measure texts, at least two; `embed` gives one vector a text, (N, D)."""
     order = np.random.default_rng(seed).permutation(len(texts))
     sample = [texts[place] for place in order[:_TEXTS]]
+    # A fixed number of words from the front of each text in a random order: the share of different ones falls with
+    # length.
     words = [word for text in (texts[place] for place in order) for word in text.lower().split()[:_WORDS]][:_WORDS]
     one, two, three = (distinct(words, n) for n in (1, 2, 3))
     spread = embedding_spread(embed(sample)) if embed is not None else None
@@ -42,6 +44,7 @@ def diversity(
 def distinct(words: Sequence[str], n: int) -> float:
     """Return the share of n-grams that are different ones (Li et al., 2016, arXiv:1510.03055)."""
     grams = list(zip(*(words[start:] for start in range(n)), strict=False))
+    # Too short to have any: nothing is repeated.
     return len(set(grams)) / len(grams) if grams else 1.0
 
 
@@ -66,6 +69,7 @@ def self_bleu(texts: Sequence[str]) -> float:
         for n, counts in enumerate(of_text):
             if total := sum(counts.values()):
                 hits = sum(min(count, _most_elsewhere(tops[n][gram], row)) for gram, count in counts.items())
+                # Half a match, as the logarithm of none would make every other precision meaningless.
                 logs.append(math.log((hits or 0.5) / total))
         others = np.delete(lengths, row)
 
@@ -100,6 +104,7 @@ def embedding_spread(vectors: np.ndarray) -> float:
     count = len(vectors)
     if count < 2:
         return 0.0
+    # A vector of zeros has no direction, and is as far from all others.
     units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     # The sum of all pairs' products is the squared length of the sum, less each vector's with itself.
     alike = (np.square(units.sum(axis=0)).sum() - np.square(units).sum()) / (count * (count - 1))
@@ -117,6 +122,7 @@ def collapse_warnings(now: Diversity, before: Diversity | None = None) -> list[s
         )
     if now.spread is not None and now.spread < 0.3:
         warnings.append(f"texts mean nearly the same: embedding spread {now.spread:.2f} (varied text: above 0.6)")
+    # Against the first rows of the same model: what is varied for one prompt is little for another.
     if before is not None and now.distinct_2 < 0.75 * before.distinct_2:
         warnings.append(
             f"it falls: {100 * before.distinct_2:.0f}% of the word pairs differed at first, {100 * now.distinct_2:.0f}% now"

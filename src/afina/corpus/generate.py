@@ -76,10 +76,12 @@ class Wanted:
 
     def topic(self, number: int) -> str | None:
         """Return the topic of a request."""
+        # In turn and not at random: the same number asks for the same thing when a run goes on.
         return self.topics[number % len(self.topics)] if self.topics else None
 
     def request(self, number: int) -> tuple[str, int]:
         """Return a request's prompt and seed."""
+        # A seed for each request, so that the same topic asked twice brings two answers.
         return self.prompt.replace("{topic}", self.topic(number) or ""), self.seed + number
 
 
@@ -100,12 +102,14 @@ def generate(
     told of every request. Raises `AfinaError` when the model stops answering: what was written stays.
     """
     out, count = Path(out), wanted.count
+    # Rows are appended as they come, which a parquet file does not take.
     if out.suffix.lower() != ".jsonl":
         raise UsageError(
             f"{out}: rows are added as they are written, which takes a .jsonl file; `convert` makes parquet of it."
         )
     settings, speakers = settings or CleanSettings(), speakers or Speakers()
     topics = _hash("\n".join(wanted.topics))
+    # What makes the rows another data set; a run with another of them is refused.
     record = {"model": writer.name, "prompt": _hash(wanted.prompt), "topics": topics, "seed": wanted.seed}
     with Ledger(out, record) as ledger:
         # What an earlier call wrote counts: new rows are told from those too.
@@ -114,6 +118,7 @@ def generate(
             known.add(signature(dialogue_text(row["messages"])))
         dry, warnings = 0, []
         while known.count < count:
+            # Not more at one time than are wanted, as each answer is paid for.
             numbers = ledger.next_numbers(min(writer.parallel, count - known.count))
 
             # One call's failure does not throw away what the others of the same moment brought.
@@ -142,6 +147,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+# Errors that are not ours, an interrupt among them, go on as they are.
 def _stopped(failed: BaseException, rows: int, count: int, out: Path) -> BaseException:
     if not isinstance(failed, AfinaError):
         return failed
@@ -173,6 +179,7 @@ def _together(
             thread.join()
     except KeyboardInterrupt as error:
         interrupted = error
+    # By number, so that the file has the rows of one moment in an order that does not depend on the network.
     yield from sorted(results.items())
     if interrupted is not None:
         raise interrupted
@@ -189,6 +196,7 @@ class _Known:
         self._signatures = np.empty((64, PERMUTATIONS), dtype=np.uint16)
 
     def add(self, new: np.ndarray) -> None:
+        # Twice as long each time, which is a copy of every signature once on the average.
         if self.count == len(self._signatures):
             self._signatures = np.concatenate([self._signatures, np.empty_like(self._signatures)])
         self._signatures[self.count] = new
@@ -216,6 +224,7 @@ def _judged(
     if not written.whole:
         # Its last interaction may end in the middle of a word.
         read[-1] = replace(read[-1], problem="cut off at the most tokens that the model may write")
+    # Counted for each answer and thrown away: what rules changed in generated rows is not reported.
     rules = rules_for(settings, None, plain=False)
     reports = {rule.name: RuleReport(rule.name, rule.does) for rule in rules}
     rows = []
@@ -242,8 +251,10 @@ def _read(text: str, speakers: Speakers) -> list[Interaction]:
             values = [json.loads(each) for each in candidate]
         except (ValueError, RecursionError):
             continue
+        # A list in one document, or an object a line.
         values = values[0] if len(values) == 1 and isinstance(values[0], list) else values
         if values and all(isinstance(value, Mapping) for value in values):
+            # The messages of one dialogue, without the object around them.
             if all("role" in value and "content" in value for value in values):
                 values = [{"messages": values}]
             return [interaction_of(RawRow("", value), speakers, Columns()) for value in values]
@@ -264,6 +275,7 @@ def _report(
     ]
     figures = diversity(answers, embed) if len(answers) > 1 else None
     if figures is not None:
+        # The first and the last of them, as a model collapses while it writes.
         first, last = answers[:_LATEST], answers[-_LATEST:]
         parted = len(answers) >= 2 * _LATEST
         falling = collapse_warnings(diversity(last), diversity(first)) if parted else []

@@ -43,8 +43,10 @@ class Lengths:
     @classmethod
     def of(cls, lengths: np.ndarray) -> "Lengths":
         """Sum lengths (N,) up."""
+        # Up to the length that one row in a hundred exceeds, or one long row would put all others into the first step.
         longest, top = int(lengths.max()), max(12, int(np.quantile(lengths, 0.99)))
         edges = np.unique(np.linspace(0, top, 13).round().astype(int))
+        # The last step takes the longest rows in.
         edges[-1] = max(top, longest)
         counts, _ = np.histogram(lengths, bins=edges)
         return cls(
@@ -97,6 +99,8 @@ class _Tally:
 
     def __init__(self, count: Callable[[str], int]) -> None:
         self.count = count
+        # Four bytes a row for lengths and eight for what tells rows apart: a file of any size is read with little
+        # memory.
         self.whole, self.question, self.answer, self.digests = array("I"), array("I"), array("I"), array("Q")
         self.forms, self.problems, self.labels, self.languages, self.personal, self.empty = (
             Counter[str]() for _ in range(6)
@@ -107,6 +111,7 @@ class _Tally:
     def example(self, kind: str, place: str, text: str) -> None:
         examples = self.examples.setdefault(kind, [])
         if len(examples) < _EXAMPLES:
+            # Enough to recognise a row by; the page is no copy of the file.
             examples.append([place, text if len(text) <= _SHOWN else text[:_SHOWN] + "..."])
 
     def add(self, row: Interaction) -> str | None:
@@ -128,6 +133,7 @@ class _Tally:
         if row.label is not None:
             label = visible(row.label)
             self.labels[label or "(none)"] += 1
+            # A label that is written with invisible signs is learned without them, which is said.
             self.retouched += label is not None and label != row.label
         if row.messages:
             self._dialogue(row)
@@ -186,6 +192,7 @@ def inspect_file(
     lengths = {"row": tally.whole} | ({"question": tally.question, "answer": tally.answer} if tally.dialogues else {})
     duplicates = len(digests) - len(np.unique(digests))
     later = first != np.arange(len(first))
+    # That many labels are a column of something else.
     many = len(tally.labels) > _MOST_LABELS
     if tally.retouched:
         source.seen["labels with spaces or invisible characters, counted (and learned) without"] += tally.retouched
@@ -194,6 +201,7 @@ def inspect_file(
         turns=tally.turns / tally.dialogues if tally.dialogues else None,
         unit=f"tokens of {tokenizer}" if tokens is not None else "words",
         lengths={name: Lengths.of(np.frombuffer(values, dtype=np.uint32)) for name, values in lengths.items()},
+        # Near, and not equal: duplicates are counted by themselves.
         duplicates=duplicates, near_duplicates=int((later & (digests != digests[first])).sum()), similarity=similarity,
         empty=dict(tally.empty), several=tally.several, generated=tally.generated,
         labels={} if many else dict(tally.labels.most_common()), languages=dict(tally.languages.most_common()),

@@ -51,6 +51,7 @@ def findings(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
         similarity=words.written(f"{inspection.similarity:g}"),
     )
     counts = [
+        # What asks for cleaning first; what is merely worth knowing after it.
         (True, inspection.unreadable, words("rows that cannot be read")),
         (True, inspection.duplicates, words("duplicates of an earlier row")),
         (True, inspection.near_duplicates, near),
@@ -106,6 +107,7 @@ def _noted(counts: Mapping[str, int], words: Words) -> dict[str, int]:
 
 
 def _begun(text: str) -> str:
+    # Only the first letter: the rest may be a name.
     return text[:1].upper() + text[1:]
 
 

@@ -33,10 +33,12 @@ def as_values(row: Interaction, source: str, reason: str | None = None) -> dict[
     """Return a row by column."""
     return {
         "messages": [dict(message) for message in row.messages] or None,
+        # A row is a dialogue or a text: the other column is empty.
         "text": row.text if not row.messages else None,
         "label": row.label,
         "generated": row.generated,
         "source": f"{source}, {row.place}",
+        # As one text: columns beside differ from file to file, and a table has one set of them.
         "extra": json.dumps(row.extra, ensure_ascii=False, default=str, sort_keys=True) if row.extra else None,
     } | ({} if reason is None else {"reason": reason})
 
@@ -47,6 +49,7 @@ class InteractionFile:
     def __init__(self, path: Path, suffix: str, *, plain: bool, rejects: bool = False) -> None:
         """Take rows as texts with `plain`; `rejects` have both columns and a `reason`."""
         self.path, self.rows = path, 0
+        # A reject may be of either kind, so that both columns are there.
         contents = ["messages", "text"] if rejects else ["text", "label"] if plain else ["messages"]
         self.columns = [*contents, "generated", "source", "extra", *(["reason"] if rejects else [])]
         self._waiting: list[Mapping[str, Any]] = []
@@ -68,6 +71,7 @@ class InteractionFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # What broke off is thrown away with its file, and needs no last batch.
         if kind is None:
             self._flush()
         self._file.close()
@@ -77,6 +81,7 @@ class InteractionFile:
         self._waiting.append(values)
         self.rows += 1
         self._letters += len(values["text"] or "") + sum(len(each["content"]) for each in values["messages"] or ())
+        # By rows or by letters, as one dialogue may be as long as a book.
         if len(self._waiting) >= _BATCH or self._letters > _LETTERS:
             self._flush()
 
@@ -95,11 +100,13 @@ class InteractionFile:
         if not rows:
             return
         if self._parquet:
+            # Only what some message has gets a place in the schema.
             self._widen({name for row in rows for message in row["messages"] or () for name in message} & set(_DETAILS))
             table = [{name: _as_text(_clean(row[name])) for name in self.columns} for row in rows]
             self._file.write_table(self._table(table, self._schema()))
             return
         for row in rows:
+            # What is missing takes no place in a line.
             values = {name: row[name] for name in self.columns if row[name] is not None}
             if "extra" in values:
                 values["extra"] = json.loads(values["extra"])
@@ -113,6 +120,7 @@ class InteractionFile:
 
         self._file.close()
         self._details = [name for name in _DETAILS if name in {*keys, *self._details}]
+        # Under a name that is taken away with the other if the run is broken off.
         before = self.path.rename(self.path.with_name(f"{self.path.name.removesuffix('.part')}.narrow.part"))
         self._file = parquet.ParquetWriter(self.path, self._schema(), compression="zstd")
         try:

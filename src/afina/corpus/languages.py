@@ -81,6 +81,7 @@ def language_of(text: str) -> str:
 
     Languages in other scripts are told by the script alone: all Cyrillic text counts as `ru`, all Arabic as `ar`.
     """
+    # Addresses and names of people are in no language.
     text = _NO_WORDS.sub(" ", text[:_READ].lower())
     words = _LETTERS.findall(text)
     if not words:
@@ -90,6 +91,7 @@ def language_of(text: str) -> str:
     hits: dict[str, float] = defaultdict(float)
     for word in words:
         languages = _WORDS.get(word.replace("’", "'"), ())
+        # An ending is asked only where no function word decides: it says less.
         if not languages and (ending := _ending(word)):
             hits[ending] += 0.5
         for language in languages:
@@ -98,23 +100,27 @@ def language_of(text: str) -> str:
     for letter in set(_MARKED) & set(text):
         hits[_MARKED[letter]] += 0.5
     best = sorted(hits.items(), key=lambda hit: -hit[1])[:2]
+    # At least a few words in a hundred, and clearly more than of the next language: `unknown` is better than wrong.
     if not best or best[0][1] < max(0.5, 0.04 * len(words)) or (len(best) > 1 and best[0][1] < 1.15 * best[1][1]):
         return UNKNOWN
     return best[0][0]
 
 
 def _ending(word: str) -> str | None:
+    # The longest first, and never the whole word.
     return next((_ENDINGS[word[-n:]] for n in (6, 5, 4, 3, 2) if len(word) > n + 1 and word[-n:] in _ENDINGS), None)
 
 
 def _script(words: list[str]) -> str | None:
     """Return the language of a script that is not Latin, where at least a third of the words are in it."""
     counts: Counter[str] = Counter()
+    # As many words as show a script; a quotation in another one does not.
     for word in words[:200]:
         if not word[0].isascii():
             name = unicodedata.name(word[0], "")
             if written_in := next((language for start, language in _SCRIPTS if name.startswith(start)), None):
                 counts[written_in] += 1
+    # Kana anywhere make a text Japanese, whose nouns are written with Chinese characters.
     if any("\u3040" <= letter <= "\u30ff" for word in words[:200] for letter in word):
         counts["ja"] += 1
     if not counts or 3 * sum(counts.values()) < len(words[:200]):

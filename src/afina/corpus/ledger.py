@@ -31,10 +31,12 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         """Take the three files for this process; raises `UsageError` where they are another's, in either sense."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
+        # Looked at before it is locked, as opening makes the file.
         self._lines()  # what is not ours is neither opened nor locked
         self._held = open_unfollowed(self.log, "ab")
         try:
             try:
+                # One process at a time: two would give the same numbers to different requests.
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
@@ -47,6 +49,7 @@ class Ledger:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Rejects that there were none of leave no file.
         if self.refused.exists() and not self.refused.stat().st_size:
             self.refused.unlink()
         self._held.close()
@@ -80,6 +83,7 @@ class Ledger:
         if not lines:
             _append(self.log, [self.record])
 
+    # Rows of requests that were never ended go: they are asked for again.
     def _take_back(self, path: Path) -> None:
         rows = list(whole_lines(path))
         try:
@@ -90,8 +94,10 @@ class Ledger:
             raise UsageError(
                 f"{path} holds rows that were not generated; keep them in a file of their own, and run the same again."
             ) from None
+        # Nothing was torn: the file stays as it is, with its time.
         if path.exists() and len(good) == len(rows) and _whole_bytes(path) == path.stat().st_size:
             return
+        # Written anew beside the old one, so that a kill here loses nothing either.
         with whole_file(path) as partial:
             partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in good), encoding="utf-8")
 
@@ -106,6 +112,7 @@ class Ledger:
         """Return the first numbers of requests that were not made."""
         numbers: list[int] = []
         number = 0
+        # At least one, as there is always one to ask for.
         while len(numbers) < max(1, most):
             if number not in self.done:
                 numbers.append(number)
@@ -138,6 +145,7 @@ def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     with open_unfollowed(path, "ab") as file:
         file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8", "replace"))
         file.flush()
+        # On disk before the request counts as made.
         os.fsync(file.fileno())
 
 
@@ -147,6 +155,7 @@ def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            # A line without its end was cut by a kill, and is as if it had not been begun.
             if line.endswith(b"\n"):
                 try:
                     value = json.loads(line)

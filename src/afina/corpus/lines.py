@@ -41,6 +41,7 @@ def _as_windows(error: UnicodeError) -> tuple[str, int]:
     wrong = error.object[error.start : error.end]
     try:
         return wrong.decode("cp1252"), error.end
+    # Windows-1252 has five bytes without a letter, which latin-1 has one for.
     except UnicodeDecodeError:
         return wrong.decode("latin-1"), error.end
 
@@ -62,11 +63,13 @@ def open_decoded(source: SourceFile) -> BinaryIO | io.TextIOWrapper:
     """Open a file behind its byte order mark: as bytes where lines can be told apart in them, else as text."""
     encoding = encoding_of(source.path)
     file = opened(source.path)
+    # A line's end is one byte in these, and nothing else is.
     if encoding.codec in _BY_LINE:
         if encoding.codec == "utf-8-sig":
             file.read(3)
         return file
     source.seen[encoding.note] = 1
+    # Only the line feed ends a line, as for the readers by bytes; a carriage return before it is taken off later.
     return io.TextIOWrapper(file, encoding=encoding.codec, errors="replace", newline="\n")
 
 
@@ -76,9 +79,11 @@ def lines_of(source: SourceFile) -> Iterator[tuple[int, str, str]]:
     end: Any = "\n" if isinstance(file, io.TextIOWrapper) else b"\n"
     number = 0
     with file:
+        # One byte more than is allowed, which tells a line of just that length from a longer one.
         while line := file.readline(source.longest_line + 1):
             number += 1
             problem = ""
+            # Where going back costs a decompression from the start, the rest is read over.
             if len(line) > source.longest_line and not line.endswith(end):
                 packed = source.path.suffix.lower() in COMPRESSED
                 length, line = (
@@ -110,6 +115,7 @@ def _pass_over(file: BinaryIO) -> int:
     while data := file.read(CHUNK):
         end = data.find(b"\n")
         if end >= 0:
+            # Back to the byte behind the line's end, as more was read.
             file.seek(end + 1 - len(data), 1)
             return length + int(end) + 1
         length += len(data)

@@ -16,6 +16,7 @@ PERMUTATIONS = 128
 _PIECE = 5
 _ROWS = 4
 """Minima a band: with 32 bands, two texts of similarity 0.6 are candidates in 99 of 100 cases, of 0.8 always."""
+# A seed that stays: signatures of different runs compare.
 _random = np.random.default_rng(20_260_101)
 _MULTIPLIERS = _random.integers(1, 1 << 63, PERMUTATIONS, dtype=np.uint64) | np.uint64(1)
 _OFFSETS = _random.integers(0, 1 << 63, PERMUTATIONS, dtype=np.uint64)
@@ -25,6 +26,7 @@ _BLOCK = 4_096
 
 
 def _normal(text: str) -> str:
+    # What is typed otherwise is the same text.
     return _NOT_WORD.sub(" ", text.casefold()).strip()
 
 
@@ -36,6 +38,7 @@ def digest(text: str) -> int:
 def signature(text: str) -> np.ndarray:
     """Return a text's minima, (PERMUTATIONS,) uint16."""
     codes = np.frombuffer((_normal(text) or text).encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64)
+    # A text of a few letters has one piece, filled up.
     if len(codes) < _PIECE:
         codes = np.pad(codes, (0, _PIECE - len(codes)))
 
@@ -76,6 +79,7 @@ def first_of_each(signatures: np.ndarray, threshold: float) -> np.ndarray:
     start = 0
     while start < len(candidates):
         later = candidates[start, 0]
+        # All of one row's candidates stand together, as pairs are sorted.
         end = start + int(np.searchsorted(candidates[start:, 0], later, side="right"))
         earlier = candidates[start:end, 1]
 
@@ -97,6 +101,7 @@ def _candidates(signatures: np.ndarray) -> np.ndarray:
         # all.
         keys = np.ascontiguousarray(signatures[:, band : band + _ROWS]).view(np.uint64)[:, 0]
         order = np.argsort(keys, kind="stable")
+        # A row's key and the next one's differ at the end of a group.
         ends = np.flatnonzero(np.diff(keys[order], append=keys[order[-1:]] + np.uint64(1))) + 1
         begins = np.concatenate([[0], ends[:-1]])
         several = ends - begins > 1

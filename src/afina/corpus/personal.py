@@ -33,12 +33,14 @@ def is_cnpj(text: str) -> bool:
     """Return whether these are a CNPJ: fourteen signs, the last two right; letters (since 2026) count code - 48."""
     values = [ord(letter) - 48 for letter in text if letter.isascii() and letter.isalnum()]
     return len(values) == 14 and len(set(values)) > 1 and all(
+        # Weights run from 2 to 9 and begin again, from the right.
         values[place] == _check(values[:place], (2 + (place - 1 - i) % 8 for i in range(place))) for place in (12, 13)
     )  # fmt: skip
 
 
 def _check(values: list[int], weights: Iterator[int] | range) -> int:
     rest = sum(value * weight for value, weight in zip(values, weights, strict=True)) % 11
+    # A rest of ten or eleven is written as zero.
     return 0 if rest < 2 else 11 - rest
 
 
@@ -66,6 +68,7 @@ def _matches(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _is_phone(text: str) -> bool:
+    # Fifteen digits are the most that a number has by its standard (E.164).
     return 8 <= sum(letter.isdigit() for letter in text) <= 15
 
 

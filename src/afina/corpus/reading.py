@@ -54,6 +54,7 @@ def read_interactions(source: SourceFile, how: Reading | None = None) -> Iterato
         if not row.problem:
             # Tools stand in `extra` too, and are read.
             beside.update(name for name in row.extra if not row.tools or plain_name(name) not in TOOLS)
+        # Marks in texts are counted only where nobody said that these are texts.
         marked += unsaid and bool(how.plain) and _is_marked(row.text or "", how.speakers)
         yield row
     if marked:
@@ -63,6 +64,7 @@ def read_interactions(source: SourceFile, how: Reading | None = None) -> Iterato
     if beside:
         names = ", ".join(f"'{name}'" for name in beside)
         what = f"rows with columns beside those that are read, which stand in 'extra' afterwards: {names}"
+        # A column may be missing in some rows; the most frequent one says how many rows have any.
         source.seen[what] += max(beside.values())
 
 
@@ -73,6 +75,7 @@ def settled(source: SourceFile, how: Reading | None = None) -> Reading:
     as many rows are texts as are dialogues.
     """
     how = how or Reading()
+    # What a person says is not questioned.
     if how.plain:
         return how
     columns = _columns_meant(source, how.columns, how.speakers)
@@ -87,6 +90,7 @@ def settled(source: SourceFile, how: Reading | None = None) -> Reading:
 
 def _again(source: SourceFile) -> SourceFile:
     """Return the same file, to be looked at without counting what is noticed."""
+    # A counter of its own: the rows come again when the file is read.
     return SourceFile(source.path, source.longest_line)
 
 
@@ -118,12 +122,14 @@ def _lines_are_texts(source: SourceFile, speakers: Speakers) -> bool:
     """
     first = beginning_of(row for row in read_rows(_again(source)) if not row.problem)
     lines = {row.place: str(row.values["line"]) for row in first if str(row.values["line"]).strip()}
+    # A conversation by WhatsApp is told by the times before its lines.
     if not lines or is_whatsapp(list(lines.values())):
         return not lines
     marked = [place for place, line in lines.items() if _is_marked(line, speakers)]
     share = len(marked) / len(lines)
     if not marked:
         _note_names(source, lines.values())
+    # A transcript begins with somebody speaking, behind any line that only separates.
     begins = marked[:1] == [place for place, line in lines.items() if not speakers.separates(line)][:1]
     if share >= _MARKED or (begins and share >= _STRAY and _both_speak(lines.values(), speakers)):
         return False
@@ -153,6 +159,7 @@ def _both_speak(lines: Iterable[str], speakers: Speakers) -> bool:
 def _note_names(source: SourceFile, texts: Iterable[str]) -> None:
     """Note names before colons, which may be speakers that are not known."""
     names = other_speakers([line for text in texts for line in text.split("\n")])
+    # One name before a colon may be any word; two are a conversation.
     if len(names) > 1:
         listed = " and ".join(names)
         source.seen[f"names that may be speakers', {listed} (--user and --assistant make dialogues of them)"] = len(
@@ -169,13 +176,16 @@ def _columns_meant(source: SourceFile, columns: Columns, speakers: Speakers) -> 
     rows = [row.values for row in beginning_of(read_rows(_again(source))) if not row.problem]
     names = [str(name) for name in rows[0]] if rows else []
     pair = usual_pair(names, EITHER_PAIRS)
+    # Columns that a person named, or that are surely labels, leave nothing to tell.
     if pair is None or columns.text or columns.label or find_label([name for name in names if name != pair[1]]):
         return columns
     question, answer = pair
     dialogues = sum(bool(speakers.dialogues(string(values.get(question)))) for values in rows)
+    # Texts that are dialogues themselves need no answer beside them.
     if 2 * dialogues > len(rows):
         return columns
     answers = {str(values.get(answer)) for values in rows}
+    # Labels come twice on the average at least; answers hardly ever come again.
     labels = 2 * len(answers) <= len(rows)
     first = f"different values of '{answer}' in the first {len(rows)} rows, taken for"
     source.seen[

@@ -60,6 +60,7 @@ class Rule:
 
 def rules_for(settings: CleanSettings, tokens: Callable[[str], int] | None, *, plain: bool) -> list[Rule]:
     """Return the rules in their order; those about dialogues are left out for plain texts."""
+    # Counting needs to know by whose tokens.
     if settings.max_tokens is not None and tokens is None:
         raise UsageError("max_tokens counts by a tokenizer; say which (--tokenizer).")
     dialogue = [
@@ -95,6 +96,7 @@ def _each(row: Interaction, change: Callable[[str], str]) -> Interaction:
     messages = [{**message, "content": change(message["content"])} for message in row.messages]
     others = [[{**message, "content": change(message["content"])} for message in other] for other in row.others]
     text = None if row.text is None else change(row.text)
+    # The same object, by which it is told whether a rule changed anything.
     same = messages == list(row.messages) and others == [list(o) for o in row.others] and text == row.text
     return row if same else replace(row, messages=messages, others=others, text=text)
 
@@ -113,6 +115,7 @@ def _characters(row: Interaction) -> list[Interaction]:
 
 
 def _mended(text: str) -> str:
+    # Only a text that shows the damage is turned back: other texts may hold these letters by right.
     if _TWICE.search(text):
         with contextlib.suppress(UnicodeDecodeError, UnicodeEncodeError):
             # Turned back into the bytes that it came from; where these are no UTF-8 it was meant as it stands.
@@ -127,6 +130,7 @@ def _windows(letter: str) -> bytes:
     try:
         return letter.encode("cp1252")
     except UnicodeEncodeError:
+        # Five of Windows' bytes have no letter; they were read as they are.
         return letter.encode("latin-1")
 
 
@@ -163,6 +167,7 @@ def _divided(messages: Sequence[Message]) -> list[list[Message]]:
         current = parts[-1]
         # A new dialogue begins only where the one before has had its answer.
         answered = bool(current) and current[-1]["role"] == "assistant"
+        # The first question is that of its dialogue; a later one that is the same begins another.
         asked = next((each["content"] for each in current if each["role"] == "user"), None)
         again = message["role"] == "user" and (message["content"] == asked or _GREETING.match(message["content"]))
         if answered and asked is not None and (message["role"] == "system" or again):
@@ -178,6 +183,7 @@ def _order(row: Interaction) -> list[Interaction]:
     """Join what one speaker says in several turns; take off answers before any question and questions at the end."""
     joined: list[Message] = []
     for message in row.messages:
+        # A turn without a word, and without a call of a tool, says nothing.
         if not message["content"].strip() and not message.get("tool_calls"):
             continue
 
@@ -194,6 +200,7 @@ def _order(row: Interaction) -> list[Interaction]:
 
     # What stands before the first question and behind the last answer is cut off as rows of its own, with a reason.
     before = [message for message in joined[: asked[0]] if message["role"] != "system"]
+    # What the system says belongs to all that follows it.
     system = [message for message in joined[: asked[0]] if message["role"] == "system"]
     middle, after = [*system, *joined[asked[0] : answered[-1] + 1]], joined[answered[-1] + 1 :]
     pieces = [
@@ -210,6 +217,7 @@ def _one_side(row: Interaction, role: str, problem: str) -> list[Interaction]:
 
 
 def _pairs(row: Interaction) -> list[Interaction]:
+    # The system's words stand before each pair, as it would have answered without them otherwise.
     system = [message for message in row.messages if message["role"] == "system"]
     pairs: list[list[Message]] = []
     for message in row.messages:
@@ -235,6 +243,7 @@ def _answers(row: Interaction) -> list[str]:
 def _length(row: Interaction, settings: CleanSettings, tokens: Callable[[str], int] | None) -> list[Interaction]:
     text = row.all_text
     words = len(text.split())
+    # By the shortest answer: one of no use spoils the row.
     shortest = min(len(answer.split()) for answer in _answers(row))
     if shortest < settings.min_words:
         return [_rejected(row, f"an answer of {shortest} words, where {settings.min_words} are the fewest")]
@@ -252,8 +261,10 @@ def repetition(text: str) -> float:
     """
     words: Sequence[str] = text.lower().split()
     if len(words) < 12:
+        # A text with hardly a space is written without them, or is one long word.
         words = text.lower() if len(text) >= 60 * max(1, len(words)) else words
     triples = list(zip(words, words[1:], words[2:], strict=False))
+    # Few triples repeat by chance.
     return 1 - len(set(triples)) / len(triples) if len(triples) >= 10 else 0.0
 
 
@@ -272,6 +283,7 @@ def _echoes(messages: Iterable[Message]) -> bool:
     turns = [(message["role"], " ".join(message["content"].lower().split())) for message in messages]
     return any(
         asked == answer and len(asked.split()) > 3
+        # A yes that is answered by a yes is no echo.
         for (role, asked), (next_role, answer) in itertools.pairwise(turns)
         if (role, next_role) == ("user", "assistant")
     )

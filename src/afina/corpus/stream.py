@@ -79,6 +79,7 @@ def _delimited_rows(source: SourceFile) -> Iterator[RawRow]:
 
     numbered = lines()
     dialect, sample, numbered = _dialect(source, numbered)
+    # A field may be as long as a line; Python's own bound is smaller.
     csv.field_size_limit(source.longest_line)
     rows = (escaped(line) for line in numbered) if dialect.backslash else numbered
     reader = csv.reader(
@@ -104,8 +105,10 @@ def _delimited_rows(source: SourceFile) -> Iterator[RawRow]:
             # A quotation mark that was never closed takes following rows into its field without an error.
             if (joins := swallowed(row, known, dialect)) is not None:
                 yield RawRow(place, {"unread": dialect.separator.join(row)}, joins)
+            # Files that were put together have the columns' names again in the middle.
             elif row == first and width > 1:
                 source.seen["lines that are the columns' names once more: left out"] += 1
+            # Empty fields behind the last column come from a spreadsheet.
             elif len(row) >= width and not any(field.strip() for field in row[width:]):
                 yield RawRow(place, dict(zip(header, row, strict=False)))
             elif row:
@@ -125,6 +128,7 @@ def _dialect(source: SourceFile, lines: Iterator[str]) -> tuple[Dialect, str, It
     for line in lines:
         sample.append(line)
         size += len(line)
+        # Enough lines to tell by, and no more than fit in memory.
         if size > _SAMPLE:
             break
     notes: list[str] = []
@@ -149,6 +153,7 @@ def _parquet_rows(source: SourceFile) -> Iterator[RawRow]:
     from pyarrow import parquet
 
     path, number = source.path, 0
+    # A compressed file cannot be read from its end, where parquet has its index.
     if path.suffix.lower() in COMPRESSED:
         yield from _table_rows(source)
         return
@@ -170,6 +175,7 @@ def _values(column: Any) -> list[Any]:
     try:
         values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
+        # Text that is no UTF-8 is taken as bytes, and decoded as other files are.
         raw = column.cast(arrow.large_binary() if column.type == arrow.large_string() else arrow.binary())
         values = raw.to_pylist()
     return [value.decode("utf-8", fallback()) if isinstance(value, bytes) else value for value in values]

@@ -44,6 +44,7 @@ def joined(
     """
     first = next(iter(tables.values()))
     names = [name for name in first.column_names if name != ROW]
+    # Only where nobody named a column: a person's choice is never added to.
     if spec.text is None and (pair := title_and_body(names)) and spec.messages is None and spec.target is None:
         spec = spec.model_copy(update={"text": " + ".join(pair), "joined": pair})
         notes.append(f"the texts are {' and '.join(pair)}, joined; to read one alone, say so with text:")
@@ -60,6 +61,7 @@ def joined(
 
         # An empty part leaves no empty line: a title alone is a text too.
         lines = ["\n".join(part for part in row if part.strip()) for row in zip(*columns, strict=True)]
+        # A row without any part is a missing text and not an empty one.
         made[split] = table.append_column(
             spec.text, arrow.array([line or None for line in lines], arrow.large_string())
         )
@@ -136,8 +138,10 @@ def _several_labels(tables: Mapping[str, arrow.Table], names: list[str]) -> str:
 
 
 def _flags(column: arrow.ChunkedArray) -> bool:
+    # Scores may be 0.0 and 1.0 by chance; flags are whole numbers, truths or text.
     if arrow.types.is_nested(column.type) or arrow.types.is_floating(column.type):
         return False
+    # The first thousand rows show it: what is refused later names the row.
     values = {str(value) for value in column.slice(0, 1_000).to_pylist()} - {"None"}
     return bool(values) and values <= {"0", "1", "True", "False"}
 
@@ -161,6 +165,7 @@ def _find_texts(names: list[str], spec: DatasetSpec) -> tuple[str | None, str | 
         return spec.text, spec.text_pair
     known = plain_names(names)
     if spec.text_pair is None:
+        # Pairs first, as a text beside its pair would be read alone otherwise.
         for first, second in TEXT_PAIRS:
             if first in known and second in known:
                 return known[first], known[second]
@@ -202,6 +207,7 @@ def check_utf8(table: arrow.Table, column: str, where: str) -> None:
 
 
 def _not_utf8(table: arrow.Table, values: arrow.Array, column: str, where: str) -> str:
+    # As bytes, so that a text that is none does not stop the reading of the others.
     raw = arrow.binary() if values.type in (arrow.string(), arrow.binary()) else arrow.large_binary()
     wrong: list[tuple[str, str]] = []
     for place, value in enumerate(values.cast(raw).to_pylist()):

@@ -30,16 +30,20 @@ def hard_negatives(
     best by BM25 that score at most `share` of what a row's own passage does, of which there may be too few. Raises
     `UsageError` where that takes a package that is not there.
     """
+    # One generator for all rows, so that the same data and seed have the same negatives.
     random = np.random.default_rng(seed)
     chosen = [_some(passages.wrong.get(question, ()), count, random) for question in questions]
+    # Before the package is asked for: data with wrong passages of their own need none.
     if all(len(some) == count for some in chosen):
         return chosen
     scores_of = _bm25(passages.texts)
     for question, answer, negatives in zip(questions, answers.tolist(), chosen, strict=True):
         scores = scores_of(question)
         most = share * scores[answer]
+        # Neither what answers the question nor what is chosen already may be drawn.
         scores[[*passages.right[question], *negatives]] = 0.0
         allowed = np.where(scores <= most, scores, 0.0)
+        # Sorted stably, so that passages of equal scores are taken in the data's order.
         best = np.argsort(-allowed, kind="stable")[:_DEPTH]
         negatives += _some(best[allowed[best] > 0].tolist(), count - len(negatives), random)
     return chosen
@@ -60,10 +64,12 @@ def _bm25(texts: Sequence[str]) -> Callable[[str], np.ndarray]:
             "hard_negatives: finding them needs an extra package; pip install 'afina[rag]', or set hard_negatives: 0."
         ) from None
     index = bm25s.BM25()
+    # A passage without a word still has its place, which is its number.
     index.index([_words(text) or [""] for text in texts], show_progress=False)
     known = index.vocab_dict
 
     def scores(question: str) -> np.ndarray:
+        # A word of no passage tells none apart, and the package does not know it.
         words = [word for word in _words(question) if word in known]
         if not words:
             return np.zeros(len(texts))

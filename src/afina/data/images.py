@@ -45,12 +45,15 @@ def load_images(spec: DatasetSpec, task: str, *, train_limit: int | None, test_l
         from sklearn.datasets import load_digits
 
         digits = load_digits()
+        # scikit-learn's digits have 17 shades of grey, 0 to 16.
         every = _rows((digits.images * (255 / 16)).round().astype(np.uint8), digits.target.astype(np.int64))
         splits = dict(zip(("train", "test"), divided(every), strict=True))
         names = tuple(str(digit) for digit in range(10))
     elif path.is_dir():
         files = {split: path / f"{split}.npz" for split in ("train", "test", "validation")}
+        # Train and test have to be there, and say so by the error of reading them.
         read = {split: _read(file) for split, file in files.items() if file.is_file() or split != "validation"}
+        # Names of all parts together, as a part may lack a class.
         names = _names([labels for _, labels in read.values()])
         splits = {split: _rows(images, _indices(labels, names, path)) for split, (images, labels) in read.items()}
     else:
@@ -77,13 +80,16 @@ def image_tokens(rows: Rows, config: Any, model: str, preprocessing: Mapping[str
 
     assert rows.pixels is not None
     pixels = torch.from_numpy(rows.pixels).float() / 255
+    # Grey images have one channel, which their shape does not say.
     pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     pixels = pixels.permute(0, 3, 1, 2)  # (N, C, H, W)
     wanted = config.num_channels
     if pixels.shape[1] != wanted:
+        # Grey from colours, or the same grey in each: what the model was trained on has so many.
         pixels = pixels.mean(dim=1, keepdim=True).expand(-1, wanted, -1, -1)
     size = _size(config)
     if pixels.shape[2:] != size:
+        # Antialiased, as a model's own preprocessing is: shrinking would otherwise skip pixels.
         pixels = torch.nn.functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
     known = preprocessing_of(config, model, preprocessing)
     mean, deviation = (torch.tensor(known[key]).view(1, -1, 1, 1) for key in ("mean", "deviation"))
@@ -94,6 +100,7 @@ def image_tokens(rows: Rows, config: Any, model: str, preprocessing: Mapping[str
 def preprocessing_of(config: Any, model: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the `size`, `channels`, `mean` and `deviation` to which a model of this configuration has images brought."""
     given, wanted = _preprocessing(model) if given is None else given, int(config.num_channels)
+    # 0.5 each brings 0 to 1 between -1 and 1.
     mean, deviation = (list(given.get(key) or [0.5] * wanted) for key in ("image_mean", "image_std"))
     return {"size": list(_size(config)), "channels": wanted, "mean": mean, "deviation": deviation}
 

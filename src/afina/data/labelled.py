@@ -95,6 +95,7 @@ def read_labelled(parts: Parts, *, apart: bool = True, answers: bool = False, ad
     try:
         columns = find_columns(parts.tables, parts.spec, parts.where)
     except UsageError as error:
+        # Only where nobody named a column: what was named is what is meant.
         left = advise and parts.spec.text is None and parts.spec.label is None
         meant = task_meant(parts.tables["train"], parts.spec, parts.where) if left else ""
         raise UsageError(meant or str(error)) from None
@@ -111,6 +112,7 @@ def read_labelled(parts: Parts, *, apart: bool = True, answers: bool = False, ad
 
 def with_columns(parts: Parts, notes: list[str]) -> Parts:
     """Return the parts with lines of text files as tables, and with columns that are joined as one."""
+    # Lines first, as what they hold decides which columns there are.
     parts = replace(parts, tables=tables_of_lines(parts.tables, "labelled", parts.where, notes))
     tables, spec = joined(parts.tables, parts.spec, parts.where, notes)
     return replace(parts, tables=tables, spec=spec)
@@ -119,6 +121,7 @@ def with_columns(parts: Parts, notes: list[str]) -> Parts:
 def with_both(parts: Parts, columns: Mapping[str, str], notes: list[str]) -> Labelled:
     """Return the rows that have a text and a label; how many have not is noted."""
     tables, first, second = _drop(parts, columns, notes)
+    # Names of the publisher go before those in the file's own features.
     given = parts.label_names or same_label_names(parts.tables, columns["label"], parts.where)
     return Labelled(parts, columns, tables, first, second, given, notes)
 
@@ -144,6 +147,7 @@ def read_texts(
     columns = find_columns({"train": table}, spec, str(path), with_label=False)
     first = texts(table, columns["text"], str(path))
     pair = columns.get("text_pair")
+    # A pair without its second text is a text alone.
     second: list[Any] = texts(table, pair, str(path)) if pair else [None] * len(first)
     return list(zip(first, second, strict=True))
 
@@ -175,6 +179,7 @@ def single_split(parts: Parts, text: str, column: str, notes: list[str], *, apar
     if apart and 2 * (counts == 1).sum() < len(counts) and table.schema.field(column).type != arrow.float64():
         # A class with one row can be tested or learned; it goes to the end of the order, and so is trained on.
         order = np.concatenate([order[~single], order[single]])
+    # One at least, however small a file is.
     test = np.sort(order[: max(1, round(0.2 * len(order)))])
     train = np.setdiff1d(np.arange(len(order)), test)
     how_many = f"{len(train):,} rows to train on, {len(test):,} to test on"
@@ -198,6 +203,7 @@ def _drop(
         for key, there in filled.items():
             if not there.any():
                 raise UsageError(f"{parts.where} ({split}): every text in column '{columns[key]}' is empty.")
+        # Of a pair both have to be there.
         full = np.logical_and.reduce(list(filled.values()))
         labelled = np.asarray(table[columns["label"]].is_valid())
         if not labelled.any():
@@ -208,10 +214,12 @@ def _drop(
             if bad.any():
                 notes.append(_left_out(int(bad.sum()), f"{split} ", what))
         notes += _written_out(columns_of_text["text"], split)
+        # Rows' own numbers stay with them, for errors that name one.
         keep = np.flatnonzero(full & labelled)
         without[split] = table.select([columns[key] for key in ("label", "choices") if key in columns] + [ROW]).take(
             keep
         )
+        # A copy only where something is left out.
         for key, column in columns_of_text.items():
             both[key][split] = column if len(keep) == len(column) else [column[row] for row in keep]
     return without, both["text"], both["text_pair"]

@@ -199,11 +199,13 @@ PASSAGE_IDS = (
 def plain_name(name: str) -> str:
     """Return a column's name without accents, case, and marks at its ends: `Descrição ` is `descricao`."""
     letters = unicodedata.normalize("NFKD", name).lower()
+    # Marks within a name become one underscore, as people put spaces, points or dashes there.
     return re.sub(r"[\W_]+", "_", "".join(letter for letter in letters if not unicodedata.combining(letter))).strip("_")
 
 
 def plain_names(names: Iterable[object]) -> dict[str, str]:
     """Return columns' names by their plain form; of two that have the same one, the first."""
+    # Backwards, so that the first of two stays.
     return {plain_name(str(name)): str(name) for name in reversed(list(names))}
 
 

@@ -37,6 +37,7 @@ def read_passages(parts: Parts, task: str, train_limit: int | None, test_limit: 
     columns = _columns(parts)
     known = _Known() if parts.spec.passages is None else _of_file(parts.spec, parts.where, notes)
     asked = {split: _asked(table, columns, parts.place(split), known) for split, table in parts.tables.items()}
+    # Before anything is divided: what is left out of one part is not to leave a gap in another.
     _note_left_out(asked, parts.where, columns, notes)
     if known.joined:
         notes.append(f"{known.joined:,} passages that stand more than once, but for their spaces, are one each")
@@ -69,6 +70,7 @@ class _Known:
 
     def number(self, text: str) -> int:
         """Return the number of a passage by its text, which is new or not."""
+        # Without regard to spaces, as files wrap lines differently.
         key = " ".join(text.split())
         if key not in self.by_text:
             self.by_text[key] = len(self.texts)
@@ -90,6 +92,7 @@ def _columns(parts: Parts) -> dict[str, str]:
     """Return the columns of questions, of passages and, where there is one, of wrong passages, the same in every part."""
     spec, first = parts.spec, next(iter(parts.tables.values()))
     names = [name for name in first.column_names if name != ROW]
+    # The column that was named for passages is not also that of the questions.
     question = spec.text or usual_name([name for name in names if name != spec.text_pair], ASKED)
     rest = [name for name in names if name not in (question, spec.negatives)]
     passage = spec.text_pair or usual_name(rest, RIGHT_PASSAGES)
@@ -113,6 +116,7 @@ def _of_file(spec: DatasetSpec, where: str, notes: list[str]) -> _Known:
     """Return the passages of a file, by their ids; it is looked for here and beside the data."""
     assert spec.passages is not None
     data = Path(spec.path)
+    # As it is named, and beside the data, as a study may be started from elsewhere.
     places = [Path(spec.passages), *(folder / spec.passages for folder in (data, data.parent))]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
@@ -152,6 +156,7 @@ def _asked(table: arrow.Table, columns: Mapping[str, str], place: str, known: _K
 
     def found(values: Sequence[str], row: int) -> tuple[int, ...]:
         if known.by_id is None:
+            # Each once, as a row may name a passage twice.
             return tuple(dict.fromkeys(known.number(value) for value in values if value.strip()))
         strangers.extend((f"row {row}", shown(value)) for value in values if value not in (known.by_id or {}))
         return tuple(dict.fromkeys(known.by_id[value] for value in values if value in known.by_id))
@@ -174,6 +179,7 @@ def _lists(table: arrow.Table, column: str, place: str) -> list[list[str]]:
         lists: list[list[str]] = []
         for text in texts(table, column, place):
             value, _ = parsed_text(text)
+            # A text may begin with a bracket and be no list.
             plain = isinstance(value, list) and all(isinstance(one, str | int) for one in value)
             lists.append([str(one) for one in value] if plain else [text] if text.strip() else [])
         return lists
@@ -214,6 +220,7 @@ def _joined(
     for each in (each for rows in asked.values() for each in rows):
         right.setdefault(each.question, {}).update(dict.fromkeys(each.right))
         wrong.setdefault(each.question, {}).update(dict.fromkeys(each.wrong))
+    # Data with hard negatives made by a program often have a right one among them.
     both = sum(len(set(own) & set(right[question])) for question, own in wrong.items())
     if both:
         notes.append(f"{both:,} passages stand as right and as wrong for one question, and are taken as right")
@@ -230,6 +237,7 @@ def _divided(questions: list[str], where: str, notes: list[str]) -> tuple[list[s
             f"{where} has {len(questions)} questions; at least {_FEWEST} are needed to keep some for the test."
         )
     order = np.random.default_rng(0).permutation(len(questions))
+    # One at least, so that there is something to test.
     test = set(order[: max(1, round(_TEST_SHARE * len(order)))].tolist())
     train = [question for place, question in enumerate(questions) if place not in test]
     held = [question for place, question in enumerate(questions) if place in test]
@@ -241,6 +249,7 @@ def _divided(questions: list[str], where: str, notes: list[str]) -> tuple[list[s
 
 def _rows(asked: Sequence[_Asked], questions: Iterable[str], known: _Known, *, every: bool) -> Rows:
     """Return a row for each question, with the first passage that answers it, or for `every` pair of them."""
+    # A dict, as questions keep their order and are looked up many times.
     wanted = dict.fromkeys(questions)
     pairs: dict[tuple[str, int], int] = {}
     met: set[str] = set()
@@ -261,6 +270,7 @@ def _seen_notes(splits: Mapping[str, Rows]) -> list[str]:
     notes: list[str] = []
     if same := len(set(train.text) & set(test.text)):
         notes.append(f"questions of the test that are trained on too: {same:,}")
+    # Not an error: real questions often ask of the same passage.
     passages = set(train.label.tolist())
     if seen := sum(passage in passages for passage in test.label.tolist()):
         notes.append(f"{seen:,} of {len(test):,} test questions ask of a passage that train questions ask of too")

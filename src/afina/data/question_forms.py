@@ -19,6 +19,7 @@ def unfolded(
 ) -> tuple[dict[str, arrow.Table], DatasetSpec]:
     """Return tables in which what is read and what is written are columns, and the spec that names these."""
     for form in FORMS:
+        # All parts have to be of the form: one that is not would have other columns.
         made = {split: form(table, spec, place(split)) for split, table in tables.items()}
         fitting = {split: own for split, own in made.items() if own is not None}
         if len(fitting) == len(tables):
@@ -37,6 +38,7 @@ def _objects(table: arrow.Table, column: str | None) -> list[Any] | None:
     if column is None or column not in table.column_names:
         return None
     values = [parsed_text(value)[0] if isinstance(value, str) else value for value in table[column].to_pylist()]
+    # A column of nothing but missing values is of no form.
     return values if all(isinstance(value, dict | None) for value in values) and any(values) else None
 
 
@@ -49,6 +51,7 @@ def _translated(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | No
     values = _objects(table, usual_name(table.column_names, TRANSLATIONS))
     if values is None:
         return None
+    # In the order of the file, as the first language is mostly that which is read.
     languages = list(dict.fromkeys(str(name) for value in values if value for name in value))
     source, target = spec.text, spec.target
     if source is None and target is None:
@@ -82,6 +85,7 @@ def _answered(table: arrow.Table, spec: DatasetSpec, place: str) -> _Form | None
         return None
     columns = zip(table[question].to_pylist(), table[context].to_pylist(), strict=True)
     sources = [f"question: {asked or ''} context: {passage or ''}" for asked, passage in columns]
+    # The first, as SQuAD's later ones are other annotators' wordings of it.
     targets = [str(own[0]) if own else "" for own in given]
     several = sum(len(set(own or ())) > 1 for own in given)
     note = "read as 'question: ... context: ...', and the first of its answers written"
@@ -102,6 +106,7 @@ def _paragraphs(table: arrow.Table) -> arrow.Table:
             rows["question"].append(asked.get("question"))
             rows["context"].append(context)
             rows["answers"].append({"text": answers})
+            # All questions of a row have its number, by which an error finds them.
             rows[ROW].append(row)
     return arrow.table(rows)
 

@@ -91,6 +91,7 @@ class TextDataset:
 
 def most_answers(data: TextDataset) -> int:
     """Return the largest number of answers to choose from that a row has: its own, or one for each label."""
+    # Answers of a row's own, of which others may have more.
     counts = [
         len(answers) for rows in (data.train, data.test, data.validation) if rows for answers in rows.choices or ()
     ]
@@ -103,6 +104,7 @@ def stratified(labels: np.ndarray, seed: int) -> np.ndarray:
     rank = np.empty(len(order))
     for label in np.unique(labels):
         places = np.flatnonzero(labels[order] == label)
+        # The middle of each place's share, so that small classes are spread as evenly as large ones.
         rank[places] = (np.arange(len(places)) + 0.5) / len(places)
     return order[np.argsort(rank, kind="stable")]
 
@@ -118,10 +120,12 @@ def stratified_rows(labels: np.ndarray, limit: int, *, classes: bool) -> np.ndar
 def _limit(rows: Rows, limit: int | None, names: tuple[str, ...] | None, key: str) -> Rows:
     if limit is None or limit >= len(rows):
         return rows
+    # A tag for each word is no class of its row.
     names = names if rows.label.ndim == 1 else None
     classes = len(np.unique(rows.label)) if names is not None else 1
     if limit < classes:
         raise UsageError(f"{key}: {limit} rows cannot hold all {classes} classes; set at least {classes}.")
+    # By proportion, so that a smaller study is about the same data.
     chosen = rows.take(stratified_rows(rows.label, limit, classes=names is not None))
     if names is not None and key == "train_limit" and len(np.unique(chosen.label)) < classes:
         raise UsageError(f"{key}: {limit} rows in proportion leave out a rare class; set it higher.")
@@ -135,6 +139,7 @@ def _keys(rows: Rows) -> list[tuple[str, str]]:
 def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None, passages: Passages | None) -> str:
     digest = hashlib.sha256()
     if passages is not None:
+        # Sorted, as a dict's order is that of the file.
         known = [passages.texts, sorted(passages.right.items()), sorted(passages.wrong.items())]
         digest.update(json.dumps(known).encode())
     if names is not None:  # labels are their places in it
@@ -142,6 +147,7 @@ def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None, passages: P
     for name, rows in sorted(splits.items()):
         digest.update(f"{name} {len(rows)}\0".encode())
         for text, pair in _keys(rows):
+            # Half of a surrogate pair can be in a text, and is no UTF-8.
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0" + pair.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(np.ascontiguousarray(rows.label).tobytes())
         for texts in rows.choices or rows.words or ():
@@ -152,6 +158,7 @@ def _digest(splits: Mapping[str, Rows], names: Sequence[str] | None, passages: P
 def divided(rows: Rows) -> tuple[Rows, Rows]:
     """Divide rows 80/20 into train and test, every class in its proportion, always the same way."""
     order = stratified(rows.label, seed=0)
+    # One at least, so that there is something to test.
     test = np.sort(order[: max(1, round(0.2 * len(order)))])
     return rows.take(np.setdiff1d(np.arange(len(order)), test)), rows.take(test)
 
@@ -168,11 +175,13 @@ def finished(
 ) -> TextDataset:
     """Limit the splits, note what stands in both train and test, and put all of it together."""
     limited = {
+        # What is limited takes the place of what was read; further parts stay whole.
         **splits,
         "train": _limit(splits["train"], train_limit, names, "train_limit"),
         "test": _limit(splits["test"], test_limit, names, "test_limit"),
     }
     all_notes = list(notes)
+    # On what is left after limiting, as that is what is learned and tested.
     if overlap := len(set(_keys(limited["train"])) & set(_keys(limited["test"]))):
         what = "text" if limited["train"].pixels is None else "image"
         all_notes.append(f"{overlap:,} {what + ' stands' if overlap == 1 else what + 's stand'} in both train and test")

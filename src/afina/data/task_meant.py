@@ -28,6 +28,7 @@ def task_meant(table: arrow.Table, spec: DatasetSpec, where: str) -> str:
         unfolded({"train": rows}, spec, lambda split: where, notes)
         forms = dialogue_forms(rows, spec, where)
     except UsageError:
+        # What can be read in no form is nothing that could be recommended.
         notes, forms = [], Counter()
     if notes:
         return (

@@ -62,6 +62,7 @@ def read_written(
     for a conversation that is none, with its row.
     """
     splits: dict[str, Rows] = {}
+    # One count for all splits, as a note is said once.
     seen: Counter[str] = Counter()
     if reader.unfolds:
         tables, spec = unfolded(dict(tables), spec, place, notes)
@@ -90,6 +91,7 @@ def read_written(
 
 def _rows(first: list[str], second: list[str] | None = None) -> Rows:
     def kept(values: list[str]) -> list[str]:
+        # Blank is empty: spaces alone are nothing to learn.
         return [value if value.strip() else "" for value in values]
 
     return Rows(kept(first), None if second is None else kept(second), np.zeros(len(first), dtype=np.int64))
@@ -101,6 +103,7 @@ def whole_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[
         column = find_columns({"train": table}, spec, place, with_label=False)["text"]
     except UsageError:
         forms = Counter[str]() if spec.text else dialogue_forms(table.slice(0, _LOOKED_AT), spec, place)
+        # Most of the rows decide what a table is.
         form = max(forms, key=lambda name: forms[name], default="")
         if not form:
             raise
@@ -144,6 +147,7 @@ def pairs(table: arrow.Table, spec: DatasetSpec, place: str, seen: Counter[str] 
             )
         else:
             question, answer, problem = _one_pair(row)
+            # All wrong rows are counted, the first is shown.
             wrong += [(row.place, problem)] if problem else []
         asked.append(question)
         answered.append(answer)
@@ -162,8 +166,10 @@ def _one_pair(row: Interaction) -> tuple[str, str, str]:
         return "", "", f"it is a conversation of {count} messages, not a question and its answer; write task: chat"
     if row.tools or "tool_calls" in row.messages[-1]:
         return "", "", "it calls tools, which a text alone cannot say; write task: chat"
+    # A weight of 0 says that this answer is not to be learned.
     if row.messages[-1].get("weight") == 0:
         return "", "", ""
+    # A system turn is read in front of the question.
     asked = "\n\n".join(message["content"] for message in row.messages[:-1] if message["content"].strip())
     return asked, row.messages[-1]["content"], ""
 
@@ -187,6 +193,7 @@ def conversation_rows(table: arrow.Table, spec: DatasetSpec, place: str, seen: C
         if row.problem:
             wrong.append((row.place, row.problem))
             continue
+        # One row may hold several conversations.
         for talk in (row.messages, *row.others):
             messages, problem = ordered(talk, seen)
             if problem:
@@ -215,6 +222,7 @@ def _interactions(table: arrow.Table, spec: DatasetSpec, place: str, seen: Count
         raise UsageError(f"{place} has no column '{column}' for messages{nearest(column, names)}")
     question, answer = (find_pair(table, spec, place) if spec.text or spec.target else None) or (None, None)
     columns = Columns(messages=column, question=question, answer=answer, pairs=(*PAIRS, *EITHER_PAIRS))
+    # Line numbers of a file where it has them, counted from 1 where not.
     numbers = table[ROW].to_pylist() if ROW in table.column_names else range(1, table.num_rows + 1)
     values = table.select(names).to_pylist()
     rows = (RawRow(f"row {number}", each) for number, each in zip(numbers, values, strict=True))
@@ -240,6 +248,7 @@ def find_messages(table: arrow.Table, spec: DatasetSpec) -> str | None:
 
 def find_pair(table: arrow.Table, spec: DatasetSpec, place: str) -> tuple[str, str] | None:
     """Return the columns of what is read and what is written, or None."""
+    # One of the two alone would leave the other to a guess.
     if (spec.text is None) != (spec.target is None):
         raise UsageError("text: and target: go together: the column that is read, and the one that is written.")
     if spec.text is not None and spec.target is not None:

@@ -59,6 +59,7 @@ def read_questions(path: Path, how: Answering) -> Questions:
     table = read_table(path)
     names = list(table.column_names)
 
+    # Both columns are found alike: the name that was given, or the first of the usual ones.
     def column(given: str | None, usual: Sequence[str], what: str) -> list[str]:
         name = given or usual_name(names, usual)
         if name is None:
@@ -80,10 +81,13 @@ def answers_of(
     """Let the model answer greedily, in its `taught` template unless `how` has one; return answers and measures."""
     stop, marks = list(how.stop), None
     if how.template is None and taught is not None:
+        # Marks of the conversation that a prompt happens to hold are text there, and act on nothing.
         controls = controls_of(speaker.tokenizer)
         prompts = [taught.prompt(as_said([Message("user", prompt)], controls)) for prompt in questions.prompts]
+        # The template says itself where its marks stand; the tokenizer adds none, or as many as it learned with.
         stop, marks = [*stop, *taught.stop], taught.marks
     else:
+        # `replace`, as a prompt may hold braces.
         prompts = [(how.template or "{prompt}").replace("{prompt}", prompt) for prompt in questions.prompts]
     written = [text.strip() for text in speaker.write(prompts, stop=stop, most=how.max_new_tokens, marks=marks)]
     return written, text_measures(written, [text.strip() for text in questions.references], how.metrics)
@@ -95,6 +99,7 @@ def answer_perplexity(speaker: AskedModel, questions: Questions, template: ChatT
     for prompt, reference in zip(questions.prompts, questions.references, strict=True):
         question, answered = as_said([Message("user", prompt), Message("assistant", reference)], controls)
         pieces = template.render([question, answered])
+        # The pieces that are trained on are the assistant's, and with them its end mark.
         answer = "".join(text for text, trained in pieces if trained)
         read = speaker.encode(template.prompt([question]), marks=template.marks)
         pairs.append((read, speaker.encode(answer, marks=False)))

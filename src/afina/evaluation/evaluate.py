@@ -43,6 +43,7 @@ class MeasuredRow:
             return None
         if self.difference.low <= 0 <= self.difference.high:
             return "unclear"
+        # For an error the smaller value is the better one.
         return "better" if (self.difference.low > 0) == self.higher_is_better else "worse"
 
 
@@ -106,6 +107,7 @@ class Battery:
         """Read all of it; raises `UsageError` for what is not there or cannot be read."""
         return _Sources(
             {str(path): read_documents(Path(path), self.column)[: self.limit] for path in self.text},
+            # Limits are the first items, as those of benchmarks are: what was measured can be looked up.
             {str(path): read_questions(Path(path), self.answering).first(self.limit) for path in self.answers},
             load_tasks(self.tasks, trusted=self.trust_tasks) if self.tasks else None,
             self.answering,
@@ -184,6 +186,7 @@ def evaluate(
     does not speak.
     """
     tell("reading what to measure on")
+    # Everything that can be wrong with the files, before a model is loaded.
     sources = battery.read()
     tell("loading the model")
     at = loading or Loading()
@@ -239,6 +242,7 @@ def evaluate_alone(
 
 def _load(path: str, at: Loading) -> tuple[Writer | None, Backbone]:
     folder = Path(path)
+    # A language model has a configuration and no adapter's.
     alone = folder.is_dir() and (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
     named = not folder.exists() and not path.startswith((".", "/")) and path.count("/") < 2  # of the hub, or built in
     if alone or named:
@@ -253,6 +257,7 @@ def _load(path: str, at: Loading) -> tuple[Writer | None, Backbone]:
 
 
 def _row(source: str, measure: Measure, base: Measure | None) -> MeasuredRow:
+    # Resampled together: the same items are drawn for adapter and base, which makes the difference paired.
     values, differences = estimates([measure] if base is None else [base, measure])
     both = (values[0], differences[1]) if base is not None else ()
     return MeasuredRow(source, measure.name, len(measure.parts) or None, measure.higher_is_better, values[-1], *both)
@@ -270,5 +275,6 @@ def _versions() -> dict[str, str]:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
+            # What is not installed had no part in it.
             continue
     return versions

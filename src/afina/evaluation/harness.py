@@ -43,6 +43,7 @@ def as_harness_model(speaker: AskedModel) -> Any:
             return speaker.encode(string, marks=add_special_tokens)
 
         def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+            # The harness's own way of cutting question and answer; only what is asked for tokens is ours.
             likelihoods: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=disable_tqdm)
             return likelihoods
 
@@ -60,6 +61,7 @@ def as_harness_model(speaker: AskedModel) -> Any:
                 pieces = list(windows(self.tok_encode(request.args[0]), speaker.prefix, speaker.context))
                 pairs += pieces
                 owners += [index] * len(pieces)
+            # A text's windows may be many, and each adds to its own.
             total = np.zeros(len(requests))
             np.add.at(total, owners, speaker.likelihoods(pairs)[0])
             return [float(value) for value in total]
@@ -68,6 +70,7 @@ def as_harness_model(speaker: AskedModel) -> Any:
             written = [""] * len(requests)
             for (stop, most), rows in _by_settings(requests).items():
                 prompts = [requests[row].args[0] for row in rows]
+                # Prompts of like settings are written at one time.
                 for row, text in zip(rows, speaker.write(prompts, stop=stop, most=most), strict=True):
                     written[row] = text
             return written
@@ -111,6 +114,7 @@ def load_tasks(tasks: Sequence[str | Path], *, trusted: bool = False) -> dict[st
     _need_harness()
     from lm_eval.tasks import TaskManager
 
+    # A path wins over a name: what lies here is what a person can see.
     named = [str(task) for task in tasks if not Path(task).exists()]
     loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
     places = [Path(task) for task in tasks if Path(task).exists()]
@@ -120,6 +124,7 @@ def load_tasks(tasks: Sequence[str | Path], *, trusted: bool = False) -> dict[st
             for name in named:
                 if name not in manager.all_tasks:
                     close = nearest(name, manager.all_tasks)
+                    # A sentence that ends in a suggestion has said enough.
                     more = close if "mean" in close else "; `lm-eval ls tasks` lists the harness's own"
                     raise UsageError(f"'{name}' is neither a task file nor a task of lm-evaluation-harness{more}")
             _take(loaded, _loaded(manager, named, Path(), ", ".join(named)))
@@ -154,6 +159,7 @@ def _outermost(manager: Any) -> list[str]:
 def _loaded(manager: Any, names: list[str], folder: Path, where: str, *, trusted: bool = False) -> Any:
     """Load tasks, with paths of data read from the task's folder, or else from the present one."""
     problem: Exception | None = None
+    # A task's paths are meant from its file; some are from where the harness is run.
     for seen_from in dict.fromkeys((folder.resolve(), Path.cwd())):
         try:
             with contextlib.chdir(seen_from), without_python(trusted=trusted):
@@ -197,10 +203,12 @@ def run_tasks(
         _try_template(speaker.tokenizer)
     for task in loaded["tasks"].values():
         examples = task.get_config("num_fewshot")
+        # Tasks that were made for no examples stay so, as theirs are in the question already.
         task.set_config(key="num_fewshot", value=examples or 0 if fewshot is None or examples == 0 else fewshot)
         task.set_fewshot_seed(seed=_FEWSHOT_SEED)
     with _quiet(), without_python(trusted=trusted):
         results = evaluate(
+            # No bootstrap of the harness's own: the intervals here are drawn over items, in pairs with the base.
             as_harness_model(speaker), loaded, limit=limit, bootstrap_iters=0, apply_chat_template=chat,
             fewshot_as_multiturn=chat,
         )  # fmt: skip
@@ -224,11 +232,13 @@ def _measures(name: str, results: Any) -> Iterator[Measure]:
             continue
         higher = bool((results["higher_is_better"].get(name) or {}).get(metric, True))
         title = metric if filtered == "none" else f"{metric} ({filtered})"
+        # The items of a group are those of its members, down to the last.
         samples = [
             sample[metric] for member in members for sample in results["samples"].get(member, ())
             if sample["filter"] == filtered and metric in sample
         ]  # fmt: skip
         numbers = np.array(samples, dtype=np.float64) if all(np.isscalar(one) for one in samples) else np.zeros(0)
+        # The mean of the items only if it is the harness's figure: some metrics are no means.
         if len(numbers) and np.isclose(numbers.mean(), value, rtol=1e-9, atol=1e-12):
             yield mean_of(title, numbers, higher_is_better=higher)
         else:

@@ -23,6 +23,7 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
     Raises `UsageError` for a file that is missing, not UTF-8, or without a text.
     """
     texts = [text for text, _ in read_texts(path, column)]
+    # In a table a row is a text, whatever blank lines it holds.
     if not is_table(path):
         whole = read_text(path, []).strip()
         if _BLANK_LINE.search(whole):
@@ -42,6 +43,7 @@ def perplexity(speaker: AskedModel, documents: list[str]) -> list[Measure]:
     for index, text in enumerate(documents):
         tokens = speaker.encode(text, marks=False)
         count[index] = len(tokens)
+        # With as much of the text before each token as is read at once.
         pieces = list(windows(tokens, speaker.prefix, speaker.context))
         pairs += pieces
         owners += [index] * len(pieces)

@@ -38,12 +38,14 @@ class Speaker(LanguageModel, AskedModel):
                 raise UsageError(
                     f"An answer of {len(continued)} tokens is longer than the {self.context} that are read at once."
                 )
+            # The last token is what is asked about and is not read; what is too long loses its start.
             given = (*read, *continued)[-self.context - 1 : -1]
             rows.setdefault((given, len(continued)), []).append(index)
         unique = list(rows.items())
         total, greedy_too = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)
         done = 0
         with self._attached() as attached, torch.inference_mode():
+            # Batches of like length, as padding is computed with too.
             for chosen in evaluation_batches(np.array([len(ids) for (ids, _), _ in unique]), self.batch_size):
                 batch = [unique[row] for row in chosen]
                 inputs, targets = self._inputs([(ids, pairs[members[0]][1]) for (ids, _), members in batch])
@@ -90,6 +92,7 @@ class Speaker(LanguageModel, AskedModel):
         place = np.concatenate([start + np.arange(len(said)) for _, start, said in requests])
         token = np.concatenate([np.asarray(said) for _, _, said in requests])
         words = self.language.linear.get_parameter("weight").shape[0]
+        # In parts, as the logits of all places would be the largest tensor by far.
         step = max(1, _LOGITS // words)
         for start in range(0, len(states), step):
             here = (place >= start) & (place < start + step)
@@ -105,4 +108,5 @@ def windows(tokens: Sequence[int], prefix: int, size: int) -> Iterator[Pair]:
     """Cut a text into pairs that score each token once, each after as much of the text as fits in `size` tokens."""
     for start in range(0, len(tokens), size):
         stop = min(start + size, len(tokens))
+        # The first window begins with the start mark alone, every other with as much as fits before it.
         yield tokens[max(0, stop - size - 1) : start] if start else [prefix], tokens[start:stop]

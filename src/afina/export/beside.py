@@ -27,6 +27,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
     """
     config = loaded.backbone.config
     names = ["see afina_export.json"] if several else list(loaded.task.label_names or ()) or ["number"]
+    # A copy: the model here keeps the labels that it has.
     config = type(config).from_dict(config.to_dict())
     config.id2label, config.label2id = dict(enumerate(names)), {name: index for index, name in enumerate(names)}
     config.save_pretrained(folder)
@@ -35,6 +36,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
         reading = {"image": preprocessing_of(config, model_path(loaded.record.model))}
     else:
         tokenizer = loaded.tokenizer
+        # A slow tokenizer's rules are Python's own, which no other program has.
         if not getattr(tokenizer, "is_fast", False):
             raise UsageError(
                 f"The tokenizer {type(tokenizer).__name__} of {loaded.record.model} cannot be written as a tokenizer.json, "
@@ -46,6 +48,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
             reading["words_with_space"] = words_with_space(tokenizer)
         reading["answers"] = loaded.task.answer_form
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
+    # A script for a kind of input, filled with a runtime's lines: so each is written once.
     (folder / SCRIPT).write_text(script_of(runtime, kind), encoding="utf-8")
     return reading
 

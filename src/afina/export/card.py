@@ -55,6 +55,7 @@ def write_export_card(
         ways=target.ways_of(adapter) if ways is None else ways,
         compared=remarks.compared, rows=remarks.rows, said=[*remarks.sentences, _held(folder, words)],
     )  # fmt: skip
+    # The last of them is the adapter's own, which knows of its run where the export's has been overwritten.
     carried = cards[-1] if cards else None
     known = replace(known_of(adapter.folder, adapter.record), audit=audited_in(carried) if carried else "")
     made = replace(generated(known, form, words.language, carried=carried), files=_files(folder))
@@ -105,6 +106,7 @@ def _held(folder: Path, words: Words) -> str:
 
 def _kinds(path: Path) -> set[str]:
     """Return the kinds of number in a safetensors file, by its header: its length, and a JSON object."""
+    # By the header alone, as weights may be larger than memory.
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))

@@ -42,6 +42,7 @@ def _own_template(tokenizer: Any) -> str | None:
 def with_template(tokenizer: Any, task: Any) -> Any:
     """Return a tokenizer with the template that the task was trained with, itself where it has that (and maybe others)."""
     template = chat_template_of(task, tokenizer)
+    # A tokenizer may have several by name; it is changed only where the one that is meant is another.
     if tokenizer is None or template is None or template == _own_template(tokenizer):
         return tokenizer
     copied = copy.deepcopy(tokenizer)
@@ -51,6 +52,7 @@ def with_template(tokenizer: Any, task: Any) -> Any:
 
 def jinja_of(template: ChatTemplate) -> str:
     """Return a template as transformers and llama.cpp render it."""
+    # Jinja has no other way of going on with changed messages than to set them first.
     if isinstance(template, SystemMerged):
         return _MERGE + jinja_of(template.inner)
     if isinstance(template, TokenizerTemplate):
@@ -65,6 +67,7 @@ def jinja_of(template: ChatTemplate) -> str:
     if template.default:
         system = _quoted(template.system.replace(CONTENT, template.default))
         first = f"{{% if messages[0]['role'] != 'system' %}}{{{{ {system} }}}}{{% endif %}}"
+    # Without the space at its end, which the model writes itself.
     begin = _quoted(template.assistant.partition(CONTENT)[0].rstrip(" "))
     asked = f"{{% if add_generation_prompt %}}{{{{ {begin} }}}}{{% endif %}}"
     return f"{first}{{% for message in messages %}}{turns}{{% endif %}}{{% endfor %}}{asked}"

@@ -66,6 +66,7 @@ def check_export(folder: str | Path, data: str | None = None, *, base: str | Non
     if several:
         if data is not None:
             raise UsageError(f"{folder} holds {', '.join(several)}: predict --data by each of them, and compare.")
+        # One after another: each is held to what it gave then, and the farthest off speaks for the folder.
         results = [_checked(open_export(folder, adapter=name), None) for name in several]
         worst = max(results, key=lambda own: own.difference)
         return replace(
@@ -77,6 +78,7 @@ def check_export(folder: str | Path, data: str | None = None, *, base: str | Non
 def _checked(opened: OpenedExport, data: str | None, base: str | None = None) -> CheckedExport:
     then, adapter, batches = probe_again(opened)
     manifest = opened.manifest
+    # By the scale of what it gave, as logits may be large.
     if then > TOLERANCE * max(1.0, float(manifest.parity.get("largest_output", 1.0))):
         raise AfinaError(
             f"{opened.folder} gives other outputs than when it was exported, by up to {then:.2g}, in {opened.runs_in} "
@@ -104,6 +106,7 @@ def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:
         )
     dataset = load_text_dataset(DatasetSpec(path=data), task=task.name)
     rows, names = dataset.test, opened.manifest.labels
+    # Labels may stand in another order, or be only some of the adapter's.
     if names is not None and dataset.label_names is not None and list(dataset.label_names) != names:
         if strange := [name for name in dataset.label_names if name not in names]:
             raise UsageError(f"{data}: the label '{strange[0]}' is none of the export's{nearest(strange[0], names)}")
@@ -115,5 +118,6 @@ def measure(opened: OpenedExport, data: str) -> tuple[int, Mapping[str, float]]:
         else:
             label = np.where(label >= 0, places[np.maximum(label, 0)], label).astype(label.dtype)
         rows = replace(rows, label=label)
+    # Images are read at the model's size; all else as the adapter reads it.
     tokens = opened.images(rows) if rows.pixels is not None else opened.tokens(rows)
     return len(rows), task.measure(tokens.labels, task.decode_rows(tokens, opened.logits(tokens)))

@@ -24,6 +24,7 @@ class OneOfSeveral(Session):
         self.session, self.number, self.count = session, number, outputs
 
     def outputs(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        # The number stands at each row, as a batch of a program's may be of several.
         rows = len(next(iter(inputs.values())))
         return self.session.outputs({**inputs, CHOICE: np.full(rows, self.number, np.int64)})[:, : self.count]
 
@@ -34,6 +35,7 @@ def manifest_of(manifest: Manifest, where: Any, name: str | None) -> tuple[Manif
     Raises `UsageError` where there is a choice and none is made, or the other way round.
     """
     names = list(manifest.adapters)
+    # In the manifest's order, by which the graph numbers them.
     if not names:
         if name is not None:
             raise UsageError(f"{where} holds one adapter, {manifest.source.get('adapter')}; leave out --adapter.")

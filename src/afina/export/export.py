@@ -65,6 +65,7 @@ class Exported:
         rows = [
             (words("largest difference of logits"), words("{value} (they reach {scale})", value=exact, scale=scale)),
         ]
+        # In a lower precision the adapter itself is rounded, which is told apart from what the export does.
         if self.precision != EXACT:
             name = words("the same, from the adapter in {precision}", precision=self.precision)
             rows.append((name, words.written(f"{parity.difference:.2g}")))
@@ -101,6 +102,7 @@ class Exported:
 
     def unnoticed(self, words: Words = _ENGLISH) -> str | None:
         """Say so where the adapter changes its base by less than the comparison would notice; None where by more."""
+        # Ten times what the comparison lets pass: below that an adapter that was left out might go unnoticed.
         if self.effect is None or self.effect > 10 * TOLERANCE * max(1.0, self.parity.scale):
             return None
         return words(
@@ -148,10 +150,12 @@ def export_adapter(
     check_apart(place, (folder, data, described.record.model))
     target.foresee(described)
     tell("loading the adapter")
+    # Around the folder and within it: making it and filling it may each find the disk full.
     with room_for(place), partial_folder(place) as partial, room_for(place):
         tested = load(folder, model=model)
         target.check(tested)
         rounded_to = target.rounded_to(tested.record.precision)
+        # The same adapter in float32, so that a difference that is found is the export's and not one of rounding.
         exact = load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
@@ -159,6 +163,7 @@ def export_adapter(
         for loaded in (tested, exact):
             as_compared(loaded, task)
         tell(f"writing {place}")
+        # A target that changes weights in place gets a copy of its own.
         given = load(folder, model=model, precision=EXACT) if target.consumes else exact
         loss = target.write(given, partial)
         tell("loading it afresh to compare")
@@ -170,6 +175,7 @@ def export_adapter(
             )
         remark, notes = target.remark(tested, exact, parity), (*tested.notes, *parity.notes)
         made = Exported(place, tested.record.precision, parity, loss, remark, notes, effect)
+        # A card's words are a person's to choose; unless told they are those of the adapter's.
         words = Words(out.language or language_of_card(folder))
         written = write_export_card(partial, tested, target, made.said(words), words, before=place)
     return replace(made, card=written.note)

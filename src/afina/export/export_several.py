@@ -59,6 +59,7 @@ def export_several(
         for loaded in tested:
             target.check(loaded)
         exact = _loaded(adapters, model, EXACT, target.rounded_to(tested[0].record.precision))
+        # Written from one backbone with all of them on it, so that the base's weights are there once.
         tell(f"writing {place}")
         facts = target.files_of_several(exact, partial)
         each = {name: _facts(target, own, number) for number, (name, own) in enumerate(zip(names, exact, strict=True))}
@@ -73,6 +74,7 @@ def export_several(
         }
         write_manifest(partial, replace(read_manifest(partial, files=False), adapters=held))
         table = [_row(name, own) for name, (own, _) in zip(names, parities, strict=True)]
+        # The farthest off, measured by its own outputs, as these may be of different size.
         worst = max((parity for parity, _ in parities), key=lambda own: own.exact_difference / max(1.0, own.scale))
         parity = replace(worst, agreeing=None, metrics={}, told=tuple(table))
         least = min((effect for _, effect in parities if effect is not None), default=None)
@@ -88,6 +90,7 @@ def export_several(
 def _names(adapters: Sequence[str | Path]) -> list[str]:
     """Return what each adapter is called: its folder, or its run's where that is called adapter as all are."""
     paths = [Path(own).resolve() for own in adapters]
+    # Runs keep their adapter in a folder of that name, which tells none of them apart.
     names = [path.parent.name if path.name == "adapter" else path.name for path in paths]
     if again := next((name for place, name in enumerate(names) if name in names[:place]), None):
         raise UsageError(f"Two of the adapters are called {again}; give them folders of different names.")
@@ -132,6 +135,7 @@ def _check_mixed(folder: Path, names: Sequence[str], each: Sequence[Predictor]) 
     read = each[0].tokenizer(list(TEXTS[:4]), truncation=True, max_length=16, padding=True, return_token_type_ids=True)
     inputs = {name: np.tile(np.array(read[name], np.int64), (len(names), 1)) for name in opened[0].asked}
     numbers = np.arange(4 * len(names)) % len(names)
+    # All of them in one batch: a choice that leaks from row to row shows here alone.
     mixed = first.session.outputs({**inputs, "adapter": numbers})
     for number, single in enumerate(opened):
         alone, rows = single.session.outputs(inputs), numbers == number

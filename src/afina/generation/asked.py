@@ -59,18 +59,22 @@ class AskedModel(ABC):
             raise UsageError(
                 f"To write {most} tokens leaves none of the {self.context} that the model takes to read a prompt."
             )
+        # Room is kept for what is written: of a prompt that is too long the end is read, as its beginning matters
+        # least.
         ids = [self.encode(prompt, marks=marks)[most - self.context :] or [self.prefix] for prompt in prompts]
         texts: list[str] = []
         for written in self.go_on(ids, [most] * len(ids), stop):
             # Decoded without the prompt, as the harness does: a tokenizer may then drop the leading space.
             text = self.tokenizer.decode(written.tokens, skip_special_tokens=True)
             ends = [place for mark in stop if mark and (place := text.find(mark)) >= 0]
+            # The first of the stop texts, whichever it is, ends the answer.
             texts.append(text[: min(ends, default=len(text))])
         return texts
 
     def encode(self, text: str, *, marks: bool | None = None) -> list[int]:
         """Return a text's tokens; `marks` None adds the tokenizer's marks unless the text has the start mark."""
         start = self.tokenizer.bos_token
+        # A chat template has written the start mark already; a second one is nothing that the model has seen.
         if marks is None:
             marks = not (start and text.startswith(start))
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=marks)

@@ -107,6 +107,7 @@ class WritingBatch:
     def release(self, adapters: Collection[Attachable]) -> None:
         """Take adapters that have no rows off the model, so that nothing here holds them."""
         used, gone = {id(row.request.adapter) for row in self.rows}, {id(one) for one in adapters}
+        # Taken off only if there is something to take: each time all the hooks are put on anew.
         if any(id(one) in gone - used for one in self.attached):
             self._attach([one for one in self.attached if id(one) not in gone - used])
 
@@ -164,6 +165,7 @@ class WritingBatch:
         """Choose a token for each row and note its piece; return which rows go on."""
         going = []
         for index, (row, choice) in enumerate(zip(rows, choose(rows, writing.logits), strict=True)):
+            # No number is an error of this row alone: the others go on.
             piece = row.end("error", _NO_NUMBERS) if choice is None else row.take(choice)
             if piece.written is None:
                 going.append(index)
@@ -185,6 +187,7 @@ class WritingBatch:
         together, long = self._planned()
         if together:
             done.append((together, self._begin(together)))
+        # An encoder's prompt is read whole, by the rows above.
         if long is None or budget is None or self._whole:
             return done
 
@@ -217,6 +220,7 @@ class WritingBatch:
             fitting = [count for count, row in enumerate(waiting, 1) if count * row.places <= self.prompt_tokens]
             together = waiting[: max(fitting, default=least)]
         now = {id(row) for row in together}
+        # By identity, as rows of equal prompts are equal.
         rest = [row for row in self.waiting if id(row) not in now]
         self.waiting = rest
         return together, self._reading[0][0] if self._reading else rest[0] if rest else None
@@ -227,6 +231,7 @@ class WritingBatch:
         # By identity: two versions of an adapter may be equal by name and settings.
         numbers = {id(one): number for number, one in enumerate(self._attached.adapters)}
         of = {id(row): numbers[id(self._bare if row.request.adapter is None else row.request.adapter)] for row in rows}
+        # Rows of an adapter stand side by side, so that it goes through the model as one part.
         rows.sort(key=lambda row: of[id(row)])
         parts, start = [], 0
         for number in range(len(numbers)):
@@ -239,6 +244,7 @@ class WritingBatch:
         """Put the adapters of the rows that wait on the model, in the place of some that have no rows."""
         on = {id(one) for one in self.attached}
         new = {id(row.request.adapter): row.request.adapter for row in self.waiting if row.request.adapter is not None}
+        # What is on the model already needs nothing.
         new = {key: one for key, one in new.items() if key not in on}
         if self._attached is not None and not new:
             return
@@ -268,4 +274,5 @@ class WritingBatch:
 
 
 def _kind(adapter: Attachable) -> list[str]:
+    # By the kinds of their branches: those alike are computed at once where they stand side by side.
     return sorted({type(branch).__qualname__ for _, branch in adapter.placed()})

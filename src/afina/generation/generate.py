@@ -19,12 +19,14 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
     room in the model's context, and `AfinaError` while another text is being written on the same backbone.
     """
     with WritingBatch(backbone) as batch:
+        # All rows are made first: a prompt that is wrong is refused before any text is written.
         for row in [Row(backbone, request, settings) for request in requests]:
             batch.add(row)
         while batch.rows:
             for _, piece in batch.turn():
                 if piece.written is not None and piece.written.problem:
                     raise AfinaError(piece.written.problem)
+                # A piece without text says only that something is held back.
                 if piece.text or piece.written is not None:
                     yield piece
 
@@ -34,6 +36,7 @@ def encode_prompt(
 ) -> list[int]:
     """Return a prompt's tokens, all of which the backbone, or an adapter's `words`, have vectors for."""
     tokenizer = tokenizer or backbone.tokenizer
+    # The tokenizer's padding and cutting are its state: one thread at a time.
     with backbone.turns.reading():
         backbone.check_tokens(tokenizer(text, add_special_tokens=False)["input_ids"], "in the prompt", tokenizer, words)
         return prompt_tokens(tokenizer, text, marks=marks, apart=bool(backbone.anatomy.row.further))
@@ -48,5 +51,6 @@ def prompt_tokens(tokenizer: Any, text: str, *, marks: bool = True, apart: bool 
     if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
     marked: list[int] = tokenizer(text)["input_ids"]
+    # An end mark behind a prompt would say that there is nothing to go on with.
     ends = not apart and marked[-1:] == [tokenizer.eos_token_id] != plain[-1:]
     return marked[:-1] if ends else marked

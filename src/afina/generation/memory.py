@@ -23,6 +23,7 @@ class Memory:
     def __init__(self, backbone: Backbone, most_bytes: int | None = None) -> None:
         """Measure by a token what a place takes; `most_bytes` is half of what is free unless given."""
         with torch.inference_mode(), Attachment(backbone, [Bare(backbone)]) as attached:
+            # Measured by a pass of one token: what a layer keeps is the model's to say.
             writing = Writing(attached, [[backbone.tokenizer.pad_token_id or 0]], [slice(0, 1)])
         self.written_bytes = sum(part.nbytes for layer in writing.layers for part in layer.parts)
         """Bytes that one place takes in a decoder."""
@@ -35,6 +36,7 @@ class Memory:
         if not rows:
             return 0
         read = max((row.places for row in rows if row.apart), default=0)
+        # An encoder-decoder's answer begins with a start token of its own, where a decoder's goes on from the prompt.
         written = max(row.room + (1 if row.apart else row.places) for row in rows)
         return len(rows) * (read * self.read_bytes + (written + room_behind(written)) * self.written_bytes)
 

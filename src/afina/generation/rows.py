@@ -111,6 +111,7 @@ class WritingPlace:
 
     @classmethod
     def on(cls, backbone: Backbone, request: Request) -> Self:
+        # A model may name several end tokens, one, or none.
         model_ends = getattr(backbone.generation, "eos_token_id", None)
         ends = tuple(
             end for end in (model_ends if isinstance(model_ends, list | tuple) else [model_ends]) if end is not None
@@ -133,6 +134,7 @@ class Row:
         self.request, self.settings = request, settings
         self.distribution = settings.distribution
         self.apart = place.apart
+        # One more than there are places: the last token is written and not read.
         self.room = min(settings.max_new_tokens, place.context if self.apart else place.prompt + 1 - len(prompt))
         """The most tokens that will be written."""
         self.places = len(prompt) + (0 if request.adapter is None else places_taken(request.adapter))
@@ -145,6 +147,7 @@ class Row:
         else:
             self.draws.manual_seed(settings.seed + request.number)
         tokenizer, stop = request.tokenizer or place.tokenizer, (*settings.stop, *request.stop)
+        # What an encoder read stands in no text of the answer.
         self._stream = TextStream(tokenizer, stop, () if self.apart else prompt)
         self._ends = frozenset(place.ends) | _stop_tokens(tokenizer, stop)
         self.tokens: list[int] = []
@@ -167,6 +170,7 @@ class Row:
         if self._stream.stopped:
             return self._ended(text, "stop")
         if len(self.tokens) == self.room:
+            # The most tokens are there: what was held back might have become a stop text.
             return self._ended(text + self._stream.end(cut=True), "length")
         return Piece(self.request.number, text, None, self._given())
 
@@ -185,6 +189,7 @@ class Row:
     def _given(self) -> tuple[ChosenToken, ...]:
         """Return the tokens that begin in the text given out by now; one without text of its own goes with the next."""
         count = 0
+        # Tokens whose text begins in what is held back wait with it.
         while count < len(self._said) and self._said[count][0] < len(self._stream.text):
             count += 1
         given, self._said = self._said[:count], self._said[count:]

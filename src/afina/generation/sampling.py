@@ -17,12 +17,14 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
     # Rows of one distribution are computed together; a row's choice must not depend on the rows beside it.
     groups: dict[GenerationSettings, list[int]] = {}
     for index, row in enumerate(rows):
+        # One value for all settings that do not change from what a token is drawn.
         groups.setdefault(row.distribution, []).append(index)
     tokens = [0] * len(rows)
     for settings, places in groups.items():
         here = [rows[index] for index in places]
         scores = logits if len(places) == len(rows) else logits[places]
         scores = _scores(settings, here, scores)
+        # Nothing is drawn at zero: the answer does not depend on the seed then.
         chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in here])
         for index, token in zip(places, chosen.tolist(), strict=True):
             tokens[index] = token
@@ -48,6 +50,7 @@ def _scores(settings: GenerationSettings, rows: Sequence[Row], logits: Tensor) -
     if settings.presence_penalty or settings.frequency_penalty:
         logits = logits.clone()
         for scores, row in zip(logits, rows, strict=True):
+            # Of the answer alone, as OpenAI has them, and not of the prompt.
             for token, count in Counter(row.tokens).items():
                 scores[token] -= settings.presence_penalty + settings.frequency_penalty * count
     processors = settings.processors()
@@ -70,6 +73,7 @@ def _said(row: Row, token: int, logits: Tensor) -> ChosenToken:
     if row.settings.log_probabilities is None:
         return ChosenToken(token)
     shares = torch.log_softmax(logits.float(), dim=0)
+    # As many as there are: a vocabulary may be smaller than what is asked for.
     best = shares.topk(min(row.settings.log_probabilities, len(shares)))
     return ChosenToken(
         token, float(shares[token]), tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))

@@ -52,8 +52,10 @@ class GenerationSettings:
                 ("frequency_penalty", "a number", math.isfinite(self.frequency_penalty)),
                 ("log_probabilities", "from 0 on", self.log_probabilities is None or self.log_probabilities >= 0),
             )
+            # Collected, so that all that is wrong is said at once.
             if not right
         ]
+        # A text would be taken letter by letter.
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             problems.append(f"stop should be a list of texts, none empty, not {self.stop!r}")
         if problems:
@@ -79,6 +81,7 @@ class GenerationSettings:
         processors: list[Any] = []
         if self.repetition_penalty != 1.0:
             processors.append(t.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+        # At zero the likeliest token is taken, whatever would have been left out.
         if self.temperature > 0:
             if self.temperature != 1.0:
                 processors.append(t.TemperatureLogitsWarper(self.temperature))

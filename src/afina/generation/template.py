@@ -40,6 +40,7 @@ class PlainTemplate:
 
     def prompt(self, messages: Sequence[Turn]) -> str:
         names = {"system": "", "user": "User: ", "assistant": "Assistant: "}
+        # A tool's call has a form of its own in each model; a guess would not be understood.
         if any(turn.role not in names or turn.details.get("tool_calls") for turn in messages):
             raise UsageError("The model's tokenizer has no chat template, so that nothing says how tools are written.")
         return "\n".join([*(f"{names[turn.role]}{turn.content.strip()}" for turn in messages), "Assistant:"])
@@ -68,12 +69,14 @@ def check_messages(messages: Sequence[Message], tokenizer: Any) -> list[Turn]:
     """
     for place, message in enumerate(messages, start=1):
         role, content = message.get("role"), message.get("content")
+        # An assistant's message may be nothing but calls.
         says = isinstance(content, str) or (role == "assistant" and content is None and message.get("tool_calls"))
         if role not in _ROLES or not says:
             raise UsageError(
                 f"Message {place} should have a role (system, user or assistant; tool for what a tool gave) and a content, "
                 f"not {dict(message)}."
             )
+    # An answer to an answer is nothing that a model was taught.
     if not messages or messages[-1]["role"] not in ("user", "tool"):
         raise UsageError("The last message should be the user's (or a tool's): it is what gets an answer.")
     reading = read_messages(messages, _ROLES, Counter())

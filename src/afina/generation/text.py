@@ -23,6 +23,7 @@ class TextStream:
         """True once one of the texts in `stop` has been written."""
         self._tokenizer, self._stop = tokenizer, tuple(stop)
         self._ids = list(before[-_ANCHOR:])
+        # The anchor may begin within a letter; all tokens together do not.
         if _INCOMPLETE in self._decoded():
             self._ids = list(before)
         self._given = len(self._decoded())
@@ -62,6 +63,7 @@ class TextStream:
 
     def _could_stop(self, fresh: str) -> int:
         """Return the length of the longest end of `fresh` that may be the beginning of a stop text."""
+        # One less than the longest stop: a whole one has been found already.
         longest = min(len(fresh), max(map(len, self._stop), default=1) - 1)
         return next((n for n in range(longest, 0, -1) if any(s.startswith(fresh[-n:]) for s in self._stop)), 0)
 
@@ -77,5 +79,6 @@ class TextStream:
     def _decoded(self) -> str:
         if not self._ids:
             return ""
+        # As it stands: tidying up of spaces would change text that was given out already.
         decoded: str = self._tokenizer.decode(self._ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return decoded

@@ -38,6 +38,7 @@ class LocalModel:
         backbone, marks = self._backbone, True
         if getattr(backbone.tokenizer, "chat_template", None):
             template = make_template(None, backbone.tokenizer)
+            # A prompt is said by a user: control marks in it are text.
             asked = as_said([Message("user", prompt)], controls_of(backbone.tokenizer))
             prompt, marks = template.prompt(asked), template.marks
         request = Request(encode_prompt(backbone, prompt, marks=marks))

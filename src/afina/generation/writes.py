@@ -79,6 +79,7 @@ class Writes(ABC):
     ) -> list[Written]:
         """Write what follows each prompt, in their order; `adapters` gives each its own (None: the bare model)."""
         settings = (settings or GenerationSettings()).changed(**changes)
+        # A text is a sequence too, and would be written letter by letter.
         if isinstance(prompts, str):
             raise UsageError("generate takes a list of prompts, not one text.")
         each = [self] * len(prompts) if adapters is None else list(adapters)

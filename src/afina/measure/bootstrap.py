@@ -66,6 +66,7 @@ def estimates(
     items = len(measures[0].parts)
     assert all(len(measure.parts) == items for measure in measures), "paired measures are of the same items"
     values = np.array([measure.overall for measure in measures])
+    # One item drawn again is the same item: there is no interval.
     if items < 2:
         return [Estimate(float(value)) for value in values], [Estimate(float(value)) for value in values - values[0]]
     drawn = redrawn(measures, items, resamples=resamples, random=np.random.default_rng(seed), groups=groups)
@@ -109,6 +110,7 @@ def interval_of(drawn: np.ndarray) -> tuple[float, float]:
 def _drawn(random: np.random.Generator, times: int, items: int, groups: np.ndarray | None) -> np.ndarray:
     if groups is None:
         return random.integers(0, items, (times, items))
+    # Groups are drawn apart, each as large as it is.
     by_group = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     return np.concatenate(
         [places[random.integers(0, len(places), (times, len(places)))] for places in by_group], axis=1

@@ -49,6 +49,7 @@ class EnergyMeter:
         """Begin to count."""
         assert self._before is None, "the meter is running"
         self._before = self._read()
+        # Without a first reading there is nothing to measure, and no thread to do it.
         if self._before is not None:
             self._stop = threading.Event()
             self._thread = threading.Thread(target=self._watch, args=(self._stop,), name="energy", daemon=True)
@@ -58,8 +59,10 @@ class EnergyMeter:
         """Stop counting until the next `start`; does nothing where the meter is not running."""
         if self._thread is not None:
             self._stop.set()
+            # Waited for, so that two readings never run into each other.
             self._thread.join()
             self._thread = None
+        # The last reading counts what was used since the thread's.
         self.update()
         self._before = None
 
@@ -107,6 +110,7 @@ def _rapl_counters(root: Path) -> list[_Counter]:
             counter = _rapl_counter(folder)
             counter.read()
         except (OSError, ValueError):
+            # A package whose counter cannot be read is missing from the sum, and a part would be taken for the whole.
             return []
         counters.append(counter)
     return counters

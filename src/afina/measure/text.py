@@ -39,6 +39,7 @@ def token_f1(prediction: str, reference: str) -> float:
     """Return the harmonic mean of precision and recall of the reference's words, in SQuAD's normal form."""
     predicted, wanted = _words(prediction), _words(reference)
     if not predicted or not wanted:
+        # Without words on either side there is no precision: both empty is right.
         return float(predicted == wanted)
     # The smaller count of each word: one that stands twice in the answer and once in the reference is right once.
     common = (Counter(predicted) & Counter(wanted)).total()
@@ -47,6 +48,7 @@ def token_f1(prediction: str, reference: str) -> float:
 
 def contains(prediction: str, reference: str) -> float:
     """Return 1 where the prediction contains the reference (a name, a price) exactly, as whole words, else 0."""
+    # No letter before or behind, so that 10 is not found in 100.
     return float(re.search(rf"(?<!\w){re.escape(reference)}(?!\w)", prediction) is not None)
 
 

@@ -54,6 +54,7 @@ class Triplets(Update):
 
 def _slices(sites: Sequence[Site]) -> set[int]:
     """Return of how many slices the modules are adapted; a whole one counts as one."""
+    # Slices count by module, as PEFT's file has one adapter for all slices of a module.
     whole = {1 for site in sites if site.part is None}
     return whole | {len(own) for own in by_module(sites).values()}
 
@@ -140,6 +141,7 @@ class AdaLoRA(Method):
             raise UsageError(
                 f"{self.name}: warm_up {self.warm_up} and final {self.final} should leave some steps between them."
             )
+        # At 1 a smoothed value would never take in anything new.
         for key in ("dropout", "beta1", "beta2"):
             if not 0 <= getattr(self, key) < 1:
                 raise UsageError(f"{self.name}: {key} should be from 0 up to 1, not {getattr(self, key):g}.")
@@ -153,6 +155,7 @@ class AdaLoRA(Method):
 
     @property
     def first_rank(self) -> int:
+        # At least one more, or there would be nothing to give away.
         return self.start_rank if self.start_rank is not None else max(self.rank + 1, round(1.5 * self.rank))
 
     def remarks(self, written: Collection[str]) -> list[str]:
@@ -161,6 +164,7 @@ class AdaLoRA(Method):
 
     def phases(self, total_steps: int) -> tuple[int, int]:
         """Return the steps of warm-up and of the final phase."""
+        # Rounded down: two shares that add up to nearly all still leave the steps between.
         return int(self.warm_up * total_steps), int(self.final * total_steps)
 
     def rule(self, *, speaks: bool) -> RateRule:

@@ -34,6 +34,7 @@ class AddBias(Branch):
         return y + self.bias.to(y.dtype)
 
     def together(self, branches: Sequence[Any]) -> Tensor:
+        # (branches, 1, out): the axis of one is for each branch's rows.
         return torch.stack([branch.bias for branch in branches])[:, None]
 
     def after_stacked(self, together: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -41,6 +42,7 @@ class AddBias(Branch):
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         change = self.bias.to(weight.dtype)
+        # Equal to what it adds, as a base without a bias has one of zero.
         return weight, change if bias is None else bias + change
 
 
@@ -66,6 +68,7 @@ class BitFit(Method):
 
 def own_biases(place: Place, values: dict[str, Tensor]) -> list[Branch]:
     """Take a module's bias out of a file of PEFT's, where its methods keep biases of their own beside what they add."""
+    # PEFT's methods that wrap a layer keep its bias inside, others beside.
     name = "base_layer.bias" if "base_layer.bias" in values else "bias"
     if name not in values or (name == "bias" and set(values) != {"bias"}):
         return []
@@ -73,4 +76,5 @@ def own_biases(place: Place, values: dict[str, Tensor]) -> list[Branch]:
     if base is None:
         raise AfinaError(f"{place.folder} has a bias for '{place.path}', which has none in {place.model}.")
     bias = place.take(values, name, tuple(base.shape))
+    # Saved whole, kept as a difference: the base's own is added to it in the pass.
     return [filled(AddBias(len(base)), bias=bias.float() - base.detach().float().to(bias.device))]

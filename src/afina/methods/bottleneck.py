@@ -50,6 +50,7 @@ class Network(nn.Module):
             nn.init.zeros_(value)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Weights are kept in float32 and lowered for the pass, so that small steps are not rounded away.
         inner = nn.functional.linear(x, self.down.weight.to(x.dtype), self.down.bias.to(x.dtype))
         inner = _ACTIVATIONS[self.activation](inner)
         result: Tensor = nn.functional.linear(inner, self.up.weight.to(x.dtype), self.up.bias.to(x.dtype))
@@ -62,6 +63,7 @@ class Network(nn.Module):
     @staticmethod
     def together(networks: Sequence["Network"]) -> list[Tensor]:
         """Return the networks' weights and biases, put together."""
+        # By layer and then by network, as the product takes one layer of all networks at once.
         layers = [[getattr(network, name) for network in networks] for name in ("down", "up")]
         return [
             value
@@ -94,6 +96,7 @@ class After(Branch):
         return Network.together([branch.network for branch in branches])
 
     def after_stacked(self, together: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        # On `y`, which is the sublayer's output, not on what went into it.
         return y + self.network.stacked(together, y)
 
 
@@ -153,7 +156,9 @@ class Rejoin(Branch):
 
     def after_here(self, here: Here, x: Tensor, y: Tensor) -> Tensor:
         (beside,) = self.beside
+        # Taken, not read: nothing of a pass stays with what outlives it.
         result: Tensor = here.left.pop(beside)
+        # Some models flatten rows and places between the two layers.
         return y + self.scale * result.view_as(y)
 
 
@@ -174,6 +179,7 @@ class Bottleneck(Method):
             raise UsageError(f"{self.name}: reduction should be at least 1, not {self.reduction}.")
 
     def network(self, width: int) -> Network:
+        # One at least: a model narrower than the reduction still has a bottleneck.
         return Network(width, max(1, width // self.reduction), self.activation)
 
 
@@ -211,6 +217,7 @@ class Pfeiffer(Bottleneck):
         return anatomy.closings()
 
     def branch(self, site: Site) -> Branch:
+        # Models whose norms come last close a layer by a norm, others by the sublayer's own layer.
         return (BeforeNorm if site.kind == "norm" else After)(self.network(site.width))
 
 

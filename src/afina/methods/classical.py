@@ -45,6 +45,7 @@ class Classical:
 
     @cached_property
     def _booster(self) -> Any:
+        # As bytes: no pickle is read, and no file is needed.
         booster = _xgboost().Booster()
         booster.load_model(bytearray(self.arrays["booster"].tobytes()))
         return booster
@@ -68,6 +69,7 @@ class ClassicalHead(Head):
         return hidden.states if self._by_word else pooled(hidden, self._pooling, causal=self._causal)
 
     def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
+        # scikit-learn and XGBoost compute on the CPU, in numpy.
         logits = self.fitted.logits(pooled.flatten(0, -2).cpu().numpy())
         return torch.from_numpy(logits.astype(np.float32)).view(*pooled.shape[:-1], -1)
 
@@ -95,6 +97,7 @@ def fit_classical(
     `classes` is 1 for regression on standardised labels, `c` the inverse strength of a linear model's penalty.
     """
     if model == "xgboost":
+        # Trees of XGBoost care for no scale, so that vectors go in as they are.
         return _fit_boosted(trees, vectors, labels, classes, seed)
 
     # Standardised, then divided by the root of the width: vectors of length about one, for which c = 1 is a fair penalty.
@@ -110,6 +113,7 @@ def _fit_linear(c: float, x: np.ndarray, labels: np.ndarray, classes: int, seed:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if classes == 1:
+        # Ridge's penalty grows with alpha, logistic regression's falls with C.
         ridge = Ridge(alpha=1 / c).fit(x, labels)
         return {
             "weight": ridge.coef_.reshape(1, -1).astype(np.float32),
@@ -171,6 +175,7 @@ def _xgboost() -> Any:
 
 def _fit_boosted(trees: int, x: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> Classical:
     xgboost = _xgboost()
+    # Two classes too by softmax, so that there is one logit a class as in all other heads.
     objective = {1: "reg:squarederror"}.get(classes, "multi:softprob")
     parameters = {"objective": objective, "seed": seed} | ({"num_class": classes} if classes > 1 else {})
     booster = xgboost.train(parameters, xgboost.DMatrix(x, label=labels), num_boost_round=trees)
@@ -179,4 +184,5 @@ def _fit_boosted(trees: int, x: np.ndarray, labels: np.ndarray, classes: int, se
 
 def _boosted_logits(booster: Any, x: np.ndarray) -> np.ndarray:
     values: np.ndarray = booster.predict(_xgboost().DMatrix(x))
+    # XGBoost gives probabilities; with their logarithm the softmax gives them back.
     return values[:, None] if values.ndim == 1 else np.log(np.maximum(values, 1e-9))

@@ -97,6 +97,7 @@ class DoRAForm(LoRAForm):
                 raise AfinaError(
                     f"{place.folder} is damaged: '{place.path}' has magnitudes of DoRA, and use_dora is not set."
                 )
+            # A LoRA's file comes by here too, and is LoRA's to read.
             return []
 
         # A magnitude belongs to a pair of A and B; a place without them has another kind of adapter.
@@ -135,6 +136,7 @@ class DoRA(LoRA):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A start that changes the base would make the magnitudes those of another matrix.
         if self.init != "kaiming":
             raise UsageError(f"dora: init is 'kaiming', not '{self.init}', whose start the magnitude would not fit.")
 

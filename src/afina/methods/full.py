@@ -38,6 +38,7 @@ class Full(Method):
     def rate_factors(self, names: Iterable[str], anatomy: Anatomy) -> dict[str, float]:
         layers = [site.module for site in anatomy.of_kind("layer")]
         factors: dict[str, float] = {}
+        # At a decay of one all rates are the same, and nothing has to be said.
         for name in names if self.layer_decay < 1 else ():
             inside = name.removeprefix("backbone.")
             if inside != name:  # the head keeps the whole rate
@@ -45,6 +46,7 @@ class Full(Method):
                     (len(layers) - i for i, layer in enumerate(layers, 1) if inside.startswith(f"{layer}.")), None
                 )
                 outer = any(inside.startswith(f"{module}.") for module in _behind(anatomy))
+                # Embeddings are below the lowest layer, and so one step further from the head.
                 factors[name] = self.layer_decay ** (0 if outer else len(layers) + 1 if above is None else above)
         return factors
 
@@ -52,4 +54,5 @@ class Full(Method):
 def _behind(anatomy: Anatomy) -> list[str]:
     """Return the modules behind the last layer: the pooler, and norms that stand in no layer and are no embedding's."""
     outer = [site.module for site in anatomy.sites if site.role == "outer"]
+    # Embeddings have norms that stand in no layer either, and these are below.
     return outer + [s.module for s in anatomy.of_kind("norm") if s.layer is None and "embed" not in s.module]

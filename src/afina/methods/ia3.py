@@ -40,6 +40,7 @@ class ScaleOutput(Branch):
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         scale = self.scale.to(weight.dtype)
+        # The bias is scaled too, as what is scaled is the layer's output.
         return weight * scale, None if bias is None else bias * scale[:, 0]
 
 
@@ -114,6 +115,7 @@ class IA3(Method):
 
     def peft_config(self, sites: Sequence[Site], total_steps: int | None, prefix: str) -> dict[str, Any]:
         return {
+            # PEFT tells by module, not by tensor, on which side the vector stands.
             "feedforward_modules": sorted({f"{prefix}{site.module}" for site in sites if site.role == "ffn_down"}),
             "fan_in_fan_out": any(site.transposed for site in sites),
         }

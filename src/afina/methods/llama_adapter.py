@@ -39,10 +39,12 @@ class GatedPrompt(AttentionBranch):
         # The prompt is projected by the layer's own frozen key and value, which are looked up once and asked for
         # weights each time.
         self._projections = (frozen.linear("key"), frozen.linear("value"))
+        # transformers keeps a model's own scaling at the attention, where it is not the root of the width.
         self._scaling = float(getattr(frozen.module, "scaling", None) or self.width**-0.5)
 
     def after(self, query: Tensor, output: Tensor) -> Tensor:
         prompt = self.prompt.to(query.dtype)
+        # Prompts go by the layer's own projections without a position: they stand nowhere in the text.
         key, value = (
             nn.functional.linear(prompt, linear.weight.to(prompt.dtype), linear.bias)
             .view(len(prompt), self.heads, self.width)
@@ -75,6 +77,7 @@ class GatedPromptForm(PeftForm):
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
         if "adaption_prompt" not in values:
             return []
+        # Other families turn queries by positions elsewhere in PEFT.
         if place.model_type not in _FAMILIES:
             raise UsageError(f"{place.folder}: PEFT's gated prompts are another function in {place.model_type} models.")
         prompt = place.take(values, "adaption_prompt", (1, None, place.site.width_in))[0]
@@ -93,6 +96,7 @@ class GatedPromptForm(PeftForm):
             assert isinstance(branch, GatedPrompt)
             root = f"base_model.model.{backbone.prefix}{site.module}"
             tensors |= {f"{root}.adaption_prompt": branch.prompt[None], f"{root}.adaption_gate": branch.gate}
+        # One length for all layers, as PEFT's file says it once.
         length = next(value.shape[1] for value in tensors.values())
         return PeftFile("ADAPTION_PROMPT", tensors, {"adapter_len": length, "adapter_layers": len(placed)})
 
@@ -122,6 +126,7 @@ class LlamaAdapter(Method):
             )
 
     def in_every_layer(self) -> Method:
+        # A model cut down to its adapted layers has none below that would be left out.
         return _InEveryLayer(**self.settings())
 
     def sites(self, anatomy: Anatomy) -> list[Site]:

@@ -115,6 +115,7 @@ class LoRA(Method):
     def rule(self, *, speaks: bool) -> RateRule:
         """Return the rate's rule: a change grows with scale times rank, by A and B, so the rate falls with its root."""
         return (
+            # A negative alpha learns as well as a positive one: its sign is B's to take.
             super().rule(speaks=speaks).times(math.sqrt(type(self).alpha / abs(self.scale * self.rank * self.b_rate)))
         )
 
@@ -122,10 +123,12 @@ class LoRA(Method):
         return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
+        # PiSSA's start differs in more than numbers: it takes its first A and B out again.
         kind = Principal if self.init == "pissa" else LowRank
         return kind(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
 
     def rate_factors(self, names: Iterable[str], anatomy: Anatomy) -> dict[str, float]:
+        # Only the branches' own B: a head may have a parameter of that name.
         return {name: self.b_rate for name in names if name.startswith("branches.") and name.endswith(".b")}
 
     def stored(self) -> Method:

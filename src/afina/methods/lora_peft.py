@@ -118,6 +118,7 @@ class LoRAForm(PeftForm):
     def check(self, path: Path, config: Mapping[str, Any]) -> None:
         """Refuse a start that cannot be taken out of the base again."""
         start = config.get("init_lora_weights")
+        # True, False and names of starts that only draw A and B leave nothing to take out.
         if not isinstance(start, str) or start.lower() in _AS_TRAINED or start in STARTS:
             return
         if start.startswith("pissa_niter_"):
@@ -132,6 +133,7 @@ class LoRAForm(PeftForm):
 
     def read(self, place: Place, values: dict[str, Tensor]) -> list[Placed]:
         made: list[Placed] = []
+        # DoRA's A and B are read with their magnitude, by DoRA's form.
         if "lora_A.weight" in values and not place.config.get("use_dora"):
             a, b = factors_at(place, values)
             scale = scale_at(place, len(a))
@@ -155,6 +157,7 @@ class LoRAForm(PeftForm):
         # Alpha equals the rank at each module, which makes PEFT's scale alpha / rank one: what scale there was is in
         # the factors.
         ranks = {module: len(a) for module, (a, _) in factors.items()}
+        # PEFT has one r for a module that no pattern names; the largest fits where all are named.
         config = {
             "r": max(ranks.values()), "lora_alpha": max(ranks.values()), "rank_pattern": ranks, "alpha_pattern": ranks,
             "bias": "lora_only" if biases else "none", "lora_dropout": 0.0, "fan_in_fan_out": transposed,
@@ -229,6 +232,7 @@ def _matches(pattern: str, path: str, folder: Path) -> bool:
         max(1, *map(int, filter(None, pair))) for pair in re.findall(r"\{(\d{0,9}),?(\d{0,9})\}", pattern) if any(pair)
     ]
     if len(pattern) > _LONGEST or math.prod(counts) > _LONGEST:
+        # Before it is compiled: compiling writes repetitions out, which takes the memory itself.
         raise UsageError(f"{where} is longer, or repeats more often, than names of modules are; write it more plainly.")
     try:
         return _compiled(pattern).match(path, timeout=_SECONDS) is not None
@@ -242,6 +246,7 @@ def _matches(pattern: str, path: str, folder: Path) -> bool:
 
 @cache
 def _compiled(pattern: str) -> Any:
+    # As PEFT does: a pattern names the end of a path.
     return regex.compile(rf"(.*\.)?({pattern})$")
 
 
@@ -262,6 +267,7 @@ class EmbeddingLowRank(Branch):
         return y + (self.scale * self.output_scale * change).to(y.dtype)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        # An embedding's weight is (words, width), the other way round than a linear layer's.
         return weight + self.scale * (self.b @ self.a).T.to(weight.dtype), bias
 
 
@@ -291,6 +297,7 @@ class OfTheRest(LowRank):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         assert self._first is not None, "start is called before the first pass"
+        # Weights may have moved to another device since the start was taken.
         first_a, first_b = (value.to(self.a.device) for value in self._first)
         return torch.cat([self.a, first_a]), torch.cat([self.b, -first_b], dim=1)
 

@@ -43,6 +43,7 @@ class Intervention(Branch):
         rotation = self.rotation()
         # (W - R) y + b, not W y + b - R y: at the start it is zero however a machine rounds its products.
         edit = nn.functional.linear(y, (self.weight - rotation).to(y.dtype), self.bias.to(y.dtype))
+        # One factor of zero or one, so that all rows and places are one product.
         return y + (edit @ rotation.to(y.dtype)) * self._chosen(here)
 
     def _chosen(self, here: Here) -> Tensor:
@@ -53,6 +54,7 @@ class Intervention(Branch):
             text = here.mask.long()
         place = text.cumsum(dim=1)  # 1 at a text's first token, its length at the last, wherever the padding is
         chosen = (place <= self.first) | (place > place[:, -1:] - self.last)
+        # Padding counts for nothing, though its cumulated place is the last token's.
         return (chosen & (text == 1))[:, slice(*here.part), None]
 
 
@@ -83,6 +85,7 @@ class LoReFT(Method):
             )
 
     def sites(self, anatomy: Anatomy) -> list[Site]:
+        # More rows than the width cannot be orthonormal.
         if not 1 <= self.rank <= anatomy.width:
             raise UsageError(f"loreft: rank should be from 1 to the model's width {anatomy.width}, not {self.rank}.")
         return anatomy.of_kind("layer")

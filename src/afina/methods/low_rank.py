@@ -50,12 +50,14 @@ class Update(Branch):
         return self._updated(x, y, *together)
 
     def _updated(self, x: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        # Only while training, and by a source that gives each adapter of a cohort its own draw.
         if self.training:
             x = dropout(x, self.dropout)
         return low_rank_update(x, y, a, b, self.scale)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         a, b = self.factors()
+        # The product in float32, the weight's own type afterwards: it is rounded once.
         return weight + self.scale * (b @ a).to(weight.dtype), bias
 
 

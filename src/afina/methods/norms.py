@@ -31,6 +31,7 @@ class OwnNorm(Branch):
     def start(self, frozen: Frozen) -> None:
         module = frozen.module
         self.centred = isinstance(module, nn.LayerNorm)
+        # transformers' classes call it by either name.
         epsilon = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
         # T5's is called LayerNorm and is an RMSNorm.
         if epsilon is None or not (self.centred or type(module).__name__.endswith(("RMSNorm", "T5LayerNorm"))):
@@ -54,6 +55,7 @@ class OwnNorm(Branch):
         return weight * exact.to(y.dtype)
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        # Weights take the place of the norm's own; nothing is added.
         return self.weight.to(weight.dtype), None if self.bias is None else self.bias.to(weight.dtype)
 
 
@@ -70,6 +72,7 @@ class NormForm(PeftForm):
                 tensors[name] = place.take(values, there, (place.site.width,))
         if not tensors:
             return []
+        # A scale without its shift would leave the norm half another model's.
         if ("bias" in tensors) != place.site.biased or "weight" not in tensors:
             raise AfinaError(f"{place.folder}: the norm '{place.path}' and that of {place.model} have unlike weights.")
         return [filled(OwnNorm(place.site), **tensors)]

@@ -66,6 +66,7 @@ def _finite(value: float) -> float:
 
 
 def _few(value: Any) -> Any:
+    # A stranger's file: what is longer than PEFT writes is not carried along in sentences.
     if len(str(value)) > 100_000:
         raise ValueError("is longer than any that PEFT writes")
     return value
@@ -252,6 +253,7 @@ class PeftForm:
 
 def virtual_config(backbone: Backbone) -> dict[str, Any]:
     """Return what PEFT has to be told of a base before whose text vectors stand."""
+    # Every attention has as many heads, so that the first speaks for all.
     attentions = backbone.anatomy.of_kind("attention")
     return {
         "num_transformer_submodules": 1,
@@ -264,6 +266,7 @@ def filled(branch: B, **values: Tensor) -> B:
     """Return a branch with these values for its parameters."""
     with torch.no_grad():
         for name, value in values.items():
+            # By name, so that a branch may keep its parameters in submodules.
             branch.get_parameter(name).copy_(value)
     return branch
 

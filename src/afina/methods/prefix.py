@@ -33,6 +33,7 @@ class KeysAndValues(AttentionBranch):
         self.heads, self.width = site.heads, site.width
         out = 2 * site.heads * site.width
         if hidden is None:
+            # Small, so that what is attended at the start weighs little.
             self.embedding = nn.Parameter(torch.randn(length, out) * 0.02)
             self.network: nn.Module | None = None
         else:
@@ -48,6 +49,7 @@ class KeysAndValues(AttentionBranch):
     def before(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        # The same for all rows, without a copy: expanding costs no memory.
         own_key, own_value = (own.to(key.dtype).expand(query.shape[0], -1, -1, -1) for own in self.keys_and_values())
         if mask is not None:
             # A mask of truths lets through where it is true, one of numbers where it adds nothing: every token sees the
@@ -100,6 +102,7 @@ class PrefixForm(PeftForm):
         self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool
     ) -> PeftFile | None:
         branches = [branch for _, branch in placed if isinstance(branch, KeysAndValues)]
+        # Positions that moved are another function, which cannot be made of one trained without.
         if not all(branch.moves for branch in branches):
             raise UsageError(
                 f"PEFT would move the text's positions on by this {name}, which it was trained without; "
@@ -108,6 +111,7 @@ class PrefixForm(PeftForm):
 
         # A network that made the vectors is gone in PEFT's file: only what it made is kept.
         layers = [torch.stack(branch.keys_and_values()).permute(2, 0, 1, 3).flatten(1) for branch in branches]
+        # Any attention tells the heads' width: all are alike.
         whole, first = torch.cat(layers, dim=1), placed[0][0]
         config = {"num_virtual_tokens": len(whole), "token_dim": first.heads * first.width, **virtual_config(backbone)}
         return PeftFile("PREFIX_TUNING", {"prompt_embeddings": whole}, config, "base_model.")

@@ -68,8 +68,10 @@ class PromptForm(PeftForm):
     def converted(
         self, name: str, placed: Sequence[tuple[Site, Placed]], backbone: Backbone, *, tags: bool
     ) -> PeftFile | None:
+        # One site, the embeddings: there is one prompt for a whole text.
         (branch,) = (branch for _, branch in placed)
         assert isinstance(branch, PromptBranch)
+        # A head that takes the first token would find the prompt there in PEFT, and the text here.
         if not backbone.anatomy.row.causal and not branch.seen and not tags:
             raise UsageError(
                 f"PEFT would classify by the first vector of this {name}, not by the text as it was trained; "

@@ -45,6 +45,7 @@ class MadePrompt(PromptBranch):
         self.mlp = nn.Sequential(*layers[:-1])
 
     def vectors(self) -> Tensor:
+        # [0]: an LSTM returns its states beside what it gives.
         x = self.embedding if self.lstm is None else self.lstm(self.embedding)[0]
         result: Tensor = self.mlp(x)
         return result

@@ -32,6 +32,7 @@ def budget_at(step: int, *, start: int, target: int, warm_up: int, final: int, t
     if step > total - final:
         return target
     left = 1 - (step - warm_up) / (total - final - warm_up)
+    # The cube takes ranks quickly at first, while much is unimportant, and slowly at the end.
     return int((start - target) * left**3 + target) if step % interval == 0 else None
 
 
@@ -63,6 +64,7 @@ class RankSchedule(Schedule):
         # Ranks are settled in the final phase, and nothing needs to be judged any more.
         if step < self.total - self.final:
             for name, value in self.parameters.items():
+                # A weight that no text of the step came by has no gradient, and is judged by what it was.
                 if value.grad is not None:
                     self._observe(name, (value * value.grad).abs())
         budget = budget_at(
@@ -80,6 +82,7 @@ class RankSchedule(Schedule):
 
     def _keep(self, budget: int) -> None:
         if budget >= self.start:
+            # All are to stay, and `kthvalue` of none would fail.
             return
         scores = {name: self._score(name) for name in self.branches}
         # Masked, not removed: a triplet whose l became zero still gets a gradient, and may come back at the next

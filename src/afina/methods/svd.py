@@ -38,6 +38,7 @@ class Factors(Branch):
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         inner = nn.functional.linear(x, self.a.to(y.dtype))
+        # The bias is the layer's own and is not trained.
         return nn.functional.linear(inner, self.b.to(y.dtype), None if self._bias is None else self._bias.to(y.dtype))
 
     def fold(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -47,6 +47,7 @@ class Projections(nn.Module):
         def draw(rows: int, columns: int) -> Tensor:
             # PEFT's bound, written out: one seed has to give the same numbers there and here.
             bound = math.sqrt(3.0) * (math.sqrt(2.0) / math.sqrt(columns))
+            # On the CPU whatever the default device is: a GPU draws other numbers from a seed.
             return torch.empty(rows, columns, device="cpu").uniform_(-bound, bound, generator=generator)
 
         return cls(draw(rank, width_in), draw(width, rank))
@@ -59,6 +60,7 @@ class ScaledProjections(Update):
         super().__init__(1.0, dropout)
         self.width_in, self.width = site.width_in, site.width
         self.d = nn.Parameter(torch.full((rank,), initial))
+        # At zero a row of B counts for nothing, though d already lets its gradient pass.
         self.b = nn.Parameter(torch.zeros(site.width))
         self.projections: tuple[Projections, ...] = ()
         """The one that all share, in a tuple, so that it is not a submodule of each."""
@@ -101,6 +103,7 @@ class VeRAForm(PeftForm):
         held = [tensors[name] for name in self.together.values() if name in tensors]
         if len(held) == 2 and all(value.ndim == 2 for value in held):
             return Projections(held[0].float(), held[1].float())
+        # PEFT writes `save_projection` when it leaves them out; a file without a word is damaged.
         if held or first.config.get("save_projection") is not False:
             missing = next((name for name in self.together.values() if name not in tensors), "its matrices")
             raise AfinaError(f"{first.folder} is damaged: it lacks '{missing}', which all of its layers share.")
@@ -169,6 +172,7 @@ class VeRA(Method):
             raise UsageError(f"{self.name}: initial is 0, at which neither vector would ever learn; leave it out.")
 
     def remarks(self, written: Collection[str]) -> list[str]:
+        # Few random directions reach little, however well they are scaled.
         if self.rank >= _LOW:
             return []
         return [
@@ -183,6 +187,7 @@ class VeRA(Method):
         return ScaledProjections(site, rank=self.rank, initial=self.initial, dropout=self.dropout)
 
     def shared(self, sites: Sequence[Site]) -> nn.Module:
+        # As large as the widest site of either side, wherever each of them is.
         width_in, width = max(site.width_in for site in sites), max(site.width for site in sites)
         return Projections.drawn(self.projection_seed, self.rank, width_in, width)
 

@@ -25,6 +25,7 @@ class Chooser(Classifier, Writer):
     def read(
         self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
     ) -> Tokens | None:
+        # Labels are learned, choices are asked with: an adapter wants one of the two.
         if (choices is not None) != self.task.wants_choices:
             wanted = "each text's answers; give them as choices" if self.task.wants_choices else "no choices"
             raise UsageError(f"This adapter wants {wanted}.")

@@ -25,6 +25,7 @@ class Classifier(Predictor):
         batch_size: int = 32,
     ) -> Sequence[Prediction]:
         tokens = self.read(texts, text_pairs, choices)
+        # Nothing was asked, so nothing is loaded or run.
         if tokens is None:
             return []
         return self.task.predictions(list(texts), tokens, self.outputs(tokens, batch_size), choices)
@@ -38,6 +39,7 @@ class Classifier(Predictor):
         batch_size: int = 32,
     ) -> np.ndarray:
         tokens = self.read(texts, text_pairs, choices)
+        # As wide as the answers would be, so that arrays of several calls can be joined.
         return np.zeros((0, self.task.outputs), np.float32) if tokens is None else self.outputs(tokens, batch_size)
 
     def read(

@@ -49,6 +49,7 @@ class LanguageModel:
 
         # Virtual tokens take their places from the text's.
         most = backbone.context - (0 if adapter is None else places_taken(adapter))
+        # A model without a limit reads as far as memory goes, so that one is set.
         self.context = context or (_LONGEST if backbone.context >= _UNLIMITED else most)
         if not 2 <= self.context <= most:
             raise UsageError(f"The tokens read at once are 2 to {most} here, not {self.context}.")
@@ -75,6 +76,7 @@ class LanguageModel:
             requests = [
                 Request(prompts[row], self.adapter, tuple(filter(None, stop)), int(row), self.tokenizer) for row in rows
             ]
+            # The longest of the batch; what another one wrote beyond its own is cut by whoever asked.
             settings = GenerationSettings(max_new_tokens=max(most[row] for row in rows))
             for piece in write(self.backbone, requests, settings):
                 if piece.written is not None:

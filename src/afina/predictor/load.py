@@ -59,6 +59,7 @@ def told_by(folder: Path, model: str | None = None) -> Told:
     form = format_of(folder)
     record = form.record(folder)
     record = replace(record, model=model or record.model)
+    # A base that a person names is taken at their word.
     if model is None:
         form.check_base(folder, record)
     _check_place(folder, record)
@@ -126,6 +127,7 @@ def load(
 
 def _check_place(folder: Path, record: AdapterRecord) -> None:
     """Raise `UsageError` for a base model in a local folder that is not there."""
+    # A name of the hub is no path, and is looked up when it is loaded.
     if record.model.startswith((".", "/")) and not Path(record.model).exists():
         raise UsageError(
             f"{folder} adapts the model in {record.model}, which is not there; say where it is now with "
@@ -135,6 +137,7 @@ def _check_place(folder: Path, record: AdapterRecord) -> None:
 
 def _check_vocabulary(made: Predictor) -> None:
     """Refuse a tokenizer of the folder's own that has tokens which neither the base nor the adapter has vectors for."""
+    # Without a tokenizer of its own the base's has a vector for each of its tokens.
     if made.tokenizer is made.backbone.tokenizer or made.tokenizer is None:
         return
     words = max(made.backbone.config.vocab_size, made.adapter.words)
@@ -153,6 +156,7 @@ def _shared(
     backbone, other = there.backbone, there.called
     if method.owns_backbone or there.owned:
         raise UsageError(f"{folder} and {other} cannot share a model: {record.method} changes all of it.")
+    # By where they lie, as two names may be one model.
     if model_path(record.model) != model_path(backbone.name):
         raise UsageError(f"{folder} adapts {record.model}, not {backbone.name}, which is loaded.")
 

@@ -65,6 +65,7 @@ class Predictor:
         names = self.record.task.get("label_names")
         labels = f", labels {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
         model = Path(self.record.model).name
+        # The folder's name alone, as a path of the hub's cache is long.
         return f"{type(self).__name__}('{self.folder}': {self.record.method} on {model}, {self.task.name}{labels})"
 
     # -- the verbs
@@ -159,6 +160,7 @@ class Predictor:
     @property
     def longest(self) -> int:
         """Return the most tokens of a text that are read; what is longer is cut, as in training."""
+        # What was trained at one length may stand on a model of shorter context.
         return min(self.record.max_length, self.backbone.context)
 
     @property
@@ -173,12 +175,14 @@ class Predictor:
         if not self.method.owns_backbone:
             return self.backbone
         return load_backbone(
+            # The weights were changed in place, so that only the files have the model as it was.
             self.record.model, precision=self.record.precision, device=str(self.backbone.device),
             trust_remote_code=trust_remote_code, speaks=self.task.speaks,
         )  # fmt: skip
 
     def tokens_fit(self, words: int) -> bool:
         """Return whether each token of the tokenizer is one of so many words."""
+        # Places may have gaps, so that the largest counts.
         return max(self.tokenizer.get_vocab().values(), default=0) < words
 
     def tokens(self, rows: Rows) -> Tokens:
@@ -187,6 +191,7 @@ class Predictor:
 
     def tokenized(self, task: Task, rows: Rows) -> Tokens:
         """Tokenise rows as a task reads them."""
+        # An encoder-decoder reads a text and writes its answer apart.
         apart = bool(self.backbone.anatomy.row.further)
         with self.backbone.turns.reading():
             return self._checked(task.tokenize(self.tokenizer, rows, self.longest, apart=apart))
@@ -197,6 +202,7 @@ class Predictor:
         return image_tokens(rows, self.backbone.config, model_path(self.record.model))
 
     def _checked(self, tokens: Tokens) -> Tokens:
+        # The largest is enough: if that has a vector, all have.
         self.backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", self.tokenizer, self.adapter.words)
         return tokens
 
@@ -211,6 +217,7 @@ class Predictor:
         if isinstance(texts, str):
             raise UsageError("predict takes a list of texts, not one text.")
         wants = self.backbone.anatomy.row.inputs
+        # Sound is read by no predictor yet, only by training.
         if isinstance(texts, np.ndarray) != (wants != "text") or wants == "sound":
             raise UsageError(f"{self.record.model} takes {wants}; give texts as a list, images as an array of uint8.")
 

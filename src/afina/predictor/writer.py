@@ -39,6 +39,7 @@ class Writer(WritesOnBackbone, Predictor):
 
         Raises `UsageError` for adapters that do not write or stand on another backbone.
         """
+        # None stands for the bare model, which this one's tokens and template are for.
         speaker = self if adapter is None else writer_of(adapter)
         if speaker.backbone is not self.backbone:
             raise UsageError(f"{speaker.folder} has a model of its own; load it beside the other adapter.")

@@ -29,6 +29,7 @@ def markdown_table(table: Table) -> str:
     lines = [f"### {plain(table.title)}", ""]
     lines.append("| " + " | ".join(cell(column) for column in table.columns) + " |")
     lines.append("|" + "|".join("---" if i < table.words else "--:" for i in range(len(table.columns))) + "|")
+    # Words to the left, figures to the right, so that their digits stand under one another.
     for row, values in enumerate(table.rows):
         shown = [f"**{cell(v)}**" if (row, column) in table.strong else cell(v) for column, v in enumerate(values)]
         lines.append("| " + " | ".join(shown) + " |")
@@ -40,6 +41,7 @@ def csv_table(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(table.columns)
+    # A spreadsheet would carry out a cell that begins as a formula does.
     writer.writerows([[guarded(v) for v in row] for row in table.rows])
     return buffer.getvalue()
 
@@ -49,6 +51,7 @@ def latex_table(table: Table) -> str:
 
     def cell(text: str) -> str:
         text = printable(text)
+        # Letter by letter: replacements one after another would replace what the first ones wrote.
         return "".join(_LATEX.get(c, c) for c in text)
 
     aligned = "l" * table.words + "r" * (len(table.columns) - table.words)

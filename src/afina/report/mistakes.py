@@ -23,6 +23,7 @@ def class_table(mistakes: Mistakes, words: Words) -> Table:
     """Return one row a class: how many test rows, precision, recall, F1, and what it is taken for."""
     rows = []
     for score in mistakes.by_class():
+        # Three, and a count of the rest: a row has to fit a page.
         taken = ", ".join(f"{name} ({words.number(count)})" for name, count in score.taken_for[:3])
         more = len(score.taken_for) - 3
         rows.append([
@@ -45,9 +46,11 @@ def confusion_table(mistakes: Mistakes, words: Words) -> Table:
     """Return one row a label, one column a prediction; what is right is strong."""
     assert mistakes.names is not None
     rows = [
+        # A dot in place of zeros, among which the mistakes would be hard to find.
         [name, *(words.number(int(count)) if count else "·" for count in mistakes.confusion[place])]
         for place, name in enumerate(mistakes.names)
     ]
+    # One to the right, behind the column of labels.
     strong = frozenset((place, place + 1) for place in range(len(rows)))
     return Table(
         f"confusion-{mistakes.run}", f"{words('Label against prediction')}: {mistakes.run}",
@@ -80,6 +83,7 @@ def threshold_table(mistakes: Mistakes, words: Words) -> Table:
 def wrong_table(mistakes: Mistakes, words: Words, most: int | None = None) -> Table:
     """Return one row a wrong answer, those first of which the run was surest; of numbers all, the farthest first."""
     items = mistakes.wrong()
+    # Only as many rows as are shown: texts of thousands would fill a page.
     rows = [_wrong_row(mistakes, int(item), words) for item in items[:most]]
     last = words("off by") if mistakes.probability is None else words("probability")
     numbered = mistakes.texts is not None and mistakes.texts.number is not None
@@ -96,6 +100,7 @@ def _wrong_row(mistakes: Mistakes, item: int, words: Words) -> list[str]:
     row = str(item + 1 if mistakes.texts is None or mistakes.texts.number is None else mistakes.texts.number[item])
     label, prediction = mistakes.label[item], mistakes.prediction[item]
     if mistakes.names is None or mistakes.probability is None:
+        # As float32, in which they were computed: further digits are none of the model's.
         figures = [words.shortest(float(np.float32(value))) for value in (label, prediction)]
         return [row, *figures, text, words.compact(float(abs(prediction - label)))]
     probability = words.number(float(mistakes.probability[item]), 3)

@@ -66,6 +66,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     head = words("Which fine-tuning method is worth it")
     names = [material.methods, [Path(model).name for model in material.models], material.datasets]
     studied = " · ".join(", ".join(part) for part in names)
+    # Runs that left a race were neither finished nor failed, and stand in a table of their own.
     counted = words.counted(done, "{count} run finished", "{count} runs finished")
     if material.failed:
         counted += f", {words.counted(len(material.failed), '{count} run failed', '{count} runs failed')}"
@@ -78,6 +79,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         *(html_table(comparison_table(group, words, alone=False)) for group in material.groups),
         *_figures(material, words),
     ]
+    # A table of differences where nothing could be compared would be an empty promise.
     tested = [group for group in material.groups if group.comparisons]
     by_type = [own for group in material.groups if (own := type_table(group, words))]
     if by_type:
@@ -105,8 +107,10 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     )
     if published:
         shown = "".join(html_table(table) for table in published)
+        # Whoever gave a reference came for these tables.
         parts.append(_fold(words("Tables in the published layout"), shown, open_=referenced))
     parts.append(f"<p class=soft>{escape(words('Made by Afina {version}.', version=afina.__version__))}</p>")
+    # The page's language as browsers know it: what is written here is Brazilian Portuguese.
     language = "pt-BR" if words.language == "pt" else "en"
     return (
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
@@ -123,6 +127,7 @@ def _answer_box(group: Group, words: Words) -> str:
             "them with care. No differences are tested across fingerprints."
         )
         warning = f"<div class=warning>{escape(sentence)}</div>"
+    # Doubts stand directly under the answer that they are about, not in notes at the end.
     doubted = doubts(group.cells)
     warning += "".join(
         f"<div class=warning>{escape(doubt)}</div>"
@@ -146,6 +151,7 @@ def _figures(material: Material, words: Words) -> list[str]:
             parts.append(
                 f"<h3>{escape(group.title)}</h3><div class=pair>{''.join(f'<div>{f}</div>' for f in figures)}</div>"
             )
+    # One epoch is a point, of which no curve can be drawn.
     curves = [(group, curves_figure(group, words, methods)) for group in material.groups]
     if any(figure for _, figure in curves):
         parts.append(f"<h2>{escape(words('Learning curves'))}</h2>")
@@ -177,6 +183,7 @@ def _mistakes(group: Group, words: Words) -> list[str]:
         sure = (html_table(_short(threshold_table(mistakes, words))), coverage_figure(mistakes, words))
         parts.append(f"<div class=pair>{''.join(f'<div>{own}</div>' for own in sure)}</div>")
     table = wrong_table(mistakes, words, _MOST_SHOWN)
+    # The whole count, though only the first of them are on the page.
     count = words.number(len(mistakes.wrong()))
     parts.append(_fold(f"{table.title.partition(':')[0]} ({count})", html_table(table, titled=False)))
     return parts
@@ -210,6 +217,7 @@ def html_table(table: Table, *, titled: bool = True) -> str:
         body += f"<tr>{cells}</tr>"
     title = f"<h3>{escape(table.title)}</h3>" if titled else ""
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
+    # Tables without a title of their own are those of runs and settings, whose long texts have to break.
     kind = ' class="wrap"' if not titled else ""
     return (
         f"{title}<div class=wide><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"

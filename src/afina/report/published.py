@@ -32,6 +32,7 @@ class Reference:
     def beside(self, labels: Sequence[str]) -> "Reference":
         """Return it for a study of these methods: one with settings of its own is the published one if it is there once."""
         names = [label.partition("(")[0] for label in labels]
+        # The settings of the one who asks are not changed: another study may be laid beside the same file.
         other = copy.copy(self)
         other.methods = {label: name for label, name in zip(labels, names, strict=True) if names.count(name) == 1}
         return other
@@ -40,6 +41,8 @@ class Reference:
         name = Path(model).name.lower()
         for key, facts in (self.values.get("models") or {}).items():
             hub = str(facts.get("hub", "")).lower()
+            # A person names a model as he keeps it: by key, by its name on the hub, by a folder that is called after
+            # it.
             if name in (key, hub) or model.lower() == hub or name.startswith(f"{key}-"):
                 return str(key)
         return None
@@ -59,6 +62,7 @@ class Reference:
 
     def parameters(self, model: str, method: str) -> list[float] | None:
         """Return [count, percent], or None."""
+        # A row of another model, or none, leaves the cell without a bracket.
         counts = (self.values.get("trainable_parameters") or {}).get(self.methods.get(method, method)) or {}
         return counts.get(self._model(model) or "")
 
@@ -84,6 +88,8 @@ def published_tables(material: Material, words: Words, reference: Reference) -> 
     ]  # fmt: skip
     tables = [_grid(material, words, reference, *grid) for grid in grids]
     for place, model in enumerate(material.models):
+        # The publication has three models, whose tables are 4.4 to 4.6; a larger study gets letters, so that 4.7 stays
+        # what it is.
         number = f"4.{4 + place}" if len(material.models) <= 3 else f"4.4{chr(ord('a') + place)}"
         tables.append(_by_epoch(material, words, reference, number, model))
     return [*tables, _parameters(material, words, reference)]
@@ -99,6 +105,7 @@ def _metric(words: Words, groups: Sequence[Group]) -> str:
 
 
 def _over(cell: Cell, key: Callable[[Result], float | None], scale: float) -> float | None:
+    # Over the seeds that have it: what a machine cannot measure, energy say, is missing of all.
     known = [value for run in cell.runs if (value := key(run)) is not None]
     return scale * sum(known) / len(known) if known else None
 
@@ -132,8 +139,10 @@ def _grid(
 
 def _by_epoch(material: Material, words: Words, reference: Reference, number: str, model: str) -> Table:
     rows: list[list[str]] = []
+    # The longest of the model's runs; those that stopped early have empty cells behind their end.
     last = max((run.epochs or 1 for run in material.results if run.model == model and run.is_finished), default=1)
     groups = [group for group in material.groups if group.model == model]
+    # The metrics of data sets without a finished run are not known.
     with_runs = [group for group in groups if any(cell.runs for cell in group.cells)] or groups
     for dataset in material.datasets:
         for method in material.methods:

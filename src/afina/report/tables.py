@@ -43,6 +43,7 @@ class Table:
 
 def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
     """Return the mean of the metric after an epoch over the seeds that had it, as tables show it: some stop early."""
+    # By the number that stands in the entry: classical methods have one entry alone, of their last epoch.
     entries = [entry for run in cell.runs for entry in run.history if entry.epoch == epoch]
     values = [value for entry in entries if (value := entry.metric(split, cell.metric)) is not None]
     return scaled(cell.metric) * sum(values) / len(values) if values else None
@@ -50,6 +51,7 @@ def at_epoch(cell: Cell, epoch: int, split: str) -> float | None:
 
 def comparison_table(group: Group, words: Words, *, alone: bool = True) -> Table:
     """Return one row a method: metric, costs, size, rate; `alone` it says too that the rates are defaults."""
+    # Where no machine of the study could measure energy, a column of dashes says nothing.
     energy = any(run.energy_joules is not None for cell in group.cells for run in cell.runs)
     metric = group.metric
     unit = " (%)" if scaled(metric) == 100 else ""
@@ -62,6 +64,7 @@ def comparison_table(group: Group, words: Words, *, alone: bool = True) -> Table
     best, tied = (group.verdict.best, set(group.verdict.tied)) if group.verdict else ("", set())
     for cell in group.cells:
         if not cell.runs:
+            # In its place among the others: that a method failed is a finding of the comparison.
             rows.append([cell.method, words("failed"), *["—"] * (len(columns) - 2)])
             continue
         if cell.method == best:
@@ -80,6 +83,7 @@ def comparison_table(group: Group, words: Words, *, alone: bool = True) -> Table
             _rate(first, words),
             str(len(cell.runs)),
         ])  # fmt: skip
+    # Explained only where it stands.
     note = words("= marks what cannot be told from the best (Holm-corrected p of 0.05 or more).") if tied else ""
     tests = [cell.test for cell in group.cells if cell.test is not None]
     shown = [
@@ -106,6 +110,7 @@ def comparison_table(group: Group, words: Words, *, alone: bool = True) -> Table
 
 
 def _rate(run: Result, words: Words) -> str:
+    # What takes no steps has no rate.
     if run.step_seconds is None:
         return "—"
     mark = " †" if run.untried else ""
@@ -186,6 +191,7 @@ def cohort_table(material: Material, words: Words) -> Table:
     alone = {result.run: result.train_seconds or 0.0 for result in material.results if result.is_finished}
     rows = []
     for cohort in material.cohorts:
+        # A member that left or failed has no time of its own, and a sum without it would flatter the cohort.
         known = [alone[run] for run in cohort.runs if run in alone]
         rows.append([
             cohort.cohort, str(len(cohort.runs)), str(cohort.together), words.compact(cohort.train_seconds),
@@ -201,6 +207,7 @@ def cohort_table(material: Material, words: Words) -> Table:
 def race_table(material: Material, words: Words) -> Table:
     """Return one row a candidate that left a race: when, at which value on the development split, in which place."""
     rows = []
+    # Those that held out longest first, as on a list of results.
     for result, race in sorted(material.left, key=lambda own: (-own[1].step, own[1].place)):
         value = words.number(race.value * scaled(race.metric), metric_digits(race.metric))
         steps = f"{words.number(race.step)} / {words.number(race.steps)}"
@@ -230,6 +237,7 @@ def setup_table(material: Material, words: Words) -> Table:
     rows: list[list[str]] = []
     study = _study(material)
     resolved = material.resolved
+    # A key without a value says no more than that there is one.
     rows += [[key, _plain(value)] for key, value in study.items() if value is not None]
     for section in ("precision", "data", "hardware", "versions"):
         for key, value in (resolved.get(section) or {}).items():
@@ -237,6 +245,7 @@ def setup_table(material: Material, words: Words) -> Table:
                 value = {**value, "notes": [words.note(str(note)) for note in value["notes"]]}
             rows.append([f"{section}: {key}", _plain(value)])
     prints = [own for result in material.results if (own := result.fingerprint) is not None]
+    # Twelve letters tell the digests of one study apart.
     digests = dict.fromkeys(own.digest[:12] for own in prints)
     commits = {str(own.git) for own in prints if own.git}
     rows += [["fingerprints", ", ".join(digests)], *([["git", "; ".join(sorted(commits))]] if commits else [])]
@@ -245,6 +254,7 @@ def setup_table(material: Material, words: Words) -> Table:
 
 def _study(material: Material) -> Mapping[str, Any]:
     """Return the study as it was given; nothing of results that came without one."""
+    # A StudyFile raises for a key that is missing; results may have come without one.
     return material.settings.study if "study" in material.settings else {}
 
 

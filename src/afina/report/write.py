@@ -68,6 +68,7 @@ def write_report(
     Raises `UsageError` when DIR is no study's folder.
     """
     directory = folder_of(directory)
+    # The reference is read first: what is wrong with it is said before anything is written.
     words, published = Words(language), Reference(None if reference is None else Path(reference))
     material = gather(directory)
     in_layout = published_tables(material, words, published)
@@ -77,6 +78,7 @@ def write_report(
     for table in _tables(material, words, in_layout):
         for suffix, form in FORMATS.items():
             path = folder / f"{table.name}.{suffix}"
+            # A spreadsheet takes all rows, which a person reads nowhere else.
             write_text(path, form(table if suffix == "csv" else _readable(table, words)))
             written.append(path)
     html = directory / "report.html"
@@ -150,6 +152,7 @@ def terminal_mistakes(directory: Path, run: str, *, language: str = "en") -> Ren
     """
     words = Words(language)
     if run == "best":
+        # One for each model and data set, as between these nothing is best.
         mistakes = [group.mistakes for group in gather(directory).groups if group.mistakes is not None]
         if not mistakes:
             raise UsageError(f"{directory} has no finished run whose rows have a single answer that is right or wrong.")
@@ -165,6 +168,7 @@ def terminal_mistakes(directory: Path, run: str, *, language: str = "en") -> Ren
 
 
 def _fits(table: Table) -> bool:
+    # Words of a heading may be broken between lines, and only there.
     widths = [max(map(len, column.split())) for column in table.columns[table.words :]]
     return sum(widths) + table.words * _LABEL + 3 * len(table.columns) + 1 <= _TERMINAL
 
@@ -181,6 +185,7 @@ def _one_line(table: Table) -> Table:
 
 def _narrow(table: Table) -> Table:
     """Keep the columns that fit a terminal of 80: method, metrics, memory, time and trainable parameters."""
+    # What is left out here stands on the page and in the files.
     keep = (0, 1, 2, 3, 4, 6)
     rows = [[row[place] for place in keep] for row in table.rows]
     strong = frozenset((row, keep.index(column)) for row, column in table.strong if column in keep)
@@ -199,6 +204,7 @@ def _shown(table: Table) -> TerminalTable:
         ]
 
     if sum(widths()[table.words :]) + table.words * _LABEL + 3 * len(table.columns) + 1 > _TERMINAL:
+        # Intervals on a line of their own halve the width of what cannot be broken otherwise.
         rows = [[value.replace(" [", "\n[") for value in row] for row in rows]
     for place, (column, width) in enumerate(zip(table.columns, widths(), strict=True)):
         # Headings are broken to the width of the numbers below; only a long label, with settings in brackets, may be.

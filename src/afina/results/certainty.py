@@ -39,6 +39,7 @@ def row_interval(predictions: Predictions, metric: str, *, seed: int = 0) -> Int
     if isinstance(measured, RightRows):
         right = int(measured.right(predictions).sum())
         return Interval(right / rows, *wilson(right, rows), 1)
+    # A seed that stays: a report that is written again shows the same interval.
     random = np.random.default_rng(seed)
     (drawn,) = redrawn([measured.over(predictions)], rows, resamples=_RESAMPLES, random=random)
     return Interval(measured.value(predictions), *interval_of(drawn), 1)

@@ -81,6 +81,7 @@ def doubts(cells: Sequence[Cell]) -> Doubts:
     floor = {cell.model: value for cell in heads if (value := _train(cell, 0)) is not None}
     return Doubts(
         steps=max(map(_steps, short), default=0),
+        # One method alone is compared with nothing, and its rate can favour no other.
         by_default=tuple(_name(cell, done) for cell in short) if len(cells) > 1 else (),
         rising=tuple(_name(cell, done) for cell in done if _gain(cell, _train(cell, 1), _train(cell, 0)) > _STEEP),
         below_head=tuple(
@@ -100,6 +101,7 @@ def _steps(cell: Cell) -> int:
 
 def _train(cell: Cell, before: int) -> float | None:
     """Return the mean over the seeds of the train metric so many epochs before the last; None where there was none."""
+    # Histories of unequal length, as early stopping leaves, count only if each of them goes back that far.
     histories = [run.history for run in cell.runs]
     metric = cell.runs[0].metric or cell.metric
     values = [own[-1 - before].metric("train", metric) for own in histories if len(own) > before]
@@ -113,4 +115,5 @@ def _gain(cell: Cell, worse: float | None, better: float | None) -> float:
         return 0.0
     if higher_is_better(cell.runs[0].metric or cell.metric):
         return better - worse
+    # As a share: an error has no scale of its own that a threshold could be set on.
     return (worse - better) / abs(worse) if worse else 0.0

@@ -45,6 +45,7 @@ class Key(Generic[T]):
     @overload
     def __get__(self, instance: Mapping[str, Any], owner: type) -> T: ...
 
+    # What has a default may be null in a file and mean the same; the default is of the declared type.
     def __get__(self, instance: Mapping[str, Any] | None, owner: type) -> Self | T:
         if instance is None:
             return self
@@ -82,6 +83,7 @@ class JsonObject(dict[str, Any]):
     @classmethod
     def declared(cls) -> dict[str, Key[Any]]:
         """Return the keys that are relied on, in the order in which they are declared."""
+        # From the oldest ancestor on, so that an heir's keys follow those that it inherits, as they do in the file.
         spaces = [vars(base) for base in reversed(cls.__mro__)]
         return {name: key for own in spaces for name, key in own.items() if isinstance(key, Key)}
 
@@ -99,6 +101,8 @@ class JsonObject(dict[str, Any]):
             for name, key in cls.declared().items()
         }
         schema = core_schema.typed_dict_schema(
+            # Strict, so that "3" is no number; and open, as a newer Afina may have written keys that this one does not
+            # know.
             fields, extra_behavior="allow", config=core_schema.CoreConfig(strict=True),
             extras_schema=None if cls.OTHERS is None else handler.generate_schema(cls.OTHERS),
         )  # fmt: skip
@@ -163,6 +167,7 @@ def checked(kind: type[Object], value: Any, where: str, what_to_do: str) -> Obje
         _checker(kind).validate_python(value)
     except (ValidationError, RecursionError) as error:
         raise UsageError(f"{where} is damaged: {_problem(error)}; {what_to_do}.") from None
+    # The object with its methods is made of what was written: the check has made floats of whole numbers.
     return kind(value)  # as it was written: the check has made floats of whole numbers
 
 
@@ -177,6 +182,7 @@ def read_checked(kind: type[Object], path: Path, what_to_do: str) -> Object:
 
 
 @cache
+# Making a checker takes longer than checking a line with it.
 def _checker(kind: type[JsonObject]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 

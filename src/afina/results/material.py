@@ -43,6 +43,7 @@ class Group:
     number: int = 1
     """Place among the groups whose files would have one name."""
 
+    # Only the folder's name: whole paths of models would fill every heading.
     @property
     def title(self) -> str:
         return f"{self.called or Path(self.model).name} · {self.dataset}"
@@ -55,6 +56,7 @@ class Group:
     def slug(self) -> str:
         """Return what the names of its tables' files end in."""
         whole = f"{Path(self.model).name}-{self.dataset}".lower()
+        # Names of files have to be the same on every system, and in a link.
         plain = "".join(c if c.isalnum() else "-" for c in whole).strip("-")
         return plain if self.number == 1 else f"{plain}-{self.number}"
 
@@ -77,6 +79,7 @@ class Material:
         return self.settings.resolved or Resolved()
 
     @property
+    # What a run itself says is enough here; why it left is in its `race`.
     def left(self) -> list[tuple[Result, Race]]:
         """Return the candidates that left a race, and when."""
         skipped = [result for result in self.results if result.status == "skipped"]
@@ -134,9 +137,11 @@ def _told_apart(groups: Sequence[Group]) -> list[Group]:
     taken: set[str] = set()
     apart = []
     for group in groups:
+        # Two folders of one name are told apart by their whole paths.
         if len(models[Path(group.model).name]) > 1:
             group = replace(group, called=group.model)
         number = 1
+        # Different names may become one when all that is no letter or figure is a hyphen.
         while replace(group, number=number).slug in taken:
             number += 1
         apart.append(replace(group, number=number))
@@ -151,6 +156,8 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
     for cell in done:
         try:
             loaded[cell.method] = {run.seed: read_predictions(directory, run) for run in cell.runs}
+        # Whose predictions are gone can still be shown with their figures, as long as nothing needs to be tested on
+        # them.
         except AfinaError:
             if same and len(done) > 1:  # nothing could be compared
                 raise
@@ -158,6 +165,7 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
     members = [_by_rows(cell, loaded.get(cell.method, {})) for cell in members]
     judged = verdict(members, comparisons)
     best = next((cell for cell in members if judged and cell.method == judged.best), None)
+    # The first seed stands for the others: mistakes are read row by row, and rows have no mean.
     if best is None or best.method not in loaded:
         return Group(model, dataset, members, comparisons, judged, same)
     first = best.runs[0]
@@ -172,6 +180,7 @@ def _group(directory: Path, model: str, dataset: str, members: list[Cell]) -> Gr
 def _around(mean: Interval | None, rows: Interval) -> Interval:
     """Return the interval that the test rows of one seed give, about the mean over all seeds."""
     assert mean is not None and rows.low is not None and rows.high is not None
+    # Moved, not drawn anew: the width is that of one seed's rows, and the centre is what the table shows.
     apart = mean.mean - rows.mean
     return replace(rows, mean=mean.mean, low=rows.low + apart, high=rows.high + apart)
 

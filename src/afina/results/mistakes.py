@@ -103,6 +103,7 @@ class Mistakes:
         shown = (lambda values: values) if names is None else (lambda values: [names[int(value)] for value in values])
         columns = {"label": shown(self.label), "prediction": shown(self.prediction)}
         if self.texts is not None:
+            # As many rows as labels: `read_test_rows` gives none otherwise.
             columns = {"text": [self.texts.shown(item) for item in range(len(self.label))], **columns}
             if self.texts.number is not None:
                 columns = {"row": self.texts.number, **columns}
@@ -136,6 +137,7 @@ class Mistakes:
         """Count rows by label and prediction (K, K)."""
         assert self.names is not None
         counts = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
+        # `+=` would count a pair of label and prediction once, however often it comes.
         np.add.at(counts, (self.label.astype(int), self.prediction.astype(int)), 1)
         return counts
 
@@ -144,6 +146,8 @@ class Mistakes:
         assert self.names is not None
         scores = []
         for place, name in enumerate(self.names):
+            # Stable, so that of classes that are taken for one another equally often the first in the data set stands
+            # first.
             row = self.confusion[place]
             order = [other for other in np.argsort(-row, kind="stable") if other != place and row[other]]
             taken = tuple((self.names[other], int(row[other])) for other in order)
@@ -153,6 +157,7 @@ class Mistakes:
     def wrong(self) -> np.ndarray:
         """Return the items that are wrong, those first of which the run was surest; numbers by their distance."""
         if self.probability is None:
+            # A number is not right or wrong: the whole list, the farthest first, is what a person looks through.
             return np.argsort(-np.abs(self.prediction - self.label), kind="stable")
         items = np.flatnonzero(self.prediction != self.label)
         return items[np.argsort(-self.probability[items], kind="stable")]
@@ -174,10 +179,13 @@ def mistakes_of(directory: Path, result: Result) -> Mistakes | None:
     Raises `AfinaError` when its predictions are gone or damaged.
     """
     names, kind = result.label_names, str(result.task)
+    # A task that this version does not know has been learned by a newer one.
     judged = TASKS[kind].judged if kind in TASKS else ""
     if not judged or (judged == "class" and names is None):
         return None
     predictions = read_predictions(directory, result)
+    # Rows are kept by the digest of their data: those of a data set that has changed since would stand beside wrong
+    # answers.
     digest = "" if result.fingerprint is None else result.fingerprint.data
     number = judged == "number"
     probability = None if number else predictions.scores.max(axis=1)

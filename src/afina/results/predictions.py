@@ -31,6 +31,7 @@ def write_predictions(path: Path, labels: np.ndarray, predictions: np.ndarray, s
     import pyarrow as arrow
     from pyarrow import parquet
 
+    # A list a row, which is one layout for any number of classes.
     flat = _column(scores.astype(np.float32).reshape(-1))
     offsets = _column(np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32))
     columns = {
@@ -48,6 +49,7 @@ def _column(values: np.ndarray) -> Any:
     import pyarrow as arrow
 
     if values.dtype == object:
+        # Several labels a row, or a tag for each word, are tuples of names.
         return arrow.array(map(list, values), arrow.list_(arrow.string()))
     # `arrow.array` asks whether it is given a series of pandas, and imports that to ask: half a second of every run.
     buffer = arrow.py_buffer(np.ascontiguousarray(values))
@@ -70,6 +72,8 @@ def read_predictions(directory: Path, result: Result) -> Predictions:
             scores=scores.flatten().to_numpy().reshape(len(table), -1),
         )
         if (
+            # A file that was written by another program may have lost or moved rows, and then no two methods are
+            # compared row by row.
             not len(table)
             or (predictions.item != np.arange(len(table))).any()
             or predictions.label.dtype != predictions.prediction.dtype

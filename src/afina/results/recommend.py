@@ -114,6 +114,7 @@ class _Limits:
 def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Words) -> Recommendation:
     name = group[0].metric
     excluded = [(_named(cell, words), why) for cell in group if (why := _beyond(cell, limits, words))]
+    # Out and left are told apart by names with their models: a method may fit on one model and not on another.
     out = {label for label, _ in excluded}
     left = [cell for cell in group if _named(cell, words) not in out]
     if not left:
@@ -152,6 +153,7 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
         reason = words("{best} has the best {metric}, {value} ({costs}).", **values, costs=_costs(best, words))
         return Recommendation(best, None, reason, True, excluded)
     pair = {cell_name(best), cell_name(runner_up)}
+    # The pair was compared above, in one order or the other.
     p = next(entry.p_holm for entry in comparisons if {entry.first, entry.second} == pair)
     reason = words(
         "{best} has the best {metric}, {value} ({costs}), ahead of {second} by more than chance (p = {p}).",
@@ -188,11 +190,13 @@ def _group(directory: Path, metric: str | None, model: str | None, dataset: str 
     every = [cell for cell in cells(read_results(directory)) if cell.test is not None]
     if not every:
         raise UsageError(f"{directory} has no finished run to recommend from.")
+    # A model is a path in many studies, and a person says its last part.
     for key, wanted in (("model", model), ("dataset", dataset)):
         names = {getattr(cell, key) for cell in every} | {Path(getattr(cell, key)).name for cell in every}
         if wanted is not None and wanted not in names:
             raise UsageError(f"{directory} has no {key} '{wanted}'{nearest(wanted, names)}")
         every = [cell for cell in every if wanted in (None, getattr(cell, key), Path(getattr(cell, key)).name)]
+    # Differences are tested on the same test items, so one answer is about one data set.
     sets = sorted({cell.dataset for cell in every})
     if len(sets) > 1:
         raise UsageError(f"{directory} has several data sets; choose one with --dataset: {', '.join(sets)}.")
@@ -202,6 +206,7 @@ def _group(directory: Path, metric: str | None, model: str | None, dataset: str 
 
 
 def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
+    # A metric that only some seeds have would be a mean over other runs than the rest of the table.
     known = sorted(set.intersection(*(set(run.test_metrics) for run in cell.runs)))
     if metric not in known:
         raise UsageError(f"{directory} has no metric '{metric}'; there are {', '.join(known)}.")
@@ -210,6 +215,7 @@ def _by_metric(cell: Cell, metric: str, directory: Path) -> Cell:
 
 def _beyond(cell: Cell, limits: _Limits, words: Words) -> str | None:
     """Say which limit a cell breaks, or None; memory is judged by the largest peak of its seeds."""
+    # The largest of its seeds: a limit of memory is one that no run may reach, where a mean would promise too much.
     peak, seconds, minimum = _largest_peak(cell), _cost(cell.seconds), limits.minimum
     if limits.memory is not None and peak > limits.memory:
         sizes = {"peak": words.number(peak / 1e9, 2), "limit": words.number(limits.memory / 1e9, 2)}
@@ -217,6 +223,7 @@ def _beyond(cell: Cell, limits: _Limits, words: Words) -> str | None:
     if limits.minutes is not None and seconds > 60 * limits.minutes:
         times = {"time": words.number(seconds / 60, 1), "limit": words.shortest(limits.minutes)}
         return words("it takes {time} minutes, the limit is {limit}", **times)
+    # A value that is the limit itself fits, whichever direction is better.
     if minimum is not None and (_mean(cell) < minimum) == higher_is_better(cell.metric) and _mean(cell) != minimum:
         values = {"value": words.number(_mean(cell), 4), "limit": words.shortest(minimum)}
         return words("its {metric} is {value}, the limit is {limit}", metric=words(cell.metric), **values)
@@ -238,6 +245,7 @@ def _none_fits(
         ]
         return sum(max(0.0, part) for part in parts)
 
+    # Nearest in shares of the limits, which says what a person would have to give up.
     closest = min(group, key=excess)
     name = _named(closest, words)
     reason = words("Nothing fits; {method} comes nearest: {why}.", method=name, why=dict(excluded)[name])
@@ -262,6 +270,7 @@ def _largest_peak(cell: Cell) -> float:
 
 
 def _cost(interval: object) -> float:
+    # What has no cost on record (a run that took no steps) comes last where the cheapest is looked for.
     return float(getattr(interval, "mean", np.inf))
 
 

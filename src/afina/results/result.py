@@ -235,6 +235,7 @@ class Result(JsonObject):
         result = cls(value)
         if not result.is_finished:
             return
+        # A run that ended has to say these: tables, tests and recommendations take them for granted.
         for key in ("metric", "test_metric", "history", "epochs"):
             if value.get(key) in (None, []):
                 raise ValueError(f"'{key}' is missing of a run that finished")

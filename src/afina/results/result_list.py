@@ -30,7 +30,9 @@ class Results(list[Result]):
         import pandas
 
         rows = [_flat(result, everything) for result in self]
+        # Runs of different tasks have different metrics: columns are those that any of them has.
         names = list(dict.fromkeys(name for row in rows for name in row))
+        # What a person looks at first stands first; the rest keeps the file's order.
         order = [name for name in _FIRST if name in names] + [name for name in names if name not in _FIRST]
         return pandas.DataFrame(rows, columns=["run", *(name for name in order if name != "run")])
 

@@ -17,12 +17,14 @@ def append_result(directory: Path, result: Mapping[str, object]) -> None:
     path = directory / "results.jsonl"
     line = json.dumps(result, ensure_ascii=False) + "\n"
     with open_unfollowed(path, "a+b") as file:
+        # The file was opened for appending, so that its place is its end.
         if file.tell() > 0:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 line = "\n" + line
         file.write(line.encode())
         file.flush()
+        # On the disk before anything is built on it: what is entered here is not trained again.
         os.fsync(file.fileno())
 
 
@@ -42,6 +44,7 @@ def read_results(directory: Path) -> list[Result]:
     results: dict[str, Result] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         try:
+            # By lines of bytes: a kill may tear a letter of several bytes, which no text could be read over.
             value = json.loads(line)
         except (ValueError, RecursionError):
             continue

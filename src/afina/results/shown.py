@@ -35,16 +35,19 @@ def shown_interval(interval: Interval, metric: str) -> list[float]:
     scale = scaled(metric)
     if interval.low is None or interval.high is None:
         return [scale * interval.mean]
+    # Student's interval knows nothing of a share's bounds.
     low, high = (interval.low, interval.high) if scale == 1 else (max(0.0, interval.low), min(1.0, interval.high))
     return [scale * low, scale * interval.mean, scale * high]
 
 
 def difference_row(entry: Comparison, metric: str, words: Words) -> list[str]:
     """Write a comparison as tables have it: first, second, difference, interval, corrected p, verdict."""
+    # One digit more in percent: differences are often smaller than what figures themselves are rounded to.
     scale, digits = scaled(metric), metric_digits(metric) + (scaled(metric) == 100)
     better = (entry.difference > 0) == higher_is_better(metric)
     outcome = words("tie") if entry.tie else words("better" if better else "worse")
     low, high = words.number(entry.low * scale, digits), words.number(entry.high * scale, digits)
+    # Below a thousandth the figure is of the bootstrap's draws rather than of the methods.
     p = f"< {words.number(0.001, 3)}" if entry.p_holm < 0.001 else words.number(entry.p_holm, 3)
     gap = words.number(entry.difference * scale, digits)
     return [entry.first, entry.second, gap, f"[{low}{words.between}{high}]", p, outcome]
@@ -66,6 +69,7 @@ def answer(group: Group, words: Words) -> str:
         )  # fmt: skip
     tied = ", ".join(group.verdict.tied)
     theirs = {cell.test.mean for cell in group.cells if cell.method in group.verdict.tied and cell.test is not None}
+    # Equal to the last digit is said as what it is, not as a lead by chance.
     if theirs == {best.test.mean}:
         sentence = words("{best} and {tied} have the same value ({value}).", best=best.method, tied=tied, value=value)
     elif tied:

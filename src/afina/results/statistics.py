@@ -130,6 +130,7 @@ def _cell(key: tuple[str, str, str], group: list[Result]) -> Cell:
         known = [value for value in values if value is not None]
         return mean_interval(known) if known else None
 
+    # Where no run finished, the first of the others says task and metric.
     first = runs[0] if runs else group[0]
     return Cell(
         *key, task=first.task, metric=first.metric or "accuracy", runs=runs,
@@ -162,6 +163,7 @@ class _Draws:
     def __init__(
         self, predictions: Mapping[str, Mapping[int, Predictions]], metric: Metric, count: int, seed: int
     ) -> None:
+        # One generator for all draws: the comparisons of a report come out the same whenever it is written.
         self.random = np.random.default_rng(seed)
         runs = {(method, own): run for method, mine in predictions.items() for own, run in mine.items()}
         self.count, self.items = count, len(next(iter(runs.values())).item)
@@ -175,6 +177,7 @@ class _Draws:
         mine = {seed: values for (method, seed), values in self.values.items() if method == first}
         theirs = {seed: values for (method, seed), values in self.values.items() if method == second}
         rows = np.arange(self.count)
+        # Methods of a study share their seeds, unless one of a seed's runs failed.
         shared = sorted(set(mine) & set(theirs))
         if shared:
             gaps = _widened(np.stack([mine[seed] - theirs[seed] for seed in shared]))
@@ -273,6 +276,7 @@ def _far_tail(observed: float, gaps: np.ndarray, seeds: tuple[float, int]) -> fl
 def _mcnemar(right: np.ndarray, other: np.ndarray) -> float:
     from scipy.stats import binomtest
 
+    # Rows on which both are right or wrong say nothing of which is better.
     only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
     if only_first + only_second == 0:
         return 1.0
@@ -284,6 +288,7 @@ def verdict(group: Sequence[Cell], comparisons: Sequence[Comparison]) -> Verdict
     done = [cell for cell in group if cell.test is not None]
     if not done:
         return None
+    # Larger is worse of errors and losses.
     sign = 1 if higher_is_better(done[0].metric) else -1
     best = max(done, key=lambda cell: sign * cell.test.mean if cell.test else -np.inf)
 

@@ -30,6 +30,7 @@ class TestRows:
 
 
 def _path(directory: Path, digest: str) -> Path:
+    # Sixteen letters of a digest tell data sets of one study apart, and leave a path that every system takes.
     return directory / "cache" / f"test-{digest[:16]}.parquet"
 
 
@@ -67,6 +68,7 @@ def read_test_rows(directory: Path, digest: str, rows: int) -> TestRows | None:
         numbers = table["row"].to_pylist() if "row" in table.column_names else None
     except (OSError, ValueError, pyarrow.ArrowException):
         return None
+    # A file of another length belongs to other rows, and text beside the wrong answer is worse than none.
     if table.num_rows != rows or not all(isinstance(text, str) for own in columns.values() for text in own):
         return None
     number = numbers if numbers and all(isinstance(value, int) for value in numbers) else None

@@ -50,6 +50,7 @@ def collect(places: Sequence[Path], index: Path) -> Collected:
             raise UsageError(
                 f"{place} is of an unknown type '{place.suffix or place.name}'; possible: {', '.join(sorted(endings()))}."
             )
+        # With several folders each one's name comes first, or two files in them would have one name.
         prefix = f"{place.resolve().name}/" if len(places) > 1 and place.is_dir() else ""
         for path in _below(place, index.absolute()):
             if path.is_symlink() and path != place:
@@ -58,6 +59,7 @@ def collect(places: Sequence[Path], index: Path) -> Collected:
                 others[path.suffix.lower() or "without an ending"] += 1
             else:
                 name = prefix + (path.name if path == place else path.relative_to(place).as_posix())
+                # One file named twice is one document.
                 if name in files and not path.samefile(files[name].path):
                     raise UsageError(
                         f"{files[name].path} and {path} would both be called {name}: give a folder that holds the two."
@@ -75,11 +77,13 @@ def _below(place: Path, index: Path) -> Iterator[Path]:
         yield place
         return
     for folder, folders, names in os.walk(place):
+        # Sorted in place, which is how os.walk takes what to go into; the index is no document.
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and Path(folder, name).absolute() != index
         )
         for name in sorted(names):
             path = Path(folder, name)
+            # A pipe or a device would keep whoever reads it waiting; a link is counted, and not followed.
             if not name.startswith(".") and stat.S_ISREG(path.stat(follow_symlinks=False).st_mode) | path.is_symlink():
                 yield path
 
@@ -87,4 +91,5 @@ def _below(place: Path, index: Path) -> Iterator[Path]:
 def digest_of(path: Path) -> str:
     """Return the digest of a file's bytes."""
     with path.open("rb") as file:
+        # Of 128 bits, which is enough to tell files apart.
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

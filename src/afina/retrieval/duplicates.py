@@ -38,20 +38,24 @@ def mark_duplicates(
     for place, (number, digest) in enumerate(once):
         if place % 1000 == 0:
             tell("looking for duplicates", place, len(once))
+        # A signature follows from the text alone, so that only what is new is read.
         if digest in known:
             signatures[place], numeral = known[digest]
         else:
             text = edition.text_of(number)
+            # Short texts have a signature of their own, which none is like.
             signatures[place] = signature(text) if len(text) >= _SHORTEST else _own(digest)
             numeral = hash_of_numbers(text)
         digests.append(digest)
         numbers.append(numeral)
+    # As plain arrays, which are read without running anything.
     np.savez(folder / SIGNATURES, digests=np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
              signatures=signatures, numbers=np.array(numbers, np.uint64))  # fmt: skip
     first = first_of_each(signatures, near)
     pairs = [
         (once[later][0], once[earlier][0])
         for later, earlier in enumerate(first.tolist())
+        # Nearly the same words with other numbers say something else.
         if earlier != later and numbers[earlier] == numbers[later]
     ]
     writer.near(pairs)
@@ -69,6 +73,7 @@ def _known(standing: Edition | None) -> dict[bytes, tuple[np.ndarray, int]]:
 
 def _own(digest: bytes) -> np.ndarray:
     """Return a signature that is like no other text's."""
+    # Drawn from the digest, so that it is the same at every run.
     seed = int.from_bytes(digest[:8], "little")
     return np.random.default_rng(seed).integers(0, 1 << 16, PERMUTATIONS, dtype=np.uint16)
 

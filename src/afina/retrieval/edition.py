@@ -92,6 +92,7 @@ class EditionWriter:
 
     def __init__(self, folder: Path) -> None:
         self.base = sqlite3.connect(folder / "chunks.db")
+        # No journal: a folder that was not finished is never opened, and is thrown away whole.
         self.base.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES}")
 
     def add(self, name: str, digest: str, size: int, parsed: ParsedFile) -> None:
@@ -107,6 +108,7 @@ class EditionWriter:
                 "INSERT INTO pages (file, number, characters) VALUES (?, ?, ?)", (file, page.number, len(page.text))
             )
             number = cursor.lastrowid
+            # In blocks, as a chunk is read without the rest of a long page.
             blocks = range(0, len(page.text), _BLOCK)
             cursor.executemany(
                 "INSERT INTO blocks VALUES (?, ?, ?)",
@@ -122,6 +124,7 @@ class EditionWriter:
         first: dict[bytes, int] = {}
         same: list[tuple[int, int]] = []
         for number, digest in self.base.execute("SELECT id, digest FROM chunks ORDER BY id"):
+            # The first by place is kept; the others are its further places.
             if (earlier := first.setdefault(digest, number)) != number:
                 same.append((earlier, number))
         self.base.executemany("UPDATE chunks SET same = ? WHERE id = ?", same)
@@ -129,6 +132,7 @@ class EditionWriter:
 
     def near(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Note chunks (later, earlier) that are nearly the same; what was the same as the later one is the earlier one's."""
+        # Chains end at the earliest: what was the same as a later one is now the earlier one's.
         self.base.executemany("UPDATE chunks SET same = ? WHERE same = ?", [(first, later) for later, first in pairs])
         self.base.executemany("UPDATE chunks SET same = ? WHERE id = ?", [(first, later) for later, first in pairs])
 
@@ -136,6 +140,7 @@ class EditionWriter:
         """Give rows to the chunks that are kept, and return how many they are."""
         ids = [row[0] for row in self.base.execute("SELECT id FROM chunks WHERE same IS NULL ORDER BY id")]
         self.base.executemany("UPDATE chunks SET row = ? WHERE id = ?", enumerate(ids))
+        # Indices after all rows: kept up row by row they would take most of the time.
         self.base.executescript(_INDICES)
         self.base.commit()
         return len(ids)
@@ -154,6 +159,7 @@ class Edition:
         path = folder / "chunks.db"
         if base is None and not path.is_file():
             raise AfinaError(f"{path} is gone; make the index again.")
+        # Immutable: an edition is written once, and SQLite need not lock or look for a journal.
         uri = f"file:{_quoted(path)}?mode=ro&immutable=1"
         self.base = base or sqlite3.connect(uri, uri=True, check_same_thread=False)
 
@@ -180,6 +186,7 @@ class Edition:
         for page, number in self.base.execute(
             "SELECT id, number FROM pages WHERE file = ? ORDER BY id", row[:1]
         ).fetchall():
+            # In order, so that blocks put together are the page.
             blocks = self.base.execute("SELECT text FROM blocks WHERE page = ? ORDER BY place", (page,))
             pieces = self.base.execute(
                 "SELECT start, stop, heading, lead FROM chunks WHERE page = ? ORDER BY id", (page,)
@@ -209,6 +216,7 @@ class Edition:
         ]
 
     def _text(self, page: int, start: int, stop: int) -> str:
+        # Only the blocks that the span touches.
         first = start // _BLOCK
         rows = self.base.execute(
             "SELECT text FROM blocks WHERE page = ? AND place BETWEEN ? AND ? ORDER BY place",
@@ -245,6 +253,7 @@ class Edition:
         page, whole = -1, ""
         query = "SELECT page, start, stop, lead FROM chunks WHERE row >= ? ORDER BY row"
         for number, begin, end, lead in self.base.execute(query, (start,)):
+            # Chunks come page by page, so that each page is read once.
             if number != page:
                 (size,) = self.base.execute("SELECT characters FROM pages WHERE id = ?", (number,)).fetchone()
                 page, whole = number, self._text(number, 0, size)

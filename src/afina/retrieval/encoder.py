@@ -39,6 +39,7 @@ class Encoder:
             self.longest = self.backbone.context
         if self.tokenizer is None:
             raise UsageError(f"{settings.model} reads no texts; take an encoder of texts, such as minilm.")
+        # Beyond it a text costs memory by its square, and chunks are shorter by far.
         self.longest = min(self.longest, 4096)
 
     @property
@@ -56,9 +57,11 @@ class Encoder:
 
         if not texts:
             return np.zeros((0, self.width), np.float32)
+        # A tokenizer that adds no marks makes nothing of a blank text.
         rows = Rows([text if text.strip() else "?" for text in texts], None, np.zeros(len(texts), dtype=np.int64))
         tokens = tokenize(self.tokenizer, rows, self.longest)
         made = embed(self.backbone, tokens, self.pooling, batch_size=batch_size, tick=tick, adapter=self.adapter)
+        # Narrow numbers overflow in some models; a ranking by such vectors would be none.
         if not np.isfinite(made).all():
             raise AfinaError(f"{self.backbone.name} makes vectors that are no numbers; set precision: fp32.")
         return made
@@ -88,6 +91,7 @@ def resolved_precision(precision: str, model: str, device: str = "auto") -> str:
     from afina.backbone.storage.base import worth_trying
     from afina.precision import EXACT
 
+    # What was said is what the index is made in, here and on every other machine.
     if precision != "auto":
         return precision
     stored = stored_at(model)
@@ -110,6 +114,7 @@ def weights_digest(settings: IndexSettings) -> str:
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())
             with path.open("rb") as file:
+                # At even places through the file: a change of some weights is met by one of them.
                 for place in sorted({*np.linspace(0, max(0, size - _SAMPLE), _PLACES).astype(int).tolist()}):
                     file.seek(place)
                     digest.update(file.read(_SAMPLE))

@@ -27,6 +27,7 @@ class IndexJournal:
         try:
             base = self._made()
             row = base.execute("SELECT key FROM settings").fetchone()
+            # Other settings would have cut and computed otherwise.
             if row is not None and row[0] == key:
                 return base
             base.close()
@@ -53,6 +54,7 @@ class IndexJournal:
     def keep_parsed(self, digest: str, parsed: ParsedFile) -> None:
         """Keep what was read of a file."""
         self._base.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (digest, parsed.packed()))
+        # After each file: what is in hand is all that a kill may cost.
         self._base.commit()
 
     def has_vectors(self) -> set[bytes]:
@@ -61,6 +63,7 @@ class IndexJournal:
 
     def keep_vectors(self, digests: Sequence[bytes], vectors: np.ndarray) -> None:
         """Keep vectors (N, D) float32 of texts."""
+        # As bytes of float32, whatever the order in which they are asked for again.
         rows = ((digest, vector.tobytes()) for digest, vector in zip(digests, vectors, strict=True))
         self._base.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
         self._base.commit()

@@ -35,6 +35,7 @@ class ParsedFile:
         """Return it as bytes, which `unpacked` reads."""
         pages = [[page.text, page.number, [vars(piece) for piece in page.pieces]] for page in self.pages]
         values = [self.reader, pages, list(self.notes), self.problem]
+        # Hardly packed, as it is read back within minutes.
         return zlib.compress(json.dumps(values, ensure_ascii=False).encode(), level=1)
 
     @classmethod
@@ -47,6 +48,7 @@ class ParsedFile:
 
 def parse(file: Found, cutter: Cutter, columns: tuple[str, ...] | None) -> ParsedFile:
     """Read a file and cut its pages; what is wrong with it is a sentence in `problem`."""
+    # By its size alone, before a byte of it is in memory.
     reader = reader_of(file.path)
     if file.size > reader.most_bytes:
         size, most = file.size / (1 << 20), reader.most_bytes >> 20
@@ -57,11 +59,13 @@ def parse(file: Found, cutter: Cutter, columns: tuple[str, ...] | None) -> Parse
     except UsageError as error:
         return ParsedFile(reader.name, problem=_without(str(error), file))
     except (OSError, MemoryError, RecursionError) as error:
+        # A damaged file is one document less, and no end of the run.
         return ParsedFile(
             reader.name, problem=f"it cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})"
         )
     pages = [CutPage(page.text, page.number, cutter.cut(page)) for page in document.pages]
     notes = list(document.notes)
+    # Scanned pages have no text; why is what the reader noted of the first.
     if not any(page.pieces for page in pages):
         return ParsedFile(reader.name, problem=f"it holds no text: {notes[0]}" if notes else "it holds no text")
     return ParsedFile(reader.name, pages, notes)

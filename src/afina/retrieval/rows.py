@@ -83,6 +83,7 @@ class ReadingRows:
 
     def write(self, path: Path) -> None:
         """Write them as .jsonl, whole or not at all."""
+        # Whole or not at all: half a file would be trained on without a word.
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows))
         self.out = path
 
@@ -103,6 +104,7 @@ def reading_rows(
         )
     maker = _Maker(index, writer or _AnyReader(), settings, made)
     rights = telling_rows(index, questions)
+    # Some at a time: vectors of questions are computed together.
     for start in range(0, len(questions), _AT_ONCE):
         tell("writing rows", start, len(questions))
         some = questions[start : start + _AT_ONCE]
@@ -112,6 +114,7 @@ def reading_rows(
     if not made.rows:
         why = "; ".join(f"{why}: {count:,}" for why, count in made.dropped.most_common())
         raise UsageError(f"No question gives a row ({why}); name the column of passages as the documents have them.")
+    # These would have been taught as wrong where they are not.
     if maker.guarded:
         made.notes.append(f"passages that hold the answer's words too, not taken for wrong ones: {maker.guarded:,}")
     return made
@@ -144,7 +147,9 @@ class _Maker:
 
     def add(self, question: DocumentQuestion, right: Sequence[int], hits: Sequence[Hit]) -> None:
         """Add a question's row, or count why there is none."""
+        # By question and seed, so that a row is the same whatever other questions there are.
         draw = random.Random(f"{self.settings.seed}:{question.text}")
+        # Drawn even where it is not used, so that later draws do not depend on it.
         lacks = draw.random() < self.settings.without
         if question.is_told and not right:
             self.made.dropped["no passage of the index tells the answer"] += 1
@@ -183,6 +188,7 @@ class _Maker:
         self._enter(question, prompt, text, "without" if question.is_told else "not_told", None)
 
     def _with(self, question: DocumentQuestion, right: Hit, others: list[Hit], draw: random.Random) -> None:
+        # Drawn once for all lengths of the prompt: the right passage is not to drift to the front.
         place = draw.random()
         for prompt in self._fitting(question, right, others, place):
             given = next((each for each in prompt.given if each.hit is right), None)
@@ -198,8 +204,10 @@ class _Maker:
         self, question: DocumentQuestion, right: Hit, others: list[Hit], place: float
     ) -> Iterator[QuestionPrompt]:
         """Yield prompts with ever fewer wrong passages, the right one at its place among them."""
+        # The right one has to stay: wrong ones are left out first.
         for count in range(len(others), -1, -1):
             hits: list[Hit] = others[:count]
+            # The same share of the way, among however many there are.
             hits.insert(int(place * (count + 1)), right)
             yield build_prompt(self.writer, question.text, hits, self.room)
 

@@ -39,12 +39,14 @@ def _rows(
         for row, begin, end in index.edition.rows_at(page, start, stop):
             shared[row] = max(shared.get(row, 0), min(stop, end) - max(start, begin))
     ranked = sorted(shared, key=lambda row: (-shared[row], row))
+    # What has the words of the answer tells it; beside it lies what only belongs to the passage.
     held = [row for row in ranked if may_tell(question, index.edition.chunk(row).text)]
     return held if held or only_held else ranked
 
 
 def may_tell(question: DocumentQuestion, text: str) -> bool:
     """Return whether a text holds what a right answer holds, whatever its case, spaces and marks."""
+    # A space on either side: `10` is not to be found in `100`.
     inside = f" {same_words(text)} "
     return any(f" {words} " in inside for words in map(same_words, question.holds) if words)
 
@@ -58,6 +60,7 @@ def _places(edition: Edition, passages: Sequence[str] | dict[str, None]) -> dict
     """Return where each passage stands, whatever the case and spaces: page, start and stop."""
     heads: dict[tuple[str, ...], list[tuple[list[str], str]]] = {}
     for passage in passages:
+        # A passage without a word stands nowhere.
         if words := passage.casefold().split():
             heads.setdefault(tuple(words[:_HEAD]), []).append((words, passage))
     lengths = sorted({len(head) for head in heads})
@@ -76,6 +79,7 @@ def _met(
 ) -> Iterator[tuple[int, str, int]]:
     """Yield where among a page's words a passage begins, which one, and its number of words."""
     for length in lengths:
+        # Heads of one length at a time, as each is looked up as a whole.
         for place in range(len(words) - length + 1):
             for whole, passage in heads.get(tuple(words[place : place + length]), ()):
                 if list(words[place : place + len(whole)]) == whole:
@@ -94,6 +98,7 @@ def _pages_of(edition: Edition, names: set[str]) -> dict[str, list[tuple[int, in
     meant = {}
     for name in names:
         others = by_name.get(name, [])
+        # A name that several files have names none of them.
         meant[name if name in known else others[0] if len(others) == 1 else ""] = name
     for page, file, text in edition.pages():
         if file in meant:

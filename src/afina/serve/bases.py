@@ -36,12 +36,14 @@ class Bases:
     @property
     def name(self) -> str:
         """Return what requests call it: a folder's or file's own name, or that of the hub."""
+        # A place may be written in several ways; a hub name is what it is.
         is_place = self.model.startswith((".", "/", "~")) or Path(self.model).exists()
         return Path(self.model).name.removesuffix(".gguf") if is_place else self.model
 
     def backbone(self, form: Base) -> Backbone:
         """Return the model in a form; raises `UsageError` where it cannot have it."""
         with self._lock:
+            # Under the lock, so that two requests at one time do not load it twice.
             if form not in self._loaded:
                 made = load_backbone(
                     self.model, precision=self.precision, device=self.device,
@@ -67,6 +69,7 @@ class Bases:
         hub = BUILT_IN[self.model].hub if self.model in BUILT_IN else None
         if name in (self.model, hub, *self.same) or model_path(name, weights=False) == model_path(self.model):
             return True
+        # Only where nothing stands at that path now: what is there is what is meant.
         moved = name.startswith((".", "/")) and not Path(name).exists()
         return moved and Path(name).name == Path(self.model).name
 
@@ -89,6 +92,7 @@ def _share(model: nn.Module, other: nn.Module) -> None:
             or like.dtype != parameter.dtype
         ):
             continue
+        # Compared number by number: the same name does not make a weight the same.
         if torch.equal(like, parameter):
             home, _, last = name.rpartition(".")
             setattr(model.get_submodule(home), last, like)

@@ -57,6 +57,7 @@ def reads_states(predictor: Predictor | None, backbone: Backbone, pooling: str) 
     words, most = (0, backbone.context) if predictor is None else (predictor.adapter.words, predictor.longest)
 
     def cut(texts: Sequence[Any], pairs: Sequence[str] | None, longest: int) -> Tokens:
+        # Whole or cut, it is the same tokenizer and the same check.
         tokens = tokenize(tokenizer, rows_of(texts, pairs), longest)
         backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", tokenizer, words)
         return tokens
@@ -93,6 +94,7 @@ class EncodeRequest:
 
     def fail(self, error: Exception) -> None:
         """End with an error."""
+        # A request of several texts may fail at each of them, and is told once.
         if self.error is None:
             self.error = error
             self.done(self)
@@ -177,6 +179,7 @@ class Encoders(Owner):
             return
         try:
             thing.tokens = thing.reader.read(thing.texts, thing.pairs)
+            # Read once more with nothing cut, to say how long it is.
             if thing.tokens.cut and not thing.may_cut:
                 lengths = thing.reader.whole(thing.texts, thing.pairs).lengths
                 raise TextTooLong(int(lengths.max()), thing.reader.most)
@@ -217,6 +220,7 @@ class Encoders(Owner):
 
     def _drop(self, gone: Callable[[_TextRow], bool]) -> None:
         before = len(self._waiting)
+        # What leaves without an answer waits no longer.
         self._waiting = [row for row in self._waiting if not gone(row)]
         self._count(len(self._waiting) - before)
 
@@ -232,12 +236,14 @@ class Encoders(Owner):
         while high - low < how.rows:
             # One more short row is padded up to the longest; one more long row pads all the others.
             down = among[high - 1].length - among[low - 1].length if low else None
+            # By how much all rows so far would be padded.
             up = (among[high].length - among[high - 1].length) * (high - low) if high < len(among) else None
             if down is None and up is None:
                 break
             goes_down = up is None or (down is not None and down <= up)
             more = among[low - 1 if goes_down else high].length
             whole, tokens = max(among[high - 1].length, more) * (high - low + 1), tokens + more
+            # Padding costs until it costs more than a pass of their own.
             if whole > how.tokens or whole - tokens > max(how.spare, how.padding * whole):
                 break
             low, high = (low - 1, high) if goes_down else (low, high + 1)

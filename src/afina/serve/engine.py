@@ -96,6 +96,7 @@ class Engine:
 
     def users(self, adapter: Attachable) -> int:
         """Return how many requests that have not ended hold an adapter."""
+        # Under the lock, as replies come and go between two looks.
         with self._changed:
             replies = [*self._replies.values(), *self._waiting]
         return sum(reply.ask.adapter is adapter for reply in replies)
@@ -150,6 +151,7 @@ class Engine:
     def _put(self, works: "deque[tuple[Callable[[], object], Future[object]]]", work: Callable[[], _T]) -> "Future[_T]":
         future: Future[_T] = Future()
         with self._changed:
+            # After that nobody would ever do it.
             if self._closing_at is not None or not self.is_alive:
                 raise Closing
             works.append((work, future))  # type: ignore[arg-type]
@@ -177,6 +179,7 @@ class Engine:
     def _run(self) -> None:
         problem = "The engine was closed before the answer was whole."
         try:
+            # Attached for as long as the engine runs; what fails in there leaves the model as it was.
             with self._batch:
                 while self._sleep():
                     self._turn()
@@ -202,6 +205,7 @@ class Engine:
         while True:
             self.beat = time.monotonic()
             with self._changed:
+                # Work aside counts, as someone waits for its result.
                 busy = bool(self._replies or self._waiting or self._aside)
                 if self._closing_at is not None and (not busy or self.beat >= self._closing_at):
                     return False
@@ -278,6 +282,7 @@ class Engine:
                 reply.last_at = now
                 if piece.written is not None:
                     self._ended(reply, piece)
+        # After the counting, so that whoever is told finds it counted.
         for row, piece in pieces:
             reply = self._replies[row] if piece.written is None else self._replies.pop(row)
             if piece.text or piece.said or piece.written is not None:
@@ -301,6 +306,7 @@ class Engine:
     def _let_go(self) -> None:
         staying = []
         for adapter, gone in self._leaving:
+            # Somebody still writes with it.
             if self.users(adapter):
                 staying.append((adapter, gone))
             else:

@@ -22,6 +22,7 @@ def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda pat
 
     named: dict[str, Path] = {}
     for path in paths:
+        # By any of the files by which an adapter is known.
         folders = {own.parent for own in path.rglob("*.json") if is_one(own.parent)}
         # What begins with a dot is still being written, or was when its process was killed.
         whole = sorted(own for own in folders if not any(part[0] == "." for part in own.relative_to(path).parts))
@@ -31,6 +32,7 @@ def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda pat
         for folder in (own.resolve() for own in inside):
             if folder not in named.values():
                 name = name_of(folder)
+                # Two adapters of one name are told apart by a number, in the order of their folders.
                 number = sum(other.partition("~")[0] == name for other in named)
                 named[f"{name}~{number + 1}" if number else name] = folder
     return named
@@ -62,6 +64,7 @@ def _places(folder: Path) -> Iterator[Path]:
 def name_of(folder: Path) -> str:
     """Return an adapter's name: its folder's, or of one that a study left its run's."""
     if folder.is_file():
+        # A file, such as a GGUF, is called by its name without its ending.
         return folder.stem
     return folder.parent.name if folder.name == "adapter" else folder.name
 
@@ -80,5 +83,6 @@ def stamp_of(folder: Path) -> Stamp:
         except FileNotFoundError:
             continue  # gone since the folder was listed
         if file.is_file():
+            # The inode too: a file that was replaced within one tick of the clock has another.
             files.append((file.name, state.st_size, state.st_mtime_ns, state.st_ino))
     return tuple(files)

@@ -26,6 +26,7 @@ class Owner:
     def stop(self, seconds: float = 5.0) -> None:
         """End after the turn that is being taken, and wait so long for it."""
         self._ends.set()
+        # Something to wake it, as it may be waiting for a second.
         self._inbox.put(None)
         self._thread.join(seconds)
 
@@ -56,6 +57,7 @@ class Owner:
         """Take things out of the inbox that are there, waiting for the first where there is nothing else to do."""
         try:
             if self.idle():
+                # A second at most, so that `beat` goes on where nobody asks.
                 self.opened(self._inbox.get(timeout=1.0))
             while True:
                 self.opened(self._inbox.get_nowait())

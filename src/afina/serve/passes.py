@@ -43,6 +43,7 @@ class Reader:
     @property
     def key(self) -> tuple[int, int, str]:
         """Return what rows of one reader, and of no other, have in common."""
+        # By identity: two adapters of equal weights are two, and one may be unloaded.
         return id(self.backbone), id(self.adapter), self.pooling or ""
 
 
@@ -54,6 +55,7 @@ class _Member:
         # Some heads let the last layer skip the tokens that they do not read; vectors are made of all.
         headless = self.pooling is not None or self.adapter is None
         self.head: Head = Head(reader.backbone.config, 0) if headless else self.adapter.head  # type: ignore[union-attr]
+        # The bare model has no branches, and is a member all the same.
         self._placed = () if self.adapter is None else self.adapter.placed()
         kinds = {type(branch).__qualname__ for _, branch in self._placed}
         self.order = sorted(kinds), self.key
@@ -77,6 +79,7 @@ class EncoderPasses:
 
     def close(self) -> None:
         """Leave the models as they were."""
+        # The last first, as a model carries what was lent last on top.
         while self._attached:
             self._attached.popitem()[1].__exit__(None, None, None)
 
@@ -103,6 +106,7 @@ class EncoderPasses:
         parts = [slice(stop - count, stop) for stop, count in zip(stops, counts.values(), strict=True)]
         with torch.inference_mode():
             batch = attached.batch([(rows[number][1], np.array([rows[number][2]])) for number in order])
+            # On a CPU the fastest number of threads is looked for by the tokens of a pass.
             threads = self._threads.setdefault(id(backbone), Threads(None if backbone.device.type == "cpu" else 1))
             with threads.sharing(sum(batch.tokens)):
                 hidden = attached.hidden(batch.inputs, parts)
@@ -113,6 +117,7 @@ class EncoderPasses:
                 if part.stop > part.start
                 for output in member.said(hidden.rows(part), causal=causal).float().cpu().numpy()
             ]
+        # Labels stand at words' first tokens; the others say nothing.
         if rows[0][1].by_word:
             words = [(labels[0] != IGNORED).cpu().numpy() for labels in batch.labels]
             each = [output[: len(own)][own] for output, own in zip(each, words, strict=True)]
@@ -130,7 +135,9 @@ class EncoderPasses:
         if before is not None:
             del self._attached[id(backbone)]
             before.__exit__(None, None, None)
+        # Adapters that were asked lately stay, up to a limit.
         idle = [member for member in there if member.key not in asked][:_MOST_IDLE]
+        # Alike ones side by side, as they are computed at once.
         members = sorted([*idle, *map(_Member, asked.values())], key=lambda member: member.order)
         attached = Attachment(backbone, members)
         attached.__enter__()

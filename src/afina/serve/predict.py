@@ -76,6 +76,7 @@ class RowByRow:
         """Yield what is predicted for each row, batch by batch; a row without a text has no answer."""
         if asked.images is not None:
             predictions: Sequence[Prediction] = self.adapter.predict(asked.images, batch_size=self.batch_size)
+            # One by one, as they are asked for.
             yield from (self._predicted(row, f"image {row}", {}, one) for row, one in enumerate(predictions, start=1))
             return
         self.has_text = asked.has_text
@@ -115,6 +116,7 @@ class RowByRow:
             self.counts.empty += 1
             return Predicted(row, text, columns, *self.adapter.task.nothing(unsure=self.at_least is not None))
         shown = one.shown(self.at_least)
+        # A row that is not sure enough is left to a person, and counted as that.
         self.counts.answered += shown.sure
         self.counts.unsure += not shown.sure
         return Predicted(row, text, columns, shown.answer, shown.fields, one)
@@ -153,6 +155,7 @@ class AnswersOnDemand:
         """Write all answers into a file, whole or not at all; `tick` is told how many are done, and of how many."""
 
         def told() -> Iterator[Predicted]:
+            # Told row by row, and nothing is kept of what was written.
             for done, row in enumerate(self, start=1):
                 tick(done, self.asked.count)
                 yield row

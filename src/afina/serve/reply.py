@@ -82,6 +82,7 @@ class StreamedReply:
         """Have a callable called with each piece, in the engine's thread, instead of iterating; it must not block."""
         with self._order:
             self._listener = listener
+            # What came before anybody listened is passed on in order.
             while not self._pieces.empty():
                 listener(self._pieces.get())
 
@@ -99,6 +100,7 @@ class StreamedReply:
         pieces: asyncio.Queue[Piece] = asyncio.Queue()
 
         def pass_on(piece: Piece) -> None:
+            # The engine's thread may not touch the event loop but by this.
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         self.listen(pass_on)
@@ -109,6 +111,7 @@ class StreamedReply:
                 if piece.written is not None:
                     return
         finally:
+            # Whoever leaves the loop wants no more of it, and its row makes room for others.
             if self.written is None:
                 self.cancel()
 

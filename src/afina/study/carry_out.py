@@ -43,6 +43,7 @@ def carry_out(job: Job, send: Observer) -> Result:
         else:
             training = Training([job], backbone, loaded, monitor, send, folder=job.folder)
             measurements = training.carry_out()
+            # A run alone that left training early has nobody who goes on without it.
             if training.errors:
                 raise AfinaError(training.errors[job.run.id])
             measured = measurements[job.run.id]
@@ -64,6 +65,7 @@ class CohortJob:
 
     id: str
     jobs: tuple[Job, ...]
+    # Members that were left behind have no measurements and no result.
     sharing: Sharing
 
     @property
@@ -92,6 +94,7 @@ def carry_out_cohort(cohort: CohortJob, send: Observer) -> CohortOutcome:
         cohort=cohort.id, runs=[job.run.id for job in cohort.jobs], train_seconds=training.clock.seconds,
         together=cohort.sharing.together, alike=cohort.sharing.alike, members=training.timeline(),
     )  # fmt: skip
+    # After the results, as the file says that the cohort is over.
     write_json(cohort.folder / "cohort.json", CohortReport.made(report, monitor.report()))
     return CohortOutcome(results, training.errors, training.lost)
 
@@ -106,6 +109,7 @@ def with_alone_costs(result: Result, alone: Costs) -> Result:
     return Result.made(
         result, alone.memory_report, history=history, train_seconds=seconds, step_seconds=alone.step_seconds,
         examples_per_second=result.train_rows * epochs / seconds, tokens_per_second=alone.tokens * epochs / seconds,
+        # Energy by the profile's first epoch, in proportion to the time.
         energy_joules=None if alone.energy_joules is None else alone.energy_joules * seconds / until[0],
     )  # fmt: skip
 
@@ -116,6 +120,7 @@ def watched(job: Job, method: Method, task: Task, seconds: float) -> Iterator[tu
     with MemoryMonitor(job.device, seconds, baseline_bytes=current_resident_bytes()) as monitor:
         with monitor.phase("load"):
             backbone = _load_for(job, method, task)
+        # What loading freed would be counted as memory of the training.
         give_back_freed_memory()
         yield monitor, backbone
 
@@ -157,6 +162,7 @@ def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Res
         method_config=run.settings,
         rate=run.rate,
         head_alone=run.method.head_alone,
+        # Left out where all rates were tried, so that a line has only what there is to say.
         **({"untried": dict(run.untried)} if run.untried else {}),
         seed=run.seed,
         epochs=config.epochs,

@@ -75,6 +75,7 @@ def _counts(
             continue
         try:
             adapter = build_adapter(make_method(name, {}, settings), backbone, classes, seed=0)
+        # A method that has no place on this model is listed with the reason.
         except AfinaError as error:
             counts[name] = {"reason": str(error)}
             continue

@@ -25,6 +25,7 @@ class Sharing:
 
     def halved(self) -> "Sharing | None":
         """Return it with half as many members and tokens at once; None where less is not possible."""
+        # One alone cannot be halved: then memory is too small for any.
         if self.together is None or self.together < 2:
             return None
         tokens = None if self.most_tokens is None else self.most_tokens // 2

@@ -53,6 +53,7 @@ class Cohort:
     def keep(self, **settled: Any) -> None:
         """Write down what the cohort is to go on with."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # What an earlier start settled stays beside what is settled now.
         plan = CohortPlan.made(self.kept(), runs=[run.id for run in self.runs], **settled)
         write_json(self.folder / "plan.json", plan)
 
@@ -99,6 +100,7 @@ def plan_cohorts(
             cohort.forget_states()  # all its results are there: a kill came just before this
     bases: dict[Hashable, list[Run]] = {}
     for run in left:
+        # In the order of the study, so that the same runs always make the same cohort.
         if run.id in waiting and _may_join(run):
             precision = run.method.precision_on(config.precision)
             data = outputs(run) if config.mix_datasets else run.dataset
@@ -137,4 +139,5 @@ def _groups(
     else:
         bounds = [*range(0, len(members), int(config.cohort)), len(members)]
     groups = [members[start:stop] for start, stop in pairwise(bounds)]
+    # A group of one gains nothing by being a cohort.
     return [group for group in groups if len(group) > 1]

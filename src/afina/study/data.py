@@ -26,10 +26,12 @@ def read_ahead(config: StudyConfig, *, presets: bool = True) -> list[str]:
 
     Raises `UsageError` for what is wrong with one. Without `presets` those that the hub has are passed over.
     """
+    # What was read for another study, or for this one some time ago, is not what is asked for now.
     _ahead.clear()
     notes: list[str] = []
     for spec in config.dataset:
         if presets or spec.path not in PRESETS:
+            # The signature is taken before: a file that changes while it is read is then noticed.
             before = _signature(spec)
             data = read_data(config, spec)
             _ahead[_key(config, spec)] = before, data
@@ -39,6 +41,7 @@ def read_ahead(config: StudyConfig, *, presets: bool = True) -> list[str]:
 
 def read_data(config: StudyConfig, spec: DatasetSpec) -> TextDataset:
     """Read and check a data set as it is; raises `UsageError` for what is wrong with it."""
+    # Given once: whoever reads again wants what the file holds by then.
     before, ahead = _ahead.pop(_key(config, spec), (None, None))
     if ahead is not None and before is not None and before == _signature(spec):
         return ahead
@@ -62,6 +65,7 @@ def class_asked(config: StudyConfig, spec: DatasetSpec) -> type[Task] | None:
 def _signature(spec: DatasetSpec) -> list[list[Any]] | None:
     """Return that of a data set's files, empty where it is none here; None where they are too many to be looked at."""
     files = files_of(Path(spec.path))
+    # A data set of the hub has no files here, and needs no signature.
     return signature(files) if files or not Path(spec.path).exists() else None
 
 
@@ -97,8 +101,10 @@ def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:
     """Return the development split of choices: the data's own, or a tenth of the train rows, always the same."""
     classes = TASKS[data.task].stratified
     if data.validation is not None:
+        # As many rows as the test limit, so that choosing takes no longer than testing.
         rows = stratified_rows(data.validation.label, limit or len(data.validation), classes=classes)
         return replace(data, validation=data.validation.take(rows))
+    # A tenth, and one row at least.
     held = stratified_rows(data.train.label, max(1, len(data.train) // 10), classes=classes)
     rest = np.setdiff1d(np.arange(len(data.train)), held)
     note = f"{len(held):,} of {len(data.train):,} train rows are held out as development split"

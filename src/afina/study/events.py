@@ -32,6 +32,7 @@ class Event(Mapping[str, Any]):
     """True in a trial of `learning_rate: search`."""
 
     def __init_subclass__(cls) -> None:
+        # By its class alone, so that a kind can be misspelt nowhere.
         cls.kind = cls.__name__.lower()
         KINDS[cls.kind] = cls
 
@@ -39,6 +40,7 @@ class Event(Mapping[str, Any]):
         """Return the keys beside `kind`, in their order."""
         # The fields of the base come first, and last here.
         ordered = sorted(fields(self), key=lambda field: field.name in Event.__dataclass_fields__)
+        # What has its default is not written: most events are of no search.
         return {
             field.name: getattr(self, field.name) for field in ordered if getattr(self, field.name) != field.default
         }

@@ -52,6 +52,7 @@ def run_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event: O
     try:
         return _once_apart(target, argument, on_event)
     except ProcessEnded as error:
+        # Once more, as memory may be short only for a while; twice is no accident.
         on_event(Again(why=str(error)))
     return _once_apart(target, argument, on_event)
 
@@ -93,6 +94,7 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
 def _without_main() -> Iterator[None]:
     """Keep the new process from running the caller's script again, which a script without a main guard would suffer."""
     main = sys.modules["__main__"]
+    # multiprocessing looks for the caller's script there, and would run it again in the child.
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
@@ -171,6 +173,7 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, where a folder should be; choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
+    # A study that was just interrupted may take a moment to let go.
     until = time.monotonic() + wait_seconds
     with open_unfollowed(folder / ".lock", "ab") as file:
         while True:
@@ -184,5 +187,6 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
                     ) from None
                 time.sleep(0.1)
         refuse_links_in(folder)
+        # Under the lock, or what another afina is writing would be swept away.
         sweep_partials(folder)
         yield

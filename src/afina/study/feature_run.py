@@ -45,11 +45,13 @@ def fit_features(
         energy.start()
         started = perf_counter()
         fitted = None
+        # Nothing is fitted where the vectors themselves are the answer.
         if not task.embeds:
             labels = splits["train"].output_labels()
             fitted = method.fit(train, task.targets(labels), task.outputs, job.run.seed)
         seconds += perf_counter() - started
         energy.stop()
+    # With a meter of its own: energy is told of training alone.
     test, _ = _embeddings(job, method, backbone, splits, "test", monitor, EnergyMeter(job.device), send)
     with monitor.phase("evaluate"):
         vectors = {"train": train, "test": test}
@@ -94,6 +96,7 @@ def _embeddings(
     energy: EnergyMeter, send: Observer,
 ) -> tuple[np.ndarray, float]:  # fmt: skip
     """Return the vectors of a split and the seconds that computing them took, now or when they were cached."""
+    # All that the vectors depend on; the method's classifier is fitted on them afterwards.
     key = json.dumps([job.run.model, job.tokens.name, method.pooling, job.precision, split])
     path = job.directory / "cache" / f"embeddings-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if (cached := _kept(path, len(splits[split]))) is not None:
@@ -116,6 +119,7 @@ def _embeddings(
         seconds = perf_counter() - started
         energy.stop()
     joules = np.array(np.nan if energy.joules is None else energy.joules)
+    # As bytes, as the file holds arrays alone.
     memory = np.frombuffer(json.dumps(monitor.state()).encode(), dtype=np.uint8)
     write_arrays(path, {"vectors": vectors, "seconds": np.array(seconds), "memory": memory, "joules": joules})
     return vectors, seconds
@@ -130,4 +134,5 @@ def _kept(path: Path, rows: int) -> dict[str, Any] | None:
             cached |= {key: float(stored[key]) for key in ("joules", "seconds")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile):
         return None
+    # As many vectors as rows, or they are of other rows.
     return cached if cached["vectors"].ndim == 2 and len(cached["vectors"]) == rows else None

@@ -21,6 +21,7 @@ def with_files(dataset: Any, out: Path) -> Any:
     The files are written into the folder `out`; where a study has begun there they have to be equal to those that it began
     with. Raises `UsageError` for objects that are no data set, and for others than before.
     """
+    # A list of data sets, and no list of rows: entries of a table have no path.
     if isinstance(dataset, list) and any(not isinstance(own, Mapping) or "path" in own for own in dataset):
         names = [f"data{place}" for place in range(1, len(dataset) + 1)]
         return [_kept(own, out, name) for own, name in zip(dataset, names, strict=True)]
@@ -35,11 +36,13 @@ def _kept(value: Any, out: Path, name: str) -> Any:
     there = {own.name for own in out.iterdir()} if out.is_dir() else set()
     if "study.yaml" not in there and (strangers := sorted(there - {FOLDER, ".lock"})):
         raise UsageError(f"{out} is not empty and holds no study (it has {strangers[0]}); choose another folder.")
+    # A study that has trained nothing yet may take what it is given now.
     if not there & {"results.jsonl", "runs", "search"}:
         return from_objects(value, out / FOLDER, name=name)
     with tempfile.TemporaryDirectory() as folder:
         spec = from_objects(value, Path(folder), name=name)
         path = out / FOLDER / Path(spec.path).name
+        # By their bytes: Parquet's are the same for the same rows.
         if _files(Path(spec.path)) != _files(path):
             raise UsageError(
                 f"{out} holds a study of other data than those that are given; give the same to go on with it, or choose "

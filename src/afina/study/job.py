@@ -45,6 +45,7 @@ class Job:
 
     def check_originals(self, state: Mapping[str, Any]) -> None:
         """Raise `AfinaError` for a checkpoint that was begun with another model, tokenizer or data of the same name."""
+        # A checkpoint from before digests were kept is taken as it is.
         if state.get("originals", self.originals) != self.originals:
             raise AfinaError(
                 f"The checkpoint of {self.run.id} is of another model or other data than are there now; put back what was "

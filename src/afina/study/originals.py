@@ -81,6 +81,7 @@ class Originals:
         # Such a file is read again next time, as its clock could not tell another change.
         settled = all(time.time() - path.stat().st_mtime > _SETTLED_SECONDS for path in files)
         self._known[key] = {**value} if settled else {**value, "signature": None}
+        # At once, as a start that is broken off has read gigabytes by then.
         write_json(self._path, self._known)
 
 
@@ -105,6 +106,7 @@ def refuse_other_models(
 ) -> None:
     """Raise `UsageError` where a model is another than it was when the study's folder was begun."""
     for model, parts in now.items():
+        # Only parts that were known then: older folders lack some.
         was = before.get(model) or {}
         changed = [part for part in parts if was.get(part) not in (None, parts[part])]
         if changed:
@@ -127,6 +129,7 @@ def check_data(
     for model, index in dict.fromkeys((run.model, run.dataset) for run in runs):
         spec, key = config.dataset[index], data_key(config, model, index)
         was = _digest(before, key)
+        # What is no file here, or was not touched, need not be read for this.
         if was is None or not originals.knows(spec.path) or originals.is_untouched(spec.path, was):
             continue
         try:
@@ -150,6 +153,7 @@ def _other(directory: Path, what: str, before: str, now: str) -> UsageError:
 
 
 def _part(path: Path) -> str | None:
+    # Logs of training lie beside many models, and change nothing that loading reads.
     if any(path.match(pattern) for pattern in _NO_PART):
         return None
     return next((part for part, patterns in _PARTS.items() if any(path.match(own) for own in patterns)), None)

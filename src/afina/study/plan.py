@@ -60,6 +60,7 @@ class Run:
     @property
     def costs_like(self) -> str:
         """Return data, method and settings at any rate, which runs on one model share whose steps cost the same."""
+        # Seeds, rates and their factors change no step's cost.
         return json.dumps(
             [self.dataset, self.method.name, {**self.settings, "learning_rate": None, "rate_factor": 1.0}],
             sort_keys=True,
@@ -87,6 +88,7 @@ def expand(config: StudyConfig) -> list[Run]:
         index: [(spec, _settle(spec, config, dataset)) for spec in config.methods]
         for index, dataset in enumerate(config.dataset)
     }
+    # Of the first data set: precisions depend on methods, not on rows.
     precisions = {method.precision_on(config.precision) for _, method in methods[0]}
     if config.race is not None and len(precisions) > 1:
         raise UsageError(
@@ -128,6 +130,7 @@ def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:
         method = _settle(spec, config, config.dataset[0])
         if method.owns_backbone or method.gradient_free:
             raise UsageError(f"race: {spec.name} cannot train beside others on one frozen model; leave it out.")
+        # A rank that the method's own entry sets is a choice; others are candidates.
         ranks = race.ranks if race.ranks and "rank" in method.settings() and "rank" not in spec.settings else [None]
         for rank in ranks:
             for factor in (factors := [1.0] if _rate_is_set(spec, config) else race.rate_factors):
@@ -155,6 +158,7 @@ def _writer_settings(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec
     if spec.name not in registry() or asked is None or not asked.writes:
         return {}
     cls = registry()[spec.name]
+    # Whatever a person wrote, for one method or for all, is no default any more.
     chosen = {key for key in cls.writer_settings if key in spec.settings or getattr(config, key, None) is not None}
     return {k: v for k, v in cls.writer_settings.items() if k not in chosen and v != getattr(cls, k)}
 
@@ -189,11 +193,13 @@ def remarks(config: StudyConfig) -> list[str]:
 
 def folder_name(text: str) -> str:
     """Return a folder's name for a description."""
+    # A hundred and twenty letters: a name of a file has at most 255 bytes, and more is put behind it.
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:120]
 
 
 def _new_id(text: str, taken: Counter[str]) -> str:
     """Make a folder's name of a run's description; two descriptions never share one."""
     slug = folder_name(text)
+    # Different labels may be one name when all signs are hyphens.
     taken[slug] += 1
     return slug if taken[slug] == 1 else f"{slug}-{taken[slug]}"

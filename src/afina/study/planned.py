@@ -49,10 +49,12 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Return the time of all runs, one after another: training and evaluating."""
+        # One after another, as a plan cannot know how many run at once.
         return sum(own.train_seconds + own.evaluate_seconds for own in self.estimates)
 
     @property
     def peak_memory_bytes(self) -> float:
+        # Runs follow one another, so that the largest counts and not the sum.
         return max((own.peak_memory_bytes for own in self.estimates), default=0.0)
 
     @property
@@ -62,6 +64,7 @@ class Plan:
     @property
     def candidates(self) -> int:
         """Return how many methods, each with its settings, are compared."""
+        # By label: seeds and data sets of a method are one candidate.
         return len({own.run.label for own in self.estimates})
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,7 +120,9 @@ def plan(
         config = StudyConfig.read(Path(study))
     else:
         given: Any = study if study is not None else StudyConfig.parse(settings, "study")
+        # A study has its configuration, a configuration is one.
         config = getattr(given, "config", given)
+    # Before torch: what is wrong with the data is said at once.
     notes = read_ahead(config, presets=False)
     from afina.ops.allocator import keep_freed_memory
     from afina.study.estimate import estimate_study
@@ -131,6 +136,7 @@ def plan(
     keep_freed_memory()  # as the processes do that carry a study out
     estimates, failed = estimate_study(config, tell=tell)
     candidates = len({entry.run.label for entry in estimates})
+    # Only what can run is raced.
     share = share_of_steps(config.race, candidates) if config.race is not None and estimates else None
     seconds = trials_seconds(config, estimates)
     return Plan(estimates, failed, known, len(config.search_factors) if seconds else 0, seconds, share)

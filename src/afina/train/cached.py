@@ -61,12 +61,14 @@ def cached_gradients(
         member.loss(leaf, torch.cat(parts), max(1, int(member.tokens.trained[rows].sum())))
         for member, leaf, parts, rows in zip(group, leaves, labels, batches, strict=True)
     ]
+    # Only down to the leaves: the graph behind them was let go.
     torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
 
     gradients = [_divided(leaf, parts) for leaf, parts in zip(leaves, outputs, strict=True)]
     for place, (piece, again) in enumerate(zip(pieces, random, strict=True)):
         with again:
             made = attached.outputs(attached.batch(piece))
+        # A member with fewer rows has nothing in the last pieces.
         there = [index for index, output in enumerate(made) if len(output)]
         torch.autograd.backward([made[index] for index in there], [gradients[index][place] for index in there])
 
@@ -82,6 +84,7 @@ def _same_random(attached: Attachment) -> tuple[AbstractContextManager[None], Ab
     first, again = attached.source.replayed() if attached.source is not None else (nullcontext(), nullcontext())
     device, mark = attached.backbone.device, list[Tensor]()
 
+    # One place for what the first block leaves and the second takes.
     @contextmanager
     def once() -> Iterator[None]:
         mark.append(_state(device))
@@ -90,6 +93,7 @@ def _same_random(attached: Attachment) -> tuple[AbstractContextManager[None], Ab
 
     @contextmanager
     def replayed() -> Iterator[None]:
+        # What drew in between goes on from where it was.
         now = _state(device)
         _set_state(device, mark[0])
         try:

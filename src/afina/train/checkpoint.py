@@ -17,6 +17,7 @@ __all__ = ["damaged", "read_checkpoint", "write_checkpoint"]
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a state that JSON can hold; a kill at any moment leaves the whole old file or the whole new one."""
+    # Copies on the CPU: training goes on while nothing of it can change.
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     try:
         with whole_file(path) as partial:
@@ -37,6 +38,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
         with safe_open(path, framework="pt") as file:
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             state = json.loads(file.metadata()["state"])
+            # A file that opens may still be of another kind.
             if not isinstance(state, dict):
                 raise TypeError("it holds no state")
             return tensors, state

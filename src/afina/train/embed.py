@@ -40,10 +40,12 @@ def embed(
         Attachment(backbone, [] if adapter is None else [_Headless(backbone, adapter)]) as attached,
         torch.inference_mode(),
     ):
+        # Rows of like length together; their order is brought back at the end.
         for rows in evaluation_batches(tokens.lengths, batch_size):
             batch = attached.batch([(tokens, rows)])
             hidden = attached.hidden(batch.inputs, known=batch.known)
             states = (
+                # Words have a vector each where they have labels: that of their first token.
                 hidden.states[batch.labels[0] != IGNORED] if tokens.by_word else pooled(hidden, pooling, causal=causal)
             )
             parts.append(states.float().cpu().numpy())

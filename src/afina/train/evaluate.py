@@ -30,6 +30,7 @@ def predict_logits(
     order: list[np.ndarray] = []
     done = 0
     with torch.inference_mode():
+        # A batch holds so many rows in all, whoever they are of, so that more members take no more memory.
         for rows in evaluation_batches(tokens.lengths * tokens.choices * members, max(1, batch_size // members)):
             batch = attached.batch([(tokens, rows)] * members)
             for part, logits, labels in zip(parts, attached.outputs(batch), batch.labels, strict=True):
@@ -38,6 +39,7 @@ def predict_logits(
             done += len(rows)
             if tick is not None:
                 tick(done)
+    # Stacked by length, and back: predictions stand beside the rows that they are of.
     back = outputs_in_order(tokens, order)
     return [torch.cat(part).float().cpu().numpy()[back] for part in parts]
 

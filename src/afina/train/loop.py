@@ -75,6 +75,7 @@ class Member:
     def batches(self) -> list[np.ndarray]:
         """Return the row numbers of each batch of the present epoch."""
         epoch = self.position.epoch
+        # Made once an epoch: the order is a matter of seed and epoch alone, so that a run that goes on has the same.
         if self._order[0] != epoch:
             self._order = epoch, epoch_batches(self.tokens.lengths, self.batch_size, seed=self.seed, epoch=epoch)
         return self._order[1]
@@ -89,11 +90,13 @@ class Member:
         """Return the number of tokens in the next batch, padding included."""
         rows = self.batches()[self.position.batch]
         sequences = self.tokens.sequences(rows)
+        # With its padding: that is what the pass computes with.
         return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
     def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
         """Return a part's share of a batch's loss of `of` terms, so that micro-batches do not change the gradient."""
         value = self.task.loss(logits, labels, {**self.adapter.method.loss_weights(), **self.beside})
+        # On the device, and looked at only when an epoch ends.
         self.loss_sum += value.detach()
         return value / of
 
@@ -142,6 +145,7 @@ def train(
         stepping = [] if any(member.at_end for member in training) else training
         if stepping:
             least = min(member.position.step for member in stepping)
+            # Members that are ahead wait: at one step all take the same part in a pass.
             stepping = [member for member in stepping if member.position.step == least]
             steps = None if steps is None else steps - 1
             started = perf_counter()

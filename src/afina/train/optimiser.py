@@ -14,9 +14,11 @@ __all__ = ["Course", "Optimiser", "rate_factor"]
 
 def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float:
     """Return the factor on the peak rate at `step` (from 1) of `total`: linear warm-up, then the schedule's decay."""
+    # By the whole run's steps, so that a run that goes on finds the rate of its step.
     rise = int(warmup * total)
     done = step - 1
     if done < rise:
+        # The first step has a rate already: a step at zero would be lost.
         return (done + 1) / rise
     left = 1 - (done - rise) / max(1, total - rise)
     return {"linear": left, "cosine": 0.5 * (1 + math.cos(math.pi * (1 - left))), "constant": 1.0}[schedule]
@@ -61,6 +63,7 @@ class Optimiser:
         # Weight decay is for matrices: pulling biases and scales to zero would change what a fresh adapter does.
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for name, parameter in self.parameters.items():
+            # Parameters of one rate and one decay are stepped together, which takes one call of the device's.
             groups.setdefault(((rate_factors or {}).get(name, 1.0), parameter.ndim > 1), []).append(parameter)
         own_groups = [
             {"params": own, "weight_decay": weight_decay if decays else 0.0, "factor": factor}

@@ -23,6 +23,7 @@ LANGUAGES = ("en", "pt")
 def phrases() -> Mapping[str, str]:
     """Return the Portuguese of every phrase, by the English sentence."""
     known: dict[str, str] = {}
+    # Found, not listed: a new file of phrases is known as soon as it is there.
     for info in pkgutil.iter_modules(afina.words.__path__, "afina.words."):
         known |= getattr(importlib.import_module(info.name), "PORTUGUESE", {})
     return known
@@ -42,6 +43,7 @@ class Words:
         self.language = language
 
     def __call__(self, text: str, **values: object) -> str:
+        # A phrase without a row stays English, which is better than none.
         phrase = phrases().get(text, text) if self.language == "pt" else text
         return phrase.format(**values) if values else phrase
 
@@ -60,6 +62,7 @@ class Words:
 
     def sentence(self, note: str) -> str:
         """Say a note as a sentence that stands by itself."""
+        # A note may end with a full stop or not.
         text = self.note(note)
         return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
@@ -79,11 +82,13 @@ class Words:
 
     def written(self, text: str) -> str:
         """Return a number that is written in English with this language's marks."""
+        # Both at once: one after the other would turn commas back.
         return text.translate(str.maketrans(",.", ".,")) if self.language == "pt" else text
 
     def compact(self, value: float | None) -> str:
         """Write a number with three digits that count."""
         if value is None:
             return "—"
+        # Zero has two decimals, as a small number would have many.
         digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
         return self.number(value, digits)

@@ -105,6 +105,7 @@ class AdaptersLibrary(AdapterFormat):
                 "save_adapter(..., use_safetensors=True)."
             )
         settings = config["config"]
+        # An option that the file leaves out has the library's default, which is the one that is read.
         odd = [key for key, value in _PLAIN.items() if isinstance(settings, dict) and settings.get(key, value) != value]
         if isinstance(settings, str) or "non_linearity" not in settings:
             raise UsageError(
@@ -113,6 +114,7 @@ class AdaptersLibrary(AdapterFormat):
         if odd:
             raise UsageError(f"{folder}: bottleneck adapters of the `adapters` library with {odd[0]} set are not read.")
         kind, scaling = settings["non_linearity"], settings.get("scaling", 1.0)
+        # True is a number to Python, and one of a file's numbers may be without measure.
         number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool) and abs(scaling) < 1e12
         if not isinstance(kind, str) or kind not in _ACTIVATIONS or not number:
             raise UsageError(f"{folder}: its nonlinearity {shown(kind)} or scaling {shown(scaling)} is not read.")
@@ -213,12 +215,14 @@ def _head(folder: Path, backbone: Backbone) -> tuple[Head, tuple[str, ...]]:
     inner = head.config
     label_ids = (inner or head).label2id or {}
     names = tuple(sorted(label_ids, key=lambda name: label_ids[name]))
+    # Numbers from 0 without gaps: anything else would give an output another's name.
     if sorted(label_ids.values()) != list(range(len(label_ids))):
         raise AfinaError(f"{path}: label2id should number the labels from 0 on, each once.")
     if inner is None:
         if head.num_labels is None:
             raise AfinaError(f"{path} says neither num_labels nor what its head is.")
         made = backbone.new_head(head.num_labels)
+        # The library saves its own tensors only; what is the base's own comes from there.
         take_head(made, {**backbone.pretrained_head, **{key: value.float() for key, value in tensors.items()}}, folder)
         return made, _named(names, head.num_labels, path)
     if inner.head_type != "classification" or inner.activation_function != "tanh":
@@ -253,6 +257,7 @@ def _flexible(tensors: Mapping[str, Tensor], backbone: Backbone, folder: Path) -
             raise AfinaError(f"{folder}: '{name[:100]}' is no part of a head as they are read.")
         layers.setdefault(int(place[1]), {})[place[2]] = value.float()
     pairs: list[tuple[Tensor, Tensor]] = []
+    # Each layer takes what the one before gives.
     width = backbone.anatomy.width
     for _, of_layer in sorted(layers.items()):
         weight, bias = of_layer.get("weight"), of_layer.get("bias")

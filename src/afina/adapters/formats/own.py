@@ -36,6 +36,7 @@ class Own(AdapterFormat):
     @classmethod
     def read(cls, folder: Path, backbone: Backbone, record: AdapterRecord) -> FolderContents:
         task, method = restore(record.task), record.make_method()
+        # A fitted model has no branches: all of it is its head.
         if isinstance(method, FittedMethod):
             tensors = read_tensors(folder / "adapter_model.safetensors", integers=True)
             return FolderContents(Adapter(method, [], method.head(tensors, backbone, task.outputs)), record.task)

@@ -27,6 +27,7 @@ class Peft(AdapterFormat):
             config = read_peft_config(folder)
         except FileNotFoundError:
             raise UsageError(f"{folder} is no adapter: it has neither afina.json nor adapter_config.json.") from None
+        # By all endings, as PEFT's older versions and other programs call pickles differently.
         pickled = [file.name for file in folder.glob("adapter_model.*") if file.suffix != ".safetensors"]
         if pickled and not (folder / WEIGHTS).exists():
             raise UsageError(f"{folder} has only pickled weights ({pickled[0]}), which can run code; save safetensors.")
@@ -34,6 +35,7 @@ class Peft(AdapterFormat):
             check_model_name(folder / "adapter_config.json", name)
         return AdapterRecord(
             model=config.get("base_model_name_or_path") or "(unnamed)", method=f"peft:{config['peft_type']}", settings=config,
+            # Longer than any text: PEFT's file does not say how long its texts were.
             task={}, max_length=1 << 30, precision=EXACT, seed=0,
         )  # fmt: skip
 

@@ -42,9 +42,11 @@ def interactions(
     first = beginning[0]
     asked = (columns.question, columns.answer, columns.text, columns.label, columns.messages)
     named = [name for name in asked if name is not None]
+    # A name may be missing in rows that could not be read; only a whole row tells.
     if missing := [name for name in named if name not in first.values and not first.problem]:
         raise UsageError(f"{where} has no column '{missing[0]}'{nearest(missing[0], map(str, first.values))}")
     rows = chain(beginning, rows)
+    # Rows that are one message each show it by their columns, unless a person said what these mean.
     if not plain and not named and (grouped := grouped_rows(rows, beginning, speakers, seen)) is not None:
         yield from grouped
         return
@@ -78,6 +80,7 @@ def transcripts(rows: Iterator[RawRow], speakers: Speakers, seen: Counter[str]) 
         if row.problem:
             yield from given(transcript.end())
             yield Interaction(place=row.place, text=row.values["unread"], form="transcript", problem=row.problem)
+            # What could not be read ends the dialogue before it, as nobody knows what stood there.
             begun = ""
             continue
         for line in speakers.lines(row.values["line"]):
@@ -103,6 +106,7 @@ def interaction_of(
     if row.problem:
         return Interaction(place=row.place, text=str(values.get("unread", "")), problem=row.problem)
     carried = _carried(values.get("extra"))
+    # Tools that a conversion carried along belong to the dialogue as if they stood in a column.
     given = {**values, "tools": carried["tools"]} if "tools" in carried and "tools" not in values else values
     dialogue = (
         _plain(values, columns, seen)
@@ -110,6 +114,7 @@ def interaction_of(
         else read_dialogue(given, speakers, columns, Counter() if seen is None else seen)
     )
     label = columns.label or (find_label([str(name) for name in values]) if plain else None)
+    # What was read stands in the result already; all other columns are carried along.
     apart = {*dialogue.used, "generated", "extra", label}
     rest = {name: value for name, value in values.items() if name not in apart and value is not None}
     named = values.get(label) if label else None
@@ -123,6 +128,7 @@ def interaction_of(
 
 def _carried(extra: Any) -> dict[str, Any]:
     """Return the columns that a conversion before this one carried along."""
+    # Anything may be called `extra`; only what looks like an object is taken for one.
     if isinstance(extra, str) and extra.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
             extra = json.loads(extra)
@@ -138,6 +144,7 @@ def _plain(values: Mapping[str, Any], columns: Columns, seen: Counter[str] | Non
         )
     label = columns.label or find_label([str(name) for name in values])
     written = [name for name, value in values.items() if isinstance(value, str) and name != label]
+    # Words that stand as a list, as tagging has them, are a text too.
     if not written and (lists := [name for name, value in values.items() if _strings(value)]):
         return FoundDialogue(frozenset(lists[:1]), text=" ".join(values[lists[0]]))
     if len(written) > 1 and seen is not None:

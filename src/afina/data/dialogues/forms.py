@@ -80,6 +80,7 @@ class _NamedRow:
 
     def usual(self, names: Sequence[str]) -> str | None:
         """Return the first of these usual names of which there is a column."""
+        # In the order of the names, as the more telling ones stand first.
         return next((name for name in names if name in self.names), None)
 
     def listed(self, turns: Sequence[Any], form: str = "") -> Listed:
@@ -87,6 +88,7 @@ class _NamedRow:
         return Listed(messages.messages, form, messages.problem) if form else messages
 
     def found(self, used: Sequence[str], listed: Listed) -> FoundDialogue:
+        # What could not be read is kept whole, so that it can be looked at among the rejects.
         text = None if listed.messages else dumped({name: self.values[name] for name in used})
         return FoundDialogue(frozenset(used), listed.messages, listed.form, listed.problem, text)
 
@@ -100,6 +102,7 @@ def read_dialogue(values: Mapping[str, Any], speakers: Speakers, columns: Column
     if dialogue is None:
         listed = ", ".join(map(str, values)) or "none"
         return FoundDialogue(frozenset(), problem=f"{NO_FORM} (its columns: {listed})", text=dumped(values))
+    # Tools are declared beside any form.
     tools = next((read_tools(row.get(name)) for name in TOOLS if row.get(name)), [])
     return FoundDialogue(
         dialogue.used, dialogue.messages, dialogue.form, dialogue.problem, dialogue.text, dialogue.others, tools
@@ -123,6 +126,7 @@ def _exported(row: _NamedRow) -> FoundDialogue | None:
         return None
     used = [row.names[name] for name in ("mapping", "current_node") if name in row.names]
     branch = _branch(mapping, row.get("current_node"))
+    # Other branches were answers that the person had written anew.
     if sum(bool(node.get("message")) for node in mapping.values()) > sum(bool(node.get("message")) for node in branch):
         row.seen["conversations with edits or other answers, of which the last branch is read"] += 1
     turns = []
@@ -150,6 +154,7 @@ def _branch(mapping: Mapping[str, Any], current: Any) -> list[Mapping[str, Any]]
 
         # At most as many steps as there are nodes: a damaged export may lead in a circle.
         for _ in range(len(mapping)):
+            # The last child is the newest answer.
             children = [mapping[name] for name in (node or {}).get("children") or () if name in mapping]
             node = children[-1] if children else node
     path: list[Mapping[str, Any]] = []
@@ -163,6 +168,7 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
     """Join what one speaker says in several messages."""
     result: list[Message] = []
     for message in messages:
+        # Weights and calls keep messages apart, as they are of one of them alone.
         if result and result[-1]["role"] == message["role"] and result[-1].keys() == message.keys():
             result[-1] = {**message, "content": f"{result[-1]['content']}\n\n{message['content']}".strip()}
         else:
@@ -177,6 +183,8 @@ def _listed(row: _NamedRow) -> FoundDialogue | None:
         turns = as_list(value, row.seen)
         if turns is not None:
             return row.found([name], row.listed(turns))
+        # A column that is surely meant for messages and holds something else is a mistake to be said, not another
+        # form.
         if row.columns.messages or (plain_name(name) in MESSAGE_LISTS and value is not None):
             problem = f"column '{name}' should hold a list of messages, each with a role and content"
             if value is None or (isinstance(value, str) and not value.strip()):
@@ -193,6 +201,7 @@ def as_list(value: Any, seen: Counter[str]) -> list[Any] | None:
         value, python = parsed_text(value)
         if isinstance(value, list) and python:
             seen["lists of messages that are Python text, not JSON"] += 1
+    # Numbers and texts in a list are no messages, but maybe words.
     if not isinstance(value, list | tuple) or any(isinstance(turn, str | int | float) for turn in value):
         return None
     return list(value)
@@ -203,6 +212,7 @@ def _preference(row: _NamedRow) -> FoundDialogue | None:
     chosen, prompt = row.usual(CHOSEN), row.usual(QUESTIONS)
     if chosen is None:
         return None
+    # Without a prompt the chosen text holds the whole dialogue, as in Anthropic's data.
     if prompt is None and isinstance(value := row.get(chosen), str) and (dialogues := row.speakers.dialogues(value)):
         preferred: FoundDialogue | None = FoundDialogue(frozenset([row.names[chosen]]), dialogues[0], "preferences")
     else:
@@ -214,6 +224,7 @@ def _preference(row: _NamedRow) -> FoundDialogue | None:
 
 def _completed(row: _NamedRow) -> FoundDialogue | None:
     """Read TRL's conversational prompt and completion, both lists of messages."""
+    # A completion that is a text is a pair of columns, which another form reads.
     if "completion" not in row.names or isinstance(row.get("completion"), str):
         return None
     return _asked_and_said(row, "prompt", "completion", "prompt and completion")
@@ -228,6 +239,7 @@ def _asked_and_said(row: _NamedRow, prompt: str, answer: str, form: str) -> Foun
         listed = as_list(value, row.seen)
         if listed is None and isinstance(value, str):
             listed = [{"role": role, "content": value}]
+        # A value that is neither text nor messages shows that this is not the form.
         if listed is None and value is not None:
             return None
         turns += listed or ()
@@ -257,6 +269,7 @@ def _usual_pair(row: _NamedRow) -> FoundDialogue | None:
     if pair is None:
         return None
     question, answer = pair
+    # What a question is about stands under it, as Alpaca's own prompt has it.
     about = [name for name in CONTEXTS if name not in pair and isinstance(row.get(name), str) and row.get(name).strip()]
     asked = "\n\n".join(part for name in (question, *about) if (part := string(row.get(name))).strip())
     if about and question not in INSTRUCTIONS:

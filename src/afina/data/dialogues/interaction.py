@@ -26,6 +26,7 @@ def beginning_of(rows: Iterator[RawRow]) -> list[RawRow]:
     """Take the first rows, by which it is told what a file holds: 200, or as many as take little memory."""
     first: list[RawRow] = []
     letters = 0
+    # By letters too: two hundred rows may be two hundred books.
     while len(first) < _PEEK and letters < _LETTERS and (row := next(rows, None)) is not None:
         first.append(row)
         letters += sum(len(str(value)) for value in row.values.values())
@@ -63,6 +64,7 @@ def dialogue_text(messages: Iterable[Message]) -> str:
     lines: list[str] = []
     for message in messages:
         calls = [call["function"] for call in message.get("tool_calls", ())]
+        # A call alone has no line of text before it.
         lines += [message["content"]] if message["content"] or not calls else []
         lines += [f"{call['name']} {call['arguments']}" for call in calls]
     return "\n".join(lines)

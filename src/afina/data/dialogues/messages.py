@@ -72,6 +72,7 @@ class _Problem(Exception):
 
 def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[str]) -> Listed:
     """Read a list of messages, OpenAI's or ShareGPT's; `roles` has the role by name, and `seen` counts what is assumed."""
+    # One message with `from` is enough: OpenAI's have none.
     form = "ShareGPT" if any(isinstance(turn, Mapping) and "from" in turn for turn in turns) else "OpenAI messages"
     messages: list[dict[str, Any]] = []
     # Counted only if the whole list can be read: a row that is refused has been taken for nothing.
@@ -80,6 +81,7 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
         try:
             messages.append(_message(turn, roles, noticed))
         except _Problem as problem:
+            # The number is known here, and what is wrong where it was found.
             return Listed([], form, str(problem).replace("{n}", f"message {number}"))
     seen.update(noticed)
     return Listed(messages, form, "" if messages else "no messages")
@@ -101,6 +103,7 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
     # ChatGPT's export names an author by an object.
     if isinstance(given, Mapping):
         given = given.get("role") or given.get("name")
+    # Spelled in any case, as people edit such files by hand.
     name = str(given).strip().lower()
     role = "assistant" if name in _CALLS else roles.get(name)
     if role is None:
@@ -142,6 +145,7 @@ def said_text(content: Any) -> str:
         return ""
     if isinstance(content, str):
         return content
+    # Numbers are said too; a truth is a flag that stands in the wrong place.
     if isinstance(content, int | float) and not isinstance(content, bool):
         return str(content)
     if isinstance(content, Mapping):
@@ -155,6 +159,7 @@ def _part(part: Any) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type") or part.get("content_type") if isinstance(part, Mapping) else None
+    # Parts without a type are texts, as older exports have them.
     if isinstance(part, Mapping) and kind in (None, "text", "input_text", "output_text"):
         text = part.get("text", part.get("content"))
         if isinstance(text, str):
@@ -207,6 +212,7 @@ def _call(call: Any, seen: Counter[str]) -> dict[str, Any]:
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise _Problem(f"{{n}} calls a tool without a name ({_short(call)})")
     arguments = function.get("arguments", function.get("parameters"))
+    # Arguments are an object, or that as JSON text.
     if isinstance(arguments, str):
         arguments = parsed_text(arguments)[0] if arguments.strip() else {}
     if arguments is None and function.get("arguments") is None:
@@ -225,6 +231,7 @@ def _called_by_text(content: str, seen: Counter[str]) -> list[dict[str, Any]]:
     """Read ShareGPT's calls, of which one or several stand as JSON in a message's text."""
     value, _ = parsed_text(content)
     listed = value if isinstance(value, list) else [value]
+    # All or none: text beside a call is something else that the assistant says.
     good = all(isinstance(each, Mapping) and isinstance(each.get("name"), str) for each in listed)
     return [_call(each, seen) for each in listed] if good and listed else []
 

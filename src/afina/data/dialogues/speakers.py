@@ -65,6 +65,7 @@ class Speakers:
         """Return each role by name in lower case."""
         known = {name: role for role, names in ROLES.items() for name in names.split()}
         named = {name.lower(): role for role in ("user", "assistant") for name in getattr(self, role)}
+        # Names that a person gives win over the known ones.
         return known | named
 
     @cached_property
@@ -104,6 +105,7 @@ class Speakers:
 
     def lines(self, text: str) -> list[str]:
         """Divide a text into lines with at most one mark each, at its start."""
+        # Marks of templates have one of these signs; most texts have none, and are not searched ten times.
         if "<" in text or "[" in text or "##" in text:
             for pattern, instead in _TEMPLATES:
                 text = pattern.sub(instead, text)
@@ -112,6 +114,7 @@ class Speakers:
     def _apart(self, line: str) -> list[str]:
         if (match := self._mark.match(line)) is None:
             return [line]
+        # Behind the first mark, which is the line's own.
         first, *more = self._inline.split(line[match.end() :])
         return [match[0] + first, *more]
 
@@ -143,6 +146,7 @@ class Transcript:
 
     def feed(self, line: str) -> Iterator[list[Message]]:
         """Take the next line; yields the dialogue that it ends, if any."""
+        # A blank line may end a dialogue or part two paragraphs: what follows tells.
         if not line.strip() and self.speakers.separator is None:
             self._blank = True
             if self._lines:
@@ -152,6 +156,7 @@ class Transcript:
         if marked is None:
             if self.speakers.separates(line):
                 yield from self.end()
+            # Lines without a mark go on with what was being said.
             elif self._messages:
                 self._lines.append(line)
             else:
@@ -166,6 +171,7 @@ class Transcript:
             self._named.add(role)
         last = self._messages[-1]["role"] if self._messages else None
         apart = self._blank and self.speakers.separator is None
+        # A long file of questions and answers is divided somewhere, so that no row is the whole of it.
         full = len(self._messages) >= self.MOST_TURNS
         begins = role == "system" or (role == "user" and (apart or full)) or (apart and role == last == "assistant")
         if last not in (None, "system") and begins:
@@ -195,4 +201,5 @@ def other_speakers(lines: Iterable[str], most: int = 4) -> list[str]:
         filled += 1
         if match := _NAME.match(line):
             counts[match[1]] += 1
+    # Only if such lines are the rule: names before colons occur in any prose.
     return [name for name, _ in counts.most_common(most)] if 2 * counts.total() >= filled else []

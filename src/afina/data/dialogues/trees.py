@@ -19,6 +19,7 @@ def grouped_rows(
     """Return the dialogues of `rows` that are a message each, as their `beginning` shows; None where it shows none."""
     first = next((row.values for row in beginning if not row.problem), {})
     names = plain_names(first)
+    # OpenAssistant's, message by message or a whole tree a row.
     if {"message_id", "parent_id", "text", "role"} <= set(names):
         return _trees(rows, speakers, seen, {name: names.get(name, name) for name in _TREE})
     if "message_tree_id" in names and isinstance(first.get(names.get("prompt", "")), Mapping):
@@ -37,6 +38,7 @@ def grouped_rows(
 def _speak(rows: Sequence[RawRow], role: str, speakers: Speakers, seen: Counter[str]) -> bool:
     """Return whether a column names who asks or answers in most rows; else they are texts with their authors."""
     named = [str(row.values.get(role)).strip().lower() in speakers.roles for row in rows if not row.problem]
+    # Half of them: a few unknown names are mistakes, many are authors.
     if 2 * sum(named) >= len(named):
         return True
     if any(named):
@@ -61,6 +63,7 @@ def _one_turn_a_row(
     def given() -> Iterator[Interaction]:
         if not group:
             return
+        # By number where there are numbers, as files are often sorted by something else.
         ordered = sorted(group, key=lambda row: _order(row.values.get(turn))) if turn is not None else group
         turns = [{"role": row.values.get(role), "content": row.values.get(content)} for row in ordered]
         listed = read_messages(turns, speakers.roles, seen)
@@ -103,6 +106,7 @@ def _order(value: Any) -> tuple[int, float, str]:
     try:
         return 0, float(value), ""
     except (TypeError, ValueError):
+        # What is no number comes last, in the order of its text.
         return 1, 0.0, str(value)
 
 
@@ -146,6 +150,7 @@ def _best_path(
             text = str(row.values.get(names["text"]))
             problem = f"its parent_id {parent} is no message of the tree before it; keep a tree's rows together"
             return Interaction(place=row.place, text=text, form="OpenAssistant", problem=problem)
+        # A deleted message is no reply, and neither is what answers it.
         if str(row.values.get(names["deleted"], "")).lower() not in ("true", "1"):
             children.setdefault(parent, []).append(row)
     path, turns = group[0], [group[0].values]
@@ -164,6 +169,7 @@ def _whole_trees(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str],
         if row.problem:
             yield Interaction(place=row.place, text=str(row.values.get("unread", "")), problem=row.problem)
             continue
+        # From the root down, each time to the best reply.
         node, turns = row.values.get(column), []
         while isinstance(node, Mapping):
             turns.append((node.get("role"), node.get("text")))

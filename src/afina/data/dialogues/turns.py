@@ -23,12 +23,14 @@ def ordered(messages: Sequence[Said], seen: Counter[str]) -> tuple[list[Message]
     for number, turn in enumerate(messages, start=1):
         role, before = turn["role"], made[-1] if made else None
         if problem := _misplaced(role, before, number):
+            # Before any question it is a greeting, and the conversation begins behind it.
             if role == "assistant" and (before is None or before.role == "system") and len(messages) > number:
                 seen["first messages that are the assistant's, before any question, left out"] += 1
                 continue
             return [], problem
         details = {key: value for key, value in turn.items() if key not in ("role", "content")}
         made.append(Message(role, turn["content"].strip(), details))
+    # What nobody answers cannot be learned.
     while made and made[-1].role != "assistant":
         made.pop()
     if not all(message.content or message.details.get("tool_calls") for message in made):
@@ -48,6 +50,7 @@ def _misplaced(role: str, before: Message | None, number: int) -> str:
     last = before.role if before else "system"
     called = before is not None and bool(before.details.get("tool_calls"))
     wanted = {"system": ("user",), "user": ("assistant",), "tool": ("assistant", "tool")}.get(last, ("user",))
+    # A call is answered by a tool, whoever else could speak.
     wanted = ("tool",) if called else wanted
     if role in wanted:
         return ""
@@ -63,6 +66,7 @@ def written_out(row: Interaction, messages: Sequence[Message]) -> str:
     """Return messages as JSON, [[role, content], ...], with what else a message has in third place."""
     if not messages:
         return ""
+    # As a message of its own before all others, which needs no other form for rows with tools.
     declared = [Message(TOOLS, "", {TOOLS: list(row.tools)})] if row.tools else []
     short = [
         list(message) if message.details else [message.role, message.content] for message in (*declared, *messages)

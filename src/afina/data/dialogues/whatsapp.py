@@ -48,6 +48,7 @@ class _Said:
 
 def is_whatsapp(lines: Sequence[str]) -> bool:
     """Tell whether the beginning of a text file is a chat that WhatsApp exported."""
+    # Two heads at least, with a name somewhere, in a quarter of the lines: texts may hold a date.
     heads = [match for line in lines if (match := _HEAD.match(_clean(line)))]
     named = sum(
         _NAME.match(_clean(line)[match.end() :]) is not None for line in lines if (match := _HEAD.match(_clean(line)))
@@ -72,6 +73,7 @@ def whatsapp_chats(rows: Iterable[RawRow], speakers: Speakers, seen: Counter[str
     talk: list[_Said] = []
     before: datetime | None = None
     for each in messages:
+        # Dates that cannot be read end no conversation.
         now = _moment(each.when, day_first=day_first)
         if talk and now is not None and before is not None and now - before > _PAUSE:
             yield _conversation(talk, roles, problem)
@@ -112,6 +114,7 @@ def _messages(rows: Iterable[RawRow], seen: Counter[str]) -> Iterator[_Said]:
 
 def _kept(message: _Said, seen: Counter[str]) -> Iterator[_Said]:
     text = _EDITED.sub("", "\n".join(message.lines).strip())
+    # Line by line, as a picture may have a caption under it.
     without = [line for line in text.split("\n") if not _MEDIA.fullmatch(line.strip())]
     if text and (media := text.count("\n") + 1 - len(without)):
         seen["pictures, sound and deleted messages, left out"] += media
@@ -126,6 +129,7 @@ def _clean(line: str) -> str:
 def _roles(names: Iterable[str], speakers: Speakers) -> dict[str, str]:
     assistants = {name.lower() for name in speakers.assistant}
     asking = {name.lower() for name in speakers.user}
+    # Names that are roles themselves, such as Support, need nobody to say so.
     roles = {name: speakers.roles[name.lower()] for name in names if name.lower() in speakers.roles}
     roles |= {name: "assistant" for name in names if name.lower() in assistants}
     # One side is enough: where those who answer are named, everybody else asks, and the other way round.
@@ -163,8 +167,10 @@ def _moment(when: tuple[str, ...], *, day_first: bool) -> datetime | None:
     year, month, day = (first, second, third) if len(first) == 4 else (third, second, first)
     if len(first) < 4 and not day_first:
         month, day = day, month
+    # Twelve is zero on a clock of twelve hours.
     hours = int(hour) % 12 + (12 if half.lower() == "p" else 0) if half else int(hour)
     try:
+        # Two digits of a year are of this century, in which the program is.
         return datetime(int(year) + (2000 if len(year) < 4 else 0), int(month), int(day), hours, int(minute))
     except ValueError:
         return None

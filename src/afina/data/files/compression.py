@@ -61,6 +61,7 @@ def _only(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
         if info.filename  # damaged, it may be empty
         and not info.is_dir()
         and not info.filename.startswith("__MACOSX/")
+        # Hidden files are the system's own, as macOS' beside each file.
         and not Path(info.filename).name.startswith(".")
     ]
     if len(members) == 1:
@@ -81,6 +82,7 @@ def contents(path: Path) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while piece := file.read(_PIECE):
+            # Checked while it is read: the size that an archive states may be a lie.
             pieces.append(piece)
             if (size := size + len(piece)) > room:
                 unpacked = "unpacks to" if path.suffix.lower() in COMPRESSED else "has"
@@ -97,6 +99,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # An error of the system says so by its own words; without these it is the archive's.
         if error.strerror is None and path.suffix.lower() in COMPRESSED:
             raise UsageError(
                 f"{path} cannot be unpacked ({error}); the file is damaged, or no {path.suffix}."
@@ -124,6 +127,7 @@ def inner_name(path: Path) -> str:
     if suffix not in COMPRESSED:
         return path.name
     inside = path.name[: -len(suffix)]
+    # The name within says more than the name of the archive.
     if suffix == ".zip" and path.is_file():
         with reading(path), zipfile.ZipFile(path) as archive:
             inside = Path(_only(archive, path).filename).name

@@ -32,15 +32,18 @@ def read_delimited(
         return {}, dialect.separator
     (_, first), *rows = rows
     header = header_of(first, place)
+    # Marks can join rows only where fields may be in quotation marks.
     if dialect.quoting and len(header) > 1:
         _refuse_swallowed(rows, dialect, len(header), place)
     rows = _without_headers(rows, first, notes, every_row=every_row)
+    # An empty line in a file of one column is a row without a value.
     fitted = [(line, _fitted(row, len(first))) for line, row in rows if row or len(header) == 1]
     _refuse_unlike(fitted, len(first), place, dialect, header)
     values = [row for _, row in fitted]
     _note_unnamed(values, rows, len(header), notes)
     columns = list(zip(*values, strict=True)) or [()] * len(header)
     filled = [[value if value.strip() else None for value in column] for column in columns]
+    # Columns without a name were left out of the header, and are left out here.
     return dict(zip(header, filled, strict=False)), dialect.separator
 
 
@@ -74,6 +77,7 @@ def _without_headers(
     rows: list[tuple[int, list[str]]], first: list[str], notes: list[str], *, every_row: bool
 ) -> list[tuple[int, list[str]]]:
     """Leave out, or empty, rows that are the first line once more, as in files put together from several; that is noted."""
+    # In a file of one column a row may well say the same as the name.
     again = [line for line, row in rows if row == first] if len(first) > 1 else []
     if not again:
         return rows
@@ -127,6 +131,7 @@ def _note_unnamed(values: list[list[str]], rows: list[tuple[int, list[str]]], na
 
 def _refuse_swallowed(rows: list[tuple[int, list[str]]], dialect: Dialect, width: int, place: str) -> None:
     """Refuse quotation marks that stand in texts as letters, and so join rows."""
+    # Without a line's end in a field nothing can have been joined.
     if not any("\n" in field for _, row in rows for field in row):
         return
     known = _known([row for _, row in rows], width)
@@ -163,6 +168,7 @@ def swallowed(row: list[str], known: Sequence[set[str]], dialect: Dialect) -> st
                 f"a quotation mark that is opened there is closed {len(lines)} lines later, and each line between is like a "
                 f"row of its own ('{values[0]}')"
             )
+    # What cannot be parsed at its end still shows its columns' few values before.
     return None
 
 

@@ -57,6 +57,7 @@ def parse(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     begun = 1
     try:
         for number, row in enumerate(reader):
+            # Lines before the header are parsed all the same, so that lines are counted as they stand in the file.
             if number >= dialect.skip:
                 yield begun, unescaped(row) if dialect.backslash else row
             begun = reader.line_num + 1
@@ -97,10 +98,12 @@ def dialect_of(
     usual = "\t" if suffix == ".tsv" else ","
     if separator is None:
         separator = _separator(text if whole else text[: text.rfind("\n") + 1], usual, place)
+        # What is as the ending says is no assumption to be told.
         if separator != usual:
             notes.append(f"columns are separated by {SEPARATORS[separator]}")
     dialect = Dialect(separator, skip=skip)
     if '"' not in text:
+        # Without any quotation mark both ways read the same; the more usual one is taken.
         return replace(dialect, quoting=suffix != ".tsv")
 
     # The beginning of a file may end in the middle of a line, which would look like a row that is too short.
@@ -125,6 +128,7 @@ def _separator(text: str, usual: str, place: str) -> str:
     if len(fitting) > 1:
         listed = " or ".join(SEPARATORS[mark] for mark in fitting)
         raise UsageError(f"{place}: its columns may be separated by {listed}; say which with separator:.")
+    # Where nothing fits the commonest mark is taken: the line that does not fit is named when it is read.
     return fitting[0] if fitting else usual if usual in there else max(there, key=first.count)
 
 
@@ -134,6 +138,7 @@ def _table(text: str, dialect: Dialect) -> list[list[str]] | None:
     try:
         for _, row in parse(text, dialect):
             if row and rows and len(row) != len(rows[0]):
+                # Empty fields at a row's end come from spreadsheets and are no columns.
                 if len(row) < len(rows[0]) or any(field.strip() for field in row[len(rows[0]) :]):
                     return None
                 row = row[: len(rows[0])]
@@ -163,6 +168,7 @@ def _quoted(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
 def _tabbed(text: str, dialect: Dialect, notes: list[str]) -> Dialect:
     """Choose between quotation marks that quote and such that are letters; see above."""
     letters = replace(dialect, quoting=False)
+    # A quotation mark in the middle of a field quotes nothing.
     if not re.search(r'(^|[\t\n\r])"', text):
         return letters
     plain, quoted = _table(text, letters), _table(text, dialect)

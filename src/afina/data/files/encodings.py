@@ -84,6 +84,7 @@ class _Seen:
         except UnicodeDecodeError as error:
             self.first = self.first if self.bad else (self.lines, line[error.start])
             self.bad += 1
+            # As much of a line as there is room for: one line may be the whole file.
             if self.size < _SAMPLE:
                 self.sample.append(line[: _SAMPLE - self.size])
                 self.size += len(self.sample[-1])
@@ -119,6 +120,7 @@ def recognise(file: BinaryIO) -> Encoding:
             seen.lines += block.count(b"\n")
             continue
         lines = block.split(b"\n")[:-1] if block.endswith(b"\n") else block.split(b"\n")
+        # A block that is UTF-8 as a whole needs no look at its lines.
         if _is_utf8(block):
             seen.lines += len(lines)
             seen.good += sum(not line.isascii() for line in lines)
@@ -170,6 +172,7 @@ def _concluded(seen: _Seen) -> Encoding:
         return Encoding("utf-8", "UTF-8")
     line, byte = seen.first
     where = f"line {line}: the byte 0x{byte:02x} is not UTF-8"
+    # A few bad lines among many good ones are damage, and no other encoding.
     if seen.good > 0.02 * seen.bad:
         return Encoding(
             "utf-8", "UTF-8", broken=f"{where}, though {seen.good:,} other lines are; mend that line, or save"
@@ -202,11 +205,13 @@ def _western(sample: bytes) -> tuple[str, str] | None:
             continue
         if (score := _read_as(text)) > best:
             best, chosen = score, (codec, name)
+    # Of equal ones the first, which is the commonest.
     return chosen
 
 
 def _read_as(text: str) -> float:
     """Return how well what is not ASCII reads, from 0 for what is no Western text to 1 for frequent letters alone."""
+    # Spaces around it, so that each letter has a neighbour on both sides.
     odd, letters = 0, []
     text = f" {text} "
     for place, letter in enumerate(text):
@@ -235,10 +240,12 @@ def _elsewhere(sample: bytes) -> tuple[str, str] | str:
     """Return what charset-normalizer is sure of, or what to say where it is not."""
     from charset_normalizer import from_bytes
 
+    # By its measure of disorder: what reads as noise is not the encoding.
     fitting = [match for match in from_bytes(sample, cp_isolation=list(_OTHERS)) if match.chaos < 0.1]
     if not fitting:
         return ", and no encoding that is known fits the file"
     best, *others = sorted(fitting, key=lambda match: (-match.coherence, match.chaos))
+    # Two encodings that read the same text alike are no doubt.
     close = [match for match in others if match.coherence > best.coherence - 0.15 and str(match) != str(best)]
     if close:
         names = " or ".join(match.encoding for match in (best, *close[:2]))

@@ -51,6 +51,7 @@ def _sheets(path: Path, openpyxl: Any) -> dict[str, list[tuple[Any, ...]]]:
         sheets = {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
         # Formulas are in a second reading, which takes as long: only where there is one.
         if _has_formulas(file):
+            # Read again with its formulas: the first reading has their values in place of them.
             formulas = openpyxl.load_workbook(file, read_only=True)
             for sheet in formulas.worksheets:
                 _refuse_uncomputed(path, sheets[sheet.title], sheet)
@@ -87,6 +88,7 @@ def _refuse_uncomputed(path: Path, rows: list[tuple[Any, ...]], sheet: Any) -> N
 def _table(rows: list[tuple[Any, ...]], place: str) -> arrow.Table:
     first, *rest = rows
     header = header_of(["" if cell is None else str(cell) for cell in first], place)
+    # Notes beside the table have no name, and would be taken for texts of some row.
     width = len(header)
     wide = [number for number, row in enumerate(rest, start=2) if any(cell is not None for cell in row[width:])]
     if wide:
@@ -102,6 +104,7 @@ def _table(rows: list[tuple[Any, ...]], place: str) -> arrow.Table:
 def _cells(values: list[Any]) -> arrow.Array:
     there = [value for value in values if value is not None]
     kinds = {type(value) for value in there}
+    # A truth is a whole number to Python, so that only columns of one of the two are numbers.
     if kinds and (kinds <= {int} or kinds <= {bool}):
         return arrow.array(values)
     if kinds and kinds <= {int, float}:

@@ -25,6 +25,7 @@ def find_answers(tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: st
             raise UsageError(
                 f"{where}: column '{spec.choices}' holds {schema.field(spec.choices).type}, not lists of texts."
             )
+        # A named column is taken whatever it is called, once it holds lists.
         return spec.choices
     known = plain_names(schema.names)
     columns = (known[name] for name in ANSWERS_TO_CHOOSE if name in known)
@@ -70,10 +71,12 @@ def _place(label: object, answers: list[str]) -> int | None:
     if isinstance(label, str):
         if label in answers:
             return answers.index(label)
+        # Letters as tests have them, of as many answers as there are.
         if len(label) == 1 and label.upper() in _LETTERS[: len(answers)]:
             return _LETTERS.index(label.upper())
     return None
 
 
 def _rows(table: arrow.Table) -> list[int]:
+    # Counted from 1, as people count rows.
     return list(table[ROW].to_pylist()) if ROW in table.column_names else list(range(1, table.num_rows + 1))

@@ -27,6 +27,7 @@ def typed(tables: Mapping[str, arrow.Table], column: str, where: str) -> dict[st
 
     Text files know only strings: they are numbers where every one of them, in every table, is written as one.
     """
+    # All splits together, as a column may look like numbers in one and not in another.
     parts = {split: _plain(table[column], column, where) for split, table in tables.items()}
     kinds = {part.type for part in parts.values()}
     if len(kinds) > 1:
@@ -34,6 +35,7 @@ def typed(tables: Mapping[str, arrow.Table], column: str, where: str) -> dict[st
         mixed = kinds <= {arrow.int64(), arrow.float64()}
         parts = {split: part.cast(arrow.float64() if mixed else arrow.string()) for split, part in parts.items()}
     if all(part.type == arrow.string() for part in parts.values()):
+        # Whole numbers before decimals: `3` is to stay 3.
         for pattern, kind in ((_WHOLE, arrow.int64()), (_PLAIN, arrow.float64())):
             blanked = {split: _without_nan(part) for split, part in parts.items()}
             if all(_every(part, pattern) for part in blanked.values()):
@@ -48,12 +50,14 @@ def typed(tables: Mapping[str, arrow.Table], column: str, where: str) -> dict[st
 def _plain(values: arrow.ChunkedArray, column: str, where: str) -> arrow.ChunkedArray:
     """Bring a column to int64, float64 (missing for not a number), bool or string."""
     kind = values.type
+    # pandas keeps few different labels as categories.
     if arrow.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
         kind = values.type
     if arrow.types.is_nested(kind):
         several = arrow.types.is_list(kind) or arrow.types.is_large_list(kind) or arrow.types.is_fixed_size_list(kind)
         what, advice = "objects", ""
+        # What is meant by several labels has a task, which the sentence names.
         if several:
             what, advice = (
                 "lists",
@@ -76,19 +80,23 @@ def _plain(values: arrow.ChunkedArray, column: str, where: str) -> arrow.Chunked
 
 
 def _without_nan(values: arrow.ChunkedArray) -> arrow.ChunkedArray:
+    # Before numbers are looked for, as a hole written out is none.
     missing = compute.is_in(values, value_set=arrow.array(["nan", "NaN", "NAN"]))
     return compute.if_else(missing, arrow.scalar(None, arrow.string()), values)
 
 
 def _every(values: arrow.ChunkedArray, pattern: str) -> bool:
     """Tell whether all values that are there, of which there is one at least, are written so."""
+    # None where nothing is there to judge by.
     return compute.all(compute.match_substring_regex(values, pattern)).as_py() is True
 
 
 def are_quantities(tables: Mapping[str, arrow.Table], column: str) -> bool:
     """Return whether labels are numbers of which some have decimals."""
+    # Whole numbers may be classes or quantities, which nothing shows; decimals are no classes.
     if tables["train"][column].type != arrow.float64():
         return False
+    # Of all splits: quantities may be whole in one of them.
     each = (table[column].drop_null().to_numpy() for table in tables.values())
     return any(bool((values != np.round(values)).any()) for values in each)
 
@@ -112,10 +120,12 @@ def numbers(table: arrow.Table, column: str, place: str) -> np.ndarray:
     values = table[column]
     good = compute.match_substring_regex(values, _NUMBER) if values.type == arrow.string() else compute.is_valid(values)
     if compute.all(good).as_py():
+        # A plus sign and spaces are people's; arrow knows neither.
         if values.type == arrow.string():
             values = compute.utf8_trim_whitespace(values)
             values = compute.replace_substring_regex(values, r"^\+", "")
         result: np.ndarray = np.array(values.cast(arrow.float64()).to_numpy(), dtype=np.float64)
+        # Infinity is a number to arrow, and no target.
         bad = np.flatnonzero(~np.isfinite(result))
     else:
         result, bad = np.empty(0), np.flatnonzero(~good.to_numpy())
@@ -138,6 +148,7 @@ def classes(
     It does so only in sets that name their labels. In others -1 is a class: as many mean "negative" by it as "none".
     """
     kind = tables["train"][column].type
+    # Places of names are trusted only where the source gives the names.
     if names is not None and kind == arrow.int64():
         return names, {split: _indices(table, column, where, split, names) for split, table in tables.items()}
     every: set[Any] = set().union(*(compute.unique(table[column]).to_pylist() for table in tables.values()))
@@ -186,6 +197,7 @@ def check_classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray], wher
     present = np.unique(labels["train"])
     if len(present) < 2:
         raise UsageError(f"{where}: train has only one class ('{names[int(present[0])]}'); at least two are needed.")
+    # Fewer than three rows a class, of which the test takes some.
     if len(present) > len(labels["train"]) / 3:
         notes.append(f"{len(present)} classes in {len(labels['train'])} train rows: too few rows a class to learn from")
     for split, values in labels.items():
@@ -217,6 +229,7 @@ _DATE = re.compile(_DAY + _TIME)
 def note_dates(names: tuple[str, ...], column: str, notes: list[str]) -> None:
     """Note labels that look like dates: they are learned as classes, each for itself, in no order."""
     dates = [name for name in names if _DATE.fullmatch(name)]
+    # More than half, as a single name may look like a date by chance.
     if 2 * len(dates) > len(names):
         notes.append(
             f"the labels in column '{column}' look like dates ('{dates[0]}'), and each is a class; is another column meant?"

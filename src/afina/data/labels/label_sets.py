@@ -40,6 +40,7 @@ def listed_labels(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tup
         made = {split: _of_flags(own, flags, parts.place(split)) for split, own in parts.tables.items()}
         return _relabelled(parts, made, flags), list(flags), flags
     column = find_columns(parts.tables, spec, parts.where)["label"]
+    # A list may be kept as a list or written out as text.
     values = {split: [_listed(value) for value in own[column].to_pylist()] for split, own in parts.tables.items()}
     every = [value for own in values.values() for value in own if value is not None]
 
@@ -47,6 +48,7 @@ def listed_labels(parts: Parts, notes: list[str]) -> tuple[Parts, list[str], tup
     mark = next((m for m in _MARKS if any(m in value for value in every if isinstance(value, str))), None)
     if mark is not None:
         notes.append(f"the labels of a row stand in one text, with '{mark}' between them")
+    # Rows of zeros and ones, one for each label, and not of numbers that are labels.
     lists = [value for value in every if isinstance(value, list)]
     if lists and len(lists) == len(every) and _are_flags(lists):
         names = parts.label_names or tuple(str(place) for place in range(len(lists[0])))
@@ -62,6 +64,7 @@ def _relabelled(parts: Parts, sets: Mapping[str, Sequence[list[str] | None]], co
     """Return the parts with their columns of labels as one of JSON lists."""
     tables = {}
     for split, table in parts.tables.items():
+        # In order and once each, so that the same labels are the same text.
         texts = [None if own is None else json.dumps(sorted(set(own))) for own in sets[split]]
         others = table.drop_columns(list(columns))
         tables[split] = others.append_column(_LABELS, arrow.array(texts, type=arrow.string()))
@@ -81,10 +84,12 @@ def _flags(parts: Parts) -> tuple[str, ...]:
     table = next(iter(parts.tables.values()))
     text = find_columns(parts.tables, parts.spec, parts.where, with_label=False).values()
     flags = [name for name in table.column_names if name not in (ROW, *text) and _all_flags(table[name].to_pylist())]
+    # One alone is a label of two classes, which is no set.
     return tuple(flags) if len(flags) > 1 else ()
 
 
 def _all_flags(values: Sequence[object]) -> bool:
+    # A list is no flag, and could not stand in a set.
     known = {value for value in values if value is not None} if not any(isinstance(v, list) for v in values) else set()
     return bool(known) and all(_flag(value) is not None for value in known)
 
@@ -109,9 +114,11 @@ def _of_flags(table: arrow.Table, flags: Sequence[str], place: str) -> list[list
 
 def _listed(value: Any) -> Any:
     """Return a list that is written as text as a list; other values as they are, what is empty as None."""
+    # Only what begins as a list, set or tuple does: anything else is a label.
     if isinstance(value, str) and value.strip().startswith(("[", "(", "{")):
         try:
             read = ast.literal_eval(value.strip())
+        # A label may begin with a bracket.
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return value
         return list(read) if isinstance(read, (list, tuple, set)) else value
@@ -149,6 +156,7 @@ def check_sets(names: Sequence[str], sets: Mapping[str, Sequence[list[str]]], wh
             "column with label:."
         )
     counts = {split: _counted(names, rows) for split, rows in sets.items()}
+    # A label that every row has, or none, tells no rows apart.
     everywhere = [label for label in names if counts["train"][label] in (0, len(sets["train"]))]
     if len(everywhere) == len(names):
         raise UsageError(f"{where}: every train row has the same labels; there is nothing to learn.")

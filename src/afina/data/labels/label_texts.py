@@ -37,6 +37,7 @@ def tidied(
     read in two ways.
     """
     written = {split: _strings(table[column]) for split, table in tables.items()}
+    # One split of numbers is enough to see that the column is typed.
     if any(values is None for values in written.values()):
         return dict(tables)
     texts = {
@@ -44,11 +45,13 @@ def tidied(
         for split, values in written.items()
     }
     _note_invisible([(a, b) for split in texts for a, b in zip(written[split] or (), texts[split], strict=True)], notes)
+    # All splits together: the same text is to mean the same in each.
     counts = Counter(value for values in texts.values() for value in values if value)
     _refuse_lists(counts, column, where)
     numeric = all(_NUMBER.fullmatch(label) for label in counts if label not in (*MISSING, *_DOUBTFUL))
     absent = _absent(counts, spec, numeric)
     _note_missing(absent, counts, spec, numeric, notes)
+    # Without what stands for none, which would be no number.
     there = Counter({label: count for label, count in counts.items() if label not in absent})
     decimal = _decimal(there, spec, _semicolons(tables), f"{where}: column '{column}'", notes) if numeric else None
     if not numeric:
@@ -65,6 +68,7 @@ def _strings(values: arrow.ChunkedArray) -> list[str | None] | None:
     if arrow.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if not (arrow.types.is_string(values.type) or arrow.types.is_large_string(values.type)):
+        # A column of nothing has no type, and is missing throughout.
         return [None] * len(values) if arrow.types.is_null(values.type) else None
     try:
         strings: list[str | None] = values.to_pylist()
@@ -75,6 +79,7 @@ def _strings(values: arrow.ChunkedArray) -> list[str | None] | None:
 
 def visible(label: str) -> str | None:
     """Return a label as it is seen: composed, without invisible characters, with single spaces; none if nothing is left."""
+    # Composed, as an accent may be written as one character or as two.
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", label)).split()) or None
 
 
@@ -92,6 +97,7 @@ def _note_invisible(pairs: list[tuple[str | None, str | None]], notes: list[str]
 
 def _refuse_lists(counts: Counter[str], column: str, where: str) -> None:
     lists = [label for label in counts if _LIST.fullmatch(label)]
+    # Half of them, as a class may stand in brackets.
     if lists and 2 * len(lists) > len(counts):
         _refuse_several(lists[0][:40], f"{where}: column '{column}'")
 
@@ -101,6 +107,7 @@ def _refuse_lists(counts: Counter[str], column: str, where: str) -> None:
 
 def _absent(counts: Counter[str], spec: DatasetSpec, numeric: bool) -> dict[str, int]:
     """Return the labels that stand for none, with how many rows have them."""
+    # What a person said of their data goes before any guess, also if it is nothing.
     known = spec.missing if spec.missing is not None else (*MISSING, *(_DOUBTFUL if numeric else ()))
     return {label: count for label, count in counts.items() if label in known}
 
@@ -124,6 +131,7 @@ def _note_missing(
 def _note_case(counts: Counter[str], notes: list[str]) -> None:
     alike: dict[str, list[str]] = {}
     for label in counts:
+        # Not made one: which of them was meant only their author knows.
         alike.setdefault(label.casefold(), []).append(label)
     for same in alike.values():
         if len(same) > 1:
@@ -152,6 +160,7 @@ def _decimal(counts: Counter[str], spec: DatasetSpec, semicolons: bool, column: 
     if not commas:
         _refuse_points(counts, semicolons, column)
         return None
+    # A way fits if all labels can be read in it; of several that fit, none is told by the marks alone.
     ways = [mark for mark, pattern in patterns.items() if all(pattern.fullmatch(label) for label in counts)]
     if not ways:
         points = [label for label in counts if "." in label and "," not in label]
@@ -189,6 +198,7 @@ def _refuse_points(counts: Counter[str], semicolons: bool, column: str) -> None:
 
 def _surely_decimals(counts: Counter[str], commas: list[str]) -> bool:
     """Return whether labels with commas are no lists of whole numbers: all have one, or one has decimals as numbers do."""
+    # 0,5 is no list of labels, and 1,25 hardly one.
     return len(commas) == len(counts) or any(re.search(r"(^|\D)0,|,\d\d", label) for label in commas)
 
 
@@ -201,5 +211,6 @@ def _refuse_several(label: str, column: str) -> None:
 
 def _pointed(label: str, decimal: str) -> str:
     if decimal == ",":
+        # Points divide thousands where commas stand before decimals.
         label = label.replace(".", "").replace(",", ".")
     return label.replace(",", "").removeprefix("+")

@@ -32,6 +32,7 @@ def listed_words(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[
 def has_tagged_form(table: arrow.Table) -> bool:
     """Return whether a table shows by itself that it has tagged words."""
     if LINE in table.column_names:
+        # A beginning tells; a corpus may have millions of lines.
         return _is_conll(_lines(table)[:200])
     known = _known(table)
     if _first(known, WORD) and _first(known, TAG) and _first(known, SENTENCES):
@@ -39,11 +40,13 @@ def has_tagged_form(table: arrow.Table) -> bool:
     if _text_and_spans(table) is not None:
         return True
     texts = [_first(known, names) for names in (WORDS, TAGS)]
+    # Lists as text show at the first row already.
     return all(name is not None and isinstance(_parsed(table[name][0].as_py()), list) for name in texts)
 
 
 def _known(table: arrow.Table) -> dict[str, str]:
     """Return the columns of texts or numbers by their plain names."""
+    # Nested columns are lists already, which another reader takes.
     flat = [field.name for field in table.schema if not arrow.types.is_nested(field.type) and field.name != ROW]
     return plain_names(flat)
 
@@ -64,6 +67,7 @@ def _lines(table: arrow.Table) -> list[str]:
 
 
 def _fields(line: str) -> list[str]:
+    # Tabs where there are any, as a word may hold a space then.
     return line.split("\t") if "\t" in line else line.split()
 
 
@@ -89,11 +93,13 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
     for number, line in enumerate(_lines(table), start=1):
         if not line.strip() or line.startswith("-DOCSTART-"):
             if words[-1]:
+                # Blank lines may follow one another, and make no empty sentence.
                 words, tags, starts = [*words, []], [*tags, []], [*starts, 0]
             continue
         if line.startswith("# "):  # what CoNLL-U says of a sentence
             continue
         fields = _fields(line)
+        # The first line sets the width, to which all others are held.
         width = width or len(fields)
         if len(fields) != width or width < 2:
             wrong.append((number, line, len(fields)))
@@ -110,6 +116,7 @@ def _conll(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]) 
         others = likewise([(f"line {number}", repr(line[:60])) for number, line, _ in wrong])
         number, line, columns = wrong[0]
         raise UsageError(f"{place}, line {number}: {columns} columns where {wanted} ({line[:60]!r}){others}.")
+    # A blank line at the end leaves a sentence without words.
     if not words[-1]:
         words, tags, starts = words[:-1], tags[:-1], starts[:-1]
     if not words:
@@ -141,6 +148,7 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
     columns = (table[name].to_pylist() for name in (word, tag, sentence))
     untagged: list[tuple[str, str]] = []
     for piece, mark, of, row in zip(*columns, numbers, strict=True):
+        # Some programs write an empty row between sentences.
         if piece is None and mark is None:
             continue
         if mark is None:
@@ -152,6 +160,7 @@ def _word_rows(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[st
             words.append([])
             tags.append([])
             starts.append(row)
+        # The sentence's number goes on until another is named.
         current = current if of is None else of
         words[-1].append("" if piece is None else str(piece))
         tags[-1].append(str(mark))
@@ -193,6 +202,7 @@ def _text_and_spans(
     assert text is not None and column is not None
     read = [_spans(_parsed(value)) for value in table[column].to_pylist()]
     spans = [own for own in read if own is not None]
+    # Every row's have to be spans: a column of labels may hold a list by chance.
     return (text, column, spans) if any(spans) and len(spans) == len(read) else None
 
 
@@ -207,6 +217,7 @@ def _spans(value: Any) -> list[tuple[int, int, str]] | None:
     for span in value:
         if isinstance(span, dict):
             kind = span.get("label", span.get("type", span.get("labels")))
+            # Label Studio has a list of one label.
             kind = kind[0] if isinstance(kind, list) and len(kind) == 1 else kind
             start, end = span.get("start", span.get("start_offset")), span.get("end", span.get("end_offset"))
         elif isinstance(span, list | tuple) and len(span) == 3:
@@ -216,6 +227,7 @@ def _spans(value: Any) -> list[tuple[int, int, str]] | None:
         if not (isinstance(start, int) and isinstance(end, int) and isinstance(kind, str)):
             return None
         spans.append((start, end, kind))
+    # In the text's order, as a word's first span is what another would overlap.
     return sorted(spans)
 
 
@@ -242,6 +254,7 @@ def _tagged_pieces(text: str, spans: Sequence[tuple[int, int, str]], place: str)
             raise UsageError(
                 f"{place}: the span {start} to {end} ({marked!r}, {kind}) overlaps another; a word has one tag."
             )
+        # BIO, which every tagger reads; the type stays as it was named.
         for index in inside:
             tags[index] = f"{'B' if index == inside[0] else 'I'}-{kind}"
     return [text[start:end] for start, end in pieces], tags
@@ -262,12 +275,14 @@ def _as_text(table: arrow.Table, spec: DatasetSpec, place: str, notes: list[str]
     if any(name not in known.values() for name in columns):
         return None
     lists = [[_parsed(value) for value in table[name].to_pylist()] for name in columns]
+    # One that cannot be read as a list may be words with spaces between.
     if all(isinstance(own, list) for column in lists for own in column):
         notes.append(f"the lists in columns '{columns[0]}' and '{columns[1]}' are written as text")
     elif unread := _unread(table, columns, lists):
         raise UsageError(f"{place}, {unread}")
     else:
         lists = [[str(value or "").split() for value in table[name].to_pylist()] for name in columns]
+        # As many tags as words in each row, or it is prose.
         if any(len(words) != len(tags) for words, tags in zip(*lists, strict=True)) or max(map(len, lists[1])) < 2:
             return None
         notes.append(f"words and tags in columns '{columns[0]}' and '{columns[1]}' have spaces between them")
@@ -282,6 +297,7 @@ def _unread(table: arrow.Table, columns: Sequence[str | None], lists: Sequence[S
         for row, (value, listed) in enumerate(zip(table[name].to_pylist(), parsed, strict=True), start=1):
             if isinstance(value, str) and listed is None and value.lstrip().startswith(("[", "(")):
                 return f"row {row}: column '{name}' holds {value[:60]!r}, no list that can be read; write lists as JSON does."
+    # Nothing begins as a list, so that nothing is wrong with it as one.
     return ""
 
 
@@ -298,10 +314,12 @@ _BILOU = re.compile(r"O|[BILU]-.+")
 def renamed_tags(names: Iterable[str], notes: list[str]) -> dict[str, str]:
     """Return tags by their names in BIO or BIOES: `B_LOC` as `B-LOC`, BILOU's `U-` and `L-` as `S-` and `E-`."""
     renamed = {name: name for name in names}
+    # Two names at least: one alone may have an underscore for another reason.
     if all(name == "O" or _UNDERSCORE.fullmatch(name) for name in renamed) and len(renamed) > 1:
         renamed = {name: _UNDERSCORE.sub(r"\1-\2", name) for name in renamed}
         notes.append("tags such as B_X are read as B-X")
     results = set(renamed.values())
+    # `U` or `L` shows BILOU; B and I alone are BIO's too.
     if any(tag.startswith(("U-", "L-")) for tag in results) and all(map(_BILOU.fullmatch, results)):
         renamed = {name: {"U-": "S-", "L-": "E-"}.get(tag[:2], tag[:2]) + tag[2:] for name, tag in renamed.items()}
         notes.append("tags are BILOU's, read as BIOES: U- is S-, L- is E-")

@@ -31,8 +31,10 @@ def tables_of_lists(
     """Return the tables with a list of words and one of tags a row, whatever form they had (tag_forms.py)."""
     assumed: list[str] = []
     made = {split: listed_words(table, spec, place(split), assumed) for split, table in tables.items()}
+    # A note of each split that says the same is said once.
     notes += dict.fromkeys(assumed)
     changed = any(made[split] is not tables[split] for split in tables)
+    # The forms make columns of other names, by which they are then found.
     return made, spec.model_copy(update={"text": None, "label": None}) if changed else spec
 
 
@@ -79,6 +81,7 @@ def read_tagged(
     Names are those in the file's features, or the tags themselves. Raises `UsageError`, with the row, for tags that do not
     fit their words, and for what is no tag.
     """
+    # Features in the file go before what the publisher's description says.
     given = same_label_names({places[part]: own for part, own in tables.items()}, columns[1], places["train"]) or known
     words: dict[str, list[list[str]]] = {}
     tags: dict[str, list[list[Any]]] = {}
@@ -160,6 +163,7 @@ def _check_tags(rows: Placed, names: tuple[str, ...] | None, place: str) -> None
 
 def _check_scheme(names: Sequence[str], place: str) -> None:
     """Raise for tags of which only some mark entities; such as mark none (parts of speech) are tags too."""
+    # Parts of speech are tags without entities, and all of them are odd then.
     odd = [name for name in names if not is_entity_tag(name)]
     if odd and len(odd) < len(names):
         raise UsageError(
@@ -179,6 +183,7 @@ def _check_seen(names: Sequence[str], splits: Mapping[str, Rows], notes: list[st
 
 
 def _rows(words: list[list[str]], tags: Sequence[Sequence[int]]) -> Rows:
+    # As wide as the longest row; what stands behind a row's words is never looked at.
     label = np.full((len(words), max(map(len, words), default=0)), IGNORED, dtype=np.int16)
     for row, row_tags in zip(label, tags, strict=True):
         row[: len(row_tags)] = row_tags
@@ -200,6 +205,7 @@ def words_in(table: arrow.Table, column: str | None = None) -> list[list[str]] |
 
 def words_of(texts: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
     """Return each text's words: what stands between spaces, or as given; raises `UsageError` for a text without one."""
+    # What `str.split` leaves out, spaces of any kind, is nobody's word.
     words = [text.split() if isinstance(text, str) else list(text) for text in texts]
     if empty := [index for index, own in enumerate(words) if not own]:
         raise UsageError(f"Text {empty[0] + 1} of {len(words)} has no word.")
@@ -210,6 +216,7 @@ def spans(text: str) -> list[tuple[int, int]]:
     """Return where the words of a text begin and end: what `str.split` finds between spaces."""
     places, end = [], 0
     for word in text.split():
+        # From the end of the word before, as a word may stand in the text twice.
         start = text.index(word, end)
         end = start + len(word)
         places.append((start, end))

@@ -75,6 +75,7 @@ def asked_texts(given: Sequence[str], pairs: Sequence[str] | None) -> Asked:
 
 def asked_lines(lines: Iterable[str]) -> Asked:
     """Ask for lines as they come."""
+    # Without their line's end alone: spaces belong to a text.
     return Asked((line.rstrip("\n") for line in lines), live=True)
 
 
@@ -94,12 +95,14 @@ def read_asked(
     if not is_table(path):
         lines = [line for line, _ in read_texts(path, text, text_pair, encoding=encoding)]
         return Asked(lines, columns={"text": lines}, count=len(lines))
+    # An adapter knows which columns it learned from.
     memory, where = remembered(adapter) if adapter is not None else Remembered(), str(path)
     notes: list[str] = []
     known = reading_of(path, memory)
     table = read_table(path, separator=separator or known[0], encoding=encoding or known[1], every_row=True)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     answers = find_answers({"train": table}, DatasetSpec(path=where), where)
+    # Read when it is known that they are wanted, as a wrong one of them is an error.
     choices = None if answers is None else lambda: answers_of(table, answers, where)
     words = words_in(table, text)
     first: list[str] = []
@@ -110,9 +113,11 @@ def read_asked(
         first = texts(table, named["text"], where)
         pair = texts(table, named["text_pair"], where) if "text_pair" in named else None
     except UsageError:
+        # A file of words needs no text beside them.
         if words is None:
             raise
     say(path, notes if words is None else [], None)
+    # Words are what is tagged; the text is for who reads the answer.
     whole = [" ".join(own) for own in words] if words is not None and not first else first
     return Asked(
         whole, pair, columns, words, choices, separator=separator_of(table), has_text=bool(first), count=table.num_rows

@@ -64,12 +64,14 @@ class Layout:
 
     def __post_init__(self) -> None:
         taken, names = set(self.kept), {}
+        # As often as it takes: a file may have a column that was made by an earlier prediction.
         for column in ("row", *self.fields):
             name = column
             while name in taken:
                 name += " (afina)"
             taken.add(name)
             names[column] = name
+        # The class is frozen, and this field follows from the others.
         object.__setattr__(self, "names", names)
 
     @property
@@ -113,6 +115,7 @@ def form_of(name: str | None, out: Path | None) -> str | None:
         raise UsageError(f"--format is {known} or table, not '{name}'.")
     if name is None and out is not None:
         form = out.suffix.lower().removeprefix(".")
+        # No form is guessed where the ending says none.
         if form not in FORMS:
             raise UsageError(f"{out}: its ending says in which form to write, and is one of {known}; or use --format.")
     if form is not None:
@@ -146,6 +149,7 @@ def kept_columns(asked: Asked, keep: Sequence[str] | None, form: str) -> list[st
         others = likewise([(f"'{name}'", "") for name in missing])
         there = ", ".join(asked.columns) or "none"
         raise UsageError(f"There is no column '{missing[0]}' to keep; there are {there}{others}.")
+    # In the order in which they were named, each once.
     return list(dict.fromkeys(keep))
 
 
@@ -166,6 +170,7 @@ def _json_row(predicted: Predicted, layout: Layout) -> dict[str, Any]:
 def _write_lines(rows: Iterable[Predicted], stream: TextIO, layout: Layout) -> None:
     for row in rows:
         stream.write(json.dumps(_json_row(row, layout), ensure_ascii=False, default=str) + "\n")
+        # At once, as somebody may wait for each answer.
         stream.flush()
 
 
@@ -191,13 +196,16 @@ def _write_tabbed(rows: Iterable[Predicted], stream: TextIO, layout: Layout) -> 
 def _cell(value: Any, separator: str) -> str:
     if value is None:
         return ""
+    # As JSON and spreadsheets have it, and not as Python.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
+        # Ten digits: more are noise of float32.
         text = f"{value:.10g}"
         return text.replace(".", ",") if separator == ";" else text
     if isinstance(value, (dict, list)):
         value = json.dumps(value, ensure_ascii=False, default=str)
+    # Texts alone can be formulas; numbers were written by us.
     return guarded(str(value))
 
 

@@ -39,6 +39,7 @@ def remembered(adapter: Path) -> Remembered:
         return Remembered()  # whoever loads the adapter says what is wrong with it
     columns, source = (_object(facts, key) for key in ("columns", "source"))
     text = columns.get("text")
+    # One column, or those that were joined.
     names = tuple(text) if isinstance(text, list) else (text,)
     return Remembered(
         tuple(name for name in names if isinstance(name, str)), _text(columns, "text_pair"), _text(source, "separator"),
@@ -56,10 +57,12 @@ def reading_of(path: Path, memory: Remembered) -> tuple[str | None, str | None]:
         return separator, encoding
     if encoding is not None and not encoding.lower().replace("-", "").startswith(_AS_ASCII):
         recognised = encoding_of(path)
+        # A byte order mark or plain UTF-8 shows itself; other encodings cannot be told from one another.
         shown = not recognised.broken and recognised.codec.startswith("utf")
         encoding = None if shown else encoding
     if separator is not None:
         with reading(path), opened(path) as file:
+            # A line of any length is no table's heading.
             first = file.readline(1 << 20)
         separator = separator if separator.encode() in first else None
     return separator, encoding
@@ -87,6 +90,7 @@ def spec_for(
     names: tuple[str, ...] = ()
     if text is not None:
         parts = tuple(part.strip() for part in text.split(","))
+        # A column's own name may have a comma in it.
         names = parts if text not in there and len(parts) > 1 else (text,)
     elif memory.text and (all(name in there for name in memory.text) or len(memory.text) > 1):
         names = memory.text
@@ -99,6 +103,7 @@ def spec_for(
         notes.append(
             f"there is no column '{memory.text[0]}', from which the adapter learned; its texts are found by their usual names"
         )
+    # A pair belongs to the adapter's own text; to another text it would be a stranger.
     pair = text_pair or (memory.text_pair if names == memory.text and text is None else None)
     if pair is not None and pair not in there and text_pair is None:
         raise UsageError(

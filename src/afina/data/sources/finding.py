@@ -90,6 +90,7 @@ def _packaged(spec: DatasetSpec) -> Parts:
 def _fill(spec: DatasetSpec, **values: Any) -> DatasetSpec:
     """Fill in keys of a spec that the person left out."""
     given = spec.model_dump()
+    # What the person said goes before what is known of the set.
     return DatasetSpec(**{**given, **{key: value for key, value in values.items() if given[key] is None}})
 
 
@@ -114,6 +115,7 @@ def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
     parts = _hub(filled, trust_remote_code, revision=preset.revision, label=None if spec.label else preset.label)
     if not spec.label:
         parts = _named(parts, preset, spec.path)
+    # Whoever names columns reads the set as it is, without the preset's composing.
     if spec.text or spec.label or spec.target or spec.choices or spec.messages:
         return parts
     made = {part: preset_columns(table, preset, parts.place(part)) for part, table in parts.tables.items()}
@@ -129,6 +131,7 @@ def _preset(spec: DatasetSpec, trust_remote_code: bool) -> Parts:
 def _named(parts: Parts, preset: Preset, name: str) -> Parts:
     """Name a preset's labels: as the set on the hub does, whose order is the right one, or else as the preset does."""
     ours, hub = preset.label_names, parts.label_names
+    # Numbers in place of names on the hub say nothing; ours do.
     if not ours or hub is None or hub == tuple(map(str, range(len(ours)))):
         return replace(parts, label_names=ours or None)
     if hub == ours:
@@ -154,6 +157,7 @@ def _hub(spec: DatasetSpec, trust_remote_code: bool, *, revision: str | None = N
         raise UsageError(_not_had(spec, error)) from None
     label = label or spec.label or find_label(loaded["train"].column_names)
     feature = loaded["train"].features.get(label) if label else None
+    # Words with tags have a list's feature, whose inner one has the names.
     names = getattr(getattr(feature, "feature", feature), "names", None)
     tables = {part: data.with_format("arrow")[:] for part, data in loaded.items()}
     return Parts(tables, spec.path, spec, tuple(names) if names else None)
@@ -170,6 +174,7 @@ def _loaded(spec: DatasetSpec, splits: Mapping[str, str], revision: str | None) 
     try:
         return {part: datasets.load_dataset(spec.path, spec.config, split=name) for part, name in splits.items()}
     except RuntimeError as error:
+        # Any other error is not answered by looking elsewhere.
         if "scripts are no longer supported" not in str(error):
             raise
     return _loaded(spec, splits, PARQUET)
@@ -177,6 +182,7 @@ def _loaded(spec: DatasetSpec, splits: Mapping[str, str], revision: str | None) 
 
 def _not_had(spec: DatasetSpec, error: Exception) -> str:
     """Say in one sentence why the hub did not give a data set, and what to do."""
+    # One line, as the libraries' messages have whole pages.
     first = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     if "nknown split" in first or "onfig name" in first:
         return f"{spec.path} on the hub: {first} (say which with split: or config:)"

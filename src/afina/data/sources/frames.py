@@ -25,6 +25,7 @@ _KINDS = (
 def is_objects(value: Any) -> bool:
     """Return whether a data set is given as objects, not by a name, a path or the keys of one."""
     if isinstance(value, Mapping):
+        # A path that is a value and no text is a data set by itself, with keys beside it.
         return not isinstance(value.get("path"), (str, Path)) if "path" in value else True
     return not isinstance(value, (str, Path, DatasetSpec))
 
@@ -42,6 +43,7 @@ def from_objects(value: Any, folder: Path, *, name: str = "data") -> DatasetSpec
         value = value["path"]
     tables = tables_of(value)
     target = folder / str(keys.get("name", name))
+    # A name is a folder below the study's, and not a way out of it.
     if not target.resolve().is_relative_to(folder.resolve()) or target.resolve() == folder.resolve():
         raise UsageError(f"The data set's name '{keys['name']}' leads out of the study's folder; give it a plain one.")
     before, mark = set(target.glob("*.parquet")), target / _MARK
@@ -50,6 +52,7 @@ def from_objects(value: Any, folder: Path, *, name: str = "data") -> DatasetSpec
     write_text(mark, "")
     for part, table in tables.items():
         _write(target / f"{part}.parquet", table)
+    # Parts of an earlier call that are no part of this one would be read again.
     for stale in before - {target / f"{part}.parquet" for part in tables}:
         stale.unlink()
     spec: DatasetSpec = DatasetSpec.parse({"name": target.name, **keys, "path": str(target)}, "dataset")
@@ -76,6 +79,7 @@ def tables_of(value: Any) -> dict[str, arrow.Table]:
         if "train" not in parts:
             raise UsageError(f"The data set has no train part, but {', '.join(map(str, value))}.")
         if "test" not in parts and "validation" in parts:
+            # As folders are read: tested on its validation part where there is no test part.
             parts["test"] = parts.pop("validation")
         return parts
     return {"train": _table(value, "the data set")}
@@ -134,6 +138,7 @@ def _sequence(value: Any) -> bool:
     if isinstance(value, (str, bytes, Mapping)):
         return False
     return isinstance(value, Sequence) or (
+        # Arrays of one axis are columns, others are data sets of their own.
         hasattr(value, "tolist") and getattr(value, "ndim", 1) == 1 and hasattr(value, "__len__")
     )
 
@@ -157,6 +162,7 @@ def _array(values: Any) -> arrow.Array:
             array = arrow.Array.from_pandas(values)
             return array.combine_chunks() if isinstance(array, arrow.ChunkedArray) else array
         except (arrow.ArrowException, OverflowError):
+            # Only a number that is none is unlike itself.
             values = [None if value != value else value for value in values.tolist()]
     plain = values.tolist() if hasattr(values, "tolist") else list(values)
     return table_of([{"": None if value != value else value} for value in plain])[""].combine_chunks()

@@ -40,6 +40,7 @@ def _declared(path: Path, config: str | None) -> dict[str, list[Path]]:
     try:
         text = (path / "README.md").read_text(encoding="utf-8")
         front = yaml.safe_load(text.split("---")[1]) if text.startswith("---") else None
+    # Nothing declared that can be read: the files' own names are looked at then.
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return {}
     configs = front.get("configs") if isinstance(front, dict) else None
@@ -66,6 +67,7 @@ def _declared(path: Path, config: str | None) -> dict[str, list[Path]]:
 
 def _matching(path: Path, pattern: Any) -> list[Path]:
     """Return a folder's files of a pattern; none of a pattern that leads out of it."""
+    # A stranger's README could name any file of the machine.
     if not isinstance(pattern, str) or not pattern or pattern.startswith("/") or ".." in pattern.split("/"):
         return []
     return [file for file in path.glob(pattern) if file.is_file()]
@@ -124,6 +126,7 @@ def _files(path: Path, spec: DatasetSpec) -> dict[str, list[Path]]:
     for part, stems in _STEMS.items():
         if part in chosen:
             continue
+        # As people lay folders out, as the hub converts them, and as its default configuration is called.
         for folder in (path, path / "data", path / "default"):
             if files := _of_part(folder, stems):
                 chosen[part] = files
@@ -153,6 +156,7 @@ def _of_part(folder: Path, stems: tuple[str, ...]) -> list[Path]:
 
 
 def _stem(file: Path) -> str:
+    # Compressed tables have two endings.
     name = file.name[: -len(file.suffix)] if file.suffix.lower() in COMPRESSED else file.name
     suffix = next((suffix for suffix in FILES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(suffix)]
@@ -167,6 +171,7 @@ def _one_kind(files: list[Path]) -> list[Path]:
         raise UsageError(f"{files[0].parent} has both {files[0].name} and {files[1].name}; say which with split:.")
     if len(files) > 1 and any(not re.search(r"\d", _stem(file)) for file in files):
         raise UsageError(f"{files[0].parent} has both {files[0].name} and {files[1].name}; say which with split:.")
+    # Shards say how many they are; fewer of them would be a part of the data, without a word.
     totals = {int(found[2]) for found in numbered if found}
     if len(totals) > 1 or (totals and max(totals) != len(files)):
         raise UsageError(
@@ -188,6 +193,7 @@ def _together(tables: list[arrow.Table], names: list[str]) -> arrow.Table:
                 f"{', '.join(tables[0].column_names)}."
             )
     for column in tables[0].column_names if len(tables) > 1 else ():
+        # Shards whose labels have other names by the same numbers cannot be put together.
         same_label_names(dict(zip(names, tables, strict=True)), column, f"column '{column}'")
     try:
         return arrow.concat_tables(tables, promote_options="permissive") if len(tables) > 1 else tables[0]
@@ -236,6 +242,7 @@ def _json(path: Path) -> dict[str, object]:
 def _read_saved(folder: Path) -> arrow.Table:
     stated = _json(folder / "state.json").get("_data_files")
     names = [entry.get("filename") for entry in stated if isinstance(entry, dict)] if isinstance(stated, list) else []
+    # Names alone: a path in a stranger's file may lead anywhere.
     files = [folder / name for name in names if isinstance(name, str) and Path(name).name == name]
     if not files or len(files) != len(names):
         raise UsageError(f"{folder / 'state.json'} names no data files; save the data set again with save_to_disk.")

@@ -68,6 +68,7 @@ def _inside(value: Any, path: str) -> Any:
         if isinstance(value, Mapping):
             value = value.get(key)
         elif isinstance(value, Sequence) and not isinstance(value, str):
+            # A place that is not there is a missing value, as SQuAD has questions without an answer.
             value = value[int(key)] if int(key) < len(value) else None
         else:
             return None
@@ -101,12 +102,14 @@ def _right(table: arrow.Table, preset: Preset, answers: list[list[str]], place: 
     wrong: list[tuple[str, str]] = []
     first = ""
     for row, (label, choices, known) in enumerate(zip(labels, answers, keys, strict=True), start=1):
+        # -1 and nothing at all are what publishers write where an answer is kept back.
         if label is None or str(label).strip() in ("", "-1"):
             places.append(None)
             continue
         if known is not None:
             right = list(known).index(label) if label in known else -1
         else:
+            # Numbered from 0 or 1 by the set, or lettered as tests are.
             right = int(label) - preset.first if str(label).isdigit() else _LETTERS.find(str(label).upper())
         if not 0 <= right < len(choices):
             wrong.append((f"row {row}", f"{label!r} of {len(choices)}"))

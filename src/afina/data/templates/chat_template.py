@@ -50,6 +50,7 @@ def joined(pieces: Sequence[Piece]) -> list[Piece]:
     for text, trained in pieces:
         if result and result[-1][1] == trained:
             result[-1] = (result[-1][0] + text, trained)
+        # Empty pieces would part neighbours of one kind.
         elif text:
             result.append((text, trained))
     return result

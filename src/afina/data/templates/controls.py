@@ -20,6 +20,7 @@ def controls_of(tokenizer: Any) -> re.Pattern[str] | None:
     names = {str(token) for token in getattr(tokenizer, "all_special_tokens", ())}
     added: Mapping[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
     names |= {str(token.content) for token in added.values() if token.special}
+    # The longest first: one token may be the beginning of another.
     longest_first = sorted(filter(lambda name: len(name) > 1, names), key=len, reverse=True)
     # The first letter alone is taken, as tokens may overlap; some tokenizers write all in small letters first.
     return (
@@ -40,8 +41,10 @@ def as_said(messages: Sequence[Message], controls: re.Pattern[str] | None) -> li
 
 
 def _apart(value: Any, controls: re.Pattern[str]) -> Any:
+    # Behind the first letter, so that the rest is no token by itself either.
     if isinstance(value, str):
         return controls.sub(rf"\1{_APART}", value)
     if isinstance(value, Mapping):
+        # Keys too: a tool's arguments are named by whoever calls it.
         return {_apart(key, controls): _apart(own, controls) for key, own in value.items()}
     return [_apart(own, controls) for own in value] if isinstance(value, list) else value

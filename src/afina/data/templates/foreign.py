@@ -44,6 +44,7 @@ class _Generation(Extension):
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Any) -> Any:
+        # The mark's own word is passed over, and all between it and its end is kept.
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
@@ -84,6 +85,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
 
     def begin(self) -> None:
         """Begin to count for one rendering."""
+        # Counted anew for each conversation, and not for each template.
         self.steps = self.size = 0
         self.until = thread_time() + SECONDS
 
@@ -93,9 +95,11 @@ class _Bounded(ImmutableSandboxedEnvironment):
             raise _Stopped(f"it takes more than {STEPS:,} steps")
         if thread_time() > self.until:
             raise _Stopped(f"it computes for more than {SECONDS:g} s")
+        # Nothing is to stand in the text where it is called.
         return ""
 
     def joined(self, *parts: Any) -> str:
+        # Sizes before joining: adding texts one by one would make all of them first.
         text = [str(part) for part in parts]
         _fits(sum(map(len, text)))
         return "".join(text)
@@ -123,6 +127,7 @@ def _guarded(environment: _Bounded, name: str, given: Callable[..., Any]) -> Cal
         _check_arguments(args, kwargs)
         if name in _SLOW and any(isinstance(value, str) and len(value) > _SLOW[name] for value in args):
             raise _Stopped(f"it gives '{name}' a text of more than {_SLOW[name]:,} characters")
+        # The filter's result too, as a list may be made longer than its text was.
         value = given(*args, **kwargs)
         if isinstance(value, str | list):
             _fits(len(value))
@@ -154,6 +159,7 @@ def _check_format(value: Any) -> None:
         digits = 0
         for place, letter in enumerate(value):
             digits = digits + 1 if letter.isdigit() else 0
+            # A format's width stands between its mark and its letter.
             if digits > 6 and set(value[max(0, place - digits - 12) : place - digits + 1]) & set("%{"):
                 raise _Stopped("it asks for a width of many digits")
 
@@ -169,6 +175,7 @@ def _check_operands(operator: str, left: Any, right: Any) -> None:
     elif operator == "%" and isinstance(left, str):
         _check_format(left)
         _check_arguments(right if isinstance(right, tuple) else (right,), {})
+    # Numbers of thousands of digits take longer to multiply than a rendering may last.
     numbers = [value.bit_length() for value in (left, right) if isinstance(value, int)]
     if len(numbers) == 2 and (sum(numbers) > 4_000 or (operator == "**" and numbers[0] * max(0, right) > 4_000)):
         raise _Stopped("it makes numbers of many digits")
@@ -182,6 +189,7 @@ def _fits(size: int) -> None:
 def _transformers_environment() -> Any:
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
+    # From the very environment of transformers, as what is in it differs by version.
     return _compile_jinja_template("").environment
 
 
@@ -201,6 +209,7 @@ def render_template(source: str, values: Mapping[str, Any], *, what: str) -> str
     """
     try:
         environment, template = _compiled(source)
+        # One at a time: steps are counted on the environment.
         with environment.lock:
             environment.begin()
             pieces, size = [], 0
@@ -212,6 +221,7 @@ def render_template(source: str, values: Mapping[str, Any], *, what: str) -> str
     except _Stopped as error:
         raise UsageError(f"{what} does not end as a template should: {error}.") from None
     except TemplateError as error:
+        # `TemplateError` itself is raised by a template on purpose, its kinds by Jinja.
         if type(error) is TemplateError:
             raise
         line = f", line {number}" if (number := getattr(error, "lineno", None)) else ""

@@ -25,6 +25,7 @@ class Turns(ChatTemplate):
 
     def __post_init__(self) -> None:
         for role, format in (("user", self.user), ("assistant", self.assistant), ("system", self.system)):
+            # Once: nowhere the content would be lost, and twice it would be learned twice.
             if format.count(CONTENT) != 1:
                 raise UsageError(f"template: {role}: {format!r} should hold {CONTENT} once.")
         if not self._end.strip():
@@ -52,6 +53,7 @@ class Turns(ChatTemplate):
     def prompt(self, messages: Sequence[Message]) -> str:
         _refuse_tools(messages)
         before = [piece for message in self._whole(messages) for piece in self._turn(message)]
+        # A space before an answer is the answer's own token in most tokenizers.
         return "".join(text for text, _ in before) + self._begin.rstrip(" ")
 
     def _whole(self, messages: Sequence[Message]) -> list[Message]:
@@ -63,6 +65,7 @@ class Turns(ChatTemplate):
             return [(getattr(self, message.role).replace(CONTENT, message.content), False)]
         begin = self._begin.rstrip(" ")
         end = self._end.rstrip()
+        # What of the beginning is no mark of the turn is learned with the answer, as its space.
         learned = self._begin[len(begin) :] + message.content + end
         return [(begin, False), (learned, message.learned), (self._end[len(end) :], False)]
 
@@ -127,6 +130,7 @@ def make_template(
     if wanted is None:
         source: Any = getattr(tokenizer, "chat_template", None)
         tools: str | None = None
+        # Some tokenizers have several; "default" is that of a plain conversation.
         if isinstance(source, Mapping):
             source, tools = source.get("default"), source.get("tool_use")
         if not source:
@@ -152,6 +156,7 @@ def make_template(
     eos = getattr(tokenizer, "eos_token", None)
     if eos is None and any("{eos}" in value for value in wanted.values()):
         raise UsageError("template: {eos} stands for the tokenizer's end token, and this one has none.")
+    # Replaced here, so that what is saved does not need the tokenizer.
     return Turns(**{key: value.replace("{eos}", eos or "") for key, value in wanted.items()})
 
 
@@ -165,6 +170,7 @@ def load_template(state: Mapping[str, str]) -> ChatTemplate:
     if _MERGES in state:
         return SystemMerged(load_template({key: value for key, value in state.items() if key != _MERGES}))
     if "jinja" in state:
+        # Special tokens are kept under their own names beside the template.
         specials = {key: value for key, value in state.items() if not key.startswith("jinja")}
         return TokenizerTemplate(state["jinja"], specials, state.get("jinja_with_tools"))
     return Turns(**state)

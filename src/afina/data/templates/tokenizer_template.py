@@ -29,6 +29,7 @@ class TokenizerTemplate(ChatTemplate):
         """
         self.source, self.specials, self.with_tools = source, dict(specials), with_tools
         asked = Message("user", "?")
+        # A probe that no text has: what stands behind it is the end of an answer.
         behind = self._text([asked, Message("assistant", _PROBE)]).partition(_PROBE)[2]
         if not behind.strip():
             raise UsageError(
@@ -60,9 +61,11 @@ class TokenizerTemplate(ChatTemplate):
         before, message = self.prompt(messages[:index]), messages[index]
         start, end = len(before), -1
         if whole.startswith(before) and message.details.get("tool_calls"):
+            # Calls are written in the template's own way, so that their end is found by rendering as far.
             upto = self._text(messages[: index + 1])
             end = len(upto.rstrip()) if whole.startswith(upto.rstrip()) and len(upto.rstrip()) > start else -1
         elif whole.startswith(before):
+            # Some templates strip what is said.
             for content in (message.content, message.content.strip()):
                 if end < 0 and (place := whole.find(content + self._end, start)) >= 0:
                     end = place + len(content + self._end)
@@ -74,12 +77,14 @@ class TokenizerTemplate(ChatTemplate):
         return start, end
 
     def prompt(self, messages: Sequence[Message]) -> str:
+        # A system turn that is not written would be lost without a word before the first question.
         if messages and messages[0].role == "system":
             self._check_written(messages[:1])
         return self._text(messages, add_generation_prompt=True).rstrip(" ")
 
     def _text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         tools, messages = with_tools(messages)
+        # Where a tokenizer has a template for tools, it is only for conversations with tools.
         source = self.with_tools or self.source if tools else self.source
         problem = "it prints a call's arguments as Python does"
 
@@ -92,6 +97,7 @@ class TokenizerTemplate(ChatTemplate):
                     source, {**values, "add_generation_prompt": add_generation_prompt, **self.specials},
                     what="The tokenizer's chat template",
                 )  # fmt: skip
+                # Python's print of an object is no JSON, and a server would not read it back.
                 if not _as_python(text, messages):
                     return text
             except TemplateError as error:
@@ -168,6 +174,7 @@ class TokenizerTemplate(ChatTemplate):
             text = self._text(messages)
         except UsageError:
             return False
+        # JSON escapes what the probe is made of.
         return _PROBE in text or json.dumps(_PROBE)[1:-1] in text
 
     def state(self) -> dict[str, str]:
@@ -178,6 +185,7 @@ class TokenizerTemplate(ChatTemplate):
 def _as_python(text: str, messages: Sequence[Message]) -> bool:
     """Return whether a text has a call's arguments as Python prints an object, its template taking them for a text."""
     calls = [call["function"]["arguments"] for message in messages for call in message.details.get("tool_calls", ())]
+    # A call without arguments prints alike both ways.
     return any(str(call) in text and json.dumps(call, ensure_ascii=False) != str(call) for call in calls if call)
 
 
@@ -189,6 +197,7 @@ def _called(name: str, arguments: Mapping[str, Any]) -> Message:
 def _as_given(message: Message, arguments: Callable[[Any], Any]) -> dict[str, Any]:
     """Return a message as a template reads it, with each call's arguments changed."""
     given: dict[str, Any] = {"role": message.role, "content": message.content}
+    # A weight is ours: what a template does not know it may refuse.
     given |= {key: value for key, value in message.details.items() if key != "weight"}
     if calls := message.details.get("tool_calls"):
         given["tool_calls"] = [

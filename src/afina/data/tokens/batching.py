@@ -119,6 +119,7 @@ def collate(
     if not texts:
         counts = [len(rows) for _, rows in pieces]
         lengths = [int(tokens.lengths_of(rows).sum()) for tokens, rows in pieces]
+        # Concatenated, as rows of several adapters go through the model together.
         pixels = np.concatenate([tokens.ids[rows] for tokens, rows in pieces])
         return Batch({"pixel_values": torch.from_numpy(pixels).to(device)}, labels, lengths, _slices(counts))
     placed = _placed(texts, most, packing=packing)
@@ -128,6 +129,7 @@ def collate(
         inputs["token_type_ids"] = torch.from_numpy(columns["segments"]).to(device)
     if placed.packed:
         inputs["position_ids"] = torch.from_numpy(_positions(placed)).to(device)
+    # Without padding there is no mask, which lets attention take its fast way.
     elif (placed.lengths != placed.width).any():
         mask = np.arange(placed.width) < placed.lengths[:, None]
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
@@ -179,6 +181,7 @@ def _placed(texts: Sequence[tuple[TextTokens, np.ndarray]], most: int, *, packin
 def _filled(texts: Sequence[tuple[TextTokens, np.ndarray]], placed: _Placed, pad: int) -> dict[str, np.ndarray]:
     """Return what there is of each token, (B, T) by column; where no token stands, its padding."""
     padding = {"ids": pad, "segments": 0, "targets": IGNORED}
+    # Filled first: what no token overwrites is padding.
     made = {name: np.full(placed.shape, padding[name], dtype=np.int64) for name in texts[0][0].columns()}
     place = 0
     for tokens, sequences in texts:
@@ -197,6 +200,7 @@ def _said(texts: Sequence[tuple[TextTokens, np.ndarray]], ids: np.ndarray, place
     """Return what the token before each token of an answer is to say: the answer's own, one place earlier."""
     counts = [tokens.answers[sequences] for tokens, sequences in texts if isinstance(tokens, AnswerTokens)]
     places = np.arange(placed.width) - (placed.lengths - 1)[:, None]
+    # The answer's own tokens alone, and not the end of what stands before it.
     trained = (places < 0) & (places >= -np.concatenate(counts)[:, None])
     return np.where(trained, np.roll(ids, -1, axis=1), IGNORED)
 
@@ -206,6 +210,7 @@ def _packed(lengths: np.ndarray, counts: Sequence[int], width: int) -> tuple[np.
     rows, places, needed = np.zeros_like(lengths), np.zeros_like(lengths), [0]
     for part in _slices(counts):
         starts, places[part] = pack(lengths[part], width)
+        # Rows of a piece begin behind those of the pieces before: each adapter has its own.
         rows[part] = starts + sum(needed)
         needed.append(int(starts.max(initial=-1)) + 1)
     return rows, places, needed[1:]
@@ -217,12 +222,14 @@ def _positions(placed: _Placed) -> np.ndarray:
     begins[placed.at, placed.start] = placed.start
     ends = placed.start + placed.lengths
     padded = ends < placed.width
+    # A new count where padding begins, as it is one more text to the model.
     begins[placed.at[padded], ends[padded]] = ends[padded]
     return np.arange(placed.width) - np.maximum.accumulate(begins, axis=1)
 
 
 def padded_width(longest: int, most: int) -> int:
     """Return how wide a batch is whose longest text has `longest` tokens, for a model that takes `most`."""
+    # Not beyond what the model takes, unless a text itself is as long.
     return max(longest, min(most, -(-longest // WIDTH_STEP) * WIDTH_STEP))
 
 

@@ -19,6 +19,7 @@ def pack(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """
     rows, places = np.zeros(len(lengths), dtype=np.int64), np.zeros(len(lengths), dtype=np.int64)
     used = np.zeros(len(lengths), dtype=np.int64)
+    # Stable, so that the same rows are packed alike on every machine.
     for index in np.argsort(-lengths, kind="stable"):
         # The first row with room: argmax of truths is the first true one, and an empty row always fits.
         row = int(np.argmax(used + lengths[index] <= width))

@@ -52,9 +52,11 @@ class Learned:
 def learned(tokens: WrittenTokens, tokenizer: Any, stop: tuple[str, ...]) -> Learned:
     """Describe train rows that are written; `stop` is what ends an answer, where the tokenizer's end token does not."""
     trained = tokens.targets != IGNORED
+    # The first rows are enough to see what is meant; all of them would take as long as tokenising.
     looked_at = range(min(len(tokens), _LOOKED_AT))
     end = stop[0] if stop else (tokenizer.eos_token or "")
     pieces = [_pieces(tokens, row, tokenizer) for row in looked_at]
+    # What is trained last is where a row ends, as far as the model learns it.
     last = [next((text for text, own in reversed(row) if own), "") for row in pieces]
     return Learned(
         rows=len(tokens), tokens=int(tokens.offsets[-1]), trained=int(trained.sum()),
@@ -67,6 +69,7 @@ def learned(tokens: WrittenTokens, tokenizer: Any, stop: tuple[str, ...]) -> Lea
 def _pieces(tokens: WrittenTokens, row: int, tokenizer: Any) -> list[tuple[str, bool]]:
     span = slice(tokens.offsets[row], tokens.offsets[row + 1])
     ids = tokens.ids[span]
+    # A target is learned at the token before it, and shown at its own.
     trained = np.concatenate([[False], tokens.targets[span][:-1] != IGNORED])
     cuts = [0, *(np.flatnonzero(np.diff(trained)) + 1), len(ids)]
     return [

@@ -23,6 +23,7 @@ def whole_texts(tokenizer: Any, texts: Sequence[str], max_length: int) -> Writte
     made = _Rows(turns=len(texts))
     for text in texts:
         ids = _ended(encode(tokenizer, text)[0], tokenizer)
+        # One token in common: each piece's first is only read.
         for start in range(0, len(ids) - 1, max_length - 1):
             piece = ids[start : start + max_length]
             made.add(piece, np.append(piece[1:], IGNORED))
@@ -42,11 +43,13 @@ def conversations(
             pieces = template.render(messages)
         except UsageError as error:
             raise UsageError(f"Conversation {number}: {error}") from None
+        # In one text, as a token may reach over the border of two pieces.
         ids, spans = encode(tokenizer, "".join(text for text, _ in pieces), marks=template.marks)
         trained, place = np.zeros(len(ids), dtype=bool), 0
         for text, learned in pieces:
             if learned:
                 made.turns += 1
+                # Marks without a place in the text are nobody's answer.
                 inside = (spans[:, 1] > place) & (spans[:, 0] < place + len(text)) & (spans[:, 1] > spans[:, 0])
                 trained |= inside
                 made.endless += bool(inside[max_length:].any())
@@ -67,6 +70,7 @@ def source_and_target(tokenizer: Any, sources: Sequence[str], targets: Sequence[
     """
     made = _Rows(turns=len(targets))
     for source, target in zip(sources, targets, strict=True):
+        # An encoder reads at least one token.
         read = tokenizer(source)["input_ids"] or [tokenizer.pad_token_id]
         if len(read) > max_length:
             made.cut += 1
@@ -74,6 +78,7 @@ def source_and_target(tokenizer: Any, sources: Sequence[str], targets: Sequence[
         written = _ended(np.array(tokenizer(text_target=target)["input_ids"], dtype=np.int32), tokenizer)
         made.endless += len(written) > max_length
         written = written[:max_length]
+        # The source's tokens have no target, but the last, which says how the answer begins.
         aligned = np.concatenate([np.full(len(read) - 1, IGNORED), written, [IGNORED]])
         made.add(np.concatenate([read, written]), aligned)
     return made.tokens()
@@ -94,6 +99,7 @@ def encode(tokenizer: Any, text: str, *, marks: bool = True) -> tuple[np.ndarray
     ids = np.array(encoded["input_ids"], dtype=np.int32)
     spans = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
     before = list(tokenizer("")["input_ids"]) if marks else []
+    # Some tokenizers put an end behind an empty text too.
     if before and before[-1] == tokenizer.eos_token_id:
         before.pop()
     return (
@@ -105,6 +111,7 @@ def encode(tokenizer: Any, text: str, *, marks: bool = True) -> tuple[np.ndarray
 def _ended(ids: np.ndarray, tokenizer: Any) -> np.ndarray:
     """Put the end token behind, unless it is there, before a language mark maybe."""
     end = tokenizer.eos_token_id
+    # mBART's language mark stands behind the end.
     return ids if end is None or end in ids[-2:] else np.append(ids, np.int32(end))
 
 

@@ -26,7 +26,9 @@ def save_tokens(path: Path, splits: Mapping[str, Tokens]) -> None:
     for name, tokens in splits.items():
         parts, counts = tokens.parts()
         arrays |= {f"{name}.{field}": value for field, value in parts.items()}
+        # The kind by name, so that classes may move without losing files.
         facts[name] = {"kind": names[type(tokens)], **counts}
+    # As bytes, for an .npz file without objects needs no pickle.
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
     write_arrays(path, arrays)
 

@@ -18,6 +18,7 @@ def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
     ids: list[np.ndarray] = []
     segments: list[np.ndarray] = []
     cut = 0
+    # Some thousand at a time: the tokenizer's own results are many times as large as the tokens.
     for start in range(0, len(rows), 5000):
         part = slice(start, start + 5000)
         pairs = (rows.text_pair[part],) if rows.text_pair is not None else ()
@@ -27,6 +28,7 @@ def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
             text_ids = encoding.ids or [tokenizer.pad_token_id]
             ids.append(np.array(text_ids, dtype=np.int32))
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
+            # The library tells only here that it cut something.
             cut += bool(encoding.overflowing)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
     text_ids = np.concatenate(segments) if uses_segments else None
@@ -55,6 +57,7 @@ def tokenize_answers(
     start = 0 if apart else len(encode(""))  # marks that stay where a text's start is cut
     for number, (text, row_answers) in enumerate(zip(rows.text, answers, strict=True), start=1):
         question = encode(text)
+        # Together, as a word behind a space has other tokens than alone.
         for answer in row_answers:
             plain = encode(answer, add_special_tokens=False) if apart else encode(f"{text} {answer}")[len(question) :]
             continued, context = plain + end, question or [tokenizer.pad_token_id]
@@ -63,11 +66,13 @@ def tokenize_answers(
                 raise UsageError(f"The answer {answer!r} to row {number} {problem}; change it, or max_length.")
             room = max_length - len(continued)
             cut += len(context) > room
+            # The question's end is nearest to the answer; its marks stay in front.
             if len(context) > room:
                 context = context[:start] + context[len(context) - room + start :]
             ids.append(np.array(context + continued, dtype=np.int32))
             counts.append(len(continued))
         missing = choices - len(row_answers)
+        # Questions with fewer answers get empty ones, so that all have as many sequences.
         ids += [np.array([tokenizer.pad_token_id], dtype=np.int32)] * missing
         counts += [0] * missing
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
@@ -83,6 +88,7 @@ def tokenize_passages(
 
     `brought` (N, C) has the numbers of each row's passages, the first of which answers; `right` all that do, by question.
     """
+    # A question that several rows ask is one text.
     number = {question: place for place, question in enumerate(dict.fromkeys(questions))}
     texts = [*number, *passages]
     tokens = tokenize(tokenizer, Rows(texts, None, np.zeros(len(texts), dtype=np.int64)), max_length)

@@ -94,6 +94,7 @@ class Pixels(Tokens):
     """Holds images (N, C, H, W) with a label each; the offsets count patches."""
 
     def take(self, rows: np.ndarray) -> Self:
+        # Cuts were counted over all rows, and say nothing of some.
         return replace(self, ids=self.ids[rows], offsets=_ends(self.lengths[rows]), labels=self.labels[rows], cut=0)
 
 
@@ -188,6 +189,7 @@ class PassageTokens(TextTokens):
 
         The labels (Q + P, R) of a question are the passages that answer it; of a passage there is none, -1.
         """
+        # The first row of each question stands for it: they have the same answers.
         asked, rows = np.unique(self.questions, return_index=True)
         texts = np.concatenate([asked, np.arange(self.asked, len(self.offsets) - 1)])
         right = self.labels[rows, self.most :]
@@ -210,6 +212,7 @@ class TargetTokens(TextTokens):
     @cached_property
     def trained(self) -> np.ndarray:
         """Count the targets of each row, (N,)."""
+        # Sums at the rows' bounds: a loop over rows would take seconds for a large set.
         before = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
         counts: np.ndarray = np.diff(before[self.offsets])
         return counts

@@ -44,9 +44,11 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> TaggedTokens:
             last = max((word for word in encoding.word_ids if word is not None), default=-1)
             if blank := {word for word in blank if word < last or not encoding.overflowing}:
                 unknown = tokenizer.unk_token or "?"
+                # Read again with a stand-in, as the encoding cannot be mended.
                 encodings[index] = encode([[unknown if i in blank else w for i, w in enumerate(given[index])]])[0]
         for encoding, labels in zip(encodings, rows.label[start : start + 5000], strict=True):
             of_word = np.array([-1 if word is None else word for word in encoding.word_ids] or [-1])
+            # Where the word's number changes a word begins.
             first = (of_word >= 0) & (np.diff(of_word, prepend=-1) != 0)
             ids.append(np.array(encoding.ids or [tokenizer.pad_token_id], dtype=np.int32))
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
@@ -66,4 +68,5 @@ def words_with_space(tokenizer: Any) -> bool:
     """
     plain = {"add_special_tokens": False}
     alone, together = tokenizer(["a", "a"], is_split_into_words=True, **plain), tokenizer("a a", **plain)
+    # A word that is told by its space has other tokens alone than behind one.
     return bool(alone["input_ids"] != together["input_ids"])

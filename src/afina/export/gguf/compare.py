@@ -23,6 +23,7 @@ ROWS, LENGTH = 8, 64
 def samples(tokens: Any) -> list[list[int]]:
     """Return the beginnings of some rows, the longest first among those that come first."""
     offsets = tokens.offsets
+    # Beginnings, as a fault of positions or masks shows early, and each token is another pass in llama.cpp.
     rows = [tokens.ids[start:end].tolist()[:LENGTH] for start, end in pairwise(offsets)]
     return sorted((row for row in rows[: 4 * ROWS] if row), key=len, reverse=True)[:ROWS]
 
@@ -47,6 +48,7 @@ def divergence(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
         first, second = one.double().log_softmax(-1), other.double().log_softmax(-1)
         total += float((first.exp() * (first - second)).sum())
         count += len(one)
+    # Rounding may leave a sum a hair below zero.
     return max(total / max(count, 1), 0.0)
 
 
@@ -99,6 +101,9 @@ def _no_bar() -> Iterator[None]:
             yield
     finally:
         other = [
-            line for line in re.split(r"[\r\n]+", held.getvalue()) if line.strip() and "de-quantizing GGUF" not in line
+            # What others wrote to it meanwhile goes where it was meant for.
+            line
+            for line in re.split(r"[\r\n]+", held.getvalue())
+            if line.strip() and "de-quantizing GGUF" not in line
         ]
         sys.stderr.write("".join(f"{line}\n" for line in other))

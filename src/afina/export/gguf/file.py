@@ -23,6 +23,7 @@ def own_shapes(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _tensors(model: Any) -> dict[str, Any]:
+    # Tied weights are one tensor, which llama.cpp takes for both.
     tied = bool(getattr(model.config, "tie_word_embeddings", False))
     return {name: value for name, value in model.state_dict().items() if not (tied and name == "lm_head.weight")}
 
@@ -55,6 +56,7 @@ def rounded(value: Any, kind: str) -> Any:
 
     if kind == "f32":
         return value.float()
+    # By the library that writes them too, so that what comes back is what a reader will get.
     plain = np.ascontiguousarray(value.detach().float().numpy())
     packed = GGMLQuantizationType[kind.upper()]
     return torch.from_numpy(np.ascontiguousarray(quants.dequantize(quants.quantize(plain, packed), packed)))
@@ -80,6 +82,7 @@ def write_file(
     for key, value in settings.items():
         add_setting(writer, key, value)
     shapes = {names[key]: _kept(row, names[key], value) for key, value in weights.items()}
+    # Sizes are written before any tensor: the file is a table with its tensors behind it.
     for key, shape in (shapes | {key: tuple(value.shape) for key, value in tensors.items()}).items():
         packed = GGMLQuantizationType[kinds.get(key, "f32").upper()]
         sizes = quants.quant_shape_to_byte_shape(shape, packed) if packed > 1 else shape
@@ -92,6 +95,7 @@ def write_file(
         for key, value in weights.items():
             called = names[key]
             plain = np.ascontiguousarray(as_gguf(row, called, value.detach().float(), model.config).numpy())
+            # Beyond its range float16 has infinity, which would turn into no number at the first product.
             if kinds[called] == "f16" and np.abs(plain).max(initial=0) > np.finfo(np.float16).max:
                 raise UsageError(f"{key} has weights that f16 does not hold (above 65504); choose --type bf16.")
             writer.write_tensor_data(quants.quantize(plain, GGMLQuantizationType[kinds[called].upper()]))

@@ -12,6 +12,7 @@ __all__ = ["foresee_lora", "foresee_model"]
 
 def foresee_model(adapter: Told) -> None:
     """Raise `UsageError` for an adapter that cannot become a GGUF model, as far as its folder says."""
+    # Everything that can be told by names and settings, before gigabytes are loaded.
     architecture = _runs(adapter, "gguf")
     if not adapter.method.mergeable and adapter.form.name == "afina":
         raise UsageError(

@@ -64,6 +64,7 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
 
     `read` is the model that transformers reads from it. Changes the merged model in place.
     """
+    # A few rows: each token of each is asked of llama.cpp too.
     few = sample.take(np.arange(min(8, len(sample))))
     parity = check_parity(exact, exact, merged, exact.tokenizer, few)
     if not parity.equal:
@@ -83,6 +84,7 @@ def judge_model(path: Path, spoken: Spoken, merged: Any, read: Any, exact: Predi
         (f"lost by rounding to {spoken.kind}, of what the adapter changed", f"{lost:.2g} of {moved:.2g} nats a token"),
     ]
     notes = []
+    # Not for an adapter that changes nothing, which rounding cannot lose.
     if lost >= moved > _NOTHING:
         notes.append(
             f"Rounding to {spoken.kind} loses {lost:.2g} nats a token and the adapter changed less ({moved:.2g}): take a "
@@ -115,6 +117,7 @@ def judge_in_llama_cpp(
     with LlamaCpp(
         path, lora=lora, context=min(exact.backbone.context, 1024), threads=torch.get_num_threads(), exact=True
     ) as cpp:
+        # What rounding weights loses, rounding the other factor of each product may lose again.
         most = max(2 * lost, TYPES[spoken.kind].apart)
         rows = [_computes(cpp, most, ids, wanted), _reads(cpp, spoken)]
         notes = [note for note in (_composes(spoken),) if note]
@@ -151,6 +154,7 @@ def _computes(cpp: LlamaCpp, most: float, ids: Sequence[Sequence[int]], wanted: 
 
 def _composing(spoken: Spoken) -> bool:
     """Return whether the tokenizer composes characters first (NFC), which llama.cpp does not."""
+    # A letter and its accent apart, which NFC makes one.
     normalizer = spoken.tokenizer.backend_tokenizer.normalizer
     return normalizer is not None and normalizer.normalize_str("e\u0301") == "é"
 

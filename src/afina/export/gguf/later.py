@@ -21,6 +21,7 @@ _LEAST = -100.0
 
 def asked_again(loaded: Predictor) -> list[list[int]]:
     """Return the prompts that are asked: of our own texts, as others are given the folder, and not a person's rows."""
+    # Short ones, as they are asked again of a model that may be large.
     most = min(loaded.backbone.context, 64) - 1
     prompts = [loaded.tokenizer(text)["input_ids"][:most] for text in TEXTS[:4]]
     return [ids for ids in prompts if ids]
@@ -32,6 +33,7 @@ def keep_answers(folder: Path, prompts: Sequence[Sequence[int]], logits: Sequenc
     for index, (prompt, scores) in enumerate(zip(prompts, logits, strict=True)):
         values[f"{index}.input_ids"] = torch.tensor([list(prompt)]).numpy()
         values[f"{index}/adapter"] = scores[-1].log_softmax(-1)[None].clamp(min=_LEAST).numpy()
+        # Minus infinity has no difference from itself.
         values[f"{index}/export"] = np.maximum(cpp.log_probabilities(prompt)[None], _LEAST).astype(np.float32)
     with (folder / PROBE).open("wb") as file:
         np.savez_compressed(file, **values)  # type: ignore[arg-type]

@@ -63,6 +63,7 @@ class LlamaCpp:
         if self.lora is not None:
             given.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(self.lora), 1.0)]
         given.n_ctx, given.n_parallel, given.n_predict = self.context, 1, -1
+        # On this machine alone, at any free port.
         given.hostnames, given.port, given.api_keys = ["127.0.0.1"], 0, [self._key]
         given.verbosity, given.warmup, given.ui, given.use_jinja, given.cache_ram_mib = -1, False, False, True, 0
         given.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
@@ -79,6 +80,7 @@ class LlamaCpp:
 
         # Past any proxy of the environment, which has no business between two parts of one machine.
         self._open = build_opener(ProxyHandler({})).open
+        # A token whose text is whole, by which probabilities are asked for (`log_probabilities`).
         self._plain = self.tokens("a", marks=False)[-1]
         return self
 
@@ -89,6 +91,7 @@ class LlamaCpp:
 
     def close(self) -> None:
         """Let go of the file, and of the memory that it takes."""
+        # The server ends with the last thing that holds it.
         del self._server
 
     def ask(self, path: str, given: Mapping[str, Any] | None = None) -> Any:
@@ -96,6 +99,7 @@ class LlamaCpp:
         body = None if given is None else json.dumps(given).encode()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
         request = Request(f"{self._server.listening_address}{path}", data=body, headers=headers)
+        # With an end: a server that hangs would hold an export for ever.
         try:
             with self._open(request, timeout=_WAIT) as answer:
                 return json.load(answer)
@@ -134,6 +138,7 @@ class LlamaCpp:
         }  # fmt: skip
         reply = self.ask("/completion", asked)
         best = reply["completion_probabilities"][0]["top_logprobs"]
+        # As many places as the largest number that was told; what is left out is impossible to the server.
         values = np.full(max(entry["id"] for entry in best) + 1, -np.inf)
         values[[entry["id"] for entry in best]] = [entry["logprob"] for entry in best]
         return values

@@ -45,6 +45,7 @@ _LEFT_OUT, _LOSSLESS = "afina.left_out", 1e-5
 def check_lora(tested: Predictor) -> None:
     """Raise `UsageError` for an adapter that a LoRA's file has no place for, as far as is seen before its weights are."""
     base = tested.backbone.tokenizer
+    # The same tokens may be brought as a file of their own, and then nothing is lost.
     if tested.tokenizer is not base and tested.tokenizer.get_vocab() != base.get_vocab():
         raise UsageError(
             f"{tested.folder} brought tokens of its own, which a LoRA's file has no place for; export it --to gguf."
@@ -72,6 +73,7 @@ def write_lora(loaded: Predictor, folder: Path, rank: int, base_type: str | None
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", float(common))
+    # A name for people: llama.cpp shows it when the file is loaded.
     writer.add_name(f"{loaded.folder.resolve().name} for {Path(loaded.record.model).name}")
     writer.add_float32(_LEFT_OUT, max(changes.loss.values()))
     writer.add_base_model_count(1)
@@ -173,6 +175,7 @@ def compare_lora(
 def _base(exact: Predictor, folder: Path, kind: str) -> Iterator[Path]:
     if (folder / _BASE).exists():
         yield folder / _BASE
+        # Only for the comparison, in the export's own folder, whose disk has room for it.
         return
     with tempfile.TemporaryDirectory(dir=folder) as place:
         _write_base(exact, Path(place) / _BASE, kind)

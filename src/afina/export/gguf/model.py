@@ -77,6 +77,7 @@ def facts_of(loaded: Predictor, form: GgufForm) -> Facts:
         *(special.get(text) for text in texts),
         *(model_ends if isinstance(model_ends, list | tuple) else [model_ends]),
     ]
+    # Each once, in the order in which a reader asks for them: the first is what the file calls its end.
     ends = tuple(dict.fromkeys(place for place in candidates if place is not None))
     stops = dict.fromkeys([*(tokenizer.convert_ids_to_tokens(place) for place in ends), *texts])
     return Facts(form, template, ends, tuple(stops))
@@ -105,6 +106,7 @@ def write_modelfile(loaded: Predictor, folder: Path, facts: Facts, *, base: str,
     """Write what Ollama makes a model by."""
     tokenizer = loaded.tokenizer
     specials = {key: str(value) for key, value in tokenizer.special_tokens_map.items() if value}
+    # Whether a text begins with a mark, seen by a text.
     plain, marked = (tokenizer("a", add_special_tokens=own)["input_ids"] for own in (False, True))
     text = modelfile(
         base, adapter=adapter, source=facts.template, specials=specials, begins=plain != marked, stops=facts.stops,
@@ -142,6 +144,7 @@ def compare_model(
     parity = check_parity(tested, exact, read, tested.tokenizer, rows)
     size = (folder / MODEL).stat().st_size
     notes = judged.notes + (NO_TEMPLATE,) * (NO_TEMPLATE in (folder / "Modelfile").read_text("utf-8"))
+    # Some architectures look at a window in some layers; those that llama.cpp reads whole are known by the row.
     window = getattr(exact.backbone.config, "sliding_window", None)
     if form.row.whole and window and window < exact.backbone.context:
         notes += (f"llama.cpp reads all of a text, and the model a window of {window:,} tokens: longer texts differ.",)

@@ -36,6 +36,7 @@ class Around(NamedTuple):
         return self.begin + "".join(parts) + self.answer
 
 
+# Signs that no template writes, so that each is found again in what it wrote.
 _A, _B, _C, _S = (f"\u2063{letter}\u2063" for letter in "abcs")
 
 
@@ -71,6 +72,7 @@ def around_of(source: str, specials: Mapping[str, str]) -> Around | None:
 def _parted(write: Callable[..., str]) -> Around:
     reply = {"role": "assistant", "content": _B}
     alone, answered, again = write([_user(_A)]), write([_user(_A), reply]), write([_user(_A), reply, _user(_C)])
+    # Of a first turn and a later one: many templates write something before the very first.
     before, after_user = _cut(alone, _A)
     between = again[again.index(_A) + len(_A) : again.index(_B)]
     after_reply = answered[answered.index(_B) + len(_B) :]
@@ -81,6 +83,7 @@ def _parted(write: Callable[..., str]) -> Around:
         written = write([{"role": "system", "content": _S}, _user(_A)])
         opened, rest = _cut(written, _S)
         closed = rest[: rest.index(_A)].removesuffix(next_user)
+        # Words that stand there without being given are a default of the template's.
         if begin and opened + closed and begin.startswith(opened) and begin.endswith(closed):
             default = begin[len(opened) : len(begin) - len(closed)]
             begin = ""
@@ -125,6 +128,7 @@ def _go(around: Around, first: str) -> str | None:
         parts.append(f'{{{{ {word} eq .Role "{role}" }}}}{_literal(before)}{{{{ .Content }}}}{_literal(after)}')
         word = "else if"
     text = "".join([*parts, "{{ end }}{{ end }}", _literal(around.answer)])
+    # Three quotation marks would end the template there.
     return None if '"""' in text else f'TEMPLATE """{text}"""'
 
 
@@ -133,6 +137,7 @@ def _literal(text: str) -> str:
 
 
 def _text(value: str) -> str:
+    # Spaces at its ends and quotation marks are kept only between three of them.
     if '"' in value or "\n" in value or value != value.strip():
         return f'"""{value}"""'
     return f'"{value}"'

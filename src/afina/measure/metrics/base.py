@@ -115,6 +115,7 @@ class Share(Metric):
 
         def share(pick: Pick) -> float:
             numerator, denominator = parts[pick].sum(axis=0)
+            # Nothing to add up, as in a draw without an entity: 0, as scikit-learn has it.
             return float(numerator / denominator) if denominator else 0.0
 
         return share
@@ -132,6 +133,7 @@ class RightRows(Metric):
 
     def over(self, answers: Answered) -> Callable[[Pick], float]:
         right = self.right(answers)
+        # Rows that are right are marked once, and each draw only averages.
         return lambda pick: float(right[pick].mean())
 
 
@@ -142,6 +144,7 @@ metric = METRICS.register
 
 def metrics_of(kind: str, outputs: int, parts: Sequence[str] = ()) -> dict[str, Metric]:
     """Return the metrics of a kind of answers with so many outputs, by name; those of single parts last."""
+    # Made once and asked of every draw.
     fitting = [cls for cls in METRICS.values() if kind in cls.of and cls.fits(outputs)]
     of_parts = {f"{cls.name}_{part}": cls(part) for cls in fitting if cls.parted for part in parts}
     return {cls.name: cls() for cls in fitting} | of_parts
@@ -171,6 +174,7 @@ def diagrams_of(names: Sequence[str], answers: Answered) -> list[Diagram]:
 
 def higher_is_better(name: str) -> bool:
     """Return whether a larger value of this metric is better; so it is taken to be of one that other programs measured."""
+    # A metric of another program is not known here, and most are better when larger.
     known = _known(name)
     return known is None or known.higher_is_better
 

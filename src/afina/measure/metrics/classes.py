@@ -13,6 +13,7 @@ __all__ = ["MCC", "Accuracy", "BinaryF1", "ByCounts", "MacroF1", "confusion"]
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
     """Return how many rows have each label (down) and prediction (across), (K, K)."""
+    # Both as one number, so that one count gives the whole table.
     places = labels.astype(np.int64) * classes + predictions.astype(np.int64)
     return np.bincount(places, minlength=classes * classes).reshape(classes, classes).astype(float)
 
@@ -27,6 +28,7 @@ class ByCounts(Metric):
         """Return it of each class's right rows, its rows and the rows predicted as it, (K,) each."""
 
     def over(self, answers: Answered) -> Callable[[Pick], float]:
+        # Sets are kept as objects; classes are numbers.
         return self._over_sets(answers) if answers.label.dtype == object else self._over_classes(answers)
 
     def _over_classes(self, answers: Answered) -> Callable[[Pick], float]:
@@ -41,6 +43,7 @@ class ByCounts(Metric):
 
     def _over_sets(self, answers: Answered) -> Callable[[Pick], float]:
         """Count where a row has several labels, by name."""
+        # Of both sides, as a name may only be predicted.
         names = sorted({name for own in (*answers.label, *answers.prediction) for name in own})
         there, predicted_flags = _flags(answers.label, names), _flags(answers.prediction, names)
         # A label is right where a row has it and it was predicted.
@@ -81,6 +84,7 @@ class MCC(ByCounts):
 
     def of_counts(self, hits: np.ndarray, actual: np.ndarray, predicted: np.ndarray) -> float:
         total = actual.sum()
+        # Of whole tables, as Gorodkin (2004) has it for more than two classes.
         spread = np.sqrt((total**2 - (predicted**2).sum()) * (total**2 - (actual**2).sum()))
         return float((hits.sum() * total - (actual * predicted).sum()) / spread) if spread > 0 else 0.0
 

@@ -39,6 +39,7 @@ class CalibrationError(Metric):
     )
 
     def over(self, answers: Answered) -> Callable[[Pick], float]:
+        # Bins do not depend on the draw, so that they are found once.
         rows = self._rows(answers)
 
         def value(pick: Pick) -> float:
@@ -49,6 +50,7 @@ class CalibrationError(Metric):
 
     def diagram(self, answers: Answered) -> Diagram:
         sure, right, count = self._bins(self._rows(answers))
+        # An empty bin has no mean.
         there = count > 0
         points = zip(sure[there] / count[there], right[there] / count[there], count[there], strict=True)
         title, across, up, note = (english for english, _ in self.phrases)

@@ -43,6 +43,7 @@ class R2(OfNumbers):
 
     def of_values(self, labels: np.ndarray, predictions: np.ndarray) -> float:
         error = float(np.square(labels - predictions).mean())
+        # Constant labels have no variance to explain.
         return 0.0 if _constant(labels) else 1 - error / float(np.var(labels))
 
 
@@ -69,6 +70,7 @@ class Spearman(Pearson):
     def of_values(self, labels: np.ndarray, predictions: np.ndarray) -> float:
         from scipy.stats import rankdata
 
+        # Ranks of the drawn rows: a row that is drawn twice ties with itself.
         return super().of_values(rankdata(labels), rankdata(predictions))
 
 

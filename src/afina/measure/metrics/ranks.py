@@ -22,6 +22,7 @@ class _OfRanks(Share):
 
     def parts(self, answers: Answered) -> np.ndarray:
         values = self.each(np.asarray(answers.scores, dtype=np.float64), np.asarray(answers.label))
+        # A denominator of one: each question counts alike.
         return np.stack([values, np.ones(len(values))], axis=1)
 
 
@@ -36,6 +37,7 @@ class NDCG10(_OfRanks):
 
     def each(self, ranks: np.ndarray, answering: np.ndarray) -> np.ndarray:
         gain = _within(ranks, 10, 1 / np.log2(1 + np.maximum(ranks, 1)))
+        # The most that can be gained: all answering passages first, ten at the most.
         best = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, 12)))])
         value: np.ndarray = gain / best[np.clip(answering, 1, 10).astype(int)]
         return value
@@ -48,6 +50,7 @@ class MRR10(_OfRanks):
     portuguese = "MRR@10"
 
     def each(self, ranks: np.ndarray, answering: np.ndarray) -> np.ndarray:
+        # Passages that were not found have rank 0, which must not count as the first.
         first = np.where(ranks > 0, ranks, np.inf).min(axis=1)
         value: np.ndarray = np.where(first <= 10, 1 / first, 0.0)
         return value
@@ -57,6 +60,7 @@ class _Recall(_OfRanks):
     first: ClassVar[int]
 
     def each(self, ranks: np.ndarray, answering: np.ndarray) -> np.ndarray:
+        # By all passages that answer, also where more of them than places.
         value: np.ndarray = _within(ranks, self.first, np.ones_like(ranks)) / np.maximum(answering, 1)
         return value
 

@@ -26,6 +26,7 @@ class EntityF1(_OfEntities):
 
     def parts(self, answers: Answered) -> np.ndarray:
         right, predicted, there = self.counts(answers)
+        # Numerator and denominator add up over rows, as F1 itself does not.
         return np.stack([2 * right, predicted + there], axis=1)
 
 

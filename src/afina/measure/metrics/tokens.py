@@ -22,6 +22,7 @@ class Loss(Metric):
 
     def over(self, answers: Answered) -> Callable[[Pick], float]:
         tokens, losses = answers.label, answers.prediction
+        # Of all tokens together, as rows differ in length.
         return lambda pick: float(losses[pick].sum() / tokens[pick].sum())
 
 

@@ -79,6 +79,7 @@ def endings() -> dict[str, str]:
 
 def reader_of(path: Path) -> FileReader:
     """Return what reads a file; raises `UsageError` for a name with another ending."""
+    # A copy of a folder may hold endings in capitals.
     known = endings()
     if (ending := path.suffix.lower()) not in known:
         raise UsageError(f"{path} is of an unknown type '{ending or path.name}'; possible: {', '.join(sorted(known))}.")

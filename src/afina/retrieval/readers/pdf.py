@@ -25,6 +25,7 @@ class Pdf(FileReader):
         with _silently():
             try:
                 file = pypdf.PdfReader(path)
+                # Many files are encrypted with an empty password, which anybody may open.
                 is_open = not file.is_encrypted or file.decrypt("")
             except Exception as error:  # a foreign file may make anything go wrong in there
                 raise _broken(path, error) from None
@@ -44,12 +45,14 @@ def _pages(path: Path, file: Any) -> tuple[list[PageText], list[str]]:
         raise _broken(path, error) from None
     for number in range(1, count + 1):
         try:
+            # Signs that no data base holds are replaced by others of the same length.
             text = plain(file.pages[number - 1].extract_text())
         except Exception:  # one page's fault is not the others'
             text = ""
             unread.append(number)
         if text.strip():
             pages.append(PageText(text, number))
+        # What could not be read is no blank page.
         elif number not in unread:
             blank.append(number)
     notes = [_pages_that(blank, count, "pages without text: empty, or scanned")] if blank else []
@@ -64,6 +67,7 @@ def _pages_that(numbers: list[int], count: int, what: str) -> str:
 
 
 def _broken(path: Path, error: Exception) -> UsageError:
+    # pypdf's sentences go on with what is in the file.
     reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
     return UsageError(f"{path} is no readable PDF ({reason}); save it again.")
 

@@ -63,9 +63,11 @@ def store_for(name: str, rows: int) -> Store:
     if name == "auto":
         wanted = "few" if rows <= MOST_EXACT else "many"
         return next(kind(key) for key, kind in STORES.items() if kind.automatic == wanted)
+    # An address names its store by how it begins.
     for kind in STORES.values():
         if kind.scheme and name.startswith(kind.scheme):
             return kind(name)
+    # A store with an address is not to be had by its name alone.
     if name not in STORES or STORES[name].scheme:
         names = ["auto", *(STORES[key].scheme or key for key in STORES)]
         raise UsageError(f"There is no store {shown(name)}{nearest(name, names)}")

@@ -49,6 +49,7 @@ class Postgres(Store):
         # The name is written first: what a kill leaves in the data base is found again, and removed with the folder.
         (folder / ELSEWHERE).write_text(json.dumps([self.address, name]), "utf-8")
         with self._connected() as base:
+            # For this transaction: two that make the table at one time would fail.
             base.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             try:
                 base.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -60,6 +61,7 @@ class Postgres(Store):
             base.execute(
                 f"CREATE TABLE IF NOT EXISTS {_TABLE} (edition uuid, row integer, vector vector, PRIMARY KEY (edition, row))"
             )
+            # COPY, as a row at a time would take hours for a million.
             with base.cursor().copy(f"COPY {_TABLE} (edition, row, vector) FROM STDIN") as copy:
                 for row, vector in enumerate(vectors):
                     if row % 1000 == 0:
@@ -81,17 +83,20 @@ class Postgres(Store):
                     "LIMIT %s",
                     (_text(question), self.edition, most),
                 ).fetchall()
+                # The folder is there and its rows are not: somebody emptied the data base.
                 if not nearest:
                     raise AfinaError(
                         f"The vectors of the index are gone from {self._place()}: make it anew with --force."
                     )
                 rows[number, : len(nearest)] = [row for row, _ in nearest]
+                # Distances are smaller the nearer, scores larger.
                 best[number, : len(nearest)] = [-away for _, away in nearest]
         return best, rows
 
     def remove(self, folder: Path) -> None:
         with self._connected() as base:
             name = json.loads((folder / ELSEWHERE).read_text("utf-8"))[1]
+            # Where there is no table there is nothing to remove.
             if base.execute("SELECT to_regclass(%s)", (_TABLE,)).fetchone()[0] is not None:
                 base.execute(f"DELETE FROM {_TABLE} WHERE edition = %s", (name,))
 
@@ -113,11 +118,13 @@ class Postgres(Store):
 
     def _place(self) -> str:
         """Return the address without what may be secret in it."""
+        # Names of users are in the address too, and not in the sentence.
         parts = urlsplit(self.address)
         return f"{parts.hostname or 'this machine'}{parts.path}"
 
 
 def _text(vector: np.ndarray) -> str:
+    # By `repr`, which gives every digit back.
     return f"[{','.join(map(repr, np.asarray(vector, np.float32).tolist()))}]"
 
 

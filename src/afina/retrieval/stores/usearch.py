@@ -36,6 +36,7 @@ class Usearch(Store):
 
     def build(self, vectors: np.ndarray, folder: Path, corpus: Any, similarity: str) -> dict[str, Any]:
         made = self._made(vectors.shape[1], similarity)
+        # Some thousand at a time, so that a person sees how far it is.
         for start in range(0, len(vectors), 10_000):
             corpus.tell("linking vectors", start, len(vectors))
             part = np.asarray(vectors[start : start + 10_000])
@@ -54,17 +55,21 @@ class Usearch(Store):
         draw = np.random.default_rng(0)
         rows = np.sort(draw.choice(len(vectors), min(_PROBES, len(vectors)), replace=False))
         probes = np.asarray(vectors[rows])
+        # Moved as far as a third of a number's usual size: questions are near the documents' vectors, and not one of
+        # them.
         spread = np.linalg.norm(probes, axis=1, keepdims=True) / np.sqrt(probes.shape[1])
         probes = (probes + 0.3 * spread * draw.standard_normal(probes.shape)).astype(np.float32)
         exact = Exact("exact")
         exact.open(vectors, Path(), similarity)
         nearest, wanted = self.search(probes, _NEIGHBOURS)[1], exact.search(probes, _NEIGHBOURS)[1]
         hits = sum(len(np.intersect1d(a[a != NOTHING], b[b != NOTHING])) for a, b in zip(nearest, wanted, strict=True))
+        # Of those that there are, as a small index has fewer than asked for.
         return hits / max(1, int((wanted != NOTHING).sum()))
 
     def open(self, vectors: np.ndarray, folder: Path, similarity: str) -> None:
         self.vectors, self.similarity = vectors, similarity
         self.graph = self._made(vectors.shape[1], similarity)
+        # Mapped, so that opening a graph of gigabytes takes no time.
         self.graph.view(str(folder / "graph.usearch"))
 
     def search(self, questions: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +78,7 @@ class Usearch(Store):
         if not len(self.vectors) or not most:
             return best, rows
         for number, question in enumerate(questions):
+            # One thread, as its results are otherwise in the order of the threads.
             nearest = self.graph.search(question, min(most, len(self.vectors)), threads=1)
             near = np.sort(np.asarray(nearest.keys, dtype=np.int64))
             # Scores are computed again from the vectors themselves, so that they are the exact search's.

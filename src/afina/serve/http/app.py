@@ -39,6 +39,7 @@ def make_app(house: House) -> Starlette:
         refusal = Refusal(
             error.status_code, sentence, "not_found" if error.status_code == 404 else "method_not_allowed"
         )
+        # A number all the same, by which the refusal is found in the log.
         number = f"req-{secrets.token_hex(8)}"
         house.journal.write(
             request=number, method=request.method, path=request.url.path[:200], status=refusal.status, error=refusal.code,
@@ -78,6 +79,7 @@ class _Door:
             response, status, code = _refused(fault, number), 500, "internal"
         status = response.status_code if code is None else status
         try:
+            # Whoever is gone reads no answer.
             if status != _GONE:
                 response.headers["x-request-id"] = number
                 await response(scope, receive, send)
@@ -93,6 +95,7 @@ class _Door:
         caller = None
         if not endpoint.unguarded:
             caller = house.keys.who(request.headers.get("authorization"))
+            # Without any key everybody may do what is free, and an admin's work is nobody's.
             if endpoint.admin and not (caller.admin or (endpoint.free and not house.keys.guards)):
                 what = "" if house.keys.has_admin else "; the server was started without an --admin-key"
                 raise Refusal(403, f"This is for an admin's key{what}.", "admin_only")
@@ -129,6 +132,7 @@ class _Door:
                 kind="server_error",
             )  # fmt: skip
         finally:
+            # Whatever the end was: what still runs for this call is nobody's any more.
             answering.cancel()
             leaving.cancel()
 
@@ -144,6 +148,7 @@ class _Door:
 
         # Measured as it comes: a header may say less than is sent.
         async for piece in request.stream():
+            # As it comes, so that no more than is allowed is ever in memory.
             raw += piece
             if len(raw) > most:
                 raise Refusal(413, f"The body has more than the {most:,} bytes that are taken.", "body_too_large")
@@ -158,9 +163,11 @@ class _Door:
         house, (status, code, seconds) = self.house, ended
         adapter = call.adapter if call else ""
         if not self.endpoint.unguarded:
+            # Paths of endpoints and not of requests: a label is made for each value.
             house.meters.requests.labels(adapter, self.endpoint.name, str(status)).inc()
         if code is not None:
             house.meters.rejections.labels(code).inc()
+        # Only what was answered: a refusal takes no time that anybody plans with.
         if call is not None and adapter and code is None:
             house.meters.seconds.labels(adapter).observe(seconds)
             house.meters.tokens_in.labels(adapter).inc(call.tokens_in)

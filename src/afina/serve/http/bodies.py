@@ -33,6 +33,7 @@ def as_json(raw: bytes) -> Any:
     """Return what a body's bytes say; raises `Refusal` for no JSON, a key given twice, or text that cannot be written."""
     try:
         body = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        # Python reads half a surrogate pair, which no text can be written with.
         if b"\\ud" in raw.lower():
             json.dumps(body, ensure_ascii=False).encode("utf-8")  # half a character
     except RecursionError:
@@ -50,11 +51,13 @@ def as_body(kind: type[Body], body: Any) -> Any:
     if not isinstance(body, dict):
         raise wrong(f"The body should be an object with keys, not {shown(body)}.", code="invalid_json")
     for key in kind.unsupported & body.keys():
+        # A client may send every key that it knows with nothing in it.
         if body.pop(key) not in (None, False, [], {}):
             raise wrong(f"'{key}' is not supported here; leave it out.", key, "unsupported_parameter")
     try:
         return kind.model_validate(body)
     except ValidationError as error:
+        # The first is named, and the others counted: a list of them all would be read by nobody.
         first, *others = error.errors(include_url=False)
         raise _refusal(kind, first, len(others)) from None
 
@@ -64,6 +67,7 @@ def _refusal(kind: type[Body], problem: Any, others: int) -> Refusal:
     where = ".".join(map(str, problem["loc"]))[:200]
     more = f" ({others} more are wrong)" if others else ""
     if problem["type"] == "extra_forbidden":
+        # A suggestion only at the top, where the model's own keys are known.
         hint = nearest(str(problem["loc"][-1])[:80], kind.model_fields) if len(problem["loc"]) == 1 else "."
         return wrong(f"Unknown key '{where}'{hint}{more}", where, "unknown_parameter")
     if problem["type"] == "missing":
@@ -75,6 +79,7 @@ def _refusal(kind: type[Body], problem: Any, others: int) -> Refusal:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     body = dict(pairs)
     if len(body) < len(pairs):
+        # JSON says nothing of it, and two programs read two different bodies.
         raise ValueError("a key is given twice")
     return body
 

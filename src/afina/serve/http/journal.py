@@ -30,6 +30,7 @@ def check_log(place: Path) -> None:
     try:
         if not place.is_file() or not place.stat().st_size:
             return
+        # One line tells whose file it is.
         with place.open("rb") as file:
             first = file.readline(_LONGEST)
     except OSError as error:
@@ -69,6 +70,7 @@ class Journal:
 
     def close(self) -> None:
         """Close a file of one's own."""
+        # Standard output is not ours to close.
         if self._out is not None and self._out is not sys.stdout:
             self._out.close()
         self._out = None

@@ -90,6 +90,7 @@ class Keys:
         for known, other in self._known:
             if known == digest or other.name == caller.name:
                 raise UsageError(f"Two keys are the same, or both called '{caller.name}'; give each a name of its own.")
+        # The server's rate is for those whose key says nothing.
         if caller.rate is None and self._rate is not None:
             caller.rate = caller._room = self._rate
         self._known.append((digest, caller))
@@ -115,6 +116,7 @@ class Keys:
     def who(self, header: str | None) -> Caller:
         """Return whose key a request's Authorization has; raises `Refusal` for none of ours."""
         scheme, _, given = (header or "").partition(" ")
+        # Any other scheme is no key of ours.
         given = given.strip() if scheme.lower() == "bearer" else ""
 
         # Digests of one length are compared in constant time; the keys themselves are kept nowhere.
@@ -123,6 +125,7 @@ class Keys:
         for known, other in self._known:  # all of them, however early one fits: time tells nothing
             if hmac.compare_digest(known, digest):
                 caller = other
+        # Where only an admin's key is known, all the rest stays open to everybody.
         if caller is None and self.guards:
             what = "This key is not known here." if given else "A key is needed: Authorization: Bearer KEY."
             raise Refusal(401, what, "invalid_api_key", kind="authentication_error")
@@ -142,6 +145,7 @@ def read_keys(file: Path | None, api_key: str | None, admin_key: str | None, rat
         raise UsageError(f"{file} should be a list of keys, each with a name and a key.")
     for place, given in enumerate(entries, start=1):
         entry = _Entry.parse(given, f"{file}, key {place}")
+        # A digest in the file is as good as the key, and gives nothing away.
         digest = bytes.fromhex(entry.sha256) if entry.sha256 else _digest(entry.key)
         adapters = None if entry.adapters is None else frozenset(entry.adapters)
         keys.add(digest, Caller(entry.name, adapters, entry.admin, entry.rate))

@@ -19,6 +19,7 @@ class Meters:
     """Holds one server's counters; a name that nobody serves is never a label."""
 
     def __init__(self) -> None:
+        # A registry of its own: two servers in one process count apart.
         self.registry = CollectorRegistry()
 
         def counter(name: str, what: str, *labels: str) -> Counter:
@@ -74,6 +75,7 @@ class _Engine:
     def collect(self) -> Any:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 
+        # Read while nothing is counted, so that the figures belong together.
         with self._counters.steady() as now:
             yield CounterMetricFamily("afina_steps", "Steps of the model that write", now.steps)
             yield CounterMetricFamily("afina_rows_stepped", "Rows of all these steps together", now.rows_stepped)
@@ -83,6 +85,7 @@ class _Engine:
             ):
                 metric = HistogramMetricFamily(f"afina_{name}_seconds", what, labels=["adapter"])
                 for adapter, took in each.items():
+                    # Prometheus counts buckets up to their bounds.
                     sums = list(accumulate(took.counts))
                     bounds = [*map(str, took.bounds), "+Inf"]
                     metric.add_metric([adapter], list(zip(bounds, map(float, sums), strict=True)), took.seconds)

@@ -23,6 +23,7 @@ def bound(host: str, port: int) -> socket.socket:
 
     # asyncio sends small pieces at once only where the protocol is named; else each answer waits 40 ms to be acknowledged.
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # A port that was just let go of may be had again at once.
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))
@@ -44,6 +45,7 @@ class Served:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         config = uvicorn.Config(
             make_app(house), log_config=None, access_log=False, lifespan="off", server_header=False,
+            # Longer than clients keep a connection open, which would otherwise ask into a closed one.
             timeout_graceful_shutdown=max(1, round(grace)), timeout_keep_alive=65,
         )  # fmt: skip
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # of clients that leave it says whole traces
@@ -56,6 +58,7 @@ class Served:
         self.house.start()
         self._thread.start()
         while not self._server.started:
+            # It ended while it began: its thread has said why.
             if self._ended.wait(0.01):
                 raise AfinaError(f"The server at {self.url} ended before it began.")
         return self
@@ -88,6 +91,7 @@ class Served:
         try:
             asyncio.run(self._server.serve(sockets=[self._socket]))
         finally:
+            # The socket may be gone with the event loop.
             with suppress(OSError):
                 self._socket.close()
             self.house.close()
