@@ -22,6 +22,7 @@ _PLACES = {
     "GenerationSettings": "afina.generation.settings",
     "Index": "afina.retrieval.index",
     "IndexSettings": "afina.retrieval.settings",
+    "JudgedQuestion": "afina.retrieval.judged",
     "LeakSettings": "afina.audit.leak",
     "LocalModel": "afina.generation.writer",
     "Progress": "afina.cli.progress",

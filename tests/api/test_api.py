@@ -34,6 +34,9 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("data generate", "timeout"): "timeout_seconds",
     ("rag index", "text"): "columns",
     ("rag search", "questions"): "question",  # one; of several `afina.Index(folder).search_several`
+    ("rag pairs", "endpoint"): "url",
+    ("rag pairs", "model"): "name",
+    ("rag pairs", "key_variable"): "key",
     ("report", "errors"): "run",  # of api.mistakes
     ("export", "check"): "folder",  # of api.check_export
     ("chat", "adapters"): "beside",  # of afina.load
@@ -41,7 +44,7 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
 """Options whose Python name is another, as one word there has to say what of."""
 BESIDE = {
     "report": [api.mistakes], "export": [api.check_export], "chat": [afina.load],
-    "data generate": [afina.Endpoint, afina.LocalModel],
+    "data generate": [afina.Endpoint, afina.LocalModel], "rag pairs": [afina.Endpoint, afina.LocalModel],
 }  # fmt: skip
 """What in Python is another call than the command's own."""
 TERMINALS_OWN = {
@@ -63,7 +66,9 @@ TERMINALS_OWN = {
             "rag ask",
             "rag index",
             "rag rows",
+            "rag pairs",
             "rag search",
+            "rag threshold",
             "serve",
         )
     },

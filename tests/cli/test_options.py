@@ -52,8 +52,12 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         "template": "chatml",
     }
     Study(folder / "writing", **says, methods=["lora"], epochs=1, max_length=64, precision="fp32").run()
-    (folder / "text.txt").write_text("a good mail\nand a late one\n")
     (folder / "asked.jsonl").write_text('{"question": "Which mail?", "answer": "good", "passage": "a good mail"}\n')
+    (folder / "text.txt").write_text("a good mail\nand a late one\n" + "The late mail came on a good day to all. " * 2)
+    asked = [
+        f"{word} mail {number}?,{answer}" for word, answer in (("good", "yes"), ("zebra", "no")) for number in range(10)
+    ]
+    (folder / "asked.csv").write_text("\n".join(["question,answerable", *asked]))
     build_index([folder / "text.txt"], index := folder / "index", representation="bm25")
     (adapter,) = folder.glob("study/runs/*lora*/adapter")
     (writer,) = folder.glob("writing/runs/*/adapter")
@@ -77,6 +81,8 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         "rag search": [str(index), "good mail"],
         "rag rows": [str(index), str(folder / "asked.jsonl"), "--out", "{out}/f.jsonl"],
         "rag ask": [str(index), "good mail", "--model", str(writer), "--max-new-tokens", "2"],
+        "rag threshold": [str(index), str(folder / "asked.csv")],
+        "rag pairs": [str(index), "--out", "{out}/f.jsonl"],
         "serve": [str(folder / "text.txt")],  # no base: one that is would be served until somebody ends it
     }  # fmt: skip
 

@@ -100,6 +100,24 @@ def test_what_a_kill_left_in_the_data_base_goes_with_the_next_building(address: 
     assert not half.exists()
 
 
+def test_a_data_base_without_pgvector_is_one_sentence_and_what_stood_stays(address: str, tmp_path: Path) -> None:
+    """Where the extension is not there and whoever asks may not make it."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a.txt").write_text("The garden is open on Sundays.")
+    with psycopg.connect(address, autocommit=True) as base:
+        base.execute("CREATE DATABASE bare")
+        base.execute("CREATE ROLE guest LOGIN")
+    there = address.replace("postgresql://postgres:@", "postgresql://guest@").replace("/postgres?", "/bare?")
+    assert there.count("guest") == 1 and "/bare?" in there, address
+    build_index([tmp_path / "d"], tmp_path / "i", representation="word2vec")
+    before = (tmp_path / "i" / "index.json").read_bytes()
+    with pytest.raises(AfinaError, match=r"lacks pgvector .*: install it there, and CREATE EXTENSION vector"):
+        build_index([tmp_path / "d"], tmp_path / "i", representation="word2vec", store=there, force=True)
+    assert (tmp_path / "i" / "index.json").read_bytes() == before and len(
+        Index(tmp_path / "i").search("garden", 1)
+    ) == 1
+
+
 def test_a_data_base_that_is_not_there_is_said_and_no_password_is_kept(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.txt").write_text("Some text.")

@@ -59,6 +59,34 @@ def test_bm25_is_its_formula(documents: Path, tmp_path: Path) -> None:
     assert set(rows(index, question)) == {0, 1, 5}
 
 
+def test_bert_is_the_mean_of_the_encoders_states_as_transformers_computes_it(documents: Path, tmp_path: Path) -> None:
+    """By transformers alone, text by text: vectors, their cosines with a question, and the ranks."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from afina.backbone.model_files import model_path
+
+    build_index([documents], tmp_path / "i", representation="bert", precision="fp32")
+    index = Index(tmp_path / "i")
+    place = str(model_path("minilm"))
+    tokenizer, model = AutoTokenizer.from_pretrained(place), AutoModel.from_pretrained(place).eval()
+
+    def vector(text: str) -> np.ndarray:
+        with torch.inference_mode():
+            states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        mean = states.mean(dim=0).numpy()
+        return mean / np.linalg.norm(mean)
+
+    wanted = np.stack([vector(text) for text in TEXTS])
+    stored = np.load(index.edition.folder / "bert" / "vectors.npy")
+    np.testing.assert_allclose(stored, wanted, atol=2e-6)
+    for question in ("Quanto dura a garantia?", "When does the shop open?"):
+        scores = wanted @ vector(question)
+        hits = index.search(question, 6)
+        assert [hit.row for hit in hits] == np.argsort(-scores).tolist()
+        assert [hit.score for hit in hits] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-5)
+
+
 def test_words_are_found_with_and_without_accents_and_endings(documents: Path, tmp_path: Path) -> None:
     report = build_index([documents], tmp_path / "i", representation="bm25")
     assert report.facts["language"] == "pt" and any("stemmed as pt" in note for note in report.notes)

@@ -6,7 +6,8 @@ to a function, where one is given. The terminal, a notebook and a page are three
 """
 
 from afina.api import audit, data, rag
-from afina.api.adapters import card, chat, check_export, evaluate, export, generate, push
+from afina.api.adapters import card, check_export, evaluate, export, generate, push
+from afina.api.conversations import chat
 from afina.api.demonstrations import demo, demo_chat
 from afina.api.prediction import predict
 from afina.api.serving import serve

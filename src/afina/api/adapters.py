@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.api.conversations import loaded_from
+
 if TYPE_CHECKING:
     from afina.card.write import WrittenCard
     from afina.evaluation.answers import Answering
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from afina.export.push import Pushed
     from afina.generation.settings import GenerationSettings
     from afina.generation.writes import Writes
-    from afina.serve.session import Chat
 
-__all__ = ["Generated", "Reply", "card", "chat", "check_export", "evaluate", "export", "generate", "push"]
+__all__ = ["Generated", "Reply", "card", "check_export", "evaluate", "export", "generate", "push"]
 
 Tell = Callable[[str], None]
 
@@ -81,7 +82,7 @@ def generate(
         texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
     from afina.generation.writes import writes_of
 
-    loaded = writes_of(_loaded(adapter, model, device, precision, trust_remote_code))
+    loaded = writes_of(loaded_from(adapter, model, device, precision, trust_remote_code))
     # A string is text to go on with, a list of messages a conversation: the writer tells them apart by that.
     asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
     # Told as they come, the pieces of several prompts would be mixed.
@@ -101,20 +102,6 @@ def generate(
     return Generated(replies, f"{'The bare model' if bare else adapter} wrote no word{form}.", assumed)
 
 
-def _loaded(adapter: str | Path, model: str | None, device: str, precision: str | None, trust_remote_code: bool) -> Any:
-    """Load an adapter on its base, or open what was exported in its runtime."""
-    from afina.export.runtime import is_run
-
-    if is_run(adapter):
-        from afina.api.prediction import opened
-
-        return opened(adapter, model=model, precision=precision, device=device)
-    from afina.predictor.loading import Loading
-
-    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    return loading.load(adapter)
-
-
 def _taught_chat(loaded: "Writes", asked_so: bool) -> bool:
     """Return whether an adapter was taught conversations and is asked in another form."""
     return loaded.task.template is not None and not asked_so
@@ -129,32 +116,6 @@ def _piece_by_piece(
         reply = piece.written or reply
     assert reply is not None
     return Reply(prompt, reply.text, reply.finish, len(reply.tokens))
-
-
-def chat(
-    adapter: str | Path,
-    settings: "GenerationSettings | None" = None,
-    *,
-    system: str | None = None,
-    merge_system: bool = False,
-    model: str | None = None,
-    device: str = "auto",
-    precision: str | None = None,
-    trust_remote_code: bool = False,
-) -> "Chat":
-    """Begin a conversation with a tuned model: `chat.ask(text)` yields its answer, piece by piece.
-
-    To have another adapter answer set `chat.answering` to one that was loaded `beside` this one, or to None for the bare
-    model. With `merge_system` what the system says stands before the first question. Raises `UsageError` for an adapter that
-    does not write.
-    """
-    from afina.serve.session import Chat
-
-    loaded = _loaded(adapter, model, device, precision, trust_remote_code)
-    made = Chat(loaded, system=system, settings=settings)
-    # Set on what answers, as an adapter that is loaded beside may have learned another form.
-    made.adapter.merge_system = merge_system
-    return made
 
 
 def evaluate(

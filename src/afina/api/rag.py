@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from afina.corpus.writers import TextWriter
     from afina.generation.settings import GenerationSettings
     from afina.generation.writes import Writes
     from afina.retrieval.asking import Answer, QuestionPrompt
     from afina.retrieval.build import BuildReport
     from afina.retrieval.index import Hit
+    from afina.retrieval.judged import JudgedQuestion
+    from afina.retrieval.pairs import MadePairs
     from afina.retrieval.rows import ReadingRows
+    from afina.retrieval.threshold import Threshold
 
-__all__ = ["ask", "index", "rows", "search", "writer_for"]
+__all__ = ["ask", "index", "pairs", "rows", "search", "threshold", "writer_for"]
 
 Tell = Callable[[str, int, int | None], None]
 
@@ -88,7 +92,7 @@ def ask(
     settings: "GenerationSettings | None" = None,
     *,
     most: int = 5,
-    threshold: float | None = None,
+    threshold: "float | str | None" = "index",
     base: str | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -98,12 +102,12 @@ def ask(
     """Answer a question from an index's passages, by a language model, an adapter or an export; with `dry_run` the prompt.
 
     The best passages that fit stand in the prompt, where none of their words can act as marks of the chat. Citations in the
-    answer are held against them. Below `threshold` of the best passage's similarity the documents are said not to tell.
+    answer are held against them. Where the best passage's similarity is below the `threshold` (`index`: the index's own, if
+    one was set; None: none) the documents are said not to tell, and nothing is asked of the model, with `dry_run` too.
     `base` is an adapter's base model, where it is not where it was. Raises `UsageError` for what does not write.
     """
     from afina.generation.settings import GenerationSettings
     from afina.retrieval.asking import ask as answered
-    from afina.retrieval.asking import build_prompt
     from afina.retrieval.index import Index
 
     how = settings or GenerationSettings()
@@ -111,9 +115,46 @@ def ask(
     try:
         # After the index, which says first if it is not there: a language model takes longer to load.
         writer = writer_for(model, base=base, device=device, precision=precision)
-        if dry_run:
-            return build_prompt(writer, question, opened.search(question, most), how)
-        return answered(opened, question, writer, how, most=most, threshold=threshold, tell=tell)
+        return answered(opened, question, writer, how, most=most, threshold=threshold, dry_run=dry_run, tell=tell)
+    finally:
+        opened.close()
+
+
+def threshold(
+    index: str | Path, questions: "str | Path | Sequence[JudgedQuestion] | None" = None, *, question: str | None = None,
+    answerable: str | None = None, refuse_at_most: float | None = None, remove: bool = False, seed: int = 0,
+    device: str = "auto", notes: list[str] | None = None,
+) -> "Threshold | None":  # fmt: skip
+    """Set the score below which an index's documents do not tell, and keep it in the index; return it.
+
+    `questions` are a table (columns `question` and `answerable`, or answers that may be empty) or `JudgedQuestion`s, ten or
+    more of each kind. Half of them choose the part of the index and the score that errs least, or with `refuse_at_most`
+    lets the fewest through of those without an answer while at most that share of the others is refused; the other half
+    says how often it errs. What was assumed of the file goes to `notes`. Without questions the one that is kept is
+    returned, None where there is none; with `remove` it goes. Raises `UsageError` in one sentence, and leaves the index as
+    it was.
+    """
+    from afina.errors import UsageError
+    from afina.retrieval.folder import IndexFolder
+    from afina.retrieval.index import Index
+    from afina.retrieval.judged import read_judged
+    from afina.retrieval.threshold import chosen_threshold, threshold_in
+
+    if questions is None and (question, answerable, refuse_at_most) != (None, None, None):
+        raise UsageError("--question, --answerable and --refuse-at-most are about QUESTIONS; give the file.")
+    if remove and questions is not None:
+        raise UsageError("--remove takes the threshold out of the index, and QUESTIONS set one: give one of the two.")
+    opened = Index(index, device=device)
+    try:
+        if questions is None and not remove:
+            return threshold_in(opened)
+        made = None
+        if isinstance(questions, str | Path):
+            questions = read_judged(Path(questions), question=question, answerable=answerable, notes=notes)
+        if questions is not None:
+            made = chosen_threshold(opened, questions, refuse_at_most=refuse_at_most, seed=seed)
+        IndexFolder(Path(index)).keep_threshold(None if made is None else made.as_dict(), opened.values["edition"])
+        return made
     finally:
         opened.close()
 
@@ -200,3 +241,25 @@ def writer_for(
     from afina.retrieval.bare import BareWriter
 
     return BareWriter(str(model), device=device, precision=precision)
+
+
+def pairs(
+    index: str | Path, out: str | Path, writer: "TextWriter | None" = None, *, keep: float = 0.1, seed: int = 0,
+    force: bool = False, tell: Tell = lambda what, done, total: None,
+) -> "MadePairs":  # fmt: skip
+    """Make questions for an index's passages, on which `task: retrieval` tunes its encoder; nobody needs to have asked any.
+
+    A question is one of a passage's sentences, which is taken out of it but for a share `keep`; with a `writer`
+    (`afina.LocalModel`, `afina.Endpoint`) a model is asked for each, and every row says that it is generated. Raises
+    `UsageError` where none can be made.
+    """
+    from afina.outputs import check_outputs
+    from afina.retrieval.index import Index
+    from afina.retrieval.pairs import write_pairs
+
+    check_outputs((out,), (index,), force=force)
+    opened = Index(index)
+    try:
+        return write_pairs(opened, Path(out), writer=writer, keep=keep, seed=seed, tell=tell)
+    finally:
+        opened.close()

@@ -1,6 +1,6 @@
 """Serving: adapters of one base behind the interfaces that programs speak already."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ def serve(
     log: str | Path | None = None,
     log_text: bool = False,
     same: Sequence[str] = (),
+    index: "str | Path | Mapping[str, str | Path] | None" = None,
     precision: str | None = None,
     device: str = "auto",
     tell: Callable[[str], None] = lambda sentence: None,
@@ -36,7 +37,9 @@ def serve(
     Returns when requests are taken: `served.url` says where, `served.stop()`, or leaving its `with` block, ends it. Whoever
     has `api_key` may ask everything, `admin_key` loads and unloads too, and `keys` is a file of keys with adapters of their
     own; `rate` is how often a minute each may ask. `log` is a file of JSON lines, or "-". `same` are other names of the
-    base. Raises `UsageError` for what cannot be served, before anything is loaded where that can be.
+    base. `index` is the folder of an index of documents from which chats with the base are answered, or several by the names
+    of their adapters (the base's by its own); an adapter's folder may name its own in `serve.yaml`. Raises `UsageError` for
+    what cannot be served, before anything is loaded where that can be.
     """
     from afina.errors import UsageError
 
@@ -58,10 +61,20 @@ def serve(
             base=base, adapters=None if adapters is None else Path(adapters), precision=precision, device=device,
             preload=preload, same=tuple(same), api_key=api_key, admin_key=admin_key,
             keys=None if keys is None else Path(keys), rate=rate, log=None if log is None else str(log),
-            log_text=log_text, limits=limits or ServeLimits(),
+            log_text=log_text, limits=limits or ServeLimits(), indexes=_indexes(index),
         )  # fmt: skip
         return Served(open_house(how, tell), place, grace=grace).start()
     # Whatever broke it off, Ctrl-C among it, the port is free again.
     except BaseException:
         place.close()
         raise
+
+
+def _indexes(given: "str | Path | Mapping[str, str | Path] | None") -> dict[str, str]:
+    """Return indexes by their models' names, the base's by an empty one where it was given alone."""
+    if given is None:
+        return {}
+    named = given if isinstance(given, Mapping) else {"": given}
+    from afina.retrieval.folder import IndexFolder
+
+    return {name: str(IndexFolder(Path(place)).path.resolve()) for name, place in named.items()}

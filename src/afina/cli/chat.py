@@ -34,6 +34,15 @@ def chat(
         float, typer.Option("--repetition-penalty", help="Above 1: less of what was there already.")
     ] = 1.0,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of an answer.")] = 512,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", metavar="INDEX", help="Answer from the passages of an index (afina rag index)."),
+    ] = None,
+    most: Annotated[int, typer.Option("--most", "-k", min=1, help="Passages that a question is given.")] = 5,
+    threshold: Annotated[
+        str,
+        typer.Option("--threshold", metavar="NUMBER", help="Of the index's passages, as that of afina rag ask."),
+    ] = "index",
     seed: AnySeed = None,
     stop: Stop = None,
     language: Annotated[str, typer.Option("--language", help="en or pt; by default the system's.")] = "",
@@ -47,8 +56,10 @@ def chat(
 
     /adapter NAME switches to another adapter on the same model (none: the model without one), /reset begins anew, /save FILE
     keeps the conversation, /help lists the commands, /quit or Ctrl-D leaves. Questions may also come from a pipe, one a line.
+    With --index each is answered from the passages that are found for it, and what the answer cites stands below it.
     """
     from afina.cli.conversation import Conversation, system_language
+    from afina.cli.rag_ask import threshold_named
     from afina.export.runtime import is_run
     from afina.generation.settings import GenerationSettings
     from afina.serve.folders import adapters_in
@@ -60,7 +71,10 @@ def chat(
     # An export is talked with like an adapter; only those that run here are listed.
     folders = adapters_in([adapter, *(adapters or ())], is_run)
     talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
-    talk.open(settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision)
+    talk.open(
+        settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision, index=index,
+        most=most, threshold=threshold_named(threshold),
+    )  # fmt: skip
     talk.run()
 
 

@@ -189,6 +189,10 @@ class Conversation:
         if self.chat.left_out > self.left_out:
             self.note("(the context is full: {count} oldest messages are no longer read)", count=self.chat.left_out)
         self.left_out = self.chat.left_out
+        if (answer := self.chat.answer) is not None:
+            from afina.cli.rag_ask import show_answer
+
+            show_answer(self.notes, self.notes, answer, self.words)
 
     def _write(self, pieces: Iterator[str]) -> None:
         label = f"{self._label()}> " if self.terminal else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from afina.retrieval.asking import Answer, QuestionPrompt
     from afina.words.language import Words
 
-__all__ = ["rag_ask"]
+__all__ = ["rag_ask", "show_answer", "threshold_named"]
 
 
 @command("rag ask", panel=PANELS[2])
@@ -32,9 +32,13 @@ def rag_ask(
     ],
     most: Annotated[int, typer.Option("--most", "-k", min=1, help="Passages that are given, if they fit.")] = 5,
     threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", help="Below this similarity of the best passage the documents do not tell."),
-    ] = None,
+        str,
+        typer.Option(
+            "--threshold",
+            metavar="NUMBER",
+            help="Below this similarity of the best passage the documents do not tell; none; default: the index's own.",
+        ),
+    ] = "index",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the prompt, and ask nothing.")] = False,
     base: Annotated[
         str | None,
@@ -72,9 +76,9 @@ def rag_ask(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=tuple(stop or ())
     )
     answer = api.rag.ask(
-        index, question, model, settings, most=most, threshold=threshold, base=base, device=device, precision=precision,
+        index, question, model, settings, most=most, threshold=threshold_named(threshold), base=base, device=device,
         # An answer for a program comes whole.
-        dry_run=dry_run, tell=_write if format == "text" else lambda piece: None,
+        precision=precision, dry_run=dry_run, tell=_write if format == "text" else lambda piece: None,
     )  # fmt: skip
     if isinstance(answer, QuestionPrompt):
         _show_prompt(answer, words, beside, as_json=format == "json")
@@ -83,7 +87,24 @@ def rag_ask(
     else:
         # The answer was written as it came, without an end of its last line.
         print()
-        _show(console, beside, answer, words)
+        if dry_run:
+            note(
+                beside,
+                words("nothing would be asked of the model: the best passage is below the threshold, or there is none"),
+            )
+        show_answer(console, beside, answer, words)
+
+
+def threshold_named(given: str) -> float | str | None:
+    """Return what `--threshold` says; raises `UsageError` for what is neither a number, none nor index."""
+    from afina.errors import UsageError, shown
+
+    if given in ("none", "index"):
+        return None if given == "none" else given
+    try:
+        return float(given)
+    except ValueError:
+        raise UsageError(f"--threshold is a number, none or index, not {shown(given)}.") from None
 
 
 def _write(piece: str) -> None:
@@ -103,10 +124,13 @@ def _show_prompt(prompt: "QuestionPrompt", words: "Words", beside: "Console", *,
         note(beside, words.counted(prompt.left_out, "{count} passage did not fit", "{count} passages did not fit"))
 
 
-def _show(console: "Console", beside: "Console", answer: "Answer", words: "Words") -> None:
+def show_answer(console: "Console", beside: "Console", answer: "Answer", words: "Words") -> None:
+    """Print what an answer cites, with its words and places; what is wrong with its citations goes to `beside`."""
     from rich.padding import Padding
     from rich.text import Text
 
+    for sentence in answer.notes:
+        note(beside, words.note(sentence))
     if answer.finish == "length":
         note(beside, words("the answer was cut off at its most tokens"))
     for number in answer.wrong:

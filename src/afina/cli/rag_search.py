@@ -9,7 +9,7 @@ import typer
 
 from afina.cli.command import PANELS, command
 from afina.cli.options import Device, Language
-from afina.cli.terminal import console_for, is_quiet
+from afina.cli.terminal import console_for, is_quiet, note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,10 @@ def rag_search(
     device: Device = "auto",
     language: Language = "en",
     format: Annotated[
-        str, typer.Option("--format", help="text, or jsonl: an object a passage with file, page, span and scores.")
+        str,
+        typer.Option(
+            "--format", help="text, or jsonl: an object a passage: file, page, span, scores, tells (threshold)."
+        ),
     ] = "text",
 ) -> None:
     """Search an index: the passages that answer a question, each with file, page, heading, place and scores.
@@ -49,6 +52,7 @@ def rag_search(
     """
     console_for(format, forms=("text", "jsonl"))
     import afina
+    from afina.retrieval.threshold import limit_of, threshold_in
     from afina.words.language import Words
 
     # All questions are searched at once, as their vectors are made together.
@@ -65,12 +69,13 @@ def rag_search(
         reranker = Reranker(rerank, device=device)
     # Fifty, so that a passage that the index ranks low can still be found to be the best.
     depth = most if reranker is None else max(most, 50)
-    for question, hits in zip(asked, opened.search_several(asked, depth, by=by) if asked else (), strict=True):
-        if reranker is not None:
-            hits = reranker.ranked(question, hits, most)
+    limit = None if threshold_in(opened) is None or by is not None else limit_of(opened, "index")
+    for question, passages in zip(asked, opened.found(asked, depth, by=by) if asked else (), strict=True):
+        hits = passages.hits if reranker is None else reranker.ranked(question, passages.hits, most)
+        tells = None if limit is None else limit.tells(passages.best)
         if format == "jsonl":
             for hit in hits:
-                print(json.dumps({"question": question, **hit.as_dict()}, ensure_ascii=False))
+                print(json.dumps({"question": question, **hit.as_dict(), "tells": tells}, ensure_ascii=False))
             continue
         if len(asked) > 1:
             console.print(question, style="bold", markup=False, highlight=False, soft_wrap=True)
@@ -78,6 +83,8 @@ def rag_search(
             console.print(words("no passage has any of these words"), style="yellow")
         for hit in hits:
             _show(console, hit, words, whole=whole)
+        if tells is False and hits:
+            note(console, words("by the index's threshold the documents do not tell: none of these is like enough"))
 
 
 def place_of(hit: "Hit", words: "Words") -> str:

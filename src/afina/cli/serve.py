@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +63,14 @@ def serve(
         list[str] | None,
         typer.Option("--same", metavar="NAME", help="Another name of BASE in adapters; several times."),
     ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            metavar="[NAME=]INDEX",
+            help="Documents from which BASE, or the adapter NAME, answers; several times.",
+        ),
+    ] = None,
     device: Device = "auto",
     precision: Precision = None,
     language: Language = "en",
@@ -85,7 +94,7 @@ def serve(
         api_key=api_key or os.environ.get("AFINA_API_KEY") or None,
         admin_key=admin_key or os.environ.get("AFINA_ADMIN_KEY") or None, rate=rate,
         limits=ServeLimits(queue=queue, body=body, deadline=deadline), grace=grace, log=log, log_text=log_text,
-        same=same or (), precision=precision, device=device, tell=tell,
+        same=same or (), index=_indexes(index or ()), precision=precision, device=device, tell=tell,
     )  # fmt: skip
     adapters_there = words.counted(len(served.house.shelf.names()), "{count} adapter", "{count} adapters")
     tell(
@@ -98,6 +107,19 @@ def serve(
     if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
         tell(words("Whoever reaches this address may ask: there is no key (--api-key, --keys)."))
     _until_told(served)
+
+
+def _indexes(given: Sequence[str]) -> dict[str, str]:
+    """Return `--index` by models' names, the base's by an empty one; raises `UsageError` for one that is named twice."""
+    from afina.errors import UsageError
+
+    named: dict[str, str] = {}
+    for each in given:
+        name, _, place = each.rpartition("=")
+        if name in named:
+            raise UsageError(f"--index: {f'the adapter {name}' if name else 'the base'} is given two indexes.")
+        named[name] = place
+    return named
 
 
 def _tell(words: "Words", sentence: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 __all__ = [
+    "ANSWERABLE",
     "ANSWERS_TO_CHOOSE",
     "ASKED",
     "BODIES",
@@ -48,6 +49,7 @@ __all__ = [
     "TRANSCRIPTS",
     "TRANSLATIONS",
     "TURNS",
+    "UNANSWERABLE",
     "WORD",
     "WORDS",
     "WRONG_PASSAGES",
@@ -175,6 +177,11 @@ PASSAGE_QUESTIONS = ("question", "pergunta")
 PASSAGES = ("context", "contexto")
 PASSAGE_ANSWERS = ("answers", "respostas")
 """Objects with the texts of all answers that were given (SQuAD)."""
+
+ANSWERABLE = ("answerable", "has_answer", "tells", "respondivel", "tem_resposta")
+"""Columns of true and false: whether a text, or all documents, tell the answer to a question."""
+UNANSWERABLE = ("is_impossible", "impossible", "unanswerable", "impossivel", "sem_resposta")
+"""Columns that say whether they do not (SQuAD 2.0)."""
 
 # -- retrieval: questions and the passages that answer them
 

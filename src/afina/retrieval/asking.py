@@ -4,13 +4,13 @@ The best passages come first, whole sentences of them, as many as fit beside the
 the chat (`harmless`). An answer's `[1]` is held against the passages that it was given.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afina.corpus.languages import language_of
 from afina.errors import UsageError
+from afina.generation.rows import Request
 from afina.generation.settings import GenerationSettings
 from afina.generation.writes import Writes
 from afina.retrieval.citations import Citation, cited
@@ -18,6 +18,7 @@ from afina.retrieval.cutting import sentence_starts
 from afina.retrieval.harmless import harmless, marks_of
 from afina.retrieval.index import Hit, Index
 from afina.retrieval.terms import Terms
+from afina.retrieval.threshold import limit_of
 
 __all__ = [
     "Answer",
@@ -26,7 +27,7 @@ __all__ = [
     "answered",
     "ask",
     "build_prompt",
-    "likeness",
+    "notes_on",
     "refusal_to",
     "refuses",
 ]
@@ -97,6 +98,7 @@ class Answer:
     likeness: float | None = None
     """Similarity of the best passage, which a threshold is held against."""
     finish: str = "stop"
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -105,28 +107,36 @@ class Answer:
             "question": self.question, "answer": self.text, "tells": self.tells, "likeness": self.likeness,
             "finish": self.finish, "prompt_tokens": None if self.prompt is None else self.prompt.tokens,
             "citations": [each.as_dict() for each in self.citations], "cited_but_not_given": self.wrong,
+            "notes": list(self.notes),
             "passages": [{"number": each.number, **each.hit.as_dict()} for each in given],
         }  # fmt: skip
 
 
-def build_prompt(writer: Writes, question: str, hits: Sequence[Hit], settings: GenerationSettings) -> QuestionPrompt:
+def build_prompt(
+    writer: Writes, question: str, hits: Sequence[Hit], settings: GenerationSettings, *,
+    before: Sequence[dict[str, str]] = (), requested: Callable[[list[dict[str, str]]], Request] | None = None,
+) -> QuestionPrompt:  # fmt: skip
     """Return the prompt for a question with as many passages as fit, so that the answer fits behind it.
 
+    `before` are the conversation's earlier messages; `requested` makes the request, where another answers than `writer`.
     Raises `UsageError` where the question alone does not fit.
     """
     language = "pt" if language_of(question) == "pt" else "en"
     if language_of(question) not in ("en", "pt") and hits:
         language = "pt" if language_of(hits[0].chunk.text) == "pt" else "en"
-    marks = marks_of(_tokenizer(writer), writer.template)
+    marks, make = (
+        marks_of(_tokenizer(writer), writer.template),
+        requested or (lambda said: writer.request(said, writer)),
+    )
     order, last, refusal = _ORDERS[language]
 
     def messages(lines: Sequence[str]) -> list[dict[str, str]]:
         parts = [order.format(refusal=refusal), *lines, last.format(question=harmless(question, marks))]
-        return [{"role": "user", "content": "\n\n".join(parts)}]
+        return [*before, {"role": "user", "content": "\n\n".join(parts)}]
 
     def fits(lines: Sequence[str]) -> int:
         """Return a prompt's tokens where it fits, else 0."""
-        request = writer.request(messages(lines), writer)
+        request = make(messages(lines))
         room = min(settings.max_new_tokens, writer.context // 4)
         return len(request.prompt) if len(request.prompt) + room <= writer.longest_prompt(request) + 1 else 0
 
@@ -180,32 +190,26 @@ def _tokenizer(writer: Writes) -> Any:
     return tokenizer
 
 
-def likeness(hits: Sequence[Hit]) -> float | None:
-    """Return how like the question the best passage is by its vector, or by the one score that there is; None without any."""
-    if not hits:
-        return None
-    values = [score for hit in hits for name, (_, score) in hit.parts.items() if name not in ("bm25", "tfidf")]
-    return max(values) if values else hits[0].score
-
-
 def ask(
     index: Index, question: str, writer: Writes, settings: GenerationSettings, *, most: int = 5,
-    threshold: float | None = None, tell: Callable[[str], None] = lambda piece: None,
-) -> Answer:  # fmt: skip
+    threshold: float | str | None = "index", dry_run: bool = False, tell: Callable[[str], None] = lambda piece: None,
+) -> "Answer | QuestionPrompt":  # fmt: skip
     """Answer a question from an index's passages; `tell` is told each piece of the answer as it is written.
 
-    Where the best passage is less like the question than `threshold`, or there is none, nothing is asked of the model.
+    Where the best passage is less like the question than `threshold` (`limit_of` says what it may be), or there is none,
+    nothing is asked of the model. With `dry_run` nothing is in any case, and the prompt is returned.
     Raises `UsageError` for a threshold without an end.
     """
-    if threshold is not None and not math.isfinite(threshold):
-        raise UsageError(f"The threshold should be a number with an end, not {threshold}.")
-    hits = index.search(question, most)
-    best = likeness(hits)
-    if best is None or (threshold is not None and best < threshold):
+    limit, notes = limit_of(index, threshold), notes_on(index, threshold)
+    (passages,) = index.found([question], most)
+    best = passages.best.get(limit.by)
+    if not passages.hits or not limit.tells(passages.best):
         refusal = refusal_to(question, index)
         tell(refusal)
-        return Answer(question, refusal, None, tells=False, likeness=best)
-    prompt = build_prompt(writer, question, hits, settings)
+        return Answer(question, refusal, None, tells=False, likeness=best, notes=notes)
+    prompt = build_prompt(writer, question, passages.hits, settings)
+    if dry_run:
+        return prompt
     written = None
     pieces: list[str] = []
     for piece in writer.write([writer.request(prompt.messages, writer)], settings):
@@ -214,9 +218,17 @@ def ask(
             pieces.append(text)
             tell(text)
         written = piece.written or written
-    return answered(
+    made = answered(
         question, "".join(pieces), prompt, index.terms, likeness=best, finish=written.finish if written else "stop"
     )
+    return replace(made, notes=notes)
+
+
+def notes_on(index: Index, threshold: float | str | None) -> tuple[str, ...]:
+    """Return what has to be known of a threshold before it is relied on."""
+    if threshold != "index" or not index.threshold_is_stale:
+        return ()
+    return ("the documents have changed since the threshold was set; set it again to know its rates",)
 
 
 def answered(

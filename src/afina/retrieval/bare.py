@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from afina.backbone.load import load_backbone
+from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.model_files import device_named
 from afina.generation.generate import encode_prompt
 from afina.generation.on_backbone import WritesOnBackbone
@@ -19,10 +19,19 @@ class BareWriter(WritesOnBackbone):
 
     def __init__(self, model: str, *, device: str = "auto", precision: str | None = None) -> None:
         """Load a model by name or from its folder; raises `UsageError` for one that is not there or does not write."""
-        self.backbone = load_backbone(model, precision=precision, device=device_named(device), speaks=True)
-        self.tokenizer = self.backbone.tokenizer
+        self._take(load_backbone(model, precision=precision, device=device_named(device), speaks=True))
+
+    @classmethod
+    def on(cls, backbone: Backbone) -> "BareWriter":
+        """Return what writes by a model that is loaded already."""
+        made = cls.__new__(cls)
+        made._take(backbone)
+        return made
+
+    def _take(self, backbone: Backbone) -> None:
+        self.backbone, self.tokenizer = backbone, backbone.tokenizer
         self.task: Any = SimpleNamespace(template=None)
-        self.notes = self.backbone.notes
+        self.notes = backbone.notes
 
     @property
     def template(self) -> Template:

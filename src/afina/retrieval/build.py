@@ -5,12 +5,13 @@ stands and takes its place in one step, so that a reader, a kill or a full disk 
 """
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afina.errors import UsageError
+from afina.errors import AfinaError, UsageError
 from afina.retrieval.collecting import Collected, collect, digest_of
 from afina.retrieval.cutting import Cutter
 from afina.retrieval.duplicates import mark_duplicates
@@ -82,7 +83,13 @@ def build_index(
                 run.check_same_documents(before["roots"], roots)
             if run.is_up_to_date():
                 return run.report
-        return run.build(roots)
+        try:
+            return run.build(roots)
+        except sqlite3.Error as error:
+            raise AfinaError(
+                f"{folder.path} cannot be written ({error}): where the disk is full, free some space and give the same "
+                "command again. What was indexed before stays."
+            ) from None
 
 
 def _settled(before: dict[str, Any] | None, changes: dict[str, Any], device: str, folder: IndexFolder) -> IndexSettings:

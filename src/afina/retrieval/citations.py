@@ -13,7 +13,7 @@ from afina.retrieval.cutting import sentence_starts
 from afina.retrieval.index import Hit
 from afina.retrieval.terms import Terms
 
-__all__ = ["Citation", "cite", "cited", "nearest_sentence", "plain_answer"]
+__all__ = ["Citation", "cite", "cited", "nearest_sentence", "plain_answer", "sentence_spans"]
 
 _MARK = re.compile(r"\[\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*\]")
 _QUOTED = re.compile(r"“[^”]*”\s*(?=\[\s*\d)")
@@ -99,10 +99,15 @@ def _sentences(answer: str) -> list[str]:
     return [answer[a:b] for a, b in zip(starts, [*starts[1:], len(answer)], strict=True)]
 
 
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return where a text's sentences begin and end, those of each paragraph; a heading is one by itself."""
+    starts = sorted({*sentence_starts(text), *(match.end() for match in _PARAGRAPH.finditer(text))})
+    return list(zip(starts, [*starts[1:], len(text)], strict=True))
+
+
 def nearest_sentence(text: str, wanted: set[str], terms: Terms) -> tuple[int, int]:
     """Return the span of the sentence that has most of some words; of equals the first. A heading is none of its sentence."""
-    starts = sorted({*sentence_starts(text), *(match.end() for match in _PARAGRAPH.finditer(text))})
-    spans = list(zip(starts, [*starts[1:], len(text)], strict=True))
+    spans = sentence_spans(text)
 
     def shared(span: tuple[int, int]) -> float:
         words = set(terms.of(text[slice(*span)]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from afina import __version__
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, UsageError, shown
 from afina.json_files import read_json_object
 from afina.links import open_unfollowed
 from afina.retrieval.edition import Edition
@@ -37,6 +37,9 @@ class IndexFolder:
     """The folder of an index, that may not be there yet."""
 
     def __init__(self, path: Path) -> None:
+        """Take its path; raises `UsageError` for what no path can be."""
+        if "\0" in str(path):
+            raise UsageError(f"{shown(str(path))} is no path: it holds a NUL.")
         self.path = path
 
     def check_place(self) -> None:
@@ -57,7 +60,7 @@ class IndexFolder:
         """Return what `index.json` says, None where there is none; raises `AfinaError` for one that cannot be used."""
         try:
             values = read_json_object(self.path / _INDEX, what_to_do="make the index again")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         number = values.get("format")
         if number != FORMAT:
@@ -71,7 +74,7 @@ class IndexFolder:
         """Return what `index.json` says, and the edition; raises `UsageError` where there is no index."""
         values = self.read()
         if values is None:
-            why = "is no index" if self.path.is_dir() else "does not exist"
+            why = "is no index" if self.path.exists() else "does not exist"
             raise UsageError(f"{self.path} {why}; make one: afina rag index DOCS --out {self.path}")
         return values, Edition(self.path / values["edition"])
 
@@ -105,19 +108,30 @@ class IndexFolder:
         for path in sorted(made.rglob("*")):
             _sync(path)
         edition = self.path / f"edition-{number}"
+        before, weights = self.read() or {}, weights_of(settings)
         made.rename(edition)
         _sync(self.path)
-        write_json(
-            self.path / _INDEX,
-            {
-                "format": FORMAT, "edition": edition.name, "settings": settings.as_dict(), "roots": roots,
-                "weights": weights_of(settings), "counts": report.counts, "facts": report.facts,
-                "notes": report.notes, "afina": __version__,
-            },
-        )  # fmt: skip
+        values = {
+            "format": FORMAT, "edition": edition.name, "settings": settings.as_dict(), "roots": roots,
+            "weights": weights, "counts": report.counts, "facts": report.facts,
+            "notes": report.notes, "afina": __version__,
+        }  # fmt: skip
+        # A threshold is of what is compared and how; with changed documents it still stands, and who uses it is told.
+        if "threshold" in before and (before["settings"], before["weights"]) == (settings.as_dict(), weights):
+            values["threshold"] = before["threshold"]
+        write_json(self.path / _INDEX, values)
         for name in self._editions():
             if name != edition.name:
                 discard(self.path / name)
+
+    def keep_threshold(self, threshold: Mapping[str, Any] | None, edition: str) -> None:
+        """Write a threshold into `index.json`, or take it out; raises `UsageError` where another edition stands by now."""
+        with locked(self.path):
+            values = self.read()
+            if values is None or values["edition"] != edition:
+                raise UsageError(f"{self.path} was changed while its threshold was looked for; give the command again.")
+            values.pop("threshold", None)
+            write_json(self.path / _INDEX, values if threshold is None else {**values, "threshold": threshold})
 
     def _editions(self) -> list[str]:
         names = (entry.name for entry in self.path.iterdir() if entry.is_dir()) if self.path.is_dir() else ()

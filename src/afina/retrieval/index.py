@@ -9,11 +9,12 @@ from afina.errors import UsageError, nearest, shown
 from afina.retrieval.edition import Chunk
 from afina.retrieval.folder import TERMS, IndexFolder
 from afina.retrieval.representations.base import NOTHING, REPRESENTATIONS, Ranker
+from afina.retrieval.representations.dense import Dense
 from afina.retrieval.representations.hybrid import Fused, fused
 from afina.retrieval.settings import IndexSettings
 from afina.retrieval.terms import Terms
 
-__all__ = ["Hit", "Index"]
+__all__ = ["FoundPassages", "Hit", "Index"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ class Hit:
             "parts": {name: {"rank": rank, "score": round(score, 6)} for name, (rank, score) in self.parts.items()},
             "places": [{key: vars(each)[key] for key in ("file", "page", "start", "stop")} for each in self.places],
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FoundPassages:
+    """Holds what was found for a question: the passages, and how like it the best is by each part of the index."""
+
+    hits: list[Hit]
+    best: dict[str, float]
+    """The highest score of any passage by each part; nothing of a part that found none."""
 
 
 class Index:
@@ -67,6 +77,22 @@ class Index:
         """Return how many passages there are."""
         return int(self.values["counts"]["chunks"])
 
+    @property
+    def likens_by(self) -> str:
+        """Return the part whose score says how like a question a passage is, unless a threshold names another.
+
+        It is the first that compares vectors, whose similarities have a scale; where there is none, the first.
+        """
+        return next(
+            (name for name in self.rankers if issubclass(REPRESENTATIONS[name], Dense)), next(iter(self.rankers))
+        )
+
+    @property
+    def threshold_is_stale(self) -> bool:
+        """Return whether the documents have changed since the index's threshold was set; False where it has none."""
+        threshold = self.values.get("threshold")
+        return threshold is not None and threshold["edition"] != self.values["edition"]
+
     def search(self, question: str, most: int = 10, *, by: str | None = None) -> list[Hit]:
         """Return the passages that answer a question best, the best first; `by` is one of a hybrid's parts alone.
 
@@ -77,13 +103,21 @@ class Index:
 
     def search_several(self, questions: Sequence[str], most: int = 10, *, by: str | None = None) -> list[list[Hit]]:
         """Return the passages for each of several questions."""
+        return [found.hits for found in self.found(questions, most, by=by)]
+
+    def found(self, questions: Sequence[str], most: int = 10, *, by: str | None = None) -> list[FoundPassages]:
+        """Return the passages for each of several questions, with the best score by each part."""
         ranked = self.rank(questions, most, by=by)
-        return [self._hits(parts, scores, rows) for parts, scores, rows in ranked]
+        return [FoundPassages(self._hits(parts, scores, rows), best) for parts, scores, rows, best in ranked]
+
+    def best(self, questions: Sequence[str]) -> list[dict[str, float]]:
+        """Return for each question the highest score of any passage by each part of the index."""
+        return [best for *_, best in self.rank(questions, 1)]
 
     def rank(
         self, questions: Sequence[str], most: int, *, by: str | None = None
-    ) -> list[tuple[dict[str, dict[int, tuple[int, float]]], list[float], list[int]]]:
-        """Return for each question the parts' ranks and scores by row, and the best rows with their scores."""
+    ) -> list[tuple[dict[str, dict[int, tuple[int, float]]], list[float], list[int], dict[str, float]]]:
+        """Return by question: of each part ranks and scores by row, the best scores, their rows, each part's best score."""
         if blank := [number for number, question in enumerate(questions, start=1) if not question.strip()]:
             raise UsageError(f"Question {blank[0]} is empty." if len(questions) > 1 else "The question is empty.")
         if most < 1:
@@ -116,7 +150,10 @@ class Index:
             ranking = [
                 (float(score), row) for score, row in zip(best.tolist(), rows.tolist(), strict=True) if row != NOTHING
             ]
-            answers.append((parts if several else {}, [score for score, _ in ranking], [row for _, row in ranking]))
+            highest = {name: max(score for _, score in found.values()) for name, found in parts.items() if found}
+            answers.append(
+                (parts if several else {}, [score for score, _ in ranking], [row for _, row in ranking], highest)
+            )
         return answers
 
     def _hits(self, parts: dict[str, dict[int, tuple[int, float]]], scores: list[float], rows: list[int]) -> list[Hit]:

@@ -16,6 +16,7 @@ from afina.errors import AfinaError, UsageError
 from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
 from afina.serve.bases import Bases
+from afina.serve.documents import DocumentSettings, settings_in
 from afina.serve.folders import Stamp, is_adapter, named_in, stamp_of
 
 __all__ = ["UNNAMED", "Does", "NoSuchAdapter", "Shelf", "Version"]
@@ -45,6 +46,8 @@ class Version:
     stamp: Stamp
     predictor: Predictor | None
     """None once it went from memory."""
+    documents: DocumentSettings | None = None
+    """The documents from which it answers, where its folder names some."""
     users: int = 0
     retired: bool = False
 
@@ -256,7 +259,7 @@ class Shelf:
         for left in reversed(range(_TRIES)):
             stamp = stamp_of(place.folder)
             try:
-                predictor = self._read(name, place.folder)
+                predictor, documents = self._read(name, place.folder), settings_in(place.folder, self.folder)
             except Exception as error:  # a foreign file may make anything go wrong in there
                 # Where nobody is writing to it, it is as wrong as it will be.
                 if not left or (stamp and stamp_of(place.folder) == stamp):
@@ -271,7 +274,7 @@ class Shelf:
             before, place.problem = place.current, None
             place.stamp = place.seen = stamp
             self._versions += 1
-            place.current = Version(name, self._versions, stamp, predictor)
+            place.current = Version(name, self._versions, stamp, predictor, documents)
             self._retire(before)
         for note in predictor.notes:
             self._say_once(f"{name}: {note.rstrip('.')}")

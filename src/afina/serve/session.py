@@ -9,6 +9,7 @@ from afina.errors import UsageError
 from afina.generation.rows import Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.writes import Writes, writes_of
+from afina.retrieval.asking import Answer
 from afina.whole_file import whole_file
 
 __all__ = ["Chat", "TooLong"]
@@ -40,6 +41,8 @@ class Chat:
         """Messages of the last prompt that no longer fitted, the oldest ones."""
         self.last: Written | None = None
         """The last answer, None if it was broken off."""
+        self.answer: Answer | None = None
+        """The last answer with what it cites, in a conversation about documents."""
 
     def ask(self, text: str) -> Iterator[str]:
         """Yield the answer to the user's next message, piece by piece.

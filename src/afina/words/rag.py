@@ -35,6 +35,20 @@ PORTUGUESE = {
     "it cites [{number}], which it was not given": "ela cita [{number}], que não lhe foi dado",
     "it cites no passage: what it says may be from anywhere": "ela não cita nenhum trecho: o que diz pode vir de qualquer lugar",
     "the passage has few of the words that it is cited for": "o trecho tem poucas das palavras pelas quais é citado",
+    "nothing would be asked of the model: the best passage is below the threshold, or there is none": "nada seria perguntado ao modelo: o melhor trecho fica abaixo do limiar, ou não há nenhum",
+    "by the index's threshold the documents do not tell: none of these is like enough": "pelo limiar do índice os documentos não dizem: nenhum destes trechos se parece o bastante",
+    "the index has no threshold": "o índice não tem limiar",
+    "below {value} by {part} the documents do not tell": "abaixo de {value} por {part} os documentos não dizem",
+    "refused though the documents answer: {rate}": "recusadas embora os documentos respondam: {rate}",
+    "let through though they do not: {rate} (the model may still refuse)": "deixadas passar embora não respondam: {rate} (o modelo ainda pode recusar)",
+    "on the half of the questions that did not choose it, with 95% intervals": "na metade das perguntas que não o escolheu, com intervalos de 95%",
+    "these questions do not show that it refuses the right ones: the two rates may be by chance": "estas perguntas não mostram que ele recusa as certas: as duas taxas podem ser obra do acaso",
+    "the documents have changed since it was set; set it again to know its rates": "os documentos mudaram desde que foi definido; defina-o de novo para saber suas taxas",
+    "{count} pair": "{count} par",
+    "{count} pairs": "{count} pares",
+    "{count} passage without a question: too short, or nothing usable was written": "{count} trecho sem pergunta: curto demais, ou nada aproveitável foi escrito",
+    "{count} passages without a question: too short, or nothing usable was written": "{count} trechos sem pergunta: curtos demais, ou nada aproveitável foi escrito",
+    "{count} of {of} ({share}%, {low} to {high}%)": "{count} de {of} ({share}%, {low} a {high}%)",
 }
 
 RAG_NOTES = {
@@ -45,6 +59,8 @@ RAG_NOTES = {
     "computing vectors": "calculando vetores",
     "training word2vec": "treinando o word2vec",
     "linking vectors": "ligando vetores",
+    "writing pairs": "escrevendo pares",
+    "asking for questions": "pedindo perguntas",
     "storing vectors": "guardando vetores",
     "files of a kind that is not read, {ending}: {count}": "arquivos de um tipo que não é lido, {ending}: {count}",
     "links, which are not followed: {count}": "links, que não são seguidos: {count}",
@@ -56,6 +72,7 @@ RAG_NOTES = {
     "the documents are in a language without a stemmer ({shares}): words are compared as they stand": "os documentos estão numa língua sem redução ao radical ({shares}): as palavras são comparadas como estão",
     "the documents' language: {shares}; words are stemmed as {code}": "a língua dos documentos: {shares}; as palavras são reduzidas ao radical como {code}",
     "usearch finds {share}% of the {nearest} nearest that exact search finds, on {probes} of the index's own vectors, moved a little": "o usearch encontra {share}% dos {nearest} mais próximos que a busca exata encontra, em {probes} vetores do próprio índice, um pouco deslocados",
+    "the documents have changed since the threshold was set; set it again to know its rates": "os documentos mudaram desde que o limiar foi definido; defina-o de novo para saber suas taxas",
     "it holds no text": "não contém texto",
     "it holds no text: {note}": "não contém texto: {note}",
 }

@@ -10,6 +10,7 @@ PORTUGUESE = {
 }
 
 SERVED = {
+    "Request {number}: the documents cannot be searched: {error}": "Pedido {number}: não é possível buscar nos documentos: {error}",
     "{name} is loaded: {method}, {task}.": "{name} está carregado: {method}, {task}.",
     "{name} is no longer there.": "{name} não está mais lá.",
     "{folder} has the name of the base model and is not served; rename it.": "{folder} tem o nome do modelo de base e não é servido; mude o nome.",

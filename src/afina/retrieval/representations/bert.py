@@ -3,6 +3,7 @@
 Any encoder that Afina loads, with any of its adapters on it. Vectors that the index had before are not computed anew.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Bert(Dense):
         width = self._compute(corpus, digests, pending) if pending else None
         if width is None:
             width = before.shape[1] if len(earlier) else len(next(corpus.journal.vectors([digests[missing[0]]])))
-        vectors = np.lib.format.open_memmap(folder / VECTORS, mode="w+", dtype=np.float32, shape=(len(digests), width))
+        vectors = reserved(folder / VECTORS, (len(digests), width))
         for row, digest in enumerate(digests):
             if (place := earlier.get(digest)) is not None:
                 vectors[row] = before[place]
@@ -75,6 +76,14 @@ class Bert(Dense):
             return loaded[0].vectors(questions)
 
         return read
+
+
+def reserved(path: Path, shape: tuple[int, int]) -> "np.memmap[Any, Any]":
+    """Return a mapped file of float32 whose room on the disk is taken now: a full disk is an error, not the process's end."""
+    made: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made
 
 
 def _earlier(before: Path | None, name: Path) -> tuple[dict[bytes, int], np.ndarray]:

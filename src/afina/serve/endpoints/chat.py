@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
+from afina.generation.rows import Piece, Written
 from afina.serve.http.bodies import Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
+from afina.serve.http.grounding import Grounding, grounded
 from afina.serve.http.refusals import wrong
-from afina.serve.http.writing import WritingBody, begin, pieces, told, usage
+from afina.serve.http.writing import WritingBody, begin, pieces, told, usage, who_writes
 from afina.serve.reply import StreamedReply
 
 __all__ = ["ChatCompletions"]
@@ -83,37 +85,61 @@ class ChatCompletions(ServerEndpoint):
             raise wrong("max_tokens is max_completion_tokens' old name; give one of the two.", "max_tokens")
         most = body.max_completion_tokens or body.max_tokens or call.house.limits.answer
         log = (body.top_logprobs or 0) if body.logprobs else None
-        replies = await begin(call, body, [[message.plain() for message in body.messages]], most, log)
+        messages, who = [message.plain() for message in body.messages], await who_writes(call, body)
+        ground = await grounded(call, *who, messages, most)
+        replies: list[StreamedReply] = []
+        if ground is None or ground.prompt is not None:
+            replies = begin(call, body, who, [messages if ground is None else ground.prompt.messages], most, log)  # type: ignore[union-attr]
         if body.stream:
-            return streamed(call, _events(call, body, replies))
-        return await _whole(call, body, replies)
+            return streamed(call, _events(call, body, replies, ground))
+        return await _whole(call, body, replies, ground)
 
 
-async def _whole(call: Call, body: ChatBody, replies: Sequence[StreamedReply]) -> dict[str, Any]:
+async def _pieces(
+    call: Call, body: ChatBody, replies: Sequence[StreamedReply], ground: Grounding | None
+) -> AsyncIterator[tuple[int, Piece] | None]:
+    """Yield the pieces of all answers; where the documents do not tell, that they do not."""
+    if replies or ground is None:
+        async for event in pieces(call, replies):
+            yield event
+        return
+    call.finish = "stop"
+    for place in range(body.choices):
+        yield place, Piece(place, ground.refusal, Written(ground.refusal, [], "stop", 0))
+
+
+async def _whole(
+    call: Call, body: ChatBody, replies: Sequence[StreamedReply], ground: Grounding | None
+) -> dict[str, Any]:
     """Return all answers when they are there."""
-    logs: list[list[dict[str, Any]]] = [[] for _ in replies]
-    choices: list[dict[str, Any]] = [{} for _ in replies]
-    async for event in pieces(call, replies):
+    logs: list[list[dict[str, Any]]] = [[] for _ in range(body.choices)]
+    choices: list[dict[str, Any]] = [{} for _ in range(body.choices)]
+    async for event in _pieces(call, body, replies, ground):
         if event is None:
             continue
         place, piece = event
-        tokenizer = replies[place].ask.tokenizer
         if body.logprobs:
-            logs[place] += [told(tokenizer, one) for one in piece.said]
+            logs[place] += [told(replies[place].ask.tokenizer, one) for one in piece.said]
         if (written := piece.written) is not None:
+            message = {"role": "assistant", "content": written.text, "refusal": None}
+            if ground is not None:
+                answer = ground.answered(written.text)
+                message |= {"content": answer.text + ground.below(answer), **ground.message(answer)}
             choices[place] = {
-                "index": place, "message": {"role": "assistant", "content": written.text, "refusal": None},
+                "index": place, "message": message,
                 "logprobs": {"content": logs[place], "refusal": None} if body.logprobs else None,
                 "finish_reason": written.finish,
             }  # fmt: skip
     return {
         "id": f"chatcmpl-{call.number}", "object": "chat.completion", "created": int(time.time()), "model": body.model,
-        "choices": choices, "usage": usage(call),
+        "choices": choices, "usage": usage(call), **({} if ground is None else {"documents": ground.body()}),
     }  # fmt: skip
 
 
-async def _events(call: Call, body: ChatBody, replies: Sequence[StreamedReply]) -> AsyncIterator[Any]:
-    """Yield the answers' pieces as they come, and what was used at the end."""
+async def _events(
+    call: Call, body: ChatBody, replies: Sequence[StreamedReply], ground: Grounding | None
+) -> AsyncIterator[Any]:
+    """Yield the answers' pieces as they come, what each cites behind its last, and what was used at the end."""
     start = {
         "id": f"chatcmpl-{call.number}", "object": "chat.completion.chunk", "created": int(time.time()),
         "model": body.model,
@@ -124,9 +150,9 @@ async def _events(call: Call, body: ChatBody, replies: Sequence[StreamedReply]) 
         choice = {"index": place, "delta": delta, "logprobs": log, "finish_reason": finish}
         return {**start, "choices": [choice], **none}
 
-    for place in range(len(replies)):
+    for place in range(body.choices):
         yield chunk(place, {"role": "assistant", "content": ""})
-    async for event in pieces(call, replies):
+    async for event in _pieces(call, body, replies, ground):
         if event is None:
             yield None
             continue
@@ -134,7 +160,12 @@ async def _events(call: Call, body: ChatBody, replies: Sequence[StreamedReply]) 
         log = [told(replies[place].ask.tokenizer, one) for one in piece.said] if body.logprobs else []
         if piece.text or log:
             yield chunk(place, {"content": piece.text}, {"content": log, "refusal": None} if body.logprobs else None)
-        if piece.written is not None:
+        if piece.written is not None and ground is None:
             yield chunk(place, {}, None, piece.written.finish)
+        elif piece.written is not None and ground is not None:
+            answer = ground.answered(piece.written.text)
+            if below := ground.below(answer):
+                yield chunk(place, {"content": below})
+            yield {**chunk(place, ground.message(answer), None, piece.written.finish), "documents": ground.body()}
     if body.with_usage:
         yield {**start, "choices": [], "usage": usage(call)}

@@ -13,7 +13,7 @@ from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
 from afina.serve.http.refusals import wrong
-from afina.serve.http.writing import WritingBody, begin, pieces, told, usage
+from afina.serve.http.writing import WritingBody, begin, pieces, told, usage, who_writes
 from afina.serve.reply import StreamedReply
 
 __all__ = ["Completions"]
@@ -50,7 +50,7 @@ class Completions(ServerEndpoint):
         if len(prompts) * body.choices > call.house.limits.texts:
             raise wrong(f"That is more than {call.house.limits.texts} answers for one request; split it.", "prompt")
         most = body.max_tokens or 16  # OpenAI's
-        replies = await begin(call, body, prompts, most, body.logprobs)
+        replies = begin(call, body, await who_writes(call, body), prompts, most, body.logprobs)
         if body.stream:
             return streamed(call, _events(call, body, replies))
         return await _whole(call, body, replies)

@@ -16,6 +16,7 @@ from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
 from afina.serve.adapters import NoSuchAdapter, Shelf, Version
 from afina.serve.choosing import Chosen, Question, choose
+from afina.serve.documents import DocumentSettings
 from afina.serve.encoders import EncodeRequest, TextTooLong
 from afina.serve.engine import Engine
 from afina.serve.http.house import House
@@ -39,6 +40,8 @@ class Call:
     adapter: str = ""
     """The model's name, once it is known to be one of ours."""
     version: int | None = None
+    documents: DocumentSettings | None = None
+    """The documents from which the model answers, once it is known."""
     tokens_in: int = 0
     tokens_out: int = 0
     rows: int = 0
@@ -65,10 +68,12 @@ class Call:
             raise not_here(name)
         if name == self.house.bases.name:
             self.adapter = name
+            self.documents = self.house.documents.named.get(name)
             return None
         version = await self._taken(name)
         self.ends.callback(self.house.shelf.give_back, version)
         self.adapter, self.version = name, version.number
+        self.documents = self.house.documents.named.get(name) or version.documents
         return version.loaded()
 
     async def _taken(self, name: str) -> Version:

@@ -13,6 +13,7 @@ from afina.errors import UsageError
 from afina.predictor.predictor import Predictor
 from afina.serve.adapters import Shelf
 from afina.serve.bases import Bases
+from afina.serve.documents import Documents
 from afina.serve.encoders import Encoders, Gathering
 from afina.serve.engine import Engine
 from afina.serve.http.journal import Journal
@@ -59,6 +60,7 @@ class House:
     keys: Keys
     journal: Journal
     limits: ServeLimits
+    documents: Documents = field(default_factory=Documents)
     meters: Meters = field(default_factory=Meters)
     draining: bool = False
     """True if it takes no more requests."""
@@ -114,6 +116,7 @@ class House:
         if self._engine is not None:
             self._engine.close()
         self.encoders.stop()
+        self.documents.close()
         self.journal.close()
 
     @property

@@ -1,6 +1,6 @@
 """Open a house: find out which base its adapters are of, load it, and look at what stands in the folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,10 +8,11 @@ from afina.adapters.format import Base, format_of
 from afina.adapters.record import AdapterRecord
 from afina.backbone.load import stored_at
 from afina.backbone.model_files import device_named
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, UsageError, nearest
 from afina.precision import EXACT
 from afina.serve.adapters import UNNAMED, NoSuchAdapter, Shelf
 from afina.serve.bases import Bases
+from afina.serve.documents import Documents, DocumentSettings
 from afina.serve.folders import named_in
 from afina.serve.http.house import House, ServeLimits, folder_of_adapters
 from afina.serve.http.journal import Journal, check_log
@@ -40,6 +41,8 @@ class Opening:
     log: str | None = "-"
     log_text: bool = False
     limits: ServeLimits = field(default_factory=ServeLimits)
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """Indexes of documents by the names of models that answer from them; the base's is ""."""
 
 
 def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None) -> House:
@@ -62,6 +65,13 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
             tell(
                 f"An adapter of {record.model} will be refused: {bases.name} is served (--same says that they are one)."
             )
+    documents = Documents(
+        {name or bases.name: DocumentSettings(index=index) for name, index in how.indexes.items()}, how.device
+    )
+    for name in documents.named:
+        if name != bases.name and name not in shelf.names():
+            raise UsageError(f"--index: there is no adapter '{name}' here{nearest(name, shelf.names())}")
+    documents.check()
     _load_first(bases, [form for _, form in records])
     if how.preload:
         for name in shelf.names():
@@ -69,7 +79,7 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
                 shelf.give_back(shelf.take(name))
             except NoSuchAdapter as error:
                 raise UsageError(str(error)) from None
-    return House(bases, shelf, keys, Journal(how.log, with_text=how.log_text), how.limits)
+    return House(bases, shelf, keys, Journal(how.log, with_text=how.log_text), how.limits, documents)
 
 
 def _records(folder: Path | None, tell: Callable[[str], None]) -> list[tuple[AdapterRecord, Base]]:

@@ -20,7 +20,7 @@ from afina.serve.http.call import Call
 from afina.serve.http.refusals import Refusal, busy, wrong
 from afina.serve.reply import Ask, Busy, Closing, StreamedReply
 
-__all__ = ["WritingBody", "begin", "pieces", "prompt_of", "told", "usage"]
+__all__ = ["WritingBody", "begin", "pieces", "prompt_of", "told", "usage", "who_writes"]
 
 _PING = 15.0
 """Seconds of silence after which a stream says that it is still there."""
@@ -101,16 +101,23 @@ def prompt_of(
         raise wrong(str(error), "messages" if is_chat else "prompt") from None
 
 
-async def begin(call: Call, body: WritingBody, given: Sequence[Any], most: int, log: int | None) -> list[StreamedReply]:
-    """Ask for all answers of a request, that of each prompt in its turn; they are cancelled when the request ends.
-
-    Raises `Refusal` for a model that does not write, prompts that are too long, and where too many wait already.
-    """
+async def who_writes(call: Call, body: WritingBody) -> tuple[Writer | None, Engine]:
+    """Return the adapter that is asked, None for the base, and what writes; raises `Refusal` for one that does not write."""
     predictor = await call.model(body.model)
     if predictor is not None and not isinstance(predictor, Writer):
         what = f"{body.model} was trained to {predictor.trained_to}, not to write"
         raise wrong(f"{what}; ask it at /v1/classify.", "model")
-    engine = await call.engine()
+    return predictor, await call.engine()
+
+
+def begin(
+    call: Call, body: WritingBody, who: tuple[Writer | None, Engine], given: Sequence[Any], most: int, log: int | None
+) -> list[StreamedReply]:
+    """Ask for all answers of a request, that of each prompt in its turn; they are cancelled when the request ends.
+
+    Raises `Refusal` for prompts that are too long, and where too many wait already.
+    """
+    predictor, engine = who
     call.texts = given
     replies: list[StreamedReply] = []
     for prompt in given:
