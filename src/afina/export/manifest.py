@@ -84,6 +84,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of a folder whose other files are all there, with their digests."""
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": digest_of(path)}
+        # In order, so that the same folder has the same manifest.
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (MANIFEST, *_PERSONS)
     }
@@ -101,6 +102,7 @@ def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
         values = read_json_object(path, what_to_do=_AGAIN)
     except FileNotFoundError:
         raise AfinaError(f"{folder} is no export: it has no {MANIFEST}.") from None
+    # A newer form may mean other things by the same keys.
     if isinstance(number := values.get("format"), int) and number > 1:
         raise AfinaError(f"{path} is of format {number}, which a newer Afina wrote; update it: pip install -U afina.")
     check_fields(path, values, Manifest)
@@ -115,10 +117,12 @@ def _check_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     missing, changed = [], []
     for name, facts in files.items():
         path = folder / name
+        # A manifest from elsewhere could name any file of the machine.
         if not path.resolve().is_relative_to(folder.resolve()):
             raise AfinaError(f"{folder / MANIFEST} names {name}, which is not in its folder; {_AGAIN}.")
         if not path.is_file():
             missing.append((name, ""))
+        # By size first, as it tells most damages without reading.
         elif path.stat().st_size != facts.get("bytes") or digest_of(path) != facts.get("sha256"):
             changed.append((name, ""))
     if missing:

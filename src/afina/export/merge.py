@@ -36,6 +36,7 @@ def merged_model(loaded: Predictor) -> Any:
 
     What was loaded with the weights of a quantised form keeps them: they are merged into, in float32.
     """
+    # Trees and regressions on vectors are no weights of the model.
     if loaded.method.gradient_free:
         raise UsageError(f"{loaded.record.method} is a classical model on embeddings; it has no merged form.")
     model = base_classifier(loaded)
@@ -131,6 +132,7 @@ def base_classifier(loaded: Predictor) -> Any:
             f"transformers has no model that tags tokens with {config.model_type}; this adapter can be used with "
             "`afina predict` only."
         )
+    # transformers names what a text is by these two tables.
     config.id2label = dict(enumerate(names))
     config.label2id = {name: index for index, name in enumerate(names)}
     config.problem_type = loaded.task.problem_type
@@ -144,11 +146,13 @@ def plain_head(loaded: Predictor) -> Head:
     """Return the head as it is outside: a regression's numbers in their own unit, not as deviations from the mean."""
     adapter: Adapter = loaded.adapter
     head = copy.deepcopy(adapter.head)
+    # A regression learns deviations from the mean, and gives numbers outside.
     mean, deviation = loaded.task.unit
     if (mean, deviation) == (0, 1):
         return head
     last = [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
+        # The unit is worked into the last layer, so that no program needs to know of it.
         last.weight.mul_(deviation)
         bias: Tensor | None = last.bias
         if bias is not None:

@@ -23,6 +23,7 @@ def foresee_mlx(adapter: Told) -> None:
         raise UsageError(
             f"{adapter.folder} writes no text, which is what mlx-lm is run for; --to mlx is for adapters that write."
         )
+    # By the module that mlx-lm would import, without importing it.
     kind = read_config(adapter.record.model).model_type
     if find_spec(f"mlx_lm.models.{MODEL_REMAPPING.get(kind, kind)}") is None:
         raise UsageError(f"mlx-lm has no {kind} model: export it --to merged, or --to gguf where llama.cpp has it.")
@@ -54,6 +55,7 @@ class _Opened:
     def __call__(self, input_ids: Tensor, **given: Any) -> _Given:
         import mlx.core as mx
 
+        # Padding would be read as text.
         if (mask := given.get("attention_mask")) is not None and not bool(mask.all()):
             raise AfinaError("mlx-lm reads one text at a time here, without padding.")
         logits = self._model(mx.array(input_ids.numpy())).astype(mx.float32)

@@ -41,6 +41,7 @@ def write_onnx(traced: Traced, path: Path) -> None:
     weights = sum(
         own.const_value.nbytes for own in program.model.graph.initializers.values() if own.const_value is not None
     )
+    # Beside the graph only where one file cannot hold them, as two files are easily parted.
     program.save(str(path), external_data=weights > _LARGEST)
 
 
@@ -58,6 +59,7 @@ def _quiet() -> Iterator[None]:
 
 def _name_apart(graph: Any) -> None:
     """Give what is computed inside other names than inputs and outputs have: the exporter calls it by its operation."""
+    # onnxruntime refuses a graph with two values of one name.
     ends = [*graph.inputs, *graph.outputs]
     taken = {value.name for value in ends}
     for value in (value for node in graph for value in node.outputs):
@@ -71,6 +73,7 @@ def _name_sizes(graph: Any, traced: Traced) -> None:
 
     for value in (*graph.inputs, *graph.outputs):
         if value.shape is None:
+            # A scalar has no sizes.
             continue
         names = traced.sizes.get(value.name, {0: "rows", 1: "length"})
         free = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]

@@ -50,6 +50,7 @@ def parcel_of(folder: Path, name: str, card_there: str | None = None) -> Parcel:
     stays = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).as_posix()
+        # A link may lead to a file that nobody meant to give away.
         if path.is_symlink() or any(part.startswith(".") for part in Path(inside).parts):
             stays.append(inside)
         elif path.is_file():
@@ -59,6 +60,7 @@ def parcel_of(folder: Path, name: str, card_there: str | None = None) -> Parcel:
                 stays.append(inside)
     if not any(Path(inside).suffix.lower() in _WEIGHTS for inside in files):
         raise UsageError(f"{folder} holds no weights to upload; give the folder of an adapter or of an export.")
+    # A vocabulary has words that look like paths.
     names = [inside for inside in files if inside.endswith(".json") and Path(inside).name not in _VOCABULARIES]
     clean = {inside: text for inside in names if (text := _cleaned(folder / inside)) is not None}
     if MANIFEST in files:
@@ -76,6 +78,7 @@ def _card(folder: Path, name: str, there: str | None) -> tuple[str, str | None]:
             raise UsageError("it is not there; `afina card` writes an adapter's, `afina export` an export's")
 
         def there_lines(lines: str, language: str) -> str:
+            # In the card's own language, as these lines are written by it.
             words = Words(language)
             before = words("Run these lines in this folder, or put its path in place of `.`.")
             after = words("`pip install` what the first lines name; the files are fetched from the hub.")
@@ -109,6 +112,7 @@ def _without_paths(value: Any) -> Any:
         return {key: _without_paths(own) for key, own in value.items()}
     if isinstance(value, list):
         return [_without_paths(own) for own in value]
+    # A path of this machine: a word with one slash may be a model's name.
     if isinstance(value, str) and "\n" not in value and Path(value).is_absolute() and len(Path(value).parts) > 2:
         return Path(value).name
     return value
@@ -118,6 +122,7 @@ def _manifest(folder: Path, clean: Mapping[str, str], stays: list[str]) -> str:
     """Return an export's manifest with the digests of what goes, and without what stays."""
     value = json.loads(clean.get(MANIFEST) or (folder / MANIFEST).read_text(encoding="utf-8"))
     listed = {inside: entry for inside, entry in value.get("files", {}).items() if inside not in stays}
+    # Digests of what goes, so that whoever downloads it can hold it against them.
     for inside, text in clean.items():
         if inside in listed:
             listed[inside] = {"bytes": len(text.encode()), "sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -22,6 +22,7 @@ _ROOT = "base_model.model."
 def write_peft(loaded: Predictor, folder: Path) -> None:
     """Write the adapter in PEFT's format; raises `UsageError` where PEFT has no word for it."""
     write_tokenizer(loaded, folder)
+    # What PEFT wrote stays as it is, to the byte.
     if files := loaded.format.peft_files(loaded.folder):
         for name in files:
             shutil.copy(loaded.folder / name, folder / name)
@@ -54,6 +55,7 @@ def write_file(folder: Path, made: PeftFile, loaded: Predictor) -> None:
     tensors, config = dict(made.tensors), dict(made.config)
     if made.head_root is not None:
         plain = plain_head(loaded)
+        # The head as others read it: in the label's own unit.
         tensors |= {f"{made.head_root}{name}": value for name, value in plain.named_parameters()}
         config["modules_to_save"] = plain.saved_modules
     save_tensors(
@@ -69,6 +71,7 @@ def write_file(folder: Path, made: PeftFile, loaded: Predictor) -> None:
 
 def write_tokenizer(loaded: Predictor, folder: Path) -> None:
     """Write the tokenizer that the adapter brought, if any: its tokens are what it was trained with."""
+    # The base's own tokenizer is where the base is.
     if loaded.tokenizer is not loaded.backbone.tokenizer:
         loaded.tokenizer.save_pretrained(folder)
 

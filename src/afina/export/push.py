@@ -69,6 +69,7 @@ def place_for(name: str, *, public: bool = False) -> HubPlace:
         validate_repo_id(name)
     except HFValidationError:
         raise UsageError(f"{shown(name)} is no name on the hub; one is ana/tickets, or tickets alone.") from None
+    # Asked for by whoever set it: no network at all.
     if constants.is_offline_mode():
         raise UsageError("HF_HUB_OFFLINE is set, and so nothing is uploaded; unset it to push.")
     if get_token() is None:
@@ -114,6 +115,7 @@ def _check_there(name: str, files: tuple[str, ...], card: str | None, *, private
 
 def _card_there(api: Any, name: str) -> str:
     """Return the card that is on the hub now, whatever a cache may hold of it."""
+    # A cache could hold the card of an earlier upload.
     with tempfile.TemporaryDirectory() as cache:
         path = api.hf_hub_download(name, CARD, cache_dir=cache)
         return Path(path).read_bytes().decode("utf-8", "replace")
@@ -156,6 +158,7 @@ def _silent() -> Iterator[None]:
     """Keep the client's own bars from the terminal, which has ours."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+    # As it was before, as a notebook may have switched them off itself.
     before = are_progress_bars_disabled()
     if not before:
         disable_progress_bars()
@@ -197,6 +200,7 @@ def _sentences(name: str, then: str = "nothing was uploaded") -> Iterator[None]:
         if isinstance(first, HfHubHTTPError):
             status = first.response.status_code
             message = " ".join(str(first.server_message or "").split())[:200].rstrip(".")
+            # Numbers of HTTP are no sentence; those above 500 are the hub's own trouble.
             why = _WHY.get(status, "the hub failed; try later" if status >= 500 else "the hub refused it")
             why += f" ({status}: {message})" if message else f" ({status})"
         else:

@@ -25,6 +25,7 @@ def sample_rows(loaded: Predictor, data: str | None, count: int) -> tuple[Rows |
     That is the adapter's own; of a writer that another program trained, which says of no task, the one that the rows are for.
     Raises `UsageError` for data that cannot be read.
     """
+    # A writer that another program trained says of no task.
     if loaded.task.wants_choices and not loaded.record.facts:
         return _for_a_writer(loaded, data, count)
     inputs = loaded.backbone.anatomy.row.inputs
@@ -33,10 +34,12 @@ def sample_rows(loaded: Predictor, data: str | None, count: int) -> tuple[Rows |
     if spec is not None and not loaded.task.embeds:
         try:
             dataset = load_text_dataset(spec, task=loaded.record.task["name"])
+            # The first rows of the test part: the same at every export.
             test = dataset.test.take(np.arange(min(count, len(dataset.test))))
             names = loaded.record.task.get("label_names")
             same = names is None or list(dataset.label_names or ()) == list(names)
             return (test if same else replace(test, label=np.minimum(test.label, -1))), loaded.task
+        # What was trained on may be gone; what was given has to be right.
         except UsageError:
             if data is not None:
                 raise
@@ -65,6 +68,7 @@ def train_rows(loaded: Predictor, data: str | None, count: int) -> Rows:
             "--int8 static rounds by what train rows show, and those of this adapter are not here; give --data with them."
         )
     rows = load_text_dataset(spec, task=loaded.record.task["name"]).train
+    # Drawn with a fixed seed and sorted, so that a graph is the same at every rounding.
     drawn = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:count]))
     return drawn if loaded.task.tags else replace(drawn, label=np.minimum(drawn.label, -1))
 

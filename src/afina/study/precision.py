@@ -40,6 +40,7 @@ def choose_precision(
         reason = f"the model's weights are stored in {stored}"
         return ChosenPrecision.made(precision=stored, reason=reason, step_seconds={})
     if "auto" not in wanted:
+        # All want the same: then a narrower one of their own is no choice any more.
         return ChosenPrecision.made(precision=min(wanted), reason="every method of the study wants it")
     tried = [kind.name for kind in worth_trying(device)]
     if not tried:
@@ -64,6 +65,7 @@ def _step_seconds(
     tick: Callable[[int], None],
 ) -> float:  # fmt: skip
     backbone = load_backbone(model, precision=precision, device=device, trust_remote_code=trust_remote_code)
+    # A small rank, as what is timed is the model and not the adapter.
     adapter = build_adapter(probing_method(min(4, backbone.anatomy.width)), backbone, outputs=2, seed=0)
     inputs = random_inputs(backbone.config, batch_size, length, device)
     labels = torch.zeros(batch_size, dtype=torch.long, device=device)
@@ -74,8 +76,10 @@ def _step_seconds(
             started = perf_counter()
             (logits,) = attached(inputs)
             torch.nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            # A GPU answers before it has computed.
             if device == "cuda":
                 torch.cuda.synchronize()
             times.append(perf_counter() - started)
             tick(done)
+    # The median, as a busy machine makes single steps long.
     return float(np.median(times[_WARM_UP:]))

@@ -57,6 +57,7 @@ def trials_seconds(config: StudyConfig, estimates: Sequence["CostEstimate"]) -> 
     if planned is None:
         return 0.0
     counts = Counter(label for label, _ in planned[1].values())
+    # One seed's, as trials have one.
     first = [entry for entry in estimates if entry.run.seed == config.seeds[0]]
     return sum(counts[entry.run.label] * (entry.train_seconds + entry.evaluate_seconds) for entry in first)
 
@@ -84,6 +85,7 @@ def searched(
     tried, names = planned
     inner = study_of(tried)
     observer(Search(trials=len(inner.runs)))
+    # What trials say is told apart from what the study's own runs say.
     results = inner.run(lambda event: observer(replace(event, search=True)))
     best: dict[tuple[str, str, str], tuple[float, float, float]] = {}
     broken: dict[tuple[str, str, str], list[str]] = {}
@@ -124,4 +126,5 @@ def _with_rate(run: Run, best: tuple[float, float, float] | None, broken: Sequen
         run = replace(run, untried=Untried.made(rates=len(broken), of=of, why=broken[0]))
     if best is None:
         return run
+    # The factor is in the rate that was found.
     return replace(run, method=replace(run.method, learning_rate=best[2], rate_factor=1.0), rate="searched")

@@ -56,6 +56,7 @@ class StudyFolder:
             if stored == settings:
                 return
             if self.has_begun:
+                # Named, as a person may have changed a key without meaning another study.
                 changed = sorted(key for key, value in settings.items() if stored.get(key) != value)
                 raise UsageError(
                     f"{self.path} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
@@ -70,6 +71,7 @@ class StudyFolder:
 
     def _own_entries(self) -> set[str]:
         """Return the names that may be in the folder before the study is."""
+        # Data that were given as objects lie in the study's folder before the study begins.
         given = any(Path(spec.path).parent == self.path / FOLDER for spec in self.config.dataset)
         return {".lock", FOLDER} if given else {".lock"}
 
@@ -82,6 +84,7 @@ class StudyFolder:
         """
         listed = {result.run: result for result in self.results()}
         for run in runs:
+            # A kill between the run's own file and the list.
             stored = self.path / "runs" / run.id / "result.json"
             if stored.exists() and not (run.id in listed and listed[run.id].is_finished):
                 listed[run.id] = read_result(stored)
@@ -89,6 +92,7 @@ class StudyFolder:
 
         for run in runs:
             if run.id in listed and listed[run.id].untried and not run.untried:
+                # Rates that can be tried now were not when it ran: its comparison was not fair.
                 observer(events.Tried(run=run.id))
                 (self.path / "runs" / run.id / "result.json").unlink(missing_ok=True)
                 del listed[run.id]
@@ -103,6 +107,7 @@ class StudyFolder:
         # What failed is tried again at the next start; what was skipped or left a race is not.
         done = {run for run, result in listed.items() if result.status != "failed"}
         if self.config.race is not None:
+            # Races are settled by model and data set.
             over = {(listed[run].model, listed[run].dataset) for run in done}
             going_on = {run for _, own in interrupted(self.path) for run in own}
             done |= {run for run, r in listed.items() if (r.model, r.dataset) in over and run not in going_on}

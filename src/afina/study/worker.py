@@ -42,6 +42,7 @@ get_checkpoint_conversion_mapping("")
 def carry_out_job(job: Job, send: Observer) -> Result:
     """Carry out one run while holding its folder, so that an orphan of a killed study cannot write beside us."""
     keep_freed_memory()
+    # An orphan of a killed study may still be at work for a moment.
     with locked(job.folder, wait_seconds=10.0):
         return carry_out(job, send)
 

@@ -59,6 +59,7 @@ class Classify(ServerEndpoint):
             ask = await call.read(reads_labels(labeller), texts, pairs)
             predictions = list(labeller.task.predictions(texts, ask.tokens, ask.outputs()))  # type: ignore[arg-type]
             cut = _cut(ask)
+        # In the texts' order, whatever the passes were.
         data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(predictions)]
         return {
             "id": call.number, "object": "list", "model": body.model, "data": data, "cut": cut,
@@ -89,6 +90,7 @@ def _answers(chooser: Chooser, body: ClassifyBody, texts: int) -> list[list[str]
     if len(each) != texts:
         raise wrong(f"There are answers for {len(each)} texts, and {texts} texts.", "choices")
     for place, answers in enumerate(each):
+        # Two equal answers could not be told apart in what is answered.
         if not all(answer.strip() for answer in answers) or len(set(answers)) < len(answers):
             raise wrong(f"The answers of text {place + 1} are not all different, or one of them is empty.", "choices")
     return each

@@ -41,6 +41,7 @@ class Embeddings(ServerEndpoint):
         predictor = await call.model(body.model)
         reader = reading(call, predictor, body.pooling)
         width = reader.backbone.anatomy.width
+        # A model's width is what it is: cut vectors would be others.
         if body.dimensions not in (None, width):
             raise wrong(f"The vectors have {width} numbers and are not shortened.", "dimensions")
         ask = await call.read(reader, texts, may_cut=False)
@@ -69,9 +70,11 @@ def reading(call: Call, predictor: Predictor | None, pooling: str) -> Reader:
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Return vectors (N, D) with the length 1."""
+    # A vector of zeros stays one.
     scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return scaled
 
 
 def _written(vector: np.ndarray, form: str) -> Any:
+    # Little-endian float32, as OpenAI's clients read it.
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if form == "base64" else vector.tolist()

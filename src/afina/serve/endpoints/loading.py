@@ -55,6 +55,7 @@ class LoadAdapter(ServerEndpoint):
             loading = asyncio.get_running_loop().run_in_executor(
                 None, shelf.put, body.lora_name, Path(path).expanduser()
             )
+            # Shielded: a client that leaves does not stop a loading in the middle.
             await asyncio.shield(loading)
         except (UsageError, NoSuchAdapter) as error:
             raise wrong(str(error), "lora_path") from None

@@ -43,6 +43,7 @@ class Rerank(ServerEndpoint):
             reader = reading(call, predictor, "mean")
             ask = await call.read(reader, [body.query, *documents], may_cut=False)
             first, *others = unit(ask.outputs())
+            # Of length 1, so that the product is the cosine.
             scores, by = (np.stack(others) @ first).tolist(), "cosine"
         else:
             label = _scored(predictor, body)
@@ -50,6 +51,7 @@ class Rerank(ServerEndpoint):
             predictions = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
             scores = [own.label if label is None else (own.probabilities or {})[label] for own in predictions]
             by = label or "number"
+        # A stable sort, so that equal scores keep the order in which they were sent.
         order = sorted(range(len(documents)), key=lambda place: -scores[place])[: body.top_n]
         results = [
             {"index": place, "relevance_score": scores[place]}
@@ -72,6 +74,7 @@ def _scored(predictor: Predictor, body: RerankBody) -> str | None:
             raise wrong(f"{body.model} answers with a number, and has no labels.", "label")
         return None
     if body.label is None and len(names) == 2:
+        # As cross-encoders are trained: the second label says that it fits.
         return str(names[1])
     if body.label not in names:
         hint = nearest(body.label or "", map(str, names))
