@@ -1,6 +1,7 @@
 # `make demo` sets up .venv if it is not there and runs the demo; `make test` sets it up and runs tests, lint and types.
 # `make check` is for every change: lint, types and the tests of what changed, in a minute. `make conformance` tests the whole
-# product of methods and architectures, which `make test` covers by a few of each kind, and writes the table in the documents.
+# product of methods and architectures, which `make test` covers by a few of each kind, and writes the tables in the documents;
+# `make exports` tries the exports that their tables lack.
 # `make durations` runs the tests and writes down what each file of them took, by which they are ordered and chosen.
 # `make docs` builds the site of the documents into site/; `make reference` writes anew what pages say of commands and keys.
 
@@ -11,7 +12,7 @@ SPREAD = -n auto --dist loadfile --no-loadscope-reorder
 # Each worker, and each process that a test starts, would compile the package and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check conformance durations docs reference clean
+.PHONY: demo test check conformance durations exports docs reference clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/afina demo --out demo
@@ -29,6 +30,9 @@ check: $(VENV)/.ready
 	@$(VENV)/bin/mypy & types=$$!; \
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q $$($(VENV)/bin/python tests/helpers/changed.py); tests=$$?; \
 	wait $$types && exit $$tests
+
+exports: $(VENV)/.ready
+	$(VENV)/bin/pytest $(SPREAD) tests/export --exports docs/reference/exports.md -k "as_its_adapter or is_the_adapter_in_llama_cpp"
 
 conformance: $(VENV)/.ready
 	$(VENV)/bin/pytest $(SPREAD) --conformance docs/reference/architectures.md

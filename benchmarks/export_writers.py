@@ -1,10 +1,10 @@
-"""Writing after an export: tokens a second of an adapter here, merged in transformers, and as GGUF in llama.cpp.
+"""Writing after an export: tokens a second of an adapter here, merged in transformers, in llama.cpp, and as a graph.
 
-    pip install 'afina[llama-cpp]'
+    pip install 'afina[llama-cpp,onnx,openvino-int8]'
     python benchmarks/export_writers.py ADAPTER --tokens 48 --rounds 3
 
-The adapter (SmolLM2-135M with a LoRA, say) is exported --to merged and --to gguf in each type that is asked for, unless
-that is there already (`--exports DIR`). All read the same prompts one at a time, take the likeliest
+The adapter (SmolLM2-135M with a LoRA, say) is exported --to merged, --to gguf in each type that is asked for and as each of
+the `--graphs`, unless that is there already (`--exports DIR`). All read the same prompts one at a time, take the likeliest
 token each time and write at most so many tokens; contestants take turns, once a round. Figures are medians over rounds of
 tokens written a second, the reading of the prompt included, on `--threads` threads. Wheels of llama.cpp for every processor
 leave out what only newer ones have (AVX-512, AMX), so that one that is built where it runs is faster.
@@ -22,12 +22,18 @@ import torch
 import afina
 from afina.api import export
 from afina.export.gguf.llama_cpp import LlamaCpp
+from afina.export.opened import open_export
 from record import write_record
 
 PROMPTS = (
     "How should I store coffee beans?", "Where is my parcel? It was sent on Monday.", "Explain what a roaster does.",
     "Write two sentences about Lisbon in winter.",
 )  # fmt: skip
+
+GRAPHS: dict[str, tuple[str, dict[str, Any]]] = {
+    "onnx": ("onnx", {}), "onnx-int8": ("onnx", {"int8": "dynamic", "at_most": 1.0}),
+    "openvino": ("openvino", {}), "openvino-int8": ("openvino", {"int8": "weights", "at_most": 1.0}),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -38,24 +44,27 @@ def main() -> None:
         "--data", help="rows to compare exports on; what the adapter learned, where that is still there"
     )
     parser.add_argument("--types", default="q8_0,q4_0")
+    parser.add_argument("--graphs", default=",".join(GRAPHS), help="some of these, or nothing")
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    for name in ("merged", *given.types.split(",")):
+    graphs = [name for name in given.graphs.split(",") if name]
+    wanted = {"merged": ("merged", {}), **{name: ("gguf", {"type": name}) for name in given.types.split(",")}}
+    wanted |= {name: GRAPHS[name] for name in graphs}
+    for name, (to, own) in wanted.items():
         if not (place := given.exports / name).exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            own = {} if name == "merged" else {"type": name}
-            print(
-                export(given.adapter, "merged" if name == "merged" else "gguf", place, data=given.data, rows=8, **own)
-            )
+            made = export(given.adapter, to, place, data=given.data, rows=8, **own)
+            print(made, made.merging or "", flush=True)
     loaded = afina.load(given.adapter)
     prompts = [list(loaded.request([{"role": "user", "content": text}], loaded).prompt) for text in PROMPTS]
     contestants = {"afina": ours(loaded, given.tokens), "merged": merged(given.exports / "merged", given.tokens)}
     for kind in given.types.split(","):
         contestants[f"llama.cpp {kind}"] = in_llama_cpp(given.exports / kind / "model.gguf", given)
+    contestants |= {name: in_its_runtime(given.exports / name, given.tokens) for name in graphs}
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(given.rounds):
         for name, write in contestants.items():
@@ -103,6 +112,12 @@ def in_llama_cpp(path: Path, given: argparse.Namespace) -> Callable[[list[int]],
     """Write in llama.cpp, with its own defaults of keys and values (float16)."""
     cpp = LlamaCpp(path, context=512, threads=given.threads).start()
     return lambda prompt: len(cpp.greedy(prompt, given.tokens, cache_prompt=False).tokens)
+
+
+def in_its_runtime(folder: Path, most: int) -> Callable[[list[int]], int]:
+    """Write by a graph with kept keys and values, on as many threads as OMP_NUM_THREADS says."""
+    opened = open_export(folder)
+    return lambda prompt: len(opened.session.greedy(prompt, most, opened.manifest.reading["ends"]))
 
 
 if __name__ == "__main__":

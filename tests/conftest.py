@@ -34,6 +34,7 @@ if "CI" not in os.environ:  # there hypothesis has a profile of its own, always 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", type=int, default=240, help="requests of tests/serve/test_chaos.py")
+    parser.addoption("--exports", type=Path, help="try the exports that this file's tables lack, and write them there")
     parser.addoption("--conformance", type=Path, help="write the table of methods and architectures into this file")
     parser.addoption(
         "--durations-written", action="store_true", help="write what the test files took (helpers/durations.py)"
@@ -52,9 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from conformance import Conformance
 
         config.pluginmanager.register(Conformance(path))
+    exports = path.with_name("exports.md") if path is not None else config.getoption("--exports")
+    if exports is not None and not hasattr(config, "workerinput"):
         from export_table import ExportTable
 
-        config.pluginmanager.register(ExportTable(path.with_name("exports.md")))
+        config.pluginmanager.register(ExportTable(exports))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """GGUF files that are exported: what was tested, in llama.cpp and in transformers, or nothing."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,9 +25,10 @@ from afina.export.gguf.settings import form_of, model_header
 from afina.export.gguf.vocabulary import vocabulary
 from afina.export.opened import open_export
 from afina.methods.base import make_method
-from exports import chatting, save_talks
+from exports import chatting, exports_to_try, save_talks, written_alone
 from families import configuration
 from gguf_files import ARCHITECTURES, save_speaker
+from ollama_form import answered_by, read_modelfile
 
 Speakers = Callable[[str], Path]
 
@@ -53,7 +55,15 @@ def exported(folder: Path, talks: str, out: Path, to: str = "gguf", **options: A
     return export_adapter(folder, to, out=out, data=talks, rows=3, **options)
 
 
-@pytest.mark.parametrize("family", ARCHITECTURES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take every architecture, or with `--exports` those that the table lacks."""
+    if metafunc.function is test_an_exported_file_is_the_adapter_in_llama_cpp:
+        every = exports_to_try(
+            metafunc.config, [("gguf", "lora", own) for own in ARCHITECTURES], ARCHITECTURES, ["gguf"]
+        )
+        metafunc.parametrize("family", [family for _, _, family in every])
+
+
 def test_an_exported_file_is_the_adapter_in_llama_cpp(
     family: str, speakers: Speakers, talks: str, tmp_path: Path, record_property: Any
 ) -> None:
@@ -202,8 +212,22 @@ def test_a_planted_fault_is_refused(
     assert {path.name for path in tmp_path.iterdir()} <= {"adapter", "base"}
 
 
+_IN_LLAMA_CPP = """
+import json, sys
+import xllamacpp
+
+given = xllamacpp.CommonParams()
+given.model.path, given.n_ctx, given.verbosity, given.warmup = sys.argv[1], 128, -1, False
+answer = xllamacpp.Server(given).handle_completions({"prompt": sys.argv[2], "n_predict": 8, "temperature": 0})
+print("\\n" + (answer if isinstance(answer, str) else json.dumps(answer)))
+"""
+
+
 def test_a_file_is_looked_at_again_at_any_time(talks: str, tmp_path: Path) -> None:
     made = exported(chatting("afina-small", tmp_path), talks, tmp_path / "out", type="q8_0")
+    (tmp_path / "alone.py").write_text(_IN_LLAMA_CPP)
+    said = written_alone(tmp_path / "alone.py", str(made.folder / "model.gguf"), "Bees make")
+    assert json.loads(said.splitlines()[-1])["choices"][0]["text"]
     found = check_export(made.folder)
     assert found.runtime.startswith("llama.cpp 20") and found.batches == 4
     assert found.difference < 1e-3 < found.from_adapter < 1  # of which llama.cpp rounds activations too
@@ -356,6 +380,11 @@ def test_a_template_of_ours_is_the_same_in_jinja_and_in_a_modelfile(name: str, m
     )
     assert ("TEMPLATE" in text) != merges and (NO_TEMPLATE in text) == merges
     assert text.endswith('PARAMETER stop "<|end|>"\nPARAMETER num_ctx 99\n')
+    read = read_modelfile(text)
+    assert (read["from"], read["stop"], read["num_ctx"]) == (["./m.gguf"], ["<|end|>"], ["99"])
+    for talk in [] if merges else talks:
+        given = [{"role": role, "content": content} for role, content in talk]
+        assert answered_by(read, given) == template.prompt([Message(*turn) for turn in talk])
 
 
 def test_what_a_template_says_by_itself_is_the_modelfiles_system() -> None:
@@ -375,6 +404,17 @@ def test_what_a_template_says_by_itself_is_the_modelfiles_system() -> None:
     assert 'SYSTEM "Be kind."' in text and "<s>" not in text
     assert '"user" }}<use>{{ .Content }}</use>' in text and text.count("<ass>") == 2
     assert "<s><sys>{{ .Content }}" in modelfile("m.gguf", begins=False, **given)
+    talk = [{"role": "user", "content": "Hi"}]
+    assert answered_by(read_modelfile(text), talk) == "<sys>Be kind.</sys><use>Hi</use><ass>"
+    braces = (
+        "{% for m in messages %}{{ '{{' + m['role'] + '|' + m['content'] + '}\\n{' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '{' }}{% endif %}"
+    )
+    read = read_modelfile(modelfile("m.gguf", begins=True, **given | {"source": braces, "stops": ['"', "\n a"]}))
+    assert answered_by(read, talk) == "{{user|Hi}\n{{"
+    assert read["stop"] == ['"', "\n a"]
+    for odd in ('"""', "\u2060"):  # which Ollama would read as the end, or leave out
+        assert NO_TEMPLATE in modelfile("m.gguf", begins=True, **given | {"source": source.replace("</sys>", odd)})
 
 
 def test_a_tokenizer_keeps_its_templates_unless_another_was_trained() -> None:

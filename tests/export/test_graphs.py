@@ -21,7 +21,7 @@ from afina.export.runtime import RUNTIMES
 from afina.export.target import TARGETS
 from commands import afina as run_afina
 from commands import refused
-from exports import CLASSES, NUMBER, SEVERAL, TAGS, VECTORS, alone, covering_exports, folder_of
+from exports import CLASSES, NUMBER, SEVERAL, TAGS, VECTORS, alone, exports_to_try, folder_of
 from families import ENCODERS
 
 Loader = Callable[..., Path]
@@ -39,15 +39,15 @@ SETTINGS = {name: {"length": 3} for name in ("prompt", "ptuning")}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test each target, and the adapters to export: a few, or of every architecture and method for the tables."""
-    if "to" in metafunc.fixturenames:
-        metafunc.parametrize("to", GRAPHS, scope="module")
     if "kind" in metafunc.fixturenames:
-        whole = metafunc.config.getoption("--conformance") is not None
-        pairs = (
-            [(name, family, CLASSES) for name, family in covering_exports((*ENCODERS, "vit"), first=7)] if whole else []
-        )
-        pairs = [*QUICK, *(own for own in pairs if own not in QUICK)]
-        metafunc.parametrize("kind", pairs, ids=[f"{name}-{family}-{task['name']}" for name, family, task in pairs])
+        quick = [] if metafunc.config.getoption("--exports") else [(to, kind) for to in GRAPHS for kind in QUICK]
+        every = exports_to_try(metafunc.config, (), (*ENCODERS, "vit"), GRAPHS)
+        more = [(to, (name, family, CLASSES)) for to, name, family in every]
+        kinds = [*quick, *(own for own in more if own not in quick)]
+        ids = [f"{to}-{name}-{family}-{task['name']}" for to, (name, family, task) in kinds]
+        metafunc.parametrize(("to", "kind"), kinds, ids=ids, scope="module")
+    elif "to" in metafunc.fixturenames:
+        metafunc.parametrize("to", GRAPHS, scope="module")
 
 
 def needed(to: str) -> None:

@@ -20,7 +20,8 @@ from afina.export.runtime import RUNTIMES
 from afina.export.target import TARGETS, make_target
 from afina.measure.bootstrap import Estimate
 from afina.words.notes import said_note
-from exports import chatting, folder_of, save_talks
+from exports import chatting, folder_of, rewriting, save_pairs, save_talks
+from families import BOTH, DECODERS
 from gguf_files import save_speaker
 
 Loader = Callable[..., Path]
@@ -80,11 +81,21 @@ def test_what_rounding_gains_and_loses_is_said(
         assert one == other
 
 
-def test_what_writes_is_rounded_as_it_comes(tmp_path: Path) -> None:
-    needed("onnx")
-    talks = save_talks(tmp_path / "talks.jsonl")
-    source = chatting(save_speaker("llama", tmp_path / "base"), tmp_path)
-    made = api.export(source, "onnx", tmp_path / "out", data=talks, rows=9, int8="dynamic", at_most=1.0)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take a writer of each runtime, and one of two halves; `make conformance` takes every architecture."""
+    if "writer" in metafunc.fixturenames:
+        whole = metafunc.config.getoption("--conformance") is not None
+        every = [(to, family) for to in ("onnx", "openvino") for family in (*DECODERS, *BOTH)]
+        metafunc.parametrize("writer", every if whole else [("onnx", "t5"), ("openvino", "gpt2")], ids="-".join)
+
+
+def test_what_writes_is_rounded(writer: tuple[str, str], tmp_path: Path) -> None:
+    to, family = writer
+    needed(to)
+    save, rows = (rewriting, save_pairs) if family in BOTH else (chatting, save_talks)
+    data, source = rows(tmp_path / "rows.jsonl"), save(save_speaker(family, tmp_path / "base"), tmp_path)
+    way = {"onnx": "dynamic", "openvino": "weights"}[to]
+    made = api.export(source, to, tmp_path / "out", data=data, rows=9, int8=way, at_most=1.0)
     found = made.parity.narrowed
     assert found.metric == "loss" and found.rows == 5  # all that are for tests
     assert found.loss.low <= found.loss.value <= found.loss.high
@@ -95,10 +106,10 @@ def test_what_writes_is_rounded_as_it_comes(tmp_path: Path) -> None:
     # Rounded, and not to nonsense: the same weights in 32 bits give nearly the same.
     assert 1e-5 < abs(found.loss.value) < 0.1 * found.values[0]
     assert api.check_export(made.folder).difference < 1e-5
-    for to, way in (("onnx", "static"), ("openvino", "static")):
-        needed(to)
-        with pytest.raises(UsageError, match="has no form for what writes: export it --to onnx --int8 dynamic"):
-            api.export(source, to, tmp_path / "other", data=talks, int8=way)
+    same, _, written, _ = dict(made.rows())["written alike, taking the likeliest token"].split()
+    assert 0 <= int(same) <= int(written)
+    with pytest.raises(UsageError, match=f"has no form for what writes: give --int8 {way}, or export it --to gguf"):
+        api.export(source, to, tmp_path / "other", data=data, int8="static")
 
 
 def test_a_loss_that_is_sure_is_refused(

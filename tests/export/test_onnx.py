@@ -22,7 +22,7 @@ from afina.export.parity import Parity
 from afina.export.targets.onnx import OnnxTarget
 from commands import afina as run_afina
 from commands import refused
-from exports import ALWAYS, CLASSES, NUMBER, SEVERAL, TAGS, alone, covering_exports, folder_of
+from exports import ALWAYS, CLASSES, NUMBER, SEVERAL, TAGS, alone, exports_to_try, folder_of
 from families import ENCODERS
 
 Loader = Callable[..., Path]
@@ -40,10 +40,10 @@ def exported(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take one pair whose branches stay in the graph; `make conformance` takes every architecture and method."""
+    """Take one pair whose branches stay in the graph; `make conformance` takes every architecture."""
     if {"name", "family"} <= {*metafunc.fixturenames} and metafunc.function is test_an_export_answers_as_its_adapter:
-        whole = metafunc.config.getoption("--conformance") is not None
-        pairs = covering_exports((*ENCODERS, "vit")) if whole else [("loreft", "modernbert")]
+        every = exports_to_try(metafunc.config, [("onnx", "loreft", "modernbert")], (*ENCODERS, "vit"), ["onnx"])
+        pairs = [(name, family) for _, name, family in every]
         metafunc.parametrize(("name", "family"), pairs, ids=[f"{name}-{family}" for name, family in pairs])
 
 

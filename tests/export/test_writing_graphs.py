@@ -1,5 +1,6 @@
 """What writes leaves as a graph with kept keys and values, and writes there what it writes here, without torch and Afina."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,33 +16,41 @@ import afina
 from afina import api
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED
-from afina.errors import AfinaError
+from afina.errors import AfinaError, UsageError
 from afina.export.export import Exported
 from afina.export.manifest import read_manifest
 from afina.export.opened import open_export
 from afina.export.sample import sample_rows
+from afina.export.target import TARGETS
+from afina.export.writing.beside import check_writer
 from afina.export.writing.held import hold_writer
 from commands import afina as run_afina
 from commands import refused
-from exports import chatting, covering_exports, save_talks, written_alone
-from families import DECODERS
+from exports import chatting, exports_to_try, rewriting, save_pairs, save_talks, written_alone
+from families import BOTH, DECODERS
 from gguf_files import save_speaker
 from saved_adapters import saved
 
-QUICK = [("openvino", "loreft", "gpt2"), ("onnx", "prompt", "gemma2"), ("executorch", "lora", "llama")]
-"""What acts at a text's ends; virtual tokens under a window of four; each in another runtime."""
+QUICK = [
+    ("openvino", "loreft", "gpt2"), ("onnx", "prompt", "gemma2"), ("executorch", "lora", "llama"),
+    ("onnx", "loreft", "t5"), ("openvino", "prompt", "mbart"),
+]  # fmt: skip
+"""What acts at a text's ends; virtual tokens under a window of four; each in another runtime; two halves, of which the second
+begins with a token of its own or with the text's last one."""
 SHORT = {"prompt", "ptuning", "prefix"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take a few of each kind; `make conformance` takes every architecture and method."""
+    """Take a few of each kind; `make conformance` takes every architecture."""
     if "kind" in metafunc.fixturenames:
-        whole = metafunc.config.getoption("--conformance") is not None
-        every = [
-            (to, *pair) for to, first in (("onnx", 0), ("openvino", 7)) for pair in covering_exports(DECODERS, first)
-        ]
-        kinds = [*QUICK, *every] if whole else QUICK
+        targets = ("onnx", "openvino", "executorch")
+        kinds = exports_to_try(metafunc.config, QUICK, (*DECODERS, *BOTH), targets)
         metafunc.parametrize("kind", kinds, ids=["-".join(kind) for kind in kinds])
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +64,27 @@ def exported(source: Path, talks: str, to: str = "onnx", **options: Any) -> Expo
 
 
 def test_a_graph_goes_on_as_its_adapter(
-    kind: tuple[str, str, str], talks: str, tmp_path: Path, record_property: Any
+    kind: tuple[str, str, str], talks: str, pairs: str, tmp_path: Path, record_property: Any
 ) -> None:
     to, name, family = kind
     if find_spec(to) is None:
         pytest.skip(f"--to {to} needs {to}")
     base = save_speaker(family, tmp_path / "base")
     settings = {"length": 3} if name in SHORT else {}
-    made = exported(chatting(base, tmp_path, name, **settings), talks, to)
+    apart = family in BOTH
+    data, save = (pairs, rewriting) if apart else (talks, chatting)
+    made = exported(save(base, tmp_path, name, **settings), data, to)
     told = dict(made.rows())
-    apart, _, _, scale = told["largest difference of logits of what may follow"].strip(")").split()
-    assert float(apart) < 1e-4
+    difference, _, _, scale = told["largest difference of logits of what may follow"].strip(")").split()
+    assert float(difference) < 1e-4
     assert float(scale) > 0.1
-    record_property("export", [to, family, name, "chat", float(apart)])
+    record_property("export", [to, family, name, "seq2seq" if apart else "chat", float(difference)])
     same, _, written, _ = told["written alike, taking the likeliest token"].split()
     assert int(same) > 0.9 * int(written) > 20
     assert made.effect is None or made.effect > 0.01, "an adapter that changes nothing cannot be missed"
     found = api.check_export(made.folder)
     assert (found.batches, found.difference < 1e-5, found.from_adapter < 1e-4) == (3, True, True)
-    scores_an_answer_alike(made.folder, afina.load(tmp_path / "adapter", precision="fp32"), talks)
+    scores_an_answer_alike(made.folder, afina.load(tmp_path / "adapter", precision="fp32"), data)
 
 
 def scores_an_answer_alike(folder: Path, ours: Any, talks: str) -> None:
@@ -172,13 +183,63 @@ def test_a_graph_that_is_not_the_adapter_is_refused(made: Path, ours: Any, talks
     (opened.folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     with pytest.raises(AfinaError, match="not what was tested: it is asked"):
         hold_writer(ours, ours, opened, rows)
+    path = opened.folder / "tokenizer.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    split = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    path.write_text(json.dumps(whole | {"pre_tokenizer": split}), encoding="utf-8")
+    with pytest.raises(AfinaError, match="The tokenizer that was written has other tokens for 'Where is my parcel"):
+        hold_writer(ours, ours, opened, rows)
 
 
-def test_what_writes_in_two_halves_or_chooses_is_refused_by_name(
+@pytest.fixture(scope="module")
+def halves(pairs: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an export of what reads by one graph and writes by another, with a branch in each part of both."""
+    folder = tmp_path_factory.mktemp("halves")
+    return exported(rewriting(save_speaker("t5", folder / "base"), folder, "prefix", length=3), pairs).folder
+
+
+def test_two_halves_write_the_same_alone_and_end_at_an_end_token(halves: Path) -> None:
+    ours = afina.load(halves.parent / "adapter", precision="fp32")
+    asked = ["Where is my parcel?", "É tarde? 🙂", "translate: one"]
+    wanted = ours.generate(asked, max_new_tokens=256)
+    assert [own.text for own in open_export(halves).generate(asked, max_new_tokens=256)] == [own.text for own in wanted]
+    assert written_alone(halves / "generate.py", "-", asked="\n".join(asked)) == "".join(f"{own}\n" for own in wanted)
+    session, prompt = open_export(halves).session, ours.tokenizer(asked[0])["input_ids"]
+    free = session.greedy(prompt, 12, [])
+    assert session.greedy(prompt, 12, [free[5]]) == free[: free.index(free[5])]
+    names = {
+        name: [own.name for own in onnx.load(halves / f"{name}.onnx").graph.input] for name in ("encoder", "model")
+    }
+    assert names["encoder"] == ["input_ids", "attention_mask"]
+    assert names["model"][:3] == ["decoder_input_ids", "encoder_attention_mask", "past_key_values.0.decoder.key"]
+
+
+@pytest.mark.parametrize("fault", ["sees padding", "begins elsewhere", "forgets"])
+def test_two_halves_that_are_not_the_adapter_are_refused(fault: str, halves: Path, pairs: str, tmp_path: Path) -> None:
+    ours = afina.load(halves.parent / "adapter", precision="fp32")
+    opened = replace(open_export(halves), folder=Path(shutil.copytree(halves, tmp_path / "copied")))
+    session: Any = opened.session
+    reads, call = session._reads, session._call
+
+    def spoilt(given: Any) -> Any:
+        start, seen, *kept = reads(given)
+        return start + (fault == "begins elsewhere"), np.maximum(seen, fault == "sees padding"), *kept
+
+    def without(given: Any) -> Any:
+        logits, *kept = call(given)
+        return logits, *([own[:, :, -1:] for own in kept] if fault == "forgets" else kept)
+
+    session._reads, session._call = spoilt, without
+    with pytest.raises(AfinaError, match="not what was tested: what may follow parts"):
+        hold_writer(ours, ours, opened, sample_rows(ours, pairs, 2)[0])
+
+
+def test_what_writes_in_two_halves_for_a_phone_or_chooses_is_refused_by_name(
     speaker: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    both = chatting(speaker("t5"), tmp_path / "both", "lora", "plain")
-    refused(run_afina("export", both, "--to", "onnx"), "t5 reads with one half and writes with another")
+    both = afina.load(rewriting(speaker("t5"), tmp_path / "both"))
+    with pytest.raises(UsageError, match="t5 reads with one half and writes with another: export it --to onnx or"):
+        check_writer(both, "executorch", apart=TARGETS["executorch"].apart)  # which need not be installed
     choosing = saved("lora", speaker("gpt2"), tmp_path / "choosing")
     refused(
         run_afina("export", choosing, "--to", "onnx"), "was trained for choices, to choose by the model's language head"

@@ -1,6 +1,7 @@
 """Adapters to export: fresh ones of small models, with weights large enough that no fault can hide."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -12,17 +13,18 @@ import torch
 
 from afina.adapters.adapter import build_adapter, save_adapter
 from afina.adapters.record import AdapterRecord
-from afina.backbone.load import load_backbone
+from afina.backbone.load import Backbone, load_backbone
 from afina.data.templates.named import make_template
 from afina.methods.base import make_method
 from afina.tasks.base import restore
 from conformance import can_be
-from families import load_family
+from families import BOTH, DECODERS, ENCODERS, load_family
+from gguf_files import ARCHITECTURES
 from pairs import TRAINED, stir
 
 __all__ = [
-    "ALWAYS", "CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "chatting", "covering_exports", "folder_of", "save_talks",
-    "written_alone",
+    "ALWAYS", "CLASSES", "NUMBER", "SEVERAL", "TAGS", "alone", "chatting", "every_export", "exports_to_try", "figures_in",
+    "folder_of", "rewriting", "save_pairs", "save_talks", "written_alone",
 ]  # fmt: skip
 
 ALWAYS = "lora"
@@ -35,7 +37,7 @@ TAGS = {"name": "tagging", "label_names": ["O", "B-ITEM"]}
 VECTORS = {"name": "embedding"}
 
 
-def covering_exports(families: Iterable[str], first: int = 0) -> list[tuple[str, str]]:
+def covering_exports(families: Iterable[str], first: int) -> list[tuple[str, str]]:
     """Return pairs to export for the tables of conformance: a tracing of each takes some ten seconds.
 
     Every architecture comes with LoRA and with two other methods, which take turns from the `first` on, so that each method
@@ -47,6 +49,39 @@ def covering_exports(families: Iterable[str], first: int = 0) -> list[tuple[str,
         each = islice((name for name in turns if can_be(name, family)), 2)
         pairs += [(name, family) for name in (ALWAYS, *each)]
     return pairs
+
+
+_FIRST = {"onnx": 0, "openvino": 7, "executorch": 7}
+"""Where the methods that take turns begin at each target, so that each meets other architectures there."""
+
+
+def every_export() -> list[tuple[str, str, str]]:
+    """Return what the tables of exports have a place for: target, method and architecture."""
+    encoders, writers = (*ENCODERS, "vit"), (*DECODERS, *BOTH)
+    found = [("gguf", ALWAYS, family) for family in ARCHITECTURES]
+    for to, first in _FIRST.items():
+        kinds = (encoders,) if to == "executorch" else (encoders, writers)
+        found += [(to, *pair) for families in kinds for pair in covering_exports(families, first)]
+    return found
+
+
+def exports_to_try(
+    config: Any, quick: Iterable[tuple[str, str, str]], families: Iterable[str], targets: Iterable[str]
+) -> list[tuple[str, str, str]]:
+    """Return the exports that a run is to try: the `quick` ones; for the tables all, or those that a file's tables lack."""
+    every = [own for own in every_export() if own[0] in targets and own[2] in families]
+    if (path := config.getoption("--exports")) is not None:
+        known = {tuple(name.split("|")[:3]) for name in figures_in(path)}
+        return [(to, name, family) for to, name, family in every if (to, family, name) not in known]
+    if config.getoption("--conformance") is not None:
+        return list(dict.fromkeys((*quick, *every)))
+    return list(quick)
+
+
+def figures_in(path: Path) -> dict[str, float]:
+    """Return the figures of a page with tables of exports, by "target|architecture|method|answers"."""
+    kept = re.search("<!-- figures: (.*) -->", path.read_text(encoding="utf-8"))
+    return {} if kept is None else json.loads(kept[1])
 
 
 def folder_of(
@@ -75,6 +110,21 @@ def chatting(
     base: str | Path, folder: Path, method: str = "lora", template: str | None = None, **settings: Any
 ) -> Path:
     """Save an adapter that was as if trained on conversations."""
+
+    def task(backbone: Backbone) -> dict[str, Any]:
+        return {"name": "chat", "template": make_template(template, backbone.tokenizer).state()}
+
+    return _writer(base, folder, method, settings, task)
+
+
+def rewriting(base: str | Path, folder: Path, method: str = "lora", **settings: Any) -> Path:
+    """Save an adapter of an encoder-decoder that was as if trained to make one text of another."""
+    return _writer(base, folder, method, settings, lambda _: {"name": "seq2seq", "prompt": "{text}"})
+
+
+def _writer(
+    base: str | Path, folder: Path, method: str, settings: dict[str, Any], task: Callable[[Backbone], dict[str, Any]]
+) -> Path:
     backbone = load_backbone(str(base), speaks=True)
     own = make_method(method, settings, {"rank": 3})
     adapter = build_adapter(own, backbone, outputs=0, seed=0)
@@ -83,10 +133,9 @@ def chatting(
         with torch.no_grad():
             for value in adapter.parameters():
                 value.mul_(0.3)
-    task = {"name": "chat", "template": make_template(template, backbone.tokenizer).state()}
     record = AdapterRecord(
-        model=str(base), method=method, settings=own.settings(), max_length=60, precision="fp32", task=task, seed=0,
-        total_steps=10,
+        model=str(base), method=method, settings=own.settings(), max_length=60, precision="fp32", task=task(backbone),
+        seed=0, total_steps=10,
     )  # fmt: skip
     save_adapter(folder / "adapter", adapter, backbone, record)
     return folder / "adapter"
@@ -100,6 +149,18 @@ def save_talks(path: Path) -> str:
         ("Why?", "Because. 🙂"),
     ]
     rows = [{"messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]} for a, b in said * 9]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def save_pairs(path: Path) -> str:
+    """Save a few texts with what is to be made of them."""
+    pairs = [
+        ("Where is my parcel?", "It's late: 3 days."),
+        ("O café é bom?", "Não sei. Talvez!"),
+        ("Why?", "Because. 🙂"),
+    ]
+    rows = [{"source": source, "target": target} for source, target in pairs * 9]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 

@@ -59,7 +59,10 @@ def script_of(runtime: str, kind: str) -> str:
     imported, _, runs = scripts.joinpath(f"{runtime}.txt").read_text(encoding="utf-8").partition("\n\n")
     engine = RUNTIMES[runtime]
     text = scripts.joinpath(f"{kind}.txt").read_text(encoding="utf-8")
-    filled = {"import": imported, "runtime": runs.rstrip(), "file": engine.file, "package": engine.package}
+    filled = {
+        "import": imported, "runtime": runs.rstrip(), "file": engine.file, "package": engine.package,
+        "suffix": Path(engine.file).suffix,
+    }  # fmt: skip
     for name, value in filled.items():
         text = text.replace("{{" + name + "}}", value)
     return text

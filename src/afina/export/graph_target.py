@@ -25,6 +25,8 @@ class GraphTarget(RuntimeTarget):
     has_base = True
     several: ClassVar[bool] = True
     """True if one graph can hold several adapters."""
+    apart: ClassVar[bool] = True
+    """True if it has a form for what reads by one graph and writes by another, as an encoder-decoder does."""
 
     def graph(self, traced: "Traced", path: Path) -> None:
         """Write a traced adapter into a file; raises `AfinaError` for what its form has no word for."""
@@ -42,7 +44,7 @@ class GraphTarget(RuntimeTarget):
         if tested.task.speaks:
             from afina.export.writing.beside import check_writer
 
-            check_writer(tested, self.name)
+            check_writer(tested, self.name, apart=self.apart)
 
     def ways_of(self, adapter: "Predictor") -> Mapping[str, str]:
         if not adapter.task.writes:
@@ -67,23 +69,44 @@ class GraphTarget(RuntimeTarget):
 
     def files(self, adapter: "Predictor", folder: Path) -> Mapping[str, Any]:
         from afina.export.beside import write_beside
-        from afina.export.graph import traced
-        from afina.export.held import example_inputs
         from afina.export.runtime import RUNTIMES
         from afina.export.writing.beside import write_beside_writer
-        from afina.export.writing.graph import traced_writer
+        from afina.export.writing.names import READS
 
         most, writes = self.most(adapter), adapter.task.writes
-        tracing = traced_writer(adapter, most) if writes else traced(adapter, example_inputs(adapter), most)
-        with _quietly(), tracing as graph:
-            self.graph(graph, folder / RUNTIMES[self.runtime].file)
+        place = folder / RUNTIMES[self.runtime].file
+        with _quietly(), _traced(adapter, most) as (graph, *apart):
+            self.graph(graph, place)
+            for reads in apart:
+                self.graph(reads, place.with_stem(READS))
         beside = write_beside_writer if writes else write_beside
         reading = dict(beside(adapter, folder, runtime=self.runtime))
+        if apart:
+            reading[READS] = list(apart[0].inputs)
         if most is not None:
             reading["most"] = {"rows": most[0], "length": most[1]}
             if writes:
                 reading["context"] = min(reading["context"], most[1])
         return {"inputs": list(graph.inputs), "reading": reading, "precision": EXACT}
+
+
+@contextmanager
+def _traced(adapter: "Predictor", most: tuple[int, int] | None) -> "Iterator[Sequence[Traced]]":
+    """Give the graph of an adapter, and of an encoder-decoder that writes behind it the one that reads."""
+    from afina.export.graph import traced
+    from afina.export.held import example_inputs
+    from afina.export.writing.apart import traced_apart
+    from afina.export.writing.graph import traced_writer
+
+    if not adapter.task.writes:
+        with traced(adapter, example_inputs(adapter), most) as graph:
+            yield [graph]
+    elif adapter.backbone.anatomy.row.further:
+        with traced_apart(adapter) as (reads, writes):
+            yield [writes, reads]
+    else:
+        with traced_writer(adapter, most) as graph:
+            yield [graph]
 
 
 @contextmanager

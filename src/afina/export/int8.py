@@ -21,6 +21,7 @@ from afina.export.beside import SCRIPT as PREDICTS
 from afina.export.opened import OpenedExport, arrays
 from afina.export.runtime import RUNTIMES
 from afina.export.writing.beside import SCRIPT as WRITES
+from afina.export.writing.names import READS
 from afina.export.writing.session import WritingSession
 from afina.measure.bootstrap import Estimate, Figure, Measure, estimates, interval_of, mean_of, redrawn
 from afina.measure.metrics.base import Answers
@@ -135,7 +136,7 @@ def cost_of(folder: Path, graph: str, rows: Mapping[str, np.ndarray]) -> Cost:
     if done.returncode:
         raise AfinaError(f"{graph} cannot be timed ({(done.stderr.strip() or 'it was ended').splitlines()[-1][:300]}).")
     one, many, memory = json.loads(done.stdout)
-    size = sum(path.stat().st_size for path in folder.glob(f"{Path(graph).stem}.*"))
+    size = sum(path.stat().st_size for name in (Path(graph).stem, READS) for path in folder.glob(f"{name}.*"))
     return Cost(size, one, many, int(memory))
 
 

@@ -23,6 +23,7 @@ __all__ = ["CALIBRATION", "Int8Target"]
 CALIBRATION = 128
 """Train rows from which static rounding learns how large things are; drawn with a seed, so that they are always the same."""
 _NONE = "none"
+_PRODUCTS = {"dynamic": "rounded as they come", "static": "rounded by train rows", "weights": "in float"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,9 @@ class Int8Target(GraphTarget):
     int8: str = field(
         default=_NONE,
         metadata={
-            "help": "round weights to eight bits, and what they are multiplied with as it comes (dynamic; onnx alone) or by "
-            "what train rows show (static), and say what that gains and loses on the rows."
+            "help": "round weights to eight bits, and what they are multiplied with as it comes (dynamic; onnx alone), by "
+            "what train rows show (static) or not at all (weights; openvino alone), and say what that gains and loses on the "
+            "rows."
         },
     )
     at_most: float = field(
@@ -69,8 +71,8 @@ class Int8Target(GraphTarget):
         super().check(tested)
         if self.int8 not in (_NONE, *self.int8_writers) and tested.task.writes:
             raise UsageError(
-                f"--to {self.name} --int8 {self.int8} has no form for what writes: export it --to onnx --int8 dynamic, or "
-                "--to gguf --type q8_0."
+                f"--to {self.name} --int8 {self.int8} has no form for what writes: give --int8 {self.int8_writers[0]}, or "
+                "export it --to gguf --type q8_0."
             )
 
     def reading(self, tested: "Predictor", data: str | None) -> "Int8Target":
@@ -82,9 +84,25 @@ class Int8Target(GraphTarget):
         object.__setattr__(made, "calibrated_by", train_rows(tested, data, CALIBRATION))
         return made
 
-    def narrowed(self, folder: Path, calibration: "Sequence[Mapping[str, np.ndarray]]") -> "Rounded":
-        """Round a folder's graph, in place; `calibration` holds what train rows are as its inputs, each alone."""
+    def narrowed(
+        self, graph: Path, calibration: "Sequence[Mapping[str, np.ndarray]]", *, head: bool = True
+    ) -> "Rounded":
+        """Round a graph, in place, but for the last layer where that is a `head`.
+
+        `calibration` holds what train rows are as its inputs, each alone.
+        """
         raise NotImplementedError(f"{self.name} rounds nothing")
+
+    def _rounded(self, folder: Path, calibration: "Sequence[Mapping[str, np.ndarray]]") -> "Rounded":
+        """Round a folder's graph, and of an encoder-decoder that which reads, too."""
+        from afina.export.runtime import RUNTIMES
+        from afina.export.writing.names import READS
+
+        graph = folder / RUNTIMES[self.runtime].file
+        rounded, reads = self.narrowed(graph, calibration), graph.with_stem(READS)
+        if not reads.exists():
+            return rounded
+        return replace(rounded, layers=rounded.layers + self.narrowed(reads, (), head=False).layers)
 
     def compare(
         self, tested: "Predictor", exact: "Predictor", folder: Path, rows: "Rows | None"
@@ -103,8 +121,8 @@ class Int8Target(GraphTarget):
 
         opened = open_export(folder)
         calibration = inputs_of(opened, self.calibrated_by)
-        narrowed = narrow(tested, opened, rows, self.at_most, lambda place: self.narrowed(place, calibration))
-        precision = f"int8 weights, products rounded {'as they come' if self.int8 == 'dynamic' else 'by train rows'}"
+        narrowed = narrow(tested, opened, rows, self.at_most, lambda place: self._rounded(place, calibration))
+        precision = f"int8 weights, products {_PRODUCTS[self.int8]}"
         write_manifest(folder, replace(read_manifest(folder, files=False), precision=precision))
         parity, effect = self.held(tested, exact, folder, rows, judged=False)
         return replace(parity, narrowed=narrowed), effect

@@ -22,8 +22,11 @@ _KINDS = ["Gather", "Gemm", "MatMul"]
 """Embeddings and linear layers; what multiplies two inputs has no weight to round."""
 
 
-def round_onnx(folder: Path, calibration: Sequence[Mapping[str, np.ndarray]]) -> Rounded:
-    """Round `model.onnx`, in place: its embeddings and linear layers but the last; with `calibration` statically."""
+def round_onnx(model: Path, calibration: Sequence[Mapping[str, np.ndarray]], *, head: bool = True) -> Rounded:
+    """Round a graph's file, in place: its embeddings and linear layers, but for the last where that is a `head`.
+
+    With `calibration` it is rounded statically.
+    """
     from onnxruntime import quantization
 
     class Texts(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -35,8 +38,8 @@ def round_onnx(folder: Path, calibration: Sequence[Mapping[str, np.ndarray]]) ->
         def get_next(self) -> Any:
             return next(self.rest, None)
 
-    model, rounded = folder / "model.onnx", folder / "rounded.onnx"
-    wanted, count = _nodes(model)
+    rounded = model.with_name("rounded.onnx")
+    wanted, count = _nodes(model, head=head)
     whole = model.with_name(f"{model.name}.data")
     common: dict[str, Any] = {
         "op_types_to_quantize": _KINDS, "nodes_to_quantize": wanted, "per_channel": True, "reduce_range": True,
@@ -72,7 +75,7 @@ def _as_it_is() -> Iterator[None]:
         logging.root.removeFilter(other)
 
 
-def _nodes(model: Path) -> tuple[list[str], int]:
+def _nodes(model: Path, *, head: bool) -> tuple[list[str], int]:
     """Return the names of the nodes to round, and how many they are; raises `AfinaError` where there is nothing to."""
     import onnx
 
@@ -85,5 +88,5 @@ def _nodes(model: Path) -> tuple[list[str], int]:
     linear = [node.name for node in nodes if node.op_type != "Gather"]
     if len(linear) < 2:
         raise AfinaError(f"{model.name} has no linear layers but its head; there is nothing to round to eight bits.")
-    names = [node.name for node in nodes if node.name != linear[-1]]
+    names = [node.name for node in nodes if not head or node.name != linear[-1]]
     return names, len(names)

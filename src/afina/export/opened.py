@@ -18,6 +18,7 @@ from afina.export.chosen import OneOfSeveral, manifest_of
 from afina.export.manifest import MANIFEST, PROBE, Manifest, export_at, read_manifest
 from afina.export.runtime import RUNTIMES, Session, runner_of, runtime_of
 from afina.export.speech import RuntimeWrites, answer_scores
+from afina.export.writing.names import READS
 from afina.predictor.predictor import rows_of
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Prediction
@@ -118,7 +119,8 @@ class OpenedExport:
     @property
     def asked(self) -> list[str]:
         """Return what a batch is made of; what a graph takes of the tokens before is its session's."""
-        return [name for name in self.manifest.inputs if name in _BATCH]
+        inputs = self.manifest.reading.get(READS, self.manifest.inputs)
+        return [name for name in inputs if name in _BATCH]
 
     @property
     def pad(self) -> int:

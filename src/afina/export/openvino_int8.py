@@ -2,7 +2,8 @@
 
 Both operands of a product are rounded to ranges that calibration has shown, attention's own products among them. Before, the
 largest inputs of a layer are made smaller and its weights larger by as much (SmoothQuant: Xiao et al., 2023,
-arXiv:2211.10438), and what rounding moves on average is taken back from biases: nncf's way for transformers.
+arXiv:2211.10438), and what rounding moves on average is taken back from biases: nncf's way for transformers. Of what writes
+weights alone are rounded: what is kept of the tokens before would have to be calibrated too.
 """
 
 import contextlib
@@ -22,31 +23,40 @@ from afina.export.runtimes.openvino import EXACTLY, quiet
 __all__ = ["round_openvino"]
 
 
-def round_openvino(folder: Path, calibration: Sequence[Mapping[str, np.ndarray]]) -> Rounded:
-    """Round `model.xml`, in place: all products but the head's last one, and embeddings."""
+def round_openvino(
+    graph: Path, calibration: Sequence[Mapping[str, np.ndarray]] | None, *, head: bool = True
+) -> Rounded:
+    """Round a graph's file, in place: all products, but for the last where that is a `head`, and embeddings.
+
+    Without `calibration` its weights alone are rounded, and what they are multiplied with stays in float.
+    """
     openvino = quiet()
     nncf = quiet("nncf")
-    model = openvino.Core().read_model(folder / "model.xml")
+    model = openvino.Core().read_model(graph)
     linear = [own.get_friendly_name() for own in model.get_ordered_ops() if _is_linear(own)]
     if len(linear) < 2:
-        raise AfinaError("model.xml has no linear layers but its head; there is nothing to round to eight bits.")
+        raise AfinaError(f"{graph.name} has no linear layers but its head; there is nothing to round to eight bits.")
+    but = nncf.IgnoredScope(names=linear[-1:]) if head else None
     with _unprinted(nncf):
-        # All rows that are given: their number is `subset_size`, which else is nncf's own.
-        rounded = nncf.quantize(
-            model, nncf.Dataset(list(calibration)), model_type=nncf.ModelType.TRANSFORMER,
-            preset=nncf.QuantizationPreset.MIXED, subset_size=len(calibration),
-            ignored_scope=nncf.IgnoredScope(names=linear[-1:]),
-        )  # fmt: skip
+        if calibration is None:
+            rounded = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=but)
+        else:
+            # All rows that are given: their number is `subset_size`, which else is nncf's own.
+            rounded = nncf.quantize(
+                model, nncf.Dataset(list(calibration)), model_type=nncf.ModelType.TRANSFORMER,
+                preset=nncf.QuantizationPreset.MIXED, subset_size=len(calibration), ignored_scope=but,
+            )  # fmt: skip
     for name, value in EXACTLY.items():
         rounded.set_rt_info(value, ["runtime_options", name])
     count = sum(
         own.get_type_name() in ("MatMul", "Gather") and _after_rounding(own) for own in rounded.get_ordered_ops()
     )
-    openvino.save_model(rounded, folder / "rounded.xml", compress_to_fp16=False)
+    openvino.save_model(rounded, graph.with_stem("rounded"), compress_to_fp16=False)
     del model, rounded
-    for ending in ("xml", "bin"):
-        (folder / f"rounded.{ending}").replace(folder / f"model.{ending}")
-    return Rounded(count, ("the head's last layer", "layer norms", "softmax"))
+    for ending in (".xml", ".bin"):
+        graph.with_name(f"rounded{ending}").replace(graph.with_suffix(ending))
+    left = ("products of two inputs in attention",) if calibration is None else ()
+    return Rounded(count, ("the head's last layer", "layer norms", "softmax", *left))
 
 
 def _is_linear(node: Any) -> bool:

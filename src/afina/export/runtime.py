@@ -51,14 +51,22 @@ class Session:
 
     # -- what follows from `next_logits`, which a runtime does faster where it can
 
-    def following(self, tokens: Sequence[int]) -> np.ndarray:
-        """Return the logits (V,) of what follows a text, which mostly is the last one that was asked and a token more."""
-        logits: np.ndarray = self.next_logits(tokens)[-1]
+    def answered(self, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
+        """Return the logits (1 + A, V) of what follows a prompt, and then each of an answer's tokens."""
+        logits: np.ndarray = self.next_logits([*prompt, *answer], len(prompt))[len(prompt) - 1 :]
+        return logits
+
+    def following(self, tokens: Sequence[int], written: Sequence[int] = ()) -> np.ndarray:
+        """Return the logits (V,) of what follows a prompt and what was written behind it.
+
+        Mostly it is what was asked last with a token more.
+        """
+        logits: np.ndarray = self.next_logits([*tokens, *written])[-1]
         return logits
 
     def said(self, tokens: Sequence[int], start: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the log-probability of each token from `start` (1 or more) on, and whether it was the likeliest."""
-        logits = self.next_logits(tokens[:-1], start)[start - 1 :].astype(np.float64)
+        logits = self.answered(tokens[:start], tokens[start:-1]).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         chosen = logits[np.arange(len(logits)), tokens[start:]]
         return chosen - np.log(np.exp(logits).sum(axis=1)), chosen == 0
@@ -73,7 +81,7 @@ class Session:
         from afina.generation.sampling import choose
 
         while True:
-            logits = torch.from_numpy(self.following([*row.request.prompt, *row.tokens]))[None]
+            logits = torch.from_numpy(self.following(row.request.prompt, row.tokens))[None]
             (chosen,) = choose([row], logits)
             if chosen is None:
                 raise AfinaError("What was exported scores the next token by what is no number.")
@@ -82,7 +90,7 @@ class Session:
     def greedy(self, tokens: Sequence[int], most: int, ends: Sequence[int]) -> list[int]:
         """Return the likeliest tokens after these, one after another, until one of `ends` (left out) or `most`."""
         written: list[int] = []
-        while len(written) < most and (token := int(self.following([*tokens, *written]).argmax())) not in ends:
+        while len(written) < most and (token := int(self.following(tokens, written).argmax())) not in ends:
             written.append(token)
         return written
 

@@ -17,6 +17,7 @@ from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.errors import UsageError
 from afina.export.manifest import Manifest
 from afina.export.runtime import RUNTIMES, Session
+from afina.export.writing.names import READS
 from afina.generation.asked import AskedModel, Pair
 from afina.generation.generate import prompt_tokens
 from afina.generation.rows import Piece, Request, Row, WritingPlace, Written
@@ -44,6 +45,11 @@ class RuntimeWrites(Writes):
         return int(self.manifest.reading.get("context", self.manifest.max_length))
 
     @property
+    def apart(self) -> bool:
+        """Return whether what it writes stands apart from what it reads (an encoder-decoder)."""
+        return READS in self.manifest.reading
+
+    @property
     def runs_on(self) -> str:
         runtime = self.manifest.runtime
         return f"{runtime} {RUNTIMES[runtime].version()}"
@@ -65,20 +71,20 @@ class RuntimeWrites(Writes):
         )
 
     def longest_prompt(self, request: Request) -> int:
-        return self.context - 1
+        return self.context - (0 if self.apart else 1)
 
     def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
         if adapter is not self:
             raise UsageError(f"{self.folder} is an export, which holds its model as it is: no other answers beside it.")
         text, stop, marks = self.worded(prompt)
-        return Request(prompt_tokens(self.tokenizer, text, marks=marks), None, stop, number)
+        return Request(prompt_tokens(self.tokenizer, text, marks=marks, apart=self.apart), None, stop, number)
 
     def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
-        place = WritingPlace(
-            self.context, self.context - 1, self.tokenizer, tuple(self.manifest.reading.get("ends", ()))
-        )
-        rows = [Row(place, own, settings) for own in requests]
-        for row in rows:
+        ends = tuple(self.manifest.reading.get("ends", ()))
+        places = [
+            WritingPlace(self.context, self.longest_prompt(own), self.tokenizer, ends, self.apart) for own in requests
+        ]
+        for row in [Row(place, own, settings) for place, own in zip(places, requests, strict=True)]:
             yield from self._written(row)
 
     def _written(self, row: Row) -> Iterator[Piece]:
@@ -131,6 +137,10 @@ class ExportSpeaker(AskedModel):
     @property
     def name(self) -> str:
         return str(self.writer.folder)
+
+    @property
+    def reads_apart(self) -> bool:
+        return self.writer.apart
 
     def likelihoods(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         total, greedy_too = np.zeros(len(pairs)), np.ones(len(pairs), dtype=bool)

@@ -4,6 +4,7 @@ Ollama reads no Jinja. What a chat template writes around each role's words is f
 form is kept only if, put together again, it gives what the template gives, to the byte.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -128,12 +129,18 @@ def _go(around: Around, first: str) -> str | None:
         parts.append(f'{{{{ {word} eq .Role "{role}" }}}}{_literal(before)}{{{{ .Content }}}}{_literal(after)}')
         word = "else if"
     text = "".join([*parts, "{{ end }}{{ end }}", _literal(around.answer)])
-    # Three quotation marks would end the template there.
-    return None if '"""' in text else f'TEMPLATE """{text}"""'
+    return f'TEMPLATE """{text}"""' if _kept(text) and _kept(around.default) else None
 
 
 def _literal(text: str) -> str:
-    return text.replace("{{", '{{ "{{" }}')
+    """Return text as Go's templates write it; a brace before what is to be done would be read as part of that."""
+    braces = text.endswith("{") or "{{" in text
+    return re.sub(r"\{+", lambda own: f'{{{{ "{own[0]}" }}}}', text) if braces else text
+
+
+def _kept(text: str) -> bool:
+    """Return whether Ollama reads a text between three quotes as it is: it leaves out what cannot be printed."""
+    return '"""' not in text and all(own.isprintable() or own in "\n\t" for own in text)
 
 
 def _text(value: str) -> str:

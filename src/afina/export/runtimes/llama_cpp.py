@@ -72,7 +72,8 @@ class LlamaCppSession(Session):
     def next_logits(self, tokens: Sequence[int], read: int | None = None) -> np.ndarray:
         return np.stack([self.following(tokens[: end + 1]) for end in range(len(tokens))])
 
-    def following(self, tokens: Sequence[int]) -> np.ndarray:
+    def following(self, tokens: Sequence[int], written: Sequence[int] = ()) -> np.ndarray:
+        tokens = [*tokens, *written]
         scores: np.ndarray = np.maximum(self._with_room(len(tokens)).log_probabilities(tokens), _LEAST)
         return scores.astype(np.float32)
 

@@ -1,6 +1,6 @@
 """Run a `model.onnx` in ONNX Runtime, on the processor."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime, threads
-from afina.export.writing.session import WritingSession
+from afina.export.writing.names import READS
+from afina.export.writing.session import Call
+from afina.export.writing.session_apart import writing_session
 
 __all__ = ["OnnxRuntime", "OnnxSession"]
 
@@ -36,6 +38,16 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:
+        session = cls._session(folder / cls.file, manifest.inputs)
+        if "kept" not in manifest.reading:
+            return OnnxSession(session)
+        reads = manifest.reading.get(READS)
+        apart = None if reads is None else cls._session(folder / f"{READS}.onnx", reads)
+        return writing_session(_call(session), manifest, None if apart is None else _call(apart))
+
+    @classmethod
+    def _session(cls, path: Path, inputs: Sequence[str]) -> Any:
+        """Open one graph; raises `AfinaError` for what is none, or takes other `inputs`."""
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as states
 
@@ -43,7 +55,7 @@ class OnnxRuntime(Runtime):
         settings.intra_op_num_threads = threads()
         settings.log_severity_level = 3  # errors; what it would rather have in a graph is no fault of the graph
         try:
-            session = onnxruntime.InferenceSession(str(folder / cls.file), settings, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
         except (
             states.Fail,
             states.InvalidGraph,
@@ -51,11 +63,11 @@ class OnnxRuntime(Runtime):
             states.NoSuchFile,
             states.NotImplemented,
         ) as error:
-            raise AfinaError(f"{folder / 'model.onnx'} cannot be opened by onnxruntime ({error}).") from None
-        if manifest.inputs and (strange := set(manifest.inputs) ^ {own.name for own in session.get_inputs()}):
-            raise AfinaError(
-                f"{folder / 'model.onnx'} takes other inputs than its manifest says: {sorted(strange)[0]!r}."
-            )
-        if "kept" in manifest.reading:
-            return WritingSession(lambda given: session.run(None, dict(given)), manifest)
-        return OnnxSession(session)
+            raise AfinaError(f"{path} cannot be opened by onnxruntime ({error}).") from None
+        if inputs and (strange := set(inputs) ^ {own.name for own in session.get_inputs()}):
+            raise AfinaError(f"{path} takes other inputs than its manifest says: {sorted(strange)[0]!r}.")
+        return session
+
+
+def _call(session: Any) -> Call:
+    return lambda given: session.run(None, dict(given))

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime, threads
-from afina.export.writing.session import WritingSession
+from afina.export.writing.names import READS
+from afina.export.writing.session import Call
+from afina.export.writing.session_apart import writing_session
 
 __all__ = ["EXACTLY", "OpenvinoRuntime", "OpenvinoSession", "quiet"]
 
@@ -52,16 +54,28 @@ class OpenvinoRuntime(Runtime):
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:
+        model = cls._model(folder / cls.file, manifest.inputs)
+        if "kept" not in manifest.reading:
+            return OpenvinoSession(model)
+        reads = manifest.reading.get(READS)
+        apart = None if reads is None else cls._model(folder / f"{READS}.xml", reads)
+        return writing_session(_call(model), manifest, None if apart is None else _call(apart))
+
+    @classmethod
+    def _model(cls, path: Path, inputs: Sequence[str]) -> Any:
+        """Open one graph; raises `AfinaError` for what is none, or takes other `inputs`."""
         openvino = quiet()
         settings = EXACTLY | ({"INFERENCE_NUM_THREADS": threads()} if threads() else {})
         try:
-            model = openvino.Core().compile_model(folder / cls.file, "CPU", settings)
+            model = openvino.Core().compile_model(path, "CPU", settings)
         except RuntimeError as error:  # so are all of OpenVINO's
             reason = str(error).strip().splitlines()[-1]
-            raise AfinaError(f"{folder / cls.file} cannot be opened by openvino ({reason}).") from None
+            raise AfinaError(f"{path} cannot be opened by openvino ({reason}).") from None
         names = {own.get_any_name() for own in model.inputs}
-        if strange := set(manifest.inputs) ^ names:
-            raise AfinaError(f"{folder / cls.file} takes other inputs than its manifest says: {sorted(strange)[0]!r}.")
-        if "kept" in manifest.reading:
-            return WritingSession(lambda given: list(model(dict(given)).values()), manifest)
-        return OpenvinoSession(model)
+        if strange := set(inputs) ^ names:
+            raise AfinaError(f"{path} takes other inputs than its manifest says: {sorted(strange)[0]!r}.")
+        return model
+
+
+def _call(model: Any) -> Call:
+    return lambda given: list(model(dict(given)).values())

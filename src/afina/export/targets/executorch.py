@@ -25,7 +25,7 @@ class ExecutorchTarget(GraphTarget):
 
     needs: ClassVar = {"executorch": "'afina[executorch]'"}
     runtime: ClassVar = "executorch"
-    several = False
+    several = apart = False
     library = "executorch"
     ways: ClassVar = {
         "ExecuTorch": (

@@ -38,7 +38,9 @@ class OnnxTarget(Int8Target):
 
         write_onnx(traced, path)
 
-    def narrowed(self, folder: Path, calibration: "Sequence[Mapping[str, np.ndarray]]") -> "Rounded":
+    def narrowed(
+        self, graph: Path, calibration: "Sequence[Mapping[str, np.ndarray]]", *, head: bool = True
+    ) -> "Rounded":
         from afina.export.onnx_int8 import round_onnx
 
-        return round_onnx(folder, calibration)
+        return round_onnx(graph, calibration, head=head)

@@ -31,7 +31,8 @@ class OpenvinoTarget(Int8Target):
         "Afina": "pip install 'afina[openvino]'\nafina predict . $asked",
     }
     made_with: ClassVar = ("torch", "transformers", "openvino")
-    int8_ways: ClassVar = ("static",)
+    int8_ways: ClassVar = ("static", "weights")
+    int8_writers: ClassVar = ("weights",)
     int8_needs: ClassVar = {"nncf": "'afina[openvino-int8]'"}
 
     def graph(self, traced: "Traced", path: Path) -> None:
@@ -56,7 +57,9 @@ class OpenvinoTarget(Int8Target):
             model.set_rt_info(value, ["runtime_options", name])
         openvino.save_model(model, path, compress_to_fp16=False)
 
-    def narrowed(self, folder: Path, calibration: "Sequence[Mapping[str, np.ndarray]]") -> "Rounded":
+    def narrowed(
+        self, graph: Path, calibration: "Sequence[Mapping[str, np.ndarray]]", *, head: bool = True
+    ) -> "Rounded":
         from afina.export.openvino_int8 import round_openvino
 
-        return round_openvino(folder, calibration)
+        return round_openvino(graph, calibration if self.int8 == "static" else None, head=head)

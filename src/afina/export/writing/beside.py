@@ -18,18 +18,18 @@ __all__ = ["SCRIPT", "check_writer", "ends_of", "write_beside_writer"]
 SCRIPT = "generate.py"
 
 
-def check_writer(tested: Predictor, to: str) -> None:
-    """Raise `UsageError` for an adapter that speaks and yet cannot leave as a graph that writes."""
+def check_writer(tested: Predictor, to: str, *, apart: bool) -> None:
+    """Raise `UsageError` for an adapter that speaks and yet cannot leave as a graph that writes, or as two (`apart`)."""
     if not tested.task.writes:
         raise UsageError(
             f"--to {to} is for labels, numbers, vectors and writers; {tested.folder} was trained for {tested.task.name}, to "
             "choose by the model's language head: export it --to merged."
         )
     row = tested.backbone.anatomy.row
-    if row.further or not row.causal:
+    if row.further and not apart:
         raise UsageError(
             f"--to {to} has writers that are decoders; {tested.backbone.anatomy.model_type} reads with one half and writes "
-            "with another: export it --to merged, or --to peft where PEFT knows the method."
+            "with another: export it --to onnx or openvino, or --to merged."
         )
     if not getattr(tested.tokenizer, "is_fast", False):
         raise UsageError(
@@ -76,5 +76,6 @@ def write_beside_writer(loaded: Predictor, folder: Path, *, runtime: str) -> Map
         (folder / "chat_template.jinja").write_text(source, encoding="utf-8")
         specials = {key: str(value) for key, value in tokenizer.special_tokens_map.items() if value}
         reading["chat"] = {"marks": template_of(loaded.task, loaded.tokenizer).marks, "specials": specials}
-    (folder / SCRIPT).write_text(script_of(runtime, "writes"), encoding="utf-8")
+    kind = "rewrites" if backbone.anatomy.row.further else "writes"
+    (folder / SCRIPT).write_text(script_of(runtime, kind), encoding="utf-8")
     return reading

@@ -24,7 +24,7 @@ from afina.export.graph import AttachedParts, Traced, folded, program_of, with_n
 from afina.export.writing.names import GIVEN, kept_names
 from afina.predictor.predictor import Predictor
 
-__all__ = ["KnownKeys", "kept_shapes", "traced_writer"]
+__all__ = ["KnownKeys", "kept_layer", "kept_name", "kept_shapes", "plain_name", "traced_writer"]
 
 _READS, _BEFORE = 5, 4
 """Numbers of tokens on which a graph is traced: two sizes that nothing else in a model has by chance."""
@@ -67,8 +67,8 @@ class _Writes(nn.Module):
         self.attached = Attachment(backbone, [attachable])
         self._say = spoken_by(attachable.head, backbone.language)
         self.language = self._say.linear
-        self._places, self._kept = places, _kept_name(backbone)
-        self.forward = with_names([_plain(name) for name in inputs], self.step)
+        self._places, self._kept = places, kept_name(backbone)
+        self.forward = with_names([plain_name(name) for name in inputs], self.step)
 
     def step(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         from transformers import DynamicCache
@@ -77,7 +77,7 @@ class _Writes(nn.Module):
 
         # Keys and values go in and come out as plain tensors, as a graph keeps nothing between its calls.
         cache = DynamicCache()
-        cache.layers = [_layer(*pair) for pair in zip(before[::2], before[1::2], strict=True)]
+        cache.layers = [kept_layer(*pair) for pair in zip(before[::2], before[1::2], strict=True)]
         rows, length, seen = ids.shape[0], ids.shape[1], before[0].shape[2]
 
         # What acts at a text's ends acts where it is first read.
@@ -92,11 +92,14 @@ class _Writes(nn.Module):
 
 
 def kept_shapes(backbone: Backbone) -> list[tuple[int, int]]:
-    """Return heads and width of each layer's keys and values."""
-    return [(site.heads, site.width) for site in backbone.anatomy.of_kind("attention")]
+    """Return heads and width of each layer's keys and values; of an encoder-decoder those of what it writes."""
+    row = backbone.anatomy.row
+    ends = tuple(f".{stack.attention}" for stack in row.further if not stack.cross)
+    sites = backbone.anatomy.of_kind("attention")
+    return [(site.heads, site.width) for site in sites if not ends or (site.decoder and site.module.endswith(ends))]
 
 
-def _layer(keys: Tensor, values: Tensor) -> Any:
+def kept_layer(keys: Tensor, values: Tensor) -> Any:
     """Return what is kept of one layer; an update of an empty one would put the emptiness in the graph."""
     from transformers.cache_utils import DynamicLayer
 
@@ -129,8 +132,8 @@ def traced_writer(loaded: Predictor, most: tuple[int, int] | None = None) -> Ite
         # the graph.
         promptless = _without_prompts(loaded.backbone, attachable, places)
         module = _Writes(loaded.backbone, promptless, tuple(example), places).eval()
-        named = {_plain(name): value for name, value in example.items()}
-        dynamic = {_plain(name): {axis: free[size] for axis, size in sizes[name].items()} for name in example}
+        named = {plain_name(name): value for name, value in example.items()}
+        dynamic = {plain_name(name): {axis: free[size] for axis, size in sizes[name].items()} for name in example}
         with module.attached, torch.no_grad():
             program = program_of(loaded, module, named, dynamic)
         merged = isinstance(attachable, AttachedParts)
@@ -170,7 +173,7 @@ def _without_prompts(backbone: Backbone, attachable: Attachable, places: Sequenc
     rows, cache = [slice(0, 1)], DynamicCache()
     with Attachment(backbone, [attachable]) as attached, torch.no_grad():
         given = attached.given({"input_ids": torch.tensor([[1]])}, rows)  # whatever stands behind them
-        settings = {_kept_name(backbone): cache, "use_cache": True}
+        settings = {kept_name(backbone): cache, "use_cache": True}
         attached.run(Pass(rows, given.read, Read(None, 1)), given.inputs, settings)
     parts: list[tuple[Site, Placed]] = [put for put in attachable.placed() if not isinstance(put[1], PromptBranch)]
     for site, layer in zip(backbone.anatomy.of_kind("attention"), cache.layers, strict=True):
@@ -186,10 +189,11 @@ def _window(module: Any, config: Any) -> int | None:
     return int(window) if window else None
 
 
-def _kept_name(backbone: Backbone) -> str:
+def kept_name(backbone: Backbone) -> str:
     """Return by what name a model takes what is kept; transformers 5.24 gave it another."""
     return "cache" if "cache" in inspect.signature(backbone.model.forward).parameters else "past_key_values"
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return an input's name as Python may have it."""
     return name.replace(".", "_")

@@ -3,7 +3,7 @@
 The adapter's side is what `afina generate` runs (`backbone/incremental.py`), in float32.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import Writing
-from afina.backbone.language_head import answer_scores, question_mask
+from afina.backbone.language_head import answer_scores, answers_apart, question_mask
 from afina.data.rows import Rows
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED
@@ -83,13 +83,23 @@ def _on_rows(tested: Predictor, exact: Predictor, session: WritingSession, rows:
             with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
                 ours[name].append(attached(batch.inputs, targets=targets)[0].float())
 
-        # Up to the token whose next is the first that it says, it is read; the rest it goes on with.
-        read = int(question_mask(targets, None).sum())
-        logits = torch.from_numpy(session.next_logits(batch.inputs["input_ids"][0].tolist(), read))
-        outside.append(answer_scores(logits[targets[0] != IGNORED], targets))
+        outside.append(_scored(exact, session, batch.inputs, targets))
     task = exact.task
     outputs = task.compared_outside(torch.cat(outside), len(outside))
     return parity_of(task, tokens, outputs, {name: task.compared(torch.cat(own)) for name, own in ours.items()})
+
+
+def _scored(loaded: Predictor, session: WritingSession, inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+    """Return how likely a graph finds what one row (1, T) is to say (1, 4)."""
+    if loaded.backbone.anatomy.row.further:
+        apart = answers_apart(inputs, targets)
+        asked = apart.inputs["input_ids"][apart.inputs["attention_mask"].bool()].tolist()
+        logits = session.answered(asked, apart.ids[0, : int(apart.mask.sum()) - 1].tolist())
+        return answer_scores(torch.from_numpy(logits), apart.targets)
+    # Up to the token whose next is the first that it says, it is read; the rest it goes on with.
+    read = int(question_mask(targets, None).sum())
+    logits = session.next_logits(inputs["input_ids"][0].tolist(), read)
+    return answer_scores(torch.from_numpy(logits)[targets[0] != IGNORED], targets)
 
 
 def _batches(loaded: Predictor, context: int) -> Iterator[Prompts]:
@@ -136,7 +146,7 @@ def _furthest(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
 def _one_by_one(session: WritingSession, prompt: Sequence[int]) -> float:
     """Return how far a text that is read at once is from the same token by token; of both the first token is read alone."""
     ids = list(prompt[:24])
-    whole, going = session.next_logits(ids, 1), session.begin([ids[:1]])
+    whole, going = session.answered(ids[:1], ids[1:]), session.begin([ids[:1]])
     alone = [going.logits[0], *(going.go_on([token])[0] for token in ids[1:])]
     return float(np.abs(whole - np.stack(alone)).max())
 
@@ -146,7 +156,7 @@ def _check_greedy(exact: Predictor, opened: OpenedExport, prompts: Prompts, judg
     session, ends, same, count = opened.session, opened.manifest.reading["ends"], 0, 0
     assert isinstance(session, WritingSession)
     for prompt in [own[: max(1, len(own) // 2)] for own in prompts[:3]]:
-        most = min(_GREEDY, session.context - len(prompt))
+        most = min(_GREEDY, session.room(prompt))
         settings = GenerationSettings(max_new_tokens=most, temperature=0.0)
         request = Request(prompt, exact.adapter, (), 0, exact.tokenizer)
         (ours,) = [own.written.tokens for own in write(exact.backbone, [request], settings) if own.written is not None]
@@ -155,7 +165,7 @@ def _check_greedy(exact: Predictor, opened: OpenedExport, prompts: Prompts, judg
         if alike is None and len(ours) != len(theirs):
             alike = min(len(ours), len(theirs))
         if judged and alike is not None:
-            logits = session.next_logits([*prompt, *ours[:alike]], len(prompt))[-1]
+            logits = session.answered(prompt, ours[:alike])[-1]
             near = np.sort(logits)[-2:]
             if near[1] - near[0] > 2 * TOLERANCE * max(1.0, float(np.abs(logits).max())):
                 raise _parted(

@@ -12,10 +12,20 @@ from afina.export.manifest import Manifest
 from afina.export.runtime import Session
 from afina.export.writing.names import GIVEN, kept_names
 
-__all__ = ["Call", "Going", "WritingSession"]
+__all__ = ["Call", "Going", "WritingSession", "padded"]
 
 Call = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
 """Runs a graph once: inputs by name, outputs in their order."""
+
+
+def padded(prompts: Sequence[Sequence[int]], pad: int, *, before: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return prompts in one batch (B, T), with padding before or behind each, and the mask (B, T) of their tokens."""
+    width = max(map(len, prompts))
+    ids, mask = np.full((len(prompts), width), pad, np.int64), np.zeros((len(prompts), width), np.int64)
+    for row, prompt in enumerate(prompts):
+        place = slice(width - len(prompt), width) if before else slice(0, len(prompt))
+        ids[row, place], mask[row, place] = prompt, 1
+    return ids, mask
 
 
 class Going:
@@ -25,23 +35,24 @@ class Going:
         self, call: Call, prompts: Sequence[Sequence[int]], shapes: Sequence[tuple[int, int]], pad: int
     ) -> None:
         """Read prompts; `every` (B, T, V) is then what may follow each token, `logits` (B, V) what follows the last."""
-        self._call, self._names = call, kept_names(len(shapes))[0]
-        width, rows = max(map(len, prompts)), len(prompts)
-        ids, self._mask = np.full((rows, width), pad, np.int64), np.zeros((rows, width), np.int64)
-        for row, prompt in enumerate(prompts):
-            # Padding before the text, so that the last place of every row is what the next token follows.
-            ids[row, width - len(prompt) :], self._mask[row, width - len(prompt) :] = prompt, 1
+        self._call, self._shapes = call, shapes
+        self._run(self._begun(prompts, pad))
 
-        # No keys and values yet: the graph takes them as tensors of length zero.
-        nothing = [np.zeros((rows, heads, 0, size), np.float32) for heads, size in shapes for _ in range(2)]
-        self._kept: Sequence[np.ndarray] = nothing
-        self._run(self._given(ids, self._mask, np.maximum(self._mask.cumsum(axis=1) - 1, 0)))
+    def _begun(self, prompts: Sequence[Sequence[int]], pad: int) -> dict[str, np.ndarray]:
+        """Return what the graph takes to read prompts."""
+        # Padding before the text, so that the last place of every row is what the next token follows.
+        ids, mask = padded(prompts, pad, before=True)
+        self._names = kept_names(len(self._shapes))[0]
+        self._kept: Sequence[np.ndarray] = self._nothing(len(prompts))
+        return self._given(ids, mask, np.maximum(mask.cumsum(axis=1) - 1, 0))
+
+    def _nothing(self, rows: int) -> list[np.ndarray]:
+        """Return keys and values of no tokens: the graph takes them as tensors of length zero."""
+        return [np.zeros((rows, heads, 0, width), np.float32) for heads, width in self._shapes for _ in range(2)]
 
     def go_on(self, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
         """Add a token (B,) to each row, or several (B, T); return logits (B, V) of the next."""
-        given = self.step(tokens)
-        self._mask = given[GIVEN[1]]
-        self._run(given)
+        self._run(self.step(tokens))
         return self.logits
 
     def step(self, tokens: np.ndarray | Sequence[int]) -> dict[str, np.ndarray]:
@@ -55,6 +66,7 @@ class Going:
         return dict(zip((*GIVEN, *self._names), (*values, *self._kept), strict=True))
 
     def _run(self, given: Mapping[str, np.ndarray]) -> None:
+        self._mask = given[GIVEN[1]]
         self.every, *self._kept = self._call(given)
         self.logits: np.ndarray = self.every[:, -1]
 
@@ -75,6 +87,10 @@ class WritingSession(Session):
         prompts = [row[own].tolist() for row, own in zip(inputs["input_ids"], mask, strict=True)]
         return self.begin(prompts).logits
 
+    def room(self, prompt: Sequence[int]) -> int:
+        """Return how many tokens can be written behind a prompt."""
+        return self.context - len(prompt)
+
     def begin(self, prompts: Sequence[Sequence[int]]) -> Going:
         """Read prompts in one batch, to go on from; raises `AfinaError` for one that is empty or too long."""
         if not all(0 < len(prompt) <= self.context for prompt in prompts):
@@ -82,6 +98,9 @@ class WritingSession(Session):
             raise AfinaError(
                 f"A text has {longest} tokens; this model reads from 1 to {self.context}, with what it writes."
             )
+        return self._going(prompts)
+
+    def _going(self, prompts: Sequence[Sequence[int]]) -> Going:
         return Going(self._call, prompts, self._shapes, self._pad)
 
     def next_logits(self, tokens: Sequence[int], read: int | None = None) -> np.ndarray:
@@ -94,9 +113,9 @@ class WritingSession(Session):
             parts.append(going.every[0])
         return np.concatenate(parts)
 
-    def following(self, tokens: Sequence[int]) -> np.ndarray:
+    def following(self, tokens: Sequence[int], written: Sequence[int] = ()) -> np.ndarray:
         read, going = self._last or ([], None)
-        given = list(tokens)
+        given = [*tokens, *written]
         # More than one token more is another prompt, whose ends are elsewhere.
         if going is not None and len(read) + 1 == len(given) <= self.context and given[:-1] == read:
             going.go_on(given[-1:])
