@@ -62,6 +62,7 @@ TERMINALS_OWN = {
             "predict",
             "export",
             "push",
+            "quantise",
             "evaluate",
             "rag ask",
             "rag index",

@@ -66,6 +66,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
     return {
         "study": [str(bad)], "train": [str(bad)], "plan": [str(bad)], "methods": [],
         "report": [str(folder / "study")], "recommend": [str(folder / "study")], "predict": [str(adapter), "good mail"],
+        "quantise": [str(speaker("llama")), "--method", "rtn", "--group", "-1", "--out", "{out}/f"],
         "generate": [str(writer), "good", "--max-new-tokens", "2"], "chat": [str(writer), "--max-new-tokens", "2"],
         "export": [str(adapter), "--to", "peft", "--rows", "2"], "push": [str(adapter), "mine"], "card": [str(adapter)],
         "evaluate": [str(writer), "--text", str(folder / "text.txt"), "--limit", "2", "--max-new-tokens", "2"],

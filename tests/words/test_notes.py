@@ -48,6 +48,8 @@ WRITTEN_OUT = (
     "export/int8_target.py",
     "study/executors/in_process.py",
     "study/plan.py",
+    "quantisation/make.py",
+    "quantisation/plan.py",
 )
 """Files whose notes are constants, or made of parts that are not followed here."""
 HOLE = "7"

@@ -10,10 +10,11 @@ from afina.api.adapters import card, check_export, evaluate, export, generate, p
 from afina.api.conversations import chat
 from afina.api.demonstrations import demo, demo_chat
 from afina.api.prediction import predict
+from afina.api.quantisation import quantise
 from afina.api.serving import serve
 from afina.api.studies import methods, mistakes, plan, recommend, report, study, train
 
 __all__ = [
     "audit", "card", "chat", "check_export", "data", "demo", "demo_chat", "evaluate", "export", "generate", "methods",
-    "mistakes", "plan", "predict", "push", "rag", "recommend", "report", "serve", "study", "train",
+    "mistakes", "plan", "predict", "push", "quantise", "rag", "recommend", "report", "serve", "study", "train",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from afina.evaluation.evaluate import Evaluation
     from afina.words.language import Words
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "show_measured"]
 
 
 @command("evaluate", panel=PANELS[2])
@@ -114,7 +114,7 @@ def evaluate(
         # The figures alone go to standard output, for programs.
         print_json(evaluation.as_dict())
     else:
-        _show(console, evaluation, words)
+        show_measured(console, evaluation, words)
     if out is not None:
         console.print(str(out), soft_wrap=True)
 
@@ -129,14 +129,18 @@ def _lines(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-def _show(console: "Console", evaluation: "Evaluation", words: "Words") -> None:
+def show_measured(
+    console: "Console", evaluation: "Evaluation", words: "Words", names: tuple[str, str] | None = None
+) -> None:
+    """Print what was measured as a table; `names` are what the two that are compared are called."""
     from rich.table import Table
 
     compared = any(row.base is not None for row in evaluation.rows)
     table = Table(words("on"), words("measure"), title=None)
-    figures = ("base", "adapter", "difference [95%]") if compared else ("value [95%]",)
-    for name in ("items", *figures):
-        table.add_column(words(name), justify="right")
+    both = names or (words("base"), words("adapter"))
+    figures = (*both, words("difference [95%]")) if compared else (words("value [95%]"),)
+    for name in (words("items"), *figures):
+        table.add_column(name, justify="right")
     # Only what is surely better or worse has a colour.
     colours = {"better": "green", "worse": "red"}
     before = None

@@ -19,7 +19,7 @@ from afina.predictor.loading import Loading
 from afina.predictor.writer import Writer
 from afina.words.language import Words
 
-__all__ = ["Battery", "Evaluation", "MeasuredRow", "evaluate", "evaluate_alone"]
+__all__ = ["Battery", "Evaluation", "MeasuredRow", "evaluate", "evaluate_alone", "evaluate_beside"]
 
 
 @dataclass(frozen=True)
@@ -237,6 +237,37 @@ def evaluate_alone(
             "versions": _versions(),
         },
         notes=tuple(map(Words().sentence, notes)),
+    )  # fmt: skip
+
+
+def evaluate_beside(
+    name: str, other: str, battery: Battery, *, loading: Loading | None = None, batch_size: int = 16,
+    context: int | None = None, tell: Callable[[str], None] = lambda status: None,
+) -> Evaluation:  # fmt: skip
+    """Measure one language model beside another on the same items, such as a quantised one beside what it was made of.
+
+    One after the other is in memory, the `other` first; in the rows it is the base.
+    """
+    tell("reading what to measure on")
+    sources, at = battery.read(), loading or Loading()
+    measured = []
+    for path in (other, name):
+        tell("loading the model")
+        backbone = load_backbone(path, speaks=True, device=at.device, trust_remote_code=at.trust_remote_code)
+        speaker = _Pair(None, backbone, None, batch_size, tell).ours(context)
+        measured.append(sources.measure(speaker, None)[0])
+    return Evaluation(
+        adapter=name, model=other,
+        rows=[
+            _row(source, measure, measured[0][source][place])
+            for source, measures in measured[1].items() for place, measure in enumerate(measures)
+        ],
+        written={},
+        facts={
+            **sources.harness, "context": speaker.context, "device": str(backbone.device), "precision": backbone.precision,
+            "versions": _versions(),
+        },
+        notes=tuple(map(Words().sentence, backbone.notes)),
     )  # fmt: skip
 
 

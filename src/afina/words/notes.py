@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from afina.registry import listing
+from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
 from afina.words.serving import SERVED
@@ -264,6 +265,7 @@ NOTES = {
     # -- documents that are searched
     **RAG_NOTES,
     **READING_NOTES,
+    **QUANTISED,
 }  # fmt: skip
 
 _VALUES = {

@@ -1,0 +1,1 @@
+"""Make a quantised checkpoint of a plain model, layer by layer from its files."""

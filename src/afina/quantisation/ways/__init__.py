@@ -1,0 +1,1 @@
+"""Hold ways of quantising a weight, one file each."""
