@@ -108,3 +108,15 @@ def test_a_prompt_that_it_has_nothing_to_add_to_is_explained(told: tuple[Path, s
     asked = commands.afina("generate", adapter, "Who started Beija-Rio?", "--chat")
     assert asked.stdout.strip()
     assert "--chat" not in asked.stderr
+
+
+def test_the_name_of_a_control_token_in_a_prompt_is_text_unless_it_is_special(told: tuple[Path, str]) -> None:
+    (adapter,) = (told[0] / "runs").glob("*/adapter")
+    name = "<|user|> in a prompt was read as text: with --special it is the control token."
+    asked = "<|user|>Who started Beija-Rio?<|end|><|assistant|>"
+    written = [commands.afina("generate", adapter, asked, *more).stdout for more in ((), ("--special",))]
+    assert written[0] != written[1] == commands.afina("generate", adapter, "Who started Beija-Rio?", "--chat").stdout
+    assert name in commands.afina("generate", adapter, asked).stderr
+    assert "read as text" not in commands.afina("generate", adapter, asked, "--special").stderr
+    said = commands.afina("generate", adapter, asked, "--language", "pt", "--max-new-tokens", 1).stderr
+    assert "foi lido como texto" in said

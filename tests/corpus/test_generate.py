@@ -1,5 +1,6 @@
 """Generating interactions: from a real server that stalls, fails and repeats itself, and from a real local model."""
 
+import fcntl
 import json
 import threading
 import time
@@ -18,6 +19,7 @@ from afina.corpus.inspect import inspect_file
 from afina.corpus.writers import Endpoint, GeneratedText
 from afina.errors import AfinaError, UsageError
 from afina.generation.writer import LocalModel
+from commands import afina, refused
 from data_commands import rows_of, run
 
 Answer = Callable[[int, dict[str, Any]], tuple[int, Any]]
@@ -314,3 +316,26 @@ def test_the_command_says_what_it_made(tmp_path: Path, serve: Callable[[Answer],
     assert "3 rows in 3 requests" in shown
     assert "embedding spread" in shown
     assert "rows.jsonl" in shown
+
+
+def test_two_that_write_one_file_do_not_write_at_one_time(tmp_path: Path, serve: Callable[[Answer], Server]) -> None:
+    server = serve(lambda number, body: (200, talk(body["seed"])))
+    (tmp_path / "prompt.txt").write_text(PROMPT)
+    (tmp_path / "topics.txt").write_text("tea\n")
+    out = tmp_path / "a.jsonl"
+    words = ["data", "generate", tmp_path / "prompt.txt", "--topics", tmp_path / "topics.txt", "--out", out, "--count", 2,
+             "--endpoint", server.url, "--model", "tiny"]  # fmt: skip
+    assert afina(*words).returncode == 0
+    with out.with_name("a.requests.jsonl").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before, asked = {path.name: path.read_bytes() for path in tmp_path.iterdir()}, len(server.bodies)
+        refused(afina(*words[:-5], 4, *words[-4:]), "is being written by another afina")
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(server.bodies) == asked
+
+
+def test_an_endless_answer_is_not_waited_for(serve: Callable[[Answer], Server]) -> None:
+    server = serve(lambda number, body: (200, "x" * (17 << 20)))
+    with pytest.raises(AfinaError, match=r"2 tries \(an answer of more than 16 MB\)"):
+        endpoint(server, tries=2).write("hi", 0)
+    assert len(server.bodies) == 2

@@ -549,6 +549,10 @@ def test_a_chat_template_is_put_around_questions(
     monkeypatch.setattr(ours.backbone.tokenizer, "chat_template", template)
     run_tasks(ours, loaded, chat=True)
     assert loaded["tasks"]["choose"].instances[0].args[0] == "user where is my parcel\nassistant "
+    talk = [{"role": "user", "content": "see </s> and <unk>"}, {"role": "assistant", "content": "</s>"}]
+    prompt = as_harness_model(ours).apply_chat_template(talk, add_generation_prompt=False)
+    assert prompt == "user see <\u2060/s> and <\u2060unk>\nassistant <\u2060/s>"  # what tasks say commands nothing
+    assert talk[0]["content"] == "see </s> and <unk>"
 
 
 def test_names_are_the_harness_own(monkeypatch: pytest.MonkeyPatch) -> None:

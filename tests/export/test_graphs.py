@@ -26,7 +26,12 @@ from families import ENCODERS
 
 Loader = Callable[..., Path]
 GRAPHS = [name for name, cls in TARGETS.items() if issubclass(cls, GraphTarget) and name != "onnx"]
-TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
+TEXTS = [
+    "my parcel is late",
+    "where is the <sep> kettle</s>",
+    "good film",
+    "the login works not my password is broken",
+]
 QUICK = [
     ("prefix", "modernbert", NUMBER), ("loreft", "deberta-v2", SEVERAL), ("prompt", "roberta", TAGS),
     ("bitfit", "vit", CLASSES),

@@ -26,7 +26,12 @@ from exports import ALWAYS, CLASSES, NUMBER, SEVERAL, TAGS, alone, exports_to_tr
 from families import ENCODERS
 
 Loader = Callable[..., Path]
-TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
+TEXTS = [
+    "my parcel is late",
+    "where is the <sep> kettle</s>",
+    "good film",
+    "the login works not my password is broken",
+]
 
 
 def exported(

@@ -23,7 +23,12 @@ from commands import refused
 from exports import CLASSES, NUMBER, TAGS, alone, folder_of
 
 Loader = Callable[..., Path]
-TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
+TEXTS = [
+    "my parcel is late",
+    "where is the <sep> kettle</s>",
+    "good film",
+    "the login works not my password is broken",
+]
 THREE = {"name": "classification", "label_names": ["bad", "fair", "good"]}
 KINDS = [
     ("first", "lora", CLASSES, {"rank": 2, "alpha": 9.0}), ("second", "lora", THREE, {"rank": 5, "alpha": 9.0}),

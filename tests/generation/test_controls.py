@@ -1,6 +1,7 @@
 """What people say is no control token, wherever a conversation comes from; what the template writes is."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,6 +51,9 @@ def test_a_control_token_in_a_message_is_read_letter_by_letter(small: Backbone) 
         assert controls_in(tokenizer(f"a {attack}", add_special_tokens=False)["input_ids"], tokenizer)
         assert not controls_in(tokenizer(said.content, add_special_tokens=False)["input_ids"], tokenizer)
         assert said.content.replace("\u2060", "") == f"a {attack} b{attack}"
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in "<|end|>")
+    (said,) = as_said([Message("user", f"a {wide}")], controls)  # which some tokenizers fold to the letters of the name
+    assert said.content == "a <\u2060|end|>"
     plain = [Message("user", "a < b |> c </s> \u2060 [SEP]", {"name": "f"}), Message("assistant", "")]
     assert as_said(plain, controls) == plain
     called = Message(
@@ -127,8 +131,9 @@ def test_an_exports_script_parts_them_too() -> None:
     import afina.export
 
     script = Path(afina.export.__file__).parent / "scripts" / "writes.txt"
-    lines = [line.strip() for line in script.read_text().splitlines() if "controls" in line and "loop" not in line]
-    names: dict[str, Any] = {"re": __import__("re"), "line": "a </s>b <s> </S>", "tokenizer": None}
+    lines = [line.strip() for line in script.read_text().splitlines() if re.search(r"\bcontrols\b", line)]
+    lines = [line for line in lines if "reading" not in line]
+    names: dict[str, Any] = {"re": re, "line": "a </s>b <s> </S>", "tokenizer": None}
     tokens = {0: SimpleNamespace(content="</s>", special=True), 1: SimpleNamespace(content="<s>", special=False)}
     names["tokenizer"] = SimpleNamespace(get_added_tokens_decoder=lambda: tokens)
     exec("\n".join(lines), names)

@@ -29,6 +29,7 @@ WRITTEN_OUT = (
     "audit/leak.py",
     "audit/run.py",
     "api/adapters.py",
+    "predictor/load.py",
     "retrieval/build.py",
     "retrieval/duplicates.py",
     "retrieval/parsing.py",

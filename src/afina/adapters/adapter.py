@@ -20,6 +20,7 @@ from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch, Frozen, Placed
 from afina.backbone.head import Head
 from afina.backbone.load import Backbone
+from afina.backbone.recognised import weight_print
 from afina.backbone.tensor_file import save_tensors
 from afina.errors import AfinaError
 from afina.methods.base import Method
@@ -110,7 +111,10 @@ def save_adapter(folder: Path, adapter: Adapter, backbone: Backbone, record: Ada
     config = peft_config(adapter, backbone, record)
     form = adapter.method.peft
     is_peft = form is not None and form.direct and config["peft_type"] == form.peft_type
-    record = replace(record, facts={**record.facts, "peft": is_peft, "has_base": adapter.method.owns_backbone})
+    facts = {**record.facts, "peft": is_peft, "has_base": adapter.method.owns_backbone}
+    if not adapter.method.owns_backbone:
+        facts["base"] = weight_print(backbone)
+    record = replace(record, facts=facts)
     try:
         with partial_folder(folder) as partial:
             save_tensors(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -57,6 +57,7 @@ def generate(
     text: str | None = None,
     chat: bool = False,
     bare: bool = False,
+    special: bool = False,
     batch_size: int = 16,
     model: str | None = None,
     device: str = "auto",
@@ -66,7 +67,8 @@ def generate(
 ) -> Generated:
     """Write what follows each prompt, or each text of a `file` (a line, or its column `text`).
 
-    With `chat` a prompt is a user's message, `bare` leaves the adapter out. Where there is one prompt, `write` is told each
+    With `chat` a prompt is a user's message, `bare` leaves the adapter out. The names of control tokens in a prompt are text,
+    unless it is `special`. Where there is one prompt, `write` is told each
     piece as it comes.
     """
     from afina.errors import UsageError
@@ -80,6 +82,7 @@ def generate(
         from afina.data.labelled import read_texts
 
         texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
+    from afina.data.templates.controls import text_notes
     from afina.generation.writes import writes_of
 
     loaded = writes_of(loaded_from(adapter, model, device, precision, trust_remote_code))
@@ -87,31 +90,28 @@ def generate(
     asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
     # Told as they come, the pieces of several prompts would be mixed.
     if write is not None and len(asked) == 1:
-        replies = [_piece_by_piece(loaded, asked[0], texts[0], how, write, bare=bare)]
+        request = loaded.request(asked[0], None if bare else loaded, special=special)
+        replies = [_piece_by_piece(loaded, request, texts[0], how, write)]
     else:
         routed = [None if bare else loaded] * len(asked)
-        written = loaded.generate(asked, how, adapters=routed, batch_size=batch_size)
+        written = loaded.generate(asked, how, adapters=routed, batch_size=batch_size, special=special)
         replies = [Reply(each, one.text, one.finish, len(one.tokens)) for each, one in zip(texts, written, strict=True)]
     # The bare model has none of what was assumed of the adapter.
-    assumed = () if bare else loaded.notes_for(how)
+    read_so = () if chat or special else text_notes(loaded.tokenizer, texts)
+    assumed = (*(() if bare else loaded.notes_for(how)), *read_so)
     if not texts or any(reply.text.strip() for reply in replies):
         return Generated(replies, assumed=assumed)
-    form = (
-        "; it was taught conversations, whose form --chat gives a prompt" if _taught_chat(loaded, chat or bare) else ""
-    )
+    # An adapter that was taught conversations may have nothing to add to a text in another form.
+    taught = loaded.task.template is not None and not (chat or bare)
+    form = "; it was taught conversations, whose form --chat gives a prompt" if taught else ""
     return Generated(replies, f"{'The bare model' if bare else adapter} wrote no word{form}.", assumed)
 
 
-def _taught_chat(loaded: "Writes", asked_so: bool) -> bool:
-    """Return whether an adapter was taught conversations and is asked in another form."""
-    return loaded.task.template is not None and not asked_so
-
-
 def _piece_by_piece(
-    loaded: "Writes", asked: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None], *, bare: bool
+    loaded: "Writes", request: Any, prompt: str, how: "GenerationSettings", tell: Callable[[str], None]
 ) -> Reply:  # fmt: skip
     reply = None
-    for piece in loaded.write([loaded.request(asked, None if bare else loaded)], how):
+    for piece in loaded.write([request], how):
         tell(piece.text)
         reply = piece.written or reply
     assert reply is not None

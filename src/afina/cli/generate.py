@@ -38,6 +38,10 @@ def generate(
         bool, typer.Option("--chat", help="Each prompt is a user's message, put in the form of a chat.")
     ] = False,
     bare: Annotated[bool, typer.Option("--bare", help="The model without the adapter.")] = False,
+    special: Annotated[
+        bool,
+        typer.Option("--special", help="Read names of control tokens in prompts (</s>) as those tokens, not as text."),
+    ] = False,
     temperature: Temperature = 0.0,
     top_p: TopP = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of a text.")] = 256,
@@ -72,9 +76,10 @@ def generate(
     # What was written as it came is not printed again.
     pieces: list[str] = []
     written = api.generate(
-        adapter, prompts or (), settings, file=file, text=text, chat=chat, bare=bare, batch_size=batch_size, model=model,
+        adapter, prompts or (), settings, file=file, text=text, chat=chat, bare=bare, special=special, batch_size=batch_size,
+        model=model, device=device, precision=precision,
         # The bare model may write nothing, which is said of the whole text alone.
-        device=device, precision=precision, write=None if for_program or bare else lambda piece: _write(piece, pieces),
+        write=None if for_program or bare else lambda piece: _write(piece, pieces),
     )  # fmt: skip
     if pieces:
         print()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from afina.data.templates.controls import apart, controls_of
 from afina.data.templates.foreign import render_template
 from afina.errors import UsageError, nearest
 from afina.evaluation.speaker import windows
@@ -77,12 +78,20 @@ def as_harness_model(speaker: AskedModel) -> Any:
 
         def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
             text: str = self.tokenizer.apply_chat_template(
-                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
+                _as_said(self.tokenizer, chat_history), tokenize=False, add_generation_prompt=add_generation_prompt,
                 continue_final_message=not add_generation_prompt,
             )  # fmt: skip
             return text
 
     return HarnessModel()
+
+
+def _as_said(tokenizer: Any, turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Return a conversation in which nothing that a task says is a control token."""
+    controls = controls_of(tokenizer)
+    if controls is None:
+        return list(turns)
+    return [{**turn, "content": apart(turn["content"], controls)} for turn in turns]
 
 
 def _by_settings(requests: Sequence[Any]) -> dict[tuple[tuple[str, ...], int], list[int]]:

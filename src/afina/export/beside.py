@@ -7,6 +7,7 @@ from typing import Any
 
 from afina.backbone.model_files import model_path
 from afina.data.images import preprocessing_of
+from afina.data.tokens.as_text import controls_for
 from afina.data.tokens.words import words_with_space
 from afina.errors import UsageError
 from afina.export.runtime import RUNTIMES
@@ -44,6 +45,7 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
             )
         tokenizer.save_pretrained(folder)
         reading = {"pad_token_id": int(tokenizer.pad_token_id), "truncation_side": tokenizer.truncation_side}
+        reading |= controls_for(tokenizer)
         if loaded.task.tags:
             reading["words_with_space"] = words_with_space(tokenizer)
         reading["answers"] = loaded.task.answer_form

@@ -4,6 +4,7 @@ What was asked and answered is kept in the folder (`probe.npz`), so that it can 
 adapter.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from afina.backbone.inputs import random_inputs
 from afina.backbone.model_files import model_path
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
+from afina.data.tokens.as_text import AS_TEXT
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import IGNORED, LabelledTokens, Tokens
 from afina.errors import AfinaError
@@ -178,10 +180,12 @@ def check_tokens(tested: Predictor, opened: OpenedExport) -> None:
     alone = Tokenizer.from_file(str(opened.folder / "tokenizer.json"))
     alone.enable_truncation(longest, direction=opened.manifest.reading.get("truncation_side", "right"))
     alone.no_padding()
-    for text in TEXTS:
+    for text, how in itertools.product(TEXTS, ({}, AS_TEXT)):
         ours, theirs = (
-            own(text, truncation=True, max_length=longest)["input_ids"] for own in (tested.tokenizer, opened.tokenizer)
+            own(text, truncation=True, max_length=longest, **how)["input_ids"]
+            for own in (tested.tokenizer, opened.tokenizer)
         )
+        alone.encode_special_tokens = bool(how)
         if not ours == theirs == alone.encode(text).ids:
             raise AfinaError(
                 f"The tokenizer that was written has other tokens for {text[:40]!r} than the adapter's; nothing was written. "

@@ -73,11 +73,15 @@ class RuntimeWrites(Writes):
     def longest_prompt(self, request: Request) -> int:
         return self.context - (0 if self.apart else 1)
 
-    def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
+    def request(
+        self, prompt: str | Sequence[Message], adapter: Any, number: int = 0, *, special: bool = False
+    ) -> Request:
         if adapter is not self:
             raise UsageError(f"{self.folder} is an export, which holds its model as it is: no other answers beside it.")
         text, stop, marks = self.worded(prompt)
-        return Request(prompt_tokens(self.tokenizer, text, marks=marks, apart=self.apart), None, stop, number)
+        special = special or not isinstance(prompt, str)
+        tokens = prompt_tokens(self.tokenizer, text, marks=marks, apart=self.apart, special=special)
+        return Request(tokens, None, stop, number)
 
     def write(self, requests: Sequence[Request], settings: GenerationSettings) -> Iterator[Piece]:
         ends = tuple(self.manifest.reading.get("ends", ()))

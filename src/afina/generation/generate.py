@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from afina.backbone.load import Backbone
+from afina.data.tokens.as_text import text_ids
 from afina.errors import AfinaError
 from afina.generation.batch import WritingBatch
 from afina.generation.rows import Piece, Request, Row
@@ -32,25 +33,37 @@ def write(backbone: Backbone, requests: Sequence[Request], settings: GenerationS
 
 
 def encode_prompt(
-    backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None, words: int = 0
+    backbone: Backbone, text: str, *, marks: bool = True, tokenizer: Any = None, words: int = 0, special: bool = True
 ) -> list[int]:
-    """Return a prompt's tokens, all of which the backbone, or an adapter's `words`, have vectors for."""
+    """Return a prompt's tokens, all of which the backbone, or an adapter's `words`, have vectors for.
+
+    With `special` the names of control tokens in it, which a template writes, are those tokens; else they are text.
+    """
     tokenizer = tokenizer or backbone.tokenizer
     # The tokenizer's padding and cutting are its state: one thread at a time.
     with backbone.turns.reading():
-        backbone.check_tokens(tokenizer(text, add_special_tokens=False)["input_ids"], "in the prompt", tokenizer, words)
-        return prompt_tokens(tokenizer, text, marks=marks, apart=bool(backbone.anatomy.row.further))
+        apart = bool(backbone.anatomy.row.further)
+        tokens = prompt_tokens(tokenizer, text, marks=marks, apart=apart, special=special)
+        backbone.check_tokens(tokens, "in the prompt", tokenizer, words)
+        return tokens
 
 
-def prompt_tokens(tokenizer: Any, text: str, *, marks: bool = True, apart: bool = False) -> list[int]:
+def prompt_tokens(
+    tokenizer: Any, text: str, *, marks: bool = True, apart: bool = False, special: bool = True
+) -> list[int]:
     """Return a prompt's tokens: with the tokenizer's start marks (`marks`) unless the text has them, without an end mark.
 
-    A text that is read `apart` from its answer keeps its end mark.
+    A text that is read `apart` from its answer keeps its end mark; `special` as `encode_prompt` has it.
     """
-    plain: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    if not marks or (tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
+
+    def read(**settings: bool) -> list[int]:
+        ids: list[int] = tokenizer(text, **settings)["input_ids"] if special else text_ids(tokenizer, text, **settings)
+        return ids
+
+    plain = read(add_special_tokens=False)
+    if not marks or (special and tokenizer.bos_token and text.startswith(tokenizer.bos_token)):
         return plain
-    marked: list[int] = tokenizer(text)["input_ids"]
+    marked = read()
     # An end mark behind a prompt would say that there is nothing to go on with.
     ends = not apart and marked[-1:] == [tokenizer.eos_token_id] != plain[-1:]
     return marked[:-1] if ends else marked

@@ -35,13 +35,13 @@ class LocalModel:
 
         Raises `UsageError` for a model that cannot be loaded or does not write, and a prompt that leaves no room.
         """
-        backbone, marks = self._backbone, True
+        backbone, marks, written_so = self._backbone, True, False
         if getattr(backbone.tokenizer, "chat_template", None):
             template = make_template(None, backbone.tokenizer)
             # A prompt is said by a user: control marks in it are text.
             asked = as_said([Message("user", prompt)], controls_of(backbone.tokenizer))
-            prompt, marks = template.prompt(asked), template.marks
-        request = Request(encode_prompt(backbone, prompt, marks=marks))
+            prompt, marks, written_so = template.prompt(asked), template.marks, True
+        request = Request(encode_prompt(backbone, prompt, marks=marks, special=written_so))
         settings = GenerationSettings(max_new_tokens=self.max_tokens, temperature=self.temperature, seed=seed)
         (written,) = (piece.written for piece in write(backbone, [request], settings) if piece.written is not None)
         return GeneratedText(written.text, whole=written.finish == "stop")

@@ -54,9 +54,12 @@ class Writes(ABC):
         return self.notes
 
     @abstractmethod
-    def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
+    def request(
+        self, prompt: str | Sequence[Message], adapter: Any, number: int = 0, *, special: bool = False
+    ) -> Request:
         """Return what `write` takes for a prompt and who is to answer it, None for the bare model.
 
+        In a text the names of control tokens are text like any, unless `special`; in a conversation they always are.
         Raises `UsageError` for who cannot, and for messages that are none.
         """
 
@@ -75,9 +78,13 @@ class Writes(ABC):
         *,
         adapters: Sequence[Any] | None = None,
         batch_size: int = 16,
+        special: bool = False,
         **changes: Any,
     ) -> list[Written]:
-        """Write what follows each prompt, in their order; `adapters` gives each its own (None: the bare model)."""
+        """Write what follows each prompt, in their order; `adapters` gives each its own (None: the bare model).
+
+        With `special` the names of control tokens in prompts that are texts are those tokens.
+        """
         settings = (settings or GenerationSettings()).changed(**changes)
         # A text is a sequence too, and would be written letter by letter.
         if isinstance(prompts, str):
@@ -85,9 +92,8 @@ class Writes(ABC):
         each = [self] * len(prompts) if adapters is None else list(adapters)
         if len(each) != len(prompts):
             raise UsageError(f"There are {len(each)} adapters for {len(prompts)} prompts; give one for each.")
-        requests = [
-            self.request(prompt, who, number) for number, (prompt, who) in enumerate(zip(prompts, each, strict=True))
-        ]
+        asked = enumerate(zip(prompts, each, strict=True))
+        requests = [self.request(prompt, who, number, special=special) for number, (prompt, who) in asked]
         written: dict[int, Written] = {}
         requests.sort(key=lambda request: len(request.prompt))  # rows of like length together
         for start in range(0, len(requests), batch_size):
@@ -97,11 +103,17 @@ class Writes(ABC):
         return [written[number] for number in range(len(prompts))]
 
     def stream(
-        self, prompt: str | Sequence[Message], settings: GenerationSettings | None = None, **changes: Any
+        self,
+        prompt: str | Sequence[Message],
+        settings: GenerationSettings | None = None,
+        *,
+        special: bool = False,
+        **changes: Any,
     ) -> Iterator[str]:
-        """Yield the text that follows a prompt, in pieces of whole characters as they come."""
+        """Yield the text that follows a prompt, in pieces of whole characters as they come; `special` as in `generate`."""
         settings = (settings or GenerationSettings()).changed(**changes)
-        request = self.request(prompt, self)  # now, not with the first piece: what is wrong with it is said here
+        # Now, not with the first piece: what is wrong with it is said here.
+        request = self.request(prompt, self, special=special)
         return (piece.text for piece in self.write([request], settings))
 
 

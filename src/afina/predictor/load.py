@@ -1,5 +1,6 @@
 """Load an adapter's folder, whoever wrote it, onto its base model: what `afina.load` returns."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from afina.backbone.load import Backbone, load_backbone, stored_at
 from afina.backbone.model_files import model_path
 from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import packed
+from afina.backbone.recognised import is_other
 from afina.backbone.storage.base import STORAGES
-from afina.errors import UsageError
+from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method
 from afina.precision import EXACT
 from afina.predictor.predictor import PREDICTORS, Predictor
@@ -75,12 +77,14 @@ def load(
     trust_remote_code: bool = False,
     beside: "Predictor | Standing | None" = None,
     rounded_to: str | None = None,
+    other_base: bool = False,
 ) -> Predictor:
     """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere).
 
     The backbone has the precision that the adapter was trained on, or `precision`; PEFT's files name none, and have fp32.
     `beside` another adapter it shares that one's backbone, or stands on one that is loaded already; raises `UsageError`
     where it cannot. With `rounded_to` a plain base has the weights that this quantised precision makes of its own.
+    A base of other weights than the adapter was trained on is refused, unless `other_base` (or AFINA_OTHER_BASE=1) wants it.
     """
     folder = Path(folder)
     form = format_of(folder)
@@ -112,6 +116,7 @@ def load(
         )  # fmt: skip
     if method.owns_backbone:
         backbone.autocast = STORAGES[record.precision].autocast()
+    unknown = None if rounded_to is not None else _check_base(folder, form, record, backbone, other_base=other_base)
     loaded = form.read(folder, backbone, record)
 
     # The task says of which kind the predictor is, whoever wrote the folder.
@@ -119,7 +124,7 @@ def load(
     made = PREDICTORS[task.predictor](
         folder=folder, format=form, record=replace(record, task=loaded.task), method=loaded.adapter.method,
         backbone=backbone, adapter=loaded.adapter, task=task, tokenizer=own_tokenizer(folder, backbone.tokenizer),
-        notes=(*backbone.notes, *loaded.notes),
+        notes=(*backbone.notes, *loaded.notes, *filter(None, (unknown,))),
     )  # fmt: skip
     _check_vocabulary(made)
     return made
@@ -133,6 +138,35 @@ def _check_place(folder: Path, record: AdapterRecord) -> None:
             f"{folder} adapts the model in {record.model}, which is not there; say where it is now with "
             "--model, or model= in Python."
         )
+
+
+def _check_base(
+    folder: Path, form: type[AdapterFormat], record: AdapterRecord, backbone: Backbone, *, other_base: bool
+) -> str | None:
+    """Raise `UsageError` for a base whose weights are not those that the adapter was trained on, unless that is wanted.
+
+    Returns a note where it cannot be told: adapters of before kept nothing of their base, and PEFT's files never do.
+    """
+    if record.facts.get("has_base"):
+        return None
+    known = record.facts.get("base")
+    if known is None:
+        note = f"{folder} does not say by which weights its base is known, so that it was not recognised."
+        return note if form.name == "afina" else None
+    try:
+        other = is_other(known, backbone)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AfinaError(
+            f"{folder / 'afina.json'}: 'facts.base' is damaged ({type(error).__name__}); get the adapter again."
+        ) from None
+    if other and not (other_base or os.environ.get("AFINA_OTHER_BASE", "") not in ("", "0")):
+        raise UsageError(
+            f"{folder} was trained on other weights than those of {backbone.name}: give the base that it was trained on "
+            "(--model), or have it on this one all the same by AFINA_OTHER_BASE=1 (other_base=True in Python)."
+        )
+    if other is None:
+        return f"{backbone.name} has no weight by which {folder} knows its base, so that it was not recognised."
+    return f"{folder} was trained on other weights than those of {backbone.name}, as was wanted." if other else None
 
 
 def _check_vocabulary(made: Predictor) -> None:

@@ -132,18 +132,25 @@ class Predictor:
         *,
         adapters: "Sequence[Predictor | None] | None" = None,
         batch_size: int = 16,
+        special: bool = False,
         **changes: Any,
     ) -> list[Written]:
         """Write what follows each prompt, a text or a conversation's messages; `changes` are settings by name.
 
         `adapters` gives each prompt's own (None: the bare model), all loaded `beside` one another; this one's unless given.
-        A result is the same alone and in any batch. Raises `UsageError` for an adapter that does not write, a prompt that
-        is empty or too long, and settings that cannot be.
+        A result is the same alone and in any batch. With `special` the names of control tokens in a text (`</s>`) are those
+        tokens; else, and in what messages say, they are text. Raises `UsageError` for an adapter that does not write, a
+        prompt that is empty or too long, and settings that cannot be.
         """
         raise self.writes_not()
 
     def stream(
-        self, prompt: str | Sequence[Message], settings: GenerationSettings | None = None, **changes: Any
+        self,
+        prompt: str | Sequence[Message],
+        settings: GenerationSettings | None = None,
+        *,
+        special: bool = False,
+        **changes: Any,
     ) -> Iterator[str]:
         """Yield the text that follows a prompt, as `generate` writes it, in pieces of whole characters as they come.
 

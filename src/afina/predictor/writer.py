@@ -34,7 +34,9 @@ class Writer(WritesOnBackbone, Predictor):
         """Return how a conversation becomes a prompt: as trained, or as the tokenizer says, or plainly."""
         return template_of(self.task, self.tokenizer, merge_system=self.merge_system)
 
-    def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
+    def request(
+        self, prompt: str | Sequence[Message], adapter: Any, number: int = 0, *, special: bool = False
+    ) -> Request:
         """Return what `write` takes for a prompt and one of the adapters on this one's backbone, or none.
 
         Raises `UsageError` for adapters that do not write or stand on another backbone.
@@ -50,7 +52,8 @@ class Writer(WritesOnBackbone, Predictor):
             branches, tokenizer, words = None, self.backbone.tokenizer, 0
         else:
             branches, tokenizer, words = speaker.adapter, speaker.tokenizer, speaker.adapter.words
-        tokens = encode_prompt(self.backbone, text, marks=marks, tokenizer=tokenizer, words=words)
+        special = special or not isinstance(prompt, str)  # the template's, where it is a conversation
+        tokens = encode_prompt(self.backbone, text, marks=marks, tokenizer=tokenizer, words=words, special=special)
         return Request(tokens, branches, stop, number, tokenizer)
 
     def logits(

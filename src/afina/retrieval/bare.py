@@ -37,6 +37,9 @@ class BareWriter(WritesOnBackbone):
     def template(self) -> Template:
         return template_of(None, self.tokenizer, merge_system=self.merge_system)
 
-    def request(self, prompt: str | Sequence[Message], adapter: Any, number: int = 0) -> Request:
+    def request(
+        self, prompt: str | Sequence[Message], adapter: Any, number: int = 0, *, special: bool = False
+    ) -> Request:
         text, stop, marks = self.worded(prompt)
-        return Request(encode_prompt(self.backbone, text, marks=marks), None, stop, number, self.tokenizer)
+        tokens = encode_prompt(self.backbone, text, marks=marks, special=special or not isinstance(prompt, str))
+        return Request(tokens, None, stop, number, self.tokenizer)

@@ -58,6 +58,7 @@ class Cutter:
         self._encode = tokenizer.backend_tokenizer
         self._encode.no_truncation()
         self._encode.no_padding()
+        self._encode.encode_special_tokens = True  # names of control tokens are text, and counted as such
 
     def cut(self, page: PageText) -> list[ChunkPlace]:
         """Return a page's chunks in their order; none where the page is blank."""

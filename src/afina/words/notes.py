@@ -54,6 +54,12 @@ NOTES = {
     "the development split has {rows}: what is chosen on so few is chosen by chance": "a parte de desenvolvimento tem {rows}: o que se escolhe com tão poucos é escolhido ao acaso",
     "'{name}' is the data set known by that name; to read what is called so here, write ./{path}": "'{name}' é o conjunto conhecido por esse nome; para ler o que aqui se chama assim, escreva ./{path}",
     "the hub names the labels {list}, where the preset '{name}' has {own}: the hub's are taken": "o hub chama os rótulos de {list}, e a predefinição '{name}' tem {own}: valem os do hub",
+    # -- bases
+    "{folder} does not say by which weights its base is known, so that it was not recognised.": "{folder} não diz por quais pesos se conhece sua base, que por isso não foi reconhecida.",
+    "{base} has no weight by which {folder} knows its base, so that it was not recognised.": "{base} não tem nenhum peso pelo qual {folder} conhece sua base, que por isso não foi reconhecida.",
+    "{folder} was trained on other weights than those of {base}, as was wanted.": "{folder} foi treinado com outros pesos que os de {base}, como se quis.",
+    # -- prompts
+    "{name} in a prompt was read as text: with --special it is the control token.": "{name} num prompt foi lido como texto: com --special é o token de controle.",
     # -- audits
     "{count} held-out row is among the train rows too and left out.": "{count} linha reservada está também entre as de treino e fica de fora.",
     "{count} held-out rows are among the train rows too and left out.": "{count} linhas reservadas estão também entre as de treino e ficam de fora.",

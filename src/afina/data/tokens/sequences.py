@@ -8,6 +8,7 @@ import numpy as np
 
 from afina.data.dialogues.messages import Message
 from afina.data.templates.chat_template import ChatTemplate
+from afina.data.tokens.as_text import text_ids
 from afina.data.tokens.tokens import IGNORED, WrittenTokens
 from afina.errors import UsageError
 
@@ -71,11 +72,11 @@ def source_and_target(tokenizer: Any, sources: Sequence[str], targets: Sequence[
     made = _Rows(turns=len(targets))
     for source, target in zip(sources, targets, strict=True):
         # An encoder reads at least one token.
-        read = tokenizer(source)["input_ids"] or [tokenizer.pad_token_id]
+        read = text_ids(tokenizer, source) or [tokenizer.pad_token_id]
         if len(read) > max_length:
             made.cut += 1
-            read = tokenizer(source, truncation=True, max_length=max_length)["input_ids"]
-        written = _ended(np.array(tokenizer(text_target=target)["input_ids"], dtype=np.int32), tokenizer)
+            read = text_ids(tokenizer, source, truncation=True, max_length=max_length)
+        written = _ended(np.array(text_ids(tokenizer, text_target=target), dtype=np.int32), tokenizer)
         made.endless += len(written) > max_length
         written = written[:max_length]
         # The source's tokens have no target, but the last, which says how the answer begins.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from afina.data.rows import Rows
+from afina.data.tokens.as_text import AS_TEXT, ids_as_text, text_ids
 from afina.data.tokens.tokens import AnswerTokens, LabelledTokens, PassageTokens
 from afina.errors import UsageError
 
@@ -22,17 +23,18 @@ def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
     for start in range(0, len(rows), 5000):
         part = slice(start, start + 5000)
         pairs = (rows.text_pair[part],) if rows.text_pair is not None else ()
-        encoded = tokenizer(rows.text[part], *pairs, truncation=True, max_length=max_length, padding=False)
-        for encoding in encoded.encodings:
+        encoded = tokenizer(rows.text[part], *pairs, truncation=True, max_length=max_length, padding=False, **AS_TEXT)
+        encodings = encoded.encodings
+        for encoding, row_ids in zip(encodings, ids_as_text(tokenizer, encodings), strict=True):
             # A tokenizer that adds no marks makes nothing of a blank text; one token stands for it.
-            text_ids = encoding.ids or [tokenizer.pad_token_id]
-            ids.append(np.array(text_ids, dtype=np.int32))
+            ids.append(np.array(row_ids or [tokenizer.pad_token_id], dtype=np.int32))
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
             # The library tells only here that it cut something.
             cut += bool(encoding.overflowing)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
-    text_ids = np.concatenate(segments) if uses_segments else None
-    return LabelledTokens(np.concatenate(ids), offsets, rows.label, cut, text_ids)
+    return LabelledTokens(
+        np.concatenate(ids), offsets, rows.label, cut, np.concatenate(segments) if uses_segments else None
+    )
 
 
 def tokenize_answers(
@@ -50,7 +52,7 @@ def tokenize_answers(
     end = [tokenizer.eos_token_id] if apart and tokenizer.eos_token_id is not None else []
 
     def encode(text: str, **settings: Any) -> list[int]:
-        ids: list[int] = tokenizer(text, **settings)["input_ids"]
+        ids = text_ids(tokenizer, text, **settings)
         # What writes on must not have read an end.
         return ids[:-1] if not apart and ids and ids[-1] == tokenizer.eos_token_id else ids
 

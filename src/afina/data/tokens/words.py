@@ -1,10 +1,12 @@
 """Tokenise words that have a label each, and say at which token each word begins."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from afina.data.rows import Rows
+from afina.data.tokens.as_text import AS_TEXT, ids_as_text
 from afina.data.tokens.tokens import IGNORED, TaggedTokens
 from afina.errors import UsageError
 
@@ -24,8 +26,10 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> TaggedTokens:
         )
     spaced = words_with_space(tokenizer)
 
-    def encode(given: list[list[str]]) -> list[Any]:
-        encoded = tokenizer(given, is_split_into_words=True, truncation=True, max_length=max_length, padding=False)
+    def encode(given: list[list[str]], how: Mapping[str, bool] = AS_TEXT) -> list[Any]:
+        encoded = tokenizer(
+            given, is_split_into_words=True, truncation=True, max_length=max_length, padding=False, **how
+        )
         return list(encoded.encodings)
 
     uses_segments = "token_type_ids" in tokenizer.model_input_names
@@ -44,13 +48,14 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> TaggedTokens:
             last = max((word for word in encoding.word_ids if word is not None), default=-1)
             if blank := {word for word in blank if word < last or not encoding.overflowing}:
                 unknown = tokenizer.unk_token or "?"
-                # Read again with a stand-in, as the encoding cannot be mended.
-                encodings[index] = encode([[unknown if i in blank else w for i, w in enumerate(given[index])]])[0]
-        for encoding, labels in zip(encodings, rows.label[start : start + 5000], strict=True):
+                # The unknown token is meant here; any other that a word may name is put out below.
+                encodings[index] = encode([[unknown if i in blank else w for i, w in enumerate(given[index])]], {})[0]
+        read = zip(encodings, ids_as_text(tokenizer, encodings), rows.label[start : start + 5000], strict=True)
+        for encoding, row_ids, labels in read:
             of_word = np.array([-1 if word is None else word for word in encoding.word_ids] or [-1])
             # Where the word's number changes a word begins.
             first = (of_word >= 0) & (np.diff(of_word, prepend=-1) != 0)
-            ids.append(np.array(encoding.ids or [tokenizer.pad_token_id], dtype=np.int32))
+            ids.append(np.array(row_ids or [tokenizer.pad_token_id], dtype=np.int32))
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
             targets.append(np.where(first, labels[of_word], IGNORED).astype(np.int32))
             cut += bool(encoding.overflowing)

@@ -112,9 +112,9 @@ class LlamaCpp:
         except OSError as error:
             raise AfinaError(f"llama.cpp gave no answer for {self.model}: {_first(error)}.") from error
 
-    def tokens(self, text: str, *, marks: bool = True) -> list[int]:
-        """Return a text's tokens, special tokens in it as such, between the marks that its texts have."""
-        reply = self.ask("/tokenize", {"content": text, "add_special": marks, "parse_special": True})
+    def tokens(self, text: str, *, marks: bool = True, controls: bool = True) -> list[int]:
+        """Return a text's tokens, special tokens in it as such unless told, between the marks that its texts have."""
+        reply = self.ask("/tokenize", {"content": text, "add_special": marks, "parse_special": controls})
         return list(reply["tokens"])
 
     def text(self, tokens: Sequence[int]) -> str:

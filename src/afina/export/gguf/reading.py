@@ -49,12 +49,19 @@ class LlamaCppTokenizer:
     eos_token_id: int | None
     pad_token_id: int | None
 
-    def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": self.encode(text, add_special_tokens=add_special_tokens)}
+    unk_token_id: int | None
 
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+    def __call__(
+        self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False, **ignored: Any
+    ) -> dict[str, list[int]]:
+        ids = self.encode(text, add_special_tokens=add_special_tokens, split_special_tokens=split_special_tokens)
+        # Read as text it has no control token but those that llama.cpp puts around it.
+        added = [int(split_special_tokens and token in self._control) for token in ids]
+        return {"input_ids": ids, "special_tokens_mask": added}
+
+    def encode(self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False) -> list[int]:
         """Return a text's tokens, between the marks that the file's texts have where they are wanted."""
-        return self._cpp().tokens(text, marks=add_special_tokens)
+        return self._cpp().tokens(text, marks=add_special_tokens, controls=not split_special_tokens)
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool = False, **ignored: Any) -> str:
         """Return the text of tokens; bytes that are no whole character are the replacement character."""

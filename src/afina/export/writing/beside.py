@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from afina.backbone.incremental import places_taken
+from afina.data.tokens.as_text import controls_for
 from afina.errors import UsageError
 from afina.export.beside import script_of
 from afina.export.chat import chat_template_of, with_template
@@ -70,7 +71,7 @@ def write_beside_writer(loaded: Predictor, folder: Path, *, runtime: str) -> Map
     reading: dict[str, Any] = {
         "pad_token_id": int(tokenizer.pad_token_id), "truncation_side": tokenizer.truncation_side,
         "context": backbone.context - places_taken(loaded.adapter), "kept": [list(own) for own in kept_shapes(backbone)],
-        "ends": ends, "stops": stops, "begin": tokenizer.bos_token or "",
+        "ends": ends, "stops": stops, "begin": tokenizer.bos_token or "", **controls_for(tokenizer),
     }  # fmt: skip
     if (source := chat_template_of(loaded.task, loaded.tokenizer)) is not None:
         (folder / "chat_template.jinja").write_text(source, encoding="utf-8")

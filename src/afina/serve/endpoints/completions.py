@@ -29,6 +29,8 @@ class CompletionBody(WritingBody):
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     best_of: int | None = None
+    special: bool = False
+    """Read the names of control tokens in texts (`</s>`) as those tokens; else they are text like any."""
 
 
 @endpoint("/v1/completions")
@@ -50,7 +52,8 @@ class Completions(ServerEndpoint):
         if len(prompts) * body.choices > call.house.limits.texts:
             raise wrong(f"That is more than {call.house.limits.texts} answers for one request; split it.", "prompt")
         most = body.max_tokens or 16  # OpenAI's
-        replies = begin(call, body, await who_writes(call, body), prompts, most, body.logprobs)
+        who = await who_writes(call, body)
+        replies = begin(call, body, who, prompts, most, body.logprobs, special=body.special)
         if body.stream:
             return streamed(call, _events(call, body, replies))
         return await _whole(call, body, replies)

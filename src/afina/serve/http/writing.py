@@ -77,9 +77,13 @@ class WritingBody(Body):
 
 
 def prompt_of(
-    engine: Engine, predictor: Writer | None, given: str | Sequence[int] | Sequence[Mapping[str, Any]]
-) -> Request:
-    """Return a text, a conversation or tokens as the engine takes them; raises `Refusal` for what it cannot be."""
+    engine: Engine, predictor: Writer | None, given: str | Sequence[int] | Sequence[Mapping[str, Any]], *,
+    special: bool = False,
+) -> Request:  # fmt: skip
+    """Return a text, a conversation or tokens as the engine takes them; raises `Refusal` for what it cannot be.
+
+    With `special` the names of control tokens in a text are those tokens.
+    """
     is_chat = not isinstance(given, str) and isinstance(given[0], Mapping)
     try:
         if not is_chat and not isinstance(given, str):
@@ -89,13 +93,13 @@ def prompt_of(
             engine.backbone.check_tokens(tokens, "in the prompt", tokenizer, words)
             return Request(tokens, None if predictor is None else predictor.adapter, (), 0, tokenizer)
         if predictor is not None:
-            return predictor.request(given, predictor)  # type: ignore[arg-type]
+            return predictor.request(given, predictor, special=special)  # type: ignore[arg-type]
         stop, marks, text = (), True, given
         if is_chat:
             template = template_of(None, engine.backbone.tokenizer)
             turns = check_messages(given, engine.backbone.tokenizer)  # type: ignore[arg-type]
             text, stop, marks = template.prompt(turns), template.stop, template.marks  # type: ignore[assignment]
-        encoded = encode_prompt(engine.backbone, str(text), marks=marks)
+        encoded = encode_prompt(engine.backbone, str(text), marks=marks, special=special or is_chat)
         return Request(encoded, None, stop, 0, engine.backbone.tokenizer)
     except UsageError as error:
         raise wrong(str(error), "messages" if is_chat else "prompt") from None
@@ -111,9 +115,12 @@ async def who_writes(call: Call, body: WritingBody) -> tuple[Writer | None, Engi
 
 
 def begin(
-    call: Call, body: WritingBody, who: tuple[Writer | None, Engine], given: Sequence[Any], most: int, log: int | None
-) -> list[StreamedReply]:
+    call: Call, body: WritingBody, who: tuple[Writer | None, Engine], given: Sequence[Any], most: int, log: int | None, *,
+    special: bool = False,
+) -> list[StreamedReply]:  # fmt: skip
     """Ask for all answers of a request, that of each prompt in its turn; they are cancelled when the request ends.
+
+    `special` as `prompt_of` has it.
 
     Raises `Refusal` for prompts that are too long, and where too many wait already.
     """
@@ -121,7 +128,7 @@ def begin(
     call.texts = given
     replies: list[StreamedReply] = []
     for prompt in given:
-        made = prompt_of(engine, predictor, prompt)
+        made = prompt_of(engine, predictor, prompt, special=special)
         call.tokens_in += len(made.prompt)
 
         # Each answer has a seed of its own, or n answers to one prompt would be one.
