@@ -4,13 +4,14 @@ import re
 from typing import Any
 
 from afina.config import StudyConfig
+from afina.evaluation.comparing.config import CompareConfig
 from afina.methods.base import registry
 from afina.results.result import Result
 from methods_told import setting_schemas
 
 __all__ = ["SCHEMAS", "keys_of", "properties_of", "schema"]
 
-SCHEMAS = {"study": StudyConfig, "result": Result}
+SCHEMAS = {"study": StudyConfig, "result": Result, "comparison": CompareConfig}
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -45,9 +46,10 @@ def _methods() -> dict[str, Any]:
 
 
 def keys_of(name: str) -> str:
-    """Return the table of the keys that a person writes: `study`, `DatasetSpec` or `RaceSpec`."""
-    whole = SCHEMAS["study"].model_json_schema()
-    values = _plain(whole if name == "study" else whole["$defs"][name])
+    """Return the table of the keys that a person writes: of a file (`study`, `comparison`), or of a part (`RaceSpec`)."""
+    wholes = {file: SCHEMAS[file].model_json_schema() for file in ("study", "comparison")}
+    parts = {part: told for whole in wholes.values() for part, told in whole.get("$defs", {}).items()}
+    values = _plain(wholes.get(name) or parts[name])
     needed = values.get("required", [])
     lines = ["| key | takes | default | meaning |", "|---|---|---|---|"]
     for key, told in values["properties"].items():
@@ -111,4 +113,8 @@ def _cell(text: str) -> str:
 
 def _anchor(name: str) -> str:
     """Return the anchor of the heading under which the keys of a part stand."""
-    return {"DatasetSpec": "keys-of-a-data-set", "RaceSpec": "keys-of-a-race"}.get(name, name.lstrip("_").lower())
+    anchors = {
+        "DatasetSpec": "keys-of-a-data-set", "RaceSpec": "keys-of-a-race", "QuestionsSpec": "keys-of-questions",
+        "RowSettings": "keys-of-rows",
+    }  # fmt: skip
+    return anchors.get(name, name.lstrip("_").lower())

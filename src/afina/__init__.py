@@ -34,6 +34,7 @@ _PLACES = {
     "audit_leak": "afina.audit.run",
     "catalogue": "afina.study.catalogue",
     "clean_data": "afina.api.data:clean",
+    "compare_ways": "afina.api.rag:compare",
     "convert_data": "afina.api.data:convert",
     "demo_study": "afina.api.demonstrations",
     "evaluate": "afina.api.adapters",

@@ -81,6 +81,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         "rag index": [str(folder / "text.txt"), "--out", "{out}/e.index", "--representation", "bm25"],
         "rag search": [str(index), "good mail"],
         "rag rows": [str(index), str(folder / "asked.jsonl"), "--out", "{out}/f.jsonl"],
+        "rag compare": [str(bad)],
         "rag ask": [str(index), "good mail", "--model", str(writer), "--max-new-tokens", "2"],
         "rag threshold": [str(index), str(folder / "asked.csv")],
         "rag pairs": [str(index), "--out", "{out}/f.jsonl"],

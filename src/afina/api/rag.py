@@ -1,13 +1,17 @@
 """Documents that are searched: an index of them, the passages that answer a question, and answers that cite them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afina.corpus.writers import TextWriter
+    from afina.evaluation.comparing.config import CompareConfig
     from afina.generation.settings import GenerationSettings
     from afina.generation.writes import Writes
+    from afina.report.write import ReportFiles
+    from afina.results.comparison import WaysCompared
     from afina.retrieval.asking import Answer, QuestionPrompt
     from afina.retrieval.build import BuildReport
     from afina.retrieval.index import Hit
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from afina.retrieval.rows import ReadingRows
     from afina.retrieval.threshold import Threshold
 
-__all__ = ["ask", "index", "pairs", "rows", "search", "threshold", "writer_for"]
+__all__ = ["Compared", "ask", "compare", "index", "pairs", "rows", "search", "threshold", "writer_for"]
 
 Tell = Callable[[str, int, int | None], None]
 
@@ -218,6 +222,49 @@ def rows(
     made.notes[:0] = notes
     made.write(place)
     return made
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison that was carried out: its folder, what came out, and its report."""
+
+    directory: Path
+    ways: "WaysCompared"
+    report: "ReportFiles"
+
+
+def compare(
+    file: "str | Path | CompareConfig | None" = None,
+    out: str | Path | None = None,
+    *,
+    language: str = "en",
+    observer: Callable[[Any], None] = lambda event: None,
+    tell: Tell = lambda what, done, total: None,
+    **keys: Any,
+) -> Compared:
+    """Compare ways of answering from documents, or go on with it, and write its report; takes a file, or its keys and `out`.
+
+    The same questions are answered from memory, with retrieval and with the right passage, by the base, by a model tuned on
+    questions, and by one tuned for reading (`CompareConfig` says what the keys are). Without `out` the folder is called after
+    the file. `observer` is told what happens in the studies that tune, `tell` what else is being done.
+    """
+    from afina.errors import UsageError
+    from afina.evaluation.comparing.compare import compare_ways
+    from afina.evaluation.comparing.config import CompareConfig
+    from afina.report.ways import write_ways_report
+    from afina.words.language import check_language
+
+    check_language(language)
+    if file is not None and keys:
+        raise UsageError("Give a comparison's file or its keys, not both.")
+    if isinstance(file, str | Path):
+        config, out = CompareConfig.read(Path(file)), out or Path(file).stem
+    else:
+        config = file if file is not None else CompareConfig.parse(keys, "comparison")
+    if out is None:
+        raise UsageError("Say with out= in which folder the comparison is to work.")
+    made = compare_ways(config, out, observer=observer, tell=tell)
+    return Compared(made.directory, made, write_ways_report(made.directory, language=language))
 
 
 def writer_for(

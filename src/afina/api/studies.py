@@ -177,8 +177,14 @@ def methods(
 def report(
     directory: "str | Path | Study", *, language: str = "en", reference: str | Path | None = None
 ) -> "ReportFiles":
-    """Write a study's report.html and tables (Markdown, CSV, LaTeX), and return where they are."""
+    """Write the report.html and tables (Markdown, CSV, LaTeX) of a study, or a comparison of ways; return where they are."""
+    from afina.report.ways import write_ways_report
     from afina.report.write import write_report
+    from afina.results.comparison import is_comparison
+    from afina.results.folder import folder_of
+
+    if is_comparison(folder_of(directory)):
+        return write_ways_report(folder_of(directory), language=language)
 
     return write_report(directory, language=language, reference=reference)
 

@@ -68,10 +68,13 @@ def _show_mistakes(directory: Path, run: str, language: str) -> None:
 def _show_table(directory: Path, language: str) -> "Console":
     from rich.console import Console
 
+    from afina.report.ways import terminal_ways
     from afina.report.write import terminal_report
+    from afina.results.comparison import is_comparison
 
     console = Console()
-    console.print(terminal_report(directory, language=language))
+    shown = terminal_ways if is_comparison(directory) else terminal_report
+    console.print(shown(directory, language=language))
     return console
 
 

@@ -26,7 +26,7 @@ from afina.results.material import Group, Material
 from afina.results.shown import answer
 from afina.words.language import Words
 
-__all__ = ["page"]
+__all__ = ["framed", "html_table", "page"]
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--accent:#0b62a3;
@@ -71,7 +71,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     if material.failed:
         counted += f", {words.counted(len(material.failed), '{count} run failed', '{count} runs failed')}"
     parts = [
-        f"<button type=button>{escape(words('Light or dark'))}</button><h1>{escape(head)}</h1>",
+        f"<h1>{escape(head)}</h1>",
         f"<p class=soft>{escape(studied)}<br>{escape(counted)}</p>",
         f"<h2>{escape(words('The answer'))}</h2>",
         *(_answer_box(group, words) for group in material.groups),
@@ -109,13 +109,20 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         shown = "".join(html_table(table) for table in published)
         # Whoever gave a reference came for these tables.
         parts.append(_fold(words("Tables in the published layout"), shown, open_=referenced))
-    parts.append(f"<p class=soft>{escape(words('Made by Afina {version}.', version=afina.__version__))}</p>")
-    # The page's language as browsers know it: what is written here is Brazilian Portuguese.
+    return framed(head, parts, words)
+
+
+def framed(title: str, parts: Sequence[str], words: Words) -> str:
+    """Return a whole HTML document of these parts, a button for light or dark before them and who made it below."""
+    # The page\'s language as browsers know it: what is written here is Brazilian Portuguese.
     language = "pt-BR" if words.language == "pt" else "en"
+    button = f"<button type=button>{escape(words('Light or dark'))}</button>"
+    made = f"<p class=soft>{escape(words('Made by Afina {version}.', version=afina.__version__))}</p>"
     return (
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(head)}</title>'
-        f"<style>{_STYLE}</style></head><body><main>{''.join(parts)}</main><script>{_SCRIPT}</script></body></html>\n"
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head><body><main>{button}{''.join(parts)}{made}</main><script>{_SCRIPT}</script></body>"
+        "</html>\n"
     )
 
 

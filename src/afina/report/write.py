@@ -37,7 +37,7 @@ from afina.results.shown import answer
 from afina.whole_file import write_text
 from afina.words.language import Words
 
-__all__ = ["ReportFiles", "terminal_mistakes", "terminal_report", "write_report"]
+__all__ = ["ReportFiles", "shown_table", "terminal_mistakes", "terminal_report", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
             Text(answer(group, words)),
             *(Text(d, style="yellow") for d in doubts(group.cells).learning(words)),
         ]
-        parts += [_shown(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
+        parts += [shown_table(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
     if material.left:
-        parts.append(_shown(race_table(material, words)))
+        parts.append(shown_table(race_table(material, words)))
     if material.failed:
-        parts.append(_shown(failed_table(material, words)))
+        parts.append(shown_table(failed_table(material, words)))
     if material.missing:
-        parts.append(_shown(missing_table(material, words)))
+        parts.append(shown_table(missing_table(material, words)))
     return Stack(*parts)
 
 
@@ -162,8 +162,8 @@ def terminal_mistakes(directory: Path, run: str, *, language: str = "en") -> Ren
     for of_run in mistakes:
         for table in mistake_tables(of_run, words):
             if not table.name.startswith("errors-") and _fits(table):  # what is taken for what stands by class too
-                parts += [_shown(table), ""]
-        parts.append(_shown(_one_line(wrong_table(of_run, words, _WRONG_SHOWN))))
+                parts += [shown_table(table), ""]
+        parts.append(shown_table(_one_line(wrong_table(of_run, words, _WRONG_SHOWN))))
     return Stack(*parts)
 
 
@@ -192,7 +192,8 @@ def _narrow(table: Table) -> Table:
     return replace(table, columns=[table.columns[place] for place in keep], rows=rows, strong=strong)
 
 
-def _shown(table: Table) -> TerminalTable:
+def shown_table(table: Table) -> TerminalTable:
+    """Return a table for rich's console, its intervals on lines of their own where it would be too wide."""
     shown = TerminalTable(title=Text(table.title, style="bold"), title_justify="left", caption_justify="left")
     shown.caption = Text(table.note, style="dim") if table.note else None
     rows = table.rows

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import numpy as np
 from afina.errors import UsageError, nearest
 from afina.measure.metrics.base import higher_is_better
 from afina.measure.shown import html_of
+from afina.results.comparison import is_comparison, read_comparison
 from afina.results.doubts import doubts
 from afina.results.folder import InFolder, folder_of
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.results_jsonl import read_results
 from afina.results.statistics import Cell, Comparison, cells, compare, mean_interval
+from afina.results.ways import WAYS
 from afina.words.language import Words
 
 __all__ = ["Recommendation", "comparable", "parse_memory", "recommend"]
@@ -91,15 +93,20 @@ def recommend(
 ) -> Recommendation:
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
-    Among those whose metric cannot be told from the best's, the one with the least memory is chosen, and the reason says
+    Of a comparison of ways (`afina rag compare`) it chooses the way, and minutes are those of preparing it. Among those whose
+    metric cannot be told from the best's, the one with the least memory is chosen, and the reason says
     that the metric did not decide. Sentences are in the language of `words`, English unless given. Raises `UsageError` for
     names that the study lacks, and for a limit that is none.
     """
     directory = folder_of(directory)
     _check_limits(memory_bytes, minutes, minimum)
     words = words or Words()
-    group = _group(directory, metric, model, dataset)
-    answer = _chosen(directory, group, _Limits(memory_bytes, minutes, minimum), words)
+    answers = _of_ways(directory) if is_comparison(directory) else _of_study(directory)
+    group = _group(answers, metric, model, dataset)
+    answer = _chosen(answers, group, _Limits(memory_bytes, minutes, minimum), words)
+    closed = [(_named(cell, words), words("it is given the right passage, which nobody has when asking"))
+              for cell in answers.closed]  # fmt: skip
+    answer = replace(answer, excluded=[*answer.excluded, *closed])
     doubted = doubts(group)
     return replace(answer, doubts=[doubt for doubt in (doubted.rates(words), *doubted.learning(words)) if doubt])
 
@@ -111,7 +118,35 @@ class _Limits:
     minimum: float | None = None
 
 
-def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Words) -> Recommendation:
+@dataclass(frozen=True)
+class _Answers:
+    """Holds cells to choose among, and how to read what each answered."""
+
+    directory: Path
+    cells: Sequence[Cell]
+    predictions: Callable[[Cell], dict[int, Predictions]]
+    closed: Sequence[Cell] = ()
+    """Cells that are no choice, as they know what nobody knows."""
+
+
+def _of_study(directory: Path) -> _Answers:
+    return _Answers(
+        directory, cells(read_results(directory)),
+        lambda cell: {run.seed: read_predictions(directory, run) for run in cell.runs},
+    )  # fmt: skip
+
+
+def _of_ways(directory: Path) -> _Answers:
+    compared = read_comparison(directory)
+    every = cells(compared.results())
+    closed = [cell for cell in every if not WAYS[cell.method].is_open]
+    return _Answers(
+        directory, [cell for cell in every if cell not in closed],
+        lambda cell: compared.predictions(cell.model, cell.method), closed,
+    )  # fmt: skip
+
+
+def _chosen(answers: _Answers, group: Sequence[Cell], limits: _Limits, words: Words) -> Recommendation:
     name = group[0].metric
     excluded = [(_named(cell, words), why) for cell in group if (why := _beyond(cell, limits, words))]
     # Out and left are told apart by names with their models: a method may fit on one model and not on another.
@@ -133,7 +168,7 @@ def _chosen(directory: Path, group: Sequence[Cell], limits: _Limits, words: Word
         return Recommendation(best, ranked[1] if len(ranked) > 1 else None, reason, False, excluded)
 
     # Only those that fit are compared: fewer pairs, and so a milder correction.
-    comparisons = compare({cell_name(c): _predictions(directory, c) for c in left}, name)
+    comparisons = compare({cell_name(c): answers.predictions(c) for c in left}, name)
     tied = [best, *(cell for cell in ranked[1:] if _tie(comparisons, best, cell))]
 
     # Where the metric cannot decide, costs do.
@@ -186,8 +221,9 @@ def comparable(group: Sequence[Cell]) -> bool:
     return len(digests) <= 1 and len(models) == len({model for model, _ in models})
 
 
-def _group(directory: Path, metric: str | None, model: str | None, dataset: str | None) -> list[Cell]:
-    every = [cell for cell in cells(read_results(directory)) if cell.test is not None]
+def _group(answers: _Answers, metric: str | None, model: str | None, dataset: str | None) -> list[Cell]:
+    directory = answers.directory
+    every = [cell for cell in answers.cells if cell.test is not None]
     if not every:
         raise UsageError(f"{directory} has no finished run to recommend from.")
     # A model is a path in many studies, and a person says its last part.
@@ -255,10 +291,6 @@ def _none_fits(
 def _tie(comparisons: Sequence[Comparison], best: Cell, other: Cell) -> bool:
     names = {cell_name(best), cell_name(other)}
     return any(entry.tie for entry in comparisons if {entry.first, entry.second} == names)
-
-
-def _predictions(directory: Path, cell: Cell) -> dict[int, Predictions]:
-    return {run.seed: read_predictions(directory, run) for run in cell.runs}
 
 
 def _mean(cell: Cell) -> float:

@@ -13,6 +13,7 @@ from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
 from afina.words.serving import SERVED
+from afina.words.ways import WAYS_NOTES
 
 __all__ = ["NOTES", "said_note", "without_examples"]
 
@@ -272,6 +273,7 @@ NOTES = {
     **RAG_NOTES,
     **READING_NOTES,
     **QUANTISED,
+    **WAYS_NOTES,
 }  # fmt: skip
 
 _VALUES = {

@@ -7,6 +7,7 @@ PORTUGUESE = {
     "the data cannot decide": "os dados não decidem",
     "Runner-up": "Em segundo lugar",
     "left out": "fica de fora",
+    "it is given the right passage, which nobody has when asking": "recebe o trecho certo, que ninguém tem quando pergunta",
     "{memory} GB, {time} minutes": "{memory} GB, {time} minutos",
     "it needs {peak} GB, the limit is {limit} GB": "precisa de {peak} GB, o limite é {limit} GB",
     "it takes {time} minutes, the limit is {limit}": "leva {time} minutos, o limite é {limit}",
