@@ -65,6 +65,20 @@ def beside(path: str) -> set[Path]:
     return {TESTS / "docs" / "test_docs.py"} if path.endswith(".md") else set()
 
 
+def further(files: list[Path], names: set[str]) -> list[Path]:
+    """Return the test files that import what imports these modules, or what imports that, as near as there are any.
+
+    What only a registry finds is imported by nothing: then it is the tests of its room that are about it.
+    """
+    imports = {module_of(str(path.relative_to(ROOT))): {*modules(path)} for path in (ROOT / "src").rglob("*.py")}
+    reached = set(names)
+    while nearer := {name for name, own in imports.items() if name not in reached and own & reached}:
+        if found := [file for file in files if nearer & {*modules(file)}]:
+            return found
+        reached |= nearer
+    return []
+
+
 def chosen(paths: set[str]) -> list[Path]:
     """Return the test files to run for what changed."""
     files = sorted(TESTS.rglob("test_*.py"))
@@ -73,6 +87,9 @@ def chosen(paths: set[str]) -> list[Path]:
     nearest = set().union(*map(beside, paths))
     wanted = [*changed_tests, *(file for file in files if file in nearest or names & set(modules(file)))]
     wanted = list(dict.fromkeys(wanted))
+    if names and {file.stem for file in wanted} <= {*EVERY}:
+        rooms = {TESTS / Path(path).parts[2] for path in paths if path.startswith("src/")}
+        wanted += further(files, names) or [file for file in files if file.parent in rooms]
     if wanted and sum(map(seconds_of, wanted)) <= MOST:
         return wanted
 
