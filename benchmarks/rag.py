@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument(
         "--texts", type=int, default=1_500, help="Passages of which vectors are made, and timed; 0: none."
     )
+    parser.add_argument("--real", type=int, default=2_000, help="Real vectors, of which the others are made up.")
+    parser.add_argument("--rounds", type=int, default=3, help="Times that each way of making vectors is timed.")
     parser.add_argument("--stores", default="exact,usearch,postgresql")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
@@ -59,9 +61,9 @@ def main() -> None:
         queries = parquet.read_table(given.data / "cranfield" / "queries.parquet")["text"].to_pylist()
         (place / "questions.json").write_text(json.dumps(queries[: WARM + ASKED]))
         if given.texts:
-            result["encode"] = encoding(place, given.texts)
+            result["encode"] = encoding(place, given.texts, given.rounds)
             print(json.dumps(result["encode"]), flush=True)
-        make_vectors(texts[:2_000], place, given.chunks)
+        make_vectors(texts[: given.real], place, given.chunks)
         for name in given.stores.split(","):
             address = stack.enter_context(server()) if name == "postgresql" else name
             if address is None:
@@ -154,14 +156,16 @@ def server() -> Any:
 # -- making vectors
 
 
-def encoding(place: Path, count: int) -> dict[str, Any]:
-    """Return passages a second of each program, the best of three rounds by turns."""
+def encoding(place: Path, count: int, rounds: int) -> dict[str, Any]:
+    """Return passages a second of each program, the best of some rounds by turns."""
     ways = ("afina fp32", "afina auto", "sentence-transformers default", "sentence-transformers best")
     rates: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(3):
+    for _ in range(rounds):
         for way in ways:
             told = child("encode", place, {"way": way, "count": count})
-            rates[way].append(told.get("rate", 0.0))
+            if "failed" in told:
+                return told  # type: ignore[no-any-return]
+            rates[way].append(told["rate"])
     return {"texts": count, "rates": rates, "best": {way: round(max(each), 1) for way, each in rates.items()}}
 
 
