@@ -19,10 +19,11 @@ from source import SOURCE, tree_of
 ROOMS = (
     (
         "errors", "registry", "precision", "json_files", "yaml_file", "checked", "separator", "task_name", "dataset_spec",
-        "hub", "links", "whole_file", "outputs",
+        "hub", "links", "whole_file", "outputs", "settings",
     ),
     ("words",),
-    ("measure", "ops"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"), ("methods", "generation"),
+    ("measure", "ops", "optimisers"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),
+    ("methods", "generation"),
     ("adapters",), ("train", "card"), ("predictor",), ("retrieval",), ("study",),
     ("report", "export", "serve", "evaluation", "audit", "quantisation"),
     ("api",),

@@ -9,7 +9,7 @@ from typing import Any
 
 from afina.methods.base import Method, registry
 
-__all__ = ["methods_table", "rates_table", "setting_schemas", "settings_of_methods"]
+__all__ = ["first_of", "methods_table", "rates_table", "setting_schemas", "settings_of_methods", "texts_of"]
 
 _SHARED = {entry.name for entry in dataclasses.fields(Method)}
 
@@ -18,7 +18,7 @@ def methods_table() -> str:
     """Return a table of all methods: name, the class in Python, and what it is in its own words."""
     lines = ["| name | in Python | what it is |", "|---|---|---|"]
     for name, cls in sorted(registry().items()):
-        lines.append(f"| [`{name}`](#{name}) | `afina.{cls.__name__}` | {_first(cls.__doc__)} |")
+        lines.append(f"| [`{name}`](#{name}) | `afina.{cls.__name__}` | {first_of(cls.__doc__)} |")
     return "\n".join(lines)
 
 
@@ -42,7 +42,7 @@ def settings_of_methods() -> str:
         first = told.setdefault(cls.__module__, name)
         words = inspect.getdoc(inspect.getmodule(cls)) or ""
         words = words.strip().replace("[", r"\[").replace("]", r"\]")  # matrices, no links
-        parts += [f"### {name}", words if first == name else f"{_first(cls.__doc__)} See [{first}](#{first})."]
+        parts += [f"### {name}", words if first == name else f"{first_of(cls.__doc__)} See [{first}](#{first})."]
         own = {entry.name for entry in dataclasses.fields(cls)} - _SHARED | _changed(cls)
         if own:
             parts.append(_items(cls, own))
@@ -51,7 +51,7 @@ def settings_of_methods() -> str:
 
 def setting_schemas(cls: type[Method]) -> dict[str, Any]:
     """Return a JSON schema of each setting of a method."""
-    hints, texts = typing.get_type_hints(cls), _texts(cls)
+    hints, texts = typing.get_type_hints(cls), texts_of(cls)
     return {
         entry.name: _schema(hints[entry.name]) | ({"description": texts[entry.name]} if entry.name in texts else {})
         for entry in dataclasses.fields(cls)
@@ -63,8 +63,9 @@ def _schema(hint: Any) -> dict[str, Any]:
         return {"enum": list(typing.get_args(hint))}
     if typing.get_origin(hint) is tuple:
         return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-    words = {int: "integer", float: "number", bool: "boolean", str: "string", type(None): "null"}
-    kinds = [words[part] for part in typing.get_args(hint) or (hint,) if part in words]
+    words = {int: "integer", float: "number", bool: "boolean", str: "string", dict: "object", type(None): "null"}
+    parts = [typing.get_origin(part) or part for part in typing.get_args(hint) or (hint,)]
+    kinds = [words[part] for part in parts if part in words]
     return {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
 
 
@@ -75,7 +76,7 @@ def _changed(cls: type[Method]) -> set[str]:
 
 
 def _items(cls: type[Method], names: set[str]) -> str:
-    texts = _texts(cls)
+    texts = texts_of(cls)
     entries = [entry for entry in dataclasses.fields(cls) if entry.name in names]
     return "\n".join(f"- `{entry.name}` ({_default(entry)}): {texts.get(entry.name, '')}" for entry in entries)
 
@@ -91,7 +92,7 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def _texts(cls: type) -> dict[str, str]:
+def texts_of(cls: type) -> dict[str, str]:
     """Return the docstrings of a class's fields, those of the classes it comes from among them."""
     found: dict[str, str] = {}
     for each in reversed(cls.__mro__):
@@ -105,5 +106,6 @@ def _texts(cls: type) -> dict[str, str]:
     return found
 
 
-def _first(text: str | None) -> str:
+def first_of(text: str | None) -> str:
+    """Return the first paragraph of a docstring, on one line."""
     return " ".join((text or "").strip().split("\n\n")[0].split())

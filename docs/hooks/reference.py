@@ -17,6 +17,7 @@ from pathlib import Path
 
 from commands_told import options_of
 from methods_told import methods_table, rates_table, settings_of_methods
+from optimisers_told import optimisers_table
 from repository import addresses
 from schemas import SCHEMAS, keys_of, properties_of, schema
 
@@ -35,7 +36,8 @@ def written(place: str) -> str:
         return keys_of(of)
     if kind == "properties":
         return properties_of(of)
-    return {"methods": methods_table, "rates": rates_table, "settings": settings_of_methods}[kind]()
+    tables = {"methods": methods_table, "rates": rates_table, "settings": settings_of_methods}
+    return (tables | {"optimisers": optimisers_table})[kind]()
 
 
 def refresh(text: str) -> str:

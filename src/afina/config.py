@@ -210,6 +210,9 @@ class _Study(Checked):
     """The shape of the learning rate's fall after its peak."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient; null for none."""
+    optimiser: str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)] = "adamw"
+    """What takes the steps: `adamw`, `adamw8bit`, `adafactor`, `muon`, `galore`, `apollo`, `badam`, `lisa`, `paged_adamw` or
+    `paged_adamw8bit`, or one with settings of its own: `{galore: {rank: 64}}`; a method may have its own."""
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Epochs without a better metric on the development split (the data's own, or a tenth of the train rows) after which a
     run stops; its best epoch's weights stay."""

@@ -26,11 +26,12 @@ from afina.config import StudyConfig
 from afina.data.tokens.tokens import IGNORED
 from afina.errors import UsageError
 from afina.methods.base import make_method, registry
+from afina.optimisers.base import make_optimiser
 from afina.results.results_jsonl import read_results
 from afina.study.cohorts import plan_cohorts
 from afina.study.plan import expand
 from afina.study.study import Study
-from afina.train.optimiser import Optimiser
+from afina.train.optimiser import By, Optimiser
 from families import classifier, configuration, save_family
 from pairs import FROZEN, batch, logits, make, stir
 from peft_adapters import lora, trained
@@ -459,7 +460,8 @@ def test_paged_adamw_is_adamw_and_goes_on_after_a_kill() -> None:
         draw = torch.Generator().manual_seed(1)
 
         def new(own: dict[str, torch.nn.Parameter], paged: bool = paged) -> Optimiser:
-            more = {"weight_decay": 0.1, "rate_factors": {"b": 4.0}, "paged": paged}
+            kind = make_optimiser("paged_adamw" if paged else "adamw")
+            more = {"weight_decay": 0.1, "rate_factors": {"b": 4.0}, "by": By(kind)}
             return Optimiser(own, learning_rate=1e-2, total_steps=10, **more)  # type: ignore[arg-type]
 
         optimiser = new(parameters)
@@ -497,7 +499,8 @@ def test_on_a_gpu_every_method_trains_on_nf4(name: str) -> None:
     backbone = load_backbone("minilm", precision="nf4", device="cuda")
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
     adapter = build_adapter(make(name), backbone, outputs=2, seed=0)
-    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-3, total_steps=8, paged=True)
+    paged = make_optimiser("paged_adamw")
+    optimiser = Optimiser(adapter.trainable(backbone), learning_rate=1e-3, total_steps=8, by=By(paged))
     inputs, losses = {key: value.cuda() for key, value in batch().items()}, []
     with Attachment(backbone, [adapter]) as attached:
         for step in range(1, 9):

@@ -25,6 +25,7 @@ from afina.backbone.tensor_file import save_tensors
 from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.methods.peft_form import Kind, by_module
+from afina.optimisers.base import OUTSIDE
 from afina.whole_file import partial_of
 
 __all__ = [
@@ -78,6 +79,19 @@ class Adapter(nn.Module):
         if self.method.owns_backbone:
             parameters |= {_BACKBONE + name: value for name, value in backbone.model.named_parameters()}
         return parameters
+
+    def layers(self, backbone: Backbone) -> dict[str, int]:
+        """Return by name the layer of each of these that lies in one, or `OUTSIDE`; a head's are left out."""
+        paths = {f"{_BACKBONE}{site.module}.": site.layer for site in backbone.anatomy.of_kind("layer")}
+        paths |= {f"branches.{site.name.replace('.', '/')}.": site.layer for site in self.sites}
+        found: dict[str, int] = {}
+        for name in self.trainable(backbone):
+            layer = next((own for path, own in paths.items() if name.startswith(path)), None)
+            if layer is not None:
+                found[name] = layer
+            elif name.startswith(_BACKBONE):
+                found[name] = OUTSIDE
+        return found
 
 
 def build_adapter(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,13 @@ from afina.backbone.quantise import packed
 from afina.backbone.row import ArchitectureRow
 from afina.backbone.storage.base import STORAGES
 from afina.checked import MadeInPython
-from afina.errors import AfinaError, UsageError, nearest, shown
+from afina.errors import AfinaError, UsageError
 from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
+from afina.optimisers.base import OptimiserKind, make_optimiser
 from afina.precision import QUANTISED
 from afina.registry import Registry, listing
+from afina.settings import check_measure, checked_settings
 
 __all__ = [
     "LONGEST_PROMPT",
@@ -95,7 +96,7 @@ class Method(MadeInPython):
     """Defaults that are others where a model learns to write."""
 
     learning_rate: float | None = None
-    """Peak learning rate of AdamW; left out, what `rates` says for the run's steps, model and task."""
+    """Peak learning rate; left out, what `rates` says for the run's steps, model and task."""
     rate_factor: float = 1.0
     """A factor of that rate: `learning_rate: search` and races try several."""
     weight_decay: float = 0.0
@@ -106,6 +107,8 @@ class Method(MadeInPython):
     """The shape of the rate's fall after that."""
     gradient_clip: float | None = 1.0
     """Largest norm of a step's gradient; None for no limit."""
+    optimiser: str | dict[str, Any] = "adamw"
+    """What takes the steps: its name, or {name: {setting: value}}; this too is the study's unless a method has its own."""
     length_normalisation: float = 0.0
     """Weight of T-Few's loss of that name, for `task: choices` (`tasks/choices.py`); nothing elsewhere."""
     unlikelihood: float = 0.0
@@ -114,7 +117,7 @@ class Method(MadeInPython):
     def __post_init__(self) -> None:
         # Every field of a subclass too, so that no method has to think of infinities.
         for entry in dataclasses.fields(self):
-            _check_measure(self.name, entry.name, getattr(self, entry.name))
+            check_measure(self.name, entry.name, getattr(self, entry.name))
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UsageError(f"{self.name}: learning_rate should be above 0, not {self.learning_rate}.")
         if not 0 < self.rate_factor < math.inf:
@@ -129,6 +132,7 @@ class Method(MadeInPython):
             )
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"{self.name}: gradient_clip should be above 0 or null, not {self.gradient_clip:g}.")
+        make_optimiser(self.optimiser, self.name)
         for key, value in self.loss_weights().items():
             if value < 0:
                 raise UsageError(f"{self.name}: {key} should be at least 0, not {value:g}.")
@@ -139,8 +143,14 @@ class Method(MadeInPython):
         if self.learning_rate is not None or self.gradient_free:
             return self
         # Three digits: what a person reads in the study's file is what was trained with.
-        rate = float(f"{self.rule(speaks=speaks).rate(steps, width) * self.rate_factor:.3g}")
+        factor = self.rate_factor * self.steps_by.rate_factor
+        rate = float(f"{self.rule(speaks=speaks).rate(steps, width) * factor:.3g}")
         return dataclasses.replace(self, learning_rate=rate, rate_factor=1.0)
+
+    @property
+    def steps_by(self) -> OptimiserKind:
+        """Return the optimiser that its settings name."""
+        return make_optimiser(self.optimiser, self.name)
 
     def rule(self, *, speaks: bool) -> RateRule:
         """Return the rule of `auto`, where settings change it for these."""
@@ -276,65 +286,4 @@ def make_method(name: str, settings: Mapping[str, Any], defaults: Mapping[str, A
     `UsageError` for an unknown method or setting, naming the nearest, and for a value of the wrong type.
     """
     cls = METHODS.named(name)
-    hints = typing.get_type_hints(cls)
-    fields = {entry.name: hints[entry.name] for entry in dataclasses.fields(cls)}
-    for key in settings:
-        if key not in fields:
-            raise UsageError(f"{name}: unknown setting '{key}'{nearest(key, fields)}")
-
-    # A study's own values are for the methods that have such a setting; what is written at the method goes before them.
-    chosen = {key: value for key, value in (defaults or {}).items() if key in fields}
-    chosen.update(settings)
-    return cls(**{key: _as_type(name, key, value, fields[key]) for key, value in chosen.items()})
-
-
-_MOST_WHOLE, _MOST_FRACTION = 65_536, 1e30
-
-
-def _check_measure(name: str, key: str, value: Any) -> None:
-    """Raise `UsageError` for a setting's value that means nothing to any method."""
-    if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= _MOST_FRACTION):
-        raise UsageError(f"{name}: {key} should be a number with an end, not {value:g}.")
-    if isinstance(value, int) and not 0 <= value <= _MOST_WHOLE:
-        raise UsageError(f"{name}: {key} should be from 0 to {_MOST_WHOLE:,}, not {shown(value)}.")
-    if isinstance(value, tuple) and (
-        not all(value)
-        or any("\0" in part or len(part) > 200 for part in map(str, value))
-        or len(set(value)) < len(value)
-    ):
-        raise UsageError(f"{name}: {key} should name each role once, not {shown(list(value))}.")
-
-
-def _as_type(name: str, key: str, value: Any, hint: Any) -> Any:
-    """Check one setting's value, taking YAML's lists for tuples and whole numbers for floats."""
-    # One role may be written without a list.
-    if typing.get_origin(hint) is tuple:
-        values = [value] if isinstance(value, str) else value
-        if isinstance(values, (list, tuple)) and all(isinstance(item, str) for item in values):
-            if not values:
-                raise UsageError(f"{name}: '{key}' should name one role at least.")
-            return tuple(values)
-    elif typing.get_origin(hint) is typing.Literal:
-        if value in typing.get_args(hint):
-            return value
-        possible = ", ".join(map(str, typing.get_args(hint)))
-        raise UsageError(f"{name}: '{key}' is one of {possible}, not {shown(value)}.")
-    else:
-        options = typing.get_args(hint) or (hint,)
-
-        # A whole number is a float where one is wanted; true is no number, though Python has it as 1.
-        if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
-            try:
-                return float(value)
-            except OverflowError:
-                raise UsageError(f"{name}: '{key}' should be a number with an end, not {shown(value)}.") from None
-        if isinstance(value, str) and float in options:
-            # YAML 1.1 reads 1e-4 as text.
-            try:
-                return float(value)
-            except ValueError:
-                pass
-        if any(type(value) is option for option in options):
-            return value
-    wanted = getattr(hint, "__name__", str(hint))
-    raise UsageError(f"{name}: '{key}' should be {wanted}, not {shown(value)}.")
+    return cls(**checked_settings(cls, name, settings, defaults))

@@ -144,6 +144,7 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     if method.owns_backbone:
         backbone.autocast = STORAGES[job.precision].autocast()
         backbone.model.requires_grad_(True)
+        backbone.linears = {}  # of weights that train, if only by turns, no copies are kept
     return backbone
 
 

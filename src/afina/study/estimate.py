@@ -21,7 +21,7 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.incremental import places_taken
 from afina.backbone.inputs import random_inputs
 from afina.backbone.load import Backbone
-from afina.backbone.quantise import is_quantised, keeps_input, stored_precision, weight_bytes, weight_shape
+from afina.backbone.quantise import is_quantised, stored_precision, weight_bytes, weight_shape
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.config import StudyConfig
@@ -31,10 +31,13 @@ from afina.errors import AfinaError
 from afina.methods.base import Method, probing_method
 from afina.ops.dropout import DropoutSource
 from afina.ops.frozen_linear import copied_bytes
+from afina.optimisers.base import make_optimiser
 from afina.precision import EXACT
 from afina.study.plan import Run, expand
+from afina.study.room import Kept, kept_bytes
+from afina.study.saved_bytes import SavedBytes
 from afina.study.sizes import Sizes, sizes_of
-from afina.train.optimiser import Optimiser
+from afina.train.optimiser import By, Optimiser, steps_by
 from afina.train.passes import lowest_layer
 
 __all__ = ["CostEstimate", "Sizes", "estimate_study"]
@@ -126,9 +129,9 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
     weights, dtype = whole.parameter_count, _dtype(precision, device)
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
+    kept = Kept() if method.gradient_free else kept_bytes(method, adapter, whole, device)
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
-    rows = config.micro_batch_size or config.batch_size
-    inner = method.in_every_layer()
+    rows, inner = config.micro_batch_size or config.batch_size, method.in_every_layer()
     timed = _Step(rows, length, device, precision, config.gradient_checkpointing)
     one, two = (_measure(shape, n, inner, sizes, timed) for n in (1, 2))
     layers = whole.anatomy.layer_count
@@ -150,7 +153,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         phase = "train" if above else "forward"
     steps = -(-sizes.train_rows // config.batch_size)  # of an epoch, which meets most of the widths that there are
     widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
-    prepared = widths * _WIDTH_BYTES[phase]
+    prepared: float = widths * _WIDTH_BYTES[phase]
     stored = torch.float32 if method.owns_backbone else dtype
     plain = shape_backbone(
         shape, dtype=stored, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
@@ -160,7 +163,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     multiplied = [base] if sizes.trained else plain.linear_models
     copies = 0 if device == "cuda" or method.owns_backbone else copied_bytes(*multiplied)
     prepared += copies * (2 if phase == "train" else 1)
-    state = 0 if method.gradient_free else 16 * trainable - (4 * weights if method.owns_backbone else 0)
+    prepared += max(saved, kept.step) + kept.state - (4 * weights if method.owns_backbone else 0)
     if method.gradient_free:
         train, evaluate = (forward * sizes.evaluated(rows) for rows in (sizes.train_rows, sizes.test_rows))
         step = 0.0
@@ -176,9 +179,9 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     return CostEstimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
         train_seconds=float(train), evaluate_seconds=float(evaluate),
-        peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + state + saved + prepared + _RUNTIME_BYTES,
-        # The adapter, a checkpoint while it runs (weights and two moments), predictions, and the data's tokens.
-        disk_bytes=4 * trainable * 4 + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
+        peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + prepared + _RUNTIME_BYTES,
+        # The adapter, a checkpoint while it runs (weights and moments), predictions, and the data's tokens.
+        disk_bytes=8 * trainable + kept.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
     )  # fmt: skip
 
 
@@ -267,8 +270,8 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
     trainable = adapter.trainable(backbone)
     if not trainable and not method.gradient_free:
         raise AfinaError(f"{method.name} has nothing to train: a text's vector has no head.")
-    optimiser = None if method.gradient_free else Optimiser(trainable, learning_rate=1e-9, total_steps=100)
-    steps, forwards = [], []
+    optimiser = None if method.gradient_free else _timed_optimiser(method, adapter, backbone)
+    steps, forwards, updates = [], [], []
     with Attachment(backbone, [adapter], DropoutSource(0), checkpointing=step.checkpointing) as attached:
         for turn in range(_STEPS + 1):
             attached.train(False)
@@ -286,10 +289,22 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
             optimiser.clear()
 
             # The optimiser's share does not grow with the rows.
-            steps.append((passed - started) * rows / timed + _now(device) - passed)
+            updates.append(_now(device) - passed)
+            steps.append((passed - started) * rows / timed + updates[-1])
 
-    # The first turn is left out: it meets the width for the first time.
-    return _Depth(float(np.median(steps[1:])) if steps else 0.0, float(np.median(forwards[1:])) * rows / timed)
+    # The first turn is left out: it meets the width for the first time. What an optimiser does in its first step alone
+    # comes again.
+    seconds = float(np.median(steps[1:])) if steps else 0.0
+    if optimiser is not None and (every := optimiser.kind.every):
+        seconds += max(0.0, updates[0] - float(np.median(updates[1:]))) / optimiser.kind.settings()[every]
+    return _Depth(seconds, float(np.median(forwards[1:])) * rows / timed)
+
+
+def _timed_optimiser(method: Method, adapter: Adapter, backbone: Backbone) -> Optimiser:
+    """Return the method's optimiser; AdamW over all for one that takes turns, whose steps differ."""
+    kind, layers = steps_by(method, backbone.device.type), adapter.layers(backbone)
+    kind = make_optimiser("adamw") if kind.by_turns else kind
+    return Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100, by=By(kind, layers))
 
 
 def _saved_bytes(
@@ -303,7 +318,7 @@ def _saved_bytes(
     with Attachment(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
         attached.train(True)
         for short in lengths:
-            with _SavedBytes(backbone, adapter) as count:
+            with SavedBytes(backbone, adapter) as count:
                 _random_loss(attached, shape, 1, short, sizes)
             bytes_at.append(count.bytes)
 
@@ -315,36 +330,3 @@ def _now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
-
-
-class _SavedBytes:
-    """Counts the bytes that autograd keeps for the backward pass, weights aside, every storage once."""
-
-    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
-        values = [*backbone.model.parameters(), *adapter.parameters()]
-        self._seen = {value.untyped_storage().data_ptr() for value in values}
-        self._keeping = [own for own in backbone.model.modules() if isinstance(own, nn.Linear) and keeps_input(own)]
-        self._hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-        self.bytes = 0
-
-    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        # Views of one storage are kept once, and weights are there anyway.
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
-            self.bytes += storage.nbytes()
-        return tensor
-
-    def __enter__(self) -> "_SavedBytes":
-        self._hooks.__enter__()
-        self._handles = [own.register_forward_pre_hook(self._kept) for own in self._keeping]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._hooks.__exit__(*error)
-        for handle in self._handles:
-            handle.remove()
-
-    def _kept(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        if inputs[0].requires_grad:
-            self._pack(inputs[0])

@@ -169,20 +169,32 @@ def _settle(spec: MethodSpec, config: StudyConfig, dataset: DatasetSpec) -> Meth
     defaults = _writer_settings(spec, config, dataset) | {
         key: value for key, value in asked.items() if value is not None
     }
-    protocol = {key: getattr(config, key) for key in ("weight_decay", "warmup", "schedule", "gradient_clip")}
+    protocol = {
+        key: getattr(config, key) for key in ("weight_decay", "warmup", "schedule", "gradient_clip", "optimiser")
+    }
     return make_method(spec.name, spec.settings, defaults | protocol)
 
 
 def remarks(config: StudyConfig) -> list[str]:
     """Return what a person should know of settings that follow from those they wrote, a sentence each."""
-    sentences, changed = [], dict[str, list[str]]()
+    sentences, changed, by_rule = [], dict[str, list[str]](), dict[str, list[str]]()
     for dataset in config.dataset:
         for spec in config.methods:
             chosen = set(spec.settings) | ({"rank"} if config.rank is not None else set())
-            sentences += _settle(spec, config, dataset).remarks(chosen)
+            method = _settle(spec, config, dataset)
+            sentences += method.remarks(chosen)
+            free = method.gradient_free or method.steps_by.as_adamw
+            if not (free or _rate_is_set(spec, config) or config.learning_rate == "search"):
+                by_rule.setdefault(method.steps_by.title, []).append(spec.label)
             for key, value in _writer_settings(spec, config, dataset).items():
                 setting = f"{key}: {', '.join(value) if isinstance(value, tuple) else value}"
                 changed.setdefault(setting, []).append(spec.label)
+    for title, labels in by_rule.items():
+        who = ", ".join(dict.fromkeys(labels))
+        sentences.append(
+            f"{who}: the learning rate is auto's, whose rule was found with AdamW and is taken for {title} too; "
+            "learning_rate: search tries others."
+        )
     for setting, labels in changed.items():
         who = ", ".join(dict.fromkeys(labels))
         sentences.append(

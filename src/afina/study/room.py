@@ -1,23 +1,54 @@
 """Count how many members a cohort may have: as many as memory has room for, by what they train."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import psutil
 import torch
 
-from afina.adapters.adapter import build_adapter
+from afina.adapters.adapter import Adapter, build_adapter
+from afina.backbone.load import Backbone
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.errors import AfinaError
+from afina.methods.base import Method
+from afina.optimisers.base import Trained
 from afina.study.events import Observer
 from afina.study.job import Job
 from afina.tasks.base import restore
+from afina.train.optimiser import steps_by
 
-__all__ = ["STATE_BYTES", "members_that_fit"]
+__all__ = ["Kept", "kept_bytes", "members_that_fit"]
 
-STATE_BYTES = 16
-"""A number that is trained: its value, gradient and AdamW's two moments, in float32."""
 _SHARE = 0.25
 """Share of the free memory that the states of all members may take; most is for the model and the passes."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of what a run trains, in float32: its values, their gradients, and what its optimiser keeps and computes with."""
+
+    values: int = 0
+    gradients: int = 0
+    moments: int = 0
+    step: int = 0
+    """Bytes of a step while it computes, when what the backward pass needed is gone."""
+
+    @property
+    def state(self) -> int:
+        """Return what is there all the time, or nearly."""
+        return self.values + self.gradients + self.moments
+
+
+def kept_bytes(method: Method, adapter: Adapter, backbone: Backbone, device: str) -> Kept:
+    """Return what a run of an adapter keeps; a backbone on `meta` will do.
+
+    Raises `UsageError` where the method's optimiser can do nothing with what it trains.
+    """
+    kind = steps_by(method, device)
+    trained = Trained(adapter.trainable(backbone), adapter.layers(backbone), device=device)
+    kind.check(method.name, trained)
+    bytes_ = kind.gradient_bytes(trained), kind.state_bytes(trained), kind.step_bytes(trained)
+    return Kept(4 * trained.numbers(), *bytes_)
 
 
 def members_that_fit(jobs: Sequence[Job], send: Observer, room: float | None = None) -> list[int]:
@@ -45,9 +76,9 @@ def _state_bytes(job: Job) -> int:
     whole = shape_backbone(shape, speaks=task.speaks, tags=task.tags)
     try:
         adapter = build_adapter(run.method, whole, task.outputs, seed=0)
+        return kept_bytes(run.method, adapter, whole, job.device).state
     except AfinaError:
         return 0
-    return STATE_BYTES * sum(value.numel() for value in adapter.trainable(whole).values())
 
 
 def _free_bytes(device: str) -> float:

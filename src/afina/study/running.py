@@ -16,13 +16,14 @@ from afina.data.tokens.token_files import load_tokens
 from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError
 from afina.methods.base import Method
+from afina.optimisers.base import Trained
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Decoded
 from afina.train.loop import Member, Position
-from afina.train.optimiser import Course, Optimiser
+from afina.train.optimiser import By, Course, Optimiser, steps_by
 
 __all__ = ["Best", "Data", "Running", "load_data", "save_run", "start_running"]
 
@@ -171,7 +172,7 @@ class Running:
         self.take(groups["weights"])
         if best is not None:
             self.best = Best(best[0], best[1], groups["best"])
-        self.member.optimiser.load_state(groups["optimiser"])
+        self.member.optimiser.load_state(groups["optimiser"], self.member.position.step)
         if self.member.schedule is not None:
             self.member.schedule.load_state(groups["schedule"])
         self.member.loss_sum.copy_(tensors["loss_sum"])
@@ -191,11 +192,12 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     beside = {name: nn.Parameter(value.to(backbone.device)) for name, value in task.trained_beside().items()}
     trainable |= beside
     assert method.learning_rate is not None, "a study settles the rates before its runs start"
+    kind, layers = steps_by(method, backbone.device.type), adapter.layers(backbone)
+    kind.check(method.name, Trained(trainable, layers, device=backbone.device.type))
     optimiser = Optimiser(
         trainable, learning_rate=method.learning_rate, total_steps=total_steps, course=Course(method.schedule, method.warmup),
         weight_decay=method.weight_decay, gradient_clip=method.gradient_clip,
-        rate_factors=method.rate_factors(trainable, backbone.anatomy),
-        paged=method.paged and backbone.device.type == "cuda",
+        rate_factors=method.rate_factors(trainable, backbone.anatomy), by=By(kind, layers, job.run.seed),
     )  # fmt: skip
     schedule = method.steps_beside(adapter.by_site(), total_steps)
 

@@ -16,7 +16,7 @@ from afina.study.cohort_plan import TimedSharing
 from afina.study.events import Observer, Together
 from afina.study.job import Job
 from afina.study.profile import batch_widths, finish_queued
-from afina.study.room import STATE_BYTES
+from afina.study.room import kept_bytes
 from afina.study.running import Data, load_data, start_running
 from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.passes import Passes
@@ -43,7 +43,7 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
     data = load_data(jobs)
     task = data[first.run.dataset].task
     with watched(first, first.run.method, task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
-        members, trained = _members(jobs, backbone, data)
+        members, kept = _members(jobs, backbone, data)
         one_each = {id(member.tokens): member for member in members}
         typical = {tokens: _Typical.of(backbone, member) for tokens, member in one_each.items()}
         longest = max(own.longest_tokens for own in typical.values())
@@ -83,7 +83,7 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
     return TimedSharing(
         together=together, most_tokens=most_tokens, alike=apart <= seconds[together],
         member_step_seconds={**{str(key): value for key, value in seconds.items()}, "alike": apart},
-        load_bytes=loaded, state_bytes=STATE_BYTES * trained,
+        load_bytes=loaded, state_bytes=kept,
         step_bytes=max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * longest // median, longest_batch_tokens=longest,
     )  # fmt: skip
 
@@ -125,9 +125,9 @@ class _Typical:
 
 
 def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) -> tuple[list[Member], int]:
-    """Return fresh members for the jobs that can be, and how many numbers they train."""
+    """Return fresh members for the jobs that can be, and the bytes of what they train and keep."""
     members: list[Member] = []
-    trained, errors = 0, list[str]()
+    kept, errors = 0, list[str]()
     for job in jobs:
         try:
             run = start_running(job, job.run.method, backbone, data[job.run.dataset])
@@ -135,10 +135,10 @@ def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) 
             errors.append(str(error))
             continue
         members.append(run.member)
-        trained += sum(value.numel() for value in run.trainable.values())
+        kept += kept_bytes(job.run.method, run.adapter, backbone, job.device).state
     if not members:
         raise AfinaError(errors[0])
-    return members, trained
+    return members, kept
 
 
 def _step_seconds(

@@ -338,7 +338,7 @@ class Training:
             # The first steps of a process warm caches and thread pools.
             step_seconds=float(np.median(self.clock.step_seconds)),
             steps=position.step,
-            optimiser="paged AdamW" if run.member.optimiser.paged else "AdamW",
+            optimiser=run.member.optimiser.kind.title,
             examples_per_second=position.rows / self.clock.seconds,
             tokens_per_second=position.tokens / self.clock.seconds,
             energy_joules=self.energy.joules,

@@ -1,15 +1,17 @@
-"""Step with AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) and the usual learning-rate schedules."""
+"""Step what a run trains with its optimiser (`optimisers/`) and the usual learning-rate schedules."""
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from afina.errors import UsageError
+from afina.methods.base import Method
+from afina.optimisers.base import Group, OptimiserKind, Trained, make_optimiser
 
-__all__ = ["Course", "Optimiser", "rate_factor"]
+__all__ = ["By", "Course", "Optimiser", "rate_factor", "steps_by"]
 
 
 def rate_factor(step: int, total: int, *, schedule: str, warmup: float) -> float:
@@ -32,11 +34,22 @@ class Course(NamedTuple):
     """Share of the steps in which it rises."""
 
 
-_USUAL = Course()
+class By(NamedTuple):
+    """Says what takes the steps, and what it has to know."""
+
+    kind: OptimiserKind | None = None
+    """AdamW if left out."""
+    layers: Mapping[str, int] = MappingProxyType({})
+    """The layer of each parameter that lies in one, or `OUTSIDE`."""
+    seed: int = 0
+    """The seed of what it draws."""
+
+
+_USUAL, _ADAMW = Course(), By()
 
 
 class Optimiser:
-    """Updates named parameters by AdamW, with gradients clipped by their common norm."""
+    """Updates named parameters by an optimiser, with gradients clipped by their common norm."""
 
     def __init__(
         self,
@@ -48,16 +61,17 @@ class Optimiser:
         weight_decay: float = 0.0,
         gradient_clip: float | None = 1.0,
         rate_factors: Mapping[str, float] | None = None,
-        paged: bool = False,
+        by: By = _ADAMW,
     ) -> None:
         """Take named parameters; `rate_factors` multiply `learning_rate` for the parameters that they name.
 
-        With `paged` the moments lie in memory that a GPU short of its own may page out; raises `UsageError` where
-        bitsandbytes is not installed.
+        What takes turns (`optimisers/blocks.py`) switches off the gradients of those whose turn it is not. Raises
+        `UsageError` where a library is not installed.
         """
         self.parameters = dict(parameters)
         self.learning_rate, self.total_steps = learning_rate, total_steps
         self.course, self.gradient_clip = course, gradient_clip
+        self.kind = by.kind or make_optimiser("adamw")
 
         # Biases, scales and norms are vectors, and are not decayed, as in the original BERT.
         # Weight decay is for matrices: pulling biases and scales to zero would change what a fresh adapter does.
@@ -65,61 +79,70 @@ class Optimiser:
         for name, parameter in self.parameters.items():
             # Parameters of one rate and one decay are stepped together, which takes one call of the device's.
             groups.setdefault(((rate_factors or {}).get(name, 1.0), parameter.ndim > 1), []).append(parameter)
-        own_groups = [
+        own_groups: list[Group] = [
             {"params": own, "weight_decay": weight_decay if decays else 0.0, "factor": factor}
             for (factor, decays), own in groups.items()
         ]
-        self.paged = paged
-        self.adamw: Any = (
-            _paged_adamw(own_groups, learning_rate)
-            if paged
-            else torch.optim.AdamW(own_groups, lr=learning_rate, fused=True)
-        )
+        trained = Trained(self.parameters, by.layers, by.seed, total_steps)
+        self.parts = self.kind.build(own_groups, learning_rate, trained)
+        self.kind.begin(self.parts, 1)
 
     def step(self, step: int) -> None:
         """Take step `step` (from 1) with the gradients that are there."""
         factor = rate_factor(step, self.total_steps, schedule=self.course.schedule, warmup=self.course.warmup)
-        for group in self.adamw.param_groups:
-            group["lr"] = self.learning_rate * factor * group["factor"]
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = self.learning_rate * factor * group["factor"]
         # Each member's own gradient is clipped by itself: what it learns may not depend on who trains beside it.
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.gradient_clip)
-        self.adamw.step()
+        for part in self.parts:
+            part.step()
+        self.kind.begin(self.parts, step + 1)
 
     def clear(self) -> None:
-        self.adamw.zero_grad(set_to_none=True)
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
         """Return moments and step counts by parameter name, for a checkpoint."""
         return {
-            f"{name}/{key}": torch.as_tensor(value)  # of the paged form the step count is a plain number
+            f"{name}/{key}": torch.as_tensor(value)  # some count their steps in plain numbers
             for name, parameter in self.parameters.items()
-            for key, value in self.adamw.state.get(parameter, {}).items()
+            for part in self.parts
+            for key, value in part.state.get(parameter, {}).items()
+            if value is not None
         }
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
+    def load_state(self, state: Mapping[str, Tensor], step: int = 0) -> None:
+        """Restore what `state` returned after step `step`."""
+        self.kind.begin(self.parts, step + 1)
+        parts = {id(own): part for part in self.parts for group in part.param_groups for own in group["params"]}
         for name, parameter in self.parameters.items():
-            state_dict: dict[str, Any] = {
-                key.rpartition("/")[2]: value.to(parameter.device, copy=True)
+            kept: dict[str, Any] = {
+                key.rpartition("/")[2]: _restored(value, parameter.device)
                 for key, value in state.items()
                 if key.rpartition("/")[0] == name
             }
-            if state_dict:
-                self.adamw.state[parameter] = self._as_paged(parameter, state_dict) if self.paged else state_dict
-
-    def _as_paged(self, parameter: nn.Parameter, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return a parameter's state with its moments copied into memory that may be paged out."""
-        moments: dict[str, Any] = {"step": int(state["step"])}
-        for key, value in state.items():
-            if key != "step":
-                moments[key] = self.adamw.get_state_buffer(parameter).copy_(value)
-        return moments
+            if kept:
+                part = parts[id(parameter)]
+                part.state[parameter] = _as_paged(part, parameter, kept) if getattr(part, "is_paged", False) else kept
 
 
-def _paged_adamw(groups: list[dict[str, Any]], learning_rate: float) -> Any:
-    try:
-        from bitsandbytes.optim import PagedAdamW32bit
-    except ImportError:
-        raise UsageError("Paged AdamW needs bitsandbytes: pip install 'afina[quantised]'.") from None
-    return PagedAdamW32bit(groups, lr=learning_rate, weight_decay=0.0)
+def steps_by(method: Method, device: str) -> OptimiserKind:
+    """Return the optimiser of a method on a device: where nothing else was asked for, a paged one for those that want it."""
+    plain = method.optimiser == "adamw"
+    return make_optimiser("paged_adamw") if plain and method.paged and device == "cuda" else method.steps_by
+
+
+def _restored(value: Tensor, device: torch.device) -> Tensor | int:
+    """Return what was kept on its device; a whole number by itself as the number that it was."""
+    return int(value) if value.ndim == 0 and value.dtype == torch.int64 else value.to(device, copy=True)
+
+
+def _as_paged(part: Any, parameter: nn.Parameter, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a parameter's state with its moments copied into memory that may be paged out."""
+    return {
+        key: part.get_state_buffer(parameter, dtype=value.dtype).copy_(value) if key in ("state1", "state2") else value
+        for key, value in state.items()
+    }

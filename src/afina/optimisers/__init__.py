@@ -1,0 +1,1 @@
+"""What takes the steps: one file an optimiser."""

@@ -1,0 +1,99 @@
+"""AdamW with moments in 8 bits, paged, or both, by bitsandbytes.  Dettmers et al., 2022, arXiv:2110.02861.
+
+In 8 bits each block of 256 numbers has a scale of its own, and a table of 256 values that are dense near zero. Tensors of
+fewer than 4,096 numbers keep float32, as bitsandbytes does. Paged moments lie in memory that a GPU short of its own may page
+out to the computer's (Dettmers et al., 2023, arXiv:2305.14314, section 3); a CPU has nothing to page out of.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from afina.errors import UsageError
+from afina.optimisers.adamw import moment_bytes
+from afina.optimisers.base import Group, OptimiserKind, Trained, optimiser
+
+__all__ = ["AdamW8bit", "PagedAdamW", "PagedAdamW8bit"]
+
+_LEAST, _BLOCK = 4_096, 256
+"""Numbers of a tensor from which on its moments are in 8 bits, and those that share a scale."""
+
+
+def _eight_bits(trained: Trained) -> int:
+    sizes = [value.numel() for value in trained.parameters.values()]
+    # Two bytes a number, two scales a block, and two tables a tensor that each keeps for itself once it was resumed.
+    return sum(2 * n + 8 * -(-n // _BLOCK) + 2_048 if n >= _LEAST else moment_bytes(n) for n in sizes)
+
+
+def _made(name: str, groups: Sequence[Group], rate: float) -> list[torch.optim.Optimizer]:
+    try:
+        from bitsandbytes import optim
+    except ImportError:
+        raise UsageError(f"optimiser: {name.lower()} needs bitsandbytes: pip install 'afina[quantised]'.") from None
+    own: Any = getattr(optim, name)
+    return [own(groups, lr=rate, weight_decay=0.0)]
+
+
+def _refuse_on_a_cpu(name: str, device: str, instead: str) -> None:
+    if device == "cpu":
+        raise UsageError(
+            f"optimiser: {name} pages a GPU's memory out to the computer's, and there is no GPU; set optimiser: {instead}."
+        )
+
+
+@optimiser("adamw8bit")
+@dataclass(frozen=True, kw_only=True)
+class AdamW8bit(OptimiserKind):
+    """Keeps AdamW's moments in 8 bits, a scale for each block."""
+
+    title = "AdamW in 8 bits"
+    as_adamw = True
+
+    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
+        return _made("AdamW8bit", groups, rate)
+
+    def state_bytes(self, trained: Trained) -> int:
+        return _eight_bits(trained)
+
+    def step_bytes(self, trained: Trained) -> int:
+        # On a CPU a tensor's moments are unpacked to float32 for its step, beside copies of it and its gradient.
+        largest = max((value.numel() for value in trained.parameters.values()), default=0)
+        return 24 * largest if trained.device != "cuda" else 0
+
+
+@optimiser("paged_adamw")
+@dataclass(frozen=True, kw_only=True)
+class PagedAdamW(OptimiserKind):
+    """Keeps AdamW's moments in memory that a GPU short of its own may page out."""
+
+    title = "paged AdamW"
+    as_adamw = True
+
+    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
+        return _made("PagedAdamW32bit", groups, rate)
+
+    def state_bytes(self, trained: Trained) -> int:
+        return moment_bytes(trained.numbers())
+
+    def check(self, method: str, trained: Trained) -> None:
+        _refuse_on_a_cpu(self.name, trained.device, "adamw")
+
+
+@optimiser("paged_adamw8bit")
+@dataclass(frozen=True, kw_only=True)
+class PagedAdamW8bit(OptimiserKind):
+    """Keeps AdamW's moments in 8 bits and in memory that a GPU short of its own may page out."""
+
+    title = "paged AdamW in 8 bits"
+    as_adamw = True
+
+    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
+        return _made("PagedAdamW8bit", groups, rate)
+
+    def state_bytes(self, trained: Trained) -> int:
+        return _eight_bits(trained)
+
+    def check(self, method: str, trained: Trained) -> None:
+        _refuse_on_a_cpu(self.name, trained.device, "adamw8bit")
