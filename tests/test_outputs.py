@@ -247,3 +247,12 @@ def test_a_name_that_nobody_reads_to_its_end_is_short_in_a_sentence() -> None:
     assert len(str(UsageError(f"'{'a ' * 5_000}' is no model."))) < 4_100
     assert str(UsageError("'x' is no model.", long)).count("x" * 5_000) == 1  # a trace is for whoever mends it
     assert str(UsageError(f"/{'a' * 250}/{'b' * 20}")) == f"/{'a' * 250}/{'b' * 20}"
+
+
+def test_nor_does_a_command_repeat_it_where_the_system_refuses_it(files: Path) -> None:
+    (study := files / "study.yaml").write_text(
+        f"model: {'x' * 5_000}\ndataset: {files / 'mail.jsonl'}\nmethods: [head]\n"
+    )
+    for result in (afina("plan", study), afina("predict", "x" * 5_000, "a text")):
+        assert result.returncode in (1, 2)
+        assert len(result.stderr) < 700, result.stderr

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
     "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise", "nearest",
-    "printable", "redacted", "shown",
+    "printable", "redacted", "shortened", "shown",
 ]  # fmt: skip
 
 
@@ -23,7 +23,7 @@ class AfinaError(Exception):
     def __init__(self, *words: object) -> None:
         sentence, *more = words or ("",)
         if isinstance(sentence, str):
-            sentence = _short(sentence)
+            sentence = shortened(sentence)
         super().__init__(*(redacted(word) if isinstance(word, str) else word for word in (sentence, *more)))
 
 
@@ -82,7 +82,7 @@ _LONGEST = 4_000
 """Letters of a sentence, whatever stands in it."""
 
 
-def _short(sentence: str) -> str:
+def shortened(sentence: str) -> str:
     """Return a sentence with the middle left out of the names in it that are far too long, and of itself if it still is."""
     text = _LONG.sub(lambda match: f"{match[0][:120]}...{match[0][-60:]}", sentence)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 600]} ... {text[-500:]}"

@@ -200,7 +200,7 @@ def halves(pairs: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_halves_write_the_same_alone_and_end_at_an_end_token(halves: Path) -> None:
     ours = afina.load(halves.parent / "adapter", precision="fp32")
-    asked = ["Where is my parcel?", "É tarde? 🙂", "translate: one"]
+    asked = ["Where is my parcel?", "É tarde? 🙂", "translate: one", "my </s> parcel <unk>"]
     wanted = ours.generate(asked, max_new_tokens=256)
     assert [own.text for own in open_export(halves).generate(asked, max_new_tokens=256)] == [own.text for own in wanted]
     assert written_alone(halves / "generate.py", "-", asked="\n".join(asked)) == "".join(f"{own}\n" for own in wanted)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from afina.cli.command import add_commands
-from afina.errors import AfinaError, printable, redacted
+from afina.errors import AfinaError, printable, redacted, shortened
 
 __all__ = ["app", "main"]
 
@@ -92,4 +92,6 @@ def _say(sentence: str) -> None:
     from rich.text import Text
 
     # A key may stand in an error of another program's.
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("afina: ", "bold red"), printable(redacted(sentence))))
+    Console(stderr=True, soft_wrap=True).print(
+        Text.assemble(("afina: ", "bold red"), printable(redacted(shortened(sentence))))
+    )
