@@ -15,6 +15,7 @@ import afina
 from afina import api
 from afina.data.rows import Rows
 from afina.errors import AfinaError
+from afina.export import onnx_file
 from afina.export.held import hold
 from afina.export.manifest import MANIFEST, PROBE, read_manifest
 from afina.export.opened import open_export
@@ -186,6 +187,18 @@ def test_every_kind_of_answer_leaves(
             assert one.tags == other.tags == tuple(third["tags"])
         else:
             assert list(one.labels) == list(other.labels) == third["labels"]
+
+
+def test_what_one_file_cannot_hold_has_its_weights_beside_it(
+    family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "_LARGEST", 1)  # of protobuf's two gigabytes
+    ours, folder = exported("lora", "bert", family_folder, tmp_path)
+    assert "model.onnx.data" in read_manifest(folder).files
+    for one, third in zip(ours.predict(TEXTS), alone(folder, *TEXTS), strict=True):
+        assert one.label == third["label"]
+    (folder / "model.onnx.data").unlink()
+    refused(run_afina("predict", folder, "good film"), "is incomplete: model.onnx.data is missing", code=1)
 
 
 def spoil_scale(own: Any, session: Any) -> None:

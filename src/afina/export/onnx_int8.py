@@ -38,7 +38,8 @@ def round_onnx(model: Path, calibration: Sequence[Mapping[str, np.ndarray]], *, 
         def get_next(self) -> Any:
             return next(self.rest, None)
 
-    rounded = model.with_name("rounded.onnx")
+    # A name of its own for each graph of a folder: the weights' file beside a large one keeps it.
+    rounded = model.with_stem(f"{model.stem}.rounded")
     wanted, count = _nodes(model, head=head)
     whole = model.with_name(f"{model.name}.data")
     common: dict[str, Any] = {
