@@ -213,6 +213,8 @@ class _Study(Checked):
     optimiser: str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)] = "adamw"
     """What takes the steps: `adamw`, `adamw8bit`, `adafactor`, `muon`, `galore`, `apollo`, `badam`, `lisa`, `paged_adamw` or
     `paged_adamw8bit`, or one with settings of its own: `{galore: {rank: 64}}`; a method may have its own."""
+    evaluate: Literal["last"] | Annotated[int, Field(ge=1, le=LARGEST_COUNT)] = 1
+    """Epochs after which a run is evaluated: each (1), every n-th and the last (n), or the last alone (`last`)."""
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Epochs without a better metric on the development split (the data's own, or a tenth of the train rows) after which a
     run stops; its best epoch's weights stay."""
@@ -285,6 +287,11 @@ class _Study(Checked):
         """Return what to call a model: its folder's name, or its whole path where another has that name too."""
         name = Path(model).name
         return name if sum(Path(other).name == name for other in self.model) == 1 else model
+
+    @property
+    def evaluations(self) -> int:
+        """Return after how many of its epochs a run is evaluated."""
+        return 1 if self.evaluate == "last" else -(-self.epochs // self.evaluate)
 
     def learning_rate_for(self, method: str) -> float | None:
         """Return the rate this study sets for a method, or None for the method's own default."""

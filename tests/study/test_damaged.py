@@ -6,8 +6,8 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,8 +150,9 @@ def test_the_steps_that_decided_a_precision_are_no_damage(
     for there in (True, False):
         monkeypatch.setattr(BFloat16, "here", classmethod(lambda cls, device, there=there: there))
         # Seven steps of each: those in fp32 take a quarter of a second, those in bf16 an eighth.
-        clock = accumulate([0, 0.25] * 7 + [0, 0.125] * 7)
-        monkeypatch.setattr(module, "perf_counter", clock.__next__)
+        took = iter([0.25] * 7 + [0.125] * 7)
+        watch = SimpleNamespace(seconds=took.__next__)
+        monkeypatch.setattr(module, "Stopwatch", lambda device, watch=watch: watch)
         chosen = module.choose_precision(model=model, device="cpu", batch_size=2, length=8)
         said = "0.125 s in bf16 and 0.25 s in fp32" if there else "the hardware has no bfloat16 arithmetic"
         assert (chosen["precision"], said in chosen["reason"]) == ("bf16" if there else "fp32", True)

@@ -219,7 +219,8 @@ class Progress:
 
     def _epoch(self, event: "events.Epoch") -> None:
         if (member := self.members.get(event.run)) is not None:
-            member.metric, member.test = event.metric, event.entry.metric("test", event.metric)
+            value = event.entry.metric("test", event.metric)
+            member.metric, member.test = event.metric, member.test if value is None else value
             # What has left keeps saying so: its last epoch may be told after it left.
             if not member.left:
                 member.epoch, member.loss = str(event.entry.epoch), event.entry.train_loss

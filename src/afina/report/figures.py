@@ -273,9 +273,7 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
     if not done:
         return ""
     series = {
-        (cell.method, split): [
-            value for epoch in _epochs(cell) if (value := at_epoch(cell, epoch, split)) is not None
-        ]
+        (cell.method, split): [v for epoch in _epochs(cell) if (v := at_epoch(cell, epoch, split)) is not None]
         for cell in done for split in ("train", "test")
     }  # fmt: skip
     every = [value for values in series.values() for value in values]
@@ -306,7 +304,8 @@ def curves_figure(group: Group, words: Words, colours: Sequence[str]) -> str:
 
 
 def _epochs(cell: Cell) -> list[int]:
-    return sorted({entry.epoch for run in cell.runs for entry in run.history})
+    epochs = {entry.epoch for run in cell.runs for entry in run.history}
+    return sorted(epoch for epoch in epochs if at_epoch(cell, epoch, "test") is not None)  # not each is evaluated
 
 
 def timeline_figure(cohort: CohortReport, words: Words) -> str:

@@ -9,7 +9,6 @@ at the longest: it is a quadratic in the length, found from three short ones. No
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from afina.config import StudyConfig
 from afina.data.tokens.batching import WIDTH_STEP, steps_per_epoch
 from afina.data.tokens.tokens import IGNORED
 from afina.errors import AfinaError
+from afina.measure.timing import Stopwatch, lower_quartile
 from afina.methods.base import Method, probing_method
 from afina.ops.dropout import DropoutSource
 from afina.ops.frozen_linear import copied_bytes
@@ -42,7 +42,7 @@ from afina.train.passes import lowest_layer
 
 __all__ = ["CostEstimate", "Sizes", "estimate_study"]
 
-_STEPS = 3
+_STEPS = 5
 _STEP_OPERATIONS = 1e11
 """Operations of a timed step, at most; of larger ones fewer rows are timed, and their time is scaled."""
 _LONGEST_COUNTED = 64
@@ -174,7 +174,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         upper = max(0.0, forward - lower)
         seen = min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
         evaluated = sizes.evaluated(sizes.test_rows) + sizes.evaluated(seen)
-        evaluate = evaluated * (upper * config.epochs + lower * (1 if once else config.epochs))
+        evaluate = evaluated * (upper * config.evaluations + lower * (1 if once else config.evaluations))
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
     return CostEstimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
@@ -258,13 +258,12 @@ def _random_loss(attached: Attachment, shape: Any, rows: int, length: int, sizes
 
 
 def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step) -> _Depth:
-    """Measure the median time of a training step and of a forward pass."""
+    """Measure the time of a training step and of a forward pass, the lower quartile of some."""
     rows, length, device = step.rows, step.length, step.device
     backbone, adapter = _shallow(shape, layers, method, sizes, device, step.precision)
 
     # Two operations a weight and token forward, four backward; embeddings are looked up.
     operations = 6 * sum(v.numel() for n, v in backbone.model.named_parameters() if "embed" not in n) * rows * length
-
     # A large model's step would take minutes here: fewer rows are timed, as time is linear in them.
     timed = max(1, min(rows, int(rows * _STEP_OPERATIONS / operations))) if device == "cpu" else rows
     trainable = adapter.trainable(backbone)
@@ -275,29 +274,29 @@ def _measure(shape: Any, layers: int, method: Method, sizes: Sizes, step: _Step)
     with Attachment(backbone, [adapter], DropoutSource(0), checkpointing=step.checkpointing) as attached:
         for turn in range(_STEPS + 1):
             attached.train(False)
-            started = _now(device)
+            watch = Stopwatch(device)
             with torch.inference_mode():
                 _random_loss(attached, shape, timed, length, sizes)
-            forwards.append(_now(device) - started)
+            forwards.append(_passed(watch, device))
             if optimiser is None:
                 continue
             attached.train(True)
-            started = _now(device)
+            watch = Stopwatch(device)
             _random_loss(attached, shape, timed, length, sizes).backward()  # type: ignore[no-untyped-call]
-            passed = _now(device)
+            passed = _passed(watch, device)
             optimiser.step(turn + 1)
             optimiser.clear()
 
             # The optimiser's share does not grow with the rows.
-            updates.append(_now(device) - passed)
-            steps.append((passed - started) * rows / timed + updates[-1])
+            updates.append(_passed(watch, device) - passed)
+            steps.append(passed * rows / timed + updates[-1])
 
     # The first turn is left out: it meets the width for the first time. What an optimiser does in its first step alone
     # comes again.
-    seconds = float(np.median(steps[1:])) if steps else 0.0
+    seconds = lower_quartile(steps[1:]) if steps else 0.0
     if optimiser is not None and (every := optimiser.kind.every):
-        seconds += max(0.0, updates[0] - float(np.median(updates[1:]))) / optimiser.kind.settings()[every]
-    return _Depth(seconds, float(np.median(forwards[1:])) * rows / timed)
+        seconds += max(0.0, updates[0] - lower_quartile(updates[1:])) / optimiser.kind.settings()[every]
+    return _Depth(seconds, lower_quartile(forwards[1:]) * rows / timed)
 
 
 def _timed_optimiser(method: Method, adapter: Adapter, backbone: Backbone) -> Optimiser:
@@ -326,7 +325,7 @@ def _saved_bytes(
     return float(np.polyval(np.polyfit(lengths, bytes_at, 2), length))
 
 
-def _now(device: str) -> float:
+def _passed(watch: Stopwatch, device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
-    return perf_counter()
+    return watch.seconds()

@@ -70,6 +70,10 @@ class Run:
 def expand(config: StudyConfig) -> list[Run]:
     """Return all runs in the order in which they are carried out; raises `UsageError` for what no run could be."""
     tried: set[str] = set()
+    if config.early_stopping is not None and config.evaluate != 1:
+        raise UsageError(
+            f"early_stopping: what each epoch gives tells the best, so evaluate cannot be {config.evaluate}; leave it out."
+        )
     if config.race is not None:
         config, tried = _with_candidates(config)
 

@@ -1,9 +1,7 @@
 """Choose what `precision: auto` is: a narrower storage where the device has it and timed steps prove it not slower."""
 
 from collections.abc import Callable, Sequence
-from time import perf_counter
 
-import numpy as np
 import torch
 
 from afina.adapters.adapter import build_adapter
@@ -11,6 +9,7 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.inputs import random_inputs
 from afina.backbone.load import load_backbone, stored_at
 from afina.backbone.storage.base import STORAGES, worth_trying
+from afina.measure.timing import Stopwatch, lower_quartile
 from afina.methods.base import probing_method
 from afina.ops.dropout import DropoutSource
 from afina.precision import EXACT
@@ -28,11 +27,11 @@ def choose_precision(
     wanted: Sequence[str] = ("auto",), begin: Callable[[], None] = lambda: None,
     tick: Callable[[int, int], None] = lambda done, steps: None,
 ) -> ChosenPrecision:  # fmt: skip
-    """Return `precision` with the evidence: median seconds of a step in each storage at these sizes.
+    """Return `precision` with the evidence: seconds of a step in each storage at these sizes, the lower quartile of some.
 
     A checkpoint whose weights are stored in few bits is had in nothing else. What every method wants is taken (`wanted`, with
-    "auto" for a method that wants nothing of its own). Otherwise a narrower storage is taken when its median is not above the
-    exact one's; where the hardware lacks it nothing is timed.
+    "auto" for a method that wants nothing of its own). Otherwise a narrower storage is taken when its step is no slower than
+    the exact one's; where the hardware lacks it nothing is timed.
     `begin` is called where steps are timed, before the first, and `tick` is told how many of all are done.
     """
     stored = stored_at(model, trust_remote_code=trust_remote_code)
@@ -73,13 +72,13 @@ def _step_seconds(
     with Attachment(backbone, [adapter], DropoutSource(0)) as attached:
         attached.train(True)
         for done in range(1, _STEPS + 1):
-            started = perf_counter()
+            watch = Stopwatch(device)
             (logits,) = attached(inputs)
             torch.nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
             # A GPU answers before it has computed.
             if device == "cuda":
                 torch.cuda.synchronize()
-            times.append(perf_counter() - started)
+            times.append(watch.seconds())
             tick(done)
-    # The median, as a busy machine makes single steps long.
-    return float(np.median(times[_WARM_UP:]))
+    # A busy machine makes single steps long.
+    return lower_quartile(times[_WARM_UP:])

@@ -96,6 +96,12 @@ class Running:
         beside = {name: value.item() for name, value in self.member.beside.items()}
         return (self.task or self.data.task).with_trained(beside) if beside else self.task or self.data.task
 
+    @property
+    def is_due(self) -> bool:
+        """Return whether it is evaluated after the epoch that has just ended; after its last it always is."""
+        every, epoch = self.job.config.evaluate, self.member.position.epoch
+        return epoch == self.member.epochs or (every != "last" and epoch % every == 0)
+
     def check(self) -> bool:
         """Return whether the loss is still finite; a member whose loss is not leaves with the reason."""
         # This waits for a GPU, and so is asked between steps on a CPU only, elsewhere at an epoch's end.

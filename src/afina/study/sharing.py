@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from math import inf
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from afina.backbone.load import Backbone
 from afina.errors import AfinaError
 from afina.measure.memory import MemoryMonitor
+from afina.measure.timing import Stopwatch
 from afina.ops.dropout import DropoutSource
 from afina.study.carry_out import watched
 from afina.study.cohort_plan import TimedSharing
@@ -23,8 +24,8 @@ from afina.train.passes import Passes
 
 __all__ = ["choose_together"]
 
-_WARM = 2
-"""Steps that are timed, after one that is not."""
+_TURNS = 2
+"""Times that each number of members has its turn, so that a slow moment of the machine does not fall on one of them alone."""
 _MOST_TOGETHER = {"cpu": 8, "cuda": 64}
 """The most runs of one cohort, by device; on a CPU more gain nothing (benchmarks/README.md)."""
 _GAIN = 1.03
@@ -63,8 +64,9 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
             places = [typical[id(member.tokens)].place for member in sample]
 
             def timed() -> float:
-                times = [_step_seconds(passes, sample, places, first.config.micro_batch_size) for _ in range(1 + _WARM)]
-                return float(np.median(times[1:])) / len(sample)
+                # The first step attaches the adapters, and may meet shapes for the first time.
+                steps = [_step_seconds(passes, sample, places, first.config.micro_batch_size) for _ in range(2)]
+                return steps[-1] / len(sample)
 
             seconds = _seconds_by_size(passes, sample, timed, monitor, send)
 
@@ -76,7 +78,7 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
             # Timed only where grouping by method would make other passes than they are.
             if passes.groups(sample) != mixed:
                 with monitor.phase("apart"):
-                    apart = timed()
+                    apart = min(timed() for _ in range(_TURNS))
 
     memory = monitor.report()["memory"]
     loaded = memory["load"]["peak_bytes"] or 0
@@ -91,21 +93,25 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
 def _seconds_by_size(
     passes: Passes, sample: Sequence[Member], timed: Callable[[], float], monitor: MemoryMonitor, send: Observer
 ) -> dict[int, float]:
-    """Time the members in passes of every power of two of them, and all, or as many as a GPU has room for."""
+    """Time the members in passes of every power of two of them, and all, or as many as a GPU has room for, in turns."""
     seconds: dict[int, float] = {}
-    for size in sorted({*(1 << power for power in range(len(sample).bit_length())), len(sample)}):
+    sizes = sorted({*(1 << power for power in range(len(sample).bit_length())), len(sample)})
+    for size in sizes * _TURNS:
+        if size > max(sizes):
+            continue
         send(Together(members=size))
         passes.most = size
         try:
             with monitor.phase(str(size)):
-                seconds[size] = timed()
+                seconds[size] = min(seconds.get(size, inf), timed())
         except torch.OutOfMemoryError:  # a GPU's, which no more members will fit in either
-            if not seconds:
+            if size == 1:
                 raise
             for member in sample:
                 member.optimiser.clear()
             torch.cuda.empty_cache()
-            break
+            seconds = {fits: own for fits, own in seconds.items() if fits < size}
+            sizes = list(seconds)
     return seconds
 
 
@@ -150,8 +156,8 @@ def _step_seconds(
     """
     for member, place in zip(members, places, strict=True):
         member.position = Position(batch=place)
-    started = perf_counter()
+    watch = Stopwatch(str(passes.backbone.device))
     callbacks = Callbacks(lambda: None, lambda ended: None)
     train(passes, members, Clock(), callbacks, micro_batch_size=micro_batch_size, steps=1)
     finish_queued(passes.backbone)
-    return perf_counter() - started
+    return watch.seconds()

@@ -38,7 +38,7 @@ __all__ = ["Study"]
 
 _NOT_SHARED = {
     "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
-    "mix_datasets", "checkpoint_seconds",
+    "mix_datasets", "checkpoint_seconds", "evaluate",
 }  # fmt: skip
 """Keys of a study in which runs that are compared may differ, or which change no result."""
 

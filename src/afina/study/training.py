@@ -155,11 +155,11 @@ class Training:
         for run in runs:
             entries[run.job.run.id] = {"epoch": run.member.position.epoch, "train_loss": run.member.mean_loss()}
             run.member.begin_epoch()
-        self._choose(runs)
+        self._choose(due := [run for run in runs if run.is_due])
         for split in ("train", "test"):
-            self._evaluate(split, runs)
+            self._evaluate(split, due)
             give_back_freed_memory()
-            for run in runs:
+            for run in due:
                 entries[run.job.run.id] |= {f"{split}_{name}": value for name, value in run.measured(split).items()}
         if self.config.early_stopping is not None:
             self._develop(runs, self.config.early_stopping, entries)
